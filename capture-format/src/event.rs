@@ -1,0 +1,398 @@
+//! One event: a record that a probe left in a container's ring, in the terms of the capture.
+//!
+//! An event carries what the kernel saw, uninterpreted: numbers are those of the recorded machine's
+//! ABI ([`crate::Host::arch`]), strings are bytes as the process passed them. What they mean is the
+//! business of readers; the table of [`EventKind`] says which field holds what.
+
+use bytes::Bytes;
+
+/// One recorded event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// Nanoseconds of CLOCK_BOOTTIME at which the call returned or the thing happened.
+    pub time: u64,
+    /// Process (thread group) id in the host's pid namespace.
+    pub pid: u32,
+    /// Thread id in the host's pid namespace.
+    pub tid: u32,
+    /// What happened.
+    pub kind: EventKind,
+    /// What is known to be wrong or missing about this event.
+    pub flags: EventFlags,
+    /// What the file descriptor in `args[0]` refers to, where the probe looked.
+    pub fd_type: FdType,
+    /// Return value of a system call (negative: `-errno`); see [`EventKind`] for the others.
+    pub ret: i64,
+    /// Arguments, by kind; a file descriptor is sign-extended.
+    pub args: [i64; 3],
+    /// Path, executable, command name or socket address (`struct sockaddr`), by kind. No NUL at the end.
+    pub name: Bytes,
+    /// Payload: bytes written, read, sent or received, or a process's arguments, by kind.
+    pub data: Bytes,
+}
+
+/// What is known to be wrong or missing about an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventFlags(pub u8);
+
+impl EventFlags {
+    /// The record was still being written when the ring was read, or was overwritten meanwhile:
+    /// its payload may be incomplete.
+    pub const TORN: Self = Self(1);
+    /// The process's memory could not be read (it was paged out, or the pointer was bad), so name or data is missing.
+    pub const FAULT: Self = Self(2);
+    /// `data` is a prefix: the call moved more bytes than were recorded.
+    pub const TRUNCATED: Self = Self(4);
+    /// `name` was cut at the recorder's limit.
+    pub const NAME_TRUNCATED: Self = Self(8);
+    /// Bytes of `name` or `data` were masked before the capture was written.
+    pub const REDACTED: Self = Self(16);
+
+    /// Whether all of `other`'s bits are set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl std::ops::BitOr for EventFlags {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// What a file descriptor refers to; the values 1 to 7 follow `S_IFMT >> 12` of inode(7) where it has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FdType(pub u8);
+
+impl FdType {
+    /// The probe did not look, or could not.
+    pub const UNKNOWN: Self = Self(0);
+    /// Pipe or FIFO.
+    pub const FIFO: Self = Self(1);
+    /// Character device, such as a terminal or /dev/null.
+    pub const CHARACTER: Self = Self(2);
+    /// Directory.
+    pub const DIRECTORY: Self = Self(4);
+    /// Block device.
+    pub const BLOCK: Self = Self(6);
+    /// Regular file.
+    pub const REGULAR: Self = Self(8);
+    /// Socket.
+    pub const SOCKET: Self = Self(12);
+}
+
+/// What an event is about. Codes are stable: a code is never given another meaning.
+///
+/// An unknown code (from a newer writer) is kept and shown by its number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventKind(pub u16);
+
+/// Declares the kinds once: constant, code, name, and the meaning of the fields as documentation.
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $konst:ident = $code:literal, $name:literal;)+) => {
+        impl EventKind {
+            $($(#[doc = $doc])+ pub const $konst: Self = Self($code);)+
+
+            /// Every kind this version knows.
+            pub const ALL: &'static [Self] = &[$(Self::$konst),+];
+
+            /// The kind's name: a system call's, or the life-cycle event's.
+            #[must_use]
+            pub const fn name(self) -> Option<&'static str> {
+                match self.0 {
+                    $($code => Some($name),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A program was executed (`sched_process_exec`). `name`: the file, as passed to execve; `data`: the arguments,
+    /// each ended by NUL; `args[0]`: pid in the process's own pid namespace; `args[1]`: cgroup id; `ret`: thread id of the caller before.
+    EXEC = 1, "exec";
+    /// A process was forked (`sched_process_fork`; threads are left out). `ret`: the child's pid; `args[0]`: the child's pid in its own
+    /// namespace; `name`: the parent's command name.
+    FORK = 2, "fork";
+    /// A process ended: its last thread did (`sched_process_exit`). `ret`: wait status as of wait(2); `args[0]`: pid in
+    /// its own pid namespace; `name`: its command name.
+    EXIT = 3, "exit";
+    /// A signal was sent to `pid` (`signal_generate`). `ret`: signal number; `args[0]`: si_code; `args[1]`: the sender's pid;
+    /// `args[2]`: [`SignalOrigin`]; `name`: the sender's command name; `data`: of a fault, si_addr as 8 bytes.
+    SIGNAL_GENERATE = 4, "signal";
+    /// A signal was taken by `pid` (`signal_deliver`). `ret`: signal number; `args[0]`: si_code; `args[1]`: si_pid; `args[2]`: [`SignalDisposition`].
+    SIGNAL_DELIVER = 5, "signal_deliver";
+    /// The OOM killer chose `pid` (`mark_victim`). `name`: its command name, where known.
+    OOM_KILL = 6, "oom_kill";
+    /// What a program's descriptors 0 to 2 are, at exec. `data`: for each, inode number u64 and `S_IFMT` mode u64 (0: closed).
+    STDIO = 7, "stdio";
+
+    /// execve(2) that failed. `name`: path; `data`: the arguments, each ended by NUL.
+    EXECVE = 32, "execve";
+    /// execveat(2) that failed. As execve; `args[0]`: directory descriptor; `args[1]`: flags.
+    EXECVEAT = 33, "execveat";
+    /// fork(2) that failed.
+    SYS_FORK = 34, "sys_fork";
+    /// vfork(2) that failed.
+    VFORK = 35, "vfork";
+    /// clone(2) that failed. `args[0]`: flags.
+    CLONE = 36, "clone";
+    /// clone3(2) that failed.
+    CLONE3 = 37, "clone3";
+
+    /// open(2). `name`: path; `args[1]`: flags; `args[2]`: mode; `ret`: descriptor.
+    OPEN = 48, "open";
+    /// openat(2). As open; `args[0]`: directory descriptor.
+    OPENAT = 49, "openat";
+    /// openat2(2). As openat; `args[1]` and `args[2]` from `struct open_how`.
+    OPENAT2 = 50, "openat2";
+    /// creat(2). `name`: path; `args[2]`: mode; `ret`: descriptor.
+    CREAT = 51, "creat";
+    /// close(2). `args[0]`: descriptor.
+    CLOSE = 52, "close";
+    /// close_range(2). `args[0]`, `args[1]`: first and last descriptor; `args[2]`: flags.
+    CLOSE_RANGE = 53, "close_range";
+    /// dup(2). `args[0]`: old descriptor; `ret`: new one.
+    DUP = 54, "dup";
+    /// dup2(2). `args[0]`: old descriptor; `ret`: new one.
+    DUP2 = 55, "dup2";
+    /// dup3(2). `args[0]`: old descriptor; `args[2]`: flags; `ret`: new one.
+    DUP3 = 56, "dup3";
+    /// fcntl(2) with F_DUPFD or F_DUPFD_CLOEXEC. `args[0]`: old descriptor; `args[1]`: command; `ret`: new descriptor.
+    FCNTL = 57, "fcntl";
+    /// pipe(2). `args[0]`: read end; `args[1]`: write end.
+    PIPE = 58, "pipe";
+    /// pipe2(2). As pipe; `args[2]`: flags.
+    PIPE2 = 59, "pipe2";
+    /// chdir(2). `name`: path.
+    CHDIR = 60, "chdir";
+    /// fchdir(2). `args[0]`: descriptor.
+    FCHDIR = 61, "fchdir";
+
+    /// read(2). `args[0]`: descriptor; `args[1]`: inode number, where known; `args[2]`: bytes asked for; `data`: bytes read; `name`: last component of the file's path, where looked up.
+    READ = 64, "read";
+    /// pread64(2). As read.
+    PREAD64 = 65, "pread64";
+    /// readv(2). As read; `args[2]`: number of buffers.
+    READV = 66, "readv";
+    /// preadv(2). As readv.
+    PREADV = 67, "preadv";
+    /// preadv2(2). As readv.
+    PREADV2 = 68, "preadv2";
+    /// write(2). `args[0]`: descriptor; `args[1]`: inode number, where known; `args[2]`: bytes asked for; `data`: bytes written (of a failed call: what would have been); `name`: as read.
+    WRITE = 72, "write";
+    /// pwrite64(2). As write.
+    PWRITE64 = 73, "pwrite64";
+    /// writev(2). As write; `args[2]`: number of buffers.
+    WRITEV = 74, "writev";
+    /// pwritev(2). As writev.
+    PWRITEV = 75, "pwritev";
+    /// pwritev2(2). As writev.
+    PWRITEV2 = 76, "pwritev2";
+
+    /// socket(2). `args`: domain, type, protocol; `ret`: descriptor.
+    SOCKET = 96, "socket";
+    /// socketpair(2) that failed. `args`: domain, type, protocol.
+    SOCKETPAIR = 97, "socketpair";
+    /// connect(2). `args[0]`: descriptor; `name`: address.
+    CONNECT = 98, "connect";
+    /// bind(2). `args[0]`: descriptor; `name`: address.
+    BIND = 99, "bind";
+    /// listen(2). `args[0]`: descriptor; `args[1]`: backlog; `name`: local address, where known.
+    LISTEN = 100, "listen";
+    /// accept(2). `args[0]`: listening descriptor; `ret`: new descriptor; `name`: peer.
+    ACCEPT = 101, "accept";
+    /// accept4(2). As accept.
+    ACCEPT4 = 102, "accept4";
+    /// getsockopt(2) of SO_ERROR: how a connect that was in progress ended. `args[0]`: descriptor; `args[1]`: the errno, 0 for success; `name`: peer, where known.
+    GETSOCKOPT = 103, "getsockopt";
+    /// sendto(2), send(2). `args[0]`: descriptor; `args[2]`: bytes asked for; `name`: peer; `data`: DNS payload, nothing for other traffic.
+    SENDTO = 104, "sendto";
+    /// sendmsg(2). As sendto.
+    SENDMSG = 105, "sendmsg";
+    /// sendmmsg(2): one event a message. As sendto; `args[1]`: index of the message.
+    SENDMMSG = 106, "sendmmsg";
+    /// recvfrom(2), recv(2). `args[0]`: descriptor; `args[2]`: buffer size; `name`: peer; `data`: DNS payload.
+    RECVFROM = 107, "recvfrom";
+    /// recvmsg(2). As recvfrom.
+    RECVMSG = 108, "recvmsg";
+    /// recvmmsg(2): one event a message. As recvfrom; `args[1]`: index of the message.
+    RECVMMSG = 109, "recvmmsg";
+
+    /// mkdir(2) that failed. `name`: path. So are all kinds from here to 191: failed calls with a path.
+    MKDIR = 128, "mkdir";
+    /// mkdirat(2) that failed. `args[0]`: directory descriptor; `name`: path.
+    MKDIRAT = 129, "mkdirat";
+    /// rmdir(2) that failed.
+    RMDIR = 130, "rmdir";
+    /// unlink(2) that failed.
+    UNLINK = 131, "unlink";
+    /// unlinkat(2) that failed. `args[0]`: directory descriptor.
+    UNLINKAT = 132, "unlinkat";
+    /// rename(2) that failed. `name`: old path; `data`: new path.
+    RENAME = 133, "rename";
+    /// renameat(2) that failed. As rename; `args[0]`: old directory descriptor.
+    RENAMEAT = 134, "renameat";
+    /// renameat2(2) that failed. As renameat.
+    RENAMEAT2 = 135, "renameat2";
+    /// stat(2) that failed.
+    STAT = 136, "stat";
+    /// lstat(2) that failed.
+    LSTAT = 137, "lstat";
+    /// newfstatat(2) that failed. `args[0]`: directory descriptor.
+    NEWFSTATAT = 138, "newfstatat";
+    /// statx(2) that failed. `args[0]`: directory descriptor.
+    STATX = 139, "statx";
+    /// access(2) that failed. `args[1]`: mode.
+    ACCESS = 140, "access";
+    /// faccessat(2) that failed. `args[0]`: directory descriptor; `args[2]`: mode.
+    FACCESSAT = 141, "faccessat";
+    /// faccessat2(2) that failed. As faccessat.
+    FACCESSAT2 = 142, "faccessat2";
+    /// readlink(2) that failed.
+    READLINK = 143, "readlink";
+    /// readlinkat(2) that failed. `args[0]`: directory descriptor.
+    READLINKAT = 144, "readlinkat";
+    /// chmod(2) that failed. `args[1]`: mode.
+    CHMOD = 145, "chmod";
+    /// fchmodat(2) that failed. `args[0]`: directory descriptor; `args[2]`: mode.
+    FCHMODAT = 146, "fchmodat";
+    /// chown(2) that failed. `args[1]`, `args[2]`: user and group.
+    CHOWN = 147, "chown";
+    /// lchown(2) that failed. As chown.
+    LCHOWN = 148, "lchown";
+    /// fchownat(2) that failed. `args[0]`: directory descriptor; `args[2]`: user.
+    FCHOWNAT = 149, "fchownat";
+    /// symlink(2) that failed. `name`: target; `data`: path of the link.
+    SYMLINK = 150, "symlink";
+    /// symlinkat(2) that failed. `name`: target; `args[1]`: directory descriptor; `data`: path of the link.
+    SYMLINKAT = 151, "symlinkat";
+    /// link(2) that failed. `name`: old path; `data`: new path.
+    LINK = 152, "link";
+    /// linkat(2) that failed. As link; `args[0]`: old directory descriptor.
+    LINKAT = 153, "linkat";
+    /// truncate(2) that failed. `args[1]`: length.
+    TRUNCATE = 154, "truncate";
+    /// mknod(2) that failed. `args[1]`: mode.
+    MKNOD = 155, "mknod";
+    /// mknodat(2) that failed. `args[0]`: directory descriptor; `args[2]`: mode.
+    MKNODAT = 156, "mknodat";
+    /// mount(2) that failed. `name`: target; `args[0]` unused.
+    MOUNT = 157, "mount";
+    /// chroot(2) that failed.
+    CHROOT = 158, "chroot";
+    /// statfs(2) that failed.
+    STATFS = 159, "statfs";
+
+    /// mmap(2) that failed. `args[0]`: length; `args[1]`: protection; `args[2]`: flags. So are all kinds from here on: failed calls without a path.
+    MMAP = 192, "mmap";
+    /// mprotect(2) that failed. `args`: address, length, protection.
+    MPROTECT = 193, "mprotect";
+    /// ftruncate(2) that failed. `args[0]`: descriptor; `args[1]`: length.
+    FTRUNCATE = 194, "ftruncate";
+    /// fallocate(2) that failed. `args[0]`: descriptor; `args[1]`: mode; `args[2]`: offset.
+    FALLOCATE = 195, "fallocate";
+    /// fsync(2) that failed. `args[0]`: descriptor.
+    FSYNC = 196, "fsync";
+    /// fdatasync(2) that failed. `args[0]`: descriptor.
+    FDATASYNC = 197, "fdatasync";
+    /// epoll_create1(2) that failed. `args[0]`: flags.
+    EPOLL_CREATE1 = 198, "epoll_create1";
+    /// eventfd2(2) that failed.
+    EVENTFD2 = 199, "eventfd2";
+    /// inotify_init1(2) that failed. `args[0]`: flags.
+    INOTIFY_INIT1 = 200, "inotify_init1";
+    /// inotify_add_watch(2) that failed. `args[0]`: descriptor; `name`: path.
+    INOTIFY_ADD_WATCH = 201, "inotify_add_watch";
+    /// setuid(2) that failed. `args[0]`: user.
+    SETUID = 202, "setuid";
+    /// setgid(2) that failed. `args[0]`: group.
+    SETGID = 203, "setgid";
+    /// setgroups(2) that failed. `args[0]`: number of groups.
+    SETGROUPS = 204, "setgroups";
+    /// setresuid(2) that failed. `args`: real, effective, saved user.
+    SETRESUID = 205, "setresuid";
+    /// setresgid(2) that failed. `args`: real, effective, saved group.
+    SETRESGID = 206, "setresgid";
+    /// setrlimit(2) that failed. `args[0]`: resource.
+    SETRLIMIT = 207, "setrlimit";
+    /// prlimit64(2) that failed. `args[0]`: pid; `args[1]`: resource.
+    PRLIMIT64 = 208, "prlimit64";
+    /// sched_setaffinity(2) that failed. `args[0]`: pid.
+    SCHED_SETAFFINITY = 209, "sched_setaffinity";
+    /// memfd_create(2) that failed. `name`: the name.
+    MEMFD_CREATE = 210, "memfd_create";
+    /// unshare(2) that failed. `args[0]`: flags.
+    UNSHARE = 211, "unshare";
+    /// setns(2) that failed. `args[0]`: descriptor; `args[1]`: type.
+    SETNS = 212, "setns";
+    /// bpf(2) that failed. `args[0]`: command.
+    BPF = 213, "bpf";
+    /// io_uring_setup(2), failed or not: what goes through the ring afterwards is not seen by system-call probes. `args[0]`: entries; `ret`: descriptor.
+    IO_URING_SETUP = 214, "io_uring_setup";
+    /// setsockopt(2) that failed. `args`: descriptor, level, option.
+    SETSOCKOPT = 215, "setsockopt";
+    /// kill(2) that failed. `args`: pid, signal.
+    KILL = 216, "kill";
+}
+
+impl EventKind {
+    /// Whether the kind is a system call, so that `ret` is its return value.
+    #[must_use]
+    pub const fn is_syscall(self) -> bool {
+        self.0 >= 32
+    }
+}
+
+/// Who sent a signal: `args[2]` of [`EventKind::SIGNAL_GENERATE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i64)]
+pub enum SignalOrigin {
+    /// A process of the same container.
+    Inside = 0,
+    /// A process outside the container, such as a container runtime or a person on the node.
+    Outside = 1,
+    /// The kernel: a fault, the OOM killer, a limit, a terminal.
+    Kernel = 2,
+}
+
+impl SignalOrigin {
+    /// The origin with this code.
+    #[must_use]
+    pub const fn from_code(code: i64) -> Option<Self> {
+        match code {
+            0 => Some(Self::Inside),
+            1 => Some(Self::Outside),
+            2 => Some(Self::Kernel),
+            _ => None,
+        }
+    }
+}
+
+/// What a delivered signal met: `args[2]` of [`EventKind::SIGNAL_DELIVER`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i64)]
+pub enum SignalDisposition {
+    /// SIG_DFL: the default action is taken.
+    Default = 0,
+    /// SIG_IGN.
+    Ignored = 1,
+    /// A handler of the process runs.
+    Caught = 2,
+}
+
+impl SignalDisposition {
+    /// The disposition with this code.
+    #[must_use]
+    pub const fn from_code(code: i64) -> Option<Self> {
+        match code {
+            0 => Some(Self::Default),
+            1 => Some(Self::Ignored),
+            2 => Some(Self::Caught),
+            _ => None,
+        }
+    }
+}
