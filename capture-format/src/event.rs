@@ -287,9 +287,9 @@ kinds! {
     /// statfs(2) that failed.
     STATFS = 159, "statfs";
 
-    /// mmap(2) that failed. `args[0]`: length; `args[1]`: protection; `args[2]`: flags. So are all kinds from here on: failed calls without a path.
+    /// mmap(2) that failed. `args[0]`: protection; `args[1]`: length; `args[2]`: flags. So are all kinds from here on: failed calls without a path.
     MMAP = 192, "mmap";
-    /// mprotect(2) that failed. `args`: address, length, protection.
+    /// mprotect(2) that failed. `args[0]`: low 32 bits of the address; `args[1]`: length; `args[2]`: protection.
     MPROTECT = 193, "mprotect";
     /// ftruncate(2) that failed. `args[0]`: descriptor; `args[1]`: length.
     FTRUNCATE = 194, "ftruncate";

@@ -1,0 +1,262 @@
+//! Whose event is it: cgroup id → ring, and the programs that keep the table.
+
+use agent_ebpf::wire::{
+    CGROUP_SETS, CGROUP_WAYS, CLAIMED, CgroupSet, Control, LANES, NAME_MAX, NESTED, RINGS as RING_COUNT, Ring,
+    SHAPES, Shape, control,
+};
+use aya_ebpf::{
+    helpers::generated::{bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str},
+    macros::raw_tracepoint,
+    programs::RawTracePointContext,
+};
+use aya_log_ebpf::{debug, warn};
+use core::intrinsics::{
+    AtomicOrdering::{AcqRel, Acquire},
+    atomic_cxchg,
+};
+
+use crate::{
+    kernel::{key_zero, opaque, read},
+    maps::{CGROUPS, CONTAINER_SHAPES, CONTROL, MKDIR_SCRATCH, POOL, RINGS, offset},
+};
+
+/// The current task's ring, if it is in a recorded container.
+#[inline(always)]
+pub fn current_ring() -> Option<*mut Ring> {
+    // SAFETY: no preconditions.
+    ring_of(unsafe { bpf_get_current_cgroup_id() })
+}
+
+/// The ring of a cgroup.
+#[inline(always)]
+pub fn ring_of(cgroup: u64) -> Option<*mut Ring> {
+    ring_number(cgroup).and_then(|number| ring(number & !NESTED))
+}
+
+/// The number of a cgroup's ring, with the NESTED bit.
+#[inline(always)]
+pub fn ring_number(cgroup: u64) -> Option<u32> {
+    let set = set_of(cgroup)?;
+    let mut way = 0;
+    while way < CGROUP_WAYS {
+        // SAFETY: the verifier checks the access; volatile, since others change the table.
+        unsafe {
+            if core::ptr::read_volatile(&raw const (*set).ids[way]) == cgroup {
+                return Some(core::ptr::read_volatile(&raw const (*set).rings[way]));
+            }
+        }
+        way += 1;
+    }
+    None
+}
+
+#[inline(always)]
+fn set_of(cgroup: u64) -> Option<*mut CgroupSet> {
+    CGROUPS.get_ptr_mut((cgroup % CGROUP_SETS as u64) as u32)
+}
+
+#[inline(always)]
+fn ring(number: u32) -> Option<*mut Ring> {
+    RINGS.get_value_ptr_mut(number, &key_zero())
+}
+
+/// Enters a cgroup into the table; false when its set is full.
+#[inline(always)]
+fn insert(cgroup: u64, ring: u32) -> bool {
+    let Some(set) = set_of(cgroup) else { return false };
+    let mut way = 0;
+    while way < CGROUP_WAYS {
+        // SAFETY: the verifier checks the accesses. The place is claimed first, so that nobody finds the id without its ring.
+        unsafe {
+            let id = &raw mut (*set).ids[way];
+            if atomic_cxchg::<u64, { AcqRel }, { Acquire }>(id, 0, CLAIMED).1 {
+                core::ptr::write_volatile(&raw mut (*set).rings[way], ring);
+                core::intrinsics::atomic_xchg::<u64, { AcqRel }>(id, cgroup);
+                return true;
+            }
+        }
+        way += 1;
+    }
+    false
+}
+
+/// Takes a cgroup out of the table.
+#[inline(always)]
+fn remove(cgroup: u64) {
+    let Some(set) = set_of(cgroup) else { return };
+    let mut way = 0;
+    while way < CGROUP_WAYS {
+        // SAFETY: as above.
+        unsafe {
+            let id = &raw mut (*set).ids[way];
+            atomic_cxchg::<u64, { AcqRel }, { Acquire }>(id, cgroup, 0);
+        }
+        way += 1;
+    }
+}
+
+/// Tells user space.
+#[inline(always)]
+pub fn tell(kind: u32, ring: u32, cgroup: u64, value: u64) {
+    if let Some(mut message) = CONTROL.reserve(0) {
+        // SAFETY: no preconditions.
+        let time = unsafe { bpf_ktime_get_boot_ns() };
+        message.write(Control { kind, ring, cgroup, value, time });
+        message.submit(0);
+    }
+}
+
+/// Whether a cgroup is in the unified hierarchy (v1 hierarchies fire the same tracepoints).
+#[inline(always)]
+fn is_unified(cgroup: u64) -> bool {
+    let root: u64 = read(cgroup + u64::from(offset!(cgroup_root)));
+    read::<u32>(root + u64::from(offset!(cgroup_root_hierarchy))) == 0
+}
+
+#[inline(always)]
+fn id_of(cgroup: u64) -> u64 {
+    let node: u64 = read(cgroup + u64::from(offset!(cgroup_kn)));
+    read(node + u64::from(offset!(kernfs_id)))
+}
+
+#[inline(always)]
+fn parent_of(cgroup: u64) -> u64 {
+    let own = u64::from(offset!(cgroup_self));
+    let css: u64 = read(cgroup + own + u64::from(offset!(css_parent)));
+    css.wrapping_sub(own)
+}
+
+/// A cgroup was made: a child of a recorded one shares its ring; one named like a container's takes a free ring.
+#[raw_tracepoint(tracepoint = "cgroup_mkdir")]
+pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
+    let cgroup: u64 = ctx.arg(0);
+    if !is_unified(cgroup) {
+        return 0;
+    }
+    let id = id_of(cgroup);
+    if let Some(number) = ring_number(id_of(parent_of(cgroup))) {
+        if !insert(id, number | NESTED) {
+            tell(control::REFUSED, number & !NESTED, id, control::SET_FULL);
+        }
+        return 0;
+    }
+    if !is_container(cgroup) {
+        return 0;
+    }
+    let Ok(Some(number)) = POOL.pop() else {
+        warn!(&ctx, "no free ring for cgroup {}", id);
+        tell(control::REFUSED, 0, id, control::POOL_EMPTY);
+        return 0;
+    };
+    let number = number & (RING_COUNT as u32 - 1);
+    let Some(ring) = ring(number) else { return 0 };
+    give(ring, id);
+    if !insert(id, number) {
+        let _ = POOL.push(number, 0);
+        warn!(&ctx, "no place in the table for cgroup {}", id);
+        tell(control::REFUSED, number, id, control::SET_FULL);
+        return 0;
+    }
+    debug!(&ctx, "cgroup {} has ring {}", id, number);
+    tell(control::ASSIGNED, number, id, 0);
+    0
+}
+
+/// Starts a ring's new life: what is in it stays, and is told from what follows by the position.
+#[inline(always)]
+fn give(ring: *mut Ring, cgroup: u64) {
+    // SAFETY: the verifier checks the accesses; the ring was in the pool, so nobody writes to it.
+    unsafe {
+        let mut lane = 0;
+        while lane < LANES {
+            let header = &raw mut (*ring).lanes[lane];
+            (*header).start = (*header).head;
+            (*header).records = 0;
+            (*header).torn = 0;
+            lane += 1;
+        }
+        (*ring).cgroup = cgroup;
+        (*ring).assigned = bpf_ktime_get_boot_ns();
+        (*ring).compat = 0;
+        (*ring).stdout = 0;
+        (*ring).stderr = 0;
+    }
+}
+
+/// Whether a cgroup's name has the shape of a container's.
+#[inline(always)]
+fn is_container(cgroup: u64) -> bool {
+    let Some(scratch) = MKDIR_SCRATCH.get_ptr_mut(key_zero()) else { return false };
+    let node: u64 = read(cgroup + u64::from(offset!(cgroup_kn)));
+    let source: u64 = read(node + u64::from(offset!(kernfs_name)));
+    // SAFETY: the verifier checks the accesses.
+    let name = unsafe {
+        let name = (&raw mut (*scratch).name).cast::<u8>();
+        if bpf_probe_read_kernel_str(name.cast(), NAME_MAX as u32, source as *const _) < 0 {
+            return false;
+        }
+        name.cast_const()
+    };
+    let mut index = 0;
+    while index < SHAPES as u32 {
+        let Some(shape) = CONTAINER_SHAPES.get_ptr(index) else { return false };
+        // SAFETY: as above.
+        if unsafe { fits(name, &*shape) } {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+#[inline(always)]
+unsafe fn fits(name: *const u8, shape: &Shape) -> bool {
+    if shape.prefix_len == 0 && shape.digits == 0 {
+        return false;
+    }
+    let at = |index: u64| {
+        // SAFETY: the mask keeps the access inside the buffer.
+        unsafe { core::ptr::read_volatile(name.add((opaque(index) & (NAME_MAX as u64 - 1)) as usize)) }
+    };
+    let prefix = u64::from(shape.prefix_len);
+    let mut index = 0;
+    while index < 24 {
+        if index as u64 >= prefix {
+            break;
+        }
+        if at(index as u64) != shape.prefix[index] {
+            return false;
+        }
+        index += 1;
+    }
+    if shape.digits == 0 {
+        return true;
+    }
+    let mut digit = 0;
+    while digit < 64 {
+        if digit >= u64::from(shape.digits) {
+            break;
+        }
+        if !at(prefix + digit).is_ascii_hexdigit() {
+            return false;
+        }
+        digit += 1;
+    }
+    matches!(at(prefix + digit), 0 | b'.')
+}
+
+/// A cgroup was removed: one inside a container's leaves the table at once, a container's own is user space's to release.
+#[raw_tracepoint(tracepoint = "cgroup_rmdir")]
+pub fn cgroup_rmdir(ctx: RawTracePointContext) -> i32 {
+    let cgroup: u64 = ctx.arg(0);
+    if !is_unified(cgroup) {
+        return 0;
+    }
+    let id = id_of(cgroup);
+    match ring_number(id) {
+        Some(number) if number & NESTED != 0 => remove(id),
+        Some(number) => tell(control::REMOVED, number, id, 0),
+        None => {}
+    }
+    0
+}

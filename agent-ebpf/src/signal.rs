@@ -1,0 +1,136 @@
+//! Signals and the OOM killer: who did it, from inside or from outside.
+
+use agent_ebpf::wire::{NESTED, features, life};
+use aya_ebpf::{
+    helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_task},
+    macros::raw_tracepoint,
+    programs::RawTracePointContext,
+};
+
+use crate::{
+    cgroups::{current_ring, ring_number, ring_of},
+    kernel::{cgroup_of, has, read},
+    life::Comm,
+    maps::{config, offset},
+    ring::Head,
+};
+
+/// `SignalOrigin` of the capture format.
+mod origin {
+    pub const INSIDE: u64 = 0;
+    pub const OUTSIDE: u64 = 1;
+    pub const KERNEL: u64 = 2;
+}
+
+/// `SEND_SIG_NOINFO` and `SEND_SIG_PRIV` of include/linux/sched/signal.h: not pointers.
+const SEND_SIG_NOINFO: u64 = 0;
+const SEND_SIG_PRIV: u64 = 1;
+/// `SI_USER` and `SI_KERNEL`, include/uapi/asm-generic/siginfo.h
+const SI_USER: i32 = 0;
+const SI_KERNEL: i32 = 0x80;
+
+#[inline(always)]
+fn is_wanted(signal: u64) -> bool {
+    let bit = signal.wrapping_sub(1);
+    bit < 64 && config!(signals) >> bit & 1 != 0
+}
+
+#[inline(always)]
+fn pid_tgid_of(task: u64) -> u64 {
+    let tgid: u32 = read(task + u64::from(offset!(task_tgid)));
+    let pid: u32 = read(task + u64::from(offset!(task_pid)));
+    u64::from(tgid) << 32 | u64::from(pid)
+}
+
+/// (sig, info, task, group, result): in the ring of the target.
+#[raw_tracepoint(tracepoint = "signal_generate")]
+pub fn signal_generate(ctx: RawTracePointContext) -> i32 {
+    /// `TRACE_SIGNAL_IGNORED`, include/trace/events/signal.h
+    const IGNORED: i32 = 1;
+    let signal: u64 = ctx.arg(0);
+    if !is_wanted(signal) || ctx.arg::<i32>(4) == IGNORED {
+        return 0;
+    }
+    let target: u64 = ctx.arg(2);
+    let Some(target_ring) = ring_number(cgroup_of(target)) else { return 0 };
+    let info: u64 = ctx.arg(1);
+    let code = match info {
+        SEND_SIG_NOINFO => SI_USER,
+        SEND_SIG_PRIV => SI_KERNEL,
+        // struct kernel_siginfo { int si_signo; int si_errno; int si_code; … }
+        _ => read(info + 8),
+    };
+    let mut head = Head::current(life::SIGNAL_GENERATE);
+    let sender = head.pid_tgid >> 32;
+    head.pid_tgid = pid_tgid_of(target);
+    head.ret = signal as i64;
+    head.arg0 = code;
+    // si_addr of a fault; of other signals the union holds something else.
+    let mut address = 0u64;
+    let mut data_len = 0;
+    if code > 0 {
+        head.arg2 = origin::KERNEL;
+        if info > SEND_SIG_PRIV && matches!(signal, 4 | 5 | 7 | 8 | 11) {
+            address = read(info + 16);
+            data_len = 8;
+        }
+    } else {
+        head.arg1 = sender;
+        // SAFETY: no preconditions.
+        let own = ring_number(unsafe { bpf_get_current_cgroup_id() });
+        let same = matches!(own, Some(own) if own & !NESTED == target_ring & !NESTED);
+        head.arg2 = if same { origin::INSIDE } else { origin::OUTSIDE };
+    }
+    let Some(ring) = ring_of(cgroup_of(target)) else { return 0 };
+    // SAFETY: no preconditions.
+    let open = Comm::of(unsafe { bpf_get_current_task() }).begin(ring, &head, data_len);
+    if data_len > 0 {
+        open.data_from_kernel((&raw const address) as u64, data_len);
+    }
+    open.commit();
+    0
+}
+
+/// (sig, info, action): the current task takes a signal.
+#[raw_tracepoint(tracepoint = "signal_deliver")]
+pub fn signal_deliver(ctx: RawTracePointContext) -> i32 {
+    let signal: u64 = ctx.arg(0);
+    if !is_wanted(signal) {
+        return 0;
+    }
+    let Some(ring) = current_ring() else { return 0 };
+    let info: u64 = ctx.arg(1);
+    let mut head = Head::current(life::SIGNAL_DELIVER);
+    head.ret = signal as i64;
+    if info > SEND_SIG_PRIV {
+        head.arg0 = read(info + 8);
+        if head.arg0 <= 0 {
+            head.arg1 = read::<u32>(info + 16).into();
+        }
+    }
+    // struct k_sigaction starts with sa_handler: SIG_DFL 0, SIG_IGN 1, else the handler.
+    let handler: u64 = read(ctx.arg::<u64>(2));
+    head.arg2 = if handler > 2 { 2 } else { handler };
+    // SAFETY: no preconditions.
+    Comm::of(unsafe { bpf_get_current_task() }).begin(ring, &head, 0).commit();
+    0
+}
+
+/// (task, uid), or (pid) on older kernels.
+#[raw_tracepoint(tracepoint = "mark_victim")]
+pub fn mark_victim(ctx: RawTracePointContext) -> i32 {
+    let mut head = Head::current(life::OOM_KILL);
+    if has(features::OOM_TASK) {
+        let task: u64 = ctx.arg(0);
+        let Some(ring) = ring_of(cgroup_of(task)) else { return 0 };
+        head.pid_tgid = pid_tgid_of(task);
+        Comm::of(task).begin(ring, &head, 0).commit();
+    } else {
+        // Only the pid is known: a limit of the container's own makes one of its own processes call the OOM killer.
+        let Some(ring) = current_ring() else { return 0 };
+        let pid: u64 = ctx.arg::<u32>(0).into();
+        head.pid_tgid = pid << 32 | pid;
+        crate::ring::Open::begin(ring, agent_ebpf::wire::Lane::Life, &head, 0, 0).commit();
+    }
+    0
+}

@@ -1,0 +1,127 @@
+//! Sockets: who is at the other end, and whether they speak DNS.
+
+use agent_ebpf::wire::features;
+
+use crate::{
+    file::File,
+    kernel::{Typed, has, read, read_user},
+    maps::offset,
+};
+
+const AF_INET: u64 = 2;
+const AF_INET6: u64 = 10;
+/// Port 53 as it stands in a `struct sockaddr` and in `skc_dport`: network byte order.
+const DNS_PORT: u64 = 53u16.to_be() as u64;
+
+/// The address of a socket's peer, as a `struct sockaddr_in` or `sockaddr_in6`.
+#[derive(Clone, Copy)]
+pub struct Address {
+    pub bytes: [u64; 4],
+    /// 0: not known.
+    pub len: u64,
+    /// Whether either end is port 53.
+    pub dns: bool,
+}
+
+impl Address {
+    pub const UNKNOWN: Self = Self { bytes: [0; 4], len: 0, dns: false };
+
+    /// From a `struct sockaddr` in the process's memory; only Internet addresses are kept.
+    #[inline(always)]
+    pub fn from_user(address: u64) -> Self {
+        if address == 0 {
+            return Self::UNKNOWN;
+        }
+        let [low, high]: [u64; 2] = read_user(address);
+        let dns = (low >> 16) & 0xffff == DNS_PORT;
+        match low & 0xffff {
+            AF_INET => Self { bytes: [low, high, 0, 0], len: 16, dns },
+            AF_INET6 => {
+                let rest: [u64; 2] = read_user(address + 16);
+                Self { bytes: [low, high, rest[0], rest[1] & 0xffff_ffff], len: 28, dns }
+            }
+            _ => Self::UNKNOWN,
+        }
+    }
+
+    #[inline(always)]
+    fn build(family: u64, port: u64, v4: u64, v6: u64) -> Self {
+        match family {
+            AF_INET => {
+                let address: u32 = read(v4);
+                Self { bytes: [AF_INET | port << 16 | u64::from(address) << 32, 0, 0, 0], len: 16, dns: false }
+            }
+            AF_INET6 => {
+                let [high, low]: [u64; 2] = read(v6);
+                // family, port, flow information (4 bytes), address (16), scope (4)
+                Self { bytes: [AF_INET6 | port << 16, high, low, 0], len: 28, dns: false }
+            }
+            _ => Self::UNKNOWN,
+        }
+    }
+}
+
+/// A socket (`struct sock`).
+#[derive(Clone, Copy)]
+pub struct Socket {
+    sock: u64,
+    /// Peer's port, in network order.
+    peer_port: u64,
+    /// Own port, in host order.
+    own_port: u64,
+    family: u64,
+}
+
+impl Socket {
+    /// The socket behind a descriptor of the current task that is known to be one.
+    #[inline(always)]
+    pub fn of(task: Typed, descriptor: u32) -> Option<Self> {
+        if !has(features::SOCKETS) {
+            return None;
+        }
+        let file = File::of(task, descriptor)?;
+        Self::from_file(file)
+    }
+
+    /// The socket of an open file description that is known to be one.
+    #[inline(always)]
+    pub fn from_file(file: File) -> Option<Self> {
+        if !has(features::SOCKETS) {
+            return None;
+        }
+        let sock: u64 = read(file.private_data() + u64::from(offset!(socket_sk)));
+        if sock == 0 {
+            return None;
+        }
+        // skc_dport, skc_num and skc_family stand in a row: user space has checked that before it set the feature.
+        let ports: u64 = read(sock + u64::from(offset!(sock_dport)));
+        Some(Self { sock, peer_port: ports & 0xffff, own_port: (ports >> 16) & 0xffff, family: (ports >> 32) & 0xffff })
+    }
+
+    /// Whether either end is port 53 of an Internet address.
+    #[inline(always)]
+    pub fn is_dns(&self) -> bool {
+        (self.peer_port == DNS_PORT || self.own_port == 53) && (self.family == AF_INET || self.family == AF_INET6)
+    }
+
+    /// The peer, if the socket is connected.
+    #[inline(always)]
+    pub fn peer(&self) -> Address {
+        if self.peer_port == 0 {
+            return Address::UNKNOWN;
+        }
+        let v4 = self.sock + u64::from(offset!(sock_daddr));
+        let v6 = self.sock + u64::from(offset!(sock_v6_daddr));
+        let mut address = Address::build(self.family, self.peer_port, v4, v6);
+        address.dns = self.is_dns();
+        address
+    }
+
+    /// The socket's own address.
+    #[inline(always)]
+    pub fn own(&self) -> Address {
+        let v4 = self.sock + u64::from(offset!(sock_rcv_saddr));
+        let v6 = self.sock + u64::from(offset!(sock_v6_rcv_saddr));
+        Address::build(self.family, u64::from((self.own_port as u16).to_be()), v4, v6)
+    }
+}

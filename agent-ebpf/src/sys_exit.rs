@@ -1,0 +1,216 @@
+//! System calls: one program at the end of every call, in three forms, of which one is attached.
+
+mod message;
+mod network;
+mod path;
+mod transfer;
+
+use agent_ebpf::wire::{Lane, Op, Ring, SYSCALLS, features};
+use aya_ebpf::{
+    EbpfContext,
+    helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
+    macros::{btf_tracepoint, raw_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
+};
+
+use crate::{
+    arch::{self, Registers},
+    cgroups::current_ring,
+    kernel::{Typed, has},
+    maps::{OPS, offset},
+    ring::{Head, Open},
+};
+
+/// `tp_btf/sys_exit`: (regs, ret).
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
+    let registers: Registers = ctx.arg(0);
+    let number = arch::number(registers);
+    if let Some(op) = wanted(number, ctx.arg(1)) {
+        record(op, number, ctx.arg(1), registers);
+    }
+    0
+}
+
+/// `raw_tp/sys_exit`: the same arguments, but `regs` is not typed.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn sys_exit_raw(ctx: RawTracePointContext) -> i32 {
+    let registers = current_registers();
+    let number = arch::number(registers);
+    if let Some(op) = wanted(number, ctx.arg(1)) {
+        record(op, number, ctx.arg(1), registers);
+    }
+    0
+}
+
+/// The perf tracepoint raw_syscalls:sys_exit, which runs with preemption disabled on every kernel.
+#[tracepoint]
+pub fn sys_exit_perf(ctx: TracePointContext) -> u32 {
+    let record_start: *const u64 = ctx.as_ptr().cast_const().cast();
+    // SAFETY: /sys/kernel/tracing/events/raw_syscalls/sys_exit/format: id at 8, ret at 16.
+    let (number, ret) = unsafe { (*record_start.add(1), *record_start.add(2) as i64) };
+    if let Some(op) = wanted(number, ret) {
+        record(op, number, ret, current_registers());
+    }
+    0
+}
+
+#[inline(always)]
+fn current_registers() -> Registers {
+    // SAFETY: the task is the current one.
+    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as Registers }
+}
+
+/// What to do with the call, or nothing: the cheapest questions first.
+#[inline(always)]
+fn wanted(number: u64, ret: i64) -> Option<u8> {
+    if number >= SYSCALLS as u64 {
+        return None;
+    }
+    // SAFETY: in bounds; volatile, since the loader sets the table.
+    let op = unsafe { core::ptr::read_volatile((&raw const OPS).cast::<u8>().add(number as usize)) };
+    if op == Op::None as u8 || (op >= Op::Execve as u8 && ret >= 0) {
+        return None;
+    }
+    Some(op)
+}
+
+/// A system call of a recorded container.
+pub struct Call {
+    pub ring: *mut Ring,
+    pub task: Typed,
+    pub registers: Registers,
+    pub number: u16,
+    pub ret: i64,
+}
+
+impl Call {
+    #[inline(always)]
+    pub fn arg<const N: usize>(&self) -> u64 {
+        arch::arg::<N>(self.registers)
+    }
+
+    /// The record's fixed part with argument 0 as a descriptor.
+    #[inline(always)]
+    pub fn head(&self) -> Head {
+        let mut head = Head::current(self.number);
+        head.ret = self.ret;
+        head.arg0 = self.arg::<0>() as i32;
+        head
+    }
+
+    #[inline(always)]
+    pub fn failed(&self) -> bool {
+        self.ret < 0
+    }
+
+    /// Whether it failed in a way that is everyday life: it was interrupted, or would have had to wait.
+    #[inline(always)]
+    pub fn only_waits(&self) -> bool {
+        const EINTR: i64 = -4;
+        const EAGAIN: i64 = -11;
+        const EINPROGRESS: i64 = -115;
+        /// The kernel's own codes for calls to restart after a signal, include/linux/errno.h
+        const ERESTART: core::ops::RangeInclusive<i64> = -516..=-512;
+        self.ret == EAGAIN || self.ret == EINTR || self.ret == EINPROGRESS || ERESTART.contains(&self.ret)
+    }
+
+    /// The lane of a call that is precious when it failed.
+    #[inline(always)]
+    pub fn lane(&self, good: Lane) -> Lane {
+        if self.failed() { Lane::Failures } else { good }
+    }
+
+    /// A record of plain arguments.
+    #[inline(always)]
+    fn plain(&self, lane: Lane, arg1: u64, arg2: u64) {
+        let mut head = self.head();
+        head.arg1 = arg1;
+        head.arg2 = arg2;
+        Open::begin(self.ring, lane, &head, 0, 0).commit();
+    }
+}
+
+#[inline(always)]
+fn record(op: u8, number: u64, ret: i64, registers: Registers) {
+    let Some(ring) = current_ring() else { return };
+    let task = Typed::current();
+    if has(features::COMPAT) && is_compat(task) {
+        // SAFETY: the verifier checks the access.
+        unsafe { core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(&raw mut (*ring).compat, 1) };
+        return;
+    }
+    let call = Call { ring, task, registers, number: number as u16, ret };
+    match op {
+        op if op == Op::Read as u8 => transfer::read(&call),
+        op if op == Op::Readv as u8 => transfer::readv(&call),
+        op if op == Op::Write as u8 => transfer::write(&call),
+        op if op == Op::Writev as u8 => transfer::writev(&call),
+        op if op == Op::Open as u8 => path::open(&call),
+        op if op == Op::Openat as u8 => path::openat(&call),
+        op if op == Op::Openat2 as u8 => path::openat2(&call),
+        op if op == Op::Creat as u8 => path::creat(&call),
+        op if op == Op::Args as u8 => call.plain(call.lane(Lane::Files), call.arg::<1>(), call.arg::<2>()),
+        op if op == Op::Path as u8 => path::path(&call),
+        op if op == Op::Fcntl as u8 => fcntl(&call),
+        op if op == Op::Pipe as u8 => pipe(&call),
+        op if op == Op::Sockaddr as u8 => network::sockaddr(&call),
+        op if op == Op::Listen as u8 => network::listen(&call),
+        op if op == Op::Accept as u8 => network::accept(&call),
+        op if op == Op::Getsockopt as u8 => network::getsockopt(&call),
+        op if op == Op::Sendto as u8 => message::sendto(&call),
+        op if op == Op::Recvfrom as u8 => message::recvfrom(&call),
+        op if op == Op::Sendmsg as u8 => message::sendmsg(&call),
+        op if op == Op::Recvmsg as u8 => message::recvmsg(&call),
+        op if op == Op::Sendmmsg as u8 => message::sendmmsg(&call),
+        op if op == Op::Recvmmsg as u8 => message::recvmmsg(&call),
+        _ if call.only_waits() => {}
+        op if op == Op::Execve as u8 => path::execve(&call),
+        op if op == Op::Execveat as u8 => path::execveat(&call),
+        op if op == Op::FailedArgs as u8 => call.plain(Lane::Failures, call.arg::<1>(), call.arg::<2>()),
+        op if op == Op::FailedPath as u8 => path::path(&call),
+        op if op == Op::FailedPathat as u8 => path::pathat(&call),
+        op if op == Op::FailedTwoPaths as u8 => path::two_paths(&call),
+        op if op == Op::FailedTwoPathsat as u8 => path::two_pathsat(&call),
+        op if op == Op::FailedSymlinkat as u8 => path::symlinkat(&call),
+        op if op == Op::Mmap as u8 => mmap(&call),
+        _ => {}
+    }
+}
+
+/// Whether the current call is one in the 32-bit ABI, whose numbers and arguments are others.
+#[inline(always)]
+fn is_compat(task: Typed) -> bool {
+    let field = if cfg!(bpf_target_arch = "aarch64") { offset!(task_ti_flags) } else { offset!(task_ti_status) };
+    task.field::<u32>(field) & arch::COMPAT != 0
+}
+
+#[inline(always)]
+fn fcntl(call: &Call) {
+    const F_DUPFD: u64 = 0;
+    const F_DUPFD_CLOEXEC: u64 = 1030;
+    let command = call.arg::<1>();
+    if command == F_DUPFD || command == F_DUPFD_CLOEXEC {
+        call.plain(call.lane(Lane::Files), command, call.arg::<2>());
+    }
+}
+
+#[inline(always)]
+fn pipe(call: &Call) {
+    let ends: [u32; 2] = crate::kernel::read_user(call.arg::<0>());
+    let mut head = call.head();
+    head.arg0 = ends[0] as i32;
+    head.arg1 = u64::from(ends[1]);
+    head.arg2 = call.arg::<1>();
+    Open::begin(call.ring, call.lane(Lane::Files), &head, 0, 0).commit();
+}
+
+#[inline(always)]
+fn mmap(call: &Call) {
+    let mut head = call.head();
+    // The length of what cannot be mapped may need more than the 32 bits of argument 0.
+    head.arg0 = call.arg::<2>() as i32;
+    head.arg1 = call.arg::<1>();
+    head.arg2 = call.arg::<3>();
+    Open::begin(call.ring, Lane::Failures, &head, 0, 0).commit();
+}

@@ -1,0 +1,249 @@
+//! read, write and their vector forms: how much of the payload is kept, and in which lane.
+
+use agent_ebpf::wire::{Lane, flags};
+
+use super::Call;
+use crate::{
+    file::{File, Inode, Name, file_type},
+    kernel::read_user,
+    maps::config,
+    ring::{Head, Open},
+    socket::{Address, Socket},
+};
+
+/// How a transfer is recorded.
+struct Plan {
+    lane: Lane,
+    /// Most bytes of payload.
+    limit: u64,
+    fd_type: u8,
+    inode: u64,
+    name: Name,
+    peer: Address,
+}
+
+impl Plan {
+    /// As everything that is nothing special.
+    #[inline(always)]
+    fn bulk() -> Self {
+        Self {
+            lane: Lane::Bulk,
+            limit: u64::from(config!(other_max)),
+            fd_type: file_type::UNKNOWN,
+            inode: 0,
+            name: Name::NONE,
+            peer: Address::UNKNOWN,
+        }
+    }
+
+    #[inline(always)]
+    fn text(mut self, lane: Lane) -> Self {
+        self.lane = lane;
+        self.limit = u64::from(config!(text_max));
+        self
+    }
+
+    #[inline(always)]
+    fn look(&mut self, inode: Inode) {
+        self.fd_type = inode.file_type();
+        self.inode = inode.number();
+    }
+
+    /// A socket's bytes are not kept, but for DNS.
+    #[inline(always)]
+    fn socket(mut self, file: File) -> Self {
+        match Socket::from_file(file) {
+            Some(socket) if socket.is_dns() => {
+                self.peer = socket.peer();
+                self.text(Lane::Network)
+            }
+            _ => {
+                self.limit = 0;
+                self
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn write(call: &Call) -> Self {
+        let descriptor = call.arg::<0>() as u32;
+        let mut plan = Self::bulk();
+        let file = File::of(call.task, descriptor);
+        if let Some(file) = file {
+            plan.look(file.inode());
+        }
+        if call.failed() {
+            return plan.text(Lane::Errors);
+        }
+        // SAFETY: the verifier checks the accesses.
+        let (stdout, stderr) = unsafe { ((*call.ring).stdout, (*call.ring).stderr) };
+        // Where both are one terminal or pipe, the descriptor tells; elsewhere the inode does, so that a duplicate counts
+        // and the inside of a pipeline does not.
+        let is_stream = plan.inode != 0 && stdout != stderr;
+        if descriptor == 2 || (is_stream && plan.inode == stderr) {
+            return plan.text(Lane::Errors);
+        }
+        if (is_stream && plan.inode == stdout) || (!is_stream && descriptor == 1) {
+            return plan.text(Lane::Output);
+        }
+        let Some(file) = file else { return plan };
+        if plan.fd_type == file_type::SOCKET {
+            return plan.socket(file);
+        }
+        if plan.fd_type == file_type::REGULAR {
+            let name = file.name();
+            if name.is_log() {
+                plan.name = name;
+                return plan.text(Lane::Errors);
+            }
+        }
+        plan
+    }
+
+    #[inline(always)]
+    fn read(call: &Call, first: u64) -> Self {
+        let mut plan = Self::bulk();
+        if call.failed() {
+            plan.lane = Lane::Failures;
+        }
+        let Some(file) = File::of(call.task, call.arg::<0>() as u32) else { return plan };
+        let inode = file.inode();
+        plan.look(inode);
+        if plan.fd_type == file_type::SOCKET {
+            return plan.socket(file);
+        }
+        if plan.fd_type != file_type::REGULAR || call.ret <= 0 {
+            return plan;
+        }
+        let size = inode.size();
+        if size > 0 && size <= config!(config_file_max) && is_text(first, call.ret as u64) {
+            plan.name = file.name();
+            return plan.text(Lane::Config);
+        }
+        plan
+    }
+
+    /// Reserves the record for a transfer of `total` bytes, with the name in place; gives it with the payload's length.
+    #[inline(always)]
+    fn begin(&self, call: &Call, asked: u64, total: u64) -> (Open, u64) {
+        let kept = if total > self.limit { self.limit } else { total };
+        let mut head: Head = call.head();
+        head.fd_type = self.fd_type;
+        head.arg1 = self.inode;
+        head.arg2 = asked;
+        if total > kept {
+            head.flags |= flags::TRUNCATED;
+        }
+        if self.peer.len != 0 {
+            let open = Open::begin(call.ring, self.lane, &head, self.peer.len, kept);
+            open.name_from_kernel((&raw const self.peer.bytes) as u64);
+            return (open, kept);
+        }
+        let name_len = self.name.kept();
+        if name_len < self.name.len {
+            head.flags |= flags::NAME_TRUNCATED;
+        }
+        let open = Open::begin(call.ring, self.lane, &head, name_len, kept);
+        if name_len > 0 {
+            open.name_from_kernel(self.name.source);
+        }
+        (open, kept)
+    }
+}
+
+/// Whether the first bytes read look like text: no NUL among them. Keeps libraries and byte code out of the lane of
+/// configuration files.
+#[inline(always)]
+fn is_text(buffer: u64, length: u64) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut first: u64 = read_user(buffer);
+    if length < 8 {
+        // Bytes behind the end are not the file's.
+        first |= u64::MAX << ((length & 7) * 8);
+    }
+    (first.wrapping_sub(ONES) & !first & (ONES << 7)) == 0
+}
+
+#[inline(always)]
+fn moved(call: &Call, asked: u64) -> u64 {
+    if call.failed() { asked } else { call.ret as u64 }
+}
+
+#[inline(always)]
+pub fn write(call: &Call) {
+    if call.failed() && call.only_waits() {
+        return;
+    }
+    let asked = call.arg::<2>();
+    let (open, length) = Plan::write(call).begin(call, asked, moved(call, asked));
+    if length > 0 {
+        open.data_from_user(0, call.arg::<1>(), length);
+    }
+    open.commit();
+}
+
+#[inline(always)]
+pub fn read(call: &Call) {
+    if call.failed() && call.only_waits() {
+        return;
+    }
+    let buffer = call.arg::<1>();
+    let moved = if call.failed() { 0 } else { call.ret as u64 };
+    let (open, length) = Plan::read(call, buffer).begin(call, call.arg::<2>(), moved);
+    if length > 0 {
+        open.data_from_user(0, buffer, length);
+    }
+    open.commit();
+}
+
+#[inline(always)]
+pub fn writev(call: &Call) {
+    if call.failed() && call.only_waits() {
+        return;
+    }
+    let vector = call.arg::<1>();
+    // How much a failed call would have written is not known without adding up; its first buffer says enough.
+    let first: [u64; 2] = read_user(vector);
+    let (open, length) = Plan::write(call).begin(call, call.arg::<2>(), moved(call, first[1]));
+    gather(&open, vector, call.arg::<2>(), length);
+    open.commit();
+}
+
+#[inline(always)]
+pub fn readv(call: &Call) {
+    if call.failed() && call.only_waits() {
+        return;
+    }
+    let vector = call.arg::<1>();
+    let first: [u64; 2] = read_user(vector);
+    let moved = if call.failed() { 0 } else { call.ret as u64 };
+    let (open, length) = Plan::read(call, first[0]).begin(call, call.arg::<2>(), moved);
+    gather(&open, vector, call.arg::<2>(), length);
+    open.commit();
+}
+
+/// Copies the payload from the first buffers of an iovec.
+#[inline(always)]
+pub fn gather(open: &Open, vector: u64, count: u64, length: u64) {
+    /// glibc writes its last words (`*** stack smashing detected ***`) in up to nine pieces.
+    const BUFFERS: u64 = 12;
+    let mut done = 0;
+    let mut index = 0;
+    while index < BUFFERS {
+        if index >= count || done >= length {
+            break;
+        }
+        // struct iovec { void *iov_base; size_t iov_len; }
+        let [base, available]: [u64; 2] = read_user(vector + index * 16);
+        let left = length - done;
+        let piece = if available < left { available } else { left };
+        if piece > 0 {
+            open.data_from_user(done, base, piece);
+            done += piece;
+        }
+        index += 1;
+    }
+    if done < length {
+        open.shorten_data(done);
+    }
+}

@@ -1,0 +1,410 @@
+//! Layout of rings, records, tables and settings shared by the eBPF programs and the agent.
+
+use core::mem::{offset_of, size_of};
+
+// ── Ring ────────────────────────────────────────────────────────────────────────────────────────
+
+/// Bytes of one lane.
+pub const LANE_SIZE: usize = 128 << 10;
+/// Lanes of a ring.
+pub const LANES: usize = 8;
+/// Most bytes of a name (path, file name, socket address) in a record.
+pub const NAME_MAX: usize = 512;
+/// Most bytes of data in a record.
+pub const DATA_MAX: usize = 4096;
+/// Bytes of the largest record: it may run past its lane's end by less than this.
+pub const RECORD_MAX: usize = size_of::<Record>() + NAME_MAX + DATA_MAX;
+/// Distance between the starts of two lanes.
+pub const LANE_STRIDE: usize = LANE_SIZE + RECORD_MAX;
+/// Room behind the last lane that is never written: the verifier bounds lengths by masks, which are wider than the real limits.
+const VERIFIER_SLACK: usize = 3 * 4096;
+
+/// What a lane holds. What is loud must not displace what is precious, so they do not share a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Lane {
+    /// exec, fork, exit, signals, OOM kills.
+    Life = 0,
+    /// System calls that failed.
+    Failures = 1,
+    /// DNS, and connect, bind, listen, accept with their outcome.
+    Network = 2,
+    /// What turns a descriptor into a path: open, close, dup, pipe, socket, chdir.
+    Files = 3,
+    /// What was read from small text files.
+    Config = 4,
+    /// Writes to standard error, to `*.log`, and writes that failed.
+    Errors = 5,
+    /// Writes to standard output.
+    Output = 6,
+    /// All other reads, writes, sends and receives.
+    Bulk = 7,
+}
+
+/// State of one lane, at the start of the ring.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LaneHeader {
+    /// Bytes ever reserved; only grows, over all containers that had the ring.
+    pub head: u64,
+    /// `head` when the ring was given to its container: nothing before it is the container's.
+    pub start: u64,
+    /// Records reserved since then.
+    pub records: u64,
+    /// Writers since then that found their record lapped while they wrote it.
+    pub torn: u64,
+}
+
+/// A ring: the recorder of one run. The value of a map with one element.
+#[repr(C)]
+pub struct Ring {
+    /// State of each lane.
+    pub lanes: [LaneHeader; LANES],
+    /// Id of the cgroup it was given to.
+    pub cgroup: u64,
+    /// CLOCK_BOOTTIME, in nanoseconds, when it was given.
+    pub assigned: u64,
+    /// Calls in the 32-bit ABI, which are counted and not decoded.
+    pub compat: u64,
+    /// Inode number of the container's standard output (as of its first exec); 0: unknown.
+    pub stdout: u64,
+    /// Inode number of its standard error.
+    pub stderr: u64,
+    _header: [u8; 4096 - LANES * size_of::<LaneHeader>() - 5 * 8],
+    /// The lanes, [`LANE_STRIDE`] apart.
+    pub data: [u8; LANES * LANE_STRIDE + VERIFIER_SLACK],
+}
+
+const _: () = assert!(offset_of!(Ring, data) == 4096);
+const _: () = assert!(LANE_STRIDE.is_multiple_of(16) && LANE_SIZE.is_power_of_two());
+const _: () = assert!(size_of::<Ring>() < 1128 << 10);
+
+// ── Record ──────────────────────────────────────────────────────────────────────────────────────
+
+/// Head of a record; name and data follow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    /// Position in the lane XOR the key of this load ([`Config::key`]); complemented while the record is being written.
+    pub stamp: u64,
+    /// Length of head, name, data and padding, in units of 16 bytes.
+    pub units: u16,
+    /// System call number, or one of [`life`].
+    pub kind: u16,
+    /// Bytes of the name.
+    pub name_len: u16,
+    /// Bytes of the data.
+    pub data_len: u16,
+    /// Nanoseconds of CLOCK_BOOTTIME.
+    pub time: u64,
+    /// Process id.
+    pub tgid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Return value.
+    pub ret: i64,
+    /// First argument, in most calls a descriptor.
+    pub arg0: i32,
+    /// Bits of [`flags`].
+    pub flags: u8,
+    /// `S_IFMT >> 12` of the descriptor in `arg0`; 0: not looked at.
+    pub fd_type: u8,
+    /// Zero.
+    pub reserved: u16,
+    /// Second argument.
+    pub arg1: u64,
+    /// Third argument.
+    pub arg2: u64,
+}
+
+const _: () = assert!(size_of::<Record>() == 64);
+
+/// Flags of a record; the values are those of the capture's event flags.
+pub mod flags {
+    /// Name or data could not be read from the process's memory.
+    pub const FAULT: u8 = 2;
+    /// The call moved more bytes than `data` has.
+    pub const TRUNCATED: u8 = 4;
+    /// The name was cut.
+    pub const NAME_TRUNCATED: u8 = 8;
+}
+
+/// Kinds of record that are not system calls.
+pub mod life {
+    /// A program was executed.
+    pub const EXEC: u16 = 0x8001;
+    /// A process was forked.
+    pub const FORK: u16 = 0x8002;
+    /// A process ended.
+    pub const EXIT: u16 = 0x8003;
+    /// A signal was sent.
+    pub const SIGNAL_GENERATE: u16 = 0x8004;
+    /// A signal was taken.
+    pub const SIGNAL_DELIVER: u16 = 0x8005;
+    /// The OOM killer chose a victim.
+    pub const OOM_KILL: u16 = 0x8006;
+    /// What descriptors 0 to 2 are.
+    pub const STDIO: u16 = 0x8007;
+}
+
+// ── System calls ────────────────────────────────────────────────────────────────────────────────
+
+/// System call numbers that the table covers.
+pub const SYSCALLS: usize = 512;
+
+/// What the programs do with a system call: which arguments mean what, and when it is worth a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Op {
+    /// Not recorded.
+    None = 0,
+    /// (fd, buffer, length): bytes read.
+    Read,
+    /// (fd, iovec, count): bytes read.
+    Readv,
+    /// (fd, buffer, length): bytes written.
+    Write,
+    /// (fd, iovec, count): bytes written.
+    Writev,
+    /// (path, flags, mode).
+    Open,
+    /// (dirfd, path, flags, mode).
+    Openat,
+    /// (dirfd, path, open_how).
+    Openat2,
+    /// (path, mode).
+    Creat,
+    /// Three plain arguments.
+    Args,
+    /// (path).
+    Path,
+    /// fcntl: only F_DUPFD and F_DUPFD_CLOEXEC.
+    Fcntl,
+    /// (int[2], flags).
+    Pipe,
+    /// (fd, sockaddr, length).
+    Sockaddr,
+    /// (fd, backlog).
+    Listen,
+    /// (fd, …) with a new socket as the result.
+    Accept,
+    /// getsockopt: only SO_ERROR.
+    Getsockopt,
+    /// (fd, buffer, length, flags, sockaddr, length).
+    Sendto,
+    /// (fd, buffer, length, flags, sockaddr, *length).
+    Recvfrom,
+    /// (fd, msghdr).
+    Sendmsg,
+    /// (fd, msghdr).
+    Recvmsg,
+    /// (fd, mmsghdr, count).
+    Sendmmsg,
+    /// (fd, mmsghdr, count).
+    Recvmmsg,
+
+    // From here on only failed calls are recorded; the programs compare with the first of them.
+    /// (path, argv), when it failed.
+    Execve,
+    /// (dirfd, path, argv, envp, flags), when it failed.
+    Execveat,
+    /// Three plain arguments, when it failed.
+    FailedArgs,
+    /// (path, …), when it failed.
+    FailedPath,
+    /// (dirfd, path, …), when it failed.
+    FailedPathat,
+    /// (path, path), when it failed.
+    FailedTwoPaths,
+    /// (dirfd, path, dirfd, path), when it failed.
+    FailedTwoPathsat,
+    /// (target, dirfd, path), when it failed.
+    FailedSymlinkat,
+    /// (address, length, protection, flags), when it failed.
+    Mmap,
+}
+
+// ── Whose event: cgroup id → ring ───────────────────────────────────────────────────────────────
+
+/// Sets of the cgroup table.
+pub const CGROUP_SETS: usize = 2048;
+/// Cgroups in a set.
+pub const CGROUP_WAYS: usize = 4;
+
+/// A set of the table from cgroup id to ring; an id is in the set of its low bits.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CgroupSet {
+    /// Cgroup ids; 0: free. [`CLAIMED`] while the kernel side fills the place.
+    pub ids: [u64; CGROUP_WAYS],
+    /// The ring of each, and [`NESTED`].
+    pub rings: [u32; CGROUP_WAYS],
+}
+
+/// Stands for an id while its place is being filled.
+pub const CLAIMED: u64 = u64::MAX;
+/// Bit of [`CgroupSet::rings`]: the cgroup is inside a container's, and shares its ring.
+pub const NESTED: u32 = 1 << 31;
+/// Most rings a node can have.
+pub const RINGS: usize = 4096;
+
+/// Shape of a container's cgroup name: a prefix, hexadecimal digits, and the end or a dot.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shape {
+    /// First bytes of the name.
+    pub prefix: [u8; 24],
+    /// How many of them count; 0 with `digits` 0 ends the table.
+    pub prefix_len: u32,
+    /// How many hexadecimal digits follow; 0: whatever follows fits.
+    pub digits: u32,
+}
+
+/// Shapes in the table.
+pub const SHAPES: usize = 8;
+
+// ── Control messages ────────────────────────────────────────────────────────────────────────────
+
+/// What the kernel side tells user space at once; everything else waits in the rings.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Control {
+    /// One of [`control`].
+    pub kind: u32,
+    /// Ring, where there is one.
+    pub ring: u32,
+    /// The cgroup.
+    pub cgroup: u64,
+    /// Of an exit: wait status and pid; of a refusal: one of [`control`]'s reasons.
+    pub value: u64,
+    /// Nanoseconds of CLOCK_BOOTTIME.
+    pub time: u64,
+}
+
+/// Kinds of control message, and reasons of a refusal.
+pub mod control {
+    /// A container's cgroup was made and got a ring.
+    pub const ASSIGNED: u32 = 1;
+    /// A container's cgroup was made and could not get a ring.
+    pub const REFUSED: u32 = 2;
+    /// The first process of a container (pid 1 of its namespace) ended.
+    pub const INIT_EXIT: u32 = 3;
+    /// A container's cgroup was removed.
+    pub const REMOVED: u32 = 4;
+    /// Refused: no free ring.
+    pub const POOL_EMPTY: u64 = 1;
+    /// Refused: the cgroup's set is full.
+    pub const SET_FULL: u64 = 2;
+}
+
+// ── Settings ────────────────────────────────────────────────────────────────────────────────────
+
+/// Settings, fixed when the programs are loaded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Random per load, so that no payload can look like a record.
+    pub key: u64,
+    /// Bit `n - 1`: signal `n` is recorded when it is sent or taken.
+    pub signals: u64,
+    /// Largest regular file whose content is read as configuration, in bytes.
+    pub config_file_max: u64,
+    /// Bits of [`features`].
+    pub features: u32,
+    /// Most bytes kept of output, DNS, configuration and failed writes; at most [`DATA_MAX`].
+    pub text_max: u32,
+    /// Most bytes kept of other reads and writes; at most [`DATA_MAX`].
+    pub other_max: u32,
+    /// Not zero, so that no other constant equals this value.
+    pub reserved: u32,
+}
+
+/// What the kernel's BTF has the offsets for.
+pub mod features {
+    /// What a descriptor refers to.
+    pub const FILES: u32 = 1;
+    /// Names of open files.
+    pub const NAMES: u32 = 2;
+    /// Peers of sockets.
+    pub const SOCKETS: u32 = 4;
+    /// Pids in the process's own namespace.
+    pub const PID_NAMESPACES: u32 = 8;
+    /// Calls in the 32-bit ABI are told from others.
+    pub const COMPAT: u32 = 16;
+    /// `mark_victim` passes the task, not its pid.
+    pub const OOM_TASK: u32 = 32;
+}
+
+/// Declares [`Offsets`] and the list that user space fills it from.
+macro_rules! offsets {
+    ($($field:ident = $type:literal . $member:literal),+ $(,)?) => {
+        /// Offsets of kernel structures' members in bytes, from the running kernel's BTF; [`MISSING`] where it has none.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug)]
+        pub struct Offsets {
+            $(#[doc = concat!("`", $type, ".", $member, "`")] pub $field: u32,)+
+        }
+
+        impl Offsets {
+            /// Every offset unknown.
+            pub const UNKNOWN: Self = Self { $($field: MISSING),+ };
+
+            /// Fills every offset by asking for (structure, member).
+            pub fn resolve(mut ask: impl FnMut(&'static str, &'static str) -> Option<u32>) -> Self {
+                Self { $($field: ask($type, $member).unwrap_or(MISSING)),+ }
+            }
+        }
+    };
+}
+
+/// An offset that BTF does not have.
+pub const MISSING: u32 = 0xffff_fff1;
+
+offsets! {
+    task_mm = "task_struct"."mm",
+    task_files = "task_struct"."files",
+    task_signal = "task_struct"."signal",
+    task_comm = "task_struct"."comm",
+    task_pid = "task_struct"."pid",
+    task_tgid = "task_struct"."tgid",
+    task_exit_code = "task_struct"."exit_code",
+    task_group_leader = "task_struct"."group_leader",
+    task_thread_pid = "task_struct"."thread_pid",
+    task_cgroups = "task_struct"."cgroups",
+    task_ti_status = "task_struct"."thread_info.status",
+    task_ti_flags = "task_struct"."thread_info.flags",
+    mm_arg_start = "mm_struct"."arg_start",
+    mm_arg_end = "mm_struct"."arg_end",
+    signal_live = "signal_struct"."live",
+    signal_flags = "signal_struct"."flags",
+    signal_group_exit_code = "signal_struct"."group_exit_code",
+    pid_level = "pid"."level",
+    pid_numbers = "pid"."numbers",
+    binprm_filename = "linux_binprm"."filename",
+    files_fdt = "files_struct"."fdt",
+    fdt_max_fds = "fdtable"."max_fds",
+    fdt_fd = "fdtable"."fd",
+    file_inode = "file"."f_inode",
+    file_path_dentry = "file"."f_path.dentry",
+    file_private_data = "file"."private_data",
+    inode_mode = "inode"."i_mode",
+    inode_size = "inode"."i_size",
+    inode_ino = "inode"."i_ino",
+    dentry_name = "dentry"."d_name",
+    socket_sk = "socket"."sk",
+    sock_dport = "sock_common"."skc_dport",
+    sock_num = "sock_common"."skc_num",
+    sock_family = "sock_common"."skc_family",
+    sock_daddr = "sock_common"."skc_daddr",
+    sock_rcv_saddr = "sock_common"."skc_rcv_saddr",
+    sock_v6_daddr = "sock_common"."skc_v6_daddr",
+    sock_v6_rcv_saddr = "sock_common"."skc_v6_rcv_saddr",
+    css_set_dfl_cgrp = "css_set"."dfl_cgrp",
+    cgroup_kn = "cgroup"."kn",
+    cgroup_root = "cgroup"."root",
+    cgroup_self = "cgroup"."self",
+    css_parent = "cgroup_subsys_state"."parent",
+    cgroup_root_hierarchy = "cgroup_root"."hierarchy_id",
+    kernfs_id = "kernfs_node"."id",
+    kernfs_name = "kernfs_node"."name",
+}
