@@ -1,0 +1,4 @@
+//! lastword: a flight recorder for containers.
+
+#[cfg(target_os = "linux")]
+pub mod recorder;

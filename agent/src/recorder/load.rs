@@ -1,0 +1,203 @@
+//! Loading: the running kernel's offsets and what they allow, settings, the object.
+
+use std::{fs, io};
+
+use agent_ebpf::wire::{Config, DATA_MAX, MISSING, Offsets, SHAPES, Shape, features};
+use aya::{Ebpf, EbpfLoader, maps::Array};
+
+use super::{
+    StartError,
+    btf::Btf,
+    sys::Plain,
+    syscalls,
+};
+
+/// Where the kernel shows its own type information.
+const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// What to record, fixed while a recorder lives.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Most bytes kept of output, DNS, configuration files and failed writes; at most 4096.
+    pub text_max: u32,
+    /// Most bytes kept of other reads and writes; at most 4096.
+    pub other_max: u32,
+    /// Largest file whose content counts as configuration, in bytes.
+    pub config_file_max: u64,
+    /// What containers' cgroups are called.
+    pub shapes: Vec<ContainerShape>,
+    /// Memory and free rings.
+    pub budget: super::Budget,
+    /// Whether the programs log what they do, through aya-log and the `log` crate.
+    pub debug_programs: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            text_max: DATA_MAX as u32,
+            other_max: 256,
+            config_file_max: 64 << 10,
+            shapes: ContainerShape::RUNTIMES.to_vec(),
+            budget: super::Budget::default(),
+            debug_programs: false,
+        }
+    }
+}
+
+/// Shape of a container's cgroup name: a prefix and hexadecimal digits, then the end or a dot.
+#[derive(Clone, Copy, Debug)]
+pub struct ContainerShape {
+    /// At most 24 bytes.
+    pub prefix: &'static str,
+    /// 0: whatever follows the prefix fits.
+    pub digits: u32,
+}
+
+impl ContainerShape {
+    /// The container runtimes: systemd's cgroup driver names a scope, cgroupfs a bare id.
+    pub const RUNTIMES: [Self; 5] = [
+        Self { prefix: "cri-containerd-", digits: 64 },
+        Self { prefix: "crio-", digits: 64 },
+        Self { prefix: "docker-", digits: 64 },
+        Self { prefix: "libpod-", digits: 64 },
+        Self { prefix: "", digits: 64 },
+    ];
+}
+
+/// Signals that are not worth a record when nothing else happens: sent all the time, and harmless by default.
+const EVERYDAY_SIGNALS: [i32; 5] =
+    [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGVTALRM, libc::SIGPROF];
+
+fn signals() -> u64 {
+    // Real-time signals (33 and up) are left out: threads libraries and timers use them.
+    let standard = (1u64 << 32) - 1;
+    EVERYDAY_SIGNALS.iter().fold(standard, |mask, signal| mask & !(1 << (signal - 1)))
+}
+
+/// The kernel's BTF.
+pub(super) fn kernel_btf() -> Result<Btf, StartError> {
+    let data = fs::read(KERNEL_BTF).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => StartError::NoBtf,
+        _ => StartError::Read { path: KERNEL_BTF, source: error },
+    })?;
+    Btf::parse(data).map_err(|error| StartError::BadBtf(error.to_string()))
+}
+
+/// What the offsets allow, and what they do not.
+pub(super) struct Abilities {
+    pub(super) offsets: Offsets,
+    pub(super) features: u32,
+    /// One sentence each, for people.
+    pub(super) missing: Vec<String>,
+}
+
+/// Resolves every offset; a required one that is missing is an error, another disables what needs it.
+pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
+    let mut unknown: Vec<String> = Vec::new();
+    let offsets = Offsets::resolve(|structure, member| {
+        let offset = btf.offset(structure, member);
+        if offset.is_none() {
+            unknown.push(format!("{structure}.{member}"));
+        }
+        offset
+    });
+    let o = &offsets;
+    require(&[
+        ("exec", &[o.task_mm, o.mm_arg_start, o.mm_arg_end, o.binprm_filename]),
+        ("exit", &[o.task_signal, o.signal_live, o.signal_flags, o.signal_group_exit_code, o.task_exit_code, o.task_group_leader]),
+        ("processes", &[o.task_pid, o.task_tgid, o.task_comm]),
+        ("containers", &[o.task_cgroups, o.css_set_dfl_cgrp, o.cgroup_kn, o.cgroup_root, o.cgroup_self, o.css_parent, o.cgroup_root_hierarchy, o.kernfs_id, o.kernfs_name]),
+    ], &unknown)?;
+
+    let files = all(&[o.task_files, o.files_fdt, o.fdt_max_fds, o.fdt_fd, o.file_inode, o.inode_mode, o.inode_size, o.inode_ino]);
+    let names = files && all(&[o.file_path_dentry, o.dentry_name]);
+    // The programs read port, own port and family in one go.
+    let in_a_row = o.sock_num == o.sock_dport.wrapping_add(2) && o.sock_family == o.sock_dport.wrapping_add(4);
+    let sockets = files && in_a_row && all(&[o.file_private_data, o.socket_sk, o.sock_dport, o.sock_daddr, o.sock_rcv_saddr, o.sock_v6_daddr, o.sock_v6_rcv_saddr]);
+    let pids = all(&[o.task_thread_pid, o.pid_level, o.pid_numbers]);
+    let compat = all(&[if cfg!(target_arch = "aarch64") { o.task_ti_flags } else { o.task_ti_status }]);
+    let oom_task = btf.first_argument_is_pointer("mark_victim") == Some(true);
+
+    let mut missing = Vec::new();
+    let mut features = if oom_task { features::OOM_TASK } else { 0 };
+    for (has, feature, without) in [
+        (files, features::FILES, "what descriptors refer to is unknown, so payloads are cut at the smaller limit and sockets' bytes are kept"),
+        (names, features::NAMES, "writes to *.log files count as other writes"),
+        (sockets, features::SOCKETS, "DNS over connected sockets is not recognised"),
+        (pids, features::PID_NAMESPACES, "pids inside the container are unknown"),
+        (compat, features::COMPAT, "calls in the 32-bit ABI are not told from others"),
+    ] {
+        if has {
+            features |= feature;
+        } else {
+            missing.push(format!("{without} (BTF lacks {})", unknown.join(", ")));
+        }
+    }
+    Ok(Abilities { offsets, features, missing })
+}
+
+fn all(offsets: &[u32]) -> bool {
+    offsets.iter().all(|offset| *offset != MISSING)
+}
+
+fn require(groups: &[(&'static str, &[u32])], unknown: &[String]) -> Result<(), StartError> {
+    match groups.iter().find(|(_, offsets)| !all(offsets)) {
+        Some((what, _)) => Err(StartError::Offsets { what, unknown: unknown.join(", ") }),
+        None => Ok(()),
+    }
+}
+
+/// Loads the object with its settings; gives it with the key that marks this load's records.
+pub(super) fn load(object: &[u8], abilities: &Abilities, settings: &Settings) -> Result<(Ebpf, u64), StartError> {
+    let key = random_key().map_err(|source| StartError::Read { path: "/dev/urandom", source })?;
+    let config = Plain(Config {
+        key,
+        signals: signals(),
+        config_file_max: settings.config_file_max,
+        features: abilities.features,
+        text_max: settings.text_max.min(DATA_MAX as u32),
+        other_max: settings.other_max.min(DATA_MAX as u32),
+        reserved: 1,
+    });
+    let offsets = Plain(abilities.offsets);
+    let ops = syscalls::ops();
+    let log_level: u8 = if settings.debug_programs { aya_log::Level::Debug as u8 } else { 0 };
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("OPS", &ops, true)
+        .override_global("OFFSETS", &offsets, true)
+        .override_global("CONFIG", &config, true)
+        .override_global(aya_log::LEVEL, &log_level, true);
+    if !settings.debug_programs {
+        loader.map_max_entries("AYA_LOGS", 4096);
+    }
+    let mut ebpf = loader.load(object).map_err(|error| StartError::Load(chain(&error)))?;
+    set_shapes(&mut ebpf, &settings.shapes)?;
+    Ok((ebpf, key))
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn set_shapes(ebpf: &mut Ebpf, shapes: &[ContainerShape]) -> Result<(), StartError> {
+    let map = ebpf.map_mut("CONTAINER_SHAPES").ok_or(StartError::Object("CONTAINER_SHAPES"))?;
+    let mut table: Array<_, Plain<Shape>> = map.try_into().map_err(|_| StartError::Object("CONTAINER_SHAPES"))?;
+    for (index, shape) in shapes.iter().take(SHAPES).enumerate() {
+        let mut prefix = [0; 24];
+        let length = shape.prefix.len().min(prefix.len());
+        prefix[..length].copy_from_slice(&shape.prefix.as_bytes()[..length]);
+        let entry = Plain(Shape { prefix, prefix_len: length as u32, digits: shape.digits });
+        table.set(index as u32, entry, 0).map_err(|error| StartError::Load(chain(&error)))?;
+    }
+    Ok(())
+}
+
+fn random_key() -> io::Result<u64> {
+    use std::io::Read;
+    let mut bytes = [0; 8];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_ne_bytes(bytes))
+}

@@ -1,0 +1,191 @@
+//! The recorder: loads the eBPF programs, gives containers their rings, and reads a ring when its run has ended.
+//!
+//! The only module that knows aya and the kernel's BPF. Nothing in it runs while no container starts or ends.
+
+mod btf;
+mod budget;
+mod capabilities;
+mod decode;
+mod load;
+mod pool;
+mod probes;
+mod ring;
+mod sys;
+mod syscalls;
+
+use std::io;
+
+use aya::{Btf, Ebpf, programs::Program};
+use capture_format::{Event, Losses, Probe};
+
+pub use budget::Budget;
+pub use capabilities::{Capability, missing as missing_capabilities};
+pub use load::{ContainerShape, Settings};
+pub use pool::RingId;
+pub use probes::ProbeError;
+
+use pool::Pool;
+
+/// The eBPF object, where this program was built with it.
+#[cfg(ebpf_object)]
+const OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(env!("LASTWORD_EBPF_OBJECT")));
+#[cfg(not(ebpf_object))]
+const OBJECT: Option<&[u8]> = None;
+
+/// Why recording cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Missing privileges.
+    #[error("this needs {}; run it as root (`sudo lastword …`), or give the program these capabilities: `sudo setcap {} \"$(command -v lastword)\"`", describe(.0), setcap(.0))]
+    Capabilities(Vec<Capability>),
+    /// The kernel has no BTF.
+    #[error("this kernel has no type information (/sys/kernel/btf/vmlinux), which lastword needs to find its way in it; use a kernel built with CONFIG_DEBUG_INFO_BTF=y (the distributions' kernels since about 2021 are)")]
+    NoBtf,
+    /// The kernel's BTF cannot be understood.
+    #[error("cannot understand this kernel's type information: {0}; please report it with the output of `uname -r`")]
+    BadBtf(String),
+    /// Something that recording cannot do without is not where it is on known kernels.
+    #[error("cannot observe {what} on this kernel: its type information lacks {unknown}; please report it with the output of `uname -r`")]
+    Offsets {
+        /// What needs them.
+        what: &'static str,
+        /// Members that BTF lacks.
+        unknown: String,
+    },
+    /// A file that must be readable is not.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The object was refused.
+    #[error("the kernel refused the eBPF programs: {0}; lastword needs Linux 5.15 or newer")]
+    Load(String),
+    /// This build is broken.
+    #[error("the eBPF object of this build lacks {0}; build it again with `cargo xtask build`")]
+    Object(&'static str),
+    /// Built without the object.
+    #[error("this lastword was built without its eBPF programs and can only read captures; build it with `cargo xtask build`")]
+    NotBuilt,
+    /// A probe that must be attached could not be.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// Rings could not be made.
+    #[error("cannot make rings: {0}; is a memory limit in force?")]
+    Rings(io::Error),
+}
+
+fn describe(missing: &[Capability]) -> String {
+    missing.iter().map(|capability| format!("{} {}", capability.name, capability.purpose)).collect::<Vec<_>>().join(" and ")
+}
+
+fn setcap(missing: &[Capability]) -> String {
+    missing.iter().map(|capability| capability.name.to_lowercase()).collect::<Vec<_>>().join(",") + "=ep"
+}
+
+/// A running recorder; dropping it detaches every probe.
+pub struct Recorder {
+    ebpf: Ebpf,
+    pool: Pool,
+    key: u64,
+    probes: Vec<probes::Attached>,
+    limitations: Vec<String>,
+}
+
+/// What a ring held.
+pub struct Recording {
+    /// Events in order of time.
+    pub events: Vec<Event>,
+    /// CLOCK_BOOTTIME, in nanoseconds, when the ring was given to the container.
+    pub since: u64,
+    /// What the events do not tell. `recursion_misses` is the node's total so far.
+    pub losses: Losses,
+}
+
+impl Recorder {
+    /// Loads the programs and attaches them.
+    ///
+    /// # Errors
+    /// Each says what to do about it; see [`StartError`].
+    pub fn start(settings: &Settings) -> Result<Self, StartError> {
+        let object = OBJECT.ok_or(StartError::NotBuilt)?;
+        let missing = missing_capabilities();
+        if !missing.is_empty() {
+            return Err(StartError::Capabilities(missing));
+        }
+        let kernel = load::kernel_btf()?;
+        let abilities = load::abilities(&kernel)?;
+        let preemptible = probes::tracepoints_are_preemptible();
+        drop(kernel);
+        let (mut ebpf, key) = load::load(object, &abilities, settings)?;
+        let pool = Pool::new(&mut ebpf, settings.budget).map_err(StartError::Rings)?;
+        let btf = Btf::from_sys_fs().map_err(|error| StartError::BadBtf(load::chain(&error)))?;
+        let probes = probes::attach(&mut ebpf, &btf, preemptible)?;
+        Ok(Self { ebpf, pool, key, probes, limitations: abilities.missing })
+    }
+
+    /// How each probe is attached, and why so.
+    pub fn probes(&self) -> impl Iterator<Item = &Probe> {
+        self.probes.iter().map(|attached| &attached.probe)
+    }
+
+    /// What this kernel does not let the recorder see, a sentence each.
+    #[must_use]
+    pub fn limitations(&self) -> &[String] {
+        &self.limitations
+    }
+
+    /// The ring of a container's cgroup, by the cgroup's id (its directory's inode number).
+    #[must_use]
+    pub fn ring_of(&self, cgroup: u64) -> Option<RingId> {
+        self.pool.find(cgroup)
+    }
+
+    /// Reads a ring; its container may go on writing to it.
+    ///
+    /// # Errors
+    /// The ring is not there any more.
+    pub fn read(&self, ring: RingId) -> io::Result<Recording> {
+        let words = self.pool.words(ring).ok_or_else(|| io::Error::other("the ring has been given back"))?;
+        let snapshot = ring::snapshot(words);
+        let mut losses = Losses { compat: snapshot.compat, recursion_misses: self.recursion_misses(), ..Losses::default() };
+        let mut events = Vec::new();
+        for lane in &snapshot.lanes {
+            let mut found = 0;
+            for record in lane.records(self.key) {
+                found += 1;
+                events.extend(decode::event(&record));
+            }
+            losses.overwritten += lane.header.records.saturating_sub(found);
+            losses.torn += lane.header.torn;
+        }
+        losses.unreadable = events.iter().filter(|event| event.flags.contains(capture_format::EventFlags::FAULT)).count() as u64;
+        events.sort_by_key(|event| event.time);
+        Ok(Recording { events, since: snapshot.assigned, losses })
+    }
+
+    /// Puts the ring of a container whose processes are gone back into the pool.
+    ///
+    /// # Errors
+    /// The kernel's, from making or removing rings.
+    pub fn release(&mut self, ring: RingId) -> io::Result<()> {
+        self.pool.release(ring)
+    }
+
+    /// How often the kernel has skipped one of the attached programs because it was already running on that CPU.
+    #[must_use]
+    pub fn recursion_misses(&self) -> u64 {
+        self.probes
+            .iter()
+            .filter_map(|attached| self.ebpf.program(attached.program?))
+            .filter_map(|program| match program {
+                Program::BtfTracePoint(program) => sys::recursion_misses(program.fd().ok()?).ok(),
+                Program::RawTracePoint(program) => sys::recursion_misses(program.fd().ok()?).ok(),
+                Program::TracePoint(program) => sys::recursion_misses(program.fd().ok()?).ok(),
+                _ => None,
+            })
+            .sum()
+    }
+}

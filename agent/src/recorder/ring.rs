@@ -1,0 +1,249 @@
+//! Reading a ring: a copy of its lanes, and the records in the copy.
+//!
+//! A record is believed only where its stamp fits its position, so whatever a payload holds, it is never taken for a
+//! record. The writers go on while the copy is made; what they may have overwritten meanwhile is left out.
+
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use agent_ebpf::wire::{
+    DATA_MAX, LANE_SIZE, LANE_STRIDE, LANES, LaneHeader, NAME_MAX, RECORD_MAX, Record, Ring,
+};
+
+/// Bytes of a ring's map value.
+pub(super) const RING_BYTES: usize = size_of::<Ring>();
+const HEADER_BYTES: usize = std::mem::offset_of!(Ring, data);
+
+/// A ring's content at one moment.
+pub(super) struct Snapshot {
+    pub(super) lanes: Vec<LaneCopy>,
+    pub(super) cgroup: u64,
+    pub(super) assigned: u64,
+    pub(super) compat: u64,
+}
+
+/// One lane's content.
+pub(super) struct LaneCopy {
+    pub(super) header: LaneHeader,
+    /// `head` after the copy: what lies a lane's length before it may have been overwritten while copying.
+    head_after: u64,
+    bytes: Vec<u8>,
+}
+
+/// A record as it lay in the ring.
+pub(super) struct RawRecord<'a> {
+    pub(super) head: Record,
+    pub(super) name: &'a [u8],
+    pub(super) data: &'a [u8],
+    /// It was still being written.
+    pub(super) open: bool,
+}
+
+/// The mapped memory of a ring, in words that the kernel may change at any time.
+pub(super) fn snapshot(words: &[AtomicU64]) -> Snapshot {
+    let word = |offset: usize| words[offset / 8].load(Ordering::Acquire);
+    let lanes = (0..LANES)
+        .map(|lane| {
+            let at = lane * size_of::<LaneHeader>();
+            let header = LaneHeader {
+                head: word(at + std::mem::offset_of!(LaneHeader, head)),
+                start: word(at + std::mem::offset_of!(LaneHeader, start)),
+                records: word(at + std::mem::offset_of!(LaneHeader, records)),
+                torn: word(at + std::mem::offset_of!(LaneHeader, torn)),
+            };
+            fence(Ordering::SeqCst);
+            let bytes = copy(words, &header, HEADER_BYTES + lane * LANE_STRIDE);
+            fence(Ordering::SeqCst);
+            LaneCopy { header, head_after: word(at), bytes }
+        })
+        .collect();
+    Snapshot {
+        lanes,
+        cgroup: word(std::mem::offset_of!(Ring, cgroup)),
+        assigned: word(std::mem::offset_of!(Ring, assigned)),
+        compat: word(std::mem::offset_of!(Ring, compat)),
+    }
+}
+
+/// Copies a lane, or nothing of one that was not written to.
+fn copy(words: &[AtomicU64], header: &LaneHeader, at: usize) -> Vec<u8> {
+    if header.head == header.start {
+        return Vec::new();
+    }
+    let mut bytes = Vec::with_capacity(LANE_STRIDE);
+    for word in &words[at / 8..(at + LANE_STRIDE) / 8] {
+        bytes.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+    }
+    bytes
+}
+
+impl LaneCopy {
+    /// The lane's records, oldest first.
+    pub(super) fn records(&self, key: u64) -> impl Iterator<Item = RawRecord<'_>> {
+        /// Writers that have moved the head may not have written their stamp yet: one record of each of some CPUs.
+        const MARGIN: u64 = 2 * RECORD_MAX as u64;
+        let lapped = self.head_after > self.header.start + LANE_SIZE as u64 - MARGIN;
+        let oldest = if lapped { self.head_after + MARGIN - LANE_SIZE as u64 } else { self.header.start };
+        let mut position = oldest.max(self.header.start).next_multiple_of(16);
+        std::iter::from_fn(move || {
+            while position < self.header.head {
+                match self.record(position, key) {
+                    Some(record) => {
+                        position += u64::from(record.head.units) * 16;
+                        return Some(record);
+                    }
+                    None => position += 16,
+                }
+            }
+            None
+        })
+    }
+
+    fn record(&self, position: u64, key: u64) -> Option<RawRecord<'_>> {
+        const HEAD: usize = size_of::<Record>();
+        let offset = (position % LANE_SIZE as u64) as usize;
+        let bytes = self.bytes.get(offset..)?;
+        let stamp = position ^ key;
+        let found = u64_at(bytes, 0)?;
+        if found != stamp && found != !stamp {
+            return None;
+        }
+        let head = read_head(bytes)?;
+        let (name_len, data_len) = (usize::from(head.name_len), usize::from(head.data_len));
+        let whole = usize::from(head.units) * 16;
+        if whole < HEAD || whole > RECORD_MAX.next_multiple_of(16) || name_len > NAME_MAX || data_len > DATA_MAX || HEAD + name_len + data_len > whole {
+            return None;
+        }
+        let name = bytes.get(HEAD..HEAD + name_len)?;
+        let data = bytes.get(HEAD + name_len..HEAD + name_len + data_len)?;
+        Some(RawRecord { head, name, data, open: found != stamp })
+    }
+}
+
+fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
+    bytes.get(offset..offset + 8)?.try_into().ok().map(u64::from_ne_bytes)
+}
+
+/// Reads the fields where `Record` has them, in the byte order of this machine: the kernel wrote them here.
+fn read_head(bytes: &[u8]) -> Option<Record> {
+    macro_rules! field {
+        ($name:ident: $type:ty) => {{
+            const AT: usize = std::mem::offset_of!(Record, $name);
+            <$type>::from_ne_bytes(bytes.get(AT..AT + size_of::<$type>())?.try_into().ok()?)
+        }};
+    }
+    Some(Record {
+        stamp: field!(stamp: u64),
+        units: field!(units: u16),
+        kind: field!(kind: u16),
+        name_len: field!(name_len: u16),
+        data_len: field!(data_len: u16),
+        time: field!(time: u64),
+        tgid: field!(tgid: u32),
+        tid: field!(tid: u32),
+        ret: field!(ret: i64),
+        arg0: field!(arg0: i32),
+        flags: field!(flags: u8),
+        fd_type: field!(fd_type: u8),
+        reserved: field!(reserved: u16),
+        arg1: field!(arg1: u64),
+        arg2: field!(arg2: u64),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: u64 = 0x1234_5678_9abc_def1;
+
+    /// A lane as the programs write it.
+    struct Lane {
+        bytes: Vec<u8>,
+        head: u64,
+        start: u64,
+        records: u64,
+    }
+
+    impl Lane {
+        fn new(start: u64) -> Self {
+            Self { bytes: vec![0; LANE_STRIDE], head: start, start, records: 0 }
+        }
+
+        fn write(&mut self, kind: u16, data: &[u8]) {
+            let whole = (64 + data.len()).next_multiple_of(16);
+            let at = (self.head % LANE_SIZE as u64) as usize;
+            let record = &mut self.bytes[at..at + whole];
+            record.fill(0);
+            record[..8].copy_from_slice(&(self.head ^ KEY).to_ne_bytes());
+            record[8..10].copy_from_slice(&((whole / 16) as u16).to_ne_bytes());
+            record[10..12].copy_from_slice(&kind.to_ne_bytes());
+            record[14..16].copy_from_slice(&(data.len() as u16).to_ne_bytes());
+            record[64..64 + data.len()].copy_from_slice(data);
+            self.head += whole as u64;
+            self.records += 1;
+        }
+
+        fn copy(self) -> LaneCopy {
+            let header = LaneHeader { head: self.head, start: self.start, records: self.records, torn: 0 };
+            LaneCopy { header, head_after: self.head, bytes: self.bytes }
+        }
+    }
+
+    #[test]
+    fn reads_what_was_written_since_the_ring_was_given() {
+        let mut lane = Lane::new(4096);
+        lane.write(1, b"first");
+        lane.write(2, b"");
+        let copy = lane.copy();
+        let found: Vec<_> = copy.records(KEY).map(|record| (record.head.kind, record.data.to_vec())).collect();
+        assert_eq!(found, [(1, b"first".to_vec()), (2, vec![])]);
+    }
+
+    #[test]
+    fn after_many_laps_the_newest_records_are_there_in_order() {
+        let mut lane = Lane::new(0);
+        for number in 0..20_000u32 {
+            lane.write(7, &vec![number as u8; (number % 300) as usize]);
+        }
+        let copy = lane.copy();
+        let lengths: Vec<usize> = copy.records(KEY).map(|record| record.data.len()).collect();
+        assert!(lengths.len() > 400, "{}", lengths.len());
+        let last = 20_000 - lengths.len();
+        let expected: Vec<usize> = (last..20_000).map(|number| number % 300).collect();
+        assert_eq!(lengths, expected);
+    }
+
+    #[test]
+    fn a_payload_that_imitates_a_record_is_not_believed() {
+        let mut lane = Lane::new(0);
+        // The right layout for its position, but without the key.
+        let mut forged = vec![0; 64];
+        forged[..8].copy_from_slice(&64u64.to_ne_bytes());
+        forged[8..10].copy_from_slice(&4u16.to_ne_bytes());
+        lane.write(1, &forged);
+        let mut copy = lane.copy();
+        copy.bytes[..8].fill(0xee); // The true record's stamp is lost, so the reader looks for the next one.
+        assert_eq!(copy.records(KEY).count(), 0);
+    }
+
+    #[test]
+    fn a_record_being_written_is_marked() {
+        let mut lane = Lane::new(0);
+        lane.write(1, b"x");
+        let mut copy = lane.copy();
+        let stamp = !(KEY);
+        copy.bytes[..8].copy_from_slice(&stamp.to_ne_bytes());
+        assert!(copy.records(KEY).next().unwrap().open);
+    }
+
+    #[test]
+    fn damaged_lengths_never_reach_outside() {
+        let mut lane = Lane::new(0);
+        lane.write(1, b"abc");
+        lane.write(2, b"def");
+        let mut copy = lane.copy();
+        copy.bytes[14..16].copy_from_slice(&u16::MAX.to_ne_bytes());
+        let kinds: Vec<u16> = copy.records(KEY).map(|record| record.head.kind).collect();
+        assert_eq!(kinds, [2]);
+    }
+}

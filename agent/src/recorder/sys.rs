@@ -1,0 +1,144 @@
+//! The few bpf(2) calls that aya does not offer, and memory that the kernel writes to.
+
+#![expect(unsafe_code, reason = "talks to the kernel")]
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    sync::atomic::AtomicU64,
+};
+
+/// Commands of bpf(2), include/uapi/linux/bpf.h
+const BPF_MAP_CREATE: u32 = 0;
+const BPF_OBJ_GET_INFO_BY_FD: u32 = 15;
+const BPF_BTF_LOAD: u32 = 18;
+
+/// `union bpf_attr`, as far as these commands use it, filled by offset.
+#[derive(Default)]
+#[repr(C, align(8))]
+struct Attr([u64; 16]);
+
+impl Attr {
+    fn set_u32(&mut self, offset: usize, value: u32) {
+        let shift = (offset % 8) * 8;
+        self.0[offset / 8] |= u64::from(value) << shift;
+    }
+
+    fn set_u64(&mut self, offset: usize, value: u64) {
+        self.0[offset / 8] = value;
+    }
+}
+
+fn bpf(command: u32, attr: &mut Attr, size: usize) -> io::Result<i64> {
+    // SAFETY: `attr` is large enough for `size`, and the addresses in it are of live buffers of the lengths it gives.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr.0.as_mut_ptr(), size) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn owned(descriptor: i64) -> OwnedFd {
+    // SAFETY: the kernel has just returned this descriptor to nobody else.
+    unsafe { OwnedFd::from_raw_fd(descriptor as i32) }
+}
+
+/// Loads type information for maps.
+pub(super) fn load_btf(blob: &[u8]) -> io::Result<OwnedFd> {
+    let mut attr = Attr::default();
+    attr.set_u64(0, blob.as_ptr() as u64);
+    attr.set_u32(16, blob.len() as u32);
+    bpf(BPF_BTF_LOAD, &mut attr, 28).map(owned)
+}
+
+/// Creates an array map of one element that can be mapped into memory.
+pub(super) fn create_array(name: &str, value_size: u32, btf: &OwnedFd, key_type: u32, value_type: u32) -> io::Result<OwnedFd> {
+    let mut attr = Attr::default();
+    for (index, value) in [libc_map::ARRAY, 4, value_size, 1, libc_map::MMAPABLE].into_iter().enumerate() {
+        attr.set_u32(index * 4, value);
+    }
+    let mut map_name = [0u8; 16];
+    let length = name.len().min(15);
+    map_name[..length].copy_from_slice(&name.as_bytes()[..length]);
+    for (index, word) in map_name.as_chunks::<4>().0.iter().enumerate() {
+        attr.set_u32(28 + index * 4, u32::from_ne_bytes(*word));
+    }
+    attr.set_u32(48, btf.as_raw_fd() as u32);
+    attr.set_u32(52, key_type);
+    attr.set_u32(56, value_type);
+    bpf(BPF_MAP_CREATE, &mut attr, 60).map(owned)
+}
+
+mod libc_map {
+    //! include/uapi/linux/bpf.h
+    pub(super) const ARRAY: u32 = 2;
+    pub(super) const MMAPABLE: u32 = 1 << 10;
+}
+
+/// How often the kernel skipped a program because it was already running on that CPU (`bpf_prog_info.recursion_misses`).
+pub(super) fn recursion_misses(program: impl AsFd) -> io::Result<u64> {
+    const SIZE: usize = 224;
+    const AT: usize = 208;
+    let mut info = [0u64; SIZE / 8];
+    let mut attr = Attr::default();
+    attr.set_u32(0, program.as_fd().as_raw_fd() as u32);
+    attr.set_u32(4, SIZE as u32);
+    attr.set_u64(8, info.as_mut_ptr() as u64);
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr, 16)?;
+    Ok(info[AT / 8])
+}
+
+/// A map's value, mapped into memory.
+pub(super) struct Mapped {
+    memory: memmap2::MmapRaw,
+    words: usize,
+}
+
+impl Mapped {
+    /// Maps the first `bytes` of a map's values.
+    pub(super) fn new(map: impl AsFd, bytes: usize) -> io::Result<Self> {
+        let length = bytes.next_multiple_of(4096);
+        let memory = memmap2::MmapOptions::new().len(length).map_raw(map.as_fd().as_raw_fd())?;
+        Ok(Self { memory, words: bytes / 8 })
+    }
+
+    /// The memory as words that the kernel's programs change at any time.
+    pub(super) fn words(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping is page-aligned, as long as `self`, and at least `words * 8` bytes; atomics may be changed by others.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast::<AtomicU64>(), self.words) }
+    }
+}
+
+/// Puts a map into an array of maps.
+pub(super) fn set_element(outer: impl AsFd, key: u32, inner: &OwnedFd) -> io::Result<()> {
+    const BPF_MAP_UPDATE_ELEM: u32 = 2;
+    let value = inner.as_raw_fd();
+    let mut attr = Attr::default();
+    attr.set_u32(0, outer.as_fd().as_raw_fd() as u32);
+    attr.set_u64(8, (&raw const key) as u64);
+    attr.set_u64(16, (&raw const value) as u64);
+    bpf(BPF_MAP_UPDATE_ELEM, &mut attr, 32).map(drop)
+}
+
+/// Empties a place of an array of maps.
+pub(super) fn delete_element(map: impl AsFd, key: u32) -> io::Result<()> {
+    const BPF_MAP_DELETE_ELEM: u32 = 3;
+    let mut attr = Attr::default();
+    attr.set_u32(0, map.as_fd().as_raw_fd() as u32);
+    attr.set_u64(8, (&raw const key) as u64);
+    bpf(BPF_MAP_DELETE_ELEM, &mut attr, 32).map(drop)
+}
+
+/// Plain data that crosses the boundary to the kernel as it lies in memory.
+macro_rules! plain {
+    ($($ty:ty),+) => {
+        $(
+            // SAFETY: `repr(C)` structures of integers without padding bytes; every bit pattern is valid.
+            unsafe impl aya::Pod for Plain<$ty> {}
+        )+
+    };
+}
+
+/// Wraps a wire type for aya.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct Plain<T: Copy>(pub(super) T);
+
+plain!(agent_ebpf::wire::Config, agent_ebpf::wire::Offsets, agent_ebpf::wire::Shape);
