@@ -1,8 +1,8 @@
 //! Whose event is it: cgroup id → ring, and the programs that keep the table.
 
 use agent_ebpf::wire::{
-    CGROUP_SETS, CGROUP_WAYS, CLAIMED, CgroupSet, Control, LANES, NAME_MAX, NESTED, RINGS as RING_COUNT, Ring,
-    SHAPES, Shape, control,
+    CGROUP_SETS, CGROUP_WAYS, CLAIMED, CgroupSet, Control, LANES, NAME_MAX, NESTED, NO_SHAPE,
+    RINGS as RING_COUNT, Ring, SHAPES, control,
 };
 use aya_ebpf::{
     helpers::generated::{bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str},
@@ -20,17 +20,18 @@ use crate::{
     maps::{CGROUPS, CONTAINER_SHAPES, CONTROL, MKDIR_SCRATCH, POOL, RINGS, offset},
 };
 
-/// The current task's ring, if it is in a recorded container.
+/// The current task's ring and its number, if it is in a recorded container.
 #[inline(always)]
-pub fn current_ring() -> Option<*mut Ring> {
+pub fn current_ring() -> Option<(u32, *mut Ring)> {
     // SAFETY: no preconditions.
-    ring_of(unsafe { bpf_get_current_cgroup_id() })
+    let number = ring_number(unsafe { bpf_get_current_cgroup_id() })? & !NESTED;
+    Some((number, ring(number)?))
 }
 
 /// The ring of a cgroup.
 #[inline(always)]
 pub fn ring_of(cgroup: u64) -> Option<*mut Ring> {
-    ring_number(cgroup).and_then(|number| ring(number & !NESTED))
+    ring(ring_number(cgroup)? & !NESTED)
 }
 
 /// The number of a cgroup's ring, with the NESTED bit.
@@ -55,8 +56,9 @@ fn set_of(cgroup: u64) -> Option<*mut CgroupSet> {
     CGROUPS.get_ptr_mut((cgroup % CGROUP_SETS as u64) as u32)
 }
 
+/// A ring by its number.
 #[inline(always)]
-fn ring(number: u32) -> Option<*mut Ring> {
+pub fn ring(number: u32) -> Option<*mut Ring> {
     RINGS.get_value_ptr_mut(number, &key_zero())
 }
 
@@ -189,60 +191,62 @@ fn is_container(cgroup: u64) -> bool {
     let Some(scratch) = MKDIR_SCRATCH.get_ptr_mut(key_zero()) else { return false };
     let node: u64 = read(cgroup + u64::from(offset!(cgroup_kn)));
     let source: u64 = read(node + u64::from(offset!(kernfs_name)));
-    // SAFETY: the verifier checks the accesses.
-    let name = unsafe {
+    // SAFETY: the verifier checks the accesses; the buffer is aligned as a map's value is.
+    let (name, start) = unsafe {
         let name = (&raw mut (*scratch).name).cast::<u8>();
+        // A short name leaves an earlier one's bytes behind its end.
+        core::ptr::write_bytes(name.cast::<u64>(), 0, 3);
         if bpf_probe_read_kernel_str(name.cast(), NAME_MAX as u32, source as *const _) < 0 {
             return false;
         }
-        name.cast_const()
+        (name.cast_const(), *name.cast::<[u64; 3]>())
     };
+    match first_shape(start) {
+        Some((_, 0)) => true,
+        // SAFETY: `name` is the whole buffer.
+        Some((prefix, digits)) => unsafe { is_id(name, prefix.into(), digits.into()) },
+        None => false,
+    }
+}
+
+/// Length of the prefix and number of digits of the first shape whose prefix fits.
+#[inline(always)]
+fn first_shape(start: [u64; 3]) -> Option<(u32, u32)> {
     let mut index = 0;
     while index < SHAPES as u32 {
-        let Some(shape) = CONTAINER_SHAPES.get_ptr(index) else { return false };
-        // SAFETY: as above.
-        if unsafe { fits(name, &*shape) } {
-            return true;
+        let shape = CONTAINER_SHAPES.get(index)?;
+        if shape.digits == NO_SHAPE {
+            return None;
+        }
+        let different = (start[0] ^ shape.prefix[0]) & shape.mask[0]
+            | (start[1] ^ shape.prefix[1]) & shape.mask[1]
+            | (start[2] ^ shape.prefix[2]) & shape.mask[2];
+        if different == 0 {
+            return Some((shape.prefix_len, shape.digits));
         }
         index += 1;
     }
-    false
+    None
 }
 
+/// Whether the digits of an id stand at `start` of a name, followed by its end or a dot.
 #[inline(always)]
-unsafe fn fits(name: *const u8, shape: &Shape) -> bool {
-    if shape.prefix_len == 0 && shape.digits == 0 {
-        return false;
-    }
+unsafe fn is_id(name: *const u8, start: u64, digits: u64) -> bool {
     let at = |index: u64| {
         // SAFETY: the mask keeps the access inside the buffer.
         unsafe { core::ptr::read_volatile(name.add((opaque(index) & (NAME_MAX as u64 - 1)) as usize)) }
     };
-    let prefix = u64::from(shape.prefix_len);
-    let mut index = 0;
-    while index < 24 {
-        if index as u64 >= prefix {
-            break;
-        }
-        if at(index as u64) != shape.prefix[index] {
-            return false;
-        }
-        index += 1;
-    }
-    if shape.digits == 0 {
-        return true;
-    }
     let mut digit = 0;
     while digit < 64 {
-        if digit >= u64::from(shape.digits) {
+        if digit >= digits {
             break;
         }
-        if !at(prefix + digit).is_ascii_hexdigit() {
+        if !at(start + digit).is_ascii_hexdigit() {
             return false;
         }
         digit += 1;
     }
-    matches!(at(prefix + digit), 0 | b'.')
+    matches!(at(start + digits), 0 | b'.')
 }
 
 /// A cgroup was removed: one inside a container's leaves the table at once, a container's own is user space's to release.

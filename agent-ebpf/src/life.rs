@@ -51,7 +51,7 @@ impl Comm {
 /// (task, old pid, linux_binprm)
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
-    let Some(ring) = current_ring() else { return 0 };
+    let Some((_, ring)) = current_ring() else { return 0 };
     let task: u64 = ctx.arg(0);
     exec(&ctx, ring, task);
     stdio(ring);

@@ -98,7 +98,7 @@ pub fn signal_deliver(ctx: RawTracePointContext) -> i32 {
     if !is_wanted(signal) {
         return 0;
     }
-    let Some(ring) = current_ring() else { return 0 };
+    let Some((_, ring)) = current_ring() else { return 0 };
     let info: u64 = ctx.arg(1);
     let mut head = Head::current(life::SIGNAL_DELIVER);
     head.ret = signal as i64;
@@ -127,7 +127,7 @@ pub fn mark_victim(ctx: RawTracePointContext) -> i32 {
         Comm::of(task).begin(ring, &head, 0).commit();
     } else {
         // Only the pid is known: a limit of the container's own makes one of its own processes call the OOM killer.
-        let Some(ring) = current_ring() else { return 0 };
+        let Some((_, ring)) = current_ring() else { return 0 };
         let pid: u64 = ctx.arg::<u32>(0).into();
         head.pid_tgid = pid << 32 | pid;
         crate::ring::Open::begin(ring, agent_ebpf::wire::Lane::Life, &head, 0, 0).commit();

@@ -15,7 +15,7 @@ use aya_ebpf::{
 
 use crate::{
     arch::{self, Registers},
-    cgroups::current_ring,
+    cgroups::{current_ring, ring},
     kernel::{Typed, has},
     maps::{OPS, offset},
     ring::{Head, Open},
@@ -133,7 +133,7 @@ impl Call {
 
 #[inline(always)]
 fn record(op: u8, number: u64, ret: i64, registers: Registers) {
-    let Some(ring) = current_ring() else { return };
+    let Some((ring_number, ring)) = current_ring() else { return };
     let task = Typed::current();
     if has(features::COMPAT) && is_compat(task) {
         // SAFETY: the verifier checks the access.
@@ -143,9 +143,9 @@ fn record(op: u8, number: u64, ret: i64, registers: Registers) {
     let call = Call { ring, task, registers, number: number as u16, ret };
     match op {
         op if op == Op::Read as u8 => transfer::read(&call),
-        op if op == Op::Readv as u8 => transfer::readv(&call),
+        op if op == Op::Readv as u8 => drop(readv_apart(ring_number, number, ret)),
         op if op == Op::Write as u8 => transfer::write(&call),
-        op if op == Op::Writev as u8 => transfer::writev(&call),
+        op if op == Op::Writev as u8 => drop(writev_apart(ring_number, number, ret)),
         op if op == Op::Open as u8 => path::open(&call),
         op if op == Op::Openat as u8 => path::openat(&call),
         op if op == Op::Openat2 as u8 => path::openat2(&call),
@@ -160,13 +160,11 @@ fn record(op: u8, number: u64, ret: i64, registers: Registers) {
         op if op == Op::Getsockopt as u8 => network::getsockopt(&call),
         op if op == Op::Sendto as u8 => message::sendto(&call),
         op if op == Op::Recvfrom as u8 => message::recvfrom(&call),
-        op if op == Op::Sendmsg as u8 => message::sendmsg(&call),
-        op if op == Op::Recvmsg as u8 => message::recvmsg(&call),
-        op if op == Op::Sendmmsg as u8 => message::sendmmsg(&call),
-        op if op == Op::Recvmmsg as u8 => message::recvmmsg(&call),
+                        op if op == Op::Sendmsg as u8 || op == Op::Recvmsg as u8 => drop(message_apart(ring_number, number, ret)),
+        op if op == Op::Sendmmsg as u8 || op == Op::Recvmmsg as u8 => several(&call, ring_number),
         _ if call.only_waits() => {}
-        op if op == Op::Execve as u8 => path::execve(&call),
-        op if op == Op::Execveat as u8 => path::execveat(&call),
+        op if op == Op::Execve as u8 => drop(execve_apart(ring_number, number, ret)),
+        op if op == Op::Execveat as u8 => drop(execveat_apart(ring_number, number, ret)),
         op if op == Op::FailedArgs as u8 => call.plain(Lane::Failures, call.arg::<1>(), call.arg::<2>()),
         op if op == Op::FailedPath as u8 => path::path(&call),
         op if op == Op::FailedPathat as u8 => path::pathat(&call),
@@ -175,6 +173,60 @@ fn record(op: u8, number: u64, ret: i64, registers: Registers) {
         op if op == Op::FailedSymlinkat as u8 => path::symlinkat(&call),
         op if op == Op::Mmap as u8 => mmap(&call),
         _ => {}
+    }
+}
+
+/// Functions that the verifier checks on their own: they loop, and inlined into the programs they would be checked once for
+/// every way that leads to them. Only numbers can be passed, so they find the ring, the task and the registers again.
+macro_rules! apart {
+    ($($name:ident = $handler:path;)+) => {
+        $(
+            #[unsafe(no_mangle)]
+            #[inline(never)]
+            pub extern "C" fn $name(ring_number: u32, number: u64, ret: i64) -> u64 {
+                if let Some(ring) = ring(ring_number) {
+                    $handler(&Call { ring, task: Typed::current(), registers: current_registers(), number: number as u16, ret });
+                }
+                0
+            }
+        )+
+    };
+}
+
+apart! {
+    readv_apart = transfer::readv;
+    writev_apart = transfer::writev;
+    message_apart = message::one;
+    execve_apart = path::execve;
+    execveat_apart = path::execveat;
+}
+
+/// One of several messages.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn part_apart(ring_number: u32, number: u64, ret: i64, index: u64) -> u64 {
+    if let Some(ring) = ring(ring_number) {
+        message::part(&Call { ring, task: Typed::current(), registers: current_registers(), number: number as u16, ret }, index);
+    }
+    0
+}
+
+/// One record a message: glibc asks for A and AAAA in one sendmmsg.
+#[inline(always)]
+fn several(call: &Call, ring_number: u32) {
+    /// Messages of one call that are recorded.
+    const MESSAGES: u64 = 4;
+    if call.failed() {
+        message_apart(ring_number, call.number.into(), call.ret);
+        return;
+    }
+    let mut index = 0;
+    while index < MESSAGES {
+        if index >= call.ret as u64 {
+            break;
+        }
+        part_apart(ring_number, call.number.into(), call.ret, index);
+        index += 1;
     }
 }
 

@@ -248,16 +248,38 @@ pub const NESTED: u32 = 1 << 31;
 /// Most rings a node can have.
 pub const RINGS: usize = 4096;
 
-/// Shape of a container's cgroup name: a prefix, hexadecimal digits, and the end or a dot.
+/// Shape of a container's cgroup name: a prefix, hexadecimal digits, and the end or a dot. The first shape whose prefix
+/// fits decides.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shape {
-    /// First bytes of the name.
-    pub prefix: [u8; 24],
-    /// How many of them count; 0 with `digits` 0 ends the table.
+    /// First bytes of the name, as words in this machine's byte order: the verifier follows three comparisons, not a loop.
+    pub prefix: [u64; 3],
+    /// Which bits of them count.
+    pub mask: [u64; 3],
+    /// How many bytes of the name the prefix covers.
     pub prefix_len: u32,
-    /// How many hexadecimal digits follow; 0: whatever follows fits.
+    /// How many hexadecimal digits follow; 0: whatever follows fits. [`NO_SHAPE`] ends the table.
     pub digits: u32,
+}
+
+/// Not a shape.
+pub const NO_SHAPE: u32 = u32::MAX;
+
+impl Shape {
+    /// The shape of a prefix (its first 24 bytes) and a number of digits.
+    pub fn new(prefix: &[u8], digits: u32) -> Self {
+        let length = prefix.len().min(24);
+        let (mut bytes, mut mask) = ([0; 24], [0; 24]);
+        bytes[..length].copy_from_slice(&prefix[..length]);
+        mask[..length].fill(0xff);
+        Self { prefix: words(bytes), mask: words(mask), prefix_len: length as u32, digits }
+    }
+}
+
+fn words(bytes: [u8; 24]) -> [u64; 3] {
+    let (chunks, _) = bytes.as_chunks::<8>();
+    [0, 1, 2].map(|index| u64::from_ne_bytes(chunks[index]))
 }
 
 /// Shapes in the table.

@@ -1,4 +1,7 @@
 //! lastword: a flight recorder for containers.
 
+pub mod cli;
 #[cfg(target_os = "linux")]
 pub mod recorder;
+#[cfg(target_os = "linux")]
+mod status;

@@ -1,2 +1,7 @@
-//! agent.
-fn main() {}
+//! The `lastword` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    agent::cli::main()
+}

@@ -119,18 +119,9 @@ pub fn recvfrom(call: &Call) {
     message.buffer(call, call.arg::<1>());
 }
 
+/// sendmsg and recvmsg; and a failed sendmmsg or recvmmsg, by its first message.
 #[inline(always)]
-pub fn sendmsg(call: &Call) {
-    one(call);
-}
-
-#[inline(always)]
-pub fn recvmsg(call: &Call) {
-    one(call);
-}
-
-#[inline(always)]
-fn one(call: &Call) {
+pub fn one(call: &Call) {
     if call.failed() && call.only_waits() {
         return;
     }
@@ -139,40 +130,15 @@ fn one(call: &Call) {
     message.vector(call, &header);
 }
 
+/// One of the messages of sendmmsg or recvmmsg.
 #[inline(always)]
-pub fn sendmmsg(call: &Call) {
-    several(call);
-}
-
-#[inline(always)]
-pub fn recvmmsg(call: &Call) {
-    several(call);
-}
-
-/// One record a message: glibc asks for A and AAAA in one sendmmsg.
-#[inline(always)]
-fn several(call: &Call) {
-    /// Messages of one call that are recorded.
-    const MESSAGES: u64 = 4;
+pub fn part(call: &Call, index: u64) {
     /// `struct mmsghdr`: a `struct msghdr` of 56 bytes, `unsigned int msg_len`, padding.
     const STRIDE: u64 = 64;
     const LENGTH: u64 = 56;
-    if call.failed() {
-        if !call.only_waits() {
-            one(call);
-        }
-        return;
-    }
-    let mut index = 0;
-    while index < MESSAGES {
-        if index >= call.ret as u64 {
-            break;
-        }
-        let address = call.arg::<1>() + index * STRIDE;
-        let header = Header::read(address);
-        let length = u64::from(read_user::<u32>(address + LENGTH));
-        let message = Message { peer: peer(call, header.name), asked: 0, moved: length, index };
-        message.vector(call, &header);
-        index += 1;
-    }
+    let address = call.arg::<1>() + index * STRIDE;
+    let header = Header::read(address);
+    let length = u64::from(read_user::<u32>(address + LENGTH));
+    let message = Message { peer: peer(call, header.name), asked: 0, moved: length, index };
+    message.vector(call, &header);
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, io};
 
-use agent_ebpf::wire::{Config, DATA_MAX, MISSING, Offsets, SHAPES, Shape, features};
+use agent_ebpf::wire::{Config, DATA_MAX, MISSING, NO_SHAPE, Offsets, SHAPES, Shape, features};
 use aya::{Ebpf, EbpfLoader, maps::Array};
 
 use super::{
@@ -185,12 +185,12 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 fn set_shapes(ebpf: &mut Ebpf, shapes: &[ContainerShape]) -> Result<(), StartError> {
     let map = ebpf.map_mut("CONTAINER_SHAPES").ok_or(StartError::Object("CONTAINER_SHAPES"))?;
     let mut table: Array<_, Plain<Shape>> = map.try_into().map_err(|_| StartError::Object("CONTAINER_SHAPES"))?;
-    for (index, shape) in shapes.iter().take(SHAPES).enumerate() {
-        let mut prefix = [0; 24];
-        let length = shape.prefix.len().min(prefix.len());
-        prefix[..length].copy_from_slice(&shape.prefix.as_bytes()[..length]);
-        let entry = Plain(Shape { prefix, prefix_len: length as u32, digits: shape.digits });
-        table.set(index as u32, entry, 0).map_err(|error| StartError::Load(chain(&error)))?;
+    for index in 0..SHAPES {
+        let entry = match shapes.get(index) {
+            Some(shape) => Shape::new(shape.prefix.as_bytes(), shape.digits),
+            None => Shape { digits: NO_SHAPE, ..Shape::default() },
+        };
+        table.set(index as u32, Plain(entry), 0).map_err(|error| StartError::Load(chain(&error)))?;
     }
     Ok(())
 }

@@ -47,7 +47,10 @@ impl Pool {
         let mut pool = Self {
             rings,
             free: free.try_into().map_err(io::Error::other)?,
-            table: CgroupTable(Mapped::new(table.fd(), CGROUP_SETS * size_of::<CgroupSet>())?),
+            table: CgroupTable {
+                memory: Mapped::new(table.fd(), CGROUP_SETS * size_of::<CgroupSet>())?,
+                _map: table,
+            },
             template: Template::new()?,
             mapped: HashMap::new(),
             budget,
@@ -106,14 +109,18 @@ impl Pool {
 }
 
 /// The kernel's table from cgroup id to ring, shared with its programs.
-struct CgroupTable(Mapped);
+struct CgroupTable {
+    memory: Mapped,
+    /// The programs are loaded with its descriptor.
+    _map: MapData,
+}
 
 impl CgroupTable {
     const SET_WORDS: usize = size_of::<CgroupSet>() / 8;
 
     /// Every place: its id and ring.
     fn places(&self) -> impl Iterator<Item = (&AtomicU64, u32)> {
-        self.0.words().chunks_exact(Self::SET_WORDS).flat_map(|set| {
+        self.memory.words().chunks_exact(Self::SET_WORDS).flat_map(|set| {
             (0..CGROUP_WAYS).map(move |way| {
                 let pair = set[CGROUP_WAYS + way / 2].load(Ordering::Acquire);
                 // Two rings share a word, in this machine's byte order.

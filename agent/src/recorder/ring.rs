@@ -16,7 +16,6 @@ const HEADER_BYTES: usize = std::mem::offset_of!(Ring, data);
 /// A ring's content at one moment.
 pub(super) struct Snapshot {
     pub(super) lanes: Vec<LaneCopy>,
-    pub(super) cgroup: u64,
     pub(super) assigned: u64,
     pub(super) compat: u64,
 }
@@ -58,7 +57,6 @@ pub(super) fn snapshot(words: &[AtomicU64]) -> Snapshot {
         .collect();
     Snapshot {
         lanes,
-        cgroup: word(std::mem::offset_of!(Ring, cgroup)),
         assigned: word(std::mem::offset_of!(Ring, assigned)),
         compat: word(std::mem::offset_of!(Ring, compat)),
     }
