@@ -2,11 +2,19 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod cargo;
+mod deny;
 mod ebpf;
+mod initramfs;
+mod kernel;
 mod place;
 mod stamp;
 mod step;
+mod test;
 mod toolchain;
+mod vm;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -27,10 +35,32 @@ enum Task {
         #[arg(long, value_enum)]
         toolchain: Option<toolchain::Source>,
     },
+    /// Build the eBPF programs and target/release/lastword
+    Build,
+    /// Run every test: lints, unprivileged tests, and as root the kernel tests here and on Debian's kernels under QEMU
+    Test(test::Arguments),
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().task {
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
         Task::Ebpf { toolchain } => ebpf::build(toolchain),
+        Task::Build => build(),
+        Task::Test(arguments) => test::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            step::say(format_args!("failed: {error:#}"));
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn build() -> Result<()> {
+    ebpf::build(None)?;
+    step::say("building target/release/lastword");
+    step::shown(
+        cargo::command("build").args(["--quiet", "--release", "--package", "agent"]),
+        "mend what the compiler says",
+    )
 }

@@ -1,0 +1,125 @@
+//! The first process of a test guest (`cargo xtask test`): makes a bare kernel a place where lastword can run, runs one program
+//! and ends the guest.
+//!
+//! Its arguments are a marker and a command. When the command is done, a line with the marker and the exit code goes to
+//! the console.
+#![forbid(unsafe_code)]
+
+fn main() {
+    #[cfg(target_os = "linux")]
+    guest::main();
+}
+
+#[cfg(target_os = "linux")]
+mod guest {
+    use std::{env, fs, io, process::Command};
+
+    use anyhow::{Context as _, Result, bail};
+    use nix::{
+        mount::{MsFlags, mount},
+        sys::{
+            reboot::{RebootMode, reboot},
+            termios::tcdrain,
+            wait::{WaitStatus, wait},
+        },
+        unistd::{Pid, sethostname},
+    };
+
+    /// What is mounted: file system and place.
+    const MOUNTS: [(&str, &str); 9] = [
+        ("proc", "/proc"),
+        ("sysfs", "/sys"),
+        ("devtmpfs", "/dev"),
+        ("tmpfs", "/tmp"),
+        ("tmpfs", "/run"),
+        ("cgroup2", "/sys/fs/cgroup"),
+        ("bpf", "/sys/fs/bpf"),
+        ("debugfs", "/sys/kernel/debug"),
+        ("tracefs", "/sys/kernel/tracing"),
+    ];
+
+    pub(super) fn main() {
+        if std::process::id() != 1 {
+            eprintln!("init: this is the first process of a test guest; run `cargo xtask test`");
+            std::process::exit(2);
+        }
+        let mut arguments = env::args().skip(1);
+        let marker = arguments.next().unwrap_or_default();
+        let command: Vec<String> = arguments.collect();
+        let code = set_up()
+            .and_then(|()| run(&command))
+            .unwrap_or_else(|error| {
+                println!("init: {error:#}");
+                255
+            });
+        println!("{marker} {code}");
+        // The line must be on the wire before the machine is gone. QEMU is told to end where a machine would start anew.
+        let _ = tcdrain(io::stdout());
+        let _ = reboot(RebootMode::RB_AUTOBOOT);
+    }
+
+    fn set_up() -> Result<()> {
+        for (kind, place) in MOUNTS {
+            mount(
+                Some(kind),
+                place,
+                Some(kind),
+                MsFlags::empty(),
+                None::<&str>,
+            )
+            .with_context(|| format!("cannot mount {kind} on {place}"))?;
+        }
+        let cgroup = "/sys/fs/cgroup";
+        for controller in
+            fs::read_to_string(format!("{cgroup}/cgroup.controllers"))?.split_whitespace()
+        {
+            fs::write(
+                format!("{cgroup}/cgroup.subtree_control"),
+                format!("+{controller}"),
+            )
+            .with_context(|| format!("cannot enable the cgroup controller {controller}"))?;
+        }
+        sethostname("guest")?;
+        busybox(&["--install", "-s", "/bin"])?;
+        busybox(&["ip", "link", "set", "lo", "up"])
+    }
+
+    fn busybox(arguments: &[&str]) -> Result<()> {
+        let status = Command::new("/bin/busybox")
+            .args(arguments)
+            .status()
+            .context("cannot start busybox")?;
+        if !status.success() {
+            bail!("busybox {}: {status}", arguments.join(" "));
+        }
+        Ok(())
+    }
+
+    /// Runs the command and gives its exit code, 128 + n if signal n killed it. Buries orphans meanwhile.
+    fn run(command: &[String]) -> Result<i32> {
+        let [program, arguments @ ..] = command else {
+            bail!("no command after `--` on the kernel's command line");
+        };
+        let child = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .envs([("HOME", "/root"), ("PATH", "/bin"), ("TERM", "dumb")])
+            .envs([
+                ("LASTWORD_BIN", "/bin/lastword"),
+                ("LASTWORD_PRIVILEGED", "1"),
+            ])
+            .current_dir("/tmp")
+            .spawn()
+            .with_context(|| format!("cannot start {program}"))?;
+        let child = Pid::from_raw(i32::try_from(child.id())?);
+        loop {
+            match wait()? {
+                WaitStatus::Exited(pid, code) if pid == child => return Ok(code),
+                WaitStatus::Signaled(pid, signal, _) if pid == child => {
+                    return Ok(128 + signal as i32);
+                }
+                _ => {}
+            }
+        }
+    }
+}

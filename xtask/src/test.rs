@@ -1,0 +1,143 @@
+//! `xtask test`: every test there is.
+
+use std::{
+    env,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use crate::{
+    cargo, deny, ebpf,
+    kernel::{KERNELS, Kernel},
+    place, step,
+    vm::{Guest, Machine},
+};
+
+/// No guest needs a tenth of this; it ends one that hangs.
+const GUEST_LIMIT: Duration = Duration::from_secs(600);
+
+/// What to test.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Do not boot Debian's kernels under QEMU
+    #[arg(long)]
+    no_vm: bool,
+    /// Run only the tests whose names hold this text, and no lints
+    filter: Option<String>,
+}
+
+/// Runs lints, unprivileged tests, and the kernel tests on the running kernel and on Debian's.
+///
+/// # Errors
+/// The first step that fails.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let start = Instant::now();
+    let filter: Vec<&str> = arguments.filter.as_deref().into_iter().collect();
+    ebpf::build(None)?;
+    if filter.is_empty() {
+        lint()?;
+    }
+    step::say("running the unprivileged tests");
+    step::shown(
+        cargo::command("test")
+            .args(["--quiet", "--workspace", "--"])
+            .args(&filter),
+        "see the failed tests above",
+    )?;
+    on_this_kernel(&filter)?;
+    if arguments.no_vm {
+        step::say("not run: the kernel tests in guests (--no-vm)");
+    } else if env::consts::ARCH != "x86_64" {
+        step::say(format_args!(
+            "not run: the kernel tests in guests, which are x86_64 while this is {}",
+            env::consts::ARCH
+        ));
+    } else {
+        in_guests(&filter)?;
+    }
+    step::say(format_args!(
+        "all tests passed, in {} s",
+        start.elapsed().as_secs()
+    ));
+    Ok(())
+}
+
+fn lint() -> Result<()> {
+    step::say("checking format, lints and licences");
+    step::shown(
+        cargo::command("fmt").args(["--all", "--check"]),
+        "run `cargo fmt --all`",
+    )?;
+    step::shown(
+        cargo::command("clippy").args([
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "--deny",
+            "warnings",
+        ]),
+        "mend what clippy says",
+    )?;
+    deny::check()
+}
+
+/// Runs the kernel tests here, as root.
+fn on_this_kernel(filter: &[&str]) -> Result<()> {
+    let mut build = cargo::command("build");
+    build.args([
+        "--package",
+        "agent",
+        "--package",
+        "lastword-tests",
+        "--bins",
+        "--test",
+        "kernel",
+    ]);
+    let artifacts = cargo::artifacts(&mut build)?;
+    let path = |name: &str, is_test: bool| {
+        let mut found = artifacts
+            .iter()
+            .filter(|artifact| artifact.name == name && artifact.is_test == is_test);
+        found
+            .next()
+            .map(|artifact| &artifact.executable)
+            .with_context(|| format!("cargo built no `{name}`"))
+    };
+    step::say("running the kernel tests on the running kernel");
+    let mut command = std::process::Command::new(path("kernel", true)?);
+    command
+        .args(filter)
+        .env("LASTWORD_BIN", path("lastword", false)?)
+        .env("LASTWORD_PRIVILEGED", "1")
+        .current_dir(place::workspace().join("tests"));
+    step::shown(&mut command, "see the failed tests above (they need root)")
+}
+
+fn in_guests(filter: &[&str]) -> Result<()> {
+    let machine = Machine::get()?;
+    let mut command = vec!["/bin/kernel-tests"];
+    command.extend(filter);
+    for bundle in &KERNELS {
+        let kernel = Kernel::get(bundle)?;
+        let release = &kernel.release;
+        step::say(format_args!("running the kernel tests on Linux {release}"));
+        let guest = Guest {
+            kernel: &kernel,
+            command: &command,
+            icount: false,
+            limit: GUEST_LIMIT,
+        };
+        let outcome = machine.run(&guest, |line| eprintln!("  {release} | {line}"))?;
+        // Every test filtered out would be a success too, a harness that never ran must not be.
+        if outcome.code != 0 || !outcome.console.contains("test result: ok") {
+            bail!(
+                "kernel tests failed on Linux {release} (exit code {})",
+                outcome.code
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! Guests: a Debian kernel under QEMU that runs one program as root and is gone again. No root, network or /dev/kvm is needed.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    apt::{Bundle, Suite, Unpacked},
+    cargo::{self, Artifact},
+    initramfs::{self, File},
+    kernel::Kernel,
+    place, step,
+};
+
+const QEMU: Bundle = Bundle {
+    name: "qemu",
+    suite: Suite::Bookworm,
+    packages: &["qemu-system-x86"],
+    without: &["*/share/doc/*", "*/share/locale/*"],
+};
+
+const BUSYBOX: Bundle = Bundle {
+    name: "busybox",
+    suite: Suite::Bookworm,
+    packages: &["busybox-static"],
+    without: &["*/share/doc/*"],
+};
+
+/// How guests are booted: the emulator, and the file system with lastword and its tests in it.
+pub(crate) struct Machine {
+    qemu: Unpacked,
+    initramfs: PathBuf,
+}
+
+/// One boot.
+pub(crate) struct Guest<'a> {
+    /// What to boot.
+    pub(crate) kernel: &'a Kernel,
+    /// The program in the guest, with its arguments. None may hold white space.
+    pub(crate) command: &'a [&'a str],
+    /// Whether the guest's clock counts instructions, one a nanosecond: slow, on one CPU, and the same on every machine.
+    pub(crate) icount: bool,
+    /// When to give up and kill the guest.
+    pub(crate) limit: Duration,
+}
+
+/// What a guest left.
+pub(crate) struct Outcome {
+    /// Everything on its console, kernel messages included.
+    pub(crate) console: String,
+    /// The program's exit code, 128 + n if signal n killed it.
+    pub(crate) code: i32,
+}
+
+impl Machine {
+    /// Gets QEMU and busybox, builds lastword and its tests without shared libraries, and packs them.
+    ///
+    /// # Errors
+    /// Something cannot be fetched, built or written.
+    pub(crate) fn get() -> Result<Machine> {
+        let qemu = QEMU.get()?;
+        let busybox = BUSYBOX.get()?.root.join("bin/busybox");
+        let mut files = vec![file("bin/busybox".to_owned(), &busybox)?];
+        for Artifact {
+            name,
+            executable,
+            is_test,
+        } in build()?
+        {
+            let path = match (name.as_str(), is_test) {
+                ("init", false) => "init".to_owned(),
+                (_, false) => format!("bin/{name}"),
+                (_, true) => format!("bin/{name}-tests"),
+            };
+            files.push(file(path, &executable)?);
+        }
+        let initramfs = place::workspace().join("target/vm/initramfs.cpio");
+        let out = fs::File::create(&initramfs)
+            .with_context(|| format!("cannot write {}", initramfs.display()))?;
+        initramfs::write(std::io::BufWriter::new(out), &files)
+            .with_context(|| format!("cannot write {}", initramfs.display()))?;
+        Ok(Machine { qemu, initramfs })
+    }
+
+    /// Boots a guest and waits until it has run its program. Each line of its console goes to `line` as it comes.
+    ///
+    /// # Errors
+    /// The guest cannot be started, ends without telling the program's exit code, or takes longer than its limit; the
+    /// error shows the end of its console.
+    pub(crate) fn run(&self, guest: &Guest, mut line: impl FnMut(&str)) -> Result<Outcome> {
+        // Unlike anything a program could print: /init repeats it with the exit code.
+        let marker = format!("exit-of-guest-{}:", std::process::id());
+        let mut command = self.command(guest, &marker);
+        let mut child = Running::start(&mut command)?;
+        let deadline = Instant::now() + guest.limit;
+        let mut console = String::new();
+        let mut code = None;
+        loop {
+            match child
+                .lines
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
+                Ok(text) => {
+                    match text.strip_prefix(&marker) {
+                        Some(status) => code = status.trim().parse().ok(),
+                        None => line(&text),
+                    }
+                    console.push_str(&text);
+                    console.push('\n');
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    child.kill();
+                    bail!(
+                        "the guest on Linux {} was killed: not done after {} s; the end of its console:\n{}",
+                        guest.kernel.release,
+                        guest.limit.as_secs(),
+                        step::tail(&console)
+                    );
+                }
+            }
+        }
+        let status = child.wait()?;
+        let Some(code) = code else {
+            bail!(
+                "the guest on Linux {} ended without an exit code (QEMU: {status}); the end of its console:\n{}`{}` boots it by hand",
+                guest.kernel.release,
+                step::tail(&console),
+                step::line(&command)
+            );
+        };
+        Ok(Outcome { console, code })
+    }
+
+    fn command(&self, guest: &Guest, marker: &str) -> Command {
+        let mut command = self.qemu.command("usr/bin/qemu-system-x86_64");
+        command.args([
+            "-nodefaults",
+            "-display",
+            "none",
+            "-serial",
+            "stdio",
+            "-no-reboot",
+        ]);
+        command.args(["-cpu", "max", "-m", "2048", "-accel", "tcg"]);
+        if guest.icount {
+            command.args(["-smp", "1", "-icount", "shift=0,align=off,sleep=off"]);
+        } else {
+            command.args(["-smp", "2"]);
+        }
+        for firmware in ["usr/share/qemu", "usr/share/seabios"] {
+            command.arg("-L").arg(self.qemu.root.join(firmware));
+        }
+        command.arg("-kernel").arg(&guest.kernel.image);
+        command.arg("-initrd").arg(&self.initramfs);
+        let program = guest.command.join(" ");
+        command.args([
+            "-append",
+            &format!("console=ttyS0 quiet panic=1 -- {marker} {program}"),
+        ]);
+        command
+    }
+}
+
+fn file(path: String, source: &Path) -> Result<File> {
+    let content = fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
+    Ok(File {
+        path,
+        content,
+        executable: true,
+    })
+}
+
+/// Builds what runs in guests: all programs of `agent` and `lastword-tests`, and the kernel tests.
+fn build() -> Result<Vec<Artifact>> {
+    step::say("building lastword and its kernel tests without shared libraries, for the guests");
+    let mut command = cargo::command("build");
+    command
+        .args([
+            "--release",
+            "--package",
+            "agent",
+            "--package",
+            "lastword-tests",
+            "--bins",
+            "--test",
+            "kernel",
+        ])
+        .args([
+            "--target",
+            &format!("{}-unknown-linux-gnu", std::env::consts::ARCH),
+            "--target-dir",
+        ])
+        .arg(place::workspace().join("target/vm"))
+        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    cargo::artifacts(&mut command)
+}
+
+/// A process whose output arrives line by line, and which does not outlive this value.
+struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Result<Running> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", step::line(command)))?;
+        let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?);
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            while stdout
+                .read_until(b'\n', &mut bytes)
+                .is_ok_and(|read| read > 0)
+            {
+                let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+                bytes.clear();
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Running { child, lines })
+    }
+
+    fn kill(&mut self) {
+        // It may have ended just now; either way it is gone after the wait.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn wait(&mut self) -> Result<ExitStatus> {
+        self.child.wait().context("cannot wait for QEMU")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
