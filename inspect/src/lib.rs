@@ -1,1 +1,9 @@
 //! inspect.
+
+#![forbid(unsafe_code)]
+
+pub mod decode;
+pub mod escape;
+pub mod fds;
+#[cfg(test)]
+mod testing;
