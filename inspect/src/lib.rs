@@ -4,6 +4,7 @@
 
 pub mod decode;
 pub mod escape;
+pub mod facts;
 pub mod fds;
 #[cfg(test)]
 mod testing;

@@ -31,6 +31,16 @@ impl Errno {
     pub const EISDIR: Self = Self(21);
     /// Too many levels of symbolic links.
     pub const ELOOP: Self = Self(40);
+    /// Interrupted system call.
+    pub const EINTR: Self = Self(4);
+    /// Connection timed out.
+    pub const ETIMEDOUT: Self = Self(110);
+    /// No route to host.
+    pub const EHOSTUNREACH: Self = Self(113);
+    /// Network is unreachable.
+    pub const ENETUNREACH: Self = Self(101);
+    /// Operation already in progress.
+    pub const EALREADY: Self = Self(114);
 
     /// The error in a system call's return value; none if the call succeeded (errors are -4095 to -1).
     #[must_use]
