@@ -144,7 +144,10 @@ impl ExitStatus {
         if status & 0x7f == 0 {
             Self::Code((status >> 8) as u8)
         } else {
-            Self::Signal { signal: (status & 0x7f) as u8, core: status & 0x80 != 0 }
+            Self::Signal {
+                signal: (status & 0x7f) as u8,
+                core: status & 0x80 != 0,
+            }
         }
     }
 }

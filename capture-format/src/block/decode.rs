@@ -1,0 +1,216 @@
+//! Turns the payload of a block back into events, one at a time.
+
+use bytes::Bytes;
+use zstd::bulk::Decompressor;
+
+use super::{COLUMNS, Column, STORED, Summary, ZSTD};
+use crate::layout::{MAX_RAW, take_bytes, take_u8, take_u32};
+use crate::varint::{self, unzigzag};
+use crate::{Event, EventFlags, EventKind, FdType};
+
+/// The events of one block that are still to come.
+pub(crate) struct BlockEvents {
+    summary: Summary,
+    /// Events already taken.
+    taken: u32,
+    time: u64,
+    columns: [Cursor; COLUMNS],
+    strings: Vec<Bytes>,
+}
+
+impl BlockEvents {
+    /// Opens a payload whose checksum is right. An error says what its writer did wrong.
+    pub(crate) fn open(payload: &[u8]) -> Result<Self, &'static str> {
+        let rest = &mut &payload[..];
+        let summary = Self::summary(rest).ok_or("its summary is senseless")?;
+        let mut columns = segments(rest)?;
+        let strings = columns[Column::Strings as usize - 1]
+            .strings(summary.count)
+            .ok_or("its table of strings is senseless")?;
+        Ok(Self {
+            taken: 0,
+            time: summary.time.0,
+            summary,
+            columns,
+            strings,
+        })
+    }
+
+    /// Takes the summary off the front of a payload.
+    pub(crate) fn summary(payload: &mut &[u8]) -> Option<Summary> {
+        let size = take_u32(payload)?;
+        Summary::decode(take_bytes(payload, size as usize)?)
+    }
+
+    pub(crate) fn block(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Number of the next event.
+    pub(crate) fn number(&self) -> u64 {
+        self.summary.first + u64::from(self.taken)
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.taken == self.summary.count
+    }
+
+    /// The next event; none when a column ends early or holds what cannot be.
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        self.time = self.time.wrapping_add(self.signed(Column::Time)? as u64);
+        let kind = self.unsigned(Column::Kind)?;
+        let kind = *self.summary.kinds.get(usize::try_from(kind).ok()?)?;
+        let pid = self.unsigned(Column::Pid)?;
+        let pid = *self.summary.pids.get(usize::try_from(pid).ok()?)?;
+        let tid = u32::try_from(i64::from(pid).checked_add(self.signed(Column::Tid)?)?).ok()?;
+        let event = Event {
+            time: self.time,
+            pid,
+            tid,
+            kind: EventKind(kind),
+            flags: EventFlags(self.of_kind(Column::Flags).byte()?),
+            fd_type: FdType(self.of_kind(Column::FdType).byte()?),
+            ret: self.signed(Column::Ret)?,
+            args: [
+                self.signed(Column::Arg0)?,
+                self.signed(Column::Arg1)?,
+                self.signed(Column::Arg2)?,
+            ],
+            name: match self.unsigned(Column::Name)? {
+                0 => Bytes::new(),
+                position => self
+                    .strings
+                    .get(usize::try_from(position - 1).ok()?)?
+                    .clone(),
+            },
+            data: match self.unsigned(Column::DataLength)? {
+                0 => Bytes::new(),
+                length => self.of_kind(Column::Data).bytes(length)?,
+            },
+        };
+        self.taken += 1;
+        Some(event)
+    }
+
+    fn of_kind(&mut self, column: Column) -> &mut Cursor {
+        &mut self.columns[column as usize - 1]
+    }
+
+    fn unsigned(&mut self, column: Column) -> Option<u64> {
+        self.of_kind(column).varint()
+    }
+
+    fn signed(&mut self, column: Column) -> Option<i64> {
+        self.unsigned(column).map(unzigzag)
+    }
+}
+
+/// Takes the table of segments and the segments, and decompresses those of known columns.
+fn segments(rest: &mut &[u8]) -> Result<[Cursor; COLUMNS], &'static str> {
+    let count = take_u8(rest).ok_or("it has no table of segments")?;
+    let mut table = Vec::with_capacity(usize::from(count));
+    let mut total = 0u64;
+    for _ in 0..count {
+        let segment = Segment::take(rest).ok_or("its table of segments is cut off")?;
+        total = total.saturating_add(segment.raw);
+        table.push(segment);
+    }
+    if total > MAX_RAW as u64 {
+        return Err("its columns are larger than the format allows");
+    }
+    let mut columns: [Cursor; COLUMNS] = Default::default();
+    for segment in table {
+        let stored = usize::try_from(segment.stored)
+            .ok()
+            .and_then(|size| take_bytes(rest, size))
+            .ok_or("a column is cut off")?;
+        let Some(column) = usize::from(segment.column)
+            .checked_sub(1)
+            .and_then(|position| columns.get_mut(position))
+        else {
+            continue;
+        };
+        if column.0.is_some() {
+            return Err("a column occurs twice");
+        }
+        let raw = segment.raw as usize;
+        let bytes = match segment.encoding {
+            STORED => stored.to_vec(),
+            ZSTD => Decompressor::new()
+                .and_then(|mut decompressor| decompressor.decompress(stored, raw))
+                .map_err(|_| "a column does not decompress")?,
+            _ => return Err("a column is compressed in a way this version does not know"),
+        };
+        if bytes.len() != raw {
+            return Err("a column is not as long as the block says");
+        }
+        column.0 = Some(Bytes::from(bytes));
+    }
+    Ok(columns)
+}
+
+struct Segment {
+    column: u8,
+    encoding: u8,
+    raw: u64,
+    stored: u64,
+}
+
+impl Segment {
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Self {
+            column: take_u8(bytes)?,
+            encoding: take_u8(bytes)?,
+            raw: varint::take(bytes)?,
+            stored: varint::take(bytes)?,
+        })
+    }
+}
+
+/// What is still to be taken from a column; none: the block left it out, so that every value is zero.
+#[derive(Default)]
+struct Cursor(Option<Bytes>);
+
+impl Cursor {
+    fn varint(&mut self) -> Option<u64> {
+        let Some(column) = &mut self.0 else {
+            return Some(0);
+        };
+        let mut rest = &column[..];
+        let value = varint::take(&mut rest)?;
+        let taken = column.len() - rest.len();
+        bytes::Buf::advance(column, taken);
+        Some(value)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let Some(column) = &mut self.0 else {
+            return Some(0);
+        };
+        let value = *column.first()?;
+        bytes::Buf::advance(column, 1);
+        Some(value)
+    }
+
+    /// Shares the next `count` bytes.
+    fn bytes(&mut self, count: u64) -> Option<Bytes> {
+        let column = self.0.as_mut()?;
+        let count = usize::try_from(count)
+            .ok()
+            .filter(|&count| count <= column.len())?;
+        Some(column.split_to(count))
+    }
+
+    /// All strings of the table, of which there are at most as many as events.
+    fn strings(&mut self, most: u32) -> Option<Vec<Bytes>> {
+        let mut strings = Vec::new();
+        while self.0.as_ref().is_some_and(|column| !column.is_empty()) {
+            if strings.len() == most as usize {
+                return None;
+            }
+            let length = self.varint()?;
+            strings.push(self.bytes(length)?);
+        }
+        Some(strings)
+    }
+}

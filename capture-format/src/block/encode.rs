@@ -1,0 +1,173 @@
+//! Collects events and turns them into the payload of a block.
+
+use std::collections::HashMap;
+use std::io;
+
+use bytes::Bytes;
+use zstd::bulk::Compressor;
+
+use super::{COLUMNS, Column, STORED, Summary, ZSTD};
+use crate::Event;
+use crate::varint::{self, zigzag};
+
+/// zstd level: measured by the `size` benchmark; higher ones gain little on blocks this small.
+const LEVEL: i32 = 3;
+/// A block is full at this many events,
+const FULL_EVENTS: usize = 8192;
+/// or this many bytes of names and payloads.
+const FULL_BYTES: usize = 1 << 20;
+
+/// The events of the block being filled.
+#[derive(Default)]
+pub(crate) struct BlockBuilder {
+    events: Vec<Event>,
+    bytes: usize,
+}
+
+impl BlockBuilder {
+    pub(crate) fn push(&mut self, event: &Event) {
+        self.bytes += event.name.len() + event.data.len();
+        self.events.push(event.clone());
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.events.len() >= FULL_EVENTS || self.bytes >= FULL_BYTES
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.events.len() as u64
+    }
+
+    /// The block's summary and payload, none when there are no events; starts the next block.
+    pub(crate) fn take(&mut self, run: u32, first: u64) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
+        let (Some(earliest), Some(latest)) = (
+            self.events.iter().map(|event| event.time).min(),
+            self.events.iter().map(|event| event.time).max(),
+        ) else {
+            return Ok(None);
+        };
+        let summary = Summary {
+            run,
+            count: self.events.len() as u32,
+            first,
+            time: (earliest, latest),
+            kinds: set(self.events.iter().map(|event| event.kind.0)),
+            pids: set(self.events.iter().map(|event| event.pid)),
+        };
+        let columns = Columns::of(&self.events, &summary);
+        self.events.clear();
+        self.bytes = 0;
+
+        let summary = summary.encode();
+        let mut payload = Vec::new();
+        payload.extend_from_slice(&(summary.len() as u32).to_le_bytes());
+        payload.extend_from_slice(&summary);
+        columns.append_segments(&mut payload)?;
+        Ok(Some((summary, payload)))
+    }
+}
+
+fn set<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut set: Vec<T> = values.collect();
+    set.sort_unstable();
+    set.dedup();
+    set
+}
+
+/// The bytes of each column, by its number - 1.
+struct Columns([Vec<u8>; COLUMNS]);
+
+impl Columns {
+    fn of(events: &[Event], summary: &Summary) -> Self {
+        let mut columns = Self(Default::default());
+        let mut strings: HashMap<&Bytes, u64> = HashMap::new();
+        let mut before = summary.time.0;
+        for event in events {
+            // Every field has its column: a new one is a compile error here.
+            let Event {
+                time,
+                pid,
+                tid,
+                kind,
+                flags,
+                fd_type,
+                ret,
+                args,
+                name,
+                data,
+            } = event;
+            columns.put(Column::Time, zigzag(time.wrapping_sub(before) as i64));
+            before = *time;
+            columns.put(
+                Column::Kind,
+                summary.kinds.partition_point(|other| other < &kind.0) as u64,
+            );
+            columns.put(
+                Column::Pid,
+                summary.pids.partition_point(|other| other < pid) as u64,
+            );
+            columns.put(Column::Tid, zigzag(i64::from(*tid) - i64::from(*pid)));
+            columns.of_kind(Column::Flags).push(flags.0);
+            columns.of_kind(Column::FdType).push(fd_type.0);
+            columns.put(Column::Ret, zigzag(*ret));
+            for (column, value) in [Column::Arg0, Column::Arg1, Column::Arg2]
+                .into_iter()
+                .zip(args)
+            {
+                columns.put(column, zigzag(*value));
+            }
+            let position = if name.is_empty() {
+                0
+            } else {
+                let next = strings.len() as u64 + 1;
+                *strings.entry(name).or_insert_with(|| {
+                    columns.put(Column::Strings, name.len() as u64);
+                    columns.of_kind(Column::Strings).extend_from_slice(name);
+                    next
+                })
+            };
+            columns.put(Column::Name, position);
+            columns.put(Column::DataLength, data.len() as u64);
+            columns.of_kind(Column::Data).extend_from_slice(data);
+        }
+        columns
+    }
+
+    fn of_kind(&mut self, column: Column) -> &mut Vec<u8> {
+        &mut self.0[column as usize - 1]
+    }
+
+    fn put(&mut self, column: Column, value: u64) {
+        varint::put(self.of_kind(column), value);
+    }
+
+    /// Appends the table of segments and the segments.
+    fn append_segments(&self, payload: &mut Vec<u8>) -> io::Result<()> {
+        let mut compressor = Compressor::new(LEVEL)?;
+        let mut table = Vec::new();
+        let mut segments = Vec::new();
+        let mut count = 0u8;
+        for (column, raw) in (1u8..).zip(&self.0) {
+            // Not the payloads: a column left out means zero for every event, and zero bytes are bytes.
+            let zero = column != Column::Data as u8 && raw.iter().all(|&byte| byte == 0);
+            if zero || raw.is_empty() {
+                continue;
+            }
+            let packed = compressor.compress(raw)?;
+            let (encoding, stored) = if packed.len() < raw.len() {
+                (ZSTD, &packed)
+            } else {
+                (STORED, raw)
+            };
+            table.extend_from_slice(&[column, encoding]);
+            varint::put(&mut table, raw.len() as u64);
+            varint::put(&mut table, stored.len() as u64);
+            segments.extend_from_slice(stored);
+            count += 1;
+        }
+        payload.push(count);
+        payload.extend_from_slice(&table);
+        payload.extend_from_slice(&segments);
+        Ok(())
+    }
+}

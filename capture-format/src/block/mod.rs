@@ -1,0 +1,48 @@
+//! Blocks of events: a summary, then the events as columns, each a segment of its own.
+//!
+//! A column whose values are all zero is left out; a segment is compressed where that makes it smaller.
+
+mod decode;
+mod encode;
+mod summary;
+
+pub(crate) use decode::BlockEvents;
+pub(crate) use encode::BlockBuilder;
+pub(crate) use summary::Summary;
+
+/// What a segment holds. Numbers are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Column {
+    /// Difference to the event before (of the first: to the summary's earliest time), zigzag varints.
+    Time = 1,
+    /// Positions in the summary's set of kinds, varints.
+    Kind = 2,
+    /// Positions in the summary's set of pids, varints.
+    Pid = 3,
+    /// tid - pid, zigzag varints.
+    Tid = 4,
+    /// A byte an event.
+    Flags = 5,
+    /// A byte an event.
+    FdType = 6,
+    /// Zigzag varints, as are the arguments.
+    Ret = 7,
+    Arg0 = 8,
+    Arg1 = 9,
+    Arg2 = 10,
+    /// Positions in the block's strings, from 1, varints; 0 is the empty name.
+    Name = 11,
+    /// For each string of the block a varint length, then its bytes.
+    Strings = 12,
+    /// Lengths of the payloads, varints.
+    DataLength = 13,
+    /// The payloads, end to end.
+    Data = 14,
+}
+
+const COLUMNS: usize = 14;
+
+/// How a segment's bytes are stored. Numbers are stable.
+const STORED: u8 = 0;
+const ZSTD: u8 = 1;

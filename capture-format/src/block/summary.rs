@@ -1,0 +1,166 @@
+//! What a block of events says about itself before anything is decompressed, and the index repeats.
+
+use crate::layout::{MAX_EVENTS, take_u32, take_u64};
+use crate::varint;
+
+/// Summary of a block of events; its sets are also the dictionaries of the columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    /// Position of the run in the capture, from 0.
+    pub(crate) run: u32,
+    /// Number of events.
+    pub(crate) count: u32,
+    /// Number of the first event.
+    pub(crate) first: u64,
+    /// Earliest and latest time.
+    pub(crate) time: (u64, u64),
+    /// Kinds that occur, ascending.
+    pub(crate) kinds: Vec<u16>,
+    /// Pids that occur, ascending.
+    pub(crate) pids: Vec<u32>,
+}
+
+impl Summary {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(40 + self.kinds.len() + 2 * self.pids.len());
+        out.extend_from_slice(&self.run.to_le_bytes());
+        out.extend_from_slice(&self.count.to_le_bytes());
+        out.extend_from_slice(&self.first.to_le_bytes());
+        out.extend_from_slice(&self.time.0.to_le_bytes());
+        out.extend_from_slice(&self.time.1.to_le_bytes());
+        put_set(&mut out, &self.kinds);
+        put_set(&mut out, &self.pids);
+        out
+    }
+
+    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let bytes = &mut bytes;
+        let run = take_u32(bytes)?;
+        let count = take_u32(bytes)?;
+        let first = take_u64(bytes)?;
+        let time = (take_u64(bytes)?, take_u64(bytes)?);
+        let sane = (1..=MAX_EVENTS).contains(&count)
+            && first > 0
+            && first.checked_add(u64::from(count)).is_some()
+            && time.0 <= time.1;
+        if !sane {
+            return None;
+        }
+        let kinds = take_set(bytes, count)?;
+        let pids = take_set(bytes, count)?;
+        Some(Self {
+            run,
+            count,
+            first,
+            time,
+            kinds,
+            pids,
+        })
+    }
+
+    /// Number of the event after the last one.
+    pub(crate) fn next(&self) -> u64 {
+        self.first + u64::from(self.count)
+    }
+}
+
+/// Appends an ascending set: its size, then each member's difference to the one before.
+fn put_set<T: Copy + Into<u64>>(out: &mut Vec<u8>, set: &[T]) {
+    varint::put(out, set.len() as u64);
+    let mut before = 0;
+    for &member in set {
+        let member = member.into();
+        varint::put(out, member - before);
+        before = member;
+    }
+}
+
+/// Takes a set of 1 to `most` members that ascend and fit `T`.
+fn take_set<T: TryFrom<u64>>(bytes: &mut &[u8], most: u32) -> Option<Vec<T>> {
+    let count = varint::take(bytes)?;
+    if count == 0 || count > u64::from(most) || count > bytes.len() as u64 {
+        return None;
+    }
+    let mut set = Vec::with_capacity(count as usize);
+    let mut before = 0u64;
+    for index in 0..count {
+        let difference = varint::take(bytes)?;
+        if index > 0 && difference == 0 {
+            return None;
+        }
+        before = before.checked_add(difference)?;
+        set.push(T::try_from(before).ok()?);
+    }
+    Some(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary() -> Summary {
+        Summary {
+            run: 2,
+            count: 3,
+            first: 17,
+            time: (5, u64::MAX),
+            kinds: vec![0, 1, 65535],
+            pids: vec![7, u32::MAX],
+        }
+    }
+
+    #[test]
+    fn comes_back_and_is_refused_at_every_cut() {
+        let bytes = summary().encode();
+        assert_eq!(Summary::decode(&bytes), Some(summary()));
+        for end in 0..bytes.len() {
+            assert_eq!(Summary::decode(&bytes[..end]), None, "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn a_set_is_not_larger_than_its_bytes_or_events() {
+        let mut bytes = summary().encode();
+        bytes.truncate(32);
+        varint::put(&mut bytes, u64::MAX);
+        assert_eq!(Summary::decode(&bytes), None);
+        assert_eq!(
+            Summary::decode(
+                &Summary {
+                    count: 2,
+                    ..summary()
+                }
+                .encode()
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn senseless_numbers_are_refused() {
+        for wrong in [
+            Summary {
+                count: 0,
+                ..summary()
+            },
+            Summary {
+                count: MAX_EVENTS + 1,
+                ..summary()
+            },
+            Summary {
+                first: 0,
+                ..summary()
+            },
+            Summary {
+                first: u64::MAX,
+                ..summary()
+            },
+            Summary {
+                time: (2, 1),
+                ..summary()
+            },
+        ] {
+            assert_eq!(Summary::decode(&wrong.encode()), None, "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Reading a capture.
+
+use std::io::{Read, Seek};
+
+use crate::block::{BlockEvents, Summary};
+use crate::foreign;
+use crate::index::Block;
+use crate::layout::{BLOCK_HEADER_SIZE, MAX_DOCUMENT, PREAMBLE_SIZE, Preamble, RUN_SUMMARY_SIZE};
+use crate::scan;
+use crate::source::Source;
+use crate::survey::{Item, Survey, survey};
+use crate::{Damage, DamageCause, Event, Header, Lost, OpenError, Run, Version};
+
+/// Reads a capture: header and runs at once, events as they are asked for, a block at a time.
+///
+/// What is damaged is left out and told ([`Reader::damage`]); everything else is read.
+pub struct Reader<R> {
+    source: Source<R>,
+    version: Version,
+    header: Header,
+    runs: Vec<Run>,
+    items: Vec<Vec<Item>>,
+    damage: Vec<Damage>,
+}
+
+/// An event and its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberedEvent {
+    /// Position in the capture, from 1 over all runs; damage to other events does not change it.
+    pub number: u64,
+    /// The event. Its name and data share memory with other events of its block: copy them to keep a few for long.
+    pub event: Event,
+}
+
+impl<R: Read + Seek> Reader<R> {
+    /// Opens a capture. With a whole index this reads a few kilobytes, without one the whole file.
+    ///
+    /// # Errors
+    /// When reading fails; when this is no capture, or one of another major version; when it is cut off before
+    /// its first block ends.
+    pub fn open(inner: R) -> Result<Self, OpenError> {
+        let mut source = Source::new(inner)?;
+        let size = source.size();
+        let start = source
+            .read(0, size.min(PREAMBLE_SIZE as u64) as usize)?
+            .unwrap_or_default();
+        let preamble = start.first_chunk().and_then(Preamble::decode);
+        let (version, blocks) = match preamble {
+            Some(Preamble { version, .. }) if version.major != Version::CURRENT.major => {
+                return Err(OpenError::UnsupportedVersion { found: version });
+            }
+            Some(Preamble {
+                version,
+                capture_id,
+            }) => {
+                let blocks = match scan::by_index(&mut source, capture_id)? {
+                    Some(blocks) => blocks,
+                    None => scan::by_walking(&mut source, Some(capture_id))?,
+                };
+                (version, blocks)
+            }
+            None => {
+                let first = source.block_header(PREAMBLE_SIZE as u64)?;
+                if first.is_none() {
+                    foreign::check(&start)?;
+                }
+                (
+                    Version::CURRENT,
+                    scan::by_walking(&mut source, first.map(|it| it.capture_id))?,
+                )
+            }
+        };
+        if blocks.is_empty() {
+            return Err(OpenError::CutOff { size });
+        }
+        let mut reader = Self {
+            source,
+            version,
+            header: Header::default(),
+            runs: Vec::new(),
+            items: Vec::new(),
+            damage: Vec::new(),
+        };
+        if preamble.is_none() {
+            let length = PREAMBLE_SIZE as u64;
+            let (cause, lost) = (DamageCause::Changed, Lost::Nothing);
+            reader.damage.push(Damage {
+                cause,
+                offset: 0,
+                length,
+                lost,
+            });
+        }
+        reader.take(survey(blocks, size));
+        Ok(reader)
+    }
+
+    fn take(&mut self, survey: Survey) {
+        let Survey {
+            header,
+            runs,
+            damage,
+        } = survey;
+        self.damage.extend(damage);
+        if let Some(block) = header {
+            self.header = self.document(&block, 0, Lost::Header).unwrap_or_default();
+        }
+        for (index, run) in runs.into_iter().enumerate() {
+            let lost = Lost::Run { index: Some(index) };
+            let document = run
+                .metadata
+                .and_then(|block| self.document(&block, RUN_SUMMARY_SIZE, lost));
+            self.runs.push(document.unwrap_or_default());
+            self.items.push(run.items);
+        }
+    }
+
+    /// The JSON document of a block, from `start` on; none, and damage, where it cannot be read.
+    fn document<T: serde::de::DeserializeOwned>(
+        &mut self,
+        block: &Block,
+        start: usize,
+        lost: Lost,
+    ) -> Option<T> {
+        let document = self.payload(block).and_then(|payload| {
+            let json = payload.get(start..).unwrap_or_default();
+            if json.len() > MAX_DOCUMENT {
+                return Err(DamageCause::Malformed(
+                    "its document is larger than the format allows",
+                ));
+            }
+            serde_json::from_slice(json)
+                .map_err(|_| DamageCause::Malformed("its document is not the JSON expected"))
+        });
+        document
+            .map_err(|cause| self.damage.push(damage(cause, block, lost)))
+            .ok()
+    }
+
+    fn payload(&mut self, block: &Block) -> Result<Vec<u8>, DamageCause> {
+        let unreadable = |error: std::io::Error| DamageCause::Unreadable(error.to_string());
+        let header = self.source.block_header(block.offset).map_err(unreadable)?;
+        let header = header
+            .filter(|header| block.matches(header))
+            .ok_or(DamageCause::Changed)?;
+        let payload = self
+            .source
+            .payload(block.offset, &header)
+            .map_err(unreadable)?;
+        payload.ok_or(DamageCause::Changed)
+    }
+
+    /// The format version of the file.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// What the capture is about; empty when damaged.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The runs, first one first. One whose metadata is damaged is empty, with number 0.
+    #[must_use]
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// What is known to be missing. Damage to events may be found only when they are read.
+    #[must_use]
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// The events of a run, by its position in [`Reader::runs`]; none of a run that is not there.
+    ///
+    /// An error stands where events are missing; the ones after it follow.
+    pub fn events(&mut self, run_index: usize) -> Events<'_, R> {
+        Events {
+            reader: self,
+            run: run_index,
+            next: 0,
+            block: None,
+        }
+    }
+
+    fn open_block(&mut self, block: &Block, summary: &Summary) -> Result<BlockEvents, DamageCause> {
+        let payload = self.payload(block)?;
+        let events = BlockEvents::open(&payload).map_err(DamageCause::Malformed)?;
+        if events.block() != summary {
+            return Err(DamageCause::Malformed(
+                "its summary is not the one in the index",
+            ));
+        }
+        Ok(events)
+    }
+}
+
+fn damage(cause: DamageCause, block: &Block, lost: Lost) -> Damage {
+    let length = BLOCK_HEADER_SIZE as u64 + u64::from(block.length);
+    Damage {
+        cause,
+        offset: block.offset,
+        length,
+        lost,
+    }
+}
+
+/// Events of a run, or what is missing in their place: see [`Reader::events`].
+pub struct Events<'a, R> {
+    reader: &'a mut Reader<R>,
+    run: usize,
+    /// Position in the run's items.
+    next: usize,
+    block: Option<(Block, BlockEvents)>,
+}
+
+impl<R: Read + Seek> Events<'_, R> {
+    /// The events of a block are missing from this number on.
+    fn damaged(
+        &mut self,
+        block: &Block,
+        summary: &Summary,
+        from: u64,
+        cause: DamageCause,
+    ) -> Damage {
+        let damage = damage(cause, block, Lost::Events(from..=summary.next() - 1));
+        if !self.reader.damage.contains(&damage) {
+            self.reader.damage.push(damage.clone());
+        }
+        damage
+    }
+}
+
+impl<R: Read + Seek> Iterator for Events<'_, R> {
+    type Item = Result<NumberedEvent, Damage>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some((block, mut events)) = self.block.take_if(|(_, events)| !events.is_done()) {
+                let number = events.number();
+                let Some(event) = events.next_event() else {
+                    let cause = DamageCause::Malformed("a column ends early or is senseless");
+                    return Some(Err(self.damaged(&block, events.block(), number, cause)));
+                };
+                self.block = Some((block, events));
+                return Some(Ok(NumberedEvent { number, event }));
+            }
+            let item = self.reader.items.get(self.run)?.get(self.next)?.clone();
+            self.next += 1;
+            match item {
+                Item::Missing(damage) => return Some(Err(damage)),
+                Item::Events { block, summary } => match self.reader.open_block(&block, &summary) {
+                    Ok(events) => self.block = Some((block, events)),
+                    Err(cause) => {
+                        return Some(Err(self.damaged(&block, &summary, summary.first, cause)));
+                    }
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Bytes of a file by offset, blocks in it, and the search for the next one.
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use crate::layout::{BLOCK_HEADER_SIZE, BlockHeader, MARKER};
+
+/// Bytes read at once while looking for blocks.
+const WINDOW: usize = 64 << 10;
+
+pub(crate) struct Source<R> {
+    inner: R,
+    size: u64,
+    /// The bytes at `window_offset`, so that neighbouring block headers cost one read.
+    window: Vec<u8>,
+    window_offset: u64,
+}
+
+impl<R: Read + Seek> Source<R> {
+    pub(crate) fn new(mut inner: R) -> io::Result<Self> {
+        let size = inner.seek(SeekFrom::End(0))?;
+        Ok(Self {
+            inner,
+            size,
+            window: Vec::new(),
+            window_offset: 0,
+        })
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// `length` bytes at `offset`; none where the file has fewer, before anything is allocated.
+    pub(crate) fn read(&mut self, offset: u64, length: usize) -> io::Result<Option<Vec<u8>>> {
+        if offset
+            .checked_add(length as u64)
+            .is_none_or(|end| end > self.size)
+        {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; length];
+        self.inner.seek(SeekFrom::Start(offset))?;
+        self.inner.read_exact(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// The block header at `offset`, none when there is none.
+    pub(crate) fn block_header(&mut self, offset: u64) -> io::Result<Option<BlockHeader>> {
+        let bytes = self.window(offset)?.first_chunk::<BLOCK_HEADER_SIZE>();
+        Ok(bytes.and_then(BlockHeader::decode))
+    }
+
+    /// The payload of a block; none when it is cut off or its checksum is wrong.
+    pub(crate) fn payload(
+        &mut self,
+        offset: u64,
+        header: &BlockHeader,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let payload = self.read(offset + BLOCK_HEADER_SIZE as u64, header.length as usize)?;
+        Ok(payload.filter(|payload| crc32fast::hash(payload) == header.payload_crc))
+    }
+
+    /// Where, from `offset` on, the next block header stands that `wanted` accepts.
+    pub(crate) fn find(
+        &mut self,
+        mut offset: u64,
+        wanted: impl Fn(&BlockHeader) -> bool,
+    ) -> io::Result<Option<u64>> {
+        loop {
+            let window = self.window(offset)?;
+            let Some(starts) = (window.len() + 1)
+                .checked_sub(BLOCK_HEADER_SIZE)
+                .filter(|&n| n > 0)
+            else {
+                return Ok(None);
+            };
+            for start in 0..starts {
+                let found = window[start..].starts_with(&MARKER)
+                    && window[start..]
+                        .first_chunk()
+                        .and_then(BlockHeader::decode)
+                        .is_some_and(|header| wanted(&header));
+                if found {
+                    return Ok(Some(offset + start as u64));
+                }
+            }
+            offset += starts as u64;
+        }
+    }
+
+    /// The bytes from `offset` on: at least those of a block header, unless the file ends before.
+    fn window(&mut self, offset: u64) -> io::Result<&[u8]> {
+        let needed = self
+            .size
+            .saturating_sub(offset)
+            .min(BLOCK_HEADER_SIZE as u64);
+        let covered = offset >= self.window_offset
+            && offset + needed <= self.window_offset + self.window.len() as u64;
+        if !covered {
+            let length = self.size.saturating_sub(offset).min(WINDOW as u64);
+            self.window = self.read(offset, length as usize)?.unwrap_or_default();
+            self.window_offset = offset;
+        }
+        let start = (offset - self.window_offset).min(self.window.len() as u64);
+        Ok(&self.window[start as usize..])
+    }
+}

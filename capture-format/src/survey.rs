@@ -1,0 +1,235 @@
+//! From the blocks that were found: the capture's runs, and what is missing between their blocks.
+
+use crate::block::Summary;
+use crate::index::{Block, Content};
+use crate::layout::{CRITICAL, PREAMBLE_SIZE};
+use crate::{Damage, DamageCause, Lost};
+
+/// What a capture consists of.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    pub(crate) header: Option<Block>,
+    pub(crate) runs: Vec<RunPlan>,
+    pub(crate) damage: Vec<Damage>,
+}
+
+/// One run.
+#[derive(Debug)]
+pub(crate) struct RunPlan {
+    /// Position of the run as its blocks say it; differs from that in `runs` when an earlier one is missing whole.
+    ordinal: u32,
+    /// The block with its metadata; none when only events of it are left.
+    pub(crate) metadata: Option<Block>,
+    pub(crate) items: Vec<Item>,
+}
+
+/// What follows next in a run.
+#[derive(Clone, Debug)]
+pub(crate) enum Item {
+    Events { block: Block, summary: Summary },
+    Missing(Damage),
+}
+
+/// Goes through the blocks in the order of the file.
+pub(crate) fn survey(blocks: Vec<Block>, size: u64) -> Survey {
+    let mut surveyor = Surveyor {
+        at: PREAMBLE_SIZE as u64,
+        next_event: 1,
+        ..Surveyor::default()
+    };
+    for block in blocks {
+        surveyor.pass(block);
+    }
+    surveyor.finish(size)
+}
+
+#[derive(Default)]
+struct Surveyor {
+    survey: Survey,
+    /// End of the block before.
+    at: u64,
+    /// Sequence number and number of the event that should follow.
+    sequence: u64,
+    next_event: u64,
+    /// Ordinal of the run that should follow.
+    next_run: u32,
+    /// What is wrong since the last block that told an event number.
+    gap: Option<Gap>,
+    /// A block told how many events there are; the last block was there.
+    counted: bool,
+    ended: bool,
+}
+
+struct Gap {
+    cause: DamageCause,
+    from: u64,
+    to: u64,
+    /// What it held has been reported.
+    told: bool,
+}
+
+impl Surveyor {
+    fn pass(&mut self, block: Block) {
+        if block.offset > self.at {
+            self.gap(DamageCause::Changed, self.at, block.offset);
+        } else if u64::from(block.sequence) > self.sequence {
+            self.gap(DamageCause::Missing, block.offset, block.offset);
+        }
+        if self.sequence == 0 && block.sequence > 0 {
+            self.report(Lost::Header);
+        }
+        self.at = block.end();
+        self.sequence = u64::from(block.sequence) + 1;
+        match block.content.clone() {
+            Content::Header => self.survey.header = Some(block),
+            Content::Run(run) => self.run(block, run.run, run.first),
+            Content::Events(summary) => self.events(block, summary),
+            Content::Index { next } => {
+                self.counted = true;
+                self.lost_up_to(next);
+                self.close_gap();
+            }
+            Content::End { events } => {
+                self.counted = true;
+                self.ended = true;
+                self.lost_up_to(events.saturating_add(1));
+                self.close_gap();
+            }
+            Content::Unknown if block.flags & CRITICAL == 0 => {}
+            Content::Unknown => {
+                let cause = DamageCause::NotUnderstood {
+                    block_type: block.kind.0,
+                };
+                self.gap(cause, block.offset, block.end());
+            }
+            Content::Malformed(why) => {
+                self.gap(DamageCause::Malformed(why), block.offset, block.end());
+            }
+        }
+    }
+
+    fn run(&mut self, block: Block, ordinal: u32, first: u64) {
+        if ordinal < self.next_run || first < self.next_event {
+            return self.repeats(&block);
+        }
+        self.lost_up_to(first);
+        if ordinal > self.next_run {
+            self.report(Lost::Run { index: None });
+        }
+        self.close_gap();
+        self.add_run(ordinal, Some(block));
+    }
+
+    fn events(&mut self, block: Block, summary: Summary) {
+        let current = self.survey.runs.last().map(|run| run.ordinal);
+        if current.is_some_and(|ordinal| summary.run < ordinal) || summary.first < self.next_event {
+            return self.repeats(&block);
+        }
+        self.lost_up_to(summary.first);
+        if current != Some(summary.run) {
+            if summary.run > self.next_run {
+                self.report(Lost::Run { index: None });
+            }
+            self.report(Lost::Run {
+                index: Some(self.survey.runs.len()),
+            });
+            self.add_run(summary.run, None);
+        }
+        self.close_gap();
+        self.next_event = summary.next();
+        if let Some(run) = self.survey.runs.last_mut() {
+            run.items.push(Item::Events { block, summary });
+        }
+    }
+
+    fn repeats(&mut self, block: &Block) {
+        let cause = DamageCause::Malformed("it repeats a run or an event number");
+        self.gap(cause, block.offset, block.end());
+    }
+
+    fn add_run(&mut self, ordinal: u32, metadata: Option<Block>) {
+        self.next_run = ordinal.saturating_add(1);
+        self.survey.runs.push(RunPlan {
+            ordinal,
+            metadata,
+            items: Vec::new(),
+        });
+    }
+
+    /// Notes a gap; what comes between it and the gap before makes one of them.
+    fn gap(&mut self, cause: DamageCause, from: u64, to: u64) {
+        match &mut self.gap {
+            Some(gap) => gap.to = to,
+            None => {
+                self.gap = Some(Gap {
+                    cause,
+                    from,
+                    to,
+                    told: false,
+                })
+            }
+        }
+    }
+
+    /// Reports what the gap held; without one, blocks are missing here.
+    fn report(&mut self, lost: Lost) -> Damage {
+        let damage = match &mut self.gap {
+            Some(gap) => {
+                gap.told = true;
+                Damage {
+                    cause: gap.cause.clone(),
+                    offset: gap.from,
+                    length: gap.to - gap.from,
+                    lost,
+                }
+            }
+            None => Damage {
+                cause: DamageCause::Missing,
+                offset: self.at,
+                length: 0,
+                lost,
+            },
+        };
+        self.survey.damage.push(damage.clone());
+        damage
+    }
+
+    /// The next event has this number: those before it are lost, and were of the current run as far as one can tell.
+    fn lost_up_to(&mut self, next: u64) {
+        if next > self.next_event {
+            let damage = self.report(Lost::Events(self.next_event..=next - 1));
+            self.missing_here(damage);
+            self.next_event = next;
+        }
+    }
+
+    fn missing_here(&mut self, damage: Damage) {
+        if let Some(run) = self.survey.runs.last_mut() {
+            run.items.push(Item::Missing(damage));
+        }
+    }
+
+    fn close_gap(&mut self) {
+        if self.gap.as_ref().is_some_and(|gap| !gap.told) {
+            self.report(Lost::Nothing);
+        }
+        self.gap = None;
+    }
+
+    fn finish(mut self, size: u64) -> Survey {
+        if !self.ended {
+            self.gap(DamageCause::CutOff, self.at, size);
+            if let Some(gap) = &mut self.gap {
+                (gap.cause, gap.to) = (DamageCause::CutOff, size);
+            }
+            if !self.counted {
+                let damage = self.report(Lost::EventsFrom(self.next_event));
+                self.missing_here(damage);
+            }
+        } else if size > self.at {
+            self.gap(DamageCause::Changed, self.at, size);
+        }
+        self.close_gap();
+        self.survey
+    }
+}

@@ -1,0 +1,216 @@
+//! Writing a capture.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::block::BlockBuilder;
+use crate::layout::{
+    BlockHeader, BlockType, CRITICAL, End, FOOTER_SIZE, MAX_DOCUMENT, MAX_EVENT, MAX_PAYLOAD,
+    Preamble, RunSummary, Version,
+};
+use crate::{Event, Header, Run, WriteError};
+
+/// Writes a capture front to back: `new`, for each run `begin_run`, its events and `end_run`, then `finish`.
+///
+/// It writes a block at a time and flushes at the end; give it a plain [`File`](std::fs::File), or let
+/// [`write_file`](crate::write_file) do so.
+pub struct Writer<W> {
+    output: Output<W>,
+    block: BlockBuilder,
+    runs: u32,
+    in_run: bool,
+    /// Events in blocks already written.
+    written: u64,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Events of all runs.
+    pub events: u64,
+    /// Size of the capture in bytes.
+    pub bytes: u64,
+    /// Runs.
+    pub runs: u32,
+}
+
+impl<W: Write> Writer<W> {
+    /// Starts a capture.
+    ///
+    /// # Errors
+    /// When the header's document is larger than 1 MiB, or the output refuses it.
+    pub fn new(output: W, header: &Header) -> Result<Self, WriteError> {
+        let document = document("header", header)?;
+        let capture_id = crc32fast::hash(&document);
+        let mut output = Output {
+            inner: output,
+            capture_id,
+            position: 0,
+            sequence: 0,
+            index: Vec::new(),
+        };
+        output.bytes(
+            &Preamble {
+                version: Version::CURRENT,
+                capture_id,
+            }
+            .encode(),
+        )?;
+        output.block(BlockType::HEADER, &document, &[])?;
+        Ok(Self {
+            output,
+            block: BlockBuilder::default(),
+            runs: 0,
+            in_run: false,
+            written: 0,
+        })
+    }
+
+    /// Starts a run; the events that follow are its own. Ends the one before, if that was not done.
+    ///
+    /// # Errors
+    /// When the run's document is larger than 1 MiB, or the output refuses it.
+    pub fn begin_run(&mut self, run: &Run) -> Result<(), WriteError> {
+        self.end_run()?;
+        let document = document("metadata of the run", run)?;
+        let summary = RunSummary {
+            run: self.runs,
+            first: self.written + 1,
+        }
+        .encode();
+        self.output.block(
+            BlockType::RUN,
+            &[&summary[..], &document].concat(),
+            &summary,
+        )?;
+        self.runs += 1;
+        self.in_run = true;
+        Ok(())
+    }
+
+    /// Adds an event to the run. Events may come in any order; readers show them in this one.
+    ///
+    /// # Errors
+    /// Outside a run; when name and data are together larger than 1 MiB; when the output refuses a block.
+    pub fn event(&mut self, event: &Event) -> Result<(), WriteError> {
+        if !self.in_run {
+            return Err(WriteError::NoRun);
+        }
+        let size = event.name.len() + event.data.len();
+        if size > MAX_EVENT {
+            return Err(WriteError::EventTooLarge {
+                size,
+                limit: MAX_EVENT,
+            });
+        }
+        self.block.push(event);
+        if self.block.is_full() {
+            self.end_block()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Ends the run.
+    ///
+    /// # Errors
+    /// When the output refuses the run's last events.
+    pub fn end_run(&mut self) -> Result<(), WriteError> {
+        self.end_block()?;
+        self.in_run = false;
+        Ok(())
+    }
+
+    /// Ends the capture: index and end block. Without it, readers report the capture as cut off.
+    ///
+    /// # Errors
+    /// When the output refuses the bytes.
+    pub fn finish(mut self) -> Result<(W, Summary), WriteError> {
+        self.end_run()?;
+        let output = &mut self.output;
+        let index = std::mem::take(&mut output.index);
+        let index_offset = if index.len() <= MAX_PAYLOAD {
+            let offset = output.position;
+            output.block(BlockType::INDEX, &index, &[])?;
+            offset
+        } else {
+            0
+        };
+        let file_size = output.position + FOOTER_SIZE as u64;
+        let end = End {
+            index_offset,
+            file_size,
+            events: self.written,
+        };
+        output.block(BlockType::END, &end.encode(), &[])?;
+        output.inner.flush()?;
+        let summary = Summary {
+            events: self.written,
+            bytes: output.position,
+            runs: self.runs,
+        };
+        Ok((self.output.inner, summary))
+    }
+
+    fn end_block(&mut self) -> Result<(), WriteError> {
+        let events = self.block.len();
+        // The run that is open is the last one begun.
+        let run = self.runs.saturating_sub(1);
+        if let Some((summary, payload)) = self.block.take(run, self.written + 1)? {
+            self.output.block(BlockType::EVENTS, &payload, &summary)?;
+            self.written += events;
+        }
+        Ok(())
+    }
+}
+
+fn document(what: &'static str, value: &impl Serialize) -> Result<Vec<u8>, WriteError> {
+    let document = serde_json::to_vec(value).map_err(std::io::Error::from)?;
+    if document.len() > MAX_DOCUMENT {
+        let size = document.len();
+        return Err(WriteError::DocumentTooLarge {
+            what,
+            size,
+            limit: MAX_DOCUMENT,
+        });
+    }
+    Ok(document)
+}
+
+/// Frames blocks and keeps the index.
+struct Output<W> {
+    inner: W,
+    capture_id: u32,
+    /// Bytes written.
+    position: u64,
+    /// Number of the next block.
+    sequence: u32,
+    index: Vec<u8>,
+}
+
+impl<W: Write> Output<W> {
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.inner.write_all(bytes)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn block(&mut self, kind: BlockType, payload: &[u8], summary: &[u8]) -> Result<(), WriteError> {
+        let header = BlockHeader {
+            capture_id: self.capture_id,
+            sequence: self.sequence,
+            kind,
+            flags: if kind == BlockType::INDEX {
+                0
+            } else {
+                CRITICAL
+            },
+            length: payload.len() as u32,
+            payload_crc: crc32fast::hash(payload),
+        };
+        crate::index::append(&mut self.index, self.position, &header, summary);
+        self.sequence += 1;
+        self.bytes(&[&header.encode()[..], payload].concat())
+    }
+}

@@ -1,0 +1,119 @@
+//! Captures for tests.
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+use capture_format::{
+    Damage, Event, EventFlags, EventKind, FdType, Header, Host, NumberedEvent, OpenError, Reader,
+    Run, Summary, Writer,
+};
+
+/// Metadata of a run and its events.
+pub(crate) type RunWithEvents = (Run, Vec<Event>);
+
+/// Runs of a few events each, as a crashing server makes them.
+pub(crate) fn runs(count: u32, events: usize) -> Vec<RunWithEvents> {
+    let run = |number| {
+        let run = Run {
+            number,
+            start: u64::from(number) * 1000,
+            ..Run::default()
+        };
+        (
+            run,
+            (0..events)
+                .map(|index| event(number, index as u64))
+                .collect(),
+        )
+    };
+    (1..=count).map(run).collect()
+}
+
+fn event(run: u32, index: u64) -> Event {
+    Event {
+        time: u64::from(run) * 1_000_000 + index * 317,
+        pid: 100 + run,
+        tid: 100 + run + (index % 2) as u32,
+        kind: [EventKind::OPENAT, EventKind::READ, EventKind::WRITE][(index % 3) as usize],
+        flags: if index % 5 == 0 {
+            EventFlags::TRUNCATED
+        } else {
+            EventFlags::default()
+        },
+        fd_type: FdType::REGULAR,
+        ret: if index % 7 == 0 { -2 } else { index as i64 },
+        args: [-100, index as i64, 4096],
+        name: Bytes::from(format!("/etc/file{}", index % 4)),
+        data: Bytes::from(format!("run {run} line {index}\n")),
+    }
+}
+
+pub(crate) fn header() -> Header {
+    let host = Host {
+        name: "node-1".into(),
+        clock_offset: -5,
+        ..Host::default()
+    };
+    Header {
+        program: "lastword 0.1.0".into(),
+        created: 7,
+        host,
+        ..Header::default()
+    }
+}
+
+pub(crate) fn write(header: &Header, runs: &[RunWithEvents]) -> (Vec<u8>, Summary) {
+    let mut writer = Writer::new(Vec::new(), header).unwrap();
+    for (run, events) in runs {
+        writer.begin_run(run).unwrap();
+        for event in events {
+            writer.event(event).unwrap();
+        }
+        writer.end_run().unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+/// Everything a reader gets out of a capture.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) header: Header,
+    pub(crate) runs: Vec<Run>,
+    /// By run.
+    pub(crate) events: Vec<Vec<NumberedEvent>>,
+    /// Damage that stood among the events, by run.
+    pub(crate) missing: Vec<Vec<Damage>>,
+    pub(crate) damage: Vec<Damage>,
+}
+
+pub(crate) fn read(bytes: &[u8]) -> Result<Read, OpenError> {
+    let mut reader = Reader::open(Cursor::new(bytes))?;
+    let (mut events, mut missing) = (Vec::new(), Vec::new());
+    for run in 0..reader.runs().len() {
+        let (good, bad): (Vec<_>, Vec<_>) = reader.events(run).partition(Result::is_ok);
+        events.push(good.into_iter().filter_map(Result::ok).collect());
+        missing.push(bad.into_iter().filter_map(Result::err).collect());
+    }
+    Ok(Read {
+        header: reader.header().clone(),
+        runs: reader.runs().to_vec(),
+        events,
+        missing,
+        damage: reader.damage().to_vec(),
+    })
+}
+
+/// Numbered as the writer does.
+pub(crate) fn numbered(runs: &[RunWithEvents]) -> Vec<Vec<NumberedEvent>> {
+    let mut number = 0;
+    let mut next = |event: &Event| {
+        number += 1;
+        NumberedEvent {
+            number,
+            event: event.clone(),
+        }
+    };
+    runs.iter()
+        .map(|(_, events)| events.iter().map(&mut next).collect())
+        .collect()
+}

@@ -1,0 +1,4 @@
+//! Tests of the capture format through its public interface.
+
+mod captures;
+mod round_trip;
