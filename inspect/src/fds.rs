@@ -13,6 +13,7 @@ use crate::decode::SockAddr;
 use crate::decode::open_flags::O_CLOEXEC;
 use crate::decode::sockaddr::family_name;
 use crate::escape::escaped;
+use crate::own;
 
 /// Descriptors followed at once, of all processes together. A table that outgrows this is forgotten, so that a capture
 /// cannot make its reader allocate without end; a container's ring holds a hundredth of it.
@@ -242,10 +243,10 @@ impl Fds {
     #[must_use]
     pub fn path(&self, event: &Event) -> Bytes {
         if event.name.starts_with(b"/") || event.name.is_empty() {
-            return event.name.clone();
+            return own(&event.name);
         }
         let Some(process) = self.processes.get(&event.pid) else {
-            return event.name.clone();
+            return own(&event.name);
         };
         let base = if starts_at_fd(event.kind) && event.args[0] != AT_FDCWD {
             process.fds.get(&event.args[0]).and_then(Fd::path)
@@ -254,7 +255,7 @@ impl Fds {
         };
         match base {
             Some(base) if base.starts_with(b"/") => join(base, &event.name),
-            _ => event.name.clone(),
+            _ => own(&event.name),
         }
     }
 
@@ -275,7 +276,7 @@ impl Fds {
                 peer: None,
             },
             FdType::FIFO => Target::Pipe,
-            _ if is_io && !event.name.is_empty() => Target::Name(event.name.clone()),
+            _ if is_io && !event.name.is_empty() => Target::Name(own(&event.name)),
             FdType::UNKNOWN => return None,
             other => Target::Inherited(other),
         };

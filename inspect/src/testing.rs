@@ -33,6 +33,19 @@ impl Script {
         script
     }
 
+    /// A run of which nothing is known.
+    pub(crate) fn empty() -> Self {
+        Self {
+            run: Run {
+                number: 1,
+                start: START,
+                ..Run::default()
+            },
+            events: Vec::new(),
+            now: START,
+        }
+    }
+
     /// Lets time pass.
     pub(crate) fn wait(&mut self, milliseconds: u64) -> &mut Self {
         self.now += milliseconds * 1_000_000;
@@ -306,4 +319,10 @@ pub(crate) mod dns {
         }
         bytes
     }
+}
+
+/// The verdict on a script's run.
+pub(crate) fn verdict(script: &Script) -> crate::rules::Verdict {
+    let facts = crate::facts::Facts::of(&script.run, script.numbered());
+    crate::rules::judge(&facts, &script.run)
 }

@@ -21,6 +21,7 @@ use resolv_conf::ResolvConf;
 
 use crate::decode::Errno;
 use crate::fds::Fds;
+use crate::own;
 
 /// Failed calls kept.
 const MAX_FAILURES: usize = 4096;
@@ -144,7 +145,7 @@ impl Facts {
         }
         if let Some(errno) = Errno::from_ret(event.ret).filter(|_| event.kind != EventKind::CONNECT)
         {
-            let (time, pid, kind, name) = (event.time, event.pid, event.kind, event.name.clone());
+            let (time, pid, kind, name) = (event.time, event.pid, event.kind, own(&event.name));
             self.failures.push(Failure {
                 event: number,
                 time,

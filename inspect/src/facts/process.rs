@@ -7,6 +7,7 @@ use capture_format::{Event, EventKind, ExitStatus};
 
 use super::output::Output;
 use crate::escape::escaped;
+use crate::own;
 
 /// Processes kept; of more, those that ended first are dropped.
 const MAX_PROCESSES: usize = 1024;
@@ -117,23 +118,20 @@ impl Processes {
         };
         match event.kind {
             EventKind::EXEC => {
-                let argv = event
-                    .data
-                    .split(|&b| b == 0)
-                    .map(|arg| event.data.slice_ref(arg));
+                let argv = event.data.split(|&b| b == 0).map(|arg| own(arg));
                 let mut argv: Vec<Bytes> = argv.collect();
                 argv.pop_if(|last| last.is_empty());
                 process.exec = Some(Exec {
                     event: number,
                     time: event.time,
-                    path: event.name.clone(),
+                    path: own(&event.name),
                     argv,
                 });
             }
             EventKind::FORK => {
                 process.last_fork = Some(number);
                 if process.exec.is_none() && process.comm.is_empty() {
-                    process.comm = event.name.clone();
+                    process.comm = own(&event.name);
                 }
                 let (parent, exec, comm) =
                     (process.pid, process.exec.clone(), process.comm.clone());
@@ -147,7 +145,7 @@ impl Processes {
             EventKind::EXIT => {
                 process.output.end();
                 if process.exec.is_none() {
-                    process.comm = event.name.clone();
+                    process.comm = own(&event.name);
                 }
                 let status = ExitStatus::from_wait(event.ret as i32);
                 process.exit = Some(Exit {

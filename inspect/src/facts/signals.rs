@@ -6,6 +6,7 @@ use capture_format::{Event, EventKind, SignalDisposition, SignalOrigin};
 use super::Recent;
 use crate::decode::Signal;
 use crate::escape::escaped;
+use crate::own;
 
 /// Signals kept.
 const MAX_SIGNALS: usize = 512;
@@ -85,7 +86,7 @@ impl Signals {
                 signal,
                 code: event.args[0],
                 sender: event.args[1] as u32,
-                sender_name: event.name.clone(),
+                sender_name: own(&event.name),
                 origin: SignalOrigin::from_code(event.args[2]),
                 address: event
                     .data
