@@ -1,0 +1,13 @@
+//! What the numbers and bytes of events mean on Linux, from tables of our own: a capture is read on any machine.
+
+pub mod dns;
+pub mod errno;
+pub mod open_flags;
+pub mod signal;
+pub mod sockaddr;
+pub mod time;
+
+pub use dns::{Message, Rcode};
+pub use errno::Errno;
+pub use signal::Signal;
+pub use sockaddr::SockAddr;

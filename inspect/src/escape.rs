@@ -1,0 +1,110 @@
+//! The one way bytes of a capture become text for people.
+//!
+//! Whatever a recorded process wrote, a terminal must not act on it and a line must stay a line: control
+//! characters (C0, DEL, C1), line separators and the invisible characters that reorder or hide text are written as
+//! `\n`, `\t`, `\x1b`, `\u{202e}`; bytes that are no UTF-8 as `\xff`; everything else stays as it is.
+
+use std::fmt::{self, Write};
+
+/// Displays bytes escaped, whole.
+#[must_use]
+pub fn escaped(bytes: &[u8]) -> Escaped<'_> {
+    Escaped {
+        bytes,
+        limit: usize::MAX,
+    }
+}
+
+/// Displays bytes escaped, and `…` after `limit` bytes of input (the character that crosses the limit is left out).
+#[must_use]
+pub fn escaped_to(bytes: &[u8], limit: usize) -> Escaped<'_> {
+    Escaped { bytes, limit }
+}
+
+/// See [`escaped`] and [`escaped_to`].
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'a> {
+    bytes: &'a [u8],
+    limit: usize,
+}
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut used = 0;
+        for chunk in self.bytes.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                used += c.len_utf8();
+                if used > self.limit {
+                    return f.write_char('…');
+                }
+                write_char(f, c)?;
+            }
+            for byte in chunk.invalid() {
+                used += 1;
+                if used > self.limit {
+                    return f.write_char('…');
+                }
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_char(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
+    match c {
+        '\n' => f.write_str("\\n"),
+        '\r' => f.write_str("\\r"),
+        '\t' => f.write_str("\\t"),
+        '\\' => f.write_str("\\\\"),
+        c if c.is_ascii_control() => write!(f, "\\x{:02x}", c as u32),
+        c if c.is_control() || is_deceptive(c) => write!(f, "\\u{{{:x}}}", c as u32),
+        c => f.write_char(c),
+    }
+}
+
+/// Format characters that change how their neighbours look, and the two line separators.
+fn is_deceptive(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_a_terminal_acts_on_gets_through() {
+        let evil = "a\x1b[31mred\x07\r\n\tb\u{9b}2J\u{202e}c\u{7f}".as_bytes();
+        let text = escaped(evil).to_string();
+        assert_eq!(text, r"a\x1b[31mred\x07\r\n\tb\u{9b}2J\u{202e}c\x7f");
+        for byte in 0..=255u8 {
+            assert!(
+                escaped(&[byte])
+                    .to_string()
+                    .chars()
+                    .all(|c| !c.is_control()),
+                "{byte}"
+            );
+        }
+    }
+
+    #[test]
+    fn text_in_any_language_stays() {
+        assert_eq!(
+            escaped("flask läuft nicht — 起動失敗".as_bytes()).to_string(),
+            "flask läuft nicht — 起動失敗"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_told_apart_from_text_that_looks_alike() {
+        assert_eq!(escaped(b"\xff\\xff").to_string(), r"\xff\\xff");
+    }
+
+    #[test]
+    fn a_limit_cuts_between_characters() {
+        assert_eq!(escaped_to("ééé".as_bytes(), 5).to_string(), "éé…");
+        assert_eq!(escaped_to(b"abc", 3).to_string(), "abc");
+        assert_eq!(escaped_to(b"\xff\xff", 1).to_string(), "\\xff…");
+    }
+}

@@ -1,0 +1,220 @@
+//! One pass over a run's events: what happened, in terms a verdict can be built from. Every fact has its event numbers.
+//!
+//! Memory is bounded whatever the capture holds: of what repeats the newest is kept, and all of it is counted.
+
+use bytes::Bytes;
+use capture_format::{Event, EventKind, ExitStatus, Run};
+
+pub mod connections;
+pub mod dns;
+pub mod lookup;
+pub mod output;
+pub mod process;
+mod recent;
+pub mod resolv_conf;
+pub mod signals;
+
+pub use process::Process;
+pub use recent::Recent;
+
+use resolv_conf::ResolvConf;
+
+use crate::decode::Errno;
+use crate::fds::Fds;
+use crate::own;
+
+/// Failed calls kept.
+const MAX_FAILURES: usize = 4096;
+/// OOM kills kept.
+const MAX_OOM_KILLS: usize = 64;
+
+/// A system call that failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Event number.
+    pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds.
+    pub time: u64,
+    /// The process.
+    pub pid: u32,
+    /// The call.
+    pub kind: EventKind,
+    /// Why.
+    pub errno: Errno,
+    /// The path as passed; empty where the call has none.
+    pub name: Bytes,
+    /// The path made absolute where the working directory is known.
+    pub path: Bytes,
+}
+
+/// A process the OOM killer chose.
+#[derive(Clone, Debug)]
+pub struct OomKill {
+    /// Event number.
+    pub event: u64,
+    /// The victim.
+    pub pid: u32,
+}
+
+/// What happened in one run.
+#[derive(Debug)]
+pub struct Facts {
+    /// The processes.
+    pub processes: process::Processes,
+    /// Signals that can end a process.
+    pub signals: signals::Signals,
+    /// Victims of the OOM killer.
+    pub oom_kills: Recent<OomKill>,
+    /// Failed calls, but for connects.
+    pub failures: Recent<Failure>,
+    /// DNS questions and answers.
+    pub dns: dns::Dns,
+    /// Connects and their ends.
+    pub connections: connections::Connections,
+    /// What resolv.conf said when it was last read.
+    pub resolv_conf: Option<ResolvConf>,
+    /// Number of the events.
+    pub events: u64,
+    fds: Fds,
+    init: u32,
+}
+
+impl Facts {
+    /// Facts of a run none of whose events was seen yet.
+    #[must_use]
+    pub fn new(run: &Run) -> Self {
+        Self {
+            processes: process::Processes::default(),
+            signals: signals::Signals::default(),
+            oom_kills: Recent::new(MAX_OOM_KILLS),
+            failures: Recent::new(MAX_FAILURES),
+            dns: dns::Dns::default(),
+            connections: connections::Connections::default(),
+            resolv_conf: None,
+            events: 0,
+            fds: Fds::default(),
+            init: run.init_pid,
+        }
+    }
+
+    /// Facts of a run with these events, each with its number.
+    #[must_use]
+    pub fn of<'e>(run: &Run, events: impl IntoIterator<Item = (u64, &'e Event)>) -> Self {
+        let mut facts = Self::new(run);
+        events
+            .into_iter()
+            .for_each(|(number, event)| facts.observe(number, event));
+        facts
+    }
+
+    /// Takes the next event, in the order of the capture.
+    pub fn observe(&mut self, number: u64, event: &Event) {
+        self.events += 1;
+        let path = self.fds.path(event);
+        let fd = self.fds.observe(event);
+        self.processes.observe(number, event);
+        match event.kind {
+            EventKind::SIGNAL_GENERATE | EventKind::SIGNAL_DELIVER => {
+                self.signals.observe(number, event)
+            }
+            EventKind::OOM_KILL => self.oom_kills.push(OomKill {
+                event: number,
+                pid: event.pid,
+            }),
+            _ => {}
+        }
+        if !event.kind.is_syscall() {
+            return;
+        }
+        if output::is_write(event.kind)
+            && let Some(process) = self.processes.get_mut(event.pid)
+        {
+            process.output.observe(number, event, fd.as_ref());
+        }
+        if (EventKind::READ..=EventKind::RECVMMSG).contains(&event.kind) {
+            self.dns.observe(number, event, fd.as_ref());
+            self.connections.observe(number, event, fd.as_ref());
+        }
+        if (EventKind::READ..=EventKind::PREADV2).contains(&event.kind)
+            && fd
+                .as_ref()
+                .and_then(|fd| fd.path())
+                .is_some_and(|path| process::basename(path) == b"resolv.conf")
+        {
+            self.resolv_conf = ResolvConf::read(self.resolv_conf.take(), number, event);
+        }
+        if let Some(errno) = Errno::from_ret(event.ret).filter(|_| event.kind != EventKind::CONNECT)
+        {
+            let (time, pid, kind, name) = (event.time, event.pid, event.kind, own(&event.name));
+            self.failures.push(Failure {
+                event: number,
+                time,
+                pid,
+                kind,
+                errno,
+                name,
+                path,
+            });
+        }
+    }
+
+    /// The look-ups, in the order of their first questions.
+    #[must_use]
+    pub fn lookups(&self) -> Vec<lookup::Lookup> {
+        lookup::lookups(&self.dns, self.resolv_conf.as_ref())
+    }
+
+    /// The container's first process.
+    #[must_use]
+    pub fn init(&self) -> Option<&Process> {
+        let pid = if self.init == 0 {
+            self.processes.first()?
+        } else {
+            self.init
+        };
+        self.processes.get(pid)
+    }
+
+    /// The container's first process, and below it the child whose end it handed on, down to the one that ended first:
+    /// a shell exits as its last command did, with 128 + the signal where one killed it.
+    #[must_use]
+    pub fn chain(&self) -> Vec<&Process> {
+        let mut chain: Vec<&Process> = self.init().into_iter().collect();
+        while let Some(child) = chain.last().and_then(|parent| self.handed_on(parent)) {
+            chain.push(child);
+        }
+        chain
+    }
+
+    fn handed_on(&self, parent: &Process) -> Option<&Process> {
+        let exit = parent.exit?;
+        let children = self
+            .processes
+            .iter()
+            .filter(|child| child.parent == Some(parent.pid));
+        let ended = children.filter_map(|child| Some((child, child.exit?)));
+        let failed =
+            ended.filter(|(_, end)| end.status != ExitStatus::Code(0) && end.event < exit.event);
+        let (child, end) = failed.max_by_key(|(_, end)| end.event)?;
+        if parent.last_fork.is_some_and(|fork| fork > end.event) {
+            return None;
+        }
+        let spoke_after = parent
+            .output
+            .lines()
+            .next_back()
+            .is_some_and(|line| line.event > end.event);
+        let child_spoke = child.output.lines().next().is_some();
+        let same = match (exit.status, end.status) {
+            (ExitStatus::Code(code), ExitStatus::Code(childs)) => {
+                code == childs && (child_spoke || !spoke_after)
+            }
+            (ExitStatus::Code(code), ExitStatus::Signal { signal, .. }) => code == 128 + signal,
+            (ExitStatus::Signal { signal, .. }, ExitStatus::Signal { signal: childs, .. }) => {
+                signal == childs
+            }
+            (ExitStatus::Signal { .. }, ExitStatus::Code(_)) => false,
+        };
+        same.then_some(child)
+    }
+}

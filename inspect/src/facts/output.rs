@@ -1,0 +1,268 @@
+//! What a process printed: lines of its stderr, stdout and logs, put together again from its writes.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use bytes::Bytes;
+use capture_format::{Event, EventKind};
+
+use super::Recent;
+use super::process::basename;
+use crate::escape::escaped;
+use crate::fds::{Fd, Stdio};
+
+/// Lines kept of a process.
+const MAX_LINES: usize = 64;
+/// Bytes kept of a line.
+const MAX_LINE: usize = 1024;
+/// Descriptors with an unfinished line.
+const MAX_PARTIAL: usize = 64;
+
+/// Where a line went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Descriptor 1 or a duplicate of it.
+    Stdout,
+    /// Descriptor 2 or a duplicate of it.
+    Stderr,
+    /// A file `*.log`, by the last component of its path.
+    Log(Bytes),
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::Stderr => f.write_str("stderr"),
+            Self::Log(name) => escaped(name).fmt(f),
+        }
+    }
+}
+
+/// One line.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Number of the event that wrote its end.
+    pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds of that event.
+    pub time: u64,
+    /// Where it went.
+    pub stream: Stream,
+    /// Its text, without the line end. Bytes that are no UTF-8 are replaced; not escaped.
+    pub text: String,
+    /// Whether bytes of it are missing: it was longer than what is kept, or its recording was.
+    pub cut: bool,
+}
+
+#[derive(Debug)]
+struct Partial {
+    stream: Stream,
+    event: u64,
+    time: u64,
+    bytes: Vec<u8>,
+    cut: bool,
+}
+
+impl Partial {
+    fn line(self) -> Line {
+        let text = String::from_utf8_lossy(self.bytes.strip_suffix(b"\r").unwrap_or(&self.bytes))
+            .into_owned();
+        Line {
+            event: self.event,
+            time: self.time,
+            stream: self.stream,
+            text,
+            cut: self.cut,
+        }
+    }
+}
+
+/// The last lines of a process.
+#[derive(Debug)]
+pub struct Output {
+    lines: Recent<Line>,
+    partial: HashMap<i64, Partial>,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self {
+            lines: Recent::new(MAX_LINES),
+            partial: HashMap::new(),
+        }
+    }
+}
+
+impl Output {
+    /// The last lines that are not blank, oldest first (64 at most).
+    pub fn lines(&self) -> impl DoubleEndedIterator<Item = &Line> + ExactSizeIterator {
+        self.lines.iter()
+    }
+
+    /// Takes a write to a descriptor.
+    pub(super) fn observe(&mut self, number: u64, event: &Event, fd: Option<&Fd>) {
+        let (fd_number, sent) = (event.args[0], event.ret);
+        let Some(stream) = stream(event, fd) else {
+            return;
+        };
+        if sent <= 0 {
+            return;
+        }
+        let gap = (event.data.len() as i64) < sent;
+        let mut pieces = event.data.split(|&b| b == b'\n').peekable();
+        while let Some(piece) = pieces.next() {
+            let is_last = pieces.peek().is_none();
+            if !piece.is_empty() || !is_last {
+                self.append(fd_number, &stream, number, event.time, piece);
+            }
+            if !is_last {
+                self.end_line(fd_number);
+            }
+        }
+        if gap {
+            self.append(fd_number, &stream, number, event.time, b"");
+            if let Some(partial) = self.partial.get_mut(&fd_number) {
+                partial.cut = true;
+            }
+            self.end_line(fd_number);
+        }
+    }
+
+    /// The process ended: what has no line end is a line, too.
+    pub(super) fn end(&mut self) {
+        let mut rest: Vec<Partial> = self.partial.drain().map(|(_, partial)| partial).collect();
+        rest.sort_by_key(|partial| partial.event);
+        rest.into_iter()
+            .for_each(|partial| self.push(partial.line()));
+    }
+
+    fn append(&mut self, fd: i64, stream: &Stream, event: u64, time: u64, bytes: &[u8]) {
+        if self
+            .partial
+            .get(&fd)
+            .is_some_and(|partial| partial.stream != *stream)
+        {
+            self.end_line(fd);
+        }
+        if self.partial.len() >= MAX_PARTIAL && !self.partial.contains_key(&fd) {
+            self.end();
+        }
+        let partial = self.partial.entry(fd).or_insert_with(|| Partial {
+            stream: stream.clone(),
+            event,
+            time,
+            bytes: Vec::new(),
+            cut: false,
+        });
+        (partial.event, partial.time) = (event, time);
+        let room = MAX_LINE - partial.bytes.len();
+        partial.cut |= bytes.len() > room;
+        partial
+            .bytes
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn end_line(&mut self, fd: i64) {
+        if let Some(partial) = self.partial.remove(&fd) {
+            self.push(partial.line());
+        }
+    }
+
+    fn push(&mut self, line: Line) {
+        if !line.text.trim().is_empty() || line.cut {
+            self.lines.push(line);
+        }
+    }
+}
+
+fn stream(event: &Event, fd: Option<&Fd>) -> Option<Stream> {
+    let stdio = fd.and_then(|fd| fd.stdio);
+    if event.args[0] == 2 || stdio == Some(Stdio::Stderr) {
+        return Some(Stream::Stderr);
+    }
+    if event.args[0] == 1 || stdio == Some(Stdio::Stdout) {
+        return Some(Stream::Stdout);
+    }
+    let path = fd.and_then(Fd::path)?;
+    path.ends_with(b".log")
+        .then(|| Stream::Log(path.slice_ref(basename(path))))
+}
+
+/// Whether such an event moves bytes out through a descriptor.
+pub(super) fn is_write(kind: EventKind) -> bool {
+    (EventKind::WRITE..=EventKind::PWRITEV2).contains(&kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Facts;
+    use crate::testing::{INIT, Script};
+
+    fn lines(script: &mut Script) -> Vec<String> {
+        let facts = Facts::of(&script.run, script.numbered());
+        let lines = facts.processes.get(INIT).unwrap().output.lines();
+        lines
+            .map(|line| {
+                format!(
+                    "{}: {}{}",
+                    line.stream,
+                    line.text,
+                    if line.cut { "…" } else { "" }
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_line_written_piece_by_piece_is_one_line() {
+        let mut s = Script::new(&["sh"]);
+        s.write(INIT, 2, "sh: 1: ")
+            .write(INIT, 1, "hello ")
+            .write(INIT, 2, "foo: not found")
+            .write(INIT, 2, "\n\n");
+        s.write(INIT, 1, "world\nand").exit(INIT, 127);
+        assert_eq!(
+            lines(&mut s),
+            [
+                "stderr: sh: 1: foo: not found",
+                "stdout: hello world",
+                "stdout: and"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_log_is_known_by_its_name_and_a_duplicate_by_its_origin() {
+        let mut s = Script::new(&["nginx"]);
+        s.open(INIT, "/var/log/nginx/error.log", 3)
+            .open(INIT, "/data", 5);
+        s.call(INIT, EventKind::DUP, 4, [2, 0, 0], "", "");
+        s.write(INIT, 3, "a\n")
+            .write(INIT, 4, "b\n")
+            .write(INIT, 5, "c\n");
+        assert_eq!(lines(&mut s), ["error.log: a", "stderr: b"]);
+    }
+
+    #[test]
+    fn missing_bytes_are_told() {
+        let mut s = Script::new(&["java"]);
+        s.write_cut(INIT, 2, "first\nsec", 5000)
+            .write(INIT, 2, "third\n")
+            .write(INIT, 2, &"x".repeat(2000))
+            .exit(INIT, 1);
+        let lines = lines(&mut s);
+        assert_eq!(
+            lines[..3],
+            ["stderr: first", "stderr: sec…", "stderr: third"]
+        );
+        assert_eq!(lines[3].chars().count(), "stderr: ".len() + MAX_LINE + 1);
+    }
+
+    #[test]
+    fn a_failed_write_printed_nothing() {
+        let mut s = Script::new(&["sh"]);
+        s.call(INIT, EventKind::WRITE, -28, [1, 0, 3], "", "abc\n");
+        assert!(lines(&mut s).is_empty());
+    }
+}

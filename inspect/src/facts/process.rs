@@ -1,0 +1,245 @@
+//! Processes of a run: who started whom, what they executed, how they ended.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use capture_format::{Event, EventKind, ExitStatus};
+
+use super::output::Output;
+use crate::escape::escaped;
+use crate::own;
+
+/// Processes kept; of more, those that ended first are dropped.
+const MAX_PROCESSES: usize = 1024;
+
+/// One process.
+#[derive(Debug)]
+pub struct Process {
+    /// Process id in the host's namespace.
+    pub pid: u32,
+    /// The process that forked it, where seen.
+    pub parent: Option<u32>,
+    /// Its last successful exec, where seen.
+    pub exec: Option<Exec>,
+    /// Command name without an exec having been seen: its parent's, or the one it ended with.
+    comm: Bytes,
+    /// How it ended.
+    pub exit: Option<Exit>,
+    /// Number and time of the last fork it made.
+    pub last_fork: Option<u64>,
+    /// Number of its last event that is neither a close nor its exit.
+    pub last_call: Option<u64>,
+    /// What it printed.
+    pub output: Output,
+}
+
+/// A successful exec.
+#[derive(Clone, Debug)]
+pub struct Exec {
+    /// Event number.
+    pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds.
+    pub time: u64,
+    /// The file as passed to execve.
+    pub path: Bytes,
+    /// Arguments.
+    pub argv: Vec<Bytes>,
+}
+
+/// The end of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct Exit {
+    /// Event number.
+    pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds.
+    pub time: u64,
+    /// How.
+    pub status: ExitStatus,
+}
+
+impl Process {
+    fn new(pid: u32) -> Self {
+        Self {
+            pid,
+            parent: None,
+            exec: None,
+            comm: Bytes::new(),
+            exit: None,
+            last_fork: None,
+            last_call: None,
+            output: Output::default(),
+        }
+    }
+
+    /// Name for people: the executed file's last component, or the command name, or the pid; escaped.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let path = self.exec.as_ref().map_or(&self.comm, |exec| &exec.path);
+        match basename(path) {
+            b"" => format!("process {}", self.pid),
+            name => escaped(name).to_string(),
+        }
+    }
+}
+
+/// The processes of a run.
+#[derive(Debug, Default)]
+pub struct Processes {
+    by_pid: HashMap<u32, Process>,
+    ended: VecDeque<u32>,
+    first: Option<u32>,
+}
+
+impl Processes {
+    /// The process with this id.
+    #[must_use]
+    pub fn get(&self, pid: u32) -> Option<&Process> {
+        self.by_pid.get(&pid)
+    }
+
+    /// All that are kept, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Process> {
+        self.by_pid.values()
+    }
+
+    /// The first process any event named.
+    #[must_use]
+    pub fn first(&self) -> Option<u32> {
+        self.first
+    }
+
+    pub(super) fn get_mut(&mut self, pid: u32) -> Option<&mut Process> {
+        self.by_pid.get_mut(&pid)
+    }
+
+    pub(super) fn observe(&mut self, number: u64, event: &Event) {
+        let Some(process) = self.entry(event.pid) else {
+            return;
+        };
+        match event.kind {
+            EventKind::EXEC => {
+                let argv = event.data.split(|&b| b == 0).map(|arg| own(arg));
+                let mut argv: Vec<Bytes> = argv.collect();
+                argv.pop_if(|last| last.is_empty());
+                process.exec = Some(Exec {
+                    event: number,
+                    time: event.time,
+                    path: own(&event.name),
+                    argv,
+                });
+            }
+            EventKind::FORK => {
+                process.last_fork = Some(number);
+                if process.exec.is_none() && process.comm.is_empty() {
+                    process.comm = own(&event.name);
+                }
+                let (parent, exec, comm) =
+                    (process.pid, process.exec.clone(), process.comm.clone());
+                let child = event.ret as u32;
+                self.by_pid.remove(&child);
+                if let Some(child) = self.entry(child) {
+                    (child.parent, child.exec, child.comm) = (Some(parent), exec, comm);
+                }
+                return;
+            }
+            EventKind::EXIT => {
+                process.output.end();
+                if process.exec.is_none() {
+                    process.comm = own(&event.name);
+                }
+                let status = ExitStatus::from_wait(event.ret as i32);
+                process.exit = Some(Exit {
+                    event: number,
+                    time: event.time,
+                    status,
+                });
+                self.ended.push_back(event.pid);
+                if self.ended.len() > 2 * MAX_PROCESSES {
+                    self.ended.pop_front();
+                }
+                return;
+            }
+            EventKind::CLOSE
+            | EventKind::CLOSE_RANGE
+            | EventKind::SIGNAL_GENERATE
+            | EventKind::SIGNAL_DELIVER => return,
+            _ => {}
+        }
+        process.last_call = Some(number);
+    }
+
+    fn entry(&mut self, pid: u32) -> Option<&mut Process> {
+        self.first.get_or_insert(pid);
+        if !self.by_pid.contains_key(&pid) {
+            while self.by_pid.len() >= MAX_PROCESSES {
+                let oldest = self.ended.pop_front()?;
+                if Some(oldest) != self.first {
+                    self.by_pid.remove(&oldest);
+                }
+            }
+        }
+        Some(self.by_pid.entry(pid).or_insert_with(|| Process::new(pid)))
+    }
+}
+
+/// The last component of a path.
+pub(crate) fn basename(path: &[u8]) -> &[u8] {
+    path.rsplit(|&b| b == b'/')
+        .find(|part| !part.is_empty())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script};
+
+    #[test]
+    fn forks_make_a_tree_and_exec_gives_names() {
+        let mut s = Script::new(&["/bin/sh", "-c", "x"]);
+        s.fork(INIT, 200)
+            .fork(INIT, 201)
+            .exec(200, &["python3", "app.py"])
+            .exit(200, 3);
+        let mut processes = Processes::default();
+        s.numbered()
+            .for_each(|(number, event)| processes.observe(number, event));
+        let (python, sh) = (processes.get(200).unwrap(), processes.get(201).unwrap());
+        assert_eq!(
+            (python.name().as_str(), python.parent),
+            ("python3", Some(INIT))
+        );
+        assert_eq!(python.exec.as_ref().unwrap().argv, ["python3", "app.py"]);
+        assert_eq!(python.exit.unwrap().status, ExitStatus::Code(3));
+        assert_eq!(sh.name(), "sh");
+    }
+
+    #[test]
+    fn a_fork_bomb_does_not_grow_the_table() {
+        let mut processes = Processes::default();
+        let mut event = Event {
+            pid: INIT,
+            kind: EventKind::FORK,
+            ..Event::default()
+        };
+        for pid in 1000..5000 {
+            processes.observe(
+                1,
+                &Event {
+                    ret: pid,
+                    pid: INIT,
+                    kind: EventKind::FORK,
+                    ..Event::default()
+                },
+            );
+            event = Event {
+                pid: pid as u32,
+                kind: EventKind::EXIT,
+                ..event
+            };
+            processes.observe(1, &event);
+        }
+        assert!(processes.by_pid.len() <= MAX_PROCESSES);
+        assert!(processes.get(INIT).is_some() && processes.get(4999).is_some());
+    }
+}

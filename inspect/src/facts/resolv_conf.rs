@@ -1,0 +1,101 @@
+//! What resolv.conf said: the name servers and the search list the resolver worked with.
+
+use bytes::Bytes;
+use capture_format::Event;
+
+/// Bytes kept.
+const MAX_CONTENT: usize = 16 << 10;
+
+/// What a process read from resolv.conf.
+#[derive(Clone, Debug)]
+pub struct ResolvConf {
+    /// Number of the event that read the last of it.
+    pub event: u64,
+    /// Its content, as far as it was recorded.
+    pub content: Vec<u8>,
+    reader: (u32, i64),
+    complete: bool,
+}
+
+impl ResolvConf {
+    /// Takes a read of the file: it goes on with `earlier` unless that was read to its end, or by another descriptor.
+    pub(super) fn read(earlier: Option<Self>, number: u64, event: &Event) -> Option<Self> {
+        let reader = (event.pid, event.args[0]);
+        let goes_on = |conf: &Self| !conf.complete && conf.reader == reader;
+        if event.ret <= 0 || event.data.is_empty() {
+            return earlier.map(|conf| Self {
+                complete: conf.complete || conf.reader == reader,
+                ..conf
+            });
+        }
+        let start = Self {
+            event: number,
+            content: Vec::new(),
+            reader,
+            complete: false,
+        };
+        let mut conf = earlier.filter(goes_on).unwrap_or(start);
+        let room = MAX_CONTENT.saturating_sub(conf.content.len());
+        conf.content
+            .extend_from_slice(&event.data[..event.data.len().min(room)]);
+        Some(Self {
+            event: number,
+            ..conf
+        })
+    }
+
+    /// The search list, without final dots: the last `search` or `domain` line counts (resolv.conf(5)).
+    #[must_use]
+    pub fn search(&self) -> Vec<String> {
+        let lists = self
+            .lines()
+            .into_iter()
+            .filter(|(keyword, _)| matches!(keyword.as_str(), "search" | "domain"));
+        let list = lists.last().map(|(_, values)| values).unwrap_or_default();
+        list.iter()
+            .map(|domain| domain.trim_end_matches('.').to_owned())
+            .filter(|domain| !domain.is_empty())
+            .collect()
+    }
+
+    /// The name servers.
+    #[must_use]
+    pub fn nameservers(&self) -> Vec<String> {
+        self.lines()
+            .into_iter()
+            .filter(|(keyword, _)| keyword == "nameserver")
+            .flat_map(|(_, values)| values)
+            .collect()
+    }
+
+    fn lines(&self) -> Vec<(String, Vec<String>)> {
+        let words = |line: &str| {
+            let mut words = line.split_whitespace().map(str::to_owned);
+            Some((words.next()?, words.collect()))
+        };
+        String::from_utf8_lossy(&self.content)
+            .lines()
+            .filter_map(words)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::facts::Facts;
+    use crate::testing::{INIT, Script};
+
+    #[test]
+    fn the_last_reading_counts_and_may_come_in_pieces() {
+        let mut s = Script::new(&["app"]);
+        s.open(INIT, "/etc/resolv.conf", 5)
+            .read(INIT, 5, "", "nameserver 1.1.1.1\nsearch old\n")
+            .read(INIT, 5, "", "");
+        s.close(INIT, 5).open(INIT, "/etc/resolv.conf", 5);
+        s.read(INIT, 5, "", "# by kubelet\nnameserver 10.96.0.10\nsear")
+            .read(INIT, 5, "", "ch a.b. b\noptions ndots:5");
+        let conf = Facts::of(&s.run, s.numbered()).resolv_conf.unwrap();
+        assert_eq!(conf.nameservers(), ["10.96.0.10"]);
+        assert_eq!(conf.search(), ["a.b", "b"]);
+    }
+}

@@ -1,0 +1,344 @@
+//! A name that DNS did not resolve, and a program that gave up over it.
+
+use super::words::names;
+use super::{Case, Cause, Evidence, Verdict};
+use crate::decode::time::duration;
+use crate::escape::escaped_to;
+use crate::facts::lookup::{Lookup, Outcome};
+use crate::facts::output::Line;
+
+/// How programs and libraries say that a name could not be resolved, in lower case.
+const TEXTS: &[&str] = &[
+    "host not found",
+    "name or service not known",
+    "temporary failure in name resolution",
+    "enotfound",
+    "eai_again",
+    "eai_noname",
+    "no such host",
+    "could not resolve",
+    "couldn't resolve",
+    "cannot resolve",
+    "can't resolve",
+    "unable to resolve",
+    "failed to resolve",
+    "resolve host",
+    "getaddrinfo",
+    "name does not resolve",
+    "unknown host",
+    "unknownhostexception",
+    "nodename nor servname",
+    "no address associated with hostname",
+    "server misbehaving",
+    "name resolution",
+    "bad address",
+    "could not translate host name",
+    "dns lookup",
+    "dns error",
+    "lookup ",
+    "non-recoverable failure in name",
+    "host is unknown",
+    "hostname lookup",
+    "nxdomain",
+    "servfail",
+    "invalid host name",
+    "could not be resolved",
+];
+/// How long before the last words a look-up may have failed that they do not name.
+const CLOSE: u64 = 10_000_000_000;
+/// Questions and answers cited.
+const MAX_EVIDENCE: usize = 8;
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+    case.exit_code().filter(|&code| code != 0)?;
+    let lookups = case.facts.lookups();
+    let failed = failed(case, &lookups);
+    if let Some(line) = case.words.find(speaks_of_dns) {
+        let named = failed.iter().rev().find(|lookup| is_named(case, lookup));
+        if let Some(lookup) = named {
+            return Some(verdict(
+                case,
+                lookup,
+                Some(line),
+                92,
+                "DNS failed for the very name the last words complain of",
+            ));
+        }
+        let last = failed
+            .last()
+            .filter(|lookup| is_last(&lookups, lookup) && closely_before(lookup, line.time))?;
+        return Some(verdict(
+            case,
+            last,
+            Some(line),
+            82,
+            "the last words complain of name resolution, and this was the last look-up",
+        ));
+    }
+    let last = failed
+        .last()
+        .filter(|lookup| case.words.is_empty() && is_last_act(case, lookup))?;
+    Some(verdict(
+        case,
+        last,
+        None,
+        60,
+        "it said nothing, but ended right after the failed look-up",
+    ))
+}
+
+/// The look-ups that failed and were not made good by a later one of the same name.
+fn failed<'l>(case: &Case<'_>, lookups: &'l [Lookup]) -> Vec<&'l Lookup> {
+    let of_case = lookups
+        .iter()
+        .filter(|lookup| case.below_chain(lookup.pid) && lookup.outcome() != Outcome::Resolved);
+    let made_good = |failed: &Lookup| {
+        let later = lookups
+            .iter()
+            .filter(|other| other.last_event() > failed.last_event());
+        later
+            .filter(|other| other.outcome() == Outcome::Resolved)
+            .any(|other| other.host.eq_ignore_ascii_case(&failed.host))
+    };
+    of_case.filter(|lookup| !made_good(lookup)).collect()
+}
+
+fn speaks_of_dns(text: &str) -> bool {
+    let text = text.to_lowercase();
+    TEXTS.iter().any(|words| text.contains(words))
+}
+
+fn is_named(case: &Case<'_>, lookup: &Lookup) -> bool {
+    let says = |name: &str| {
+        case.words
+            .find(|text| names(&text.to_lowercase(), &name.to_lowercase()))
+            .is_some()
+    };
+    says(&lookup.host)
+        || lookup.names().into_iter().any(says)
+        || case.words.find(|text| head_named(text, lookup)).is_some()
+}
+
+/// A search list that was not seen leaves the expanded name as host: the program's own is how it begins.
+fn head_named(text: &str, lookup: &Lookup) -> bool {
+    let quoted = |head: &str| {
+        [('"', '"'), ('\'', '\''), (' ', ':'), ('@', ':')]
+            .iter()
+            .any(|(a, b)| text.contains(&format!("{a}{head}{b}")))
+    };
+    lookup
+        .host
+        .match_indices('.')
+        .any(|(dot, _)| quoted(&lookup.host[..dot]))
+}
+
+fn is_last(lookups: &[Lookup], lookup: &Lookup) -> bool {
+    lookups
+        .iter()
+        .filter(|other| other.pid == lookup.pid)
+        .all(|other| other.last_event() <= lookup.last_event())
+}
+
+fn closely_before(lookup: &Lookup, time: u64) -> bool {
+    let last = lookup
+        .exchanges
+        .iter()
+        .filter_map(|exchange| exchange.attempts.last());
+    last.map(|attempt| attempt.time)
+        .max()
+        .is_some_and(|asked| time >= asked && time - asked < CLOSE)
+}
+
+/// Nothing but closing happened in the process between the look-up and its end.
+fn is_last_act(case: &Case<'_>, lookup: &Lookup) -> bool {
+    let culprit = case.culprit().filter(|culprit| culprit.pid == lookup.pid);
+    let answered = lookup.outcome() != Outcome::NoAnswer
+        || lookup
+            .exchanges
+            .iter()
+            .any(|exchange| exchange.attempts.len() > 1);
+    answered
+        && culprit
+            .and_then(|culprit| culprit.last_call)
+            .is_some_and(|last| last <= lookup.last_event())
+}
+
+fn verdict(
+    case: &Case<'_>,
+    lookup: &Lookup,
+    line: Option<&Line>,
+    confidence: u8,
+    why: &str,
+) -> Verdict {
+    let names = lookup.names();
+    let host = escaped_to(program_name(case, lookup).as_bytes(), 200).to_string();
+    let servers: Vec<String> = lookup.servers().iter().map(ToString::to_string).collect();
+    let from = if servers.is_empty() {
+        String::new()
+    } else {
+        format!(" from {}", list(&servers))
+    };
+    let tried = match names[..] {
+        [name] if name.eq_ignore_ascii_case(&host) => String::new(),
+        _ => format!(
+            " for {}",
+            list(
+                &names
+                    .iter()
+                    .map(|name| escaped_to(name.as_bytes(), 200).to_string())
+                    .collect::<Vec<_>>()
+            )
+        ),
+    };
+    let server = servers
+        .first()
+        .map_or_else(|| "the name server".to_owned(), Clone::clone);
+    let in_cluster = names
+        .iter()
+        .any(|name| name.ends_with(".svc.cluster.local"));
+    let service = host.split('.').next().unwrap_or_default();
+    let (cause, what, next_step) = match lookup.outcome() {
+        Outcome::NoSuchName | Outcome::Resolved => (
+            Cause::DnsNoSuchHost,
+            format!("DNS says no such host \"{host}\" (NXDOMAIN{from}{tried})"),
+            match in_cluster {
+                true => format!(
+                    "kubectl get service {service} --all-namespaces: create the Service, or correct the name or its namespace."
+                ),
+                false => format!("dig @{server} {host}: correct the name, or add it to DNS."),
+            },
+        ),
+        Outcome::NoRecords => (
+            Cause::DnsNoAddress,
+            format!("DNS knows no address of \"{host}\" (empty answer{from}{tried})"),
+            format!("dig @{server} {host} A AAAA: the name exists, but has no address record."),
+        ),
+        Outcome::ServerFailed(rcode) => (
+            Cause::DnsServerFailed,
+            format!("DNS could not resolve \"{host}\" ({rcode}{from}{tried})"),
+            format!(
+                "dig @{server} {host}: the server or the one behind it fails; in a cluster, `kubectl -n kube-system logs -l k8s-app=kube-dns`."
+            ),
+        ),
+        Outcome::NoAnswer => (
+            Cause::DnsNoAnswer,
+            format!(
+                "no DNS answer for \"{host}\" ({}{tried})",
+                unanswered(lookup, &servers)
+            ),
+            format!(
+                "Check that {server} is the right name server (/etc/resolv.conf) and can be reached: network policies, kube-dns pods, `dig @{server} {host}`."
+            ),
+        ),
+    };
+    let cited = line.map_or_else(String::new, |line| format!("; {}", line.cited()));
+    let mut evidence = evidence(lookup);
+    evidence.extend(line.map(Line::evidence));
+    evidence.extend(case.facts.resolv_conf.as_ref().map(|conf| {
+        let text = escaped_to(&conf.content, 300).to_string();
+        Evidence::new(conf.event, format!("resolv.conf: {text}"))
+    }));
+    let unsure = lookup.outcome() == Outcome::NoAnswer || line.is_none();
+    Verdict {
+        sentence: format!("{}: {what}{cited}", case.ended()),
+        cause,
+        subject: host,
+        confidence,
+        why: why.into(),
+        evidence,
+        next_step,
+        weakened_by: if unsure {
+            case.missing_events()
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+/// The name as the program gave it, where the questions or its words tell.
+fn program_name<'l>(case: &Case<'_>, lookup: &'l Lookup) -> &'l str {
+    match lookup.names()[..] {
+        [name] => name,
+        _ if case.words.find(|text| names(text, &lookup.host)).is_some() => &lookup.host,
+        _ => &lookup.host,
+    }
+}
+
+/// `asked 10.96.0.10 4 times in 10 s`; an error of the socket is told.
+fn unanswered(lookup: &Lookup, servers: &[String]) -> String {
+    let attempts: Vec<u64> = lookup
+        .exchanges
+        .iter()
+        .flat_map(|exchange| &exchange.attempts)
+        .map(|attempt| attempt.time)
+        .collect();
+    let span = attempts
+        .iter()
+        .max()
+        .zip(attempts.iter().min())
+        .map_or(0, |(last, first)| last - first);
+    let servers = if servers.is_empty() {
+        "a name server".to_owned()
+    } else {
+        list(servers)
+    };
+    let times = lookup
+        .exchanges
+        .iter()
+        .map(|exchange| exchange.attempts.len())
+        .max()
+        .unwrap_or(1);
+    let error = lookup.exchanges.iter().find_map(|exchange| exchange.error);
+    let error = error.map_or_else(String::new, |(_, errno)| format!("; {}", errno.text()));
+    match times {
+        0 | 1 => format!("asked {servers} once{error}"),
+        times => format!("asked {servers} {times} times in {}{error}", duration(span)),
+    }
+}
+
+fn evidence(lookup: &Lookup) -> Vec<Evidence> {
+    let mut all = Vec::new();
+    for exchange in lookup.exchanges.iter().take(MAX_EVIDENCE) {
+        let question = format!(
+            "{} {}",
+            escaped_to(exchange.name.as_bytes(), 200),
+            exchange.qtype
+        );
+        for attempt in exchange.attempts.iter().take(2) {
+            let server = attempt
+                .server
+                .map_or_else(String::new, |server| format!(" to {server}"));
+            all.push(Evidence::new(
+                attempt.event,
+                format!("DNS question{server}: {question}"),
+            ));
+        }
+        if let Some(answer) = &exchange.answer {
+            let server = answer
+                .server
+                .map_or_else(String::new, |server| format!(" from {server}"));
+            let after = exchange.latency().map_or_else(String::new, |latency| {
+                format!(" after {}", duration(latency))
+            });
+            all.push(Evidence::new(
+                answer.event,
+                format!("DNS answer{server}{after}: {question}: {}", answer.rcode),
+            ));
+        }
+        all.extend(
+            exchange.error.map(|(event, errno)| {
+                Evidence::new(event, format!("{question}: {}", errno.text()))
+            }),
+        );
+    }
+    all
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn list(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}

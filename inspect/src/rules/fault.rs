@@ -1,0 +1,196 @@
+//! The kernel stopped a process for what it executed: segmentation fault, bus error, illegal instruction, arithmetic
+//! exception, trap, system call refused by seccomp.
+
+use capture_format::SignalOrigin;
+
+use super::{Case, Cause, Evidence, Verdict};
+use crate::decode::Signal;
+use crate::facts::signals::SentSignal;
+
+/// The first page is never mapped: an address in it comes from a null pointer plus an offset.
+const NULL_PAGE: u64 = 4096;
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+    let signal = case.signal().filter(|signal| signal.is_fault())?;
+    let sent = case
+        .culprit()
+        .and_then(|culprit| case.facts.signals.last(culprit.pid, signal));
+    if sent.is_some_and(|sent| sent.origin != Some(SignalOrigin::Kernel)) {
+        return None;
+    }
+    let (cause, next_step) = match signal {
+        Signal::SEGV => (
+            Cause::SegmentationFault,
+            "Get a core dump (`ulimit -c unlimited`, kernel.core_pattern) and open it in gdb: `bt` shows where.",
+        ),
+        Signal::BUS => (
+            Cause::BusError,
+            "Check that no file it has mapped was truncated, and that /dev/shm and the disk are not full; a core dump shows where.",
+        ),
+        Signal::ILL => (
+            Cause::IllegalInstruction,
+            "Compare the CPU of this node with what the program was built for (AVX, -march=native): an older CPU lacks instructions.",
+        ),
+        Signal::FPE => (
+            Cause::ArithmeticException,
+            "Look for an integer division by zero; a core dump in gdb shows where.",
+        ),
+        Signal::TRAP => (
+            Cause::Trap,
+            "The program stopped itself with a trap instruction (an assertion of its runtime, or a debugger's breakpoint): read its last words.",
+        ),
+        _ => (
+            Cause::BadSystemCall,
+            "A seccomp profile refused a system call with a signal: compare securityContext.seccompProfile with what the program needs.",
+        ),
+    };
+    let details = sent
+        .and_then(details)
+        .map_or_else(String::new, |details| format!(": {details}"));
+    let mut evidence: Vec<Evidence> = sent
+        .map(|sent| {
+            let code = sent.signal.code(sent.code).map_or_else(
+                || format!("si_code {}", sent.code),
+                |(name, _)| name.to_owned(),
+            );
+            Evidence::new(
+                sent.event,
+                format!("{signal} to pid {} from the kernel, {code}", sent.target),
+            )
+        })
+        .into_iter()
+        .collect();
+    evidence.extend(case.words_evidence());
+    Some(Verdict {
+        sentence: format!("{}{details}", case.ended()),
+        cause,
+        subject: signal.to_string(),
+        confidence: if sent.is_some() { 97 } else { 75 },
+        why: match sent {
+            Some(_) => "the kernel recorded the fault and the process died of it".into(),
+            None => "the wait status names the signal; the fault itself was not recorded, so a process may have sent it".into(),
+        },
+        evidence,
+        next_step: next_step.into(),
+        weakened_by: if sent.is_some() { Vec::new() } else { case.missing_events() },
+    })
+}
+
+fn details(sent: &SentSignal) -> Option<String> {
+    let (_, meaning) = sent.signal.code(sent.code)?;
+    let is_memory = matches!(sent.signal, Signal::SEGV | Signal::BUS);
+    Some(match sent.address.filter(|_| is_memory) {
+        Some(address) if sent.signal == Signal::SEGV && address < NULL_PAGE => {
+            format!("{meaning}, at {address:#x}: a null pointer")
+        }
+        Some(address) => format!("{meaning}, at {address:#x}"),
+        None => meaning.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, dns, verdict};
+    use capture_format::EventKind as K;
+
+    fn fault(s: &mut Script, signal: u8, code: i64, address: u64) -> Verdict {
+        s.call(
+            INIT,
+            K::SIGNAL_GENERATE,
+            i64::from(signal),
+            [code, i64::from(INIT), SignalOrigin::Kernel as i64],
+            "app",
+            address.to_le_bytes(),
+        );
+        s.exit_status(INIT, i32::from(signal) | 0x80);
+        verdict(s)
+    }
+
+    #[test]
+    fn a_null_pointer_is_named() {
+        let verdict = fault(&mut Script::new(&["app"]), 11, 1, 8);
+        assert_eq!(
+            verdict.sentence,
+            "app was killed by SIGSEGV (segmentation fault), 4 ms after start: address not mapped, at 0x8: a null pointer"
+        );
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::SegmentationFault, 97)
+        );
+    }
+
+    #[test]
+    fn each_fault_has_its_name() {
+        let cause = |signal, code| fault(&mut Script::new(&["app"]), signal, code, 1 << 40).cause;
+        assert_eq!(
+            [
+                cause(7, 2),
+                cause(4, 2),
+                cause(8, 1),
+                cause(5, 0x80),
+                cause(31, 1)
+            ],
+            [
+                Cause::BusError,
+                Cause::IllegalInstruction,
+                Cause::ArithmeticException,
+                Cause::Trap,
+                Cause::BadSystemCall
+            ]
+        );
+    }
+
+    #[test]
+    fn a_dns_failure_long_before_is_not_the_cause() {
+        let mut s = Script::new(&["app"]);
+        s.resolver_socket(INIT, 3, [10, 0, 0, 1])
+            .ask(INIT, 3, 7, "flask");
+        s.reply(INIT, 3, [10, 0, 0, 1], dns::response(7, "flask", 1, 3));
+        s.write(INIT, 2, "error: host not found: flask\n")
+            .wait(5000);
+        assert_eq!(fault(&mut s, 11, 1, 0).cause, Cause::SegmentationFault);
+    }
+
+    #[test]
+    fn without_the_fault_the_status_still_names_the_signal() {
+        let mut s = Script::new(&["sh", "-c", "app; exit $?"]);
+        s.fork(INIT, 200)
+            .exec(200, &["app"])
+            .exit_status(200, 11)
+            .exit(INIT, 139);
+        let verdict = verdict(&s);
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::SegmentationFault, 75)
+        );
+    }
+
+    #[test]
+    fn a_fault_signal_somebody_sent_is_no_fault() {
+        let mut s = Script::new(&["app"]);
+        s.signal(INIT, 11, 0, (INIT, "app"), SignalOrigin::Inside)
+            .exit_status(INIT, 11);
+        assert_eq!(verdict(&s).cause, Cause::KilledItself);
+    }
+
+    #[test]
+    fn a_fault_a_handler_took_is_not_the_end() {
+        let mut s = Script::new(&["java"]);
+        s.call(
+            INIT,
+            K::SIGNAL_GENERATE,
+            11,
+            [1, i64::from(INIT), SignalOrigin::Kernel as i64],
+            "java",
+            0u64.to_le_bytes(),
+        );
+        s.write(
+            INIT,
+            2,
+            "Exception in thread \"main\" java.lang.NullPointerException\n",
+        )
+        .exit(INIT, 1);
+        assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
+    }
+}

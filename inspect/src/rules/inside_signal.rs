@@ -1,0 +1,92 @@
+//! Killed by a signal from inside the container: by itself (abort, raise, kill) or by another of its processes.
+
+use capture_format::SignalOrigin;
+
+use super::outside_signal::evidence;
+use super::{Case, Cause, Verdict};
+use crate::decode::Signal;
+
+const SI_TKILL: i64 = -6;
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+    let signal = case.signal()?;
+    let culprit = case.culprit()?;
+    let sent = case.facts.signals.last(culprit.pid, signal)?;
+    if sent.origin != Some(SignalOrigin::Inside) {
+        return None;
+    }
+    let itself = sent.sender == culprit.pid;
+    let (cause, who) = match (itself, signal) {
+        (true, Signal::ABRT) if sent.code == SI_TKILL => {
+            (Cause::Aborted, "it called abort()".to_owned())
+        }
+        (true, _) => (
+            Cause::KilledItself,
+            "it sent the signal to itself".to_owned(),
+        ),
+        (false, _) => (
+            Cause::KilledFromInside,
+            format!("{} of the same container sent it", sent.sender()),
+        ),
+    };
+    let words = case
+        .words
+        .headline()
+        .filter(|_| itself)
+        .map_or_else(String::new, |line| format!("; {}", line.cited()));
+    let mut all = vec![evidence(sent)];
+    all.extend(case.words_evidence());
+    Some(Verdict {
+        sentence: format!("{}: {who}{words}", case.ended()),
+        cause,
+        subject: signal.to_string(),
+        confidence: 96,
+        why: "the kernel recorded the signal and its sender, and the process died of it".into(),
+        evidence: all,
+        next_step: match cause {
+            Cause::Aborted => "Read its last words: an assertion, an allocator's check or an uncaught exception usually stands there; a core dump shows where.".into(),
+            Cause::KilledItself => "Look in the program for where it sends itself a signal; its last words may say why.".into(),
+            _ => format!("Find out why {} sends {signal}: it runs in the same container.", sent.sender()),
+        },
+        weakened_by: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, verdict};
+
+    #[test]
+    fn an_abort_cites_the_assertion() {
+        let mut s = Script::new(&["app"]);
+        s.write(INIT, 2, "app: main.c:5: main: Assertion `x' failed.\n");
+        s.signal(INIT, 6, SI_TKILL, (INIT, "app"), SignalOrigin::Inside)
+            .exit_status(INIT, 6 | 0x80);
+        let verdict = verdict(&s);
+        assert_eq!(
+            verdict.sentence,
+            "app was killed by SIGABRT (abort), 5 ms after start: it called abort(); stderr: app: main.c:5: main: Assertion `x' failed."
+        );
+        assert_eq!(verdict.cause, Cause::Aborted);
+    }
+
+    #[test]
+    fn itself_and_a_neighbour_are_told_apart() {
+        let by = |sender| {
+            let mut s = Script::new(&["app"]);
+            s.signal(INIT, 9, 0, (sender, "sh"), SignalOrigin::Inside)
+                .exit_status(INIT, 9);
+            verdict(&s)
+        };
+        assert_eq!(by(INIT).cause, Cause::KilledItself);
+        assert_eq!(by(200).cause, Cause::KilledFromInside);
+        assert!(
+            by(200)
+                .sentence
+                .ends_with("sh (pid 200) of the same container sent it"),
+            "{}",
+            by(200).sentence
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! A file or directory that does not exist, and a program that gave up over it.
+//!
+//! Programs look for files that need not exist all the time: libraries in every directory of a search path, translations,
+//! modules, optional configuration. A failed call alone is therefore never a cause. It is one if the last words name its
+//! path together with the error, or if a program that said nothing ended with it.
+
+use capture_format::EventKind;
+
+use super::words::names;
+use super::{Case, Cause, Evidence, Verdict};
+use crate::decode::Errno;
+use crate::escape::escaped_to;
+use crate::facts::Failure;
+use crate::facts::output::Line;
+use crate::facts::process::basename;
+
+/// How programs say that a file is missing, in lower case.
+const TEXTS: &[&str] = &[
+    "no such file",
+    "not found",
+    "enoent",
+    "does not exist",
+    "doesn't exist",
+    "cannot find",
+    "can't find",
+    "could not find",
+    "couldn't find",
+    "missing",
+    "filenotfound",
+    "nosuchfile",
+    "cannot open",
+    "can't open",
+    "could not open",
+    "unable to open",
+    "unable to load",
+    "not a directory",
+    "unable to find",
+    "failed to open",
+    "failed to load",
+    "couldn't open",
+];
+/// The error itself: with it, the last component of a path is enough.
+const ERROR_ITSELF: &[&str] = &["no such file", "enoent"];
+/// What is looked for in vain all the time, and what no program ends over without a word.
+const NOISE: &[&[u8]] = &[
+    b"/etc/ld.so.",
+    b"/usr/lib/locale/",
+    b"/usr/share/locale",
+    b"/etc/terminfo",
+    b"/proc/",
+    b"/sys/",
+    b"/dev/tty",
+];
+/// Shortest last component that is looked for without its directory.
+const MIN_NAME: usize = 4;
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+    case.exit_code().filter(|&code| code != 0)?;
+    let concerns = |failure: &&Failure| is_missing(failure) && case.below_chain(failure.pid);
+    let failures: Vec<&Failure> = case.facts.failures.iter().filter(concerns).collect();
+    let by_path = failures.iter().rev().find_map(|failure| {
+        Some((
+            *failure,
+            line_naming(case, failure, TEXTS, &failure.path, &failure.name)?,
+        ))
+    });
+    if let Some((failure, line)) = by_path {
+        return Some(verdict(
+            case,
+            failure,
+            &failure.path,
+            Some(line),
+            90,
+            "the call failed, and the last words name its path and the error",
+        ));
+    }
+    let by_name = failures.iter().rev().find_map(|failure| {
+        let name = basename(&failure.name);
+        let line = (name.len() >= MIN_NAME)
+            .then(|| line_naming(case, failure, ERROR_ITSELF, name, name))?;
+        Some((*failure, name, line?))
+    });
+    if let Some((failure, name, line)) = by_name {
+        return Some(verdict(
+            case,
+            failure,
+            name,
+            Some(line),
+            85,
+            "calls for this name failed, and the last words name it and the error",
+        ));
+    }
+    let last = failures
+        .last()
+        .filter(|failure| case.words.is_empty() && is_last_act(case, failure))?;
+    Some(verdict(
+        case,
+        last,
+        &last.path,
+        None,
+        55,
+        "it said nothing, but ended right after this failed open",
+    ))
+}
+
+fn is_missing(failure: &Failure) -> bool {
+    let has_path = (EventKind::OPEN..=EventKind::CREAT).contains(&failure.kind)
+        || failure.kind == EventKind::CHDIR
+        || (EventKind::MKDIR..=EventKind::STATFS).contains(&failure.kind);
+    has_path && !failure.name.is_empty() && matches!(failure.errno, Errno::ENOENT | Errno::ENOTDIR)
+}
+
+fn line_naming<'a>(
+    case: &Case<'a>,
+    failure: &Failure,
+    texts: &[&str],
+    path: &[u8],
+    name: &[u8],
+) -> Option<&'a Line> {
+    let (path, name) = (String::from_utf8_lossy(path), String::from_utf8_lossy(name));
+    let line = case.words.find(|text| {
+        let lower = text.to_lowercase();
+        texts.iter().any(|words| lower.contains(words))
+            && (names(text, &path) || names(text, &name))
+    })?;
+    (failure.event < line.event).then_some(line)
+}
+
+/// The open is the last thing the process did but close, and nothing one looks for in vain as a matter of course.
+fn is_last_act(case: &Case<'_>, failure: &Failure) -> bool {
+    let opens = (EventKind::OPEN..=EventKind::CREAT).contains(&failure.kind);
+    let culprit = case.culprit().filter(|culprit| culprit.pid == failure.pid);
+    opens
+        && !NOISE.iter().any(|start| failure.name.starts_with(start))
+        && culprit.and_then(|culprit| culprit.last_call) == Some(failure.event)
+}
+
+fn verdict(
+    case: &Case<'_>,
+    failure: &Failure,
+    path: &[u8],
+    line: Option<&Line>,
+    confidence: u8,
+    why: &str,
+) -> Verdict {
+    let path = escaped_to(path, 300).to_string();
+    let call = failure.kind.name().unwrap_or("call");
+    let cited = line.map_or_else(String::new, |line| format!("; {}", line.cited()));
+    let what = match line {
+        Some(_) => format!("\"{path}\" does not exist"),
+        None => format!(
+            "right after it could not open \"{path}\" ({})",
+            failure.errno.text()
+        ),
+    };
+    let separator = if line.is_some() { ": " } else { ", " };
+    let mut evidence = vec![Evidence::new(
+        failure.event,
+        format!(
+            "{call} {}: {} ({})",
+            escaped_to(&failure.path, 300),
+            failure.errno,
+            failure.errno.text()
+        ),
+    )];
+    evidence.extend(line.map(Line::evidence));
+    Verdict {
+        sentence: format!("{}{separator}{what}{cited}", case.ended()),
+        cause: Cause::MissingFile,
+        subject: path.clone(),
+        confidence,
+        why: why.into(),
+        evidence,
+        next_step: format!(
+            "Put {path} where the program looks for it (image, ConfigMap or volume mount), or point the program to where it is."
+        ),
+        weakened_by: if line.is_none() {
+            case.missing_events()
+        } else {
+            Vec::new()
+        },
+    }
+}

@@ -1,0 +1,175 @@
+//! Rules: from facts to a verdict with its evidence, or nothing.
+//!
+//! A rule is a function in a file of its own with its own tests, and an entry in [`RULES`]. The verdict with the highest
+//! confidence is said; of equals, that of the earlier rule. A rule that is not sure says nothing: a wrong verdict is worse than none.
+//!
+//! | confidence | what carries it |
+//! |---|---|
+//! | 95–100 | the kernel said it: wait status, signal with its sender, OOM kill |
+//! | 80–94 | a failed call, and the program's last words name it |
+//! | 50–79 | a failed call right before the end of a program that said nothing; a status without what led to it |
+//! | below 50 | the exit code and the last words |
+
+use capture_format::Run;
+use serde::Serialize;
+
+use crate::facts::Facts;
+
+pub mod case;
+mod dns;
+mod exec;
+mod exit_zero;
+mod fault;
+mod inside_signal;
+mod missing_file;
+mod non_zero_exit;
+mod oom;
+mod outside_signal;
+mod refused;
+mod start_error;
+mod unexplained_signal;
+mod unknown;
+pub mod words;
+
+pub use case::Case;
+
+/// One rule: says what ended the run, or nothing.
+pub type Rule = fn(&Case<'_>) -> Option<Verdict>;
+
+/// Every rule, by name. The last one always has an answer.
+pub const RULES: &[(&str, Rule)] = &[
+    ("start_error", start_error::rule),
+    ("oom", oom::rule),
+    ("outside_signal", outside_signal::rule),
+    ("fault", fault::rule),
+    ("inside_signal", inside_signal::rule),
+    ("unexplained_signal", unexplained_signal::rule),
+    ("exit_zero", exit_zero::rule),
+    ("exec", exec::rule),
+    ("dns", dns::rule),
+    ("refused", refused::rule),
+    ("missing_file", missing_file::rule),
+    ("non_zero_exit", non_zero_exit::rule),
+    ("unknown", unknown::rule),
+];
+
+/// What ended a run, as a stable name for machines. Names are never given another meaning; new ones may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cause {
+    /// The command could not be started, for another reason than the three below.
+    StartFailed,
+    /// The command to execute does not exist.
+    CommandNotFound,
+    /// The command exists but may not be executed.
+    NotExecutable,
+    /// The command is no program this machine can run.
+    ExecFormat,
+    /// The OOM killer.
+    OomKilled,
+    /// Asked to end from outside the container, and ended.
+    StoppedFromOutside,
+    /// Killed with SIGKILL from outside the container.
+    KilledFromOutside,
+    /// Killed by another process of the container.
+    KilledFromInside,
+    /// Killed by a signal the process sent to itself.
+    KilledItself,
+    /// abort(3).
+    Aborted,
+    /// SIGSEGV.
+    SegmentationFault,
+    /// SIGBUS.
+    BusError,
+    /// SIGILL.
+    IllegalInstruction,
+    /// SIGFPE.
+    ArithmeticException,
+    /// SIGTRAP.
+    Trap,
+    /// SIGSYS.
+    BadSystemCall,
+    /// Killed by a signal whose sender was not recorded.
+    KilledBySignal,
+    /// DNS: NXDOMAIN.
+    DnsNoSuchHost,
+    /// DNS: the name has no address.
+    DnsNoAddress,
+    /// DNS: SERVFAIL, REFUSED or another error of the server.
+    DnsServerFailed,
+    /// DNS: no answer.
+    DnsNoAnswer,
+    /// ECONNREFUSED.
+    ConnectionRefused,
+    /// ETIMEDOUT.
+    ConnectionTimedOut,
+    /// EHOSTUNREACH or ENETUNREACH.
+    HostUnreachable,
+    /// ENOENT or ENOTDIR.
+    MissingFile,
+    /// Exit code 0.
+    ExitedZero,
+    /// Another exit code, and last words that no other rule explains.
+    ExitedNonZero,
+    /// The evidence carries no verdict.
+    Unknown,
+}
+
+/// What ended a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// One sentence for people, escaped.
+    pub sentence: String,
+    /// Stable name for machines.
+    pub cause: Cause,
+    /// What the cause is about: a host, an address, a path, a command, a signal; escaped. Empty where there is nothing to name.
+    pub subject: String,
+    /// How sure the rule is, in percent.
+    pub confidence: u8,
+    /// Why it is that sure.
+    pub why: String,
+    /// The events it rests on.
+    pub evidence: Vec<Evidence>,
+    /// What to do next: a command to run, or what to change.
+    pub next_step: String,
+    /// What was lost or overwritten and could change the verdict.
+    pub weakened_by: Vec<String>,
+}
+
+/// An event a verdict rests on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// Its number in the capture.
+    pub event: u64,
+    /// What it says, escaped.
+    pub text: String,
+}
+
+impl Evidence {
+    pub(crate) fn new(event: u64, text: impl Into<String>) -> Self {
+        Self {
+            event,
+            text: text.into(),
+        }
+    }
+}
+
+/// The verdict on a run.
+#[must_use]
+pub fn judge(facts: &Facts, run: &Run) -> Verdict {
+    let case = Case::new(facts, run);
+    let verdicts = RULES.iter().filter_map(|(_, rule)| rule(&case));
+    let best = verdicts.reduce(|best, next| {
+        if next.confidence > best.confidence {
+            next
+        } else {
+            best
+        }
+    });
+    let mut verdict = best.unwrap_or_else(|| unknown::verdict(&case));
+    verdict.evidence.extend(case.exit_evidence());
+    verdict.evidence.sort_by(|a, b| a.event.cmp(&b.event));
+    verdict.evidence.dedup_by(|a, b| a.event == b.event);
+    verdict
+}

@@ -1,0 +1,89 @@
+//! The evidence carries no verdict: says so, with what is there.
+
+use super::{Case, Cause, Evidence, Verdict};
+use crate::escape::escaped_to;
+use crate::facts::output::Line;
+
+/// Lines cited.
+const MAX_LINES: usize = 8;
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+    Some(verdict(case))
+}
+
+pub(super) fn verdict(case: &Case<'_>) -> Verdict {
+    let mut evidence: Vec<Evidence> = case
+        .words
+        .tail(MAX_LINES)
+        .into_iter()
+        .map(Line::evidence)
+        .collect();
+    let said = match case.words.headline() {
+        Some(line) => format!("; {}", line.cited()),
+        None => ", and printed nothing that was recorded".to_owned(),
+    };
+    if case.words.is_empty()
+        && let Some(failure) = case
+            .facts
+            .failures
+            .iter()
+            .rev()
+            .find(|failure| case.in_chain(failure.pid))
+    {
+        let (call, path) = (
+            failure.kind.name().unwrap_or("call"),
+            escaped_to(&failure.path, 300),
+        );
+        evidence.push(Evidence::new(
+            failure.event,
+            format!(
+                "last failed call: {call} {path}: {} ({})",
+                failure.errno,
+                failure.errno.text()
+            ),
+        ));
+    }
+    Verdict {
+        sentence: format!("{}{said}; why is not known", case.ended()),
+        cause: Cause::Unknown,
+        subject: String::new(),
+        confidence: 5,
+        why: "nothing recorded explains the end".into(),
+        evidence,
+        next_step: "Read `lastword show` from the end backwards; if the program logs elsewhere, look there.".into(),
+        weakened_by: case.missing_events(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, verdict};
+
+    #[test]
+    fn silence_is_not_explained() {
+        let mut s = Script::new(&["app"]);
+        s.stat(INIT, "/usr/lib/python3.11/dist-packages", 2)
+            .read(INIT, 3, "x", "y")
+            .exit(INIT, 1);
+        let verdict = verdict(&s);
+        assert_eq!(
+            verdict.sentence,
+            "app exited 1, 5 ms after start, and printed nothing that was recorded; why is not known"
+        );
+        assert_eq!(verdict.cause, Cause::Unknown);
+        assert_eq!(
+            verdict.evidence[0].text,
+            "last failed call: newfstatat /usr/lib/python3.11/dist-packages: ENOENT (No such file or directory)"
+        );
+    }
+
+    #[test]
+    fn a_run_without_events_or_status_has_a_verdict_all_the_same() {
+        let verdict = verdict(&Script::empty());
+        assert_eq!(
+            verdict.sentence,
+            "the command was still running when the capture was taken, and printed nothing that was recorded; why is not known"
+        );
+    }
+}

@@ -1,0 +1,348 @@
+//! The last words: which of the lines a process printed last says why it gave up.
+//!
+//! The **headline** is the last line that speaks of a failure and is no part of a stack trace. The **block** is the headline
+//! and what follows it: only what stands there ties a failed call to the end of the process. A warning that was followed
+//! by another failure is thereby no evidence.
+
+use super::Evidence;
+use crate::escape::escaped_to;
+use crate::facts::Process;
+use crate::facts::output::{Line, Stream};
+
+/// Lines looked at.
+const MAX_LINES: usize = 48;
+/// Lines that are no part of a trace which may follow the headline.
+const MAX_AFTER: usize = 3;
+/// Bytes of a line that are quoted.
+const MAX_QUOTE: usize = 300;
+
+/// Words of failure, in lower case.
+const FAILURE: &[&str] = &[
+    "error",
+    "fatal",
+    "panic",
+    "emerg",
+    "crit",
+    "exception",
+    "fail",
+    "cannot",
+    "can't",
+    "could not",
+    "couldn't",
+    "unable",
+    "not found",
+    "no such",
+    "refused",
+    "denied",
+    "unreachable",
+    "timed out",
+    "timeout",
+    "missing",
+    "invalid",
+    "abort",
+    "unknown",
+    "not known",
+    "does not exist",
+    "doesn't exist",
+    "not permitted",
+    "enotfound",
+    "enoent",
+    "econnrefused",
+    "eai_again",
+    "no route",
+    "not a directory",
+    "can not",
+    "unexpected",
+    "bad address",
+];
+
+/// How lines begin that belong to the message before them.
+const CONTINUATION: &[&str] = &[
+    "at ",
+    "}",
+    "]",
+    ")",
+    "{",
+    "^",
+    "goroutine ",
+    "created by ",
+    "Node.js v",
+    "node:",
+    "note: ",
+    "Require stack:",
+    "- /",
+    "Traceback (",
+    "stack backtrace",
+    "Emitted '",
+    "exit status ",
+    "Stack trace:",
+    "#0 ",
+    "#1 ",
+    "The above exception",
+    "During handling of the above",
+    "    ",
+    "[signal SIG",
+];
+
+/// A line that was said.
+pub type Words = Line;
+
+impl Words {
+    /// The line as evidence.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        Evidence::new(self.event, format!("{}: {}", self.stream, self.quoted()))
+    }
+
+    /// The line escaped and cut to what fits into a sentence.
+    #[must_use]
+    pub fn quoted(&self) -> String {
+        let mut text = escaped_to(self.text.trim().as_bytes(), MAX_QUOTE).to_string();
+        if self.cut && !text.ends_with('…') {
+            text.push('…');
+        }
+        text
+    }
+
+    /// The line without what a logger put before the message, and where it went: `error.log: host not found`.
+    #[must_use]
+    pub fn cited(&self) -> String {
+        let quoted = self.quoted();
+        format!("{}: {}", self.stream, message(&quoted))
+    }
+}
+
+/// The message of a log line in nginx's and Apache's manner: what follows `[emerg] 12#12: *3 `.
+fn message(line: &str) -> &str {
+    let levels = ["[emerg] ", "[alert] ", "[crit] ", "[error] ", "[fatal] "];
+    let Some(start) = levels
+        .iter()
+        .filter_map(|level| Some(line.find(level)? + level.len()))
+        .min()
+    else {
+        return line;
+    };
+    let rest = &line[start..];
+    let ids = |c: char| c.is_ascii_digit() || matches!(c, '#' | '*' | ' ');
+    match rest.split_once(": ") {
+        Some((id, message)) if id.contains('#') && id.chars().all(ids) => message,
+        _ => rest,
+    }
+}
+
+/// What the processes of a chain printed last.
+#[derive(Debug)]
+pub struct LastWords<'a> {
+    lines: Vec<&'a Words>,
+    headline: Option<usize>,
+}
+
+impl<'a> LastWords<'a> {
+    /// The last words of these processes, in the order they were written.
+    #[must_use]
+    pub fn of(processes: &[&'a Process]) -> Self {
+        let mut lines: Vec<&Words> = processes
+            .iter()
+            .flat_map(|process| process.output.lines())
+            .collect();
+        lines.sort_by_key(|line| line.event);
+        lines.drain(..lines.len().saturating_sub(MAX_LINES));
+        let heads: Vec<usize> = (0..lines.len())
+            .filter(|&at| !is_continuation(&lines[at].text))
+            .collect();
+        let recent = &heads[heads.len().saturating_sub(MAX_AFTER + 1)..];
+        let failing = recent
+            .iter()
+            .rev()
+            .find(|&&at| speaks_of_failure(&lines[at].text));
+        let headline = failing
+            .or(heads.last())
+            .copied()
+            .or(lines.len().checked_sub(1));
+        Self { lines, headline }
+    }
+
+    /// The line that says why, or the last one if none does.
+    #[must_use]
+    pub fn headline(&self) -> Option<&'a Words> {
+        self.headline.map(|at| self.lines[at])
+    }
+
+    /// The headline and what follows it. Lines of one message that went to several streams belong to it, too.
+    #[must_use]
+    pub fn block(&self) -> &[&'a Words] {
+        let Some(at) = self.headline else { return &[] };
+        let same = |other: usize| message(&self.lines[other].text) == message(&self.lines[at].text);
+        let start = if at > 0 && same(at - 1) { at - 1 } else { at };
+        &self.lines[start..]
+    }
+
+    /// The first line of the block that passes a test.
+    pub fn find(&self, test: impl Fn(&str) -> bool) -> Option<&'a Words> {
+        self.block().iter().copied().find(|line| test(&line.text))
+    }
+
+    /// Whether nothing was printed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// The last lines, oldest first: of stderr if there are any, else of logs, else of stdout.
+    #[must_use]
+    pub fn tail(&self, count: usize) -> Vec<&'a Words> {
+        let of = |wanted: fn(&Stream) -> bool| -> Vec<&'a Words> {
+            self.lines
+                .iter()
+                .copied()
+                .filter(|line| wanted(&line.stream))
+                .collect()
+        };
+        let kinds: [fn(&Stream) -> bool; 3] = [
+            |s| *s == Stream::Stderr,
+            |s| matches!(s, Stream::Log(_)),
+            |s| *s == Stream::Stdout,
+        ];
+        let mut lines = kinds
+            .into_iter()
+            .map(of)
+            .find(|lines| !lines.is_empty())
+            .unwrap_or_default();
+        lines.drain(..lines.len().saturating_sub(count));
+        lines
+    }
+}
+
+fn is_continuation(text: &str) -> bool {
+    text.starts_with([' ', '\t']) || CONTINUATION.iter().any(|start| text.starts_with(start))
+}
+
+fn speaks_of_failure(text: &str) -> bool {
+    let text = text.to_lowercase();
+    FAILURE.iter().any(|word| text.contains(word))
+}
+
+/// Whether `text` has `name` as a whole: no letter, digit or other character of names right before or after it.
+#[must_use]
+pub fn names(text: &str, name: &str) -> bool {
+    let in_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let is_whole = |(at, _): (usize, &str)| {
+        let (before, after) = (&text[..at], &text[at + name.len()..]);
+        let mut next = after.chars();
+        let ends = match next.next() {
+            // A dot or slash ends the name unless it goes on after it.
+            Some('.' | '/') => !next.next().is_some_and(in_name),
+            Some(c) => !in_name(c),
+            None => true,
+        };
+        let starts = name.starts_with('/')
+            || !before
+                .chars()
+                .next_back()
+                .is_some_and(|c| in_name(c) || matches!(c, '.' | '/'));
+        ends && starts
+    };
+    !name.is_empty() && text.match_indices(name).any(is_whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Facts;
+    use crate::testing::{INIT, Script};
+
+    fn headline(writes: &[(i64, &str)]) -> (String, Vec<String>) {
+        let mut s = Script::new(&["app"]);
+        writes
+            .iter()
+            .for_each(|(fd, text)| drop(s.write(INIT, *fd, text)));
+        let facts = Facts::of(&s.run, s.numbered());
+        let words = LastWords::of(&facts.chain());
+        let block = words.block().iter().map(|line| line.text.clone()).collect();
+        (
+            words
+                .headline()
+                .map(|line| line.text.clone())
+                .unwrap_or_default(),
+            block,
+        )
+    }
+
+    #[test]
+    fn a_node_trace_has_its_error_as_headline() {
+        let trace = "node:events:502\n      throw er; // Unhandled 'error' event\n      ^\n\nError: connect ECONNREFUSED 127.0.0.1:3999\n    at TCPConnectWrap.afterConnect [as oncomplete] (node:net:1611:16)\nEmitted 'error' event on Socket instance at:\n    at emitErrorNT (node:internal/streams/destroy:169:8) {\n  errno: -111,\n}\n";
+        let (head, block) = headline(&[(2, trace), (2, "\nNode.js v20.20.2\n")]);
+        assert_eq!(head, "Error: connect ECONNREFUSED 127.0.0.1:3999");
+        assert_eq!(block.last().unwrap(), "Node.js v20.20.2");
+    }
+
+    #[test]
+    fn a_go_panic_and_a_java_cause() {
+        let go = "panic: open /x: no such file or directory\n\ngoroutine 1 [running]:\nmain.main()\n\t/app/main.go:9 +0x1d\nexit status 2\n";
+        assert_eq!(
+            headline(&[(2, go)]).0,
+            "panic: open /x: no such file or directory"
+        );
+        let java = "Exception in thread \"main\" java.lang.RuntimeException: boot\n\tat Main.main(Main.java:3)\nCaused by: java.net.ConnectException: Connection refused\n\t... 3 more\n";
+        assert_eq!(
+            headline(&[(2, java)]).0,
+            "Caused by: java.net.ConnectException: Connection refused"
+        );
+    }
+
+    #[test]
+    fn a_warning_before_another_failure_is_not_in_the_block() {
+        let (head, block) = headline(&[
+            (
+                2,
+                "warn: cannot open /etc/opt.conf: No such file or directory\n",
+            ),
+            (2, "fatal: bad port\n"),
+        ]);
+        assert_eq!(head, "fatal: bad port");
+        assert_eq!(block, ["fatal: bad port"]);
+    }
+
+    #[test]
+    fn a_failure_long_before_the_end_is_no_headline() {
+        let later = (0..10)
+            .map(|n| format!("request {n} done\n"))
+            .collect::<String>();
+        assert_eq!(
+            headline(&[(2, "error: metrics refused\n"), (1, &later)]).0,
+            "request 9 done"
+        );
+        assert_eq!(
+            headline(&[(2, "error: metrics refused\n"), (1, "bye\n")]).0,
+            "error: metrics refused"
+        );
+    }
+
+    #[test]
+    fn loggers_prefixes_are_not_cited() {
+        assert_eq!(
+            message("2026/11/20 23:36:04 [emerg] 7092#7092: host not found in upstream \"flask\""),
+            "host not found in upstream \"flask\""
+        );
+        assert_eq!(message("nginx: [emerg] host not found"), "host not found");
+        assert_eq!(message("plain: text"), "plain: text");
+    }
+
+    #[test]
+    fn a_name_counts_only_as_a_whole() {
+        assert!(names("open() \"/etc/app.conf\" failed", "/etc/app.conf"));
+        assert!(names("cannot resolve flask.", "flask"));
+        assert!(names("lookup flask: no such host", "flask"));
+        assert!(!names(
+            "open /etc/app.conf.d: no such file",
+            "/etc/app.conf"
+        ));
+        assert!(!names(
+            "open /etc/app.conf/x: no such file",
+            "/etc/app.conf"
+        ));
+        assert!(!names("my-flask: no", "flask"));
+        assert!(!names("host flask.example.com not found", "flask"));
+        assert!(!names("anything", ""));
+    }
+}
