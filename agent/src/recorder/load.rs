@@ -38,7 +38,7 @@ impl Default for Settings {
             text_max: DATA_MAX as u32,
             other_max: 256,
             config_file_max: 64 << 10,
-            shapes: ContainerShape::RUNTIMES.to_vec(),
+            shapes: ContainerShape::runtimes(),
             budget: super::Budget::default(),
             debug_programs: false,
         }
@@ -46,23 +46,22 @@ impl Default for Settings {
 }
 
 /// Shape of a container's cgroup name: a prefix and hexadecimal digits, then the end or a dot.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ContainerShape {
     /// At most 24 bytes.
-    pub prefix: &'static str,
+    pub prefix: String,
     /// 0: whatever follows the prefix fits.
     pub digits: u32,
 }
 
 impl ContainerShape {
     /// The container runtimes: systemd's cgroup driver names a scope, cgroupfs a bare id.
-    pub const RUNTIMES: [Self; 5] = [
-        Self { prefix: "cri-containerd-", digits: 64 },
-        Self { prefix: "crio-", digits: 64 },
-        Self { prefix: "docker-", digits: 64 },
-        Self { prefix: "libpod-", digits: 64 },
-        Self { prefix: "", digits: 64 },
-    ];
+    #[must_use]
+    pub fn runtimes() -> Vec<Self> {
+        ["cri-containerd-", "crio-", "docker-", "libpod-", ""]
+            .map(|prefix| Self { prefix: prefix.into(), digits: 64 })
+            .into()
+    }
 }
 
 /// Signals that are not worth a record when nothing else happens: sent all the time, and harmless by default.

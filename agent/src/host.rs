@@ -1,0 +1,30 @@
+//! This machine, as a capture names it, and its clocks.
+
+use std::time::Duration;
+
+use capture_format::Host;
+use nix::time::{ClockId, clock_gettime};
+
+/// Describes this machine now.
+pub(crate) fn host() -> Host {
+    let name = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let (kernel, arch) = nix::sys::utsname::uname()
+        .map(|uname| (uname.release().to_string_lossy().into_owned(), uname.machine().to_string_lossy().into_owned()))
+        .unwrap_or_default();
+    let clock_offset = nanoseconds(ClockId::CLOCK_REALTIME) as i64 - boottime() as i64;
+    Host { name, kernel, arch, clock_offset }
+}
+
+/// CLOCK_BOOTTIME in nanoseconds: the clock of events.
+pub(crate) fn boottime() -> u64 {
+    nanoseconds(ClockId::CLOCK_BOOTTIME)
+}
+
+/// Nanoseconds since the Unix epoch.
+pub(crate) fn realtime() -> u64 {
+    nanoseconds(ClockId::CLOCK_REALTIME)
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    clock_gettime(clock).map(|time| Duration::from(time).as_nanos() as u64).unwrap_or_default()
+}

@@ -1,0 +1,277 @@
+//! `lastword run`: a command's lives, recorded and explained, without a cluster.
+//!
+//! Each run has a cgroup of its own, so the kernel side gives it a ring when the cgroup is made, exactly as it does for a
+//! container on a node. When the command ends the ring is read at once; then whatever is left of the run is killed, as
+//! happens to a container whose first process has ended.
+
+mod cgroup;
+mod child;
+mod restart;
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context;
+use capture_format::{Container, Event, ExitStatus, Header, Run, Trigger};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    host,
+    recorder::{Budget, ContainerShape, Recorder, RingId, Settings},
+};
+use cgroup::Cgroup;
+pub(crate) use restart::{Backoff, RestartPolicy};
+
+/// What the command line asks for.
+pub(crate) struct Request {
+    /// Command and arguments.
+    pub(crate) command: Vec<OsString>,
+    /// Exits after which it is not started again.
+    pub(crate) exits: u32,
+    pub(crate) policy: RestartPolicy,
+    pub(crate) backoff: Backoff,
+    /// Where the capture goes; none: a name made from the command's and the time.
+    pub(crate) output: Option<PathBuf>,
+    pub(crate) settings: Settings,
+}
+
+/// How it went.
+pub(crate) struct Outcome {
+    /// The capture.
+    pub(crate) capture: PathBuf,
+    /// The command's last exit code; 128 + signal where one killed it.
+    pub(crate) code: u8,
+}
+
+/// Runs that are kept: a loop that goes on for a thousand restarts is explained by its last ones.
+const KEPT_RUNS: usize = 20;
+
+/// Records, restarts, and writes the capture.
+pub(crate) fn run(request: Request) -> anyhow::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(session(request))
+}
+
+async fn session(mut request: Request) -> anyhow::Result<Outcome> {
+    let output = request.output.take().unwrap_or_else(|| default_name(&request.command));
+    check_output(&output)?;
+    // Another `lastword run` at the same time must not record our cgroups, nor we its.
+    let prefix = format!("lastword-run-{}-", std::process::id());
+    request.settings.shapes = vec![ContainerShape { prefix: prefix.clone(), digits: 0 }];
+    request.settings.budget = Budget { ready: 1, ..request.settings.budget };
+    let recorder = Recorder::start(&request.settings)?;
+    for limitation in recorder.limitations() {
+        progress(format_args!("limited: {limitation}"));
+    }
+    let parent = cgroup::own()?;
+    let mut stop = Stop::listen()?;
+    let mut lives = Lives { request, recorder, parent, prefix, kept: Vec::new() };
+    let interrupted = lives.live(&mut stop).await?;
+
+    let header = lives.header(interrupted);
+    let summary = capture_format::write_file(&output, &header, |writer| {
+        for (run, events) in &lives.kept {
+            writer.begin_run(run)?;
+            events.iter().try_for_each(|event| writer.event(event))?;
+            writer.end_run()?;
+        }
+        Ok(())
+    })?;
+    progress(format_args!("wrote {} ({} events, {} bytes)", output.display(), summary.events, summary.bytes));
+    let code = lives.kept.last().map_or(1, |(run, _)| exit_code(run));
+    Ok(Outcome { capture: output, code })
+}
+
+/// The command's lives.
+struct Lives {
+    request: Request,
+    recorder: Recorder,
+    parent: PathBuf,
+    prefix: String,
+    kept: Vec<(Run, Vec<Event>)>,
+}
+
+impl Lives {
+    /// Starts the command again and again; true if somebody asked to stop.
+    async fn live(&mut self, stop: &mut Stop) -> anyhow::Result<bool> {
+        for number in 1.. {
+            self.one(number, stop).await?;
+            let Some((run, events)) = self.kept.last() else { return Ok(stop.asked) };
+            let last = stop.asked || number >= self.request.exits || !self.request.policy.restarts(run.status);
+            let of = self.request.exits;
+            let delay = if last { Duration::ZERO } else { self.request.backoff.before(number) };
+            let next = if last { String::new() } else { format!("; next start in {}", humantime::format_duration(delay)) };
+            progress(format_args!("run {number} of {of} {}, {} events{next}", describe(run), events.len()));
+            if last {
+                return Ok(stop.asked);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = stop.asked() => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
+    /// One run.
+    async fn one(&mut self, number: u32, stop: &mut Stop) -> anyhow::Result<()> {
+        let cgroup = Cgroup::make(&self.parent, &format!("{}{number}", self.prefix))?;
+        let id = cgroup.id()?;
+        let ring = self.recorder.ring_of(id).context("the kernel gave the run's cgroup no ring; is another program holding the memory budget?")?;
+        let misses = self.recorder.recursion_misses();
+        let mut run = Run { number, cgroup: id, start: host::boottime(), memory_limit: cgroup.memory_limit(), ..Run::default() };
+        match child::start(&self.request.command, cgroup.path()) {
+            Ok(mut child) => {
+                run.init_pid = child.id().unwrap_or_default();
+                let status = stop.wait(&mut child, &cgroup).await.context("cannot wait for the command")?;
+                run.status = Some(exit_status(status));
+            }
+            Err(error) => run.start_error = Some(error.to_string()),
+        }
+        run.end = Some(host::boottime());
+        self.keep(run, ring, &cgroup, misses)?;
+        cgroup.empty().context("cannot end what the command left running")?;
+        drop(cgroup);
+        self.recorder.release(ring).context("cannot give the ring back")?;
+        Ok(())
+    }
+
+    /// Reads the ring of a run that has ended.
+    fn keep(&mut self, mut run: Run, ring: RingId, cgroup: &Cgroup, misses: u64) -> anyhow::Result<()> {
+        let recording = self.recorder.read(ring).context("cannot read the ring")?;
+        run.oom_kills = cgroup.oom_kills();
+        run.losses = recording.losses;
+        run.losses.recursion_misses = recording.losses.recursion_misses.saturating_sub(misses);
+        if self.kept.len() == KEPT_RUNS {
+            self.kept.remove(0);
+        }
+        self.kept.push((run, recording.events));
+        Ok(())
+    }
+
+    fn header(&self, interrupted: bool) -> Header {
+        let command: Vec<String> = self.request.command.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        let exits = self.kept.last().map_or(0, |(run, _)| run.number);
+        let trigger = if interrupted {
+            Trigger { kind: "interrupted".into(), detail: format!("lastword run was interrupted in run {exits}") }
+        } else {
+            Trigger { kind: "run".into(), detail: format!("lastword run: the command exited {exits} times") }
+        };
+        Header {
+            program: concat!("lastword ", env!("CARGO_PKG_VERSION")).into(),
+            created: host::realtime(),
+            host: host::host(),
+            container: Container { name: base_name(&self.request.command), command, ..Container::default() },
+            trigger,
+            probes: self.recorder.probes().cloned().collect(),
+            ..Header::default()
+        }
+    }
+}
+
+/// Whether somebody has asked to stop, by Ctrl-C or SIGTERM.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+    asked: bool,
+}
+
+impl Stop {
+    /// How long the command may take to end, as a pod's terminationGracePeriodSeconds; shorter than its default of 30 s.
+    const GRACE: Duration = Duration::from_secs(10);
+
+    fn listen() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, asked: false })
+    }
+
+    async fn asked(&mut self) {
+        self.signal().await;
+    }
+
+    /// The next signal to us.
+    async fn signal(&mut self) -> nix::sys::signal::Signal {
+        let signal = tokio::select! {
+            _ = self.interrupt.recv() => nix::sys::signal::Signal::SIGINT,
+            _ = self.terminate.recv() => nix::sys::signal::Signal::SIGTERM,
+        };
+        self.asked = true;
+        signal
+    }
+
+    /// Waits for the command; hands a signal on, and kills the command if it does not end in time or is asked for twice.
+    async fn wait(&mut self, child: &mut tokio::process::Child, cgroup: &Cgroup) -> io::Result<std::process::ExitStatus> {
+        let signal = tokio::select! {
+            status = child.wait() => return status,
+            signal = self.signal() => signal,
+        };
+        // Ctrl-C at a terminal reaches the command too: it is in the same foreground process group.
+        let from_terminal = signal == nix::sys::signal::Signal::SIGINT && io::stdin().is_terminal();
+        if let (false, Some(pid)) = (from_terminal, child.id()) {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal)?;
+        }
+        progress(format_args!("interrupted: waiting for the command to end; once more to kill it"));
+        tokio::select! {
+            status = child.wait() => return status,
+            _ = self.signal() => {}
+            () = tokio::time::sleep(Self::GRACE) => {}
+        }
+        cgroup.empty()?;
+        child.wait().await
+    }
+}
+
+fn progress(message: std::fmt::Arguments<'_>) {
+    eprintln!("lastword: {message}");
+}
+
+/// A capture that cannot be written must be known before the command has run, not after.
+fn check_output(path: &Path) -> anyhow::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    anyhow::ensure!(parent.is_dir(), "cannot write {}: there is no directory {}; make it, or choose another file with -o", path.display(), parent.display());
+    anyhow::ensure!(!path.is_dir(), "cannot write {}: it is a directory; choose a file with -o", path.display());
+    Ok(())
+}
+
+fn base_name(command: &[OsString]) -> String {
+    let name = command.first().map(|program| Path::new(program).file_name().unwrap_or(program));
+    name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// `NAME-YYYY-MM-DDTHH-MM-SSZ.lwcap` in the working directory.
+fn default_name(command: &[OsString]) -> PathBuf {
+    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+    format!("{}-{}.lwcap", base_name(command), now.replace(':', "-")).into()
+}
+
+fn exit_status(status: std::process::ExitStatus) -> ExitStatus {
+    use std::os::unix::process::ExitStatusExt;
+    ExitStatus::from_wait(status.into_raw())
+}
+
+/// As a shell's `$?`: 127 or 126 for a command that could not be started.
+fn exit_code(run: &Run) -> u8 {
+    match (run.status, &run.start_error) {
+        (Some(ExitStatus::Code(code)), _) => code,
+        (Some(ExitStatus::Signal { signal, .. }), _) => 128 + signal,
+        (None, Some(error)) if error.contains("No such file") => 127,
+        (None, _) => 126,
+    }
+}
+
+fn describe(run: &Run) -> String {
+    let took = Duration::from_nanos(run.end.unwrap_or(run.start).saturating_sub(run.start));
+    let took = humantime::format_duration(Duration::from_millis(took.as_millis() as u64));
+    match (run.status, &run.start_error) {
+        (Some(ExitStatus::Code(code)), _) => format!("exited {code} after {took}"),
+        (Some(ExitStatus::Signal { signal, .. }), _) => format!("was killed by signal {signal} after {took}"),
+        (None, Some(error)) => format!("could not be started: {error}"),
+        (None, None) => format!("ended after {took}"),
+    }
+}
