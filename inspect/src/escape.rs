@@ -58,9 +58,14 @@ fn write_char(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
         '\t' => f.write_str("\\t"),
         '\\' => f.write_str("\\\\"),
         c if c.is_ascii_control() => write!(f, "\\x{:02x}", c as u32),
-        c if c.is_control() || is_deceptive(c) => write!(f, "\\u{{{:x}}}", c as u32),
+        c if is_harmful(c) => write!(f, "\\u{{{:x}}}", c as u32),
         c => f.write_char(c),
     }
+}
+
+/// Whether a terminal may act on the character, or hide it or its neighbours.
+pub(crate) fn is_harmful(c: char) -> bool {
+    c.is_control() || is_deceptive(c)
 }
 
 /// Format characters that change how their neighbours look, and the two line separators.

@@ -1,1 +1,122 @@
-//! explain.
+//! The verdict on a capture: that of each run, and one sentence for all of them.
+
+use std::io::{self, Read, Seek, Write};
+
+use capture_format::Reader;
+use serde::Serialize;
+
+use crate::facts::Facts;
+use crate::rules::{Verdict, judge};
+
+/// Missing parts of a run that are told.
+const MAX_DAMAGE: usize = 8;
+
+/// Why the runs of a capture ended. As JSON it is stable in the way docs/json.md says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// One sentence for all runs, escaped.
+    pub sentence: String,
+    /// Whether all runs ended alike: the same cause with the same subject.
+    pub alike: bool,
+    /// The runs, first one first.
+    pub runs: Vec<RunVerdict>,
+}
+
+/// The verdict on one run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RunVerdict {
+    /// Number of the run.
+    pub run: u32,
+    /// What ended it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// Explains a capture. What is damaged weakens the verdicts of its runs.
+pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
+    let runs = reader.runs().to_vec();
+    let mut verdicts = Vec::new();
+    for (index, run) in runs.iter().enumerate() {
+        let mut facts = Facts::new(run);
+        let mut damage = Vec::new();
+        for item in reader.events(index) {
+            match item {
+                Ok(event) => facts.observe(event.number, &event.event),
+                Err(missing) if damage.len() < MAX_DAMAGE => damage.push(missing.to_string()),
+                Err(_) => {}
+            }
+        }
+        let mut verdict = judge(&facts, run);
+        verdict.weakened_by.extend(damage);
+        verdicts.push(RunVerdict {
+            run: run.number,
+            verdict,
+        });
+    }
+    let alike = verdicts.windows(2).all(|pair| is_alike(&pair[0], &pair[1]));
+    Explanation {
+        sentence: sentence(&verdicts, alike),
+        alike,
+        runs: verdicts,
+    }
+}
+
+fn is_alike(one: &RunVerdict, other: &RunVerdict) -> bool {
+    (one.verdict.cause, &one.verdict.subject) == (other.verdict.cause, &other.verdict.subject)
+}
+
+fn sentence(runs: &[RunVerdict], alike: bool) -> String {
+    match runs {
+        [] => "the capture holds no run".to_owned(),
+        [only] => only.verdict.sentence.clone(),
+        [.., last] if alike => format!(
+            "all {} runs ended alike; the last: {}",
+            runs.len(),
+            last.verdict.sentence
+        ),
+        _ => {
+            let groups = runs.chunk_by(is_alike).map(|group| {
+                let (first, last) = (&group[0], &group[group.len() - 1]);
+                let which = match group.len() {
+                    1 => format!("run {}", first.run),
+                    _ => format!("runs {} to {}", first.run, last.run),
+                };
+                format!("{which}: {}", last.verdict.sentence)
+            });
+            format!(
+                "{} runs ended in different ways. {}",
+                runs.len(),
+                groups.collect::<Vec<_>>().join(". ")
+            )
+        }
+    }
+}
+
+impl Explanation {
+    /// Writes it as a person reads it: the sentence, then for each run the evidence with event numbers, and what to do next.
+    ///
+    /// # Errors
+    /// When `out` fails.
+    pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "{}", self.sentence)?;
+        for RunVerdict { run, verdict } in &self.runs {
+            writeln!(out)?;
+            writeln!(out, "run {run}: {}", verdict.sentence)?;
+            let mut label = "evidence";
+            for evidence in &verdict.evidence {
+                writeln!(out, "  {label:<12}#{:<5} {}", evidence.event, evidence.text)?;
+                label = "";
+            }
+            writeln!(
+                out,
+                "  {:<12}{} %: {}",
+                "confidence", verdict.confidence, verdict.why
+            )?;
+            for weakness in &verdict.weakened_by {
+                writeln!(out, "  {:<12}{weakness}", "weakened by")?;
+            }
+            writeln!(out, "  {:<12}{}", "next step", verdict.next_step)?;
+        }
+        Ok(())
+    }
+}

@@ -19,7 +19,9 @@ pub mod escape;
 pub mod explain;
 pub mod facts;
 pub mod fds;
+pub mod info;
 pub mod rules;
+pub mod show;
 #[cfg(test)]
 mod testing;
 

@@ -326,3 +326,37 @@ pub(crate) fn verdict(script: &Script) -> crate::rules::Verdict {
     let facts = crate::facts::Facts::of(&script.run, script.numbered());
     crate::rules::judge(&facts, &script.run)
 }
+
+/// Debian's nginx whose upstream `flask` does not exist, as strace(1) shows it: the resolver is glibc's.
+pub(crate) fn nginx() -> Script {
+    const SERVER: [u8; 4] = [10, 96, 0, 10];
+    let mut s = Script::new(&["nginx", "-g", "daemon off;"]);
+    s.open(INIT, "/var/log/nginx/error.log", 3)
+        .open(INIT, "/etc/nginx/nginx.conf", 4);
+    s.connect(INIT, 5, &unix("/var/run/nscd/socket"), -2)
+        .close(INIT, 5);
+    s.open(INIT, "/etc/resolv.conf", 5);
+    s.read(INIT, 5, "resolv.conf", "nameserver 10.96.0.10\nsearch default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5\n");
+    s.read(INIT, 5, "", "").close(INIT, 5);
+    let names = [
+        "flask.default.svc.cluster.local",
+        "flask.svc.cluster.local",
+        "flask.cluster.local",
+        "flask",
+    ];
+    for (id, name) in (1000..).step_by(10).zip(names) {
+        s.resolver_socket(INIT, 5, SERVER)
+            .ask(INIT, 5, id, name)
+            .replies(INIT, 5, SERVER, id, name, 3)
+            .close(INIT, 5);
+    }
+    let message = "host not found in upstream \"flask\" in /etc/nginx/nginx.conf:5\n";
+    s.write(
+        INIT,
+        3,
+        &format!("2026/11/20 23:36:04 [emerg] 100#100: {message}"),
+    );
+    s.write(INIT, 2, &format!("nginx: [emerg] {message}"))
+        .exit(INIT, 1);
+    s
+}

@@ -1,6 +1,5 @@
 //! What resolv.conf said: the name servers and the search list the resolver worked with.
 
-use bytes::Bytes;
 use capture_format::Event;
 
 /// Bytes kept.

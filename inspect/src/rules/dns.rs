@@ -171,7 +171,7 @@ fn verdict(
     why: &str,
 ) -> Verdict {
     let names = lookup.names();
-    let host = escaped_to(program_name(case, lookup).as_bytes(), 200).to_string();
+    let host = escaped_to(lookup.host.as_bytes(), 200).to_string();
     let servers: Vec<String> = lookup.servers().iter().map(ToString::to_string).collect();
     let from = if servers.is_empty() {
         String::new()
@@ -255,15 +255,6 @@ fn verdict(
     }
 }
 
-/// The name as the program gave it, where the questions or its words tell.
-fn program_name<'l>(case: &Case<'_>, lookup: &'l Lookup) -> &'l str {
-    match lookup.names()[..] {
-        [name] => name,
-        _ if case.words.find(|text| names(text, &lookup.host)).is_some() => &lookup.host,
-        _ => &lookup.host,
-    }
-}
-
 /// `asked 10.96.0.10 4 times in 10 s`; an error of the socket is told.
 fn unanswered(lookup: &Lookup, servers: &[String]) -> String {
     let attempts: Vec<u64> = lookup
@@ -340,5 +331,152 @@ fn list(items: &[String]) -> String {
         [] => String::new(),
         [one] => one.clone(),
         [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, dns, nginx, verdict};
+
+    const SERVER: [u8; 4] = [10, 96, 0, 10];
+
+    /// A program that asks for `flask` once, gets these response codes, and gives up with these words.
+    fn gives_up(argv0: &str, replies: &[Vec<u8>], words: &str) -> Verdict {
+        let mut s = Script::new(&[argv0]);
+        s.resolver_socket(INIT, 3, SERVER).ask(INIT, 3, 7, "flask");
+        for message in replies {
+            s.reply(INIT, 3, SERVER, message.clone());
+        }
+        if !words.is_empty() {
+            s.write(INIT, 2, words);
+        }
+        verdict(s.close(INIT, 3).exit(INIT, 1))
+    }
+
+    fn both(rcode: u8) -> [Vec<u8>; 2] {
+        [
+            dns::response(7, "flask", 1, rcode),
+            dns::response(8, "flask", 28, rcode),
+        ]
+    }
+
+    #[test]
+    fn nginx_without_its_upstream() {
+        let verdict = verdict(&nginx());
+        assert_eq!(
+            verdict.sentence,
+            "nginx exited 1, 41 ms after start: DNS says no such host \"flask\" (NXDOMAIN from 10.96.0.10 for \
+             flask.default.svc.cluster.local, flask.svc.cluster.local, flask.cluster.local and flask); \
+             error.log: host not found in upstream \"flask\" in /etc/nginx/nginx.conf:5"
+        );
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::DnsNoSuchHost, 92)
+        );
+        assert!(
+            verdict.next_step.starts_with("kubectl get service flask"),
+            "{}",
+            verdict.next_step
+        );
+    }
+
+    #[test]
+    fn nxdomain_servfail_no_answer_and_no_address_are_told_apart() {
+        let python = "socket.gaierror: [Errno -3] Temporary failure in name resolution\n";
+        let cause = |replies: &[Vec<u8>]| gives_up("python3", replies, python).cause;
+        assert_eq!(cause(&both(3)), Cause::DnsNoSuchHost);
+        assert_eq!(cause(&both(2)), Cause::DnsServerFailed);
+        assert_eq!(cause(&both(0)), Cause::DnsNoAddress);
+        assert_eq!(cause(&[]), Cause::DnsNoAnswer);
+    }
+
+    #[test]
+    fn an_unanswered_question_says_how_often_it_was_asked_and_what_was_lost() {
+        let mut s = Script::new(&["node", "app.js"]);
+        s.run.losses.lost = 3;
+        s.resolver_socket(INIT, 3, SERVER)
+            .ask(INIT, 3, 7, "flask")
+            .wait(5000)
+            .ask(INIT, 3, 7, "flask")
+            .wait(5000);
+        s.write(INIT, 2, "Error: getaddrinfo EAI_AGAIN flask\n    at GetAddrInfoReqWrap.onlookupall [as oncomplete]\n").exit(INIT, 1);
+        let verdict = verdict(&s);
+        assert_eq!(
+            verdict.sentence,
+            "node exited 1, 10 s after start: no DNS answer for \"flask\" (asked 10.96.0.10 2 times in 5.0 s); stderr: Error: getaddrinfo EAI_AGAIN flask"
+        );
+        assert_eq!(
+            verdict.weakened_by,
+            ["3 events lost (never recorded), 0 overwritten by newer ones"]
+        );
+    }
+
+    #[test]
+    fn a_failed_aaaa_beside_a_good_a_is_no_failure() {
+        let replies = [
+            dns::answer(7, "flask", &[[10, 0, 0, 7]]),
+            dns::response(8, "flask", 28, 2),
+        ];
+        assert_eq!(
+            gives_up("app", &replies, "error: lookup flask: broken\n").cause,
+            Cause::ExitedNonZero
+        );
+    }
+
+    #[test]
+    fn go_says_which_name_it_looked_up() {
+        let go = "panic: dial tcp: lookup flask on 10.96.0.10:53: no such host\n\ngoroutine 1 [running]:\nmain.main()\n";
+        let verdict = gives_up("server", &both(3), go);
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::DnsNoSuchHost, 92)
+        );
+    }
+
+    #[test]
+    fn an_optional_name_that_failed_is_not_why_it_gave_up() {
+        assert_eq!(
+            gives_up("app", &both(3), "fatal: PORT is not a number\n").cause,
+            Cause::ExitedNonZero
+        );
+        let about_another =
+            "error: metrics: lookup flask: no such host\nfatal: PORT is not a number\n";
+        assert_eq!(
+            gives_up("app", &both(3), about_another).cause,
+            Cause::ExitedNonZero
+        );
+    }
+
+    #[test]
+    fn a_name_that_resolved_in_the_end_did_not_fail() {
+        let mut s = Script::new(&["app"]);
+        s.resolver_socket(INIT, 3, SERVER)
+            .ask(INIT, 3, 7, "flask")
+            .replies(INIT, 3, SERVER, 7, "flask", 3);
+        s.wait(1000).ask(INIT, 3, 70, "flask").reply(
+            INIT,
+            3,
+            SERVER,
+            dns::answer(70, "flask", &[[10, 0, 0, 7]]),
+        );
+        s.write(INIT, 2, "error: could not resolve the schema of flask\n")
+            .exit(INIT, 1);
+        assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn a_silent_end_right_after_the_answer_is_likely_it_but_not_later() {
+        let verdict = gives_up("curl", &both(3), "");
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::DnsNoSuchHost, 60)
+        );
+        let mut s = Script::new(&["app"]);
+        s.resolver_socket(INIT, 3, SERVER)
+            .ask(INIT, 3, 7, "flask")
+            .replies(INIT, 3, SERVER, 7, "flask", 3);
+        s.open(INIT, "/data", 4).exit(INIT, 1);
+        assert_eq!(crate::testing::verdict(&s).cause, Cause::Unknown);
     }
 }

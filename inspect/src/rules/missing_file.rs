@@ -181,3 +181,138 @@ fn verdict(
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, verdict};
+
+    fn ended(opens: &[&str], words: &[&str]) -> Verdict {
+        let mut s = Script::new(&["app"]);
+        for path in opens {
+            s.open(INIT, path, -2);
+        }
+        for text in words {
+            s.write(INIT, 2, text);
+        }
+        verdict(s.exit(INIT, 1))
+    }
+
+    #[test]
+    fn python_writes_its_trace_piece_by_piece() {
+        let words = [
+            "Traceback (most recent call last):\n",
+            "  File \"<string>\", line 1, in <module>\n",
+            "FileNotFoundError",
+            ": ",
+            "[Errno 2] No such file or directory: '/etc/app.conf'",
+            "\n",
+        ];
+        let verdict = ended(
+            &["/usr/lib/python3.11/dist-packages", "/etc/app.conf"],
+            &words,
+        );
+        assert_eq!(
+            verdict.sentence,
+            "app exited 1, 11 ms after start: \"/etc/app.conf\" does not exist; stderr: FileNotFoundError: [Errno 2] No such file or directory: '/etc/app.conf'"
+        );
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::MissingFile, 90)
+        );
+    }
+
+    #[test]
+    fn node_looks_for_its_script_by_stat() {
+        let mut s = Script::new(&["node", "/app/server.js"]);
+        s.stat(INIT, "/app/server.js", 2)
+            .stat(INIT, "/app/server.js.json", 2);
+        s.write(INIT, 2, "node:internal/modules/cjs/loader:1210\n  throw err;\n\nError: Cannot find module '/app/server.js'\n    at Module\n  requireStack: []\n}\n");
+        assert_eq!(verdict(s.exit(INIT, 1)).subject, "/app/server.js");
+    }
+
+    #[test]
+    fn go_java_and_nginx_name_the_path() {
+        let cause = |words: &str| ended(&["/etc/app.conf"], &[words]).cause;
+        assert_eq!(
+            cause("panic: open /etc/app.conf: no such file or directory\n"),
+            Cause::MissingFile
+        );
+        assert_eq!(
+            cause(
+                "Caused by: java.io.FileNotFoundException: /etc/app.conf (No such file or directory)\n"
+            ),
+            Cause::MissingFile
+        );
+        assert_eq!(
+            cause(
+                "nginx: [emerg] open() \"/etc/app.conf\" failed (2: No such file or directory)\n"
+            ),
+            Cause::MissingFile
+        );
+    }
+
+    #[test]
+    fn a_relative_path_is_found_as_the_program_names_it() {
+        assert_eq!(
+            ended(
+                &["config.yml"],
+                &["Error: config.yml: No such file or directory\n"]
+            )
+            .subject,
+            "config.yml"
+        );
+    }
+
+    #[test]
+    fn a_warning_before_another_failure_is_not_the_cause() {
+        let words = [
+            "warn: /etc/opt.conf: No such file or directory, using defaults\n",
+            "fatal: PORT is not a number\n",
+        ];
+        assert_eq!(
+            ended(&["/etc/opt.conf"], &words).cause,
+            Cause::ExitedNonZero
+        );
+    }
+
+    #[test]
+    fn what_is_looked_for_in_vain_all_the_time_is_never_the_cause() {
+        let noise = [
+            "/etc/ld.so.preload",
+            "/usr/lib/locale/locale-archive",
+            "/usr/share/locale/C.UTF-8/LC_MESSAGES/app.mo",
+            "/etc/optional.conf",
+        ];
+        assert_eq!(
+            ended(&noise, &["fatal: PORT is not a number\n"]).cause,
+            Cause::ExitedNonZero
+        );
+        assert_eq!(ended(&noise[..3], &[]).cause, Cause::Unknown);
+    }
+
+    #[test]
+    fn the_path_of_another_file_is_not_this_one() {
+        let words = ["error: /etc/app.conf.d/x: No such file or directory\n"];
+        assert_eq!(
+            ended(&["/etc/app.conf"], &words).cause,
+            Cause::ExitedNonZero
+        );
+    }
+
+    #[test]
+    fn a_silent_end_right_after_it_is_likely_it_but_not_after_anything_else() {
+        let verdict = ended(&["/etc/app.conf"], &[]);
+        assert_eq!(
+            verdict.sentence,
+            "app exited 1, 4 ms after start, right after it could not open \"/etc/app.conf\" (No such file or directory)"
+        );
+        assert_eq!(verdict.confidence, 55);
+        let mut s = Script::new(&["app"]);
+        s.open(INIT, "/etc/app.conf", -2)
+            .open(INIT, "/etc/app.default", 3)
+            .close(INIT, 3)
+            .exit(INIT, 1);
+        assert_eq!(crate::testing::verdict(&s).cause, Cause::Unknown);
+    }
+}

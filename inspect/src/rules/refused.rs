@@ -240,3 +240,163 @@ fn host_of(case: &Case<'_>, address: SocketAddr) -> Option<String> {
     })?;
     Some(crate::escape::escaped_to(lookup.host.as_bytes(), 200).to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, dns, inet, unix, verdict};
+    use capture_format::EventKind as K;
+
+    const REFUSED: i64 = -111;
+
+    fn script(address: &[u8], ret: i64, words: &str) -> Script {
+        let mut s = Script::new(&["app"]);
+        s.call(INIT, K::SOCKET, 3, [2, 1, 0], "", "")
+            .connect(INIT, 3, address, ret)
+            .close(INIT, 3);
+        if !words.is_empty() {
+            s.write(INIT, 2, words);
+        }
+        s
+    }
+
+    fn cause(address: &[u8], ret: i64, words: &str) -> Cause {
+        verdict(script(address, ret, words).exit(INIT, 1)).cause
+    }
+
+    #[test]
+    fn node_learns_it_by_getsockopt() {
+        let mut s = Script::new(&["node", "app.js"]);
+        s.call(INIT, K::SOCKET, 19, [2, 1, 0], "", "").connect(
+            INIT,
+            19,
+            &inet([127, 0, 0, 1], 3999),
+            -115,
+        );
+        s.call(INIT, K::GETSOCKOPT, 0, [19, 111, 0], "", "");
+        s.write(INIT, 2, "node:events:502\n      throw er;\n\nError: connect ECONNREFUSED 127.0.0.1:3999\n    at TCPConnectWrap\n  port: 3999\n}\n");
+        s.write(INIT, 2, "\nNode.js v20.20.2\n").exit(INIT, 1);
+        let verdict = verdict(&s);
+        assert_eq!(
+            verdict.sentence,
+            "node exited 1, 8 ms after start: 127.0.0.1:3999 refused the connection; stderr: Error: connect ECONNREFUSED 127.0.0.1:3999"
+        );
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::ConnectionRefused, 91)
+        );
+    }
+
+    #[test]
+    fn python_names_the_error_but_not_the_address() {
+        let mut s = Script::new(&["python3", "app.py"]);
+        s.connect(INIT, 3, &inet([10, 0, 0, 7], 5432), REFUSED);
+        for piece in [
+            "urllib.error",
+            ".",
+            "URLError",
+            ": ",
+            "<urlopen error [Errno 111] Connection refused>",
+            "\n",
+        ] {
+            s.write(INIT, 2, piece);
+        }
+        let verdict = verdict(s.exit(INIT, 1));
+        assert_eq!(
+            (verdict.cause, verdict.confidence, verdict.subject.as_str()),
+            (Cause::ConnectionRefused, 81, "10.0.0.7:5432")
+        );
+    }
+
+    #[test]
+    fn the_host_dns_gave_the_address_for_is_told() {
+        let mut s = Script::new(&["app"]);
+        s.resolver_socket(INIT, 3, [10, 0, 0, 1])
+            .ask(INIT, 3, 7, "db")
+            .reply(
+                INIT,
+                3,
+                [10, 0, 0, 1],
+                dns::answer(7, "db", &[[10, 0, 0, 7]]),
+            );
+        s.connect(INIT, 4, &inet([10, 0, 0, 7], 5432), REFUSED)
+            .write(INIT, 2, "db: connection refused\n")
+            .exit(INIT, 1);
+        let verdict = verdict(&s);
+        assert!(
+            verdict
+                .sentence
+                .contains("10.0.0.7:5432 (db) refused the connection"),
+            "{}",
+            verdict.sentence
+        );
+        assert_eq!(verdict.confidence, 91);
+    }
+
+    #[test]
+    fn other_errors_of_a_connect() {
+        let address = inet([10, 0, 0, 7], 80);
+        assert_eq!(
+            cause(
+                &address,
+                -110,
+                "error: dial 10.0.0.7: connection timed out\n"
+            ),
+            Cause::ConnectionTimedOut
+        );
+        assert_eq!(
+            cause(&address, -113, "error: dial 10.0.0.7: No route to host\n"),
+            Cause::HostUnreachable
+        );
+    }
+
+    #[test]
+    fn a_retry_that_succeeded_makes_good() {
+        let mut s = script(&inet([10, 0, 0, 7], 80), REFUSED, "");
+        s.connect(INIT, 3, &inet([10, 0, 0, 7], 80), 0)
+            .write(INIT, 2, "error: Connection refused by policy\n")
+            .exit(INIT, 1);
+        assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn a_refused_connection_nobody_speaks_of_is_not_the_cause() {
+        assert_eq!(
+            cause(
+                &inet([10, 0, 0, 7], 80),
+                REFUSED,
+                "fatal: PORT is not a number\n"
+            ),
+            Cause::ExitedNonZero
+        );
+        let warned = "warn: metrics 10.0.0.7:80: connection refused\nfatal: PORT is not a number\n";
+        assert_eq!(
+            cause(&inet([10, 0, 0, 7], 80), REFUSED, warned),
+            Cause::ExitedNonZero
+        );
+    }
+
+    #[test]
+    fn the_name_service_cache_that_hardly_anybody_runs_is_noise() {
+        let mut s = script(&unix("/var/run/nscd/socket"), -2, "");
+        assert_eq!(verdict(s.exit(INIT, 1)).cause, Cause::Unknown);
+    }
+
+    #[test]
+    fn of_several_the_one_that_is_named_counts() {
+        let mut s = script(&inet([10, 0, 0, 7], 80), REFUSED, "");
+        s.connect(INIT, 3, &inet([10, 0, 0, 8], 80), REFUSED);
+        s.write(INIT, 2, "error: 10.0.0.7: connection refused\n")
+            .exit(INIT, 1);
+        assert_eq!(verdict(&s).subject, "10.0.0.7:80");
+    }
+
+    #[test]
+    fn a_silent_end_right_after_it_is_likely_it() {
+        let verdict = verdict(script(&inet([10, 0, 0, 7], 80), REFUSED, "").exit(INIT, 1));
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::ConnectionRefused, 60)
+        );
+    }
+}

@@ -253,9 +253,9 @@ mod tests {
 
     fn headline(writes: &[(i64, &str)]) -> (String, Vec<String>) {
         let mut s = Script::new(&["app"]);
-        writes
-            .iter()
-            .for_each(|(fd, text)| drop(s.write(INIT, *fd, text)));
+        for &(fd, text) in writes {
+            s.write(INIT, fd, text);
+        }
         let facts = Facts::of(&s.run, s.numbered());
         let words = LastWords::of(&facts.chain());
         let block = words.block().iter().map(|line| line.text.clone()).collect();

@@ -1,0 +1,276 @@
+//! One JSON object an event: what the fields mean and which of them stay is written in docs/json.md.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use capture_format::{Event, EventFlags, EventKind, Host, Run};
+use serde::Serialize;
+use serde_json::ser::Formatter;
+
+use super::Item;
+use super::args::{NameRole, Value, args, name_role};
+use super::names::Names;
+use crate::decode::time::time_of_day;
+use crate::decode::{Errno, Message, SockAddr};
+use crate::escape::is_harmful;
+use crate::fds::{Fds, acts_on_fd, type_name};
+
+/// Shows the events of one run.
+pub(super) struct Printer<'a> {
+    host: &'a Host,
+    run: &'a Run,
+    fds: Fds,
+    names: Names,
+}
+
+#[derive(Serialize)]
+struct Line<'e> {
+    number: u64,
+    run: u32,
+    time_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    pid: u32,
+    tid: u32,
+    process: String,
+    event: Cow<'static, str>,
+    args: BTreeMap<&'static str, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fd: Option<Descriptor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ret: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errno: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<Cow<'e, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    argv: Option<Vec<Cow<'e, str>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<Dns>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Data<'e>>,
+    #[serde(skip_serializing_if = "is_false")]
+    truncated: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    name_truncated: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    torn: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    unreadable: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    redacted: bool,
+}
+
+#[derive(Serialize)]
+struct Descriptor {
+    number: i64,
+    #[serde(rename = "type")]
+    fd_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Dns {
+    id: u16,
+    response: bool,
+    name: String,
+    #[serde(rename = "type")]
+    qtype: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rcode: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    answers: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Data<'e> {
+    Text(&'e str),
+    Base64(String),
+}
+
+#[derive(Serialize)]
+struct Missing {
+    run: u32,
+    damage: String,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl<'a> Printer<'a> {
+    pub(super) fn new(host: &'a Host, run: &'a Run) -> Self {
+        Self {
+            host,
+            run,
+            fds: Fds::default(),
+            names: Names::default(),
+        }
+    }
+
+    pub(super) fn all(
+        &mut self,
+        events: impl Iterator<Item = Item>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        for item in events {
+            match item {
+                Ok(event) => self.event(event.number, &event.event, out)?,
+                Err(damage) => write_line(
+                    &Missing {
+                        run: self.run.number,
+                        damage: damage.to_string(),
+                    },
+                    out,
+                )?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn event(
+        &mut self,
+        number: u64,
+        event: &Event,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let path = self.fds.path(event);
+        let fd = self.fds.observe(event);
+        let process = self.names.observe(event);
+        let role = name_role(event.kind);
+        let descriptor = acts_on_fd(event.kind).then(|| Descriptor {
+            number: event.args[0],
+            fd_type: type_name(event.fd_type),
+            path: fd
+                .as_ref()
+                .and_then(|fd| fd.path())
+                .map(|path| String::from_utf8_lossy(path).into_owned()),
+            peer: fd
+                .as_ref()
+                .and_then(|fd| fd.peer())
+                .map(ToString::to_string),
+        });
+        let executes = matches!(
+            event.kind,
+            EventKind::EXEC | EventKind::EXECVE | EventKind::EXECVEAT
+        );
+        let argv = executes.then(|| {
+            let args = event.data.strip_suffix(b"\0").unwrap_or(&event.data);
+            args.split(|&b| b == 0)
+                .map(String::from_utf8_lossy)
+                .collect()
+        });
+        let has_payload =
+            !executes && !matches!(event.kind, EventKind::STDIO | EventKind::SIGNAL_GENERATE);
+        let is_io = event.kind >= EventKind::READ && event.kind <= EventKind::RECVMMSG;
+        let syscall = event.kind.is_syscall();
+        let has = |flag| event.flags.contains(flag);
+        let line = Line {
+            number,
+            run: self.run.number,
+            time_ns: event.time,
+            time: time_of_day(event.time, self.host),
+            pid: event.pid,
+            tid: event.tid,
+            process,
+            event: event
+                .kind
+                .name()
+                .map_or_else(|| format!("kind_{}", event.kind.0).into(), Into::into),
+            args: args(event, &self.host.arch).into_iter().collect(),
+            fd: descriptor,
+            ret: syscall.then_some(event.ret),
+            errno: Errno::from_ret(event.ret)
+                .filter(|_| syscall)
+                .map(|errno| errno.to_string()),
+            name: (role != NameRole::Address && !event.name.is_empty())
+                .then(|| String::from_utf8_lossy(&event.name)),
+            path: (role == NameRole::Path && !path.is_empty())
+                .then(|| String::from_utf8_lossy(&path).into_owned()),
+            address: (role == NameRole::Address)
+                .then(|| SockAddr::parse(&event.name))
+                .flatten()
+                .map(|a| a.to_string()),
+            argv,
+            dns: is_io
+                .then(|| Message::parse_framed(&event.data))
+                .flatten()
+                .map(dns),
+            data: (has_payload && !event.data.is_empty()).then(|| data(event)),
+            truncated: has(EventFlags::TRUNCATED),
+            name_truncated: has(EventFlags::NAME_TRUNCATED),
+            torn: has(EventFlags::TORN),
+            unreadable: has(EventFlags::FAULT),
+            redacted: has(EventFlags::REDACTED),
+        };
+        write_line(&line, out)
+    }
+}
+
+fn dns(message: Message) -> Dns {
+    Dns {
+        id: message.id,
+        response: message.response,
+        name: message.name,
+        qtype: message.qtype,
+        rcode: message.response.then(|| message.rcode.to_string()),
+        answers: message.answers,
+    }
+}
+
+/// Text if the bytes are UTF-8, where a cut may have split the last character; else Base64.
+fn data(event: &Event) -> Data<'_> {
+    match std::str::from_utf8(&event.data) {
+        Ok(text) => Data::Text(text),
+        Err(error)
+            if error.error_len().is_none() && event.flags.contains(EventFlags::TRUNCATED) =>
+        {
+            Data::Text(std::str::from_utf8(&event.data[..error.valid_up_to()]).unwrap_or_default())
+        }
+        Err(_) => Data::Base64(BASE64_STANDARD.encode(&event.data)),
+    }
+}
+
+fn write_line(line: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
+    line.serialize(&mut serde_json::Serializer::with_formatter(
+        &mut *out, Harmless,
+    ))?;
+    writeln!(out)
+}
+
+/// Compact JSON in which what a terminal acts on, or hides, is escaped.
+struct Harmless;
+
+impl Formatter for Harmless {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut units = [0; 2];
+        for part in fragment.split_inclusive(is_harmful) {
+            let mut chars = part.chars();
+            match chars.next_back().filter(|&c| is_harmful(c)) {
+                Some(c) => {
+                    writer.write_all(chars.as_str().as_bytes())?;
+                    for unit in c.encode_utf16(&mut units) {
+                        write!(writer, "\\u{unit:04x}")?;
+                    }
+                }
+                None => writer.write_all(part.as_bytes())?,
+            }
+        }
+        Ok(())
+    }
+}
