@@ -5,6 +5,7 @@
 mod btf;
 mod budget;
 mod capabilities;
+mod control;
 mod decode;
 mod load;
 mod pool;
@@ -13,17 +14,22 @@ mod ring;
 mod sys;
 mod syscalls;
 
-use std::io;
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use aya::{Btf, Ebpf, programs::Program};
 use capture_format::{Event, Losses, Probe};
 
 pub use budget::Budget;
 pub use capabilities::{Capability, missing as missing_capabilities};
+pub use control::{Message, MessageKind};
 pub use load::{ContainerShape, Settings};
 pub use pool::RingId;
 pub use probes::ProbeError;
 
+use control::Channel;
 use pool::Pool;
 
 /// The eBPF object, where this program was built with it.
@@ -89,6 +95,7 @@ fn setcap(missing: &[Capability]) -> String {
 pub struct Recorder {
     ebpf: Ebpf,
     pool: Pool,
+    channel: Channel,
     key: u64,
     probes: Vec<probes::Attached>,
     limitations: Vec<String>,
@@ -121,9 +128,10 @@ impl Recorder {
         drop(kernel);
         let (mut ebpf, key) = load::load(object, &abilities, settings)?;
         let pool = Pool::new(&mut ebpf, settings.budget).map_err(StartError::Rings)?;
+        let channel = Channel::new(&mut ebpf).map_err(StartError::Rings)?;
         let btf = Btf::from_sys_fs().map_err(|error| StartError::BadBtf(load::chain(&error)))?;
         let probes = probes::attach(&mut ebpf, &btf, preemptible)?;
-        Ok(Self { ebpf, pool, key, probes, limitations: abilities.missing })
+        Ok(Self { ebpf, pool, channel, key, probes, limitations: abilities.missing })
     }
 
     /// How each probe is attached, and why so.
@@ -166,6 +174,11 @@ impl Recorder {
         Ok(Recording { events, since: snapshot.assigned, losses })
     }
 
+    /// What has happened to containers since the last call; [`AsFd`] is readable when there is something.
+    pub fn messages(&mut self) -> impl Iterator<Item = Message> {
+        std::iter::from_fn(|| self.channel.next())
+    }
+
     /// Puts the ring of a container whose processes are gone back into the pool.
     ///
     /// # Errors
@@ -187,5 +200,11 @@ impl Recorder {
                 _ => None,
             })
             .sum()
+    }
+}
+
+impl AsFd for Recorder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
     }
 }

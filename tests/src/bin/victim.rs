@@ -1,0 +1,331 @@
+//! Does one exact thing, so that a test knows what the recorder must have seen: `victim THING [ARGUMENT…]`.
+
+#![expect(unsafe_code, reason = "makes exact system calls")]
+
+use std::{
+    env, fs,
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Command, ExitCode},
+    thread,
+    time::Duration,
+};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("victim: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> io::Result<ExitCode> {
+    match words {
+        ["exit", code] => return Ok(number::<u8>(code)?.into()),
+        ["say", text] => eprintln!("{text}"),
+        ["open", path] => drop(fs::File::open(path).map_err(|error| io::Error::other(format!("{path}: {error}")))?),
+        ["read", path] => drop(fs::read(path)?),
+        ["write", path, text] => fs::File::create(path)?.write_all(text.as_bytes())?,
+        ["vector", path] => vector(path)?,
+        ["descriptors", path] => descriptors(path)?,
+        ["failures", folder] => failures(folder),
+        ["signal", signal] => raise(number(signal)?)?,
+        ["abort"] => std::process::abort(),
+        ["segv"] => fault(),
+        ["sleep", milliseconds] => thread::sleep(Duration::from_millis(number(milliseconds)?)),
+        ["children"] => children()?,
+        ["threads"] => threads()?,
+        ["exec", program] => return Err(Command::new(program).args(["first", "second"]).exec()),
+        ["nested", parent] => nested(parent)?,
+        ["connect", address] => drop(TcpStream::connect(address.parse::<SocketAddr>().map_err(io::Error::other)?)?),
+        ["connect-nonblocking", address] => connect_nonblocking(address)?,
+        ["serve"] => serve()?,
+        ["dns", style, server] => return dns(style, server),
+        ["memory"] => memory(),
+        ["chatter", seconds] => chatter(number(seconds)?)?,
+        ["writers", threads, writes] => writers(number(threads)?, number(writes)?)?,
+        ["bulk", address] => bulk(address)?,
+        _ => return Err(io::Error::other(format!("no such thing: {words:?}"))),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn number<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(text: &str) -> io::Result<T> {
+    text.parse().map_err(io::Error::other)
+}
+
+/// Turns a system call's result into an error where it is negative.
+fn check(result: impl Into<i64>) -> io::Result<i64> {
+    let result = result.into();
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Writes one line in nine pieces by writev, and one by pwrite.
+fn vector(path: &str) -> io::Result<()> {
+    let file = fs::File::create(path)?;
+    let pieces = ["*** ", "stack", " ", "smashing", " ", "detected", " ***: ", "terminated", "\n"];
+    let slices: Vec<io::IoSlice<'_>> = pieces.iter().map(|piece| io::IoSlice::new(piece.as_bytes())).collect();
+    (&file).write_vectored(&slices)?;
+    std::os::unix::fs::FileExt::write_all_at(&file, b"at an offset", 100)
+}
+
+/// Copies descriptors in every way, closes them in every way.
+fn descriptors(path: &str) -> io::Result<()> {
+    let file = fs::File::create(path)?;
+    let descriptor = file.as_raw_fd();
+    // SAFETY: descriptors of this process.
+    unsafe {
+        check(libc::dup(descriptor))?;
+        check(libc::dup2(descriptor, 40))?;
+        check(libc::dup3(descriptor, 41, libc::O_CLOEXEC))?;
+        check(libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 42))?;
+        let mut ends = [0; 2];
+        check(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC))?;
+        check(libc::write(41, b"by a copy".as_ptr().cast(), 9) as i64)?;
+        check(libc::syscall(libc::SYS_close_range, 40, 42, 0))?;
+    }
+    env::set_current_dir("/")
+}
+
+/// Calls that fail, each with its own errno.
+fn failures(folder: &str) {
+    let missing = format!("{folder}/missing");
+    let _ = fs::create_dir(folder);
+    let _ = fs::remove_file(&missing);
+    let _ = fs::rename(&missing, format!("{folder}/other"));
+    let _ = fs::metadata(&missing);
+    let _ = fs::read_link(&missing);
+    let _ = fs::File::open(folder).and_then(|mut file| file.write_all(b"to a directory"));
+    let _ = fs::File::open(folder).and_then(|mut file| file.read(&mut [0; 8]));
+    // SAFETY: plain calls; the failed ones change nothing.
+    unsafe {
+        libc::mmap(std::ptr::null_mut(), 1 << 46, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+        libc::kill(1 << 22, libc::SIGTERM);
+    }
+}
+
+fn raise(signal: i32) -> io::Result<()> {
+    // SAFETY: a signal to this process.
+    check(unsafe { libc::kill(libc::getpid(), signal) })?;
+    thread::sleep(Duration::from_secs(10));
+    Ok(())
+}
+
+fn fault() {
+    // SAFETY: none, on purpose: this address is never mapped.
+    unsafe { std::ptr::write_volatile(0x30 as *mut u8, 1) };
+}
+
+fn children() -> io::Result<()> {
+    let own = env::current_exe()?;
+    for code in ["3", "4"] {
+        Command::new(&own).args(["exit", code]).status()?;
+    }
+    Ok(())
+}
+
+fn threads() -> io::Result<()> {
+    let all: Vec<_> = (0..4).map(|_| thread::spawn(|| thread::sleep(Duration::from_millis(5)))).collect();
+    all.into_iter().try_for_each(|thread| thread.join().map_err(|_| io::Error::other("a thread panicked")))
+}
+
+/// Moves itself into a cgroup inside its own, and fails there.
+fn nested(parent: &str) -> io::Result<()> {
+    let own = fs::read_to_string("/proc/self/cgroup")?;
+    let own = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+    let inner = format!("{parent}{own}/inner");
+    fs::create_dir(&inner)?;
+    fs::write(format!("{inner}/cgroup.procs"), "0")?;
+    drop(fs::File::open("/from-inside"));
+    Ok(())
+}
+
+fn connect_nonblocking(address: &str) -> io::Result<()> {
+    let address: std::net::SocketAddrV4 = address.parse().map_err(io::Error::other)?;
+    let peer = libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: address.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
+        sin_zero: [0; 8],
+    };
+    // SAFETY: the structure lives over the call.
+    unsafe {
+        let socket = check(libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0))? as i32;
+        let socket = OwnedFd::from_raw_fd(socket);
+        libc::connect(socket.as_raw_fd(), (&raw const peer).cast(), size_of_val(&peer) as u32);
+        let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+        check(libc::poll(&raw mut poll, 1, 1000))?;
+    }
+    // SAFETY: an own descriptor; SO_ERROR writes an int.
+    unsafe {
+        let mut error = 0i32;
+        let mut length = size_of_val(&error) as u32;
+        let socket = check(libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0))? as i32;
+        libc::connect(socket, (&raw const peer).cast(), size_of_val(&peer) as u32);
+        let mut poll = libc::pollfd { fd: socket, events: libc::POLLOUT, revents: 0 };
+        check(libc::poll(&raw mut poll, 1, 1000))?;
+        check(libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &raw mut length))?;
+        if error != 0 {
+            return Err(io::Error::from_raw_os_error(error));
+        }
+    }
+    Ok(())
+}
+
+/// Listens, is connected to, and moves bytes whose content must not be kept.
+fn serve() -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let client = thread::spawn(move || TcpStream::connect(address)?.write_all(b"a secret over a socket"));
+    let (mut peer, _) = listener.accept()?;
+    let mut received = Vec::new();
+    peer.read_to_end(&mut received)?;
+    client.join().map_err(|_| io::Error::other("the client panicked"))??;
+    TcpListener::bind(address).map(drop).or_else(|error| if error.kind() == io::ErrorKind::AddrInUse { Ok(()) } else { Err(error) })
+}
+
+/// A question for `flask.default.svc.cluster.local`, type A.
+fn question() -> Vec<u8> {
+    let mut message = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in ["flask", "default", "svc", "cluster", "local"] {
+        message.push(label.len() as u8);
+        message.extend_from_slice(label.as_bytes());
+    }
+    message.extend_from_slice(&[0, 0, 1, 0, 1]);
+    message
+}
+
+/// Asks a DNS server in one of the ways that resolvers do, and fails as a program does that needs the answer.
+fn dns(style: &str, server: &str) -> io::Result<ExitCode> {
+    let server: SocketAddr = server.parse().map_err(io::Error::other)?;
+    let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any)?;
+    socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+    let mut answer = [0; 512];
+    let length = match style {
+        // musl
+        "sendto" => {
+            socket.send_to(&question(), server)?;
+            socket.recv_from(&mut answer).map(|(length, _)| length)
+        }
+        // nginx's own resolver
+        "send" => {
+            socket.connect(server)?;
+            socket.send(&question())?;
+            socket.recv(&mut answer)
+        }
+        // Go
+        "write" => {
+            socket.connect(server)?;
+            let stream = socket.as_raw_fd();
+            // SAFETY: an own descriptor, buffers that live over the calls.
+            unsafe {
+                let question = question();
+                check(libc::write(stream, question.as_ptr().cast(), question.len()) as i64)?;
+                check(libc::read(stream, answer.as_mut_ptr().cast(), answer.len()) as i64).map(|length| length as usize)
+            }
+        }
+        "sendmsg" => {
+            socket.connect(server)?;
+            messages(socket.as_raw_fd(), &mut answer, false)
+        }
+        // glibc
+        "sendmmsg" => {
+            socket.connect(server)?;
+            messages(socket.as_raw_fd(), &mut answer, true)
+        }
+        other => return Err(io::Error::other(format!("no such style: {other}"))),
+    };
+    match length {
+        Ok(length) if length > 3 && answer[3] & 15 == 0 => return Ok(ExitCode::SUCCESS),
+        _ => eprintln!("host not found in upstream \"flask\""),
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+fn messages(socket: i32, answer: &mut [u8; 512], many: bool) -> io::Result<usize> {
+    let question = question();
+    let header = |vector: &mut libc::iovec| {
+        // SAFETY: all zeros is a valid header.
+        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+        header.msg_iov = vector;
+        header.msg_iovlen = 1;
+        header
+    };
+    let mut out = libc::iovec { iov_base: question.as_ptr().cast_mut().cast(), iov_len: question.len() };
+    let mut back = libc::iovec { iov_base: answer.as_mut_ptr().cast(), iov_len: answer.len() };
+    // SAFETY: headers and buffers live over the calls.
+    unsafe {
+        if many {
+            let mut sent = [header(&mut out), header(&mut out)].map(|msg_hdr| libc::mmsghdr { msg_hdr, msg_len: 0 });
+            check(libc::sendmmsg(socket, sent.as_mut_ptr(), 2, 0))?;
+            let mut received = [libc::mmsghdr { msg_hdr: header(&mut back), msg_len: 0 }];
+            check(libc::recvmmsg(socket, received.as_mut_ptr(), 1, 0, std::ptr::null_mut()))?;
+            Ok(received[0].msg_len as usize)
+        } else {
+            check(libc::sendmsg(socket, &raw const *&header(&mut out), 0) as i64)?;
+            check(libc::recvmsg(socket, &raw mut *&mut header(&mut back), 0) as i64).map(|length| length as usize)
+        }
+    }
+}
+
+/// Takes memory until the OOM killer comes.
+fn memory() {
+    let mut taken: Vec<Vec<u8>> = Vec::new();
+    loop {
+        taken.push(vec![1; 1 << 20]);
+    }
+}
+
+/// Some precious events, then as many lines as possible to standard output, then the last word.
+fn chatter(seconds: u64) -> io::Result<()> {
+    drop(fs::File::open("/precious/missing"));
+    eprintln!("precious: the first word");
+    // SAFETY: a signal that is ignored by nobody but recorded, to this process, with a handler that does nothing.
+    unsafe {
+        libc::signal(libc::SIGUSR1, nothing as *const () as usize);
+        libc::kill(libc::getpid(), libc::SIGUSR1);
+    }
+    let _ = dns("sendto", "127.0.0.2:53");
+    let end = std::time::Instant::now() + Duration::from_secs(seconds);
+    let mut out = io::stdout().lock();
+    let mut lines = 0u64;
+    while std::time::Instant::now() < end {
+        for _ in 0..500 {
+            lines += 1;
+            out.write_all(format!("chatty line {lines} of an application that logs every little thing it does\n").as_bytes())?;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    eprintln!("precious: the last word after {lines} lines");
+    Err(io::Error::other("done"))
+}
+
+extern "C" fn nothing(_: i32) {}
+
+/// Threads that write to /dev/null as fast as they can.
+fn writers(threads: usize, writes: usize) -> io::Result<()> {
+    let all: Vec<_> = (0..threads)
+        .map(|_| {
+            thread::spawn(move || -> io::Result<()> {
+                let mut null = fs::File::create("/dev/null")?;
+                (0..writes).try_for_each(|_| null.write_all(&[b'x'; 64]))
+            })
+        })
+        .collect();
+    all.into_iter().try_for_each(|thread| thread.join().map_err(|_| io::Error::other("a thread panicked"))?)
+}
+
+/// Bytes to a socket that is not DNS.
+fn bulk(address: &str) -> io::Result<()> {
+    UdpSocket::bind("127.0.0.1:0")?.send_to(b"not for the record", address)?;
+    Ok(())
+}

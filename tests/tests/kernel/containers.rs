@@ -1,0 +1,137 @@
+//! Cgroups that are recognised, rings that are given and taken back.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use agent::recorder::{Budget, MessageKind, Recorder, Settings};
+use capture_format::EventKind as K;
+use libtest_mimic::Failed;
+
+use crate::{Case, support::victim};
+
+pub(crate) const CASES: &[Case] = &[
+    ("recognises_containers_by_their_cgroups_name", names),
+    ("a_container_that_lives_20_ms_loses_nothing", short_lives),
+    ("a_full_pool_refuses_and_recovers", full),
+    ("the_table_forgets_removed_cgroups", forgets),
+];
+
+const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// A cgroup that is removed at the end.
+struct Made(PathBuf);
+
+impl Made {
+    fn below(parent: &Path, name: &str) -> Result<Self, Failed> {
+        let path = parent.join(name);
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+
+    fn id(&self) -> Result<u64, Failed> {
+        Ok(fs::metadata(&self.0)?.ino())
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn top() -> Result<Made, Failed> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let mount = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (_, point, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        (kind == "cgroup2").then_some(point)
+    });
+    Made::below(Path::new(mount.ok_or("no cgroup2")?), &format!("lastword-test-{}", std::process::id()))
+}
+
+fn names() -> Result<(), Failed> {
+    let recorder = Recorder::start(&Settings::default())?;
+    let top = top()?;
+    for (name, is_container) in [
+        (format!("cri-containerd-{ID}.scope"), true),
+        (format!("crio-{ID}.scope"), true),
+        (format!("docker-{ID}.scope"), true),
+        (format!("libpod-{ID}.scope"), true),
+        (ID.to_owned(), true),
+        (format!("crio-conmon-{ID}.scope"), false),
+        (format!("docker-{}.scope", &ID[1..]), false),
+        (format!("{ID}0"), false),
+        ("kubepods-besteffort.slice".to_owned(), false),
+        ("x".to_owned(), false),
+    ] {
+        let made = Made::below(&top.0, &name)?;
+        let ring = recorder.ring_of(made.id()?);
+        assert_eq!(ring.is_some(), is_container, "{name}");
+        if is_container {
+            let inner = Made::below(&made.0, "inner")?;
+            assert_eq!(recorder.ring_of(inner.id()?), ring, "inside {name}");
+        }
+    }
+    Ok(())
+}
+
+fn short_lives() -> Result<(), Failed> {
+    let mut recorder = Recorder::start(&Settings::default())?;
+    let top = top()?;
+    // More than the pool holds at any time, one after the other.
+    for number in 0..30 {
+        let made = Made::below(&top.0, &format!("docker-{:064x}.scope", number))?;
+        let ring = recorder.ring_of(made.id()?).ok_or("no ring")?;
+        let status = Command::new("/bin/sh")
+            .args(["-c", "echo 0 > \"$0/cgroup.procs\"; exec \"$1\" open /missing/$2"])
+            .args([made.0.as_os_str(), victim().as_os_str()])
+            .arg(number.to_string())
+            .stderr(std::process::Stdio::null())
+            .status()?;
+        assert_eq!(status.code(), Some(1));
+        let recording = recorder.read(ring)?;
+        let path = format!("/missing/{number}");
+        assert!(recording.events.iter().any(|event| event.kind == K::OPENAT && event.name == path), "{number}: {:#?}", recording.events);
+        assert!(recording.events.iter().any(|event| event.kind == K::EXIT), "{number}");
+        assert!(recording.events.iter().all(|event| event.time >= recording.since), "{number}: an event of another container");
+        assert_eq!((recording.losses.overwritten, recording.losses.torn), (0, 0));
+        recorder.release(ring)?;
+    }
+    Ok(())
+}
+
+fn full() -> Result<(), Failed> {
+    // Room for three rings and not for four.
+    let settings = Settings { budget: Budget { bytes: 4 << 20, ready: 4 }, ..Settings::default() };
+    let mut recorder = Recorder::start(&settings)?;
+    let top = top()?;
+    let made: Vec<Made> = (0..5).map(|number| Made::below(&top.0, &format!("docker-{number:064x}.scope"))).collect::<Result<_, _>>()?;
+    let rings: Vec<_> = made.iter().map(|made| Ok(recorder.ring_of(made.id()?))).collect::<Result<_, Failed>>()?;
+    assert_eq!(rings.iter().flatten().count(), 3, "{rings:?}");
+    let refused = recorder.messages().filter(|message| message.kind == MessageKind::PoolEmpty).count();
+    assert_eq!(refused, 2);
+    recorder.release(rings.into_iter().flatten().next().ok_or("no ring")?)?;
+    let later = Made::below(&top.0, &format!("docker-{:064x}.scope", 9))?;
+    assert!(recorder.ring_of(later.id()?).is_some());
+    Ok(())
+}
+
+fn forgets() -> Result<(), Failed> {
+    let mut recorder = Recorder::start(&Settings::default())?;
+    let top = top()?;
+    let made = Made::below(&top.0, &format!("docker-{ID}.scope"))?;
+    let ring = recorder.ring_of(made.id()?).ok_or("no ring")?;
+    let inner = Made::below(&made.0, "inner")?;
+    let inner_id = inner.id()?;
+    assert_eq!(recorder.ring_of(inner_id), Some(ring));
+    drop(inner);
+    assert_eq!(recorder.ring_of(inner_id), None);
+    let id = made.id()?;
+    recorder.release(ring)?;
+    assert_eq!(recorder.ring_of(id), None);
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! Tests that need root and a kernel: ignored unless `LASTWORD_PRIVILEGED=1`, run by `cargo xtask test`, which also runs
+//! this program as the only one of a virtual machine, on every kernel that is supported.
+
+mod containers;
+mod lanes;
+mod network;
+mod records;
+mod support;
+mod verdicts;
+
+use std::{env, process::ExitCode};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A test and its name.
+type Case = (&'static str, fn() -> Result<(), Failed>);
+
+fn main() -> ExitCode {
+    let privileged = env::var_os("LASTWORD_PRIVILEGED").is_some_and(|value| value == "1");
+    if privileged && let Err(error) = support::enter_own_world() {
+        eprintln!("cannot make namespaces for the tests: {error:#}; they need root");
+        return ExitCode::FAILURE;
+    }
+    let mut arguments = Arguments::from_args();
+    // Recordings disturb each other's clocks, not their content; but a test machine has two processors.
+    arguments.test_threads.get_or_insert(1);
+    let cases = [records::CASES, network::CASES, verdicts::CASES, lanes::CASES, containers::CASES].concat();
+    let trials = cases.into_iter().map(|(name, case)| Trial::test(name, case).with_ignored_flag(!privileged)).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,143 @@
+//! Recording a command and looking at its events.
+
+use std::{
+    env,
+    net::UdpSocket,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
+
+use anyhow::Context;
+use capture_format::{Event, EventKind, Run};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+};
+
+/// Network and mounts of our own, so that ports and files are ours; loopback up.
+pub(crate) fn enter_own_world() -> anyhow::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).context("unshare")?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).context("making mounts private")?;
+    lastword_tests::loopback_up().context("bringing the loopback interface up")?;
+    Ok(())
+}
+
+/// The program under test.
+pub(crate) fn lastword() -> PathBuf {
+    program("LASTWORD_BIN", "lastword")
+}
+
+/// The program that does one exact thing.
+pub(crate) fn victim() -> PathBuf {
+    program("LASTWORD_VICTIM", "victim")
+}
+
+/// From the environment, else from where cargo puts binaries: two folders above the test's own.
+fn program(variable: &str, name: &str) -> PathBuf {
+    env::var_os(variable).map(PathBuf::from).unwrap_or_else(|| {
+        let own = env::current_exe().expect("the test's own path");
+        let folder = own.ancestors().nth(2).expect("target folder");
+        folder.join(name)
+    })
+}
+
+/// A recorded command.
+pub(crate) struct Recorded {
+    pub(crate) output: Output,
+    pub(crate) runs: Vec<(Run, Vec<Event>)>,
+    pub(crate) capture: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Recorded {
+    /// The only run.
+    pub(crate) fn events(&self) -> &[Event] {
+        &self.runs[0].1
+    }
+
+    pub(crate) fn run(&self) -> &Run {
+        &self.runs[0].0
+    }
+
+    /// Events of a kind.
+    pub(crate) fn of(&self, kind: EventKind) -> Vec<&Event> {
+        self.events().iter().filter(|event| event.kind == kind).collect()
+    }
+
+    /// The only event of a kind that fits.
+    pub(crate) fn one(&self, kind: EventKind, fits: impl Fn(&Event) -> bool) -> &Event {
+        let found: Vec<&Event> = self.of(kind).into_iter().filter(|event| fits(event)).collect();
+        assert_eq!(found.len(), 1, "{:?} events that fit; all of the kind: {:#?}", kind.name(), self.of(kind));
+        found[0]
+    }
+
+    /// The verdict: machine name of the cause, sentence.
+    pub(crate) fn verdict(&self) -> (String, String) {
+        let output = Command::new(lastword()).arg("explain").arg("--json").arg(&self.capture).output().expect("lastword explain");
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON from explain");
+        let run = &document["runs"][0];
+        let text = |key: &str| run[key].as_str().unwrap_or_else(|| panic!("no {key} in {document:#}")).to_owned();
+        (text("cause"), text("sentence"))
+    }
+}
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// Records one run of a command, with options of `lastword run`.
+pub(crate) fn record_with(options: &[&str], command: &[&str]) -> Recorded {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let capture = folder.path().join(format!("{}.lwcap", NUMBER.fetch_add(1, Ordering::Relaxed)));
+    let output = Command::new(lastword())
+        .arg("run")
+        .args(["--restarts", "1", "--backoff", "none"])
+        .args(options)
+        .arg("-o")
+        .arg(&capture)
+        .arg("--")
+        .args(command)
+        .output()
+        .expect("lastword run");
+    let runs = read(&capture).unwrap_or_else(|error| panic!("{error:#}; lastword said: {}", String::from_utf8_lossy(&output.stderr)));
+    Recorded { output, runs, capture, _folder: folder }
+}
+
+/// Records one run of a command.
+pub(crate) fn record(command: &[&str]) -> Recorded {
+    record_with(&[], command)
+}
+
+/// Records the victim doing something.
+pub(crate) fn record_victim(words: &[&str]) -> Recorded {
+    let victim = victim();
+    let mut command = vec![victim.to_str().expect("a path in UTF-8")];
+    command.extend(words);
+    record(&command)
+}
+
+pub(crate) fn read(capture: &Path) -> anyhow::Result<Vec<(Run, Vec<Event>)>> {
+    let mut reader = capture_format::open_file(capture)?;
+    let runs = reader.runs().to_vec();
+    let mut all = Vec::new();
+    for (index, run) in runs.into_iter().enumerate() {
+        let events: Result<Vec<Event>, _> = reader.events(index).map(|event| event.map(|event| event.event)).collect();
+        all.push((run, events.map_err(|damage| anyhow::anyhow!("{damage}"))?));
+    }
+    Ok(all)
+}
+
+/// A DNS server for one question, that answers with a code of RFC 1035 section 4.1.1; none: with nothing.
+pub(crate) fn dns_server(address: &str, code: Option<u8>) {
+    let socket = UdpSocket::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+    thread::spawn(move || {
+        let mut message = [0; 512];
+        while let Ok((length, peer)) = socket.recv_from(&mut message) {
+            if let Some(code) = code {
+                message[2] |= 0x80;
+                message[3] = 0x80 | code;
+                let _ = socket.send_to(&message[..length], peer);
+            }
+        }
+    });
+}
