@@ -82,8 +82,9 @@ impl Open {
         }
     }
 
+    /// Sets flags of the record.
     #[inline(always)]
-    fn flag(&self, flag: u8) {
+    pub fn flag(&self, flag: u8) {
         // SAFETY: the record is reserved for this writer.
         unsafe { (*self.record).flags |= flag };
     }
@@ -139,6 +140,13 @@ impl Open {
         if unsafe { bpf_probe_read_kernel(self.data(0).cast(), length as u32, source as *const _) } != 0 {
             self.flag(flags::FAULT);
         }
+    }
+
+    /// Where the data starts: bytes from the start of the ring's lanes.
+    #[inline(always)]
+    pub fn data_offset(&self) -> u64 {
+        let record = self.lane as u64 * LANE_STRIDE as u64 + (self.position & (LANE_SIZE as u64 - 16));
+        record + size_of::<Record>() as u64 + self.name_len
     }
 
     /// Says that only `length` bytes of data were found, fewer than were reserved.

@@ -77,6 +77,7 @@ fn wanted(number: u64, ret: i64) -> Option<u8> {
 
 /// A system call of a recorded container.
 pub struct Call {
+    pub ring_number: u32,
     pub ring: *mut Ring,
     pub task: Typed,
     pub registers: Registers,
@@ -140,7 +141,7 @@ fn record(op: u8, number: u64, ret: i64, registers: Registers) {
         unsafe { core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(&raw mut (*ring).compat, 1) };
         return;
     }
-    let call = Call { ring, task, registers, number: number as u16, ret };
+    let call = Call { ring_number, ring, task, registers, number: number as u16, ret };
     match op {
         op if op == Op::Read as u8 => transfer::read(&call),
         op if op == Op::Readv as u8 => drop(readv_apart(ring_number, number, ret)),
@@ -185,7 +186,7 @@ macro_rules! apart {
             #[inline(never)]
             pub extern "C" fn $name(ring_number: u32, number: u64, ret: i64) -> u64 {
                 if let Some(ring) = ring(ring_number) {
-                    $handler(&Call { ring, task: Typed::current(), registers: current_registers(), number: number as u16, ret });
+                    $handler(&Call { ring_number, ring, task: Typed::current(), registers: current_registers(), number: number as u16, ret });
                 }
                 0
             }
@@ -206,7 +207,7 @@ apart! {
 #[inline(never)]
 pub extern "C" fn part_apart(ring_number: u32, number: u64, ret: i64, index: u64) -> u64 {
     if let Some(ring) = ring(ring_number) {
-        message::part(&Call { ring, task: Typed::current(), registers: current_registers(), number: number as u16, ret }, index);
+        message::part(&Call { ring_number, ring, task: Typed::current(), registers: current_registers(), number: number as u16, ret }, index);
     }
     0
 }

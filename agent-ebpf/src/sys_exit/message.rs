@@ -71,7 +71,7 @@ impl Message {
     fn vector(&self, call: &Call, header: &Header) {
         let (open, length) = self.begin(call);
         if length > 0 {
-            gather(&open, header.vector, header.count, length);
+            gather(call, &open, header.vector, header.count, length);
         }
         open.commit();
     }

@@ -38,47 +38,26 @@ impl Strings {
         Some(strings)
     }
 
-    /// Reads a string behind the data read so far; its length with the NUL, or none.
+    /// Reads a second path, as data.
     #[inline(always)]
-    fn append(&mut self, source: u64) -> Option<u64> {
-        /// An argument is cut here.
-        const LIMIT: u32 = 1024;
+    fn second(&mut self, path: u64) {
         // SAFETY: as above.
         let length = unsafe {
-            let start = (&raw mut (*self.scratch).data).cast::<u8>().add((opaque(self.data_len) & 0x1fff) as usize);
-            bpf_probe_read_user_str(start.cast(), LIMIT, source as *const _)
+            bpf_probe_read_user_str((&raw mut (*self.scratch).data).cast(), NAME_MAX as u32, path as *const _)
         };
-        if length <= 0 {
+        if length < 0 {
             self.flags |= flags::FAULT;
-            return None;
+        } else if length > 0 {
+            self.data_len = (length as u64 - 1) & (NAME_MAX as u64 - 1);
         }
-        if length == i64::from(LIMIT) {
-            self.flags |= flags::TRUNCATED;
-        }
-        self.data_len += opaque(length as u64) & 0x7ff;
-        Some(length as u64)
     }
 
     /// Reads an argument vector.
     #[inline(always)]
     fn arguments(&mut self, vector: u64) {
-        const ARGUMENTS: u64 = 24;
-        let mut index = 0;
-        while index < ARGUMENTS {
-            let argument: u64 = read_user(vector + index * 8);
-            if argument == 0 {
-                return;
-            }
-            if self.append(argument).is_none() {
-                return;
-            }
-            if self.data_len >= DATA_MAX as u64 {
-                self.data_len = DATA_MAX as u64;
-                break;
-            }
-            index += 1;
-        }
-        self.flags |= flags::TRUNCATED;
+        let result = arguments_apart(vector);
+        self.data_len = result & 0x1fff;
+        self.flags |= (result >> 32) as u8;
     }
 
     #[inline(always)]
@@ -93,6 +72,40 @@ impl Strings {
         }
         open.commit();
     }
+}
+
+/// Reads an argument vector into the scratch data: its length with a NUL after each argument, and flags in the upper half.
+/// On its own for the verifier, as `gather_apart`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn arguments_apart(vector: u64) -> u64 {
+    const ARGUMENTS: u64 = 24;
+    /// An argument is cut here.
+    const LONGEST: u32 = 1024;
+    let Some(scratch) = SYSCALL_SCRATCH.get_ptr_mut(key_zero()) else { return 0 };
+    let mut done = 0u64;
+    let mut index = 0;
+    while index < ARGUMENTS {
+        let argument: u64 = read_user(vector + index * 8);
+        if argument == 0 {
+            return opaque(done) & 0x1fff;
+        }
+        // SAFETY: the verifier checks destination and length.
+        let length = unsafe {
+            let start = (&raw mut (*scratch).data).cast::<u8>().add((opaque(done) & 0x1fff) as usize);
+            bpf_probe_read_user_str(start.cast(), LONGEST, argument as *const _)
+        };
+        if length <= 0 {
+            return opaque(done) & 0x1fff | u64::from(flags::FAULT) << 32;
+        }
+        done += opaque(length as u64) & 0x7ff;
+        if done >= DATA_MAX as u64 {
+            done = DATA_MAX as u64;
+            break;
+        }
+        index += 1;
+    }
+    opaque(done) & 0x1fff | u64::from(flags::TRUNCATED) << 32
 }
 
 /// Records a call with one path.
@@ -110,9 +123,7 @@ fn one(call: &Call, path: u64, arg0: i32, arg1: u64, arg2: u64) {
 #[inline(always)]
 fn two(call: &Call, first: u64, second: u64, arg0: i32, arg1: u64) {
     let Some(mut strings) = Strings::read(first) else { return };
-    if let Some(length) = strings.append(second) {
-        strings.data_len = (length - 1) & 0x7ff;
-    }
+    strings.second(second);
     let mut head = call.head();
     head.arg0 = arg0;
     head.arg1 = arg1;

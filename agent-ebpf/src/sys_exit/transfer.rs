@@ -1,11 +1,13 @@
 //! read, write and their vector forms: how much of the payload is kept, and in which lane.
 
-use agent_ebpf::wire::{Lane, flags};
+use agent_ebpf::wire::{LANE_STRIDE, LANES, Lane, flags};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
 
 use super::Call;
 use crate::{
+    cgroups::ring,
     file::{File, Inode, Name, file_type},
-    kernel::read_user,
+    kernel::{opaque, read_user},
     maps::config,
     ring::{Head, Open},
     socket::{Address, Socket},
@@ -205,7 +207,7 @@ pub fn writev(call: &Call) {
     // How much a failed call would have written is not known without adding up; its first buffer says enough.
     let first: [u64; 2] = read_user(vector);
     let (open, length) = Plan::write(call).begin(call, call.arg::<2>(), moved(call, first[1]));
-    gather(&open, vector, call.arg::<2>(), length);
+    gather(call, &open, vector, call.arg::<2>(), length);
     open.commit();
 }
 
@@ -218,16 +220,32 @@ pub fn readv(call: &Call) {
     let first: [u64; 2] = read_user(vector);
     let moved = if call.failed() { 0 } else { call.ret as u64 };
     let (open, length) = Plan::read(call, first[0]).begin(call, call.arg::<2>(), moved);
-    gather(&open, vector, call.arg::<2>(), length);
+    gather(call, &open, vector, call.arg::<2>(), length);
     open.commit();
 }
 
 /// Copies the payload from the first buffers of an iovec.
 #[inline(always)]
-pub fn gather(open: &Open, vector: u64, count: u64, length: u64) {
+pub fn gather(call: &Call, open: &Open, vector: u64, count: u64, length: u64) {
+    let result = gather_apart(call.ring_number, open.data_offset(), vector, count, length);
+    let done = result & 0xffff_ffff;
+    if result != done {
+        open.flag(flags::FAULT);
+    }
+    if done < length {
+        open.shorten_data(done);
+    }
+}
+
+/// Copies buffers to an offset in a ring's lanes: how many bytes, and in the upper half whether some could not be read.
+/// The verifier checks it on its own: with a loop inlined it would be checked anew for every way that leads to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gather_apart(ring_number: u32, offset: u64, vector: u64, count: u64, length: u64) -> u64 {
     /// glibc writes its last words (`*** stack smashing detected ***`) in up to nine pieces.
     const BUFFERS: u64 = 12;
-    let mut done = 0;
+    let Some(ring) = ring(ring_number) else { return 0 };
+    let (mut done, mut fault) = (0u64, 0u64);
     let mut index = 0;
     while index < BUFFERS {
         if index >= count || done >= length {
@@ -237,13 +255,21 @@ pub fn gather(open: &Open, vector: u64, count: u64, length: u64) {
         let [base, available]: [u64; 2] = read_user(vector + index * 16);
         let left = length - done;
         let piece = if available < left { available } else { left };
-        if piece > 0 {
-            open.data_from_user(done, base, piece);
-            done += piece;
+        // SAFETY: the verifier checks destination and length; the caller has reserved `length` bytes at `offset`.
+        let result = unsafe {
+            let start = opaque(offset + done);
+            let start = if start > LAST_DATA { LAST_DATA } else { start };
+            let target = (&raw mut (*ring).data).cast::<u8>().add(start as usize);
+            bpf_probe_read_user(target.cast(), (opaque(piece) & 0x1fff) as u32, base as *const _)
+        };
+        if result != 0 {
+            fault = 1 << 32;
         }
+        done += piece;
         index += 1;
     }
-    if done < length {
-        open.shorten_data(done);
-    }
+    opaque(done) & 0xffff_ffff | opaque(fault)
 }
+
+/// No payload starts behind this offset.
+const LAST_DATA: u64 = (LANES * LANE_STRIDE) as u64;
