@@ -69,6 +69,10 @@ fn sentence(runs: &[RunVerdict], alike: bool) -> String {
     match runs {
         [] => "the capture holds no run".to_owned(),
         [only] => only.verdict.sentence.clone(),
+        [_, last] if alike => format!(
+            "both runs ended alike; the second: {}",
+            last.verdict.sentence
+        ),
         [.., last] if alike => format!(
             "all {} runs ended alike; the last: {}",
             runs.len(),
@@ -79,6 +83,7 @@ fn sentence(runs: &[RunVerdict], alike: bool) -> String {
                 let (first, last) = (&group[0], &group[group.len() - 1]);
                 let which = match group.len() {
                     1 => format!("run {}", first.run),
+                    2 => format!("runs {} and {}", first.run, last.run),
                     _ => format!("runs {} to {}", first.run, last.run),
                 };
                 format!("{which}: {}", last.verdict.sentence)

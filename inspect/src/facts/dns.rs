@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use capture_format::{Event, EventFlags, EventKind};
+use capture_format::{Event, EventFlags, EventKind, FdType};
 
 use super::Recent;
 use crate::decode::{Errno, Message, Rcode, SockAddr};
-use crate::fds::Fd;
+use crate::fds::{Fd, Target};
 
 /// Questions kept.
 const MAX_EXCHANGES: usize = 1024;
@@ -121,6 +121,11 @@ impl Dns {
     pub(super) fn observe(&mut self, number: u64, event: &Event, fd: Option<&Fd>) {
         let sends = (EventKind::WRITE..=EventKind::PWRITEV2).contains(&event.kind)
             || (EventKind::SENDTO..=EventKind::SENDMMSG).contains(&event.kind);
+        let is_socket = event.fd_type == FdType::SOCKET
+            || fd.is_some_and(|fd| matches!(fd.target, Target::Socket { .. }));
+        if !is_socket && event.kind < EventKind::SENDTO {
+            return;
+        }
         let peer = SockAddr::parse(&event.name).filter(|_| event.kind >= EventKind::SENDTO);
         let peer = peer
             .as_ref()

@@ -23,6 +23,8 @@ use crate::decode::Errno;
 use crate::fds::Fds;
 use crate::own;
 
+/// Failed calls among which a successful open looks for those it makes good.
+const MAX_MADE_GOOD: usize = 256;
 /// Failed calls kept.
 const MAX_FAILURES: usize = 4096;
 /// OOM kills kept.
@@ -45,6 +47,8 @@ pub struct Failure {
     pub name: Bytes,
     /// The path made absolute where the working directory is known.
     pub path: Bytes,
+    /// Whether the same process opened the same path later.
+    pub made_good: bool,
 }
 
 /// A process the OOM killer chose.
@@ -143,18 +147,25 @@ impl Facts {
         {
             self.resolv_conf = ResolvConf::read(self.resolv_conf.take(), number, event);
         }
-        if let Some(errno) = Errno::from_ret(event.ret).filter(|_| event.kind != EventKind::CONNECT)
-        {
-            let (time, pid, kind, name) = (event.time, event.pid, event.kind, own(&event.name));
-            self.failures.push(Failure {
+        match Errno::from_ret(event.ret) {
+            Some(_) if event.kind == EventKind::CONNECT => {}
+            Some(errno) => self.failures.push(Failure {
                 event: number,
-                time,
-                pid,
-                kind,
+                time: event.time,
+                pid: event.pid,
+                kind: event.kind,
                 errno,
-                name,
+                name: own(&event.name),
                 path,
-            });
+                made_good: false,
+            }),
+            None if (EventKind::OPEN..=EventKind::CREAT).contains(&event.kind) => {
+                let earlier = self.failures.iter_mut().rev().take(MAX_MADE_GOOD);
+                let same =
+                    earlier.filter(|failure| failure.pid == event.pid && failure.path == path);
+                same.for_each(|failure| failure.made_good = true);
+            }
+            None => {}
         }
     }
 

@@ -15,6 +15,18 @@ use crate::facts::process::basename;
 
 use super::words::names;
 
+/// How programs say that a command cannot be executed, in lower case.
+const TEXTS: &[&str] = &[
+    "no such file",
+    "not found",
+    "enoent",
+    "permission denied",
+    "eacces",
+    "exec format",
+    "execute",
+    "spawn",
+    "does not exist",
+];
 /// Failed look-ups in PATH that are cited.
 const MAX_EVIDENCE: usize = 4;
 
@@ -53,10 +65,17 @@ fn failed_exec(case: &Case<'_>, code: u8) -> Option<Verdict> {
         .rev()
         .find(|failure| failure.errno != Errno::ENOENT && failure.errno != Errno::ENOTDIR);
     let decisive = *decisive.unwrap_or(&last);
-    let named = case
-        .words
-        .find(|text| names(text, &String::from_utf8_lossy(command)));
-    let by_itself = case.in_chain(last.pid) && matches!(code, 126 | 127);
+    let named = case.words.find(|text| {
+        let lower = text.to_lowercase();
+        let is_named = [command, &last.name[..]]
+            .iter()
+            .any(|name| names(text, &String::from_utf8_lossy(name)));
+        is_named && TEXTS.iter().any(|words| lower.contains(words))
+    });
+    let by_itself = case
+        .culprit()
+        .is_some_and(|culprit| culprit.pid == last.pid)
+        && matches!(code, 126 | 127);
     let (confidence, why) = match (by_itself, named) {
         (true, _) => (
             95,

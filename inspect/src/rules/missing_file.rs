@@ -51,7 +51,7 @@ const NOISE: &[&[u8]] = &[
     b"/sys/",
     b"/dev/tty",
 ];
-/// Shortest last component that is looked for without its directory.
+/// Shortest last component that is looked for without its directory. It must have an extension: a word is no file name.
 const MIN_NAME: usize = 4;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
@@ -76,7 +76,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     }
     let by_name = failures.iter().rev().find_map(|failure| {
         let name = basename(&failure.name);
-        let line = (name.len() >= MIN_NAME)
+        let line = (name.len() >= MIN_NAME && name.contains(&b'.'))
             .then(|| line_naming(case, failure, ERROR_ITSELF, name, name))?;
         Some((*failure, name, line?))
     });
@@ -107,7 +107,10 @@ fn is_missing(failure: &Failure) -> bool {
     let has_path = (EventKind::OPEN..=EventKind::CREAT).contains(&failure.kind)
         || failure.kind == EventKind::CHDIR
         || (EventKind::MKDIR..=EventKind::STATFS).contains(&failure.kind);
-    has_path && !failure.name.is_empty() && matches!(failure.errno, Errno::ENOENT | Errno::ENOTDIR)
+    has_path
+        && !failure.made_good
+        && !failure.name.is_empty()
+        && matches!(failure.errno, Errno::ENOENT | Errno::ENOTDIR)
 }
 
 fn line_naming<'a>(

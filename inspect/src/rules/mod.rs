@@ -76,6 +76,8 @@ pub enum Cause {
     KilledFromInside,
     /// Killed by a signal the process sent to itself.
     KilledItself,
+    /// SIGPIPE: it wrote to a pipe or socket whose reader was gone.
+    BrokenPipe,
     /// abort(3).
     Aborted,
     /// SIGSEGV.

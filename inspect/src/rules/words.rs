@@ -147,19 +147,16 @@ impl<'a> LastWords<'a> {
             .collect();
         lines.sort_by_key(|line| line.event);
         lines.drain(..lines.len().saturating_sub(MAX_LINES));
-        let heads: Vec<usize> = (0..lines.len())
-            .filter(|&at| !is_continuation(&lines[at].text))
-            .collect();
-        let recent = &heads[heads.len().saturating_sub(MAX_AFTER + 1)..];
-        let failing = recent
-            .iter()
-            .rev()
-            .find(|&&at| speaks_of_failure(&lines[at].text));
-        let headline = failing
-            .or(heads.last())
-            .copied()
-            .or(lines.len().checked_sub(1));
-        Self { lines, headline }
+        Self {
+            headline: headline(&lines),
+            lines,
+        }
+    }
+
+    /// Drops what was said before `time`.
+    pub(super) fn only_since(&mut self, time: u64) {
+        self.lines.retain(|line| line.time >= time);
+        self.headline = headline(&self.lines);
     }
 
     /// The line that says why, or the last one if none does.
@@ -211,6 +208,21 @@ impl<'a> LastWords<'a> {
         lines.drain(..lines.len().saturating_sub(count));
         lines
     }
+}
+
+fn headline(lines: &[&Words]) -> Option<usize> {
+    let heads: Vec<usize> = (0..lines.len())
+        .filter(|&at| !is_continuation(&lines[at].text))
+        .collect();
+    let recent = &heads[heads.len().saturating_sub(MAX_AFTER + 1)..];
+    let failing = recent
+        .iter()
+        .rev()
+        .find(|&&at| speaks_of_failure(&lines[at].text));
+    failing
+        .or(heads.last())
+        .copied()
+        .or(lines.len().checked_sub(1))
 }
 
 fn is_continuation(text: &str) -> bool {

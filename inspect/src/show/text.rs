@@ -93,6 +93,9 @@ impl<'a> Printer<'a> {
         if !event.name.is_empty() {
             match name_role(event.kind) {
                 NameRole::Path => parts.push(format!("\"{}\"", escaped(path))),
+                NameRole::Address
+                    if event.kind > EventKind::GETSOCKOPT
+                        && fd.is_some_and(|fd| fd.peer().is_some()) => {}
                 NameRole::Address => {
                     parts.extend(SockAddr::parse(&event.name).map(|address| address.to_string()))
                 }
