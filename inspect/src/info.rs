@@ -123,10 +123,7 @@ impl Info {
         field(
             out,
             "trigger",
-            &[text(kind), text(detail)]
-                .join(": ")
-                .trim_end_matches(": ")
-                .to_owned(),
+            [text(kind), text(detail)].join(": ").trim_end_matches(": "),
         )?;
         let masked: Vec<String> = redaction
             .masked

@@ -463,4 +463,16 @@ mod tests {
         s.open(INIT, "/data", 4).exit(INIT, 1);
         assert_eq!(crate::testing::verdict(&s).cause, Cause::Unknown);
     }
+
+    #[test]
+    fn words_that_name_another_host_are_about_another_host() {
+        assert_eq!(
+            gives_up("node", &both(3), "Error: getaddrinfo ENOTFOUND db\n").cause,
+            Cause::ExitedNonZero
+        );
+        assert_eq!(
+            gives_up("app", &both(3), "error: write failed: Bad address\n").cause,
+            Cause::ExitedNonZero
+        );
+    }
 }

@@ -5,7 +5,6 @@
 
 use capture_format::EventKind;
 
-use super::start_error::exec_evidence;
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
@@ -64,7 +63,7 @@ fn failed_exec(case: &Case<'_>, code: u8) -> Option<Verdict> {
         .iter()
         .rev()
         .find(|failure| failure.errno != Errno::ENOENT && failure.errno != Errno::ENOTDIR);
-    let decisive = *decisive.unwrap_or(&last);
+    let decisive = *decisive.unwrap_or(last);
     let named = case.words.find(|text| {
         let lower = text.to_lowercase();
         let is_named = [command, &last.name[..]]
@@ -236,6 +235,15 @@ fn verdict(
     }
 }
 
+/// A failed exec as evidence.
+pub(super) fn exec_evidence(failure: &Failure) -> Evidence {
+    let (path, errno) = (escaped_to(&failure.name, 300), failure.errno);
+    Evidence::new(
+        failure.event,
+        format!("exec of {path} failed: {errno} ({})", errno.text()),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,6 +352,17 @@ mod tests {
             .write(200, 2, "app: bad option\n")
             .exit(200, 127)
             .exit(INIT, 127);
+        assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn an_optional_helper_that_is_missing_is_not_the_cause() {
+        let mut s = Script::new(&["python3", "app.py"]);
+        s.fork(INIT, 200);
+        execve(&mut s, 200, "/usr/bin/git", 2);
+        s.exit(200, 255)
+            .write(INIT, 2, "ValueError: git revision is empty\n")
+            .exit(INIT, 1);
         assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
     }
 

@@ -94,4 +94,12 @@ mod tests {
             by(200).sentence
         );
     }
+
+    #[test]
+    fn a_broken_pipe_is_no_suicide() {
+        let mut s = Script::new(&["app"]);
+        s.signal(INIT, 13, 0, (INIT, "app"), SignalOrigin::Inside)
+            .exit_status(INIT, 13);
+        assert_eq!(verdict(&s).cause, Cause::BrokenPipe);
+    }
 }

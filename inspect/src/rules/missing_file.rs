@@ -318,4 +318,44 @@ mod tests {
             .exit(INIT, 1);
         assert_eq!(crate::testing::verdict(&s).cause, Cause::Unknown);
     }
+
+    #[test]
+    fn a_file_that_was_there_later_is_not_missing() {
+        let mut s = Script::new(&["app"]);
+        s.open(INIT, "/run/app.key", -2)
+            .open(INIT, "/run/app.key", 3);
+        s.write(INIT, 2, "error: key id not found in /run/app.key\n")
+            .exit(INIT, 1);
+        assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn a_first_process_that_said_nothing_leaves_the_word_to_its_child() {
+        let mut s = Script::new(&["sh", "-c", "app || exit 3"]);
+        s.fork(INIT, 200)
+            .exec(200, &["app"])
+            .open(200, "/etc/app.conf", -2);
+        s.write(200, 2, "app: /etc/app.conf: No such file or directory\n")
+            .exit(200, 1)
+            .exit(INIT, 3);
+        let verdict = verdict(&s);
+        assert_eq!(
+            (verdict.cause, verdict.subject.as_str()),
+            (Cause::MissingFile, "/etc/app.conf")
+        );
+        assert!(
+            verdict.sentence.starts_with("sh exited 3, "),
+            "{}",
+            verdict.sentence
+        );
+    }
+
+    #[test]
+    fn a_word_of_the_message_is_no_file_name() {
+        let words = ["config error: No such file or directory\n"];
+        assert_eq!(
+            ended(&["/etc/xdg/config"], &words).cause,
+            Cause::ExitedNonZero
+        );
+    }
 }

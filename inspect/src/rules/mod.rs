@@ -171,7 +171,7 @@ pub fn judge(facts: &Facts, run: &Run) -> Verdict {
     });
     let mut verdict = best.unwrap_or_else(|| unknown::verdict(&case));
     verdict.evidence.extend(case.exit_evidence());
-    verdict.evidence.sort_by(|a, b| a.event.cmp(&b.event));
+    verdict.evidence.sort_by_key(|evidence| evidence.event);
     verdict.evidence.dedup_by(|a, b| a.event == b.event);
     verdict
 }

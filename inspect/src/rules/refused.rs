@@ -426,4 +426,30 @@ mod tests {
             (Cause::ConnectionRefused, 60)
         );
     }
+
+    #[test]
+    fn another_port_or_another_address_in_the_words_is_another_connection() {
+        let words = "error: connect 10.0.0.7:5432: connection refused\n";
+        assert_eq!(
+            cause(&inet([10, 0, 0, 7], 80), REFUSED, words),
+            Cause::ExitedNonZero
+        );
+        assert_eq!(
+            cause(&inet([10, 0, 0, 9], 5432), REFUSED, words),
+            Cause::ExitedNonZero
+        );
+        assert_eq!(
+            cause(&inet([10, 0, 0, 7], 5432), REFUSED, words),
+            Cause::ConnectionRefused
+        );
+    }
+
+    #[test]
+    fn a_refusal_long_before_words_that_do_not_name_it_is_not_the_cause() {
+        let mut s = script(&inet([10, 0, 0, 7], 80), REFUSED, "");
+        s.wait(60_000)
+            .write(INIT, 2, "error: connection refused by policy\n")
+            .exit(INIT, 1);
+        assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
+    }
 }
