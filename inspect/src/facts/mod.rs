@@ -20,7 +20,7 @@ pub use recent::Recent;
 use resolv_conf::ResolvConf;
 
 use crate::decode::Errno;
-use crate::fds::Fds;
+use crate::fds::{Fds, has_path};
 use crate::own;
 
 /// Failed calls among which a successful open looks for those it makes good.
@@ -114,7 +114,11 @@ impl Facts {
     /// Takes the next event, in the order of the capture.
     pub fn observe(&mut self, number: u64, event: &Event) {
         self.events += 1;
-        let path = self.fds.path(event);
+        let path = if has_path(event.kind) {
+            self.fds.path(event)
+        } else {
+            Bytes::new()
+        };
         let fd = self.fds.observe(event);
         self.processes.observe(number, event);
         match event.kind {

@@ -20,6 +20,7 @@ const WITHOUT_NAME: &[&str] = &[
 /// How others say that a name could not be resolved, in lower case: they name it.
 const WITH_NAME: &[&str] = &[
     "host not found",
+    "etimeout",
     "enotfound",
     "eai_again",
     "eai_noname",
@@ -473,6 +474,28 @@ mod tests {
         assert_eq!(
             gives_up("app", &both(3), "error: write failed: Bad address\n").cause,
             Cause::ExitedNonZero
+        );
+    }
+
+    #[test]
+    fn a_stack_frame_that_speaks_of_resolving_does_not() {
+        let frames = "    at Resolver.resolve (/app/resolver.js:3:1)\n";
+        let words = format!("Error: flask is no valid theme\n{frames}");
+        assert_eq!(
+            gives_up("node", &both(3), &words).cause,
+            Cause::ExitedNonZero
+        );
+        let verdict = gives_up(
+            "node",
+            &[],
+            &format!("Error: queryA ETIMEOUT flask\n{frames}"),
+        );
+        assert!(
+            verdict
+                .sentence
+                .ends_with("stderr: Error: queryA ETIMEOUT flask"),
+            "{}",
+            verdict.sentence
         );
     }
 }

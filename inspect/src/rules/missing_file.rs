@@ -13,6 +13,7 @@ use crate::escape::escaped_to;
 use crate::facts::Failure;
 use crate::facts::output::Line;
 use crate::facts::process::basename;
+use crate::fds::has_path;
 
 /// How programs say that a file is missing, in lower case.
 const TEXTS: &[&str] = &[
@@ -104,10 +105,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
 }
 
 fn is_missing(failure: &Failure) -> bool {
-    let has_path = (EventKind::OPEN..=EventKind::CREAT).contains(&failure.kind)
-        || failure.kind == EventKind::CHDIR
-        || (EventKind::MKDIR..=EventKind::STATFS).contains(&failure.kind);
-    has_path
+    has_path(failure.kind)
+        && !super::exec::is_exec(failure.kind)
         && !failure.made_good
         && !failure.name.is_empty()
         && matches!(failure.errno, Errno::ENOENT | Errno::ENOTDIR)

@@ -174,9 +174,20 @@ impl<'a> LastWords<'a> {
         &self.lines[start..]
     }
 
-    /// The first line of the block that passes a test.
+    /// The first line of the block that passes a test, frames of a stack trace aside: they name code, not what went wrong.
+    /// Of a line that goes on from the headline, the headline.
     pub fn find(&self, test: impl Fn(&str) -> bool) -> Option<&'a Words> {
-        self.block().iter().copied().find(|line| test(&line.text))
+        let mut lines = self
+            .block()
+            .iter()
+            .copied()
+            .filter(|line| !is_frame(&line.text));
+        let line = lines.find(|line| test(&line.text))?;
+        if is_continuation(&line.text) {
+            self.headline()
+        } else {
+            Some(line)
+        }
     }
 
     /// Whether nothing was printed.
@@ -227,6 +238,14 @@ fn headline(lines: &[&Words]) -> Option<usize> {
 
 fn is_continuation(text: &str) -> bool {
     text.starts_with([' ', '\t']) || CONTINUATION.iter().any(|start| text.starts_with(start))
+}
+
+/// `    at Module._load (node:…)`, `  File "app.py", line 1`.
+fn is_frame(text: &str) -> bool {
+    let text = text.trim_start();
+    ["at ", "File \"", "from ", "- /", "#"]
+        .iter()
+        .any(|start| text.starts_with(start))
 }
 
 fn speaks_of_failure(text: &str) -> bool {
