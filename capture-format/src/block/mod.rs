@@ -1,8 +1,6 @@
 //! Blocks of events: a summary, then the events as columns, each a segment of its own.
 //!
-//! A column whose values are all zero is left out; a segment is compressed where that makes it smaller. Compressing each
-//! column apart is no larger than compressing them together (a few bytes in small blocks, up to 10 % smaller in large
-//! ones), and lets a reader leave out columns it does not need.
+//! A column whose values are all zero is left out; a segment is compressed where that makes it smaller.
 
 mod decode;
 mod encode;
