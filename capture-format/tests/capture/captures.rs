@@ -1,6 +1,7 @@
 //! Captures for tests.
 
 use std::io::Cursor;
+use std::ops::Range;
 
 use bytes::Bytes;
 use capture_format::{
@@ -35,13 +36,17 @@ fn event(run: u32, index: u64) -> Event {
         pid: 100 + run,
         tid: 100 + run + (index % 2) as u32,
         kind: [EventKind::OPENAT, EventKind::READ, EventKind::WRITE][(index % 3) as usize],
-        flags: if index % 5 == 0 {
+        flags: if index.is_multiple_of(5) {
             EventFlags::TRUNCATED
         } else {
             EventFlags::default()
         },
         fd_type: FdType::REGULAR,
-        ret: if index % 7 == 0 { -2 } else { index as i64 },
+        ret: if index.is_multiple_of(7) {
+            -2
+        } else {
+            index as i64
+        },
         args: [-100, index as i64, 4096],
         name: Bytes::from(format!("/etc/file{}", index % 4)),
         data: Bytes::from(format!("run {run} line {index}\n")),
@@ -116,4 +121,50 @@ pub(crate) fn numbered(runs: &[RunWithEvents]) -> Vec<Vec<NumberedEvent>> {
     runs.iter()
         .map(|(_, events)| events.iter().map(&mut next).collect())
         .collect()
+}
+
+/// A block, as the specification says where its fields are: checks the reader against something that is not itself.
+pub(crate) struct Block {
+    pub(crate) bytes: Range<usize>,
+    pub(crate) kind: u16,
+}
+
+pub(crate) const RUN: u16 = 2;
+pub(crate) const EVENTS: u16 = 3;
+
+pub(crate) fn blocks(capture: &[u8]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut start = 20;
+    while start < capture.len() {
+        assert_eq!(capture[start..start + 4], *b"\xb7LWB");
+        let kind = u16::from_le_bytes([capture[start + 12], capture[start + 13]]);
+        let length = u32::from_le_bytes(capture[start + 16..start + 20].try_into().unwrap());
+        let end = start + 28 + length as usize;
+        blocks.push(Block {
+            bytes: start..end,
+            kind,
+        });
+        start = end;
+    }
+    blocks
+}
+
+/// A block of this capture with a right checksum.
+pub(crate) fn block(
+    capture: &[u8],
+    sequence: u32,
+    kind: u16,
+    flags: u16,
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut block = b"\xb7LWB".to_vec();
+    block.extend_from_slice(&capture[12..16]);
+    block.extend_from_slice(&sequence.to_le_bytes());
+    block.extend_from_slice(&kind.to_le_bytes());
+    block.extend_from_slice(&flags.to_le_bytes());
+    block.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    block.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
+    block.extend_from_slice(&crc32fast::hash(&block).to_le_bytes());
+    block.extend_from_slice(payload);
+    block
 }

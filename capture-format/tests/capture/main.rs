@@ -1,4 +1,9 @@
 //! Tests of the capture format through its public interface.
 
 mod captures;
+mod damage;
+mod files;
+mod hostile;
+mod python;
 mod round_trip;
+mod versions;

@@ -1,0 +1,49 @@
+//! Events as JSON, one object a line.
+
+use capture_format::{Event, Run};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Line<'a> {
+    number: u64,
+    run: u32,
+    time: u64,
+    pid: u32,
+    tid: u32,
+    kind: &'a str,
+    flags: u8,
+    fd_type: u8,
+    ret: i64,
+    args: [i64; 3],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    data: &'a str,
+}
+
+pub(crate) fn encode(runs: &[(Run, Vec<Event>)]) -> serde_json::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut number = 0;
+    for (run, events) in runs {
+        for event in events {
+            number += 1;
+            let line = Line {
+                number,
+                run: run.number,
+                time: event.time,
+                pid: event.pid,
+                tid: event.tid,
+                kind: event.kind.name().unwrap_or("unknown"),
+                flags: event.flags.0,
+                fd_type: event.fd_type.0,
+                ret: event.ret,
+                args: event.args,
+                name: &String::from_utf8_lossy(&event.name),
+                data: &String::from_utf8_lossy(&event.data),
+            };
+            serde_json::to_writer(&mut out, &line)?;
+            out.push(b'\n');
+        }
+    }
+    Ok(out)
+}
