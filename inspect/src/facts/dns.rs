@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use capture_format::{Event, EventFlags, EventKind, FdType};
+use capture_format::{Event, EventFlags, EventKind};
 
 use super::Recent;
 use crate::decode::{Errno, Message, Rcode, SockAddr};
-use crate::fds::{Fd, Target};
+use crate::fds::{Fd, is_on_socket};
 
 /// Questions kept.
 const MAX_EXCHANGES: usize = 1024;
@@ -121,9 +121,7 @@ impl Dns {
     pub(super) fn observe(&mut self, number: u64, event: &Event, fd: Option<&Fd>) {
         let sends = (EventKind::WRITE..=EventKind::PWRITEV2).contains(&event.kind)
             || (EventKind::SENDTO..=EventKind::SENDMMSG).contains(&event.kind);
-        let is_socket = event.fd_type == FdType::SOCKET
-            || fd.is_some_and(|fd| matches!(fd.target, Target::Socket { .. }));
-        if !is_socket && event.kind < EventKind::SENDTO {
+        if !is_on_socket(event, fd) {
             return;
         }
         let peer = SockAddr::parse(&event.name).filter(|_| event.kind >= EventKind::SENDTO);

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use capture_format::{EventKind, FdType};
+use capture_format::{Event, EventKind, FdType};
 
 use crate::decode::SockAddr;
 use crate::decode::sockaddr::family_name;
@@ -206,6 +206,14 @@ pub fn starts_at_fd(kind: EventKind) -> bool {
             | K::LINKAT
             | K::MKNODAT
     )
+}
+
+/// Whether the event moved bytes through a socket, as far as probe and table tell.
+#[must_use]
+pub fn is_on_socket(event: &Event, fd: Option<&Fd>) -> bool {
+    event.kind >= EventKind::CONNECT && event.kind <= EventKind::RECVMMSG
+        || event.fd_type == FdType::SOCKET
+        || fd.is_some_and(|fd| matches!(fd.target, Target::Socket { .. }))
 }
 
 /// Whether `name` of such an event is a path as a call got it.

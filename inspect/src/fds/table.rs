@@ -106,7 +106,7 @@ impl Fds {
                 let path = self.path(event);
                 self.insert(pid, ret, Fd::new(Target::Path(path), cloexec));
             }
-            K::CLOSE => self.retain(pid, |number, _| number != first),
+            K::CLOSE => self.remove(pid, first),
             K::CLOSE_RANGE if third & CLOSE_RANGE_CLOEXEC != 0 => {
                 let in_range = |number: &i64| (first..=range_end(second)).contains(number);
                 let fds = self
@@ -201,7 +201,7 @@ impl Fds {
                     ..fd.clone()
                 },
             ),
-            None => self.retain(event.pid, |number, _| number != event.ret),
+            None => self.remove(event.pid, event.ret),
         }
     }
 
@@ -215,7 +215,7 @@ impl Fds {
                 .first_chunk::<8>()
                 .map_or(0, |mode| u64::from_le_bytes(*mode));
             if mode == 0 {
-                self.retain(pid, |fd, _| fd != number);
+                self.remove(pid, number);
                 continue;
             }
             let found = FdType((mode >> 12 & 0xf) as u8);
@@ -275,6 +275,14 @@ impl Fds {
         let before = process.fds.len();
         process.fds.retain(|&number, fd| keep(number, fd));
         self.descriptors -= before - process.fds.len();
+    }
+
+    fn remove(&mut self, pid: u32, number: i64) {
+        let removed = self
+            .processes
+            .get_mut(&pid)
+            .and_then(|process| process.fds.remove(&number));
+        self.descriptors -= usize::from(removed.is_some());
     }
 
     fn forget(&mut self, pid: u32) {

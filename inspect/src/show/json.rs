@@ -16,7 +16,7 @@ use super::names::Names;
 use crate::decode::time::time_of_day;
 use crate::decode::{Errno, Message, SockAddr};
 use crate::escape::is_harmful;
-use crate::fds::{Fd, Fds, Target, acts_on_fd, type_name};
+use crate::fds::{Fd, Fds, Target, acts_on_fd, is_on_socket, type_name};
 
 /// Shows the events of one run.
 pub(super) struct Printer<'a> {
@@ -163,7 +163,7 @@ impl<'a> Printer<'a> {
         });
         let has_payload =
             !executes && !matches!(event.kind, EventKind::STDIO | EventKind::SIGNAL_GENERATE);
-        let is_io = event.kind >= EventKind::READ && event.kind <= EventKind::RECVMMSG;
+        let may_be_dns = is_on_socket(event, fd.as_ref());
         let syscall = event.kind.is_syscall();
         let has = |flag| event.flags.contains(flag);
         let line = Line {
@@ -193,7 +193,7 @@ impl<'a> Printer<'a> {
                 .flatten()
                 .map(|a| a.to_string()),
             argv,
-            dns: is_io
+            dns: may_be_dns
                 .then(|| Message::parse_framed(&event.data))
                 .flatten()
                 .map(dns),
