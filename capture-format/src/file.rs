@@ -9,7 +9,7 @@ use crate::{Header, OpenError, Reader, Summary, WriteError, Writer};
 /// Writes a capture to `path`, readable by its owner alone; `fill` writes the runs.
 ///
 /// The file appears under its name only when it is complete and on the disk: it is written under a temporary name
-/// (`.NAME.PID.part`) next to it. A file that is already there is replaced then.
+/// (`.NAME.PID-N.part`) next to it. A file that is already there is replaced then.
 ///
 /// # Errors
 /// What `fill` returns, or which file operation failed; the temporary file is then gone.
@@ -18,16 +18,6 @@ pub fn write_file(
     header: &Header,
     fill: impl FnOnce(&mut Writer<File>) -> Result<(), WriteError>,
 ) -> Result<Summary, WriteError> {
-    write_through(path, |file| file, header, fill)
-}
-
-/// [`write_file`] with something between writer and file.
-fn write_through<W: io::Write>(
-    path: &Path,
-    wrap: impl FnOnce(File) -> W,
-    header: &Header,
-    fill: impl FnOnce(&mut Writer<W>) -> Result<(), WriteError>,
-) -> Result<Summary, WriteError> {
     let path = &target(path)?;
     let temporary = Temporary::create(path)?;
     let file = temporary
@@ -35,7 +25,7 @@ fn write_through<W: io::Write>(
         .try_clone()
         .map_err(WriteError::at(path, "writing"))?;
     let written = (|| {
-        let mut writer = Writer::new(wrap(file), header)?;
+        let mut writer = Writer::new(file, header)?;
         fill(&mut writer)?;
         Ok(writer.finish()?.1)
     })();
@@ -72,22 +62,29 @@ struct Temporary {
 
 impl Temporary {
     fn create(target: &Path) -> Result<Self, WriteError> {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(target.file_name().unwrap_or_default());
-        name.push(format!(".{}.part", std::process::id()));
-        let path = target.with_file_name(name);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options
-            .open(&path)
-            .map_err(WriteError::at(target, "creating"))?;
-        Ok(Self {
-            file,
-            path,
-            kept: false,
-        })
+        // A process that was killed may have left its file, and its pid may be ours (1, in a container).
+        let mut attempt = 0u64;
+        loop {
+            let mut name = std::ffi::OsString::from(".");
+            name.push(target.file_name().unwrap_or_default());
+            name.push(format!(".{}-{attempt}.part", std::process::id()));
+            let path = target.with_file_name(name);
+            match options.open(&path) {
+                Ok(file) => {
+                    return Ok(Self {
+                        file,
+                        path,
+                        kept: false,
+                    });
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => attempt += 1,
+                Err(error) => return Err(WriteError::at(target, "creating")(error)),
+            }
+        }
     }
 
     /// Syncs the file, gives it its name and syncs the directory.

@@ -1,9 +1,9 @@
-//! The index: where every block is, and what it says about itself, so that a reader need not touch the others.
+//! The index: how long every block is and what it says about itself, so that a reader need not touch those it skips.
 
 use crate::block::Summary;
 use crate::layout::{
     BLOCK_HEADER_SIZE, BlockHeader, BlockType, PREAMBLE_SIZE, RunSummary, take_bytes, take_u16,
-    take_u32, take_u64,
+    take_u32,
 };
 
 /// A block of the capture, as the index or the block itself tells.
@@ -50,8 +50,7 @@ impl Block {
 }
 
 /// Adds a block to an index.
-pub(crate) fn append(index: &mut Vec<u8>, offset: u64, header: &BlockHeader, summary: &[u8]) {
-    index.extend_from_slice(&offset.to_le_bytes());
+pub(crate) fn append(index: &mut Vec<u8>, header: &BlockHeader, summary: &[u8]) {
     index.extend_from_slice(&header.kind.0.to_le_bytes());
     index.extend_from_slice(&header.flags.to_le_bytes());
     index.extend_from_slice(&header.length.to_le_bytes());
@@ -59,21 +58,17 @@ pub(crate) fn append(index: &mut Vec<u8>, offset: u64, header: &BlockHeader, sum
     index.extend_from_slice(summary);
 }
 
-/// The blocks of an index, and where the last one ends; none unless each follows the one before.
+/// The blocks of an index, each right after the one before, and where the last one ends.
 pub(crate) fn parse(mut payload: &[u8]) -> Option<(Vec<Block>, u64)> {
     let rest = &mut payload;
     let mut blocks = Vec::new();
     let mut offset = PREAMBLE_SIZE as u64;
     while !rest.is_empty() {
-        let entry_offset = take_u64(rest)?;
         let kind = BlockType(take_u16(rest)?);
         let flags = take_u16(rest)?;
         let length = take_u32(rest)?;
         let size = take_u32(rest)?;
         let mut summary = take_bytes(rest, size as usize)?;
-        if entry_offset != offset {
-            return None;
-        }
         let content = match kind {
             BlockType::HEADER => Content::Header,
             BlockType::RUN => Content::Run(RunSummary::decode(&mut summary)?),

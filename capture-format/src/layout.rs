@@ -11,7 +11,7 @@ pub(crate) const MARKER: [u8; 4] = *b"\xb7LWB";
 
 pub(crate) const PREAMBLE_SIZE: usize = 20;
 pub(crate) const BLOCK_HEADER_SIZE: usize = 28;
-pub(crate) const END_PAYLOAD_SIZE: usize = 24;
+pub(crate) const END_PAYLOAD_SIZE: usize = 16;
 pub(crate) const FOOTER_SIZE: usize = BLOCK_HEADER_SIZE + END_PAYLOAD_SIZE;
 pub(crate) const RUN_SUMMARY_SIZE: usize = 12;
 
@@ -150,8 +150,9 @@ impl BlockHeader {
 /// Payload of the last block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct End {
+    /// 0 without an index.
     pub(crate) index_offset: u64,
-    pub(crate) file_size: u64,
+    /// Events of all runs.
     pub(crate) events: u64,
 }
 
@@ -159,15 +160,13 @@ impl End {
     pub(crate) fn encode(self) -> [u8; END_PAYLOAD_SIZE] {
         let mut out = [0; END_PAYLOAD_SIZE];
         out[..8].copy_from_slice(&self.index_offset.to_le_bytes());
-        out[8..16].copy_from_slice(&self.file_size.to_le_bytes());
-        out[16..].copy_from_slice(&self.events.to_le_bytes());
+        out[8..].copy_from_slice(&self.events.to_le_bytes());
         out
     }
 
     pub(crate) fn decode(mut payload: &[u8]) -> Option<Self> {
         Some(Self {
             index_offset: take_u64(&mut payload)?,
-            file_size: take_u64(&mut payload)?,
             events: take_u64(&mut payload)?,
         })
     }

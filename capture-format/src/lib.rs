@@ -1,5 +1,28 @@
-//! The capture format of lastword.
-
+//! The capture format of lastword: [`Writer`] and [`Reader`], [`write_file`] and [`open_file`], and the events
+//! ([`Event`], [`EventKind`]) and metadata ([`Header`], [`Run`]) they carry.
+//!
+//! ```
+//! use capture_format::{Event, EventKind, Header, Reader, Run, Writer};
+//!
+//! let mut writer = Writer::new(Vec::new(), &Header::default())?;
+//! writer.begin_run(&Run { number: 1, ..Run::default() })?;
+//! writer.event(&Event { kind: EventKind::EXIT, ret: 1 << 8, ..Event::default() })?;
+//! writer.end_run()?;
+//! let (capture, summary) = writer.finish()?;
+//! assert_eq!(summary.events, 1);
+//!
+//! let mut reader = Reader::open(std::io::Cursor::new(capture))?;
+//! for event in reader.events(0) {
+//!     match event {
+//!         Ok(event) => println!("{}: {:?}", event.number, event.event),
+//!         Err(damage) => println!("{damage}"),
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What follows is the specification of the format and its version policy, `docs/format.md`.
+#![doc = include_str!("../../docs/format.md")]
 #![forbid(unsafe_code)]
 
 mod block;

@@ -21,7 +21,7 @@ pub(crate) fn by_index<R: Read + Seek>(
     let Some(end_block) = block_at(source, footer, capture_id, BlockType::END)? else {
         return Ok(None);
     };
-    let Some(end) = End::decode(&end_block.1).filter(|end| end.file_size == size) else {
+    let Some(end) = End::decode(&end_block.1) else {
         return Ok(None);
     };
     let Some(index_block) = block_at(source, end.index_offset, capture_id, BlockType::INDEX)?
@@ -113,8 +113,6 @@ pub(crate) fn by_walking<R: Read + Seek>(
         if let Some(payload) = source.payload(offset, &header)? {
             capture_id = Some(header.capture_id);
             blocks.push(block(offset, &header, content(header.kind, &payload)));
-            offset = end;
-        } else if end <= size && source.block_header(end)?.is_some_and(|next| wanted(&next)) {
             offset = end;
         } else if end > size {
             offset += BLOCK_HEADER_SIZE as u64;

@@ -11,6 +11,11 @@ pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
 
 /// Takes a number off the front of `bytes`; none when it is cut off or does not fit 64 bits.
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let (&first, rest) = bytes.split_first()?;
+    if first < 0x80 {
+        *bytes = rest;
+        return Some(u64::from(first));
+    }
     let mut value = 0u64;
     for (index, &byte) in bytes.iter().enumerate().take(10) {
         let bits = u64::from(byte & 0x7f);

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::block::BlockBuilder;
 use crate::layout::{
-    BlockHeader, BlockType, CRITICAL, End, FOOTER_SIZE, MAX_DOCUMENT, MAX_EVENT, MAX_PAYLOAD,
-    Preamble, RunSummary, Version,
+    BlockHeader, BlockType, CRITICAL, End, MAX_DOCUMENT, MAX_EVENT, MAX_PAYLOAD, Preamble,
+    RunSummary, Version,
 };
 use crate::{Event, Header, Run, WriteError};
 
@@ -137,10 +137,8 @@ impl<W: Write> Writer<W> {
         } else {
             0
         };
-        let file_size = output.position + FOOTER_SIZE as u64;
         let end = End {
             index_offset,
-            file_size,
             events: self.written,
         };
         output.block(BlockType::END, &end.encode(), &[])?;
@@ -209,7 +207,7 @@ impl<W: Write> Output<W> {
             length: payload.len() as u32,
             payload_crc: crc32fast::hash(payload),
         };
-        crate::index::append(&mut self.index, self.position, &header, summary);
+        crate::index::append(&mut self.index, &header, summary);
         self.sequence += 1;
         self.bytes(&[&header.encode()[..], payload].concat())
     }

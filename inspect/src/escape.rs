@@ -30,20 +30,26 @@ pub struct Escaped<'a> {
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut used = 0;
+        let mut left = self.limit;
         for chunk in self.bytes.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                used += c.len_utf8();
-                if used > self.limit {
-                    return f.write_char('…');
+            let valid = chunk.valid();
+            if valid.len() <= left && !valid.contains(|c| c == '\\' || is_harmful(c)) {
+                left -= valid.len();
+                f.write_str(valid)?;
+            } else {
+                for c in valid.chars() {
+                    let Some(rest) = left.checked_sub(c.len_utf8()) else {
+                        return f.write_char('…');
+                    };
+                    left = rest;
+                    write_char(f, c)?;
                 }
-                write_char(f, c)?;
             }
             for byte in chunk.invalid() {
-                used += 1;
-                if used > self.limit {
+                let Some(rest) = left.checked_sub(1) else {
                     return f.write_char('…');
-                }
+                };
+                left = rest;
                 write!(f, "\\x{byte:02x}")?;
             }
         }

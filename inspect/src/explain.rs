@@ -69,6 +69,10 @@ fn sentence(runs: &[RunVerdict], alike: bool) -> String {
     match runs {
         [] => "the capture holds no run".to_owned(),
         [only] => only.verdict.sentence.clone(),
+        [_, last] if alike => format!(
+            "both runs ended alike; the second: {}",
+            last.verdict.sentence
+        ),
         [.., last] if alike => format!(
             "all {} runs ended alike; the last: {}",
             runs.len(),
@@ -79,6 +83,7 @@ fn sentence(runs: &[RunVerdict], alike: bool) -> String {
                 let (first, last) = (&group[0], &group[group.len() - 1]);
                 let which = match group.len() {
                     1 => format!("run {}", first.run),
+                    2 => format!("runs {} and {}", first.run, last.run),
                     _ => format!("runs {} to {}", first.run, last.run),
                 };
                 format!("{which}: {}", last.verdict.sentence)
@@ -118,5 +123,52 @@ impl Explanation {
             writeln!(out, "  {:<12}{}", "next step", verdict.next_step)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, capture, nginx};
+
+    fn text(scripts: &[Script]) -> String {
+        let mut out = Vec::new();
+        explain(&mut capture(scripts)).write_text(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn config_error() -> Script {
+        let mut s = Script::new(&["nginx"]);
+        s.write(
+            INIT,
+            2,
+            "nginx: [emerg] unknown directive \"prox_pass\" in /etc/nginx/nginx.conf:5\n",
+        )
+        .exit(INIT, 1);
+        s
+    }
+
+    #[test]
+    fn runs_that_ended_alike() {
+        insta::assert_snapshot!(text(&[nginx(), nginx()]));
+    }
+
+    #[test]
+    fn runs_that_differ_are_told_apart() {
+        let explanation = explain(&mut capture(&[nginx(), nginx(), config_error()]));
+        assert!(!explanation.alike);
+        insta::assert_snapshot!(explanation.sentence);
+    }
+
+    #[test]
+    fn as_json() {
+        insta::assert_snapshot!(
+            serde_json::to_string_pretty(&explain(&mut capture(&[config_error()]))).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_capture_without_runs_says_so() {
+        assert_eq!(text(&[]), "the capture holds no run\n");
     }
 }

@@ -123,10 +123,7 @@ impl Info {
         field(
             out,
             "trigger",
-            &[text(kind), text(detail)]
-                .join(": ")
-                .trim_end_matches(": ")
-                .to_owned(),
+            [text(kind), text(detail)].join(": ").trim_end_matches(": "),
         )?;
         let masked: Vec<String> = redaction
             .masked
@@ -274,5 +271,45 @@ fn field(out: &mut impl Write, name: &str, value: &str) -> io::Result<()> {
         Ok(())
     } else {
         writeln!(out, "{name:<12}{value}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Script, capture, nginx};
+
+    fn info() -> Info {
+        let mut failed = Script::empty();
+        failed.run.start_error = Some("exec: \x1b[31mno such file\n".into());
+        let mut last = nginx();
+        last.run.losses = Losses {
+            lost: 2,
+            overwritten: 345,
+            torn: 1,
+            ..Losses::default()
+        };
+        (last.run.memory_limit, last.run.oom_kills) = (Some(64 << 20), Some(1));
+        Info::of(&mut capture(&[nginx(), failed, last]))
+    }
+
+    #[test]
+    fn as_text() {
+        let mut out = Vec::new();
+        info().write_text(&mut out).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap());
+    }
+
+    #[test]
+    fn as_json() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&info()).unwrap());
+    }
+
+    #[test]
+    fn lost_and_overwritten_are_always_told() {
+        assert_eq!(
+            losses_text(&Losses::default()),
+            "0 lost (never recorded), 0 overwritten (displaced by newer events)"
+        );
     }
 }

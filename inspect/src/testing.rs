@@ -1,7 +1,12 @@
 //! Builders of events and messages for tests: they say what the kernel would have recorded.
 
+use std::io::Cursor;
+
 use bytes::Bytes;
-use capture_format::{Event, EventFlags, EventKind, ExitStatus, FdType, Run, SignalOrigin};
+use capture_format::{
+    Container, Event, EventFlags, EventKind, ExitStatus, FdType, Header, Host, Probe, Reader, Run,
+    SignalOrigin, Trigger, Writer,
+};
 
 /// Start of every test run: CLOCK_BOOTTIME in nanoseconds.
 pub(crate) const START: u64 = 1_000_000_000_000;
@@ -359,4 +364,50 @@ pub(crate) fn nginx() -> Script {
     s.write(INIT, 2, &format!("nginx: [emerg] {message}"))
         .exit(INIT, 1);
     s
+}
+
+/// A capture with these runs, written and opened again.
+pub(crate) fn capture(scripts: &[Script]) -> Reader<Cursor<Vec<u8>>> {
+    let host = Host {
+        name: "node-1".into(),
+        kernel: "6.12.107-cloud-amd64".into(),
+        arch: "x86_64".into(),
+        clock_offset: 1_795_216_000_000_000_000,
+    };
+    let header = Header {
+        program: "lastword 0.1.0".into(),
+        created: 1_795_217_764_000_000_000,
+        host,
+        container: Container {
+            name: "nginx".into(),
+            command: vec!["nginx".into(), "-g".into(), "daemon off;".into()],
+            ..Container::default()
+        },
+        trigger: Trigger {
+            kind: "run".into(),
+            detail: "the command exited 2 times".into(),
+        },
+        probes: vec![Probe {
+            name: "sys_exit".into(),
+            attach: "tp_btf".into(),
+            reason: "cheapest, and loses nothing here".into(),
+        }],
+        ..Header::default()
+    };
+    let mut writer = Writer::new(Vec::new(), &header).unwrap();
+    for (number, script) in (1..).zip(scripts) {
+        writer
+            .begin_run(&Run {
+                number,
+                ..script.run.clone()
+            })
+            .unwrap();
+        script
+            .events
+            .iter()
+            .for_each(|event| writer.event(event).unwrap());
+        writer.end_run().unwrap();
+    }
+    let (bytes, _) = writer.finish().unwrap();
+    Reader::open(Cursor::new(bytes)).unwrap()
 }

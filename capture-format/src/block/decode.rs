@@ -119,6 +119,7 @@ fn segments(rest: &mut &[u8]) -> Result<[Cursor; COLUMNS], &'static str> {
         return Err("its columns are larger than the format allows");
     }
     let mut columns: [Cursor; COLUMNS] = Default::default();
+    let mut zstd = Decompressor::new().map_err(|_| "there is no memory to decompress it")?;
     for segment in table {
         let stored = usize::try_from(segment.stored)
             .ok()
@@ -130,21 +131,21 @@ fn segments(rest: &mut &[u8]) -> Result<[Cursor; COLUMNS], &'static str> {
         else {
             continue;
         };
-        if column.0.is_some() {
+        if column.bytes.is_some() {
             return Err("a column occurs twice");
         }
         let raw = segment.raw as usize;
         let bytes = match segment.encoding {
             STORED => stored.to_vec(),
-            ZSTD => Decompressor::new()
-                .and_then(|mut decompressor| decompressor.decompress(stored, raw))
+            ZSTD => zstd
+                .decompress(stored, raw)
                 .map_err(|_| "a column does not decompress")?,
             _ => return Err("a column is compressed in a way this version does not know"),
         };
         if bytes.len() != raw {
             return Err("a column is not as long as the block says");
         }
-        column.0 = Some(Bytes::from(bytes));
+        column.bytes = Some(Bytes::from(bytes));
     }
     Ok(columns)
 }
@@ -169,42 +170,48 @@ impl Segment {
 
 /// What is still to be taken from a column; none: the block left it out, so that every value is zero.
 #[derive(Default)]
-struct Cursor(Option<Bytes>);
+struct Cursor {
+    bytes: Option<Bytes>,
+    at: usize,
+}
 
 impl Cursor {
     fn varint(&mut self) -> Option<u64> {
-        let Some(column) = &mut self.0 else {
+        let Some(bytes) = &self.bytes else {
             return Some(0);
         };
-        let mut rest = &column[..];
+        let mut rest = &bytes[self.at..];
         let value = varint::take(&mut rest)?;
-        let taken = column.len() - rest.len();
-        bytes::Buf::advance(column, taken);
+        self.at = bytes.len() - rest.len();
         Some(value)
     }
 
     fn byte(&mut self) -> Option<u8> {
-        let Some(column) = &mut self.0 else {
+        let Some(bytes) = &self.bytes else {
             return Some(0);
         };
-        let value = *column.first()?;
-        bytes::Buf::advance(column, 1);
+        let value = *bytes.get(self.at)?;
+        self.at += 1;
         Some(value)
     }
 
     /// Shares the next `count` bytes.
     fn bytes(&mut self, count: u64) -> Option<Bytes> {
-        let column = self.0.as_mut()?;
-        let count = usize::try_from(count)
-            .ok()
-            .filter(|&count| count <= column.len())?;
-        Some(column.split_to(count))
+        let bytes = self.bytes.as_ref()?;
+        let end = usize::try_from(count).ok()?.checked_add(self.at)?;
+        let taken = (end <= bytes.len()).then(|| bytes.slice(self.at..end))?;
+        self.at = end;
+        Some(taken)
     }
 
     /// All strings of the table, of which there are at most as many as events.
     fn strings(&mut self, most: u32) -> Option<Vec<Bytes>> {
         let mut strings = Vec::new();
-        while self.0.as_ref().is_some_and(|column| !column.is_empty()) {
+        while self
+            .bytes
+            .as_ref()
+            .is_some_and(|bytes| self.at < bytes.len())
+        {
             if strings.len() == most as usize {
                 return None;
             }

@@ -10,9 +10,9 @@ use super::{COLUMNS, Column, STORED, Summary, ZSTD};
 use crate::Event;
 use crate::varint::{self, zigzag};
 
-/// zstd level: measured by the `size` benchmark; higher ones gain little on blocks this small.
+/// zstd level; docs/format.md has what was measured.
 const LEVEL: i32 = 3;
-/// A block is full at this many events,
+/// A block is full at this many events: they are lost with a damaged block, and decoded together by a filter;
 const FULL_EVENTS: usize = 8192;
 /// or this many bytes of names and payloads.
 const FULL_BYTES: usize = 1 << 20;

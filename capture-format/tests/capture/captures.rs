@@ -129,6 +129,7 @@ pub(crate) struct Block {
     pub(crate) kind: u16,
 }
 
+pub(crate) const RUN: u16 = 2;
 pub(crate) const EVENTS: u16 = 3;
 
 pub(crate) fn blocks(capture: &[u8]) -> Vec<Block> {

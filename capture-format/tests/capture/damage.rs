@@ -2,7 +2,7 @@
 
 use capture_format::{DamageCause, Lost, NumberedEvent, OpenError, Run};
 
-use crate::captures::{EVENTS, Read, block, blocks, header, numbered, read, runs, write};
+use crate::captures::{EVENTS, RUN, Read, block, blocks, header, numbered, read, runs, write};
 
 /// Three runs with one block of events each.
 fn capture() -> (Vec<u8>, Vec<NumberedEvent>) {
@@ -183,7 +183,8 @@ fn a_block_of_another_capture_is_not_mistaken_for_one() {
     let noise: Vec<u8> = (0..400u32)
         .map(|it| crc32fast::hash(&it.to_le_bytes()) as u8)
         .collect();
-    let inner = block(&other, 100, EVENTS, 0, &noise);
+    let run = [&5u32.to_le_bytes()[..], &1000u64.to_le_bytes(), &noise].concat();
+    let inner = block(&other, 100, RUN, 0, &run);
     let mut runs = runs(2, 1);
     runs[0].1[0].data = inner.clone().into();
     let (mut capture, _) = write(&header(), &runs);
@@ -191,8 +192,9 @@ fn a_block_of_another_capture_is_not_mistaken_for_one() {
         capture.windows(inner.len()).any(|it| it == inner),
         "the test tests nothing"
     );
+    // The header of the block around it, so that the next block must be searched for.
     let start = event_blocks(&capture)[0].start;
-    capture[start + 30] ^= 1;
+    capture[start + 10] ^= 1;
     *capture.last_mut().unwrap() ^= 1;
     let found = read(&capture).unwrap();
     assert_eq!(found.runs.len(), 2);
@@ -244,5 +246,37 @@ fn runs_lost_with_all_their_events_are_told() {
             .any(|it| it.lost == Lost::Run { index: None }),
         "{:?}",
         found.damage
+    );
+}
+
+#[test]
+fn a_block_that_was_put_in_twice_counts_once_and_is_told() {
+    let (capture, all) = capture();
+    for block in blocks(&capture) {
+        let mut longer = capture.clone();
+        longer.splice(
+            block.bytes.end..block.bytes.end,
+            capture[block.bytes.clone()].to_vec(),
+        );
+        let found = read(&longer).unwrap();
+        assert_lost(
+            &found,
+            &all,
+            None,
+            &format!("block at {}", block.bytes.start),
+        );
+    }
+}
+
+#[test]
+fn bytes_before_the_end_block_are_told() {
+    let (mut capture, all) = capture();
+    let end = blocks(&capture).pop().unwrap().bytes.start;
+    capture.splice(end..end, [7; 10]);
+    assert_lost(
+        &read(&capture).unwrap(),
+        &all,
+        None,
+        "between index and end",
     );
 }

@@ -166,6 +166,38 @@ fn a_full_disk_is_left_as_it_was() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn an_output_that_refuses_bytes_is_an_error() {
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let error = capture_format::Writer::new(full, &header())
+        .map(drop)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("the capture could not be written: No space left on device"),
+        "{error}"
+    );
+    assert!(
+        error.ends_with("; make room there or choose another place"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_left_by_a_killed_process_is_in_nobodys_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let left = format!(".a.lwcap.{}-0.part", std::process::id());
+    fs::write(directory.path().join(&left), "half").unwrap();
+    let path = directory.path().join("a.lwcap");
+    write(&path, &runs(1, 1)).unwrap();
+    assert_eq!(open_file(&path).unwrap().damage(), []);
+    assert_eq!(names(directory.path()), [left, "a.lwcap".into()]);
+}
+
+#[test]
 fn what_cannot_be_opened_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let open = |path: &Path| open_file(path).map(drop).unwrap_err().to_string();

@@ -4,5 +4,6 @@ mod captures;
 mod damage;
 mod files;
 mod hostile;
+mod python;
 mod round_trip;
 mod versions;

@@ -30,25 +30,14 @@ fn a_newer_major_version_is_refused() {
     );
 }
 
-/// Puts a block of an unknown type before the index, which then has to be found by walking.
+/// Puts a block of an unknown type in the place of the index.
 fn with_unknown_block(flags: u16) -> Vec<u8> {
     let (mut capture, _) = write(&header(), &runs(1, 3));
-    let blocks = blocks(&capture);
-    let at = blocks[3].bytes.start;
-    let end_sequence = blocks.len() as u32;
-    capture.truncate(at);
-    let mut end = [0; 24];
-    end[16] = 3;
-    for block in [
-        block(&capture, 3, 4711, flags, b"new"),
-        block(&capture, end_sequence, 5, 1, &end),
-    ] {
-        capture.extend_from_slice(&block);
-    }
-    // The sequence has a hole where the index was: close it.
-    let start = capture.len() - 52;
-    let block = block(&capture, 4, 5, 1, &end);
-    capture[start..].copy_from_slice(&block);
+    let unknown = block(&capture, 3, 4711, flags, b"new");
+    let end = block(&capture, 4, 5, 1, &[0u64, 3].map(u64::to_le_bytes).concat());
+    capture.truncate(blocks(&capture)[3].bytes.start);
+    capture.extend(unknown);
+    capture.extend(end);
     capture
 }
 
@@ -80,7 +69,7 @@ fn unknown_keys_of_documents_are_ignored() {
         1,
         br#"{"program":"lastword 9","planet":"Mars"}"#,
     ));
-    newer.extend(block(&capture, 1, 5, 1, &[0; 24]));
+    newer.extend(block(&capture, 1, 5, 1, &[0; 16]));
     let found = read(&newer).unwrap();
     assert_eq!(
         (found.header.program.as_str(), found.damage.len()),

@@ -29,6 +29,8 @@ impl Signal {
     pub const KILL: Self = Self(9);
     /// Invalid memory reference.
     pub const SEGV: Self = Self(11);
+    /// Broken pipe: write to a pipe or socket without readers.
+    pub const PIPE: Self = Self(13);
     /// Termination.
     pub const TERM: Self = Self(15);
     /// Bad system call.
@@ -53,7 +55,7 @@ impl Signal {
             Self::BUS => "bus error",
             Self::FPE => "arithmetic exception",
             Self::SEGV => "segmentation fault",
-            Self(13) => "broken pipe",
+            Self::PIPE => "broken pipe",
             Self(14) => "alarm clock",
             Self(24) => "CPU time limit exceeded",
             Self(25) => "file size limit exceeded",

@@ -6,7 +6,7 @@ use capture_format::{Event, EventFlags, EventKind};
 
 use super::Recent;
 use crate::decode::{Errno, Message, Rcode, SockAddr};
-use crate::fds::Fd;
+use crate::fds::{Fd, is_on_socket};
 
 /// Questions kept.
 const MAX_EXCHANGES: usize = 1024;
@@ -121,6 +121,9 @@ impl Dns {
     pub(super) fn observe(&mut self, number: u64, event: &Event, fd: Option<&Fd>) {
         let sends = (EventKind::WRITE..=EventKind::PWRITEV2).contains(&event.kind)
             || (EventKind::SENDTO..=EventKind::SENDMMSG).contains(&event.kind);
+        if !is_on_socket(event, fd) {
+            return;
+        }
         let peer = SockAddr::parse(&event.name).filter(|_| event.kind >= EventKind::SENDTO);
         let peer = peer
             .as_ref()

@@ -20,9 +20,11 @@ pub use recent::Recent;
 use resolv_conf::ResolvConf;
 
 use crate::decode::Errno;
-use crate::fds::Fds;
+use crate::fds::{Fds, has_path};
 use crate::own;
 
+/// Failed calls among which a successful open looks for those it makes good.
+const MAX_MADE_GOOD: usize = 256;
 /// Failed calls kept.
 const MAX_FAILURES: usize = 4096;
 /// OOM kills kept.
@@ -45,6 +47,8 @@ pub struct Failure {
     pub name: Bytes,
     /// The path made absolute where the working directory is known.
     pub path: Bytes,
+    /// Whether the same process opened the same path later.
+    pub made_good: bool,
 }
 
 /// A process the OOM killer chose.
@@ -110,7 +114,11 @@ impl Facts {
     /// Takes the next event, in the order of the capture.
     pub fn observe(&mut self, number: u64, event: &Event) {
         self.events += 1;
-        let path = self.fds.path(event);
+        let path = if has_path(event.kind) {
+            self.fds.path(event)
+        } else {
+            Bytes::new()
+        };
         let fd = self.fds.observe(event);
         self.processes.observe(number, event);
         match event.kind {
@@ -143,18 +151,25 @@ impl Facts {
         {
             self.resolv_conf = ResolvConf::read(self.resolv_conf.take(), number, event);
         }
-        if let Some(errno) = Errno::from_ret(event.ret).filter(|_| event.kind != EventKind::CONNECT)
-        {
-            let (time, pid, kind, name) = (event.time, event.pid, event.kind, own(&event.name));
-            self.failures.push(Failure {
+        match Errno::from_ret(event.ret) {
+            Some(_) if event.kind == EventKind::CONNECT => {}
+            Some(errno) => self.failures.push(Failure {
                 event: number,
-                time,
-                pid,
-                kind,
+                time: event.time,
+                pid: event.pid,
+                kind: event.kind,
                 errno,
-                name,
+                name: own(&event.name),
                 path,
-            });
+                made_good: false,
+            }),
+            None if (EventKind::OPEN..=EventKind::CREAT).contains(&event.kind) => {
+                let earlier = self.failures.iter_mut().rev().take(MAX_MADE_GOOD);
+                let same =
+                    earlier.filter(|failure| failure.pid == event.pid && failure.path == path);
+                same.for_each(|failure| failure.made_good = true);
+            }
+            None => {}
         }
     }
 

@@ -118,7 +118,7 @@ impl Processes {
         };
         match event.kind {
             EventKind::EXEC => {
-                let argv = event.data.split(|&b| b == 0).map(|arg| own(arg));
+                let argv = event.data.split(|&b| b == 0).map(own);
                 let mut argv: Vec<Bytes> = argv.collect();
                 argv.pop_if(|last| last.is_empty());
                 process.exec = Some(Exec {

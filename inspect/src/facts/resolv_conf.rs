@@ -46,11 +46,14 @@ impl ResolvConf {
     /// The search list, without final dots: the last `search` or `domain` line counts (resolv.conf(5)).
     #[must_use]
     pub fn search(&self) -> Vec<String> {
-        let lists = self
+        let mut lists = self
             .lines()
             .into_iter()
             .filter(|(keyword, _)| matches!(keyword.as_str(), "search" | "domain"));
-        let list = lists.last().map(|(_, values)| values).unwrap_or_default();
+        let list = lists
+            .next_back()
+            .map(|(_, values)| values)
+            .unwrap_or_default();
         list.iter()
             .map(|domain| domain.trim_end_matches('.').to_owned())
             .filter(|domain| !domain.is_empty())

@@ -9,6 +9,9 @@ use crate::decode::time::duration;
 use crate::facts::process::Exit;
 use crate::facts::{Facts, Process};
 
+/// How long before the end, or before the last words, something still counts as right before it: 5 s, in nanoseconds.
+pub(super) const CLOSE: u64 = 5_000_000_000;
+
 /// A run and what every rule needs of it.
 #[derive(Debug)]
 pub struct Case<'a> {
@@ -27,7 +30,17 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn new(facts: &'a Facts, run: &'a Run) -> Self {
         let chain = facts.chain();
-        let words = LastWords::of(&chain);
+        let mut words = LastWords::of(&chain);
+        if words.is_empty() {
+            // A first process that said nothing: what those it started said right before the end.
+            let end = chain
+                .last()
+                .and_then(|culprit| culprit.exit)
+                .map_or(u64::MAX, |exit| exit.time);
+            let all: Vec<&Process> = facts.processes.iter().collect();
+            words = LastWords::of(&all);
+            words.only_since(end.saturating_sub(CLOSE));
+        }
         Self {
             run,
             facts,
@@ -73,7 +86,8 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn status(&self) -> Option<ExitStatus> {
         match self.chain[..] {
-            [] | [_] => self.run.status,
+            [] => self.run.status,
+            [init] => self.run.status.or(init.exit.map(|exit| exit.status)),
             [.., culprit] => culprit.exit.map(|exit| exit.status),
         }
     }

@@ -1,5 +1,6 @@
 //! A name that DNS did not resolve, and a program that gave up over it.
 
+use super::case::CLOSE;
 use super::words::names;
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::time::duration;
@@ -7,45 +8,38 @@ use crate::escape::escaped_to;
 use crate::facts::lookup::{Lookup, Outcome};
 use crate::facts::output::Line;
 
-/// How programs and libraries say that a name could not be resolved, in lower case.
-const TEXTS: &[&str] = &[
-    "host not found",
+/// What gai_strerror(3) of the C libraries says, in lower case. It comes without the name.
+const WITHOUT_NAME: &[&str] = &[
     "name or service not known",
     "temporary failure in name resolution",
+    "name does not resolve",
+    "no address associated with hostname",
+    "non-recoverable failure in name",
+    "nodename nor servname",
+];
+/// How others say that a name could not be resolved, in lower case: they name it.
+const WITH_NAME: &[&str] = &[
+    "host not found",
+    "etimeout",
     "enotfound",
     "eai_again",
     "eai_noname",
     "no such host",
-    "could not resolve",
-    "couldn't resolve",
-    "cannot resolve",
-    "can't resolve",
-    "unable to resolve",
-    "failed to resolve",
-    "resolve host",
+    "resolve",
     "getaddrinfo",
-    "name does not resolve",
     "unknown host",
     "unknownhostexception",
-    "nodename nor servname",
-    "no address associated with hostname",
     "server misbehaving",
     "name resolution",
     "bad address",
     "could not translate host name",
-    "dns lookup",
-    "dns error",
-    "lookup ",
-    "non-recoverable failure in name",
-    "host is unknown",
-    "hostname lookup",
+    "dns",
+    "lookup",
+    "hostname",
     "nxdomain",
     "servfail",
-    "invalid host name",
-    "could not be resolved",
+    "invalid host",
 ];
-/// How long before the last words a look-up may have failed that they do not name.
-const CLOSE: u64 = 10_000_000_000;
 /// Questions and answers cited.
 const MAX_EVIDENCE: usize = 8;
 
@@ -53,27 +47,18 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     case.exit_code().filter(|&code| code != 0)?;
     let lookups = case.facts.lookups();
     let failed = failed(case, &lookups);
-    if let Some(line) = case.words.find(speaks_of_dns) {
-        let named = failed.iter().rev().find(|lookup| is_named(case, lookup));
-        if let Some(lookup) = named {
-            return Some(verdict(
-                case,
-                lookup,
-                Some(line),
-                92,
-                "DNS failed for the very name the last words complain of",
-            ));
-        }
-        let last = failed
-            .last()
-            .filter(|lookup| is_last(&lookups, lookup) && closely_before(lookup, line.time))?;
-        return Some(verdict(
-            case,
-            last,
-            Some(line),
-            82,
-            "the last words complain of name resolution, and this was the last look-up",
-        ));
+    let without_name = case.words.find(|text| has_any(text, WITHOUT_NAME));
+    if let Some(line) = without_name.or_else(|| case.words.find(|text| has_any(text, WITH_NAME)))
+        && let Some(lookup) = failed.iter().rev().find(|lookup| is_named(case, lookup))
+    {
+        let why = "DNS failed for the very name the last words complain of";
+        return Some(verdict(case, lookup, Some(line), 92, why));
+    }
+    if let Some(line) = without_name {
+        let last = failed.last()?;
+        let ties = is_last(&lookups, last) && closely_before(last, line.time);
+        let why = "the last words complain of name resolution, and this was the last look-up";
+        return ties.then(|| verdict(case, last, Some(line), 82, why));
     }
     let last = failed
         .last()
@@ -103,9 +88,9 @@ fn failed<'l>(case: &Case<'_>, lookups: &'l [Lookup]) -> Vec<&'l Lookup> {
     of_case.filter(|lookup| !made_good(lookup)).collect()
 }
 
-fn speaks_of_dns(text: &str) -> bool {
+fn has_any(text: &str, texts: &[&str]) -> bool {
     let text = text.to_lowercase();
-    TEXTS.iter().any(|words| text.contains(words))
+    texts.iter().any(|words| text.contains(words))
 }
 
 fn is_named(case: &Case<'_>, lookup: &Lookup) -> bool {
@@ -146,7 +131,7 @@ fn closely_before(lookup: &Lookup, time: u64) -> bool {
         .filter_map(|exchange| exchange.attempts.last());
     last.map(|attempt| attempt.time)
         .max()
-        .is_some_and(|asked| time >= asked && time - asked < CLOSE)
+        .is_some_and(|asked| time >= asked && time - asked <= CLOSE)
 }
 
 /// Nothing but closing happened in the process between the look-up and its end.
@@ -478,5 +463,39 @@ mod tests {
             .replies(INIT, 3, SERVER, 7, "flask", 3);
         s.open(INIT, "/data", 4).exit(INIT, 1);
         assert_eq!(crate::testing::verdict(&s).cause, Cause::Unknown);
+    }
+
+    #[test]
+    fn words_that_name_another_host_are_about_another_host() {
+        assert_eq!(
+            gives_up("node", &both(3), "Error: getaddrinfo ENOTFOUND db\n").cause,
+            Cause::ExitedNonZero
+        );
+        assert_eq!(
+            gives_up("app", &both(3), "error: write failed: Bad address\n").cause,
+            Cause::ExitedNonZero
+        );
+    }
+
+    #[test]
+    fn a_stack_frame_that_speaks_of_resolving_does_not() {
+        let frames = "    at Resolver.resolve (/app/resolver.js:3:1)\n";
+        let words = format!("Error: flask is no valid theme\n{frames}");
+        assert_eq!(
+            gives_up("node", &both(3), &words).cause,
+            Cause::ExitedNonZero
+        );
+        let verdict = gives_up(
+            "node",
+            &[],
+            &format!("Error: queryA ETIMEOUT flask\n{frames}"),
+        );
+        assert!(
+            verdict
+                .sentence
+                .ends_with("stderr: Error: queryA ETIMEOUT flask"),
+            "{}",
+            verdict.sentence
+        );
     }
 }

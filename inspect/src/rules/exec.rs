@@ -5,7 +5,6 @@
 
 use capture_format::EventKind;
 
-use super::start_error::exec_evidence;
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
@@ -15,6 +14,18 @@ use crate::facts::process::basename;
 
 use super::words::names;
 
+/// How programs say that a command cannot be executed, in lower case.
+const TEXTS: &[&str] = &[
+    "no such file",
+    "not found",
+    "enoent",
+    "permission denied",
+    "eacces",
+    "exec format",
+    "execute",
+    "spawn",
+    "does not exist",
+];
 /// Failed look-ups in PATH that are cited.
 const MAX_EVIDENCE: usize = 4;
 
@@ -52,11 +63,18 @@ fn failed_exec(case: &Case<'_>, code: u8) -> Option<Verdict> {
         .iter()
         .rev()
         .find(|failure| failure.errno != Errno::ENOENT && failure.errno != Errno::ENOTDIR);
-    let decisive = *decisive.unwrap_or(&last);
-    let named = case
-        .words
-        .find(|text| names(text, &String::from_utf8_lossy(command)));
-    let by_itself = case.in_chain(last.pid) && matches!(code, 126 | 127);
+    let decisive = *decisive.unwrap_or(last);
+    let named = case.words.find(|text| {
+        let lower = text.to_lowercase();
+        let is_named = [command, &last.name[..]]
+            .iter()
+            .any(|name| names(text, &String::from_utf8_lossy(name)));
+        is_named && TEXTS.iter().any(|words| lower.contains(words))
+    });
+    let by_itself = case
+        .culprit()
+        .is_some_and(|culprit| culprit.pid == last.pid)
+        && matches!(code, 126 | 127);
     let (confidence, why) = match (by_itself, named) {
         (true, _) => (
             95,
@@ -217,6 +235,15 @@ fn verdict(
     }
 }
 
+/// A failed exec as evidence.
+pub(super) fn exec_evidence(failure: &Failure) -> Evidence {
+    let (path, errno) = (escaped_to(&failure.name, 300), failure.errno);
+    Evidence::new(
+        failure.event,
+        format!("exec of {path} failed: {errno} ({})", errno.text()),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,6 +352,17 @@ mod tests {
             .write(200, 2, "app: bad option\n")
             .exit(200, 127)
             .exit(INIT, 127);
+        assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn an_optional_helper_that_is_missing_is_not_the_cause() {
+        let mut s = Script::new(&["python3", "app.py"]);
+        s.fork(INIT, 200);
+        execve(&mut s, 200, "/usr/bin/git", 2);
+        s.exit(200, 255)
+            .write(INIT, 2, "ValueError: git revision is empty\n")
+            .exit(INIT, 1);
         assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
     }
 

@@ -20,6 +20,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         (true, Signal::ABRT) if sent.code == SI_TKILL => {
             (Cause::Aborted, "it called abort()".to_owned())
         }
+        (true, Signal::PIPE) => (
+            Cause::BrokenPipe,
+            "it wrote to a pipe or socket whose reader was gone".to_owned(),
+        ),
         (true, _) => (
             Cause::KilledItself,
             "it sent the signal to itself".to_owned(),
@@ -45,6 +49,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         evidence: all,
         next_step: match cause {
             Cause::Aborted => "Read its last words: an assertion, an allocator's check or an uncaught exception usually stands there; a core dump shows where.".into(),
+            Cause::BrokenPipe => "Find out why the reader of its output went away first, or let the program ignore SIGPIPE.".into(),
             Cause::KilledItself => "Look in the program for where it sends itself a signal; its last words may say why.".into(),
             _ => format!("Find out why {} sends {signal}: it runs in the same container.", sent.sender()),
         },
@@ -88,5 +93,13 @@ mod tests {
             "{}",
             by(200).sentence
         );
+    }
+
+    #[test]
+    fn a_broken_pipe_is_no_suicide() {
+        let mut s = Script::new(&["app"]);
+        s.signal(INIT, 13, 0, (INIT, "app"), SignalOrigin::Inside)
+            .exit_status(INIT, 13);
+        assert_eq!(verdict(&s).cause, Cause::BrokenPipe);
     }
 }

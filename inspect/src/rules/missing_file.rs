@@ -13,6 +13,7 @@ use crate::escape::escaped_to;
 use crate::facts::Failure;
 use crate::facts::output::Line;
 use crate::facts::process::basename;
+use crate::fds::has_path;
 
 /// How programs say that a file is missing, in lower case.
 const TEXTS: &[&str] = &[
@@ -51,7 +52,7 @@ const NOISE: &[&[u8]] = &[
     b"/sys/",
     b"/dev/tty",
 ];
-/// Shortest last component that is looked for without its directory.
+/// Shortest last component that is looked for without its directory. It must have an extension: a word is no file name.
 const MIN_NAME: usize = 4;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
@@ -76,7 +77,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     }
     let by_name = failures.iter().rev().find_map(|failure| {
         let name = basename(&failure.name);
-        let line = (name.len() >= MIN_NAME)
+        let line = (name.len() >= MIN_NAME && name.contains(&b'.'))
             .then(|| line_naming(case, failure, ERROR_ITSELF, name, name))?;
         Some((*failure, name, line?))
     });
@@ -104,10 +105,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
 }
 
 fn is_missing(failure: &Failure) -> bool {
-    let has_path = (EventKind::OPEN..=EventKind::CREAT).contains(&failure.kind)
-        || failure.kind == EventKind::CHDIR
-        || (EventKind::MKDIR..=EventKind::STATFS).contains(&failure.kind);
-    has_path && !failure.name.is_empty() && matches!(failure.errno, Errno::ENOENT | Errno::ENOTDIR)
+    has_path(failure.kind)
+        && !super::exec::is_exec(failure.kind)
+        && !failure.made_good
+        && !failure.name.is_empty()
+        && matches!(failure.errno, Errno::ENOENT | Errno::ENOTDIR)
 }
 
 fn line_naming<'a>(
@@ -314,5 +316,45 @@ mod tests {
             .close(INIT, 3)
             .exit(INIT, 1);
         assert_eq!(crate::testing::verdict(&s).cause, Cause::Unknown);
+    }
+
+    #[test]
+    fn a_file_that_was_there_later_is_not_missing() {
+        let mut s = Script::new(&["app"]);
+        s.open(INIT, "/run/app.key", -2)
+            .open(INIT, "/run/app.key", 3);
+        s.write(INIT, 2, "error: key id not found in /run/app.key\n")
+            .exit(INIT, 1);
+        assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn a_first_process_that_said_nothing_leaves_the_word_to_its_child() {
+        let mut s = Script::new(&["sh", "-c", "app || exit 3"]);
+        s.fork(INIT, 200)
+            .exec(200, &["app"])
+            .open(200, "/etc/app.conf", -2);
+        s.write(200, 2, "app: /etc/app.conf: No such file or directory\n")
+            .exit(200, 1)
+            .exit(INIT, 3);
+        let verdict = verdict(&s);
+        assert_eq!(
+            (verdict.cause, verdict.subject.as_str()),
+            (Cause::MissingFile, "/etc/app.conf")
+        );
+        assert!(
+            verdict.sentence.starts_with("sh exited 3, "),
+            "{}",
+            verdict.sentence
+        );
+    }
+
+    #[test]
+    fn a_word_of_the_message_is_no_file_name() {
+        let words = ["config error: No such file or directory\n"];
+        assert_eq!(
+            ended(&["/etc/xdg/config"], &words).cause,
+            Cause::ExitedNonZero
+        );
     }
 }

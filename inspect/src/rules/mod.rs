@@ -76,6 +76,8 @@ pub enum Cause {
     KilledFromInside,
     /// Killed by a signal the process sent to itself.
     KilledItself,
+    /// SIGPIPE: it wrote to a pipe or socket whose reader was gone.
+    BrokenPipe,
     /// abort(3).
     Aborted,
     /// SIGSEGV.
@@ -169,7 +171,7 @@ pub fn judge(facts: &Facts, run: &Run) -> Verdict {
     });
     let mut verdict = best.unwrap_or_else(|| unknown::verdict(&case));
     verdict.evidence.extend(case.exit_evidence());
-    verdict.evidence.sort_by(|a, b| a.event.cmp(&b.event));
+    verdict.evidence.sort_by_key(|evidence| evidence.event);
     verdict.evidence.dedup_by(|a, b| a.event == b.event);
     verdict
 }

@@ -14,7 +14,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
                 signal: Signal::KILL.0,
                 core: false,
             });
-    if !killed {
+    // A shell exits 137 for it where the child's own end was not recorded.
+    let handed_on = case.run.status == Some(ExitStatus::Code(128 + Signal::KILL.0));
+    if !killed && !handed_on {
         return None;
     }
     let victim = case
@@ -22,13 +24,13 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         .oom_kills
         .iter()
         .rev()
-        .find(|kill| case.in_chain(kill.pid));
+        .find(|kill| case.in_chain(kill.pid) || (handed_on && case.below_chain(kill.pid)));
     let sent = culprit.and_then(|culprit| case.facts.signals.last(culprit.pid, Signal::KILL));
     let counted = case.run.oom_kills.filter(|&count| count > 0);
     let by_kernel = sent.is_none_or(|sent| sent.origin == Some(SignalOrigin::Kernel));
     let (confidence, why) = match (victim, counted) {
         (Some(_), _) => (100, "the kernel's OOM killer chose this process".to_owned()),
-        (None, Some(count)) if by_kernel => (
+        (None, Some(count)) if killed && by_kernel => (
             96,
             format!(
                 "the cgroup counted {count} OOM kills, and nobody else was seen to send SIGKILL"

@@ -1,7 +1,7 @@
 //! Asked to end, or killed, from outside the container: by the runtime (a failed liveness probe, a rolled-out
 //! deployment, an eviction), by a person on the node, or from the terminal.
 
-use capture_format::{ExitStatus, SignalOrigin};
+use capture_format::{ExitStatus, SignalDisposition, SignalOrigin};
 
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Signal;
@@ -81,7 +81,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         why: "the kernel recorded the signal and its sender, and the process ended as that signal ends it".into(),
         evidence: signals.iter().map(|sent| evidence(sent)).collect(),
         next_step: "Find out who asked: `kubectl describe pod` shows failed liveness probes, evictions and roll-outs as events.".into(),
-        weakened_by: Vec::new(),
+        weakened_by: match killer.disposition {
+            None if case.exit_code().is_some() => {
+                vec!["that the process took the signal was not recorded".into()]
+            }
+            _ => Vec::new(),
+        },
     })
 }
 
@@ -90,7 +95,10 @@ fn is_outside(sent: &SentSignal) -> bool {
     let terminal = sent.origin == Some(SignalOrigin::Kernel)
         && sent.code == SI_KERNEL
         && matches!(sent.signal, Signal::INT | Signal::QUIT | Signal::HUP);
-    sent.signal.asks_to_end() && (sent.origin == Some(SignalOrigin::Outside) || terminal)
+    let ignored = sent.disposition == Some(SignalDisposition::Ignored);
+    !ignored
+        && sent.signal.asks_to_end()
+        && (sent.origin == Some(SignalOrigin::Outside) || terminal)
 }
 
 fn was_ended_by(case: &Case<'_>, status: ExitStatus, sent: &SentSignal) -> bool {

@@ -2,151 +2,188 @@
 
 use std::net::SocketAddr;
 
+use super::case::CLOSE;
 use super::words::names;
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Errno;
+use crate::escape::escaped_to;
 use crate::facts::connections::Connection;
 use crate::facts::lookup::Lookup;
 use crate::facts::output::Line;
 
-/// Which errors this is about, and how programs say them, in lower case.
-const ERRORS: &[(Errno, Cause, &[&str])] = &[
-    (
-        Errno::ECONNREFUSED,
-        Cause::ConnectionRefused,
-        &[
-            "connection refused",
-            "econnrefused",
-            "actively refused",
-            "connect failed: refused",
-            "refused the connection",
-            "could not connect",
-            "couldn't connect",
-            "failed to connect",
-            "can't connect",
-            "cannot connect",
-        ],
-    ),
-    (
-        Errno::ETIMEDOUT,
-        Cause::ConnectionTimedOut,
-        &[
-            "connection timed out",
-            "etimedout",
-            "connect timed out",
-            "timed out",
-            "timeout",
-        ],
-    ),
-    (
-        Errno::EHOSTUNREACH,
-        Cause::HostUnreachable,
-        &["no route to host", "ehostunreach", "host is unreachable"],
-    ),
-    (
-        Errno::ENETUNREACH,
-        Cause::HostUnreachable,
-        &["network is unreachable", "enetunreach"],
-    ),
+/// An error of connect(2): what it means, and how programs say it, in lower case. The last list counts only beside the address.
+struct Kind {
+    errno: Errno,
+    cause: Cause,
+    error: &'static [&'static str],
+    beside_address: &'static [&'static str],
+}
+
+const KINDS: &[Kind] = &[
+    Kind {
+        errno: Errno::ECONNREFUSED,
+        cause: Cause::ConnectionRefused,
+        error: &["connection refused", "econnrefused", "actively refused"],
+        beside_address: &["connect", "refused", "unreachable", "unavailable"],
+    },
+    Kind {
+        errno: Errno::ETIMEDOUT,
+        cause: Cause::ConnectionTimedOut,
+        error: &["connection timed out", "etimedout", "connect timed out"],
+        beside_address: &["timed out", "timeout", "connect"],
+    },
+    Kind {
+        errno: Errno::EHOSTUNREACH,
+        cause: Cause::HostUnreachable,
+        error: &["no route to host", "ehostunreach", "host is unreachable"],
+        beside_address: &["connect", "unreachable"],
+    },
+    Kind {
+        errno: Errno::ENETUNREACH,
+        cause: Cause::HostUnreachable,
+        error: &["network is unreachable", "enetunreach"],
+        beside_address: &["connect", "unreachable"],
+    },
 ];
+
+fn kind(errno: Errno) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.errno == errno)
+}
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     case.exit_code().filter(|&code| code != 0)?;
-    let failed: Vec<(&Connection, Errno)> = case
-        .facts
-        .connections
-        .iter()
-        .filter_map(|c| Some((c, failure(case, c)?)))
-        .collect();
     let lookups = case.facts.lookups();
-    let (last, last_errno) = *failed.last()?;
-    let mut said: Option<(&Connection, Errno, &Line, bool)> = None;
-    for &(connection, errno) in &failed {
-        let texts = ERRORS
-            .iter()
-            .find(|(of, ..)| *of == errno)
-            .map_or(&[][..], |(_, _, texts)| texts);
-        let speaks = |text: &str| {
-            texts
-                .iter()
-                .any(|words| text.to_lowercase().contains(words))
-        };
-        let Some(line) = case.words.find(speaks) else {
-            continue;
-        };
-        let named = case
+    let connections = case.facts.connections.iter();
+    let failed: Vec<(&Connection, &Kind)> = connections
+        .filter_map(|connection| Some((connection, failure(case, connection)?)))
+        .collect();
+    let named = failed.iter().filter_map(|&(connection, kind)| {
+        let rank = case
             .words
-            .find(|text| is_named(text, connection, &lookups))
-            .is_some();
-        if named || !said.is_some_and(|(.., named)| named) {
-            said = Some((connection, errno, line, named));
-        }
+            .block()
+            .iter()
+            .map(|line| naming(&line.text, connection, &lookups))
+            .max()?;
+        let says = |text: &str| has_any(text, kind.error) || has_any(text, kind.beside_address);
+        let line = case.words.find(says).filter(|_| rank > Naming::No)?;
+        Some((rank, connection, kind, line))
+    });
+    if let Some((_, connection, kind, line)) =
+        named.max_by_key(|(rank, connection, ..)| (*rank, connection.event))
+    {
+        let why = "the connect failed, and the last words name its address";
+        return Some(verdict(case, connection, kind, Some(line), 91, why));
     }
-    match said {
-        Some((connection, errno, line, true)) => Some(verdict(
-            case,
-            connection,
-            errno,
-            Some(line),
-            91,
-            "the connect failed, and the last words name the address and the error",
-        )),
-        Some((connection, errno, line, false)) => Some(verdict(
-            case,
-            connection,
-            errno,
-            Some(line),
-            81,
-            "the last words name the error, and this was the last connect that failed with it",
-        )),
-        None if case.words.is_empty() && is_last_act(case, last) => Some(verdict(
+    let &(last, kind) = failed.last()?;
+    let told = last.outcome?;
+    if let Some(line) = case.words.find(|text| has_any(text, kind.error)) {
+        let close = line.time >= told.time && line.time - told.time <= CLOSE;
+        let names_another = case
+            .words
+            .block()
+            .iter()
+            .any(|line| names_an_address(&line.text));
+        let why = "the last words name the error, and this was the last connect that failed";
+        return (close && !names_another).then(|| verdict(case, last, kind, Some(line), 81, why));
+    }
+    let silent = case.words.is_empty() && is_last_act(case, last);
+    silent.then(|| {
+        verdict(
             case,
             last,
-            last_errno,
+            kind,
             None,
             60,
             "it said nothing, but ended right after the failed connect",
-        )),
-        None => None,
-    }
+        )
+    })
+}
+
+fn has_any(text: &str, texts: &[&str]) -> bool {
+    let text = text.to_lowercase();
+    texts.iter().any(|words| text.contains(words))
 }
 
 /// Why the connection failed; none if it did not, or was made good by a later one to the same address.
-fn failure(case: &Case<'_>, connection: &Connection) -> Option<Errno> {
-    let errno = connection.outcome?.error?;
-    ERRORS.iter().find(|(of, ..)| *of == errno)?;
-    let made_good = case
+fn failure(case: &Case<'_>, connection: &Connection) -> Option<&'static Kind> {
+    let kind = kind(connection.outcome?.error?)?;
+    let later = case
         .facts
         .connections
         .iter()
         .filter(|later| later.event > connection.event);
-    let mut made_good = made_good.filter(|later| later.address == connection.address);
-    let good = made_good.any(|later| later.outcome.is_some_and(|outcome| outcome.error.is_none()));
-    (case.below_chain(connection.pid) && !good).then_some(errno)
+    let mut later = later.filter(|later| later.address == connection.address);
+    let made_good = later.any(|later| later.outcome.is_some_and(|outcome| outcome.error.is_none()));
+    (case.below_chain(connection.pid) && !made_good).then_some(kind)
 }
 
-/// By address and port, by address, by a host name DNS gave that address for, or by the path of a Unix socket.
-fn is_named(text: &str, connection: &Connection, lookups: &[Lookup]) -> bool {
+/// How well a line names the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Naming {
+    No,
+    Host,
+    HostAndPort,
+}
+
+/// By address, by a host name DNS gave that address for, or by the path of a Unix socket; not if it names another port.
+fn naming(text: &str, connection: &Connection, lookups: &[Lookup]) -> Naming {
     let Some(address) = connection.address.inet() else {
-        return names(text, &connection.address.to_string());
+        return if names(text, &connection.address.to_string()) {
+            Naming::HostAndPort
+        } else {
+            Naming::No
+        };
     };
-    let host_of = |lookup: &&Lookup| {
-        let records = lookup
-            .exchanges
-            .iter()
-            .filter_map(|exchange| exchange.answer.as_ref())
-            .flat_map(|answer| &answer.records);
-        let mut addresses =
-            records.filter_map(|record| record.split_once(' ').map(|(_, data)| data));
-        addresses.any(|data| data == address.ip().to_string())
+    let resolved = lookups
+        .iter()
+        .filter(|lookup| gave(lookup, address))
+        .map(|lookup| lookup.host.clone());
+    let local = address.ip().is_loopback().then(|| "localhost".to_owned());
+    let hosts = [address.ip().to_string(), format!("[{}]", address.ip())]
+        .into_iter()
+        .chain(resolved)
+        .chain(local);
+    let port = address.port();
+    let of_host = |host: String| match port_after(text, &host) {
+        Some(named) if named != port => Naming::No,
+        Some(_) => Naming::HostAndPort,
+        None if names(text, &host) => Naming::Host,
+        None => Naming::No,
     };
-    let is_local = address.ip().is_loopback() && names(text, "localhost");
-    names(text, &address.ip().to_string())
-        || is_local
-        || lookups
-            .iter()
-            .filter(host_of)
-            .any(|lookup| names(text, &lookup.host))
+    hosts.map(of_host).max().unwrap_or(Naming::No)
+}
+
+/// The port in `host:port`.
+fn port_after(text: &str, host: &str) -> Option<u16> {
+    text.match_indices(host).find_map(|(at, _)| {
+        let port = text[at + host.len()..].strip_prefix(':')?;
+        port[..port
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(port.len())]
+            .parse()
+            .ok()
+    })
+}
+
+/// Whether a line has an IPv4 address with its port.
+fn names_an_address(text: &str) -> bool {
+    let words = text.split(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | ':')));
+    words
+        .map(|word| word.trim_end_matches(['.', ':']))
+        .any(|word| word.parse::<std::net::SocketAddrV4>().is_ok())
+}
+
+/// Whether DNS gave this address for the look-up's name.
+fn gave(lookup: &Lookup, address: SocketAddr) -> bool {
+    let records = lookup
+        .exchanges
+        .iter()
+        .filter_map(|exchange| exchange.answer.as_ref())
+        .flat_map(|answer| &answer.records);
+    let wanted = address.ip().to_string();
+    records
+        .filter_map(|record| record.split_once(' '))
+        .any(|(_, data)| data == wanted)
 }
 
 fn is_last_act(case: &Case<'_>, connection: &Connection) -> bool {
@@ -163,15 +200,12 @@ fn is_last_act(case: &Case<'_>, connection: &Connection) -> bool {
 fn verdict(
     case: &Case<'_>,
     connection: &Connection,
-    errno: Errno,
+    kind: &Kind,
     line: Option<&Line>,
     confidence: u8,
     why: &str,
 ) -> Verdict {
-    let cause = ERRORS
-        .iter()
-        .find(|(of, ..)| *of == errno)
-        .map_or(Cause::ConnectionRefused, |(_, cause, _)| *cause);
+    let &Kind { errno, cause, .. } = kind;
     let same = |other: &&Connection| {
         other.address == connection.address
             && other.outcome.and_then(|outcome| outcome.error) == Some(errno)
@@ -225,20 +259,13 @@ fn verdict(
 
 /// The name DNS gave the address for.
 fn host_of(case: &Case<'_>, address: SocketAddr) -> Option<String> {
-    let record = address.ip().to_string();
-    let lookup = case.facts.lookups().into_iter().rev().find(|lookup| {
-        let mut answers = lookup
-            .exchanges
-            .iter()
-            .filter_map(|exchange| exchange.answer.as_ref());
-        answers.any(|answer| {
-            answer
-                .records
-                .iter()
-                .any(|r| r.split_once(' ').is_some_and(|(_, data)| data == record))
-        })
-    })?;
-    Some(crate::escape::escaped_to(lookup.host.as_bytes(), 200).to_string())
+    let lookup = case
+        .facts
+        .lookups()
+        .into_iter()
+        .rev()
+        .find(|lookup| gave(lookup, address))?;
+    Some(escaped_to(lookup.host.as_bytes(), 200).to_string())
 }
 
 #[cfg(test)]
@@ -398,5 +425,31 @@ mod tests {
             (verdict.cause, verdict.confidence),
             (Cause::ConnectionRefused, 60)
         );
+    }
+
+    #[test]
+    fn another_port_or_another_address_in_the_words_is_another_connection() {
+        let words = "error: connect 10.0.0.7:5432: connection refused\n";
+        assert_eq!(
+            cause(&inet([10, 0, 0, 7], 80), REFUSED, words),
+            Cause::ExitedNonZero
+        );
+        assert_eq!(
+            cause(&inet([10, 0, 0, 9], 5432), REFUSED, words),
+            Cause::ExitedNonZero
+        );
+        assert_eq!(
+            cause(&inet([10, 0, 0, 7], 5432), REFUSED, words),
+            Cause::ConnectionRefused
+        );
+    }
+
+    #[test]
+    fn a_refusal_long_before_words_that_do_not_name_it_is_not_the_cause() {
+        let mut s = script(&inet([10, 0, 0, 7], 80), REFUSED, "");
+        s.wait(60_000)
+            .write(INIT, 2, "error: connection refused by policy\n")
+            .exit(INIT, 1);
+        assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
     }
 }

@@ -1,7 +1,6 @@
 //! The command could not be started at all: there was no process to record, only the error of starting it.
 
-use super::{Case, Cause, Evidence, Verdict};
-use crate::decode::Errno;
+use super::{Case, Cause, Verdict};
 use crate::escape::escaped_to;
 use crate::facts::process::basename;
 
@@ -45,24 +44,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         }),
         confidence: 100,
         why: "starting the command failed with this error".into(),
-        evidence: failed.map(exec_evidence).into_iter().collect(),
+        evidence: failed.map(super::exec::exec_evidence).into_iter().collect(),
         next_step: next_step.into(),
         weakened_by: Vec::new(),
     })
-}
-
-/// A failed exec as evidence.
-pub(super) fn exec_evidence(failure: &crate::facts::Failure) -> Evidence {
-    let Errno(_) = failure.errno;
-    let path = escaped_to(&failure.name, 300);
-    Evidence::new(
-        failure.event,
-        format!(
-            "exec of {path} failed: {} ({})",
-            failure.errno,
-            failure.errno.text()
-        ),
-    )
 }
 
 #[cfg(test)]

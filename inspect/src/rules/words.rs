@@ -147,19 +147,16 @@ impl<'a> LastWords<'a> {
             .collect();
         lines.sort_by_key(|line| line.event);
         lines.drain(..lines.len().saturating_sub(MAX_LINES));
-        let heads: Vec<usize> = (0..lines.len())
-            .filter(|&at| !is_continuation(&lines[at].text))
-            .collect();
-        let recent = &heads[heads.len().saturating_sub(MAX_AFTER + 1)..];
-        let failing = recent
-            .iter()
-            .rev()
-            .find(|&&at| speaks_of_failure(&lines[at].text));
-        let headline = failing
-            .or(heads.last())
-            .copied()
-            .or(lines.len().checked_sub(1));
-        Self { lines, headline }
+        Self {
+            headline: headline(&lines),
+            lines,
+        }
+    }
+
+    /// Drops what was said before `time`.
+    pub(super) fn only_since(&mut self, time: u64) {
+        self.lines.retain(|line| line.time >= time);
+        self.headline = headline(&self.lines);
     }
 
     /// The line that says why, or the last one if none does.
@@ -177,9 +174,20 @@ impl<'a> LastWords<'a> {
         &self.lines[start..]
     }
 
-    /// The first line of the block that passes a test.
+    /// The first line of the block that passes a test, frames of a stack trace aside: they name code, not what went wrong.
+    /// Of a line that goes on from the headline, the headline.
     pub fn find(&self, test: impl Fn(&str) -> bool) -> Option<&'a Words> {
-        self.block().iter().copied().find(|line| test(&line.text))
+        let mut lines = self
+            .block()
+            .iter()
+            .copied()
+            .filter(|line| !is_frame(&line.text));
+        let line = lines.find(|line| test(&line.text))?;
+        if is_continuation(&line.text) {
+            self.headline()
+        } else {
+            Some(line)
+        }
     }
 
     /// Whether nothing was printed.
@@ -213,8 +221,31 @@ impl<'a> LastWords<'a> {
     }
 }
 
+fn headline(lines: &[&Words]) -> Option<usize> {
+    let heads: Vec<usize> = (0..lines.len())
+        .filter(|&at| !is_continuation(&lines[at].text))
+        .collect();
+    let recent = &heads[heads.len().saturating_sub(MAX_AFTER + 1)..];
+    let failing = recent
+        .iter()
+        .rev()
+        .find(|&&at| speaks_of_failure(&lines[at].text));
+    failing
+        .or(heads.last())
+        .copied()
+        .or(lines.len().checked_sub(1))
+}
+
 fn is_continuation(text: &str) -> bool {
     text.starts_with([' ', '\t']) || CONTINUATION.iter().any(|start| text.starts_with(start))
+}
+
+/// `    at Module._load (node:…)`, `  File "app.py", line 1`.
+fn is_frame(text: &str) -> bool {
+    let text = text.trim_start();
+    ["at ", "File \"", "from ", "- /", "#"]
+        .iter()
+        .any(|start| text.starts_with(start))
 }
 
 fn speaks_of_failure(text: &str) -> bool {

@@ -15,6 +15,7 @@ const AT_FDCWD: i64 = -100;
 #[serde(untagged)]
 pub(super) enum Value {
     Number(i64),
+    Flag(bool),
     Symbol(String),
 }
 
@@ -22,6 +23,7 @@ impl std::fmt::Display for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Number(number) => number.fmt(f),
+            Self::Flag(flag) => flag.fmt(f),
             Self::Symbol(symbol) => f.write_str(symbol),
         }
     }
@@ -168,7 +170,13 @@ fn life_cycle(event: &Event) -> Vec<(&'static str, Value)> {
             ("child", Value::Number(event.ret)),
             ("ns_pid", Value::Number(first)),
         ],
-        K::EXIT => vec![("status", symbol(status(event.ret)))],
+        K::EXIT => match ExitStatus::from_wait(event.ret as i32) {
+            ExitStatus::Code(code) => vec![("exit_code", Value::Number(code.into()))],
+            ExitStatus::Signal { signal, core } => vec![
+                ("signal", symbol(Signal(signal).to_string())),
+                ("core_dumped", Value::Flag(core)),
+            ],
+        },
         K::SIGNAL_GENERATE | K::SIGNAL_DELIVER => {
             let signal = Signal::from_ret(event.ret);
             let code = signal
@@ -214,19 +222,6 @@ fn life_cycle(event: &Event) -> Vec<(&'static str, Value)> {
                 .collect()
         }
         _ => Vec::new(),
-    }
-}
-
-fn status(status: i64) -> String {
-    match ExitStatus::from_wait(status as i32) {
-        ExitStatus::Code(code) => format!("exited {code}"),
-        ExitStatus::Signal { signal, core } => {
-            format!(
-                "killed by {}{}",
-                Signal(signal),
-                if core { ", core dumped" } else { "" }
-            )
-        }
     }
 }
 

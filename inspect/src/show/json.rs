@@ -16,7 +16,7 @@ use super::names::Names;
 use crate::decode::time::time_of_day;
 use crate::decode::{Errno, Message, SockAddr};
 use crate::escape::is_harmful;
-use crate::fds::{Fds, acts_on_fd, type_name};
+use crate::fds::{Fd, Fds, Target, acts_on_fd, is_on_socket, type_name};
 
 /// Shows the events of one run.
 pub(super) struct Printer<'a> {
@@ -77,6 +77,8 @@ struct Descriptor {
     path: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stdio: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -149,31 +151,19 @@ impl<'a> Printer<'a> {
         let fd = self.fds.observe(event);
         let process = self.names.observe(event);
         let role = name_role(event.kind);
-        let descriptor = acts_on_fd(event.kind).then(|| Descriptor {
-            number: event.args[0],
-            fd_type: type_name(event.fd_type),
-            path: fd
-                .as_ref()
-                .and_then(|fd| fd.path())
-                .map(|path| String::from_utf8_lossy(path).into_owned()),
-            peer: fd
-                .as_ref()
-                .and_then(|fd| fd.peer())
-                .map(ToString::to_string),
-        });
+        let descriptor = acts_on_fd(event.kind).then(|| descriptor(event, fd.as_ref()));
         let executes = matches!(
             event.kind,
             EventKind::EXEC | EventKind::EXECVE | EventKind::EXECVEAT
         );
         let argv = executes.then(|| {
-            let args = event.data.strip_suffix(b"\0").unwrap_or(&event.data);
-            args.split(|&b| b == 0)
-                .map(String::from_utf8_lossy)
-                .collect()
+            let args = event.data.split_inclusive(|&b| b == 0);
+            let args = args.map(|arg| arg.strip_suffix(b"\0").unwrap_or(arg));
+            args.map(String::from_utf8_lossy).collect()
         });
         let has_payload =
             !executes && !matches!(event.kind, EventKind::STDIO | EventKind::SIGNAL_GENERATE);
-        let is_io = event.kind >= EventKind::READ && event.kind <= EventKind::RECVMMSG;
+        let may_be_dns = is_on_socket(event, fd.as_ref());
         let syscall = event.kind.is_syscall();
         let has = |flag| event.flags.contains(flag);
         let line = Line {
@@ -203,7 +193,7 @@ impl<'a> Printer<'a> {
                 .flatten()
                 .map(|a| a.to_string()),
             argv,
-            dns: is_io
+            dns: may_be_dns
                 .then(|| Message::parse_framed(&event.data))
                 .flatten()
                 .map(dns),
@@ -215,6 +205,20 @@ impl<'a> Printer<'a> {
             redacted: has(EventFlags::REDACTED),
         };
         write_line(&line, out)
+    }
+}
+
+fn descriptor(event: &Event, fd: Option<&Fd>) -> Descriptor {
+    let path = fd.and_then(|fd| match &fd.target {
+        Target::Path(path) => Some(String::from_utf8_lossy(path).into_owned()),
+        _ => None,
+    });
+    Descriptor {
+        number: event.args[0],
+        fd_type: type_name(event.fd_type),
+        path,
+        peer: fd.and_then(Fd::peer).map(ToString::to_string),
+        stdio: fd.and_then(|fd| fd.stdio).map(|stdio| stdio.to_string()),
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Item, Options};
 use crate::decode::time::time_of_day;
 use crate::decode::{Errno, Message, SockAddr};
 use crate::escape::{escaped, escaped_to};
-use crate::fds::{Fd, Fds, acts_on_fd, type_name};
+use crate::fds::{Fd, Fds, acts_on_fd, is_on_socket, type_name};
 
 /// Shows the events of one run.
 pub(super) struct Printer<'a> {
@@ -93,6 +93,9 @@ impl<'a> Printer<'a> {
         if !event.name.is_empty() {
             match name_role(event.kind) {
                 NameRole::Path => parts.push(format!("\"{}\"", escaped(path))),
+                NameRole::Address
+                    if event.kind > EventKind::GETSOCKOPT
+                        && fd.is_some_and(|fd| fd.peer().is_some()) => {}
                 NameRole::Address => {
                     parts.extend(SockAddr::parse(&event.name).map(|address| address.to_string()))
                 }
@@ -114,10 +117,10 @@ impl<'a> Printer<'a> {
                 None => write!(line, " = {}", event.ret),
             };
         }
-        self.payload(line, event);
+        self.payload(line, event, fd);
     }
 
-    fn payload(&self, line: &mut String, event: &Event) {
+    fn payload(&self, line: &mut String, event: &Event, fd: Option<&Fd>) {
         if event.data.is_empty()
             || matches!(event.kind, EventKind::STDIO | EventKind::SIGNAL_GENERATE)
         {
@@ -136,7 +139,7 @@ impl<'a> Printer<'a> {
             let _ = write!(line, " [{}]", args.join(", "));
             return;
         }
-        let dns = event.kind >= EventKind::READ && event.kind <= EventKind::RECVMMSG;
+        let dns = is_on_socket(event, fd);
         if let Some(message) = dns.then(|| Message::parse_framed(&event.data)).flatten() {
             let name = escaped(message.name.as_bytes());
             let _ = match message.response {

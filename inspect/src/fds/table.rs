@@ -1,18 +1,13 @@
-//! What a descriptor refers to, followed from event to event.
-//!
-//! The table knows what it saw: opens, dups, pipes, sockets, forks, execs and closes, and what descriptors 0 to 2 were at
-//! exec. What was opened before the recording, or by an event that was overwritten, stays visibly unknown.
+//! The table of descriptors, and how each kind of event changes it.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use bytes::Bytes;
 use capture_format::{Event, EventKind, FdType};
 
+use super::{Fd, Stdio, Target, acts_on_fd, starts_at_fd};
 use crate::decode::SockAddr;
 use crate::decode::open_flags::O_CLOEXEC;
-use crate::decode::sockaddr::family_name;
-use crate::escape::escaped;
 use crate::own;
 
 /// Descriptors followed at once, of all processes together. A table that outgrows this is forgotten, so that a capture
@@ -23,198 +18,6 @@ const MAX_PROCESSES: usize = 1 << 16;
 const AT_FDCWD: i64 = -100;
 const F_DUPFD_CLOEXEC: i64 = 1030;
 const CLOSE_RANGE_CLOEXEC: i64 = 4;
-
-/// What one descriptor refers to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fd {
-    /// The file, pipe or socket behind it.
-    pub target: Target,
-    /// Which of the program's standard streams it is or was duplicated from.
-    pub stdio: Option<Stdio>,
-    cloexec: bool,
-}
-
-/// The file, pipe or socket behind a descriptor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// A path as opened; relative where the working directory is not known.
-    Path(Bytes),
-    /// Only the last component of the path is known: its open was not seen.
-    Name(Bytes),
-    /// A pipe.
-    Pipe,
-    /// A socket.
-    Socket {
-        /// `domain` of socket(2), where seen.
-        domain: Option<u16>,
-        /// `type` of socket(2) without its flags, where seen: 1 stream, 2 datagram.
-        stype: Option<u8>,
-        /// Address bound to, where seen.
-        local: Option<SockAddr>,
-        /// Address connected to or accepted from, where seen.
-        peer: Option<SockAddr>,
-    },
-    /// Inherited at exec: only its type is known.
-    Inherited(FdType),
-}
-
-/// A standard stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Stdio {
-    /// Descriptor 0.
-    Stdin,
-    /// Descriptor 1.
-    Stdout,
-    /// Descriptor 2.
-    Stderr,
-}
-
-impl Stdio {
-    fn of(fd: i64) -> Option<Self> {
-        [Self::Stdin, Self::Stdout, Self::Stderr]
-            .get(usize::try_from(fd).ok()?)
-            .copied()
-    }
-}
-
-impl fmt::Display for Stdio {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stdin => "stdin",
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        })
-    }
-}
-
-impl Fd {
-    fn new(target: Target, cloexec: bool) -> Self {
-        Self {
-            target,
-            stdio: None,
-            cloexec,
-        }
-    }
-
-    /// The path or the last component of it, where known.
-    #[must_use]
-    pub fn path(&self) -> Option<&Bytes> {
-        match &self.target {
-            Target::Path(path) | Target::Name(path) => Some(path),
-            _ => None,
-        }
-    }
-
-    /// The peer of a socket, where known.
-    #[must_use]
-    pub fn peer(&self) -> Option<&SockAddr> {
-        match &self.target {
-            Target::Socket { peer, .. } => peer.as_ref(),
-            _ => None,
-        }
-    }
-
-    /// Whether this can be what the probe found (`found`): if not, the table missed a close.
-    fn agrees_with(&self, found: FdType) -> bool {
-        match (&self.target, found) {
-            (_, FdType::UNKNOWN) | (Target::Inherited(FdType::UNKNOWN), _) => true,
-            (Target::Socket { .. }, found) => found == FdType::SOCKET,
-            (Target::Path(_) | Target::Name(_), found) => found != FdType::SOCKET,
-            (Target::Pipe, found) => found == FdType::FIFO,
-            (Target::Inherited(known), found) => *known == found,
-        }
-    }
-}
-
-/// `/etc/resolv.conf`, `…/error.log`, `stderr`, `pipe`, `socket to 10.96.0.10:53`; escaped.
-impl fmt::Display for Fd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.target, self.stdio) {
-            (Target::Path(path), _) => escaped(path).fmt(f),
-            (Target::Name(name), _) => write!(f, "…/{}", escaped(name)),
-            (_, Some(stdio)) => stdio.fmt(f),
-            (Target::Pipe, None) => f.write_str("pipe"),
-            (
-                Target::Socket {
-                    domain,
-                    local,
-                    peer,
-                    ..
-                },
-                None,
-            ) => {
-                f.write_str(domain.and_then(family_name).unwrap_or("socket"))?;
-                match (peer, local) {
-                    (Some(peer), _) => write!(f, " to {peer}"),
-                    (None, Some(local)) => write!(f, " at {local}"),
-                    (None, None) => Ok(()),
-                }
-            }
-            (Target::Inherited(fd_type), None) => f.write_str(type_name(*fd_type)),
-        }
-    }
-}
-
-/// What the probe found a descriptor to be, in a word.
-#[must_use]
-pub fn type_name(fd_type: FdType) -> &'static str {
-    match fd_type {
-        FdType::FIFO => "pipe",
-        FdType::CHARACTER => "character device",
-        FdType::DIRECTORY => "directory",
-        FdType::BLOCK => "block device",
-        FdType::REGULAR => "file",
-        FdType::SOCKET => "socket",
-        _ => "unknown",
-    }
-}
-
-/// Whether `args[0]` of such an event is a descriptor the call acts on (not a directory to start from).
-#[must_use]
-pub fn acts_on_fd(kind: EventKind) -> bool {
-    use EventKind as K;
-    (K::READ..=K::PREADV2).contains(&kind)
-        || (K::WRITE..=K::PWRITEV2).contains(&kind)
-        || (K::CONNECT..=K::RECVMMSG).contains(&kind)
-        || (K::FTRUNCATE..=K::FDATASYNC).contains(&kind)
-        || matches!(
-            kind,
-            K::CLOSE
-                | K::DUP
-                | K::DUP2
-                | K::DUP3
-                | K::FCNTL
-                | K::FCHDIR
-                | K::INOTIFY_ADD_WATCH
-                | K::SETNS
-                | K::SETSOCKOPT
-        )
-}
-
-/// Whether `args[0]` of such an event is the directory a relative `name` starts from.
-#[must_use]
-pub fn starts_at_fd(kind: EventKind) -> bool {
-    use EventKind as K;
-    matches!(
-        kind,
-        K::EXECVEAT
-            | K::OPENAT
-            | K::OPENAT2
-            | K::MKDIRAT
-            | K::UNLINKAT
-            | K::RENAMEAT
-            | K::RENAMEAT2
-            | K::NEWFSTATAT
-            | K::STATX
-            | K::FACCESSAT
-            | K::FACCESSAT2
-            | K::READLINKAT
-            | K::FCHMODAT
-            | K::FCHOWNAT
-            | K::LINKAT
-            | K::MKNODAT
-    )
-}
 
 #[derive(Clone, Debug, Default)]
 struct Process {
@@ -303,7 +106,7 @@ impl Fds {
                 let path = self.path(event);
                 self.insert(pid, ret, Fd::new(Target::Path(path), cloexec));
             }
-            K::CLOSE => self.retain(pid, |number, _| number != first),
+            K::CLOSE => self.remove(pid, first),
             K::CLOSE_RANGE if third & CLOSE_RANGE_CLOEXEC != 0 => {
                 let in_range = |number: &i64| (first..=range_end(second)).contains(number);
                 let fds = self
@@ -398,7 +201,7 @@ impl Fds {
                     ..fd.clone()
                 },
             ),
-            None => self.retain(event.pid, |number, _| number != event.ret),
+            None => self.remove(event.pid, event.ret),
         }
     }
 
@@ -412,7 +215,7 @@ impl Fds {
                 .first_chunk::<8>()
                 .map_or(0, |mode| u64::from_le_bytes(*mode));
             if mode == 0 {
-                self.retain(pid, |fd, _| fd != number);
+                self.remove(pid, number);
                 continue;
             }
             let found = FdType((mode >> 12 & 0xf) as u8);
@@ -472,6 +275,14 @@ impl Fds {
         let before = process.fds.len();
         process.fds.retain(|&number, fd| keep(number, fd));
         self.descriptors -= before - process.fds.len();
+    }
+
+    fn remove(&mut self, pid: u32, number: i64) {
+        let removed = self
+            .processes
+            .get_mut(&pid)
+            .and_then(|process| process.fds.remove(&number));
+        self.descriptors -= usize::from(removed.is_some());
     }
 
     fn forget(&mut self, pid: u32) {

@@ -1,0 +1,111 @@
+//! Whatever events a capture holds: every view and the verdict come to an end without a panic, and cite what exists.
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+use capture_format::{
+    Event, EventFlags, EventKind, ExitStatus, FdType, Header, Reader, Run, Writer,
+};
+use inspect::explain::explain;
+use inspect::info::Info;
+use inspect::show::{Options, show};
+use proptest::prelude::*;
+
+/// Few pids, descriptors and names, so that events concern one another.
+fn event() -> impl Strategy<Value = Event> {
+    let kind = prop_oneof![
+        8 => prop::sample::select(EventKind::ALL.to_vec()),
+        1 => any::<u16>().prop_map(EventKind),
+    ];
+    let number = prop_oneof![8 => -3i64..12, 1 => Just(-100i64), 1 => any::<i64>()];
+    let ret =
+        prop_oneof![4 => -120i64..12, 2 => 100i64..104, 1 => 0i64..0x1_0000, 1 => any::<i64>()];
+    let address = b"\x02\0\0\x35\x0a\0\0\x01\0\0\0\0\0\0\0\0".to_vec();
+    let query = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x05flask\x02io\0\0\x01\0\x01".to_vec();
+    let refusal = b"\0\x07\x81\x83\0\x01\0\0\0\0\0\0\x05flask\x02io\0\0\x01\0\x01".to_vec();
+    let bytes = prop_oneof![
+        Just(b"/etc/app.conf".to_vec()),
+        Just(b"resolv.conf".to_vec()),
+        Just(address),
+        Just(query),
+        Just(refusal),
+        Just(b"error: flask: Name or service not known\nsh: 1: foo: not found\n".to_vec()),
+        Just(b"error: /etc/app.conf: No such file or directory".to_vec()),
+        Just(b"connection refused".to_vec()),
+        prop::collection::vec(any::<u8>(), 0..64),
+    ];
+    let fd_type = prop::sample::select(vec![0u8, 1, 2, 8, 12, 99]);
+    let time = prop_oneof![9 => 0u64..1 << 40, 1 => any::<u64>()];
+    (
+        kind,
+        100u32..104,
+        time,
+        ret,
+        [number.clone(), number.clone(), number],
+        bytes.clone(),
+        bytes,
+        fd_type,
+        any::<u8>(),
+    )
+        .prop_map(
+            |(kind, pid, time, ret, args, name, data, fd_type, flags)| Event {
+                time,
+                pid,
+                tid: pid,
+                kind,
+                flags: EventFlags(flags & 31),
+                fd_type: FdType(fd_type),
+                ret,
+                args,
+                name: Bytes::from(name),
+                data: Bytes::from(data),
+            },
+        )
+}
+
+fn status() -> impl Strategy<Value = Option<ExitStatus>> {
+    prop_oneof![
+        Just(None),
+        any::<u8>().prop_map(|code| Some(ExitStatus::Code(code))),
+        (1u8..128, any::<bool>())
+            .prop_map(|(signal, core)| Some(ExitStatus::Signal { signal, core })),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_view_ends_and_cites_what_exists(
+        events in prop::collection::vec(event(), 0..120),
+        status in status(),
+        start in any::<u64>(),
+        init_pid in prop::sample::select(vec![0u32, 100, 7]),
+    ) {
+        let run = Run { number: 1, init_pid, start, end: Some(1 << 40), status, ..Run::default() };
+        let mut writer = Writer::new(Vec::new(), &Header::default()).unwrap();
+        writer.begin_run(&run).unwrap();
+        for event in &events {
+            writer.event(event).unwrap();
+        }
+        writer.end_run().unwrap();
+        let (bytes, _) = writer.finish().unwrap();
+        let mut reader = Reader::open(Cursor::new(bytes)).unwrap();
+
+        let explanation = explain(&mut reader);
+        for evidence in &explanation.runs[0].verdict.evidence {
+            prop_assert!((1..=events.len() as u64).contains(&evidence.event));
+        }
+        let mut out = Vec::new();
+        explanation.write_text(&mut out).unwrap();
+        Info::of(&mut reader).write_text(&mut out).unwrap();
+        show(&mut reader, &mut out, Options::default()).unwrap();
+        let mut json = Vec::new();
+        show(&mut reader, &mut json, Options { json: true, ..Options::default() }).unwrap();
+        let json = String::from_utf8(json).unwrap();
+        prop_assert_eq!(json.lines().count(), events.len());
+        for line in json.lines() {
+            prop_assert!(serde_json::from_str::<serde_json::Value>(line).is_ok());
+        }
+        let text = String::from_utf8(out).unwrap() + &json;
+        prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
+    }
+}
