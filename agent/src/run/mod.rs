@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::Context;
-use capture_format::{Container, Event, ExitStatus, Header, Run, Trigger};
+use capture_format::{Container, Event, EventKind, ExitStatus, Header, Run, Trigger};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -69,7 +69,7 @@ async fn session(mut request: Request) -> anyhow::Result<Outcome> {
     }
     let parent = cgroup::own()?;
     let mut stop = Stop::listen()?;
-    let mut lives = Lives { request, recorder, parent, prefix, kept: Vec::new() };
+    let mut lives = Lives { request, recorder, parent, prefix, kept: Vec::new(), code: 1 };
     let interrupted = lives.live(&mut stop).await?;
 
     let header = lives.header(interrupted);
@@ -82,8 +82,7 @@ async fn session(mut request: Request) -> anyhow::Result<Outcome> {
         Ok(())
     })?;
     progress(format_args!("wrote {} ({} events, {} bytes)", output.display(), summary.events, summary.bytes));
-    let code = lives.kept.last().map_or(1, |(run, _)| exit_code(run));
-    Ok(Outcome { capture: output, code })
+    Ok(Outcome { capture: output, code: lives.code })
 }
 
 /// The command's lives.
@@ -93,6 +92,8 @@ struct Lives {
     parent: PathBuf,
     prefix: String,
     kept: Vec<(Run, Vec<Event>)>,
+    /// The last exit code, as a shell's `$?`.
+    code: u8,
 }
 
 impl Lives {
@@ -128,9 +129,14 @@ impl Lives {
             Ok(mut child) => {
                 run.init_pid = child.id().unwrap_or_default();
                 let status = stop.wait(&mut child, &cgroup).await.context("cannot wait for the command")?;
-                run.status = Some(exit_status(status));
+                let status = exit_status(status);
+                run.status = Some(status);
+                self.code = exit_code(status);
             }
-            Err(error) => run.start_error = Some(error.to_string()),
+            Err(error) => {
+                run.start_error = Some(error.message);
+                self.code = error.code;
+            }
         }
         run.end = Some(host::boottime());
         self.keep(run, ring, &cgroup, misses)?;
@@ -142,7 +148,8 @@ impl Lives {
 
     /// Reads the ring of a run that has ended.
     fn keep(&mut self, mut run: Run, ring: RingId, cgroup: &Cgroup, misses: u64) -> anyhow::Result<()> {
-        let recording = self.recorder.read(ring).context("cannot read the ring")?;
+        let mut recording = self.recorder.read(ring).context("cannot read the ring")?;
+        drop_preparations(&mut recording.events, run.init_pid);
         run.oom_kills = cgroup.oom_kills();
         run.losses = recording.losses;
         run.losses.recursion_misses = recording.losses.recursion_misses.saturating_sub(misses);
@@ -250,18 +257,25 @@ fn default_name(command: &[OsString]) -> PathBuf {
     format!("{}-{}.lwcap", base_name(command), now.replace(':', "-")).into()
 }
 
+/// Drops what lastword itself did between entering the cgroup and starting the command: the write that entered it.
+fn drop_preparations(events: &mut Vec<Event>, init_pid: u32) {
+    let started = events.iter().position(|event| matches!(event.kind, EventKind::EXEC | EventKind::EXECVE)).unwrap_or(events.len());
+    let mut index = 0;
+    events.retain(|event| {
+        index += 1;
+        index > started || (event.pid != init_pid && init_pid != 0)
+    });
+}
+
 fn exit_status(status: std::process::ExitStatus) -> ExitStatus {
     use std::os::unix::process::ExitStatusExt;
     ExitStatus::from_wait(status.into_raw())
 }
 
-/// As a shell's `$?`: 127 or 126 for a command that could not be started.
-fn exit_code(run: &Run) -> u8 {
-    match (run.status, &run.start_error) {
-        (Some(ExitStatus::Code(code)), _) => code,
-        (Some(ExitStatus::Signal { signal, .. }), _) => 128 + signal,
-        (None, Some(error)) if error.contains("No such file") => 127,
-        (None, _) => 126,
+fn exit_code(status: ExitStatus) -> u8 {
+    match status {
+        ExitStatus::Code(code) => code,
+        ExitStatus::Signal { signal, .. } => 128 + signal,
     }
 }
 
