@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use zstd::bulk::Decompressor;
 
-use super::{COLUMNS, Column, STORED, Summary, ZSTD};
+use super::{BlockSummary, COLUMNS, Column, STORED, ZSTD};
 use crate::layout::{MAX_RAW, take_bytes, take_u8, take_u32};
 use crate::varint::{self, unzigzag};
 use crate::{Event, EventFlags, EventKind, FdType};
 
 /// The events of one block that are still to come.
 pub(crate) struct BlockEvents {
-    summary: Summary,
+    summary: BlockSummary,
     /// Events already taken.
     taken: u32,
     time: u64,
@@ -37,12 +37,12 @@ impl BlockEvents {
     }
 
     /// Takes the summary off the front of a payload.
-    pub(crate) fn summary(payload: &mut &[u8]) -> Option<Summary> {
+    pub(crate) fn summary(payload: &mut &[u8]) -> Option<BlockSummary> {
         let size = take_u32(payload)?;
-        Summary::decode(take_bytes(payload, size as usize)?)
+        BlockSummary::decode(take_bytes(payload, size as usize)?)
     }
 
-    pub(crate) fn block(&self) -> &Summary {
+    pub(crate) fn block(&self) -> &BlockSummary {
         &self.summary
     }
 

@@ -6,7 +6,7 @@ use std::io;
 use bytes::Bytes;
 use zstd::bulk::Compressor;
 
-use super::{COLUMNS, Column, STORED, Summary, ZSTD};
+use super::{BlockSummary, COLUMNS, Column, STORED, ZSTD};
 use crate::Event;
 use crate::varint::{self, zigzag};
 
@@ -46,7 +46,7 @@ impl BlockBuilder {
         ) else {
             return Ok(None);
         };
-        let summary = Summary {
+        let summary = BlockSummary {
             run,
             count: self.events.len() as u32,
             first,
@@ -78,7 +78,7 @@ fn set<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
 struct Columns([Vec<u8>; COLUMNS]);
 
 impl Columns {
-    fn of(events: &[Event], summary: &Summary) -> Self {
+    fn of(events: &[Event], summary: &BlockSummary) -> Self {
         let mut columns = Self(Default::default());
         let mut strings: HashMap<&Bytes, u64> = HashMap::new();
         let mut before = summary.time.0;

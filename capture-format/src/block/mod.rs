@@ -8,7 +8,7 @@ mod summary;
 
 pub(crate) use decode::BlockEvents;
 pub(crate) use encode::BlockBuilder;
-pub(crate) use summary::Summary;
+pub(crate) use summary::BlockSummary;
 
 /// What a segment holds. Numbers are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
