@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use zstd::bulk::Decompressor;
 
+use super::name::{EMPTY, FIRST, NEXT};
 use super::{BlockSummary, COLUMNS, Column, STORED, ZSTD};
 use crate::layout::{MAX_RAW, take_bytes, take_u8, take_u32};
 use crate::varint::{self, unzigzag};
@@ -16,6 +17,8 @@ pub(crate) struct BlockEvents {
     time: u64,
     columns: [Cursor; COLUMNS],
     strings: Vec<Bytes>,
+    /// Strings that were some event's name already.
+    strings_used: usize,
 }
 
 impl BlockEvents {
@@ -33,6 +36,7 @@ impl BlockEvents {
             summary,
             columns,
             strings,
+            strings_used: 0,
         })
     }
 
@@ -76,13 +80,7 @@ impl BlockEvents {
                 self.signed(Column::Arg1)?,
                 self.signed(Column::Arg2)?,
             ],
-            name: match self.unsigned(Column::Name)? {
-                0 => Bytes::new(),
-                position => self
-                    .strings
-                    .get(usize::try_from(position - 1).ok()?)?
-                    .clone(),
-            },
+            name: self.name()?,
             data: match self.unsigned(Column::DataLength)? {
                 0 => Bytes::new(),
                 length => self.of_kind(Column::Data).bytes(length)?,
@@ -90,6 +88,18 @@ impl BlockEvents {
         };
         self.taken += 1;
         Some(event)
+    }
+
+    fn name(&mut self) -> Option<Bytes> {
+        let position = match self.unsigned(Column::Name)? {
+            EMPTY => return Some(Bytes::new()),
+            NEXT => {
+                self.strings_used += 1;
+                self.strings_used - 1
+            }
+            earlier => usize::try_from(earlier - FIRST).ok()?,
+        };
+        self.strings.get(position).cloned()
     }
 
     fn of_kind(&mut self, column: Column) -> &mut Cursor {

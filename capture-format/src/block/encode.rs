@@ -6,6 +6,7 @@ use std::io;
 use bytes::Bytes;
 use zstd::bulk::Compressor;
 
+use super::name::{EMPTY, FIRST, NEXT};
 use super::{BlockSummary, COLUMNS, Column, STORED, ZSTD};
 use crate::Event;
 use crate::varint::{self, zigzag};
@@ -117,14 +118,14 @@ impl Columns {
                 columns.put(column, zigzag(*value));
             }
             let position = if name.is_empty() {
-                0
+                EMPTY
+            } else if let Some(&earlier) = strings.get(name) {
+                earlier
             } else {
-                let next = strings.len() as u64 + 1;
-                *strings.entry(name).or_insert_with(|| {
-                    columns.put(Column::Strings, name.len() as u64);
-                    columns.of_kind(Column::Strings).extend_from_slice(name);
-                    next
-                })
+                strings.insert(name, strings.len() as u64 + FIRST);
+                columns.put(Column::Strings, name.len() as u64);
+                columns.of_kind(Column::Strings).extend_from_slice(name);
+                NEXT
             };
             columns.put(Column::Name, position);
             columns.put(Column::DataLength, data.len() as u64);
