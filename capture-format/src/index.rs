@@ -1,6 +1,6 @@
 //! The index: how long every block is and what it says about itself, so that a reader need not touch those it skips.
 
-use crate::block::Summary;
+use crate::block::BlockSummary;
 use crate::layout::{
     BLOCK_HEADER_SIZE, BlockHeader, BlockType, PREAMBLE_SIZE, RunSummary, take_bytes, take_u16,
     take_u32,
@@ -22,7 +22,7 @@ pub(crate) struct Block {
 pub(crate) enum Content {
     Header,
     Run(RunSummary),
-    Events(Summary),
+    Events(BlockSummary),
     /// Of the index: number of the event after the last one.
     Index {
         next: u64,
@@ -72,7 +72,7 @@ pub(crate) fn parse(mut payload: &[u8]) -> Option<(Vec<Block>, u64)> {
         let content = match kind {
             BlockType::HEADER => Content::Header,
             BlockType::RUN => Content::Run(RunSummary::decode(&mut summary)?),
-            BlockType::EVENTS => Content::Events(Summary::decode(summary)?),
+            BlockType::EVENTS => Content::Events(BlockSummary::decode(summary)?),
             _ => Content::Unknown,
         };
         let sequence = u32::try_from(blocks.len()).ok()?;

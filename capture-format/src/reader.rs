@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use crate::block::{BlockEvents, Summary};
+use crate::block::{BlockEvents, BlockSummary};
 use crate::foreign;
 use crate::index::Block;
 use crate::layout::{BLOCK_HEADER_SIZE, MAX_DOCUMENT, PREAMBLE_SIZE, Preamble, RUN_SUMMARY_SIZE};
@@ -186,7 +186,11 @@ impl<R: Read + Seek> Reader<R> {
         }
     }
 
-    fn open_block(&mut self, block: &Block, summary: &Summary) -> Result<BlockEvents, DamageCause> {
+    fn open_block(
+        &mut self,
+        block: &Block,
+        summary: &BlockSummary,
+    ) -> Result<BlockEvents, DamageCause> {
         let payload = self.payload(block)?;
         let events = BlockEvents::open(&payload).map_err(DamageCause::Malformed)?;
         if events.block() != summary {
@@ -222,7 +226,7 @@ impl<R: Read + Seek> Events<'_, R> {
     fn damaged(
         &mut self,
         block: &Block,
-        summary: &Summary,
+        summary: &BlockSummary,
         from: u64,
         cause: DamageCause,
     ) -> Damage {

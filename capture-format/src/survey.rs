@@ -1,6 +1,6 @@
 //! From the blocks that were found: the capture's runs, and what is missing between their blocks.
 
-use crate::block::Summary;
+use crate::block::BlockSummary;
 use crate::index::{Block, Content};
 use crate::layout::{CRITICAL, PREAMBLE_SIZE};
 use crate::{Damage, DamageCause, Lost};
@@ -26,7 +26,7 @@ pub(crate) struct RunPlan {
 /// What follows next in a run.
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
-    Events { block: Block, summary: Summary },
+    Events { block: Block, summary: BlockSummary },
     Missing(Damage),
 }
 
@@ -120,7 +120,7 @@ impl Surveyor {
         self.add_run(ordinal, Some(block));
     }
 
-    fn events(&mut self, block: Block, summary: Summary) {
+    fn events(&mut self, block: Block, summary: BlockSummary) {
         let current = self.survey.runs.last().map(|run| run.ordinal);
         if current.is_some_and(|ordinal| summary.run < ordinal) || summary.first < self.next_event {
             return self.repeats(&block);

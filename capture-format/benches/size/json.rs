@@ -1,7 +1,8 @@
-//! Events as JSON, one object a line.
+//! A capture as JSON, one object a line: the header, then each run and its events.
 
-use capture_format::{Event, Run};
 use serde::Serialize;
+
+use crate::Capture;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -21,10 +22,13 @@ struct Line<'a> {
     data: &'a str,
 }
 
-pub(crate) fn encode(runs: &[(Run, Vec<Event>)]) -> serde_json::Result<Vec<u8>> {
-    let mut out = Vec::new();
+pub(crate) fn encode(capture: &Capture) -> serde_json::Result<Vec<u8>> {
+    let mut out = serde_json::to_vec(&capture.header)?;
+    out.push(b'\n');
     let mut number = 0;
-    for (run, events) in runs {
+    for (run, events) in &capture.runs {
+        serde_json::to_writer(&mut out, run)?;
+        out.push(b'\n');
         for event in events {
             number += 1;
             let line = Line {

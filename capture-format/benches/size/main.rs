@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The same events are written as `.lwcap`, as JSON (an object a line, zstd of the same level) and as `.scap` (gzip, as
-//! sysdig writes it). Without captures to measure, it makes up a corpus that looks like recorded ones.
+//! sysdig writes it, without header and run metadata). Without captures to measure, it makes up a corpus that looks
+//! like recorded ones.
 
 mod corpus;
 mod json;
@@ -96,7 +97,7 @@ fn measure(capture: &Capture) -> Result<()> {
         return Ok(());
     }
     let lwcap = write(capture)?;
-    let json = zstd::bulk::compress(&json::encode(&capture.runs)?, 3)?;
+    let json = zstd::bulk::compress(&json::encode(capture)?, 3)?;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(&scap::encode(&capture.runs))?;
     let scap = gzip.finish()?;

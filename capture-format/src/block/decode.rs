@@ -3,19 +3,22 @@
 use bytes::Bytes;
 use zstd::bulk::Decompressor;
 
-use super::{COLUMNS, Column, STORED, Summary, ZSTD};
+use super::name::{EMPTY, FIRST, NEXT};
+use super::{BlockSummary, COLUMNS, Column, STORED, ZSTD};
 use crate::layout::{MAX_RAW, take_bytes, take_u8, take_u32};
 use crate::varint::{self, unzigzag};
 use crate::{Event, EventFlags, EventKind, FdType};
 
 /// The events of one block that are still to come.
 pub(crate) struct BlockEvents {
-    summary: Summary,
+    summary: BlockSummary,
     /// Events already taken.
     taken: u32,
     time: u64,
     columns: [Cursor; COLUMNS],
     strings: Vec<Bytes>,
+    /// Strings that were some event's name already.
+    strings_used: usize,
 }
 
 impl BlockEvents {
@@ -33,16 +36,17 @@ impl BlockEvents {
             summary,
             columns,
             strings,
+            strings_used: 0,
         })
     }
 
     /// Takes the summary off the front of a payload.
-    pub(crate) fn summary(payload: &mut &[u8]) -> Option<Summary> {
+    pub(crate) fn summary(payload: &mut &[u8]) -> Option<BlockSummary> {
         let size = take_u32(payload)?;
-        Summary::decode(take_bytes(payload, size as usize)?)
+        BlockSummary::decode(take_bytes(payload, size as usize)?)
     }
 
-    pub(crate) fn block(&self) -> &Summary {
+    pub(crate) fn block(&self) -> &BlockSummary {
         &self.summary
     }
 
@@ -76,13 +80,7 @@ impl BlockEvents {
                 self.signed(Column::Arg1)?,
                 self.signed(Column::Arg2)?,
             ],
-            name: match self.unsigned(Column::Name)? {
-                0 => Bytes::new(),
-                position => self
-                    .strings
-                    .get(usize::try_from(position - 1).ok()?)?
-                    .clone(),
-            },
+            name: self.name()?,
             data: match self.unsigned(Column::DataLength)? {
                 0 => Bytes::new(),
                 length => self.of_kind(Column::Data).bytes(length)?,
@@ -90,6 +88,18 @@ impl BlockEvents {
         };
         self.taken += 1;
         Some(event)
+    }
+
+    fn name(&mut self) -> Option<Bytes> {
+        let position = match self.unsigned(Column::Name)? {
+            EMPTY => return Some(Bytes::new()),
+            NEXT => {
+                self.strings_used += 1;
+                self.strings_used - 1
+            }
+            earlier => usize::try_from(earlier - FIRST).ok()?,
+        };
+        self.strings.get(position).cloned()
     }
 
     fn of_kind(&mut self, column: Column) -> &mut Cursor {

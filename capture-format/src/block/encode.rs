@@ -6,7 +6,8 @@ use std::io;
 use bytes::Bytes;
 use zstd::bulk::Compressor;
 
-use super::{COLUMNS, Column, STORED, Summary, ZSTD};
+use super::name::{EMPTY, FIRST, NEXT};
+use super::{BlockSummary, COLUMNS, Column, STORED, ZSTD};
 use crate::Event;
 use crate::varint::{self, zigzag};
 
@@ -46,7 +47,7 @@ impl BlockBuilder {
         ) else {
             return Ok(None);
         };
-        let summary = Summary {
+        let summary = BlockSummary {
             run,
             count: self.events.len() as u32,
             first,
@@ -78,7 +79,7 @@ fn set<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
 struct Columns([Vec<u8>; COLUMNS]);
 
 impl Columns {
-    fn of(events: &[Event], summary: &Summary) -> Self {
+    fn of(events: &[Event], summary: &BlockSummary) -> Self {
         let mut columns = Self(Default::default());
         let mut strings: HashMap<&Bytes, u64> = HashMap::new();
         let mut before = summary.time.0;
@@ -117,14 +118,14 @@ impl Columns {
                 columns.put(column, zigzag(*value));
             }
             let position = if name.is_empty() {
-                0
+                EMPTY
+            } else if let Some(&earlier) = strings.get(name) {
+                earlier
             } else {
-                let next = strings.len() as u64 + 1;
-                *strings.entry(name).or_insert_with(|| {
-                    columns.put(Column::Strings, name.len() as u64);
-                    columns.of_kind(Column::Strings).extend_from_slice(name);
-                    next
-                })
+                strings.insert(name, strings.len() as u64 + FIRST);
+                columns.put(Column::Strings, name.len() as u64);
+                columns.of_kind(Column::Strings).extend_from_slice(name);
+                NEXT
             };
             columns.put(Column::Name, position);
             columns.put(Column::DataLength, data.len() as u64);

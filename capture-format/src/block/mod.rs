@@ -8,7 +8,7 @@ mod summary;
 
 pub(crate) use decode::BlockEvents;
 pub(crate) use encode::BlockBuilder;
-pub(crate) use summary::Summary;
+pub(crate) use summary::BlockSummary;
 
 /// What a segment holds. Numbers are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ enum Column {
     Arg0 = 8,
     Arg1 = 9,
     Arg2 = 10,
-    /// Positions in the block's strings, from 1, varints; 0 is the empty name.
+    /// Varints: see [`name`].
     Name = 11,
     /// For each string of the block a varint length, then its bytes.
     Strings = 12,
@@ -46,3 +46,12 @@ const COLUMNS: usize = 14;
 /// How a segment's bytes are stored. Numbers are stable.
 const STORED: u8 = 0;
 const ZSTD: u8 = 1;
+
+/// Values of [`Column::Name`]. As a new name has one number, columns of ever new names compress to nothing.
+mod name {
+    pub(super) const EMPTY: u64 = 0;
+    /// The first of the block's strings that no event before had.
+    pub(super) const NEXT: u64 = 1;
+    /// The block's first string; the others follow.
+    pub(super) const FIRST: u64 = 2;
+}

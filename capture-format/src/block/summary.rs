@@ -3,9 +3,9 @@
 use crate::layout::{MAX_EVENTS, take_u32, take_u64};
 use crate::varint;
 
-/// Summary of a block of events; its sets are also the dictionaries of the columns.
+/// BlockSummary of a block of events; its sets are also the dictionaries of the columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Summary {
+pub(crate) struct BlockSummary {
     /// Position of the run in the capture, from 0.
     pub(crate) run: u32,
     /// Number of events.
@@ -20,7 +20,7 @@ pub(crate) struct Summary {
     pub(crate) pids: Vec<u32>,
 }
 
-impl Summary {
+impl BlockSummary {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(40 + self.kinds.len() + 2 * self.pids.len());
         out.extend_from_slice(&self.run.to_le_bytes());
@@ -98,8 +98,8 @@ fn take_set<T: TryFrom<u64>>(bytes: &mut &[u8], most: u32) -> Option<Vec<T>> {
 mod tests {
     use super::*;
 
-    fn summary() -> Summary {
-        Summary {
+    fn summary() -> BlockSummary {
+        BlockSummary {
             run: 2,
             count: 3,
             first: 17,
@@ -112,9 +112,9 @@ mod tests {
     #[test]
     fn comes_back_and_is_refused_at_every_cut() {
         let bytes = summary().encode();
-        assert_eq!(Summary::decode(&bytes), Some(summary()));
+        assert_eq!(BlockSummary::decode(&bytes), Some(summary()));
         for end in 0..bytes.len() {
-            assert_eq!(Summary::decode(&bytes[..end]), None, "cut at {end}");
+            assert_eq!(BlockSummary::decode(&bytes[..end]), None, "cut at {end}");
         }
     }
 
@@ -123,10 +123,10 @@ mod tests {
         let mut bytes = summary().encode();
         bytes.truncate(32);
         varint::put(&mut bytes, u64::MAX);
-        assert_eq!(Summary::decode(&bytes), None);
+        assert_eq!(BlockSummary::decode(&bytes), None);
         assert_eq!(
-            Summary::decode(
-                &Summary {
+            BlockSummary::decode(
+                &BlockSummary {
                     count: 2,
                     ..summary()
                 }
@@ -139,28 +139,28 @@ mod tests {
     #[test]
     fn senseless_numbers_are_refused() {
         for wrong in [
-            Summary {
+            BlockSummary {
                 count: 0,
                 ..summary()
             },
-            Summary {
+            BlockSummary {
                 count: MAX_EVENTS + 1,
                 ..summary()
             },
-            Summary {
+            BlockSummary {
                 first: 0,
                 ..summary()
             },
-            Summary {
+            BlockSummary {
                 first: u64::MAX,
                 ..summary()
             },
-            Summary {
+            BlockSummary {
                 time: (2, 1),
                 ..summary()
             },
         ] {
-            assert_eq!(Summary::decode(&wrong.encode()), None, "{wrong:?}");
+            assert_eq!(BlockSummary::decode(&wrong.encode()), None, "{wrong:?}");
         }
     }
 }

@@ -128,7 +128,8 @@ fn wrong_values_cost_the_events_from_there_on() {
         ("a kind not in the summary", 2, &[0, 1]),
         ("a pid not in the summary", 3, &[0, 1]),
         ("a tid below 0", 4, &[0, 5]),
-        ("a name not in the strings", 11, &[0, 1]),
+        ("a new name without a string", 11, &[0, 1]),
+        ("a name not in the strings", 11, &[0, 2]),
         ("data that is not there", 13, &[0, 1]),
     ] {
         let found = read(&with_events(&payload(

@@ -114,12 +114,15 @@ def events(payload, decompress):
             data = decompress(data, raw) if encoding == 1 else data
             assert len(data) == raw
             columns[COLUMNS[column - 1]] = Bytes(data)
-    names, strings = [b""], columns["strings"]
+    names, used, strings = [], 0, columns["strings"]
     while strings.data is not None and strings.at < len(strings.data):
         names.append(strings.take(strings.varint()))
     for position in range(count):
         time = (time + columns["time"].zigzag()) % 2**64
         pid = pids[columns["pid"].varint()]
+        name = columns["name"].varint()
+        if name == 1:
+            name, used = used + 2, used + 1
         length = columns["data_length"].varint()
         yield {
             "run": run,
@@ -132,7 +135,7 @@ def events(payload, decompress):
             "fd_type": columns["fd_type"].byte(),
             "ret": columns["ret"].zigzag(),
             "args": [columns[name].zigzag() for name in ("arg0", "arg1", "arg2")],
-            "name": names[columns["name"].varint()].hex(),
+            "name": names[name - 2].hex() if name else "",
             "data": columns["data"].take(length).hex() if length else "",
         }
 
