@@ -3,6 +3,7 @@
 
 mod apt;
 mod cargo;
+mod demo;
 mod deny;
 mod ebpf;
 mod initramfs;
@@ -39,6 +40,8 @@ enum Task {
     Build,
     /// Run every test: lints, unprivileged tests, and as root the kernel tests here and on Debian's kernels under QEMU
     Test(test::Arguments),
+    /// Run an nginx that cannot resolve its upstream under lastword, as root, and show capture and verdict
+    Demo,
 }
 
 fn main() -> ExitCode {
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Ebpf { toolchain } => ebpf::build(toolchain),
         Task::Build => build(),
         Task::Test(arguments) => test::run(&arguments),
+        Task::Demo => demo::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

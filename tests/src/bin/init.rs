@@ -106,6 +106,7 @@ mod guest {
             .envs([("HOME", "/root"), ("PATH", "/bin"), ("TERM", "dumb")])
             .envs([
                 ("LASTWORD_BIN", "/bin/lastword"),
+                ("LASTWORD_VICTIM", "/bin/victim"),
                 ("LASTWORD_PRIVILEGED", "1"),
             ])
             .current_dir("/tmp")

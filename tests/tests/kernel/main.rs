@@ -4,6 +4,7 @@
 mod containers;
 mod lanes;
 mod network;
+mod nginx;
 mod records;
 mod support;
 mod verdicts;
@@ -25,6 +26,8 @@ fn main() -> ExitCode {
     // Recordings disturb each other's clocks, not their content; but a test machine has two processors.
     arguments.test_threads.get_or_insert(1);
     let cases = [records::CASES, network::CASES, verdicts::CASES, lanes::CASES, containers::CASES].concat();
-    let trials = cases.into_iter().map(|(name, case)| Trial::test(name, case).with_ignored_flag(!privileged)).collect();
+    let mut trials: Vec<Trial> = cases.into_iter().map(|(name, case)| Trial::test(name, case).with_ignored_flag(!privileged)).collect();
+    let without_nginx = env::var_os("LASTWORD_NGINX").is_none();
+    trials.extend(nginx::CASES.iter().map(|(name, case)| Trial::test(*name, case).with_ignored_flag(!privileged || without_nginx)));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
