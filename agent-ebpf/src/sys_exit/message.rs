@@ -53,7 +53,7 @@ impl Message {
         let lane = if self.peer.dns { Lane::Network } else { call.lane(Lane::Bulk) };
         let open = Open::begin(call.ring, lane, &head, self.peer.len, kept);
         if self.peer.len > 0 {
-            open.name_from_kernel((&raw const self.peer.bytes) as u64);
+            open.name_from_kernel(self.peer.source);
         }
         (open, kept)
     }

@@ -138,7 +138,7 @@ impl Plan {
         }
         if self.peer.len != 0 {
             let open = Open::begin(call.ring, self.lane, &head, self.peer.len, kept);
-            open.name_from_kernel((&raw const self.peer.bytes) as u64);
+            open.name_from_kernel(self.peer.source);
             return (open, kept);
         }
         let name_len = self.name.kept();

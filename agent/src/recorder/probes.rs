@@ -150,13 +150,14 @@ fn try_attach(ebpf: &mut Ebpf, btf: &Btf, tracepoint: &str, attach: Attach, name
     result.map_err(|error| explain(&error))
 }
 
-/// The kernel's answer in one line; the verifier's log can have thousands.
+/// The kernel's answer in one line; the verifier's log can have thousands, of which the last but its statistics is the reason.
 fn explain(error: &ProgramError) -> String {
+    const STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
-            let last = log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("processed"));
-            match last {
+            let is_reason = |line: &&str| !line.trim().is_empty() && !STATISTICS.iter().any(|start| line.starts_with(start));
+            match log.lines().rev().find(is_reason) {
                 Some(line) => format!("{io_error} (verifier: {line})"),
                 None => io_error.to_string(),
             }
