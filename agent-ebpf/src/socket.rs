@@ -25,11 +25,17 @@ pub struct Address {
 }
 
 impl Address {
-    pub const UNKNOWN: Self = Self { source: 0, len: 0, dns: false };
+    pub const UNKNOWN: Self = Self {
+        source: 0,
+        len: 0,
+        dns: false,
+    };
 
     #[inline(always)]
     fn store(words: [u64; 4], len: u64, dns: bool) -> Self {
-        let Some(scratch) = SYSCALL_SCRATCH.get_ptr_mut(key_zero()) else { return Self::UNKNOWN };
+        let Some(scratch) = SYSCALL_SCRATCH.get_ptr_mut(key_zero()) else {
+            return Self::UNKNOWN;
+        };
         // SAFETY: the verifier checks the access.
         let source = unsafe {
             (*scratch).address = words;
@@ -61,7 +67,11 @@ impl Address {
         match family {
             AF_INET => {
                 let address: u32 = read(v4);
-                Self::store([AF_INET | port << 16 | u64::from(address) << 32, 0, 0, 0], 16, dns)
+                Self::store(
+                    [AF_INET | port << 16 | u64::from(address) << 32, 0, 0, 0],
+                    16,
+                    dns,
+                )
             }
             AF_INET6 => {
                 let [high, low]: [u64; 2] = read(v6);
@@ -107,13 +117,19 @@ impl Socket {
         }
         // skc_dport, skc_num and skc_family stand in a row: user space has checked that before it set the feature.
         let ports: u64 = read(sock + u64::from(offset!(sock_dport)));
-        Some(Self { sock, peer_port: ports & 0xffff, own_port: (ports >> 16) & 0xffff, family: (ports >> 32) & 0xffff })
+        Some(Self {
+            sock,
+            peer_port: ports & 0xffff,
+            own_port: (ports >> 16) & 0xffff,
+            family: (ports >> 32) & 0xffff,
+        })
     }
 
     /// Whether either end is port 53 of an Internet address.
     #[inline(always)]
     pub fn is_dns(&self) -> bool {
-        (self.peer_port == DNS_PORT || self.own_port == 53) && (self.family == AF_INET || self.family == AF_INET6)
+        (self.peer_port == DNS_PORT || self.own_port == 53)
+            && (self.family == AF_INET || self.family == AF_INET6)
     }
 
     /// The peer, if the socket is connected.
@@ -132,6 +148,12 @@ impl Socket {
     pub fn own(&self) -> Address {
         let v4 = self.sock + u64::from(offset!(sock_rcv_saddr));
         let v6 = self.sock + u64::from(offset!(sock_v6_rcv_saddr));
-        Address::build(self.family, u64::from((self.own_port as u16).to_be()), v4, v6, false)
+        Address::build(
+            self.family,
+            u64::from((self.own_port as u16).to_be()),
+            v4,
+            v6,
+            false,
+        )
     }
 }
