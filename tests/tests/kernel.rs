@@ -35,7 +35,7 @@ mod scene {
     use libtest_mimic::Failed;
 
     pub(super) fn nginx_cannot_resolve_its_upstream() -> Result<(), Failed> {
-        let hosts = std::fs::read("/etc/hosts")?;
+        let hosts = std::fs::read("/etc/hosts").ok();
         let scene = Scene {
             packages: env::var_os("LASTWORD_NGINX")
                 .ok_or("no LASTWORD_NGINX")?
@@ -44,7 +44,8 @@ mod scene {
         };
         let (output, log) = scene.play(|| {
             let output = Command::new(NGINX[0]).args(&NGINX[1..]).output()?;
-            Ok((output, std::fs::read_to_string("/var/log/nginx/error.log")?))
+            let log = std::fs::read_to_string("/var/log/nginx/error.log").unwrap_or_default();
+            Ok((output, log))
         })?;
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(
@@ -53,7 +54,7 @@ mod scene {
         );
         assert_eq!(
             hosts,
-            std::fs::read("/etc/hosts")?,
+            std::fs::read("/etc/hosts").ok(),
             "the machine's own files stay"
         );
         Ok(())
