@@ -4,4 +4,5 @@
 #[cfg(target_os = "linux")]
 pub mod scene;
 
+#[cfg(any(target_os = "linux", test))]
 mod dns;

@@ -6,7 +6,6 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
     let unprivileged = env::var_os("LASTWORD_PRIVILEGED").is_none_or(|value| value != "1");
-    let nginx = env::var_os("LASTWORD_NGINX");
     let trials = vec![
         Trial::test("kernel_has_btf", || {
             let btf = Path::new("/sys/kernel/btf/vmlinux");
@@ -22,7 +21,7 @@ fn main() -> ExitCode {
             "nginx_cannot_resolve_its_upstream",
             scene::nginx_cannot_resolve_its_upstream,
         )
-        .with_ignored_flag(unprivileged || nginx.is_none()),
+        .with_ignored_flag(unprivileged || env::var_os("LASTWORD_NGINX").is_none()),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
