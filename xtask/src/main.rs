@@ -3,6 +3,7 @@
 
 mod apt;
 mod cargo;
+#[cfg(target_os = "linux")]
 mod demo;
 mod deny;
 mod ebpf;
@@ -41,6 +42,7 @@ enum Task {
     /// Run every test: lints, unprivileged tests, and as root the kernel tests here and on Debian's kernels under QEMU
     Test(test::Arguments),
     /// Run an nginx that cannot resolve its upstream under lastword, as root, and show capture and verdict
+    #[cfg(target_os = "linux")]
     Demo,
 }
 
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Task::Ebpf { toolchain } => ebpf::build(toolchain),
         Task::Build => build(),
         Task::Test(arguments) => test::run(&arguments),
+        #[cfg(target_os = "linux")]
         Task::Demo => demo::run(),
     };
     match done {
