@@ -162,9 +162,9 @@ fn record(op: u8, number: u64, ret: i64, registers: Registers) {
     };
     match op {
         op if op == Op::Read as u8 => transfer::read(&call),
-        op if op == Op::Readv as u8 => drop(readv_apart(ring_number, number, ret)),
+        op if op == Op::Readv as u8 => _ = readv_apart(ring_number, number, ret),
         op if op == Op::Write as u8 => transfer::write(&call),
-        op if op == Op::Writev as u8 => drop(writev_apart(ring_number, number, ret)),
+        op if op == Op::Writev as u8 => _ = writev_apart(ring_number, number, ret),
         op if op == Op::Open as u8 => path::open(&call),
         op if op == Op::Openat as u8 => path::openat(&call),
         op if op == Op::Openat2 as u8 => path::openat2(&call),
@@ -182,12 +182,12 @@ fn record(op: u8, number: u64, ret: i64, registers: Registers) {
         op if op == Op::Sendto as u8 => message::sendto(&call),
         op if op == Op::Recvfrom as u8 => message::recvfrom(&call),
         op if op == Op::Sendmsg as u8 || op == Op::Recvmsg as u8 => {
-            drop(message_apart(ring_number, number, ret))
+            _ = message_apart(ring_number, number, ret)
         }
         op if op == Op::Sendmmsg as u8 || op == Op::Recvmmsg as u8 => several(&call, ring_number),
         _ if call.only_waits() => {}
-        op if op == Op::Execve as u8 => drop(execve_apart(ring_number, number, ret)),
-        op if op == Op::Execveat as u8 => drop(execveat_apart(ring_number, number, ret)),
+        op if op == Op::Execve as u8 => _ = execve_apart(ring_number, number, ret),
+        op if op == Op::Execveat as u8 => _ = execveat_apart(ring_number, number, ret),
         op if op == Op::FailedArgs as u8 => {
             call.plain(Lane::Failures, call.arg::<1>(), call.arg::<2>())
         }

@@ -96,7 +96,8 @@ fn vector(path: &str) -> io::Result<()> {
         .iter()
         .map(|piece| io::IoSlice::new(piece.as_bytes()))
         .collect();
-    (&file).write_vectored(&slices)?;
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    assert_eq!((&file).write_vectored(&slices)?, length);
     std::os::unix::fs::FileExt::write_all_at(&file, b"at an offset", 100)
 }
 
@@ -370,9 +371,10 @@ fn messages(socket: i32, answer: &mut [u8; 512], many: bool) -> io::Result<usize
             ))?;
             Ok(received[0].msg_len as usize)
         } else {
-            check(libc::sendmsg(socket, &raw const *&header(&mut out), 0) as i64)?;
-            check(libc::recvmsg(socket, &raw mut *&mut header(&mut back), 0) as i64)
-                .map(|length| length as usize)
+            let sent = header(&mut out);
+            let mut received = header(&mut back);
+            check(libc::sendmsg(socket, &raw const sent, 0) as i64)?;
+            check(libc::recvmsg(socket, &raw mut received, 0) as i64).map(|length| length as usize)
         }
     }
 }
