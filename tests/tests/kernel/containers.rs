@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use agent::recorder::{Budget, MessageKind, Recorder, Settings};
@@ -50,10 +51,13 @@ fn top() -> Result<Made, Failed> {
         let (_, point, kind) = (fields.next()?, fields.next()?, fields.next()?);
         (kind == "cgroup2").then_some(point)
     });
-    Made::below(
-        Path::new(mount.ok_or("no cgroup2")?),
-        &format!("lastword-test-{}", std::process::id()),
-    )
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!(
+        "lastword-test-{}-{}",
+        std::process::id(),
+        NUMBER.fetch_add(1, Ordering::Relaxed)
+    );
+    Made::below(Path::new(mount.ok_or("no cgroup2")?), &name)
 }
 
 fn names() -> Result<(), Failed> {
