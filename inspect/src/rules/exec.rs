@@ -11,8 +11,8 @@ use crate::escape::escaped_to;
 use crate::facts::Failure;
 use crate::facts::output::Line;
 use crate::facts::process::basename;
+use crate::facts::naming::names;
 
-use super::words::names;
 
 /// How programs say that a command cannot be executed, in lower case.
 const TEXTS: &[&str] = &[

@@ -6,13 +6,13 @@
 
 use capture_format::EventKind;
 
-use super::words::names;
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
 use crate::facts::Failure;
 use crate::facts::output::Line;
 use crate::facts::process::basename;
+use crate::facts::naming::names;
 use crate::fds::has_path;
 
 /// How programs say that a file is missing, in lower case.
@@ -52,6 +52,16 @@ const NOISE: &[&[u8]] = &[
     b"/sys/",
     b"/dev/tty",
 ];
+
+/// Whether such a call fails in nearly every program's life.
+pub(super) fn is_noise(failure: &Failure) -> bool {
+    // realpath(3) asks of each part of a path whether it is a link.
+    let is_link = matches!(failure.kind, EventKind::READLINK | EventKind::READLINKAT);
+    NOISE.iter().any(|start| failure.name.starts_with(start))
+        || is_link && failure.errno == Errno::EINVAL
+        || failure.name.ends_with(b"nscd/socket")
+}
+
 /// Shortest last component that is looked for without its directory. It must have an extension: a word is no file name.
 const MIN_NAME: usize = 4;
 
@@ -121,8 +131,9 @@ fn line_naming<'a>(
 ) -> Option<&'a Line> {
     let (path, name) = (String::from_utf8_lossy(path), String::from_utf8_lossy(name));
     let line = case.words.find(|text| {
-        let lower = text.to_lowercase();
-        texts.iter().any(|words| lower.contains(words))
+        // The path's own words are none of the program's: `/etc/missing.conf`.
+        let said = text.replace(&*path, "").replace(&*name, "").to_lowercase();
+        texts.iter().any(|words| said.contains(words))
             && (names(text, &path) || names(text, &name))
     })?;
     (failure.event < line.event).then_some(line)
@@ -133,7 +144,7 @@ fn is_last_act(case: &Case<'_>, failure: &Failure) -> bool {
     let opens = (EventKind::OPEN..=EventKind::CREAT).contains(&failure.kind);
     let culprit = case.culprit().filter(|culprit| culprit.pid == failure.pid);
     opens
-        && !NOISE.iter().any(|start| failure.name.starts_with(start))
+        && !is_noise(failure)
         && culprit.and_then(|culprit| culprit.last_call) == Some(failure.event)
 }
 
@@ -149,6 +160,12 @@ fn verdict(
     let call = failure.kind.name().unwrap_or("call");
     let cited = line.map_or_else(String::new, |line| format!("; {}", line.cited()));
     let what = match line {
+        Some(_) if failure.errno == Errno::ENOTDIR => {
+            format!("a part of the path \"{path}\" is not a directory")
+        }
+        Some(_) if failure.creates => {
+            format!("\"{path}\" cannot be created, as its directory does not exist")
+        }
         Some(_) => format!("\"{path}\" does not exist"),
         None => format!(
             "right after it could not open \"{path}\" ({})",
@@ -173,9 +190,12 @@ fn verdict(
         confidence,
         why: why.into(),
         evidence,
-        next_step: format!(
-            "Put {path} where the program looks for it (image, ConfigMap or volume mount), or point the program to where it is."
-        ),
+        next_step: match failure.creates || failure.errno == Errno::ENOTDIR {
+            true => format!("Check each directory of {path}: in the image, or where a volume should be mounted."),
+            false => format!(
+                "Put {path} where the program looks for it (image, ConfigMap or volume mount), or point the program to where it is."
+            ),
+        },
         weakened_by: if line.is_none() {
             case.missing_events()
         } else {

@@ -1,23 +1,19 @@
 //! A non-zero exit whose last words speak for themselves, as far as they do.
 
-use super::{Case, Cause, Evidence, Verdict};
-use crate::facts::output::Line;
+use super::{Case, Cause, Verdict};
 
 /// Lines cited as evidence.
 const MAX_LINES: usize = 8;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let code = case.exit_code().filter(|&code| code != 0)?;
-    let line = case.words.headline()?;
-    let mut evidence: Vec<Evidence> = case
-        .words
-        .tail(MAX_LINES)
-        .into_iter()
-        .map(Line::evidence)
-        .collect();
-    evidence.push(line.evidence());
+    let line = case.words.headline().or(case.said.headline())?;
+    let mut evidence = vec![line.evidence()];
+    evidence.extend(case.said.evidence(MAX_LINES));
+    let (killed, of_killed) = case.killed_before();
+    evidence.extend(of_killed);
     Some(Verdict {
-        sentence: format!("{}; {}", case.ended(), line.cited()),
+        sentence: format!("{}; {}{killed}", case.ended(), line.cited()),
         cause: Cause::ExitedNonZero,
         subject: code.to_string(),
         confidence: 40,
