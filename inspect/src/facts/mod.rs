@@ -227,7 +227,9 @@ impl Facts {
             above.iter().any(|other| other.pid == process.pid)
                 && exit.event < end
                 && !process.went_on_after(exit.event)
-                && between.into_iter().all(|other| !other.went_on_after(exit.event))
+                && between
+                    .into_iter()
+                    .all(|other| !other.went_on_after(exit.event))
         };
         let mut children: Vec<&Process> = self.processes.iter().filter(failed).collect();
         children.sort_by_key(|child| child.exit.map(|exit| exit.event));

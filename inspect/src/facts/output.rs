@@ -110,10 +110,14 @@ impl Output {
             return;
         };
         let failed = Errno::from_ret(event.ret);
-        if event.ret == 0 || failed.is_some_and(|errno| stream != Stream::Stderr || !is_final(errno)) {
+        if event.ret == 0
+            || failed.is_some_and(|errno| stream != Stream::Stderr || !is_final(errno))
+        {
             return;
         }
-        let is_null = fd.and_then(Fd::path).is_some_and(|path| path == "/dev/null");
+        let is_null = fd
+            .and_then(Fd::path)
+            .is_some_and(|path| path == "/dev/null");
         let start = || Partial {
             stream: stream.clone(),
             event: number,

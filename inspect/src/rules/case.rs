@@ -2,8 +2,8 @@
 
 use capture_format::{ExitStatus, Losses, Run, SignalOrigin};
 
-use super::{Evidence, oom, outside_signal};
 use super::words::{LastWords, Words};
+use super::{Evidence, oom, outside_signal};
 use crate::decode::Signal;
 use crate::decode::time::duration;
 use crate::facts::output::Line;
@@ -187,7 +187,9 @@ impl<'a> Case<'a> {
     /// the culprit may have ended over it, or not.
     #[must_use]
     pub fn killed_before(&self) -> (String, Vec<Evidence>) {
-        let failed = self.culprit().map(|culprit| self.facts.failed_last(culprit));
+        let failed = self
+            .culprit()
+            .map(|culprit| self.facts.failed_last(culprit));
         let killed = failed.into_iter().flatten().rev().find_map(|process| {
             let exit = process.exit?;
             match exit.status {
@@ -203,7 +205,12 @@ impl<'a> Case<'a> {
         let mut evidence = vec![Evidence::new(exit.event, text)];
         let sent = self.facts.signals.last(pid, signal);
         evidence.extend(sent.map(outside_signal::evidence));
-        let victim = self.facts.oom_kills.iter().rev().find(|kill| kill.pid == pid);
+        let victim = self
+            .facts
+            .oom_kills
+            .iter()
+            .rev()
+            .find(|kill| kill.pid == pid);
         evidence.extend(victim.map(oom::evidence));
         let by = match (victim, sent) {
             (Some(_), _) => "was killed by the OOM killer".to_owned(),

@@ -5,8 +5,8 @@ use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::time::duration;
 use crate::escape::escaped_to;
 use crate::facts::lookup::{Lookup, Outcome};
-use crate::facts::output::Line;
 use crate::facts::naming::names;
+use crate::facts::output::Line;
 
 /// What gai_strerror(3) of the C libraries says, in lower case. It comes without the name.
 const WITHOUT_NAME: &[&str] = &[
@@ -398,10 +398,7 @@ mod tests {
             verdict.sentence,
             "node exited 1, 10 s after start: no DNS answer for \"flask\" (asked 10.96.0.10 2 times in 5.0 s); stderr: Error: getaddrinfo EAI_AGAIN flask"
         );
-        assert_eq!(
-            verdict.weakened_by,
-            ["3 events lost (never recorded)"]
-        );
+        assert_eq!(verdict.weakened_by, ["3 events lost (never recorded)"]);
     }
 
     #[test]

@@ -10,9 +10,9 @@ use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
 use crate::facts::Failure;
+use crate::facts::naming::names;
 use crate::facts::output::Line;
 use crate::facts::process::basename;
-use crate::facts::naming::names;
 use crate::fds::has_path;
 
 /// How programs say that a file is missing, in lower case.
@@ -133,8 +133,7 @@ fn line_naming<'a>(
     let line = case.words.find(|text| {
         // The path's own words are none of the program's: `/etc/missing.conf`.
         let said = text.replace(&*path, "").replace(&*name, "").to_lowercase();
-        texts.iter().any(|words| said.contains(words))
-            && (names(text, &path) || names(text, &name))
+        texts.iter().any(|words| said.contains(words)) && (names(text, &path) || names(text, &name))
     })?;
     (failure.event < line.event).then_some(line)
 }
@@ -191,7 +190,9 @@ fn verdict(
         why: why.into(),
         evidence,
         next_step: match failure.creates || failure.errno == Errno::ENOTDIR {
-            true => format!("Check each directory of {path}: in the image, or where a volume should be mounted."),
+            true => format!(
+                "Check each directory of {path}: in the image, or where a volume should be mounted."
+            ),
             false => format!(
                 "Put {path} where the program looks for it (image, ConfigMap or volume mount), or point the program to where it is."
             ),

@@ -8,8 +8,8 @@ use crate::decode::Errno;
 use crate::escape::escaped_to;
 use crate::facts::connections::Connection;
 use crate::facts::lookup::Lookup;
-use crate::facts::output::Line;
 use crate::facts::naming::names;
+use crate::facts::output::Line;
 
 /// An error of connect(2): what it means, and how programs say it, in lower case. The last list counts only beside the address.
 struct Kind {

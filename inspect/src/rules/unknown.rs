@@ -19,7 +19,8 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
         Some(line) => format!("; {}", line.cited()),
         None => ", and printed nothing that was recorded".to_owned(),
     };
-    let telling = |failure: &&Failure| case.below_chain(failure.pid) && !missing_file::is_noise(failure);
+    let telling =
+        |failure: &&Failure| case.below_chain(failure.pid) && !missing_file::is_noise(failure);
     if case.said.is_empty()
         && let Some(failure) = case.facts.failures.iter().rev().find(telling)
     {
