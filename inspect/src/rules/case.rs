@@ -215,7 +215,7 @@ impl<'a> Case<'a> {
         let by = match (victim, sent) {
             (Some(_), _) => "was killed by the OOM killer".to_owned(),
             (None, Some(sent)) if sent.origin == Some(SignalOrigin::Outside) => format!(
-                "was killed from outside the container ({} sent {signal})",
+                "was killed from outside the container, with {signal} from {}",
                 sent.sender()
             ),
             _ => how(exit.status),

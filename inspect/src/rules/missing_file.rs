@@ -378,4 +378,84 @@ mod tests {
             Cause::ExitedNonZero
         );
     }
+
+    /// What `cat` does with a file that does not exist.
+    fn cat(s: &mut Script, pid: u32, path: &str) {
+        s.fork(INIT, pid)
+            .exec(pid, &["cat", path])
+            .open(pid, path, -2);
+        for piece in ["cat: ", path, ": No such file or directory", "\n"] {
+            s.write(pid, 2, piece);
+        }
+        s.exit(pid, 1);
+    }
+
+    #[test]
+    fn what_a_script_said_before_its_child_failed_does_not_hide_why() {
+        let mut s = Script::new(&["sh", "-c", "echo starting; cat /etc/app.conf; exit 3"]);
+        s.write(INIT, 1, "starting\n");
+        cat(&mut s, 200, "/etc/app.conf");
+        let verdict = verdict(s.exit(INIT, 3));
+        assert_eq!(
+            (verdict.cause, verdict.subject.as_str()),
+            (Cause::MissingFile, "/etc/app.conf")
+        );
+    }
+
+    #[test]
+    fn a_failure_after_which_the_script_went_on_is_not_the_cause() {
+        let mut s = Script::new(&["sh", "-c", "cat /etc/opt.conf; app"]);
+        cat(&mut s, 200, "/etc/opt.conf");
+        s.fork(INIT, 201).exec(201, &["app"]).exit(201, 1);
+        let verdict = verdict(s.exit(INIT, 1));
+        assert_eq!(
+            verdict.sentence,
+            "app (started by sh) exited 1, 15 ms after start, and printed nothing itself; before that, stderr: cat: /etc/opt.conf: No such file or directory"
+        );
+        assert_eq!(verdict.cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn what_a_script_sent_to_dev_null_is_not_the_cause() {
+        let mut s = Script::new(&["sh", "-c", "cat /etc/opt.conf 2>/dev/null; exit 3"]);
+        s.fork(INIT, 200).open(200, "/dev/null", 3);
+        s.call(200, EventKind::DUP2, 2, [3, 0, 0], "", "");
+        s.open(200, "/etc/opt.conf", -2)
+            .write(200, 2, "cat: /etc/opt.conf: No such file or directory\n")
+            .exit(200, 1);
+        let verdict = verdict(s.exit(INIT, 3));
+        assert_eq!(
+            verdict.sentence,
+            "sh exited 3, 9 ms after start, and printed nothing itself; before that, stderr (discarded): cat: /etc/opt.conf: No such file or directory"
+        );
+        assert_eq!(verdict.cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_lacks_its_parent() {
+        let mut s = Script::new(&["mkdir", "/data/cache"]);
+        s.call(INIT, EventKind::MKDIR, -2, [0; 3], "/data/cache", "");
+        s.write(
+            INIT,
+            2,
+            "mkdir: cannot create directory '/data/cache': No such file or directory\n",
+        );
+        let verdict = verdict(s.exit(INIT, 1));
+        assert!(
+            verdict
+                .sentence
+                .contains("\"/data/cache\" cannot be created, as its directory does not exist"),
+            "{}",
+            verdict.sentence
+        );
+    }
+
+    #[test]
+    fn a_word_in_the_path_does_not_say_that_it_is_missing() {
+        let words = ["fatal: /etc/missing/app.conf has no port\n"];
+        assert_eq!(
+            ended(&["/etc/missing/app.conf"], &words).cause,
+            Cause::ExitedNonZero
+        );
+    }
 }
