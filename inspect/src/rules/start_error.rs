@@ -5,10 +5,8 @@ use crate::escape::escaped_to;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let error = case.run.start_error.as_deref()?;
-    let failures = case.facts.failures.iter().rev();
-    let failed = failures
-        .filter(|failure| exec::is_exec(failure.kind))
-        .next();
+    let mut failures = case.facts.failures.iter().rev();
+    let failed = failures.find(|failure| exec::is_exec(failure.kind));
     let (cause, what, next_step) = match failed {
         Some(failure) => exec::describe(&failure.name, failure.errno, 1),
         None => by_text(error),
