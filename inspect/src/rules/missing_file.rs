@@ -416,6 +416,28 @@ mod tests {
     }
 
     #[test]
+    fn neither_is_one_after_which_it_started_something_that_succeeded() {
+        let mut s = Script::new(&["sh", "-c", "cat /etc/opt.conf; date; exit 3"]);
+        cat(&mut s, 200, "/etc/opt.conf");
+        s.fork(INIT, 201).exec(201, &["date"]).exit(201, 0);
+        let verdict = verdict(s.exit(INIT, 3));
+        assert_eq!(verdict.cause, Cause::ExitedNonZero, "{}", verdict.sentence);
+    }
+
+    #[test]
+    fn nor_one_after_which_it_became_another_program() {
+        let mut s = Script::new(&["sh", "-c", "cat /etc/opt.conf; exec app"]);
+        cat(&mut s, 200, "/etc/opt.conf");
+        let verdict = verdict(s.exec(INIT, &["app"]).exit(INIT, 1));
+        assert!(
+            verdict.sentence.starts_with("app exited 1, "),
+            "{}",
+            verdict.sentence
+        );
+        assert_eq!(verdict.cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
     fn what_a_script_sent_to_dev_null_is_not_the_cause() {
         let mut s = Script::new(&["sh", "-c", "cat /etc/opt.conf 2>/dev/null; exit 3"]);
         s.fork(INIT, 200).open(200, "/dev/null", 3);
