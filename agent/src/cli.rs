@@ -130,6 +130,9 @@ fn act(command: Command) -> anyhow::Result<ExitCode> {
 
 #[cfg(target_os = "linux")]
 fn run(args: RunArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    if args.debug_programs {
+        crate::logging::to_stderr();
+    }
     let settings = crate::recorder::Settings {
         text_max: args.text_payload,
         other_max: args.other_payload,

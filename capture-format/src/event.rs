@@ -211,15 +211,15 @@ kinds! {
     GETSOCKOPT = 103, "getsockopt";
     /// sendto(2), send(2). `args[0]`: descriptor; `args[2]`: bytes asked for; `name`: peer; `data`: DNS payload, nothing for other traffic.
     SENDTO = 104, "sendto";
-    /// sendmsg(2). As sendto.
+    /// sendmsg(2). As sendto, but `args[2]` is 0: what was asked for is spread over buffers.
     SENDMSG = 105, "sendmsg";
-    /// sendmmsg(2): one event a message. As sendto; `args[1]`: index of the message.
+    /// sendmmsg(2): one event a message. As sendmsg; `args[1]`: index of the message.
     SENDMMSG = 106, "sendmmsg";
     /// recvfrom(2), recv(2). `args[0]`: descriptor; `args[2]`: buffer size; `name`: peer; `data`: DNS payload.
     RECVFROM = 107, "recvfrom";
-    /// recvmsg(2). As recvfrom.
+    /// recvmsg(2). As recvfrom, but `args[2]` is 0.
     RECVMSG = 108, "recvmsg";
-    /// recvmmsg(2): one event a message. As recvfrom; `args[1]`: index of the message.
+    /// recvmmsg(2): one event a message. As recvmsg; `args[1]`: index of the message.
     RECVMMSG = 109, "recvmmsg";
 
     /// mkdir(2) that failed. `name`: path. So are all kinds from here to 191: failed calls with a path.

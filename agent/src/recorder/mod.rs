@@ -21,7 +21,12 @@ use std::{
 };
 
 use aya::{Btf, Ebpf, programs::Program};
+use aya_log::EbpfLogger;
 use capture_format::{Event, EventKind, Losses, Probe};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 
 pub use budget::Budget;
 pub use capabilities::{Capability, missing as missing_capabilities};
@@ -87,6 +92,9 @@ pub enum StartError {
     /// A probe that must be attached could not be.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// The programs' own log cannot be read.
+    #[error("cannot read the eBPF programs' log: {0}; leave --debug-programs out")]
+    Log(String),
     /// Rings could not be made.
     #[error("cannot make rings: {0}; is a memory limit in force?")]
     Rings(io::Error),
@@ -148,6 +156,9 @@ impl Recorder {
         let pool = Pool::new(&mut ebpf, settings.budget).map_err(StartError::Rings)?;
         let channel = Channel::new(&mut ebpf).map_err(StartError::Rings)?;
         let btf = Btf::from_sys_fs().map_err(|error| StartError::BadBtf(load::chain(&error)))?;
+        if settings.debug_programs {
+            forward_log(&mut ebpf).map_err(StartError::Log)?;
+        }
         let probes = probes::attach(&mut ebpf, &btf, preemptible)?;
         Ok(Self {
             ebpf,
@@ -241,6 +252,22 @@ impl Recorder {
             })
             .sum()
     }
+}
+
+/// Hands what the programs log on to the `log` crate, from a thread that lives as long as this process.
+fn forward_log(ebpf: &mut Ebpf) -> Result<(), String> {
+    let mut logger = EbpfLogger::init(ebpf).map_err(|error| load::chain(&error))?;
+    std::thread::spawn(move || {
+        loop {
+            let mut ready = [PollFd::new(logger.as_fd(), PollFlags::POLLIN)];
+            let woken = poll(&mut ready, PollTimeout::NONE);
+            logger.flush();
+            if woken.is_err_and(|error| error != Errno::EINTR) {
+                return;
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Two threads of a process that end at the same time can both see that no thread is left: the later one is right.

@@ -235,9 +235,14 @@ impl Lives {
                 detail: format!("lastword run was interrupted in run {exits}"),
             }
         } else {
+            let times = if exits == 1 {
+                "once".into()
+            } else {
+                format!("{exits} times")
+            };
             Trigger {
                 kind: "run".into(),
-                detail: format!("lastword run: the command exited {exits} times"),
+                detail: format!("lastword run: the command exited {times}"),
             }
         };
         Header {

@@ -15,13 +15,17 @@ use agent::recorder::{Budget, MessageKind, Recorder, Settings};
 use capture_format::EventKind as K;
 use libtest_mimic::Failed;
 
-use crate::{Case, support::victim};
+use crate::{
+    Case,
+    support::{record_with, victim},
+};
 
 pub(crate) const CASES: &[Case] = &[
     ("recognises_containers_by_their_cgroups_name", names),
     ("a_container_that_lives_20_ms_loses_nothing", short_lives),
     ("a_full_pool_refuses_and_recovers", full),
     ("the_table_forgets_removed_cgroups", forgets),
+    ("the_programs_log_when_they_are_asked_to", log),
 ];
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -190,5 +194,15 @@ fn forgets() -> Result<(), Failed> {
     let id = made.id()?;
     recorder.release(ring)?;
     assert_eq!(recorder.ring_of(id), None);
+    Ok(())
+}
+
+fn log() -> Result<(), Failed> {
+    let said = |options: &[&str]| {
+        let recorded = record_with(options, &["/bin/sh", "-c", "exit 0"]);
+        String::from_utf8_lossy(&recorded.output.stderr).contains("has ring")
+    };
+    assert!(said(&["--debug-programs"]));
+    assert!(!said(&[]));
     Ok(())
 }

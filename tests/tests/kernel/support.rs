@@ -118,11 +118,26 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// Records one run of a command, with options of `lastword run`.
 pub(crate) fn record_with(options: &[&str], command: &[&str]) -> Recorded {
+    record_by(Command::new(lastword()), options, command)
+}
+
+/// Records the victim while lastword is in a cgroup.
+pub(crate) fn record_inside(cgroup: &Path, words: &[&str]) -> Recorded {
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", "echo 0 > \"$0/cgroup.procs\" && exec \"$@\""])
+        .args([cgroup.as_os_str(), lastword().as_os_str()]);
+    let victim = victim();
+    let mut command = vec![victim.to_str().expect("a path in UTF-8")];
+    command.extend(words);
+    record_by(shell, &[], &command)
+}
+
+fn record_by(mut lastword: Command, options: &[&str], command: &[&str]) -> Recorded {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let capture = folder
-        .path()
-        .join(format!("{}.lwcap", NUMBER.fetch_add(1, Ordering::Relaxed)));
-    let output = Command::new(lastword())
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let capture = folder.path().join(format!("{number}.lwcap"));
+    let output = lastword
         .arg("run")
         .args(["--restarts", "1", "--backoff", "none"])
         .args(options)

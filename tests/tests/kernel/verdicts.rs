@@ -1,10 +1,14 @@
 //! `lastword explain` on recordings of crashes that really happen.
 
 use libtest_mimic::Failed;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use crate::{
     Case,
-    support::{Recorded, dns_server, record, record_victim},
+    support::{Recorded, dns_server, record, record_inside, record_victim},
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -66,6 +70,13 @@ pub(crate) const CASES: &[Case] = &[
     ("explains_segmentation_fault", || {
         expect(&record_victim(&["segv"]), "segmentation_fault", "SIGSEGV")
     }),
+    ("explains_kill_from_outside", || {
+        outside(Signal::SIGKILL, "killed_from_outside")
+    }),
+    ("explains_stop_from_outside", || {
+        outside(Signal::SIGTERM, "stopped_from_outside")
+    }),
+    ("explains_the_oom_killer_with_the_limit", out_of_memory),
     ("explains_exit_0", || {
         expect(&record_victim(&["exit", "0"]), "exited_zero", "0")
     }),
@@ -93,4 +104,72 @@ fn dns(server: &str, code: Option<u8>, says: &str) -> Result<(), Failed> {
         return Err(format!("expected {says}, got {cause}: {sentence}").into());
     }
     Ok(())
+}
+
+/// A process outside the container sends a signal; which of them is the container's is known from its arguments.
+fn outside(signal: Signal, cause: &str) -> Result<(), Failed> {
+    let time = format!("3{:04}", std::process::id() % 10_000);
+    let target = time.clone();
+    let killer = std::thread::spawn(move || {
+        for _ in 0..600 {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            if let Some(pid) = find_victim(&target) {
+                return kill(Pid::from_raw(pid), signal);
+            }
+        }
+        Err(nix::Error::ESRCH)
+    });
+    let recorded = record_victim(&["sleep", &time]);
+    killer.join().map_err(|_| "the killer panicked")??;
+    expect(&recorded, cause, signal.as_str())
+}
+
+/// The process whose arguments are `victim sleep TIME`, once it runs the victim's program.
+fn find_victim(time: &str) -> Option<i32> {
+    let ending = format!("\0sleep\0{time}\0");
+    std::fs::read_dir("/proc")
+        .ok()?
+        .flatten()
+        .find_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let arguments = std::fs::read_to_string(entry.path().join("cmdline")).ok()?;
+            let first = arguments.split('\0').next()?;
+            (first.ends_with("victim") && arguments.ends_with(&ending)).then_some(pid)
+        })
+}
+
+/// lastword runs in a cgroup with a memory limit, so its command does too.
+fn out_of_memory() -> Result<(), Failed> {
+    const LIMIT: &str = "100663296";
+    let limited = MemoryCgroup::make(LIMIT)?;
+    let recorded = record_inside(&limited.0, &["memory"]);
+    drop(limited);
+    expect(&recorded, "oom_killed", "96 MiB")
+}
+
+/// A cgroup of whichever version has the memory controller.
+struct MemoryCgroup(std::path::PathBuf);
+
+impl MemoryCgroup {
+    fn make(limit: &str) -> Result<Self, Failed> {
+        let name = format!("lastword-memory-{}", std::process::id());
+        for (parent, file) in [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "memory.max"),
+        ] {
+            let path = std::path::Path::new(parent).join(&name);
+            if std::fs::create_dir(&path).is_ok() && std::fs::write(path.join(file), limit).is_ok()
+            {
+                return Ok(Self(path));
+            }
+            let _ = std::fs::remove_dir(&path);
+        }
+        Err("no cgroup with a memory limit can be made".into())
+    }
+}
+
+impl Drop for MemoryCgroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
 }
