@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod bench;
 mod cargo;
 mod demo;
 mod deny;
@@ -42,6 +43,12 @@ enum Task {
     Test(test::Arguments),
     /// Run an nginx that cannot resolve its upstream under lastword, as root, and show capture and verdict
     Demo,
+    /// Measure costs, as root, and write them to docs/performance.md
+    Bench {
+        /// Only this
+        #[arg(value_enum)]
+        section: Option<bench::Section>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -50,6 +57,7 @@ fn main() -> ExitCode {
         Task::Build => build(),
         Task::Test(arguments) => test::run(&arguments),
         Task::Demo => demo::run(),
+        Task::Bench { section } => bench::run(section),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
