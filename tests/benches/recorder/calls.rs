@@ -159,6 +159,24 @@ fn calls(loops: u32) -> Result<Vec<Call>> {
     Ok(calls)
 }
 
+/// Standard error while calls are measured: /dev/null, since some write to it.
+struct Silence(std::os::fd::OwnedFd);
+
+impl Silence {
+    fn begin() -> Result<Self> {
+        let kept = nix::unistd::dup(std::io::stderr())?;
+        nix::unistd::dup2_stderr(fs::File::options().write(true).open("/dev/null")?)?;
+        Ok(Self(kept))
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        // Messages of an error would be lost otherwise.
+        let _ = nix::unistd::dup2_stderr(&self.0);
+    }
+}
+
 /// How long 2,000,000 instructions take by the clock that everything here is measured by.
 #[cfg(target_arch = "x86_64")]
 fn calibration() -> f64 {
@@ -180,6 +198,7 @@ pub(crate) fn in_instructions() -> Result<()> {
         ensure!((clock - 2e6).abs() < 1e5, "2,000,000 instructions take {clock} ns: the clock does not count instructions");
     }
     let mut calls = calls(LOOPS)?;
+    let silence = Silence::begin()?;
     let mut all = || -> Vec<f64> { calls.iter_mut().map(|call| call.time(ROUNDS, LOOPS)).collect() };
     let without = all();
     let recorder = Recorder::start(&Settings::default())?;
@@ -192,6 +211,7 @@ pub(crate) fn in_instructions() -> Result<()> {
         container::enter(&container::mount_point()?)?;
         watched
     };
+    drop(silence);
     let probe = recorder.probes().find(|probe| probe.name == "sys_exit").context("no probe sys_exit")?;
     say!("System calls are observed by `{}` on this kernel: {}.", probe.attach, probe.reason);
     say!("");
@@ -215,6 +235,7 @@ pub(crate) fn as_ratios() -> Result<()> {
     const LOOPS: u32 = 4000;
     const ROUNDS: usize = 15;
     let mut calls = calls(LOOPS)?;
+    let silence = Silence::begin()?;
     let mut all = || -> Vec<f64> { calls.iter_mut().map(|call| call.time(7, LOOPS)).collect() };
     let home = own_cgroup()?;
     let mut rounds = Vec::new();
@@ -231,6 +252,7 @@ pub(crate) fn as_ratios() -> Result<()> {
         probe = recorder.probes().find(|probe| probe.name == "sys_exit").cloned();
         rounds.push([without, unwatched, watched]);
     }
+    drop(silence);
     let probe = probe.context("no probe sys_exit")?;
     say!("System calls are observed by `{}` on this kernel: {}.", probe.attach, probe.reason);
     say!("");
