@@ -30,7 +30,11 @@ pub fn number(registers: Registers) -> u64 {
     // SAFETY: the verifier checks the access against the type of `registers`.
     let number = unsafe { *registers.add(layout::NUMBER) };
     // arm64 keeps an int beside another field.
-    if cfg!(bpf_target_arch = "aarch64") { number & 0xffff_ffff } else { number }
+    if cfg!(bpf_target_arch = "aarch64") {
+        number & 0xffff_ffff
+    } else {
+        number
+    }
 }
 
 /// Argument `N` of the system call.

@@ -5,7 +5,9 @@ use agent_ebpf::wire::{
     RINGS as RING_COUNT, Ring, SHAPES, control,
 };
 use aya_ebpf::{
-    helpers::generated::{bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str},
+    helpers::generated::{
+        bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str,
+    },
     macros::raw_tracepoint,
     programs::RawTracePointContext,
 };
@@ -65,7 +67,9 @@ pub fn ring(number: u32) -> Option<*mut Ring> {
 /// Enters a cgroup into the table; false when its set is full.
 #[inline(always)]
 fn insert(cgroup: u64, ring: u32) -> bool {
-    let Some(set) = set_of(cgroup) else { return false };
+    let Some(set) = set_of(cgroup) else {
+        return false;
+    };
     let mut way = 0;
     while way < CGROUP_WAYS {
         // SAFETY: the verifier checks the accesses. The place is claimed first, so that nobody finds the id without its ring.
@@ -103,7 +107,13 @@ pub fn tell(kind: u32, ring: u32, cgroup: u64, value: u64) {
     if let Some(mut message) = CONTROL.reserve(0) {
         // SAFETY: no preconditions.
         let time = unsafe { bpf_ktime_get_boot_ns() };
-        message.write(Control { kind, ring, cgroup, value, time });
+        message.write(Control {
+            kind,
+            ring,
+            cgroup,
+            value,
+            time,
+        });
         message.submit(0);
     }
 }
@@ -188,7 +198,9 @@ fn give(ring: *mut Ring, cgroup: u64) {
 /// Whether a cgroup's name has the shape of a container's.
 #[inline(always)]
 fn is_container(cgroup: u64) -> bool {
-    let Some(scratch) = MKDIR_SCRATCH.get_ptr_mut(key_zero()) else { return false };
+    let Some(scratch) = MKDIR_SCRATCH.get_ptr_mut(key_zero()) else {
+        return false;
+    };
     let node: u64 = read(cgroup + u64::from(offset!(cgroup_kn)));
     let source: u64 = read(node + u64::from(offset!(kernfs_name)));
     // SAFETY: the verifier checks the accesses; the buffer is aligned as a map's value is.
@@ -234,7 +246,9 @@ fn first_shape(start: [u64; 3]) -> Option<(u32, u32)> {
 unsafe fn is_id(name: *const u8, start: u64, digits: u64) -> bool {
     let at = |index: u64| {
         // SAFETY: the mask keeps the access inside the buffer.
-        unsafe { core::ptr::read_volatile(name.add((opaque(index) & (NAME_MAX as u64 - 1)) as usize)) }
+        unsafe {
+            core::ptr::read_volatile(name.add((opaque(index) & (NAME_MAX as u64 - 1)) as usize))
+        }
     };
     let mut digit = 0;
     while digit < 64 {

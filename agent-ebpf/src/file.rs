@@ -37,7 +37,11 @@ impl Name {
     /// How many bytes of it a record keeps.
     #[inline(always)]
     pub fn kept(&self) -> u64 {
-        if self.len > Self::KEPT { Self::KEPT } else { self.len }
+        if self.len > Self::KEPT {
+            Self::KEPT
+        } else {
+            self.len
+        }
     }
 
     /// Whether it ends in `.log`.
@@ -54,7 +58,9 @@ impl File {
         if !has(features::FILES) {
             return None;
         }
-        let table = task.pointer(offset!(task_files)).pointer(offset!(files_fdt));
+        let table = task
+            .pointer(offset!(task_files))
+            .pointer(offset!(files_fdt));
         if descriptor >= table.field::<u32>(offset!(fdt_max_fds)) {
             return None;
         }
@@ -85,7 +91,10 @@ impl File {
         let dentry: u64 = read(self.0 + u64::from(offset!(file_path_dentry)));
         // struct qstr { u32 hash; u32 len; const unsigned char *name; }
         let [hash_len, source]: [u64; 2] = read(dentry + u64::from(offset!(dentry_name)));
-        Name { source, len: hash_len >> 32 }
+        Name {
+            source,
+            len: hash_len >> 32,
+        }
     }
 }
 

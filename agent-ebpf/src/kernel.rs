@@ -39,7 +39,11 @@ pub fn read<T: Copy>(address: u64) -> T {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the helper fills all of `value`, with zeros when it fails; every T used here is a number or an array of them.
     unsafe {
-        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
+        bpf_probe_read_kernel(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            address as *const _,
+        );
         value.assume_init()
     }
 }
@@ -50,7 +54,11 @@ pub fn read_user<T: Copy>(address: u64) -> T {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: as above.
     unsafe {
-        bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
+        bpf_probe_read_user(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            address as *const _,
+        );
         value.assume_init()
     }
 }

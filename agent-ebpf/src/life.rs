@@ -51,7 +51,9 @@ impl Comm {
 /// (task, old pid, linux_binprm)
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
-    let Some((_, ring)) = current_ring() else { return 0 };
+    let Some((_, ring)) = current_ring() else {
+        return 0;
+    };
     let task: u64 = ctx.arg(0);
     exec(&ctx, ring, task);
     stdio(ring);
@@ -60,15 +62,24 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn exec(ctx: &RawTracePointContext, ring: *mut Ring, task: u64) {
-    let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(key_zero()) else { return };
+    let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(key_zero()) else {
+        return;
+    };
     let binprm: u64 = ctx.arg(2);
     let filename: u64 = read(binprm + u64::from(offset!(binprm_filename)));
     // SAFETY: the verifier checks destination and length.
     let (source, length) = unsafe {
         let name = (&raw mut (*scratch).name).cast::<u8>();
-        (name as u64, bpf_probe_read_kernel_str(name.cast(), NAME_MAX as u32, filename as *const _))
+        (
+            name as u64,
+            bpf_probe_read_kernel_str(name.cast(), NAME_MAX as u32, filename as *const _),
+        )
     };
-    let name_len = if length > 0 { (length as u64 - 1) & (NAME_MAX as u64 - 1) } else { 0 };
+    let name_len = if length > 0 {
+        (length as u64 - 1) & (NAME_MAX as u64 - 1)
+    } else {
+        0
+    };
 
     let mm: u64 = read(task + u64::from(offset!(task_mm)));
     let start: u64 = read(mm + u64::from(offset!(mm_arg_start)));
@@ -134,7 +145,9 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
     if tgid != pid {
         return 0;
     }
-    let Some(ring) = ring_of(cgroup_of(child)) else { return 0 };
+    let Some(ring) = ring_of(cgroup_of(child)) else {
+        return 0;
+    };
     let mut head = Head::current(life::FORK);
     head.ret = i64::from(tgid);
     head.arg0 = namespace_pid(child) as i32;
@@ -149,25 +162,33 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
     const SIGNAL_GROUP_EXIT: u32 = 4;
     // SAFETY: no preconditions.
     let cgroup = unsafe { bpf_get_current_cgroup_id() };
-    let Some(ring) = ring_of(cgroup) else { return 0 };
+    let Some(ring) = ring_of(cgroup) else {
+        return 0;
+    };
     let task: u64 = ctx.arg(0);
     let signal: u64 = read(task + u64::from(offset!(task_signal)));
     if read::<i32>(signal + u64::from(offset!(signal_live))) > 0 {
         return 0;
     }
     let leader: u64 = read(task + u64::from(offset!(task_group_leader)));
-    let status: i32 = if read::<u32>(signal + u64::from(offset!(signal_flags))) & SIGNAL_GROUP_EXIT != 0 {
-        read(signal + u64::from(offset!(signal_group_exit_code)))
-    } else {
-        read(leader + u64::from(offset!(task_exit_code)))
-    };
+    let status: i32 =
+        if read::<u32>(signal + u64::from(offset!(signal_flags))) & SIGNAL_GROUP_EXIT != 0 {
+            read(signal + u64::from(offset!(signal_group_exit_code)))
+        } else {
+            read(leader + u64::from(offset!(task_exit_code)))
+        };
     let pid = namespace_pid(leader);
     let mut head = Head::current(life::EXIT);
     head.ret = status.into();
     head.arg0 = pid as i32;
     Comm::of(leader).begin(ring, &head, 0).commit();
     if pid == 1 {
-        tell(control::INIT_EXIT, 0, cgroup, head.pid_tgid >> 32 | (status as u64) << 32);
+        tell(
+            control::INIT_EXIT,
+            0,
+            cgroup,
+            head.pid_tgid >> 32 | (status as u64) << 32,
+        );
     }
     0
 }

@@ -36,6 +36,8 @@ pub struct Scratch {
     pub name: [u8; NAME_MAX],
     /// Twice the limit: the verifier bounds offset and length by masks.
     pub data: [u8; 4 * DATA_MAX],
+    /// A socket address, here because the stack of programs and the functions they call has 512 bytes together.
+    pub address: [u64; 4],
 }
 #[btf_map]
 pub static SYSCALL_SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();

@@ -34,7 +34,16 @@ impl Head {
     pub fn current(kind: u16) -> Self {
         // SAFETY: no preconditions.
         let pid_tgid = unsafe { bpf_get_current_pid_tgid() };
-        Self { kind, pid_tgid, ret: 0, arg0: 0, arg1: 0, arg2: 0, flags: 0, fd_type: 0 }
+        Self {
+            kind,
+            pid_tgid,
+            ret: 0,
+            arg0: 0,
+            arg1: 0,
+            arg2: 0,
+            flags: 0,
+            fd_type: 0,
+        }
     }
 }
 
@@ -62,7 +71,10 @@ impl Open {
             let position = atomic_xadd::<u64, u64, { AcqRel }>(&raw mut (*header).head, length);
             atomic_xadd::<u64, u64, { Relaxed }>(&raw mut (*header).records, 1);
             let offset = lane * LANE_STRIDE + (position & (LANE_SIZE as u64 - 16)) as usize;
-            let record = (&raw mut (*ring).data).cast::<u8>().add(offset).cast::<Record>();
+            let record = (&raw mut (*ring).data)
+                .cast::<u8>()
+                .add(offset)
+                .cast::<Record>();
             core::ptr::write_volatile(&raw mut (*record).stamp, !(position ^ key));
             (*record).units = (length / 16) as u16;
             (*record).kind = head.kind;
@@ -78,7 +90,13 @@ impl Open {
             (*record).reserved = 0;
             (*record).arg1 = head.arg1;
             (*record).arg2 = head.arg2;
-            Self { ring, lane, record, position, name_len }
+            Self {
+                ring,
+                lane,
+                record,
+                position,
+                name_len,
+            }
         }
     }
 
@@ -99,7 +117,11 @@ impl Open {
     fn data(&self, offset: u64) -> *mut u8 {
         let start = opaque(self.name_len) & (NAME_MAX as u64 - 1);
         // SAFETY: the data follows the name.
-        unsafe { self.name().add(start as usize).add((opaque(offset) & 0xfff) as usize) }
+        unsafe {
+            self.name()
+                .add(start as usize)
+                .add((opaque(offset) & 0xfff) as usize)
+        }
     }
 
     /// Copies the name from kernel memory.
@@ -107,7 +129,9 @@ impl Open {
     pub fn name_from_kernel(&self, source: u64) {
         let length = opaque(self.name_len) & (NAME_MAX as u64 - 1);
         // SAFETY: the verifier checks destination and length.
-        if unsafe { bpf_probe_read_kernel(self.name().cast(), length as u32, source as *const _) } != 0 {
+        if unsafe { bpf_probe_read_kernel(self.name().cast(), length as u32, source as *const _) }
+            != 0
+        {
             self.flag(flags::FAULT);
         }
     }
@@ -117,7 +141,9 @@ impl Open {
     pub fn name_from_user(&self, source: u64) {
         let length = opaque(self.name_len) & (NAME_MAX as u64 - 1);
         // SAFETY: as above.
-        if unsafe { bpf_probe_read_user(self.name().cast(), length as u32, source as *const _) } != 0 {
+        if unsafe { bpf_probe_read_user(self.name().cast(), length as u32, source as *const _) }
+            != 0
+        {
             self.flag(flags::FAULT);
         }
     }
@@ -127,7 +153,10 @@ impl Open {
     pub fn data_from_user(&self, offset: u64, source: u64, length: u64) {
         let length = opaque(length) & 0x1fff;
         // SAFETY: as above.
-        if unsafe { bpf_probe_read_user(self.data(offset).cast(), length as u32, source as *const _) } != 0 {
+        if unsafe {
+            bpf_probe_read_user(self.data(offset).cast(), length as u32, source as *const _)
+        } != 0
+        {
             self.flag(flags::FAULT);
         }
     }
@@ -137,7 +166,9 @@ impl Open {
     pub fn data_from_kernel(&self, source: u64, length: u64) {
         let length = opaque(length) & 0x1fff;
         // SAFETY: as above.
-        if unsafe { bpf_probe_read_kernel(self.data(0).cast(), length as u32, source as *const _) } != 0 {
+        if unsafe { bpf_probe_read_kernel(self.data(0).cast(), length as u32, source as *const _) }
+            != 0
+        {
             self.flag(flags::FAULT);
         }
     }
@@ -145,7 +176,8 @@ impl Open {
     /// Where the data starts: bytes from the start of the ring's lanes.
     #[inline(always)]
     pub fn data_offset(&self) -> u64 {
-        let record = self.lane as u64 * LANE_STRIDE as u64 + (self.position & (LANE_SIZE as u64 - 16));
+        let record =
+            self.lane as u64 * LANE_STRIDE as u64 + (self.position & (LANE_SIZE as u64 - 16));
         record + size_of::<Record>() as u64 + self.name_len
     }
 

@@ -52,7 +52,9 @@ pub fn signal_generate(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     let target: u64 = ctx.arg(2);
-    let Some(target_ring) = ring_number(cgroup_of(target)) else { return 0 };
+    let Some(target_ring) = ring_number(cgroup_of(target)) else {
+        return 0;
+    };
     let info: u64 = ctx.arg(1);
     let code = match info {
         SEND_SIG_NOINFO => SI_USER,
@@ -79,9 +81,15 @@ pub fn signal_generate(ctx: RawTracePointContext) -> i32 {
         // SAFETY: no preconditions.
         let own = ring_number(unsafe { bpf_get_current_cgroup_id() });
         let same = matches!(own, Some(own) if own & !NESTED == target_ring & !NESTED);
-        head.arg2 = if same { origin::INSIDE } else { origin::OUTSIDE };
+        head.arg2 = if same {
+            origin::INSIDE
+        } else {
+            origin::OUTSIDE
+        };
     }
-    let Some(ring) = ring_of(cgroup_of(target)) else { return 0 };
+    let Some(ring) = ring_of(cgroup_of(target)) else {
+        return 0;
+    };
     // SAFETY: no preconditions.
     let open = Comm::of(unsafe { bpf_get_current_task() }).begin(ring, &head, data_len);
     if data_len > 0 {
@@ -98,7 +106,9 @@ pub fn signal_deliver(ctx: RawTracePointContext) -> i32 {
     if !is_wanted(signal) {
         return 0;
     }
-    let Some((_, ring)) = current_ring() else { return 0 };
+    let Some((_, ring)) = current_ring() else {
+        return 0;
+    };
     let info: u64 = ctx.arg(1);
     let mut head = Head::current(life::SIGNAL_DELIVER);
     head.ret = signal as i64;
@@ -112,7 +122,9 @@ pub fn signal_deliver(ctx: RawTracePointContext) -> i32 {
     let handler: u64 = read(ctx.arg::<u64>(2));
     head.arg2 = if handler > 2 { 2 } else { handler };
     // SAFETY: no preconditions.
-    Comm::of(unsafe { bpf_get_current_task() }).begin(ring, &head, 0).commit();
+    Comm::of(unsafe { bpf_get_current_task() })
+        .begin(ring, &head, 0)
+        .commit();
     0
 }
 
@@ -122,12 +134,16 @@ pub fn mark_victim(ctx: RawTracePointContext) -> i32 {
     let mut head = Head::current(life::OOM_KILL);
     if has(features::OOM_TASK) {
         let task: u64 = ctx.arg(0);
-        let Some(ring) = ring_of(cgroup_of(task)) else { return 0 };
+        let Some(ring) = ring_of(cgroup_of(task)) else {
+            return 0;
+        };
         head.pid_tgid = pid_tgid_of(task);
         Comm::of(task).begin(ring, &head, 0).commit();
     } else {
         // Only the pid is known: a limit of the container's own makes one of its own processes call the OOM killer.
-        let Some((_, ring)) = current_ring() else { return 0 };
+        let Some((_, ring)) = current_ring() else {
+            return 0;
+        };
         let pid: u64 = ctx.arg::<u32>(0).into();
         head.pid_tgid = pid << 32 | pid;
         crate::ring::Open::begin(ring, agent_ebpf::wire::Lane::Life, &head, 0, 0).commit();

@@ -4,8 +4,8 @@ use agent_ebpf::wire::features;
 
 use crate::{
     file::File,
-    kernel::{Typed, has, read, read_user},
-    maps::offset,
+    kernel::{Typed, has, key_zero, read, read_user},
+    maps::{SYSCALL_SCRATCH, offset},
 };
 
 const AF_INET: u64 = 2;
@@ -13,10 +13,11 @@ const AF_INET6: u64 = 10;
 /// Port 53 as it stands in a `struct sockaddr` and in `skc_dport`: network byte order.
 const DNS_PORT: u64 = 53u16.to_be() as u64;
 
-/// The address of a socket's peer, as a `struct sockaddr_in` or `sockaddr_in6`.
+/// The address of one end of a socket, as a `struct sockaddr_in` or `sockaddr_in6` in the scratch memory: there is one at a time.
 #[derive(Clone, Copy)]
 pub struct Address {
-    pub bytes: [u64; 4],
+    /// Where its bytes are.
+    pub source: u64,
     /// 0: not known.
     pub len: u64,
     /// Whether either end is port 53.
@@ -24,7 +25,24 @@ pub struct Address {
 }
 
 impl Address {
-    pub const UNKNOWN: Self = Self { bytes: [0; 4], len: 0, dns: false };
+    pub const UNKNOWN: Self = Self {
+        source: 0,
+        len: 0,
+        dns: false,
+    };
+
+    #[inline(always)]
+    fn store(words: [u64; 4], len: u64, dns: bool) -> Self {
+        let Some(scratch) = SYSCALL_SCRATCH.get_ptr_mut(key_zero()) else {
+            return Self::UNKNOWN;
+        };
+        // SAFETY: the verifier checks the access.
+        let source = unsafe {
+            (*scratch).address = words;
+            (&raw const (*scratch).address) as u64
+        };
+        Self { source, len, dns }
+    }
 
     /// From a `struct sockaddr` in the process's memory; only Internet addresses are kept.
     #[inline(always)]
@@ -35,26 +53,30 @@ impl Address {
         let [low, high]: [u64; 2] = read_user(address);
         let dns = (low >> 16) & 0xffff == DNS_PORT;
         match low & 0xffff {
-            AF_INET => Self { bytes: [low, high, 0, 0], len: 16, dns },
+            AF_INET => Self::store([low, high, 0, 0], 16, dns),
             AF_INET6 => {
                 let rest: [u64; 2] = read_user(address + 16);
-                Self { bytes: [low, high, rest[0], rest[1] & 0xffff_ffff], len: 28, dns }
+                Self::store([low, high, rest[0], rest[1] & 0xffff_ffff], 28, dns)
             }
             _ => Self::UNKNOWN,
         }
     }
 
     #[inline(always)]
-    fn build(family: u64, port: u64, v4: u64, v6: u64) -> Self {
+    fn build(family: u64, port: u64, v4: u64, v6: u64, dns: bool) -> Self {
         match family {
             AF_INET => {
                 let address: u32 = read(v4);
-                Self { bytes: [AF_INET | port << 16 | u64::from(address) << 32, 0, 0, 0], len: 16, dns: false }
+                Self::store(
+                    [AF_INET | port << 16 | u64::from(address) << 32, 0, 0, 0],
+                    16,
+                    dns,
+                )
             }
             AF_INET6 => {
                 let [high, low]: [u64; 2] = read(v6);
                 // family, port, flow information (4 bytes), address (16), scope (4)
-                Self { bytes: [AF_INET6 | port << 16, high, low, 0], len: 28, dns: false }
+                Self::store([AF_INET6 | port << 16, high, low, 0], 28, dns)
             }
             _ => Self::UNKNOWN,
         }
@@ -95,13 +117,19 @@ impl Socket {
         }
         // skc_dport, skc_num and skc_family stand in a row: user space has checked that before it set the feature.
         let ports: u64 = read(sock + u64::from(offset!(sock_dport)));
-        Some(Self { sock, peer_port: ports & 0xffff, own_port: (ports >> 16) & 0xffff, family: (ports >> 32) & 0xffff })
+        Some(Self {
+            sock,
+            peer_port: ports & 0xffff,
+            own_port: (ports >> 16) & 0xffff,
+            family: (ports >> 32) & 0xffff,
+        })
     }
 
     /// Whether either end is port 53 of an Internet address.
     #[inline(always)]
     pub fn is_dns(&self) -> bool {
-        (self.peer_port == DNS_PORT || self.own_port == 53) && (self.family == AF_INET || self.family == AF_INET6)
+        (self.peer_port == DNS_PORT || self.own_port == 53)
+            && (self.family == AF_INET || self.family == AF_INET6)
     }
 
     /// The peer, if the socket is connected.
@@ -112,9 +140,7 @@ impl Socket {
         }
         let v4 = self.sock + u64::from(offset!(sock_daddr));
         let v6 = self.sock + u64::from(offset!(sock_v6_daddr));
-        let mut address = Address::build(self.family, self.peer_port, v4, v6);
-        address.dns = self.is_dns();
-        address
+        Address::build(self.family, self.peer_port, v4, v6, self.is_dns())
     }
 
     /// The socket's own address.
@@ -122,6 +148,12 @@ impl Socket {
     pub fn own(&self) -> Address {
         let v4 = self.sock + u64::from(offset!(sock_rcv_saddr));
         let v6 = self.sock + u64::from(offset!(sock_v6_rcv_saddr));
-        Address::build(self.family, u64::from((self.own_port as u16).to_be()), v4, v6)
+        Address::build(
+            self.family,
+            u64::from((self.own_port as u16).to_be()),
+            v4,
+            v6,
+            false,
+        )
     }
 }

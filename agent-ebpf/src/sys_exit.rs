@@ -68,7 +68,8 @@ fn wanted(number: u64, ret: i64) -> Option<u8> {
         return None;
     }
     // SAFETY: in bounds; volatile, since the loader sets the table.
-    let op = unsafe { core::ptr::read_volatile((&raw const OPS).cast::<u8>().add(number as usize)) };
+    let op =
+        unsafe { core::ptr::read_volatile((&raw const OPS).cast::<u8>().add(number as usize)) };
     if op == Op::None as u8 || (op >= Op::Execve as u8 && ret >= 0) {
         return None;
     }
@@ -113,7 +114,10 @@ impl Call {
         const EINPROGRESS: i64 = -115;
         /// The kernel's own codes for calls to restart after a signal, include/linux/errno.h
         const ERESTART: core::ops::RangeInclusive<i64> = -516..=-512;
-        self.ret == EAGAIN || self.ret == EINTR || self.ret == EINPROGRESS || ERESTART.contains(&self.ret)
+        self.ret == EAGAIN
+            || self.ret == EINTR
+            || self.ret == EINPROGRESS
+            || ERESTART.contains(&self.ret)
     }
 
     /// The lane of a call that is precious when it failed.
@@ -134,24 +138,40 @@ impl Call {
 
 #[inline(always)]
 fn record(op: u8, number: u64, ret: i64, registers: Registers) {
-    let Some((ring_number, ring)) = current_ring() else { return };
+    let Some((ring_number, ring)) = current_ring() else {
+        return;
+    };
     let task = Typed::current();
     if has(features::COMPAT) && is_compat(task) {
         // SAFETY: the verifier checks the access.
-        unsafe { core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(&raw mut (*ring).compat, 1) };
+        unsafe {
+            core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(
+                &raw mut (*ring).compat,
+                1,
+            )
+        };
         return;
     }
-    let call = Call { ring_number, ring, task, registers, number: number as u16, ret };
+    let call = Call {
+        ring_number,
+        ring,
+        task,
+        registers,
+        number: number as u16,
+        ret,
+    };
     match op {
         op if op == Op::Read as u8 => transfer::read(&call),
-        op if op == Op::Readv as u8 => drop(readv_apart(ring_number, number, ret)),
+        op if op == Op::Readv as u8 => _ = readv_apart(ring_number, number, ret),
         op if op == Op::Write as u8 => transfer::write(&call),
-        op if op == Op::Writev as u8 => drop(writev_apart(ring_number, number, ret)),
+        op if op == Op::Writev as u8 => _ = writev_apart(ring_number, number, ret),
         op if op == Op::Open as u8 => path::open(&call),
         op if op == Op::Openat as u8 => path::openat(&call),
         op if op == Op::Openat2 as u8 => path::openat2(&call),
         op if op == Op::Creat as u8 => path::creat(&call),
-        op if op == Op::Args as u8 => call.plain(call.lane(Lane::Files), call.arg::<1>(), call.arg::<2>()),
+        op if op == Op::Args as u8 => {
+            call.plain(call.lane(Lane::Files), call.arg::<1>(), call.arg::<2>())
+        }
         op if op == Op::Path as u8 => path::path(&call),
         op if op == Op::Fcntl as u8 => fcntl(&call),
         op if op == Op::Pipe as u8 => pipe(&call),
@@ -161,12 +181,16 @@ fn record(op: u8, number: u64, ret: i64, registers: Registers) {
         op if op == Op::Getsockopt as u8 => network::getsockopt(&call),
         op if op == Op::Sendto as u8 => message::sendto(&call),
         op if op == Op::Recvfrom as u8 => message::recvfrom(&call),
-                        op if op == Op::Sendmsg as u8 || op == Op::Recvmsg as u8 => drop(message_apart(ring_number, number, ret)),
+        op if op == Op::Sendmsg as u8 || op == Op::Recvmsg as u8 => {
+            _ = message_apart(ring_number, number, ret)
+        }
         op if op == Op::Sendmmsg as u8 || op == Op::Recvmmsg as u8 => several(&call, ring_number),
         _ if call.only_waits() => {}
-        op if op == Op::Execve as u8 => drop(execve_apart(ring_number, number, ret)),
-        op if op == Op::Execveat as u8 => drop(execveat_apart(ring_number, number, ret)),
-        op if op == Op::FailedArgs as u8 => call.plain(Lane::Failures, call.arg::<1>(), call.arg::<2>()),
+        op if op == Op::Execve as u8 => _ = execve_apart(ring_number, number, ret),
+        op if op == Op::Execveat as u8 => _ = execveat_apart(ring_number, number, ret),
+        op if op == Op::FailedArgs as u8 => {
+            call.plain(Lane::Failures, call.arg::<1>(), call.arg::<2>())
+        }
         op if op == Op::FailedPath as u8 => path::path(&call),
         op if op == Op::FailedPathat as u8 => path::pathat(&call),
         op if op == Op::FailedTwoPaths as u8 => path::two_paths(&call),
@@ -207,7 +231,17 @@ apart! {
 #[inline(never)]
 pub extern "C" fn part_apart(ring_number: u32, number: u64, ret: i64, index: u64) -> u64 {
     if let Some(ring) = ring(ring_number) {
-        message::part(&Call { ring_number, ring, task: Typed::current(), registers: current_registers(), number: number as u16, ret }, index);
+        message::part(
+            &Call {
+                ring_number,
+                ring,
+                task: Typed::current(),
+                registers: current_registers(),
+                number: number as u16,
+                ret,
+            },
+            index,
+        );
     }
     0
 }
@@ -234,7 +268,11 @@ fn several(call: &Call, ring_number: u32) {
 /// Whether the current call is one in the 32-bit ABI, whose numbers and arguments are others.
 #[inline(always)]
 fn is_compat(task: Typed) -> bool {
-    let field = if cfg!(bpf_target_arch = "aarch64") { offset!(task_ti_flags) } else { offset!(task_ti_status) };
+    let field = if cfg!(bpf_target_arch = "aarch64") {
+        offset!(task_ti_flags)
+    } else {
+        offset!(task_ti_status)
+    };
     task.field::<u32>(field) & arch::COMPAT != 0
 }
 

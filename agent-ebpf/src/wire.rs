@@ -273,7 +273,12 @@ impl Shape {
         let (mut bytes, mut mask) = ([0; 24], [0; 24]);
         bytes[..length].copy_from_slice(&prefix[..length]);
         mask[..length].fill(0xff);
-        Self { prefix: words(bytes), mask: words(mask), prefix_len: length as u32, digits }
+        Self {
+            prefix: words(bytes),
+            mask: words(mask),
+            prefix_len: length as u32,
+            digits,
+        }
     }
 }
 

@@ -104,11 +104,17 @@ fn act(command: Command) -> anyhow::Result<ExitCode> {
     let code = match command {
         #[cfg(target_os = "linux")]
         Command::Run(args) => run(args, &mut out)?,
-        Command::Explain { file, json } => {
-            read(&file, |reader| explain(reader, json, &mut out))?
-        }
-        Command::Show { file, json, time_of_day } => {
-            let options = show::Options { json, time_of_day, ..show::Options::default() };
+        Command::Explain { file, json } => read(&file, |reader| explain(reader, json, &mut out))?,
+        Command::Show {
+            file,
+            json,
+            time_of_day,
+        } => {
+            let options = show::Options {
+                json,
+                time_of_day,
+                ..show::Options::default()
+            };
             read(&file, |reader| Ok(show::show(reader, &mut out, options)?))?
         }
         Command::Info { file, json } => read(&file, |reader| info(reader, json, &mut out))?,
@@ -143,23 +149,38 @@ fn run(args: RunArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
 }
 
 /// Opens a capture, reads it, and tells what of it is damaged.
-fn read(path: &Path, act: impl FnOnce(&mut Reader<File>) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+fn read(
+    path: &Path,
+    act: impl FnOnce(&mut Reader<File>) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
     let mut reader = capture_format::open_file(path)?;
     act(&mut reader)?;
     for damage in reader.damage() {
         eprintln!("lastword: {}: {damage}", path.display());
     }
-    Ok(if reader.damage().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if reader.damage().is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn explain(reader: &mut Reader<File>, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     let explanation = explain::explain(reader);
-    if json { print_json(&explanation, out) } else { Ok(explanation.write_text(out)?) }
+    if json {
+        print_json(&explanation, out)
+    } else {
+        Ok(explanation.write_text(out)?)
+    }
 }
 
 fn info(reader: &mut Reader<File>, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     let info = Info::of(reader);
-    if json { print_json(&info, out) } else { Ok(info.write_text(out)?) }
+    if json {
+        print_json(&info, out)
+    } else {
+        Ok(info.write_text(out)?)
+    }
 }
 
 fn print_json(value: &impl serde::Serialize, out: &mut impl Write) -> anyhow::Result<()> {
@@ -171,7 +192,9 @@ fn print_json(value: &impl serde::Serialize, out: &mut impl Write) -> anyhow::Re
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        let json = cause
+            .downcast_ref::<serde_json::Error>()
+            .and_then(serde_json::Error::io_error_kind);
         io.or(json) == Some(io::ErrorKind::BrokenPipe)
     })
 }

@@ -7,12 +7,24 @@ use nix::time::{ClockId, clock_gettime};
 
 /// Describes this machine now.
 pub(crate) fn host() -> Host {
-    let name = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = nix::unistd::gethostname()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let (kernel, arch) = nix::sys::utsname::uname()
-        .map(|uname| (uname.release().to_string_lossy().into_owned(), uname.machine().to_string_lossy().into_owned()))
+        .map(|uname| {
+            (
+                uname.release().to_string_lossy().into_owned(),
+                uname.machine().to_string_lossy().into_owned(),
+            )
+        })
         .unwrap_or_default();
     let clock_offset = nanoseconds(ClockId::CLOCK_REALTIME) as i64 - boottime() as i64;
-    Host { name, kernel, arch, clock_offset }
+    Host {
+        name,
+        kernel,
+        arch,
+        clock_offset,
+    }
 }
 
 /// CLOCK_BOOTTIME in nanoseconds: the clock of events.
@@ -26,5 +38,7 @@ pub(crate) fn realtime() -> u64 {
 }
 
 fn nanoseconds(clock: ClockId) -> u64 {
-    clock_gettime(clock).map(|time| Duration::from(time).as_nanos() as u64).unwrap_or_default()
+    clock_gettime(clock)
+        .map(|time| Duration::from(time).as_nanos() as u64)
+        .unwrap_or_default()
 }

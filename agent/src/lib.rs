@@ -2,9 +2,9 @@
 
 pub mod cli;
 #[cfg(target_os = "linux")]
-pub mod recorder;
-#[cfg(target_os = "linux")]
 mod host;
+#[cfg(target_os = "linux")]
+pub mod recorder;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]

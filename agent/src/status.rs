@@ -14,7 +14,11 @@ pub(crate) fn status(out: &mut impl Write) -> anyhow::Result<()> {
 fn print(recorder: &Recorder, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{:<20} {:<8} WHY", "PROBE", "ATTACH")?;
     for probe in recorder.probes() {
-        writeln!(out, "{:<20} {:<8} {}", probe.name, probe.attach, probe.reason)?;
+        writeln!(
+            out,
+            "{:<20} {:<8} {}",
+            probe.name, probe.attach, probe.reason
+        )?;
     }
     for limitation in recorder.limitations() {
         writeln!(out, "limited: {limitation}")?;

@@ -1,6 +1,6 @@
 //! Worlds to test lastword in.
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", test))]
 mod dns;
 #[cfg(target_os = "linux")]
 mod loopback;

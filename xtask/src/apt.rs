@@ -253,13 +253,15 @@ impl Apt {
     }
 }
 
-/// apt's settings: all paths in `folder`, nothing of the machine's but what it says on `Acquire`.
+/// apt's settings: all paths in `folder`, nothing of the machine's but what it says on `Acquire`. Signatures are checked, but
+/// not their age: from a mirror that lags behind come older packages, which do as well here.
 fn settings(folder: &Path, architecture: &str, machine: &str) -> String {
     let folder = folder.display();
     let mut text = format!(
         "APT::Architecture \"{architecture}\";\n\
          APT::Architectures \"{architecture}\";\n\
          APT::Sandbox::User \"root\";\n\
+         Acquire::Check-Valid-Until \"false\";\n\
          Acquire::Languages \"none\";\n\
          Acquire::Retries \"3\";\n\
          Debug::NoLocking \"true\";\n\

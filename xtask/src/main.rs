@@ -4,6 +4,7 @@
 mod apt;
 mod bench;
 mod cargo;
+#[cfg(target_os = "linux")]
 mod demo;
 mod deny;
 mod ebpf;
@@ -42,6 +43,7 @@ enum Task {
     /// Run every test: lints, unprivileged tests, and as root the kernel tests here and on Debian's kernels under QEMU
     Test(test::Arguments),
     /// Run an nginx that cannot resolve its upstream under lastword, as root, and show capture and verdict
+    #[cfg(target_os = "linux")]
     Demo,
     /// Measure costs, as root, and write them to docs/performance.md
     Bench {
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Task::Ebpf { toolchain } => ebpf::build(toolchain),
         Task::Build => build(),
         Task::Test(arguments) => test::run(&arguments),
+        #[cfg(target_os = "linux")]
         Task::Demo => demo::run(),
         Task::Bench { section } => bench::run(section),
     };

@@ -26,7 +26,10 @@ fn peer(call: &Call, named: u64) -> Address {
             address.dns = true;
             address
         }
-        _ => Address { dns: false, ..named },
+        _ => Address {
+            dns: false,
+            ..named
+        },
     }
 }
 
@@ -41,8 +44,16 @@ struct Message {
 impl Message {
     #[inline(always)]
     fn begin(&self, call: &Call) -> (Open, u64) {
-        let limit = if self.peer.dns { u64::from(config!(text_max)) } else { 0 };
-        let kept = if self.moved > limit { limit } else { self.moved };
+        let limit = if self.peer.dns {
+            u64::from(config!(text_max))
+        } else {
+            0
+        };
+        let kept = if self.moved > limit {
+            limit
+        } else {
+            self.moved
+        };
         let mut head = call.head();
         head.fd_type = file_type::SOCKET;
         head.arg1 = self.index;
@@ -50,10 +61,14 @@ impl Message {
         if self.moved > kept {
             head.flags |= flags::TRUNCATED;
         }
-        let lane = if self.peer.dns { Lane::Network } else { call.lane(Lane::Bulk) };
+        let lane = if self.peer.dns {
+            Lane::Network
+        } else {
+            call.lane(Lane::Bulk)
+        };
         let open = Open::begin(call.ring, lane, &head, self.peer.len, kept);
         if self.peer.len > 0 {
-            open.name_from_kernel((&raw const self.peer.bytes) as u64);
+            open.name_from_kernel(self.peer.source);
         }
         (open, kept)
     }
@@ -89,7 +104,11 @@ impl Header {
     fn read(address: u64) -> Self {
         // void *msg_name; socklen_t msg_namelen; struct iovec *msg_iov; size_t msg_iovlen; …
         let [name, _, vector, count]: [u64; 4] = read_user(address);
-        Self { name, vector, count }
+        Self {
+            name,
+            vector,
+            count,
+        }
     }
 }
 
@@ -104,7 +123,16 @@ pub fn sendto(call: &Call) {
         return;
     }
     let asked = call.arg::<2>();
-    let message = Message { peer: peer(call, call.arg::<4>()), asked, moved: if call.failed() { asked } else { call.ret as u64 }, index: 0 };
+    let message = Message {
+        peer: peer(call, call.arg::<4>()),
+        asked,
+        moved: if call.failed() {
+            asked
+        } else {
+            call.ret as u64
+        },
+        index: 0,
+    };
     message.buffer(call, call.arg::<1>());
 }
 
@@ -115,7 +143,12 @@ pub fn recvfrom(call: &Call) {
     }
     // The kernel has filled in the sender's address, unless the call failed.
     let named = if call.failed() { 0 } else { call.arg::<4>() };
-    let message = Message { peer: peer(call, named), asked: call.arg::<2>(), moved: moved(call), index: 0 };
+    let message = Message {
+        peer: peer(call, named),
+        asked: call.arg::<2>(),
+        moved: moved(call),
+        index: 0,
+    };
     message.buffer(call, call.arg::<1>());
 }
 
@@ -126,7 +159,12 @@ pub fn one(call: &Call) {
         return;
     }
     let header = Header::read(call.arg::<1>());
-    let message = Message { peer: peer(call, header.name), asked: 0, moved: moved(call), index: 0 };
+    let message = Message {
+        peer: peer(call, header.name),
+        asked: 0,
+        moved: moved(call),
+        index: 0,
+    };
     message.vector(call, &header);
 }
 
@@ -139,6 +177,11 @@ pub fn part(call: &Call, index: u64) {
     let address = call.arg::<1>() + index * STRIDE;
     let header = Header::read(address);
     let length = u64::from(read_user::<u32>(address + LENGTH));
-    let message = Message { peer: peer(call, header.name), asked: 0, moved: length, index };
+    let message = Message {
+        peer: peer(call, header.name),
+        asked: 0,
+        moved: length,
+        index,
+    };
     message.vector(call, &header);
 }

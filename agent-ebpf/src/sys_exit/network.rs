@@ -15,7 +15,7 @@ use crate::{
 fn write(call: &Call, head: &Head, address: &Address) {
     let open = Open::begin(call.ring, Lane::Network, head, address.len, 0);
     if address.len > 0 {
-        open.name_from_kernel((&raw const address.bytes) as u64);
+        open.name_from_kernel(address.source);
     }
     open.commit();
 }

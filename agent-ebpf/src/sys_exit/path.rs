@@ -24,8 +24,19 @@ impl Strings {
     fn read(path: u64) -> Option<Self> {
         let scratch = SYSCALL_SCRATCH.get_ptr_mut(key_zero())?;
         // SAFETY: the verifier checks destination and length.
-        let length = unsafe { bpf_probe_read_user_str((&raw mut (*scratch).name).cast(), NAME_MAX as u32, path as *const _) };
-        let mut strings = Self { scratch, name_len: 0, data_len: 0, flags: 0 };
+        let length = unsafe {
+            bpf_probe_read_user_str(
+                (&raw mut (*scratch).name).cast(),
+                NAME_MAX as u32,
+                path as *const _,
+            )
+        };
+        let mut strings = Self {
+            scratch,
+            name_len: 0,
+            data_len: 0,
+            flags: 0,
+        };
         if length < 0 {
             strings.flags = flags::FAULT;
         } else if length > 0 {
@@ -43,7 +54,11 @@ impl Strings {
     fn second(&mut self, path: u64) {
         // SAFETY: as above.
         let length = unsafe {
-            bpf_probe_read_user_str((&raw mut (*self.scratch).data).cast(), NAME_MAX as u32, path as *const _)
+            bpf_probe_read_user_str(
+                (&raw mut (*self.scratch).data).cast(),
+                NAME_MAX as u32,
+                path as *const _,
+            )
         };
         if length < 0 {
             self.flags |= flags::FAULT;
@@ -65,7 +80,12 @@ impl Strings {
         head.flags |= self.flags;
         let open = Open::begin(call.ring, lane, &head, self.name_len, self.data_len);
         // SAFETY: addresses only.
-        let (name, data) = unsafe { (&raw const (*self.scratch).name, &raw const (*self.scratch).data) };
+        let (name, data) = unsafe {
+            (
+                &raw const (*self.scratch).name,
+                &raw const (*self.scratch).data,
+            )
+        };
         open.name_from_kernel(name as u64);
         if self.data_len > 0 {
             open.data_from_kernel(data as u64, self.data_len);
@@ -82,7 +102,9 @@ pub extern "C" fn arguments_apart(vector: u64) -> u64 {
     const ARGUMENTS: u64 = 24;
     /// An argument is cut here.
     const LONGEST: u32 = 1024;
-    let Some(scratch) = SYSCALL_SCRATCH.get_ptr_mut(key_zero()) else { return 0 };
+    let Some(scratch) = SYSCALL_SCRATCH.get_ptr_mut(key_zero()) else {
+        return 0;
+    };
     let mut done = 0u64;
     let mut index = 0;
     while index < ARGUMENTS {
@@ -92,7 +114,9 @@ pub extern "C" fn arguments_apart(vector: u64) -> u64 {
         }
         // SAFETY: the verifier checks destination and length.
         let length = unsafe {
-            let start = (&raw mut (*scratch).data).cast::<u8>().add((opaque(done) & 0x1fff) as usize);
+            let start = (&raw mut (*scratch).data)
+                .cast::<u8>()
+                .add((opaque(done) & 0x1fff) as usize);
             bpf_probe_read_user_str(start.cast(), LONGEST, argument as *const _)
         };
         if length <= 0 {
@@ -111,7 +135,9 @@ pub extern "C" fn arguments_apart(vector: u64) -> u64 {
 /// Records a call with one path.
 #[inline(always)]
 fn one(call: &Call, path: u64, arg0: i32, arg1: u64, arg2: u64) {
-    let Some(strings) = Strings::read(path) else { return };
+    let Some(strings) = Strings::read(path) else {
+        return;
+    };
     let mut head = call.head();
     head.arg0 = arg0;
     head.arg1 = arg1;
@@ -122,7 +148,9 @@ fn one(call: &Call, path: u64, arg0: i32, arg1: u64, arg2: u64) {
 /// Records a failed call with two paths.
 #[inline(always)]
 fn two(call: &Call, first: u64, second: u64, arg0: i32, arg1: u64) {
-    let Some(mut strings) = Strings::read(first) else { return };
+    let Some(mut strings) = Strings::read(first) else {
+        return;
+    };
     strings.second(second);
     let mut head = call.head();
     head.arg0 = arg0;
@@ -135,19 +163,37 @@ const AT_FDCWD: i32 = -100;
 
 #[inline(always)]
 pub fn open(call: &Call) {
-    one(call, call.arg::<0>(), AT_FDCWD, call.arg::<1>(), call.arg::<2>());
+    one(
+        call,
+        call.arg::<0>(),
+        AT_FDCWD,
+        call.arg::<1>(),
+        call.arg::<2>(),
+    );
 }
 
 #[inline(always)]
 pub fn openat(call: &Call) {
-    one(call, call.arg::<1>(), call.arg::<0>() as i32, call.arg::<2>(), call.arg::<3>());
+    one(
+        call,
+        call.arg::<1>(),
+        call.arg::<0>() as i32,
+        call.arg::<2>(),
+        call.arg::<3>(),
+    );
 }
 
 #[inline(always)]
 pub fn openat2(call: &Call) {
     // struct open_how { __u64 flags; __u64 mode; __u64 resolve; }
     let [how_flags, mode]: [u64; 2] = read_user(call.arg::<2>());
-    one(call, call.arg::<1>(), call.arg::<0>() as i32, how_flags, mode);
+    one(
+        call,
+        call.arg::<1>(),
+        call.arg::<0>() as i32,
+        how_flags,
+        mode,
+    );
 }
 
 #[inline(always)]
@@ -158,13 +204,25 @@ pub fn creat(call: &Call) {
 /// (path, …)
 #[inline(always)]
 pub fn path(call: &Call) {
-    one(call, call.arg::<0>(), AT_FDCWD, call.arg::<1>(), call.arg::<2>());
+    one(
+        call,
+        call.arg::<0>(),
+        AT_FDCWD,
+        call.arg::<1>(),
+        call.arg::<2>(),
+    );
 }
 
 /// (dirfd, path, …)
 #[inline(always)]
 pub fn pathat(call: &Call) {
-    one(call, call.arg::<1>(), call.arg::<0>() as i32, 0, call.arg::<2>());
+    one(
+        call,
+        call.arg::<1>(),
+        call.arg::<0>() as i32,
+        0,
+        call.arg::<2>(),
+    );
 }
 
 #[inline(always)]
@@ -174,12 +232,24 @@ pub fn two_paths(call: &Call) {
 
 #[inline(always)]
 pub fn two_pathsat(call: &Call) {
-    two(call, call.arg::<1>(), call.arg::<3>(), call.arg::<0>() as i32, call.arg::<2>());
+    two(
+        call,
+        call.arg::<1>(),
+        call.arg::<3>(),
+        call.arg::<0>() as i32,
+        call.arg::<2>(),
+    );
 }
 
 #[inline(always)]
 pub fn symlinkat(call: &Call) {
-    two(call, call.arg::<0>(), call.arg::<2>(), AT_FDCWD, call.arg::<1>());
+    two(
+        call,
+        call.arg::<0>(),
+        call.arg::<2>(),
+        AT_FDCWD,
+        call.arg::<1>(),
+    );
 }
 
 #[inline(always)]
@@ -189,12 +259,20 @@ pub fn execve(call: &Call) {
 
 #[inline(always)]
 pub fn execveat(call: &Call) {
-    exec(call, call.arg::<1>(), call.arg::<2>(), call.arg::<0>() as i32, call.arg::<4>());
+    exec(
+        call,
+        call.arg::<1>(),
+        call.arg::<2>(),
+        call.arg::<0>() as i32,
+        call.arg::<4>(),
+    );
 }
 
 #[inline(always)]
 fn exec(call: &Call, path: u64, arguments: u64, arg0: i32, arg1: u64) {
-    let Some(mut strings) = Strings::read(path) else { return };
+    let Some(mut strings) = Strings::read(path) else {
+        return;
+    };
     strings.arguments(arguments);
     let mut head = call.head();
     head.arg0 = arg0;

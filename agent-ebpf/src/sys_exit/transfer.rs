@@ -108,7 +108,9 @@ impl Plan {
         if call.failed() {
             plan.lane = Lane::Failures;
         }
-        let Some(file) = File::of(call.task, call.arg::<0>() as u32) else { return plan };
+        let Some(file) = File::of(call.task, call.arg::<0>() as u32) else {
+            return plan;
+        };
         let inode = file.inode();
         plan.look(inode);
         if plan.fd_type == file_type::SOCKET {
@@ -128,7 +130,11 @@ impl Plan {
     /// Reserves the record for a transfer of `total` bytes, with the name in place; gives it with the payload's length.
     #[inline(always)]
     fn begin(&self, call: &Call, asked: u64, total: u64) -> (Open, u64) {
-        let kept = if total > self.limit { self.limit } else { total };
+        let kept = if total > self.limit {
+            self.limit
+        } else {
+            total
+        };
         let mut head: Head = call.head();
         head.fd_type = self.fd_type;
         head.arg1 = self.inode;
@@ -138,7 +144,7 @@ impl Plan {
         }
         if self.peer.len != 0 {
             let open = Open::begin(call.ring, self.lane, &head, self.peer.len, kept);
-            open.name_from_kernel((&raw const self.peer.bytes) as u64);
+            open.name_from_kernel(self.peer.source);
             return (open, kept);
         }
         let name_len = self.name.kept();
@@ -168,7 +174,11 @@ fn is_text(buffer: u64, length: u64) -> bool {
 
 #[inline(always)]
 fn moved(call: &Call, asked: u64) -> u64 {
-    if call.failed() { asked } else { call.ret as u64 }
+    if call.failed() {
+        asked
+    } else {
+        call.ret as u64
+    }
 }
 
 #[inline(always)]
@@ -241,10 +251,18 @@ pub fn gather(call: &Call, open: &Open, vector: u64, count: u64, length: u64) {
 /// The verifier checks it on its own: with a loop inlined it would be checked anew for every way that leads to it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn gather_apart(ring_number: u32, offset: u64, vector: u64, count: u64, length: u64) -> u64 {
+pub extern "C" fn gather_apart(
+    ring_number: u32,
+    offset: u64,
+    vector: u64,
+    count: u64,
+    length: u64,
+) -> u64 {
     /// glibc writes its last words (`*** stack smashing detected ***`) in up to nine pieces.
     const BUFFERS: u64 = 12;
-    let Some(ring) = ring(ring_number) else { return 0 };
+    let Some(ring) = ring(ring_number) else {
+        return 0;
+    };
     let (mut done, mut fault) = (0u64, 0u64);
     let mut index = 0;
     while index < BUFFERS {
@@ -260,7 +278,11 @@ pub extern "C" fn gather_apart(ring_number: u32, offset: u64, vector: u64, count
             let start = opaque(offset + done);
             let start = if start > LAST_DATA { LAST_DATA } else { start };
             let target = (&raw mut (*ring).data).cast::<u8>().add(start as usize);
-            bpf_probe_read_user(target.cast(), (opaque(piece) & 0x1fff) as u32, base as *const _)
+            bpf_probe_read_user(
+                target.cast(),
+                (opaque(piece) & 0x1fff) as u32,
+                base as *const _,
+            )
         };
         if result != 0 {
             fault = 1 << 32;

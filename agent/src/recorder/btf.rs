@@ -57,7 +57,12 @@ impl Btf {
         if magic != 0xeb9f {
             return Err(BtfError::Magic(magic));
         }
-        let mut btf = Self { data, types: vec![0], strings: 0, by_name: HashMap::new() };
+        let mut btf = Self {
+            data,
+            types: vec![0],
+            strings: 0,
+            by_name: HashMap::new(),
+        };
         let header = btf.word(4)? as usize;
         let (type_offset, type_length) = (btf.word(8)? as usize, btf.word(12)? as usize);
         btf.strings = header + btf.word(16)? as usize;
@@ -72,14 +77,15 @@ impl Btf {
             if !name.is_empty() {
                 btf.by_name.entry(name).or_default().push(id);
             }
-            at += 12 + match info >> 24 & 31 {
-                kind::INT | kind::VAR | kind::DECL_TAG => 4,
-                kind::ARRAY => 12,
-                kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => count * 12,
-                kind::ENUM | kind::FUNC_PROTO => count * 8,
-                0..=kind::TYPE_TAG => 0,
-                newer => return Err(BtfError::Kind(newer)),
-            };
+            at += 12
+                + match info >> 24 & 31 {
+                    kind::INT | kind::VAR | kind::DECL_TAG => 4,
+                    kind::ARRAY => 12,
+                    kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => count * 12,
+                    kind::ENUM | kind::FUNC_PROTO => count * 8,
+                    0..=kind::TYPE_TAG => 0,
+                    newer => return Err(BtfError::Kind(newer)),
+                };
         }
         Ok(btf)
     }
@@ -92,7 +98,10 @@ impl Btf {
     fn string(&self, offset: u32) -> Result<&str, BtfError> {
         let start = self.strings + offset as usize;
         let bytes = self.data.get(start..).ok_or(BtfError::Truncated(start))?;
-        let end = bytes.iter().position(|byte| *byte == 0).ok_or(BtfError::Truncated(start))?;
+        let end = bytes
+            .iter()
+            .position(|byte| *byte == 0)
+            .ok_or(BtfError::Truncated(start))?;
         Ok(std::str::from_utf8(&bytes[..end]).unwrap_or_default())
     }
 
@@ -106,7 +115,9 @@ impl Btf {
 
     fn find(&self, name: &str, kinds: &[u32]) -> Option<u32> {
         let ids = self.by_name.get(name)?;
-        ids.iter().copied().find(|id| self.kind(*id).is_some_and(|kind| kinds.contains(&kind)))
+        ids.iter()
+            .copied()
+            .find(|id| self.kind(*id).is_some_and(|kind| kinds.contains(&kind)))
     }
 
     /// The structure behind typedefs and qualifiers.
@@ -134,12 +145,17 @@ impl Btf {
             let (member_name, member_type) = (self.word(member).ok()?, self.word(member + 4).ok()?);
             let bits = self.word(member + 8).ok()?;
             // With the kind flag the upper byte is a bit field's size.
-            let offset = if info >> 31 == 0 { bits } else { bits & 0xff_ffff } / 8;
+            let offset = if info >> 31 == 0 {
+                bits
+            } else {
+                bits & 0xff_ffff
+            } / 8;
             if self.string(member_name).ok()? == name {
                 return Some((offset, member_type));
             }
             if member_name == 0
-                && let Some((inner, inner_type)) = self.member(self.strip(member_type)?, name, depth + 1)
+                && let Some((inner, inner_type)) =
+                    self.member(self.strip(member_type)?, name, depth + 1)
             {
                 return Some((offset + inner, inner_type));
             }
@@ -199,7 +215,8 @@ mod tests {
         }
 
         fn words(&mut self, words: &[u32]) {
-            self.types.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+            self.types
+                .extend(words.iter().flat_map(|word| word.to_le_bytes()));
         }
 
         fn structure(&mut self, name: &str, members: &[(&str, u32, u32)]) {
@@ -213,7 +230,13 @@ mod tests {
 
         fn build(self) -> Vec<u8> {
             let mut data = vec![0x9f, 0xeb, 1, 0];
-            for word in [24, 0, self.types.len() as u32, self.types.len() as u32, self.strings.len() as u32] {
+            for word in [
+                24,
+                0,
+                self.types.len() as u32,
+                self.types.len() as u32,
+                self.strings.len() as u32,
+            ] {
                 data.extend_from_slice(&word.to_le_bytes());
             }
             data.extend(self.types);
@@ -254,6 +277,9 @@ mod tests {
                 let _ = btf.offset("file", "f_path.dentry");
             }
         }
-        assert!(matches!(Btf::parse(b"\x7fELF".to_vec()), Err(BtfError::Magic(_))));
+        assert!(matches!(
+            Btf::parse(b"\x7fELF".to_vec()),
+            Err(BtfError::Magic(_))
+        ));
     }
 }

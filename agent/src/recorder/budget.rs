@@ -11,7 +11,10 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { bytes: 256 << 20, ready: 4 }
+        Self {
+            bytes: 256 << 20,
+            ready: 4,
+        }
     }
 }
 
@@ -50,7 +53,11 @@ impl Budget {
         if stock.free > 3 * low {
             return Change::Remove(stock.free - 2 * low);
         }
-        let missing = if stock.free < low { 2 * low - stock.free } else { 0 };
+        let missing = if stock.free < low {
+            2 * low - stock.free
+        } else {
+            0
+        };
         match missing.min(affordable.saturating_sub(total)) {
             0 => Change::Keep,
             count => Change::Add(count),
@@ -65,7 +72,11 @@ mod tests {
     const RING: u64 = 1 << 20;
 
     fn change(free: usize, used: usize, kept: u64) -> Change {
-        Budget { bytes: 64 << 20, ready: 4 }.change(RING, Stock { free, used, kept })
+        Budget {
+            bytes: 64 << 20,
+            ready: 4,
+        }
+        .change(RING, Stock { free, used, kept })
     }
 
     #[test]

@@ -14,8 +14,16 @@ pub struct Capability {
 
 /// What recording needs; numbers from include/uapi/linux/capability.h.
 const NEEDED: [Capability; 2] = [
-    Capability { name: "CAP_BPF", purpose: "to load eBPF programs", bit: 39 },
-    Capability { name: "CAP_PERFMON", purpose: "to attach them to tracepoints", bit: 38 },
+    Capability {
+        name: "CAP_BPF",
+        purpose: "to load eBPF programs",
+        bit: 39,
+    },
+    Capability {
+        name: "CAP_PERFMON",
+        purpose: "to attach them to tracepoints",
+        bit: 38,
+    },
 ];
 /// Implies both.
 const CAP_SYS_ADMIN: u8 = 21;
@@ -23,7 +31,8 @@ const CAP_SYS_ADMIN: u8 = 21;
 /// The needed capabilities that this process lacks.
 #[must_use]
 pub fn missing() -> Vec<Capability> {
-    fs::read_to_string("/proc/self/status").map_or_else(|_| Vec::new(), |status| missing_in(&status))
+    fs::read_to_string("/proc/self/status")
+        .map_or_else(|_| Vec::new(), |status| missing_in(&status))
 }
 
 fn missing_in(status: &str) -> Vec<Capability> {
@@ -33,7 +42,10 @@ fn missing_in(status: &str) -> Vec<Capability> {
         .and_then(|value| u64::from_str_radix(value.trim(), 16).ok())
         .unwrap_or(u64::MAX);
     let has = |bit: u8| effective >> bit & 1 != 0;
-    NEEDED.into_iter().filter(|capability| !has(capability.bit) && !has(CAP_SYS_ADMIN)).collect()
+    NEEDED
+        .into_iter()
+        .filter(|capability| !has(capability.bit) && !has(CAP_SYS_ADMIN))
+        .collect()
 }
 
 #[cfg(test)]
@@ -41,7 +53,10 @@ mod tests {
     use super::*;
 
     fn names(effective: u64) -> Vec<&'static str> {
-        missing_in(&format!("Name:\tx\nCapEff:\t{effective:016x}\n")).iter().map(|missing| missing.name).collect()
+        missing_in(&format!("Name:\tx\nCapEff:\t{effective:016x}\n"))
+            .iter()
+            .map(|missing| missing.name)
+            .collect()
     }
 
     #[test]

@@ -50,7 +50,9 @@ pub(super) struct Channel(RingBuf<MapData>);
 
 impl Channel {
     pub(super) fn new(ebpf: &mut Ebpf) -> io::Result<Self> {
-        let map = ebpf.take_map("CONTROL").ok_or_else(|| io::Error::other("the eBPF object has no map CONTROL"))?;
+        let map = ebpf
+            .take_map("CONTROL")
+            .ok_or_else(|| io::Error::other("the eBPF object has no map CONTROL"))?;
         Ok(Self(map.try_into().map_err(io::Error::other)?))
     }
 
@@ -83,11 +85,18 @@ fn decode(bytes: &[u8]) -> Option<Message> {
         (control::ASSIGNED, _) => MessageKind::Assigned(ring),
         (control::REFUSED, control::POOL_EMPTY) => MessageKind::PoolEmpty,
         (control::REFUSED, _) => MessageKind::TableFull,
-        (control::INIT_EXIT, _) => MessageKind::InitExit { pid: value as u32, status: ExitStatus::from_wait((value >> 32) as i32) },
+        (control::INIT_EXIT, _) => MessageKind::InitExit {
+            pid: value as u32,
+            status: ExitStatus::from_wait((value >> 32) as i32),
+        },
         (control::REMOVED, _) => MessageKind::Removed(ring),
         _ => return None,
     };
-    Some(Message { cgroup: field!(cgroup: u64), time: field!(time: u64), kind })
+    Some(Message {
+        cgroup: field!(cgroup: u64),
+        time: field!(time: u64),
+        kind,
+    })
 }
 
 #[cfg(test)]
@@ -95,13 +104,30 @@ mod tests {
     use super::*;
 
     fn bytes(kind: u32, ring: u32, cgroup: u64, value: u64, time: u64) -> Vec<u8> {
-        [kind.to_ne_bytes().to_vec(), ring.to_ne_bytes().to_vec(), cgroup.to_ne_bytes().to_vec(), value.to_ne_bytes().to_vec(), time.to_ne_bytes().to_vec()].concat()
+        [
+            kind.to_ne_bytes().to_vec(),
+            ring.to_ne_bytes().to_vec(),
+            cgroup.to_ne_bytes().to_vec(),
+            value.to_ne_bytes().to_vec(),
+            time.to_ne_bytes().to_vec(),
+        ]
+        .concat()
     }
 
     #[test]
     fn decodes_what_the_programs_send() {
         let exit = decode(&bytes(control::INIT_EXIT, 0, 7, 42 | 256 << 32, 9)).unwrap();
-        assert_eq!(exit, Message { cgroup: 7, time: 9, kind: MessageKind::InitExit { pid: 42, status: ExitStatus::Code(1) } });
+        assert_eq!(
+            exit,
+            Message {
+                cgroup: 7,
+                time: 9,
+                kind: MessageKind::InitExit {
+                    pid: 42,
+                    status: ExitStatus::Code(1)
+                }
+            }
+        );
         let refused = decode(&bytes(control::REFUSED, 0, 7, control::POOL_EMPTY, 9)).unwrap();
         assert_eq!(refused.kind, MessageKind::PoolEmpty);
         assert_eq!(decode(&bytes(99, 0, 0, 0, 0)), None);

@@ -12,14 +12,19 @@ use super::{
 pub(super) fn event(record: &RawRecord<'_>) -> Option<Event> {
     let head = &record.head;
     let (kind, args) = syscalls::kind(head.kind)?;
-    let torn = if record.open { EventFlags::TORN } else { EventFlags::default() };
-    let [second, third] = [(head.arg1, args[0]), (head.arg2, args[1])].map(|(value, arg)| match arg {
-        Arg::Drop => 0,
-        Arg::Int => i64::from(value as i32),
-        Arg::Word => value as i64,
-        Arg::Mode if may_create(kind, head.arg1) => i64::from(value as u16),
-        Arg::Mode => 0,
-    });
+    let torn = if record.open {
+        EventFlags::TORN
+    } else {
+        EventFlags::default()
+    };
+    let [second, third] =
+        [(head.arg1, args[0]), (head.arg2, args[1])].map(|(value, arg)| match arg {
+            Arg::Drop => 0,
+            Arg::Int => i64::from(value as i32),
+            Arg::Word => value as i64,
+            Arg::Mode if may_create(kind, head.arg1) => i64::from(value as u16),
+            Arg::Mode => 0,
+        });
     Some(Event {
         time: head.time,
         pid: head.tgid,
@@ -49,7 +54,10 @@ fn trim(kind: EventKind, name: &[u8]) -> &[u8] {
         && name.starts_with(&AF_UNIX)
         && name.get(2).is_some_and(|first| *first != 0)
     {
-        let end = name[2..].iter().position(|byte| *byte == 0).map_or(name.len(), |end| end + 2);
+        let end = name[2..]
+            .iter()
+            .position(|byte| *byte == 0)
+            .map_or(name.len(), |end| end + 2);
         return &name[..end];
     }
     name
@@ -61,42 +69,87 @@ mod tests {
     use agent_ebpf::wire::{Record, flags};
 
     fn record(kind: u16, arg0: i32, arg1: u64, arg2: u64) -> Record {
-        Record { stamp: 0, units: 4, kind, name_len: 0, data_len: 0, time: 5, tgid: 10, tid: 11, ret: 3, arg0, flags: 0, fd_type: 8, reserved: 0, arg1, arg2 }
+        Record {
+            stamp: 0,
+            units: 4,
+            kind,
+            name_len: 0,
+            data_len: 0,
+            time: 5,
+            tgid: 10,
+            tid: 11,
+            ret: 3,
+            arg0,
+            flags: 0,
+            fd_type: 8,
+            reserved: 0,
+            arg1,
+            arg2,
+        }
     }
 
     fn decode(head: Record, name: &[u8]) -> Event {
-        event(&RawRecord { head, name, data: b"", open: false }).unwrap()
+        event(&RawRecord {
+            head,
+            name,
+            data: b"",
+            open: false,
+        })
+        .unwrap()
     }
 
     #[test]
     fn what_the_call_did_not_pass_is_not_kept() {
         // The mode register holds whatever was left in it.
-        let plain = decode(record(libc::SYS_openat as u16, -100, 0, 0xdead_beef), b"/etc/hosts");
+        let plain = decode(
+            record(libc::SYS_openat as u16, -100, 0, 0xdead_beef),
+            b"/etc/hosts",
+        );
         assert_eq!(plain.args, [-100, 0, 0]);
-        let creating = decode(record(libc::SYS_openat as u16, -100, libc::O_CREAT as u64, 0o644), b"x");
+        let creating = decode(
+            record(libc::SYS_openat as u16, -100, libc::O_CREAT as u64, 0o644),
+            b"x",
+        );
         assert_eq!(creating.args[2], 0o644);
         // close has one argument.
-        assert_eq!(decode(record(libc::SYS_close as u16, 7, 0xdead, 0xbeef), b"").args, [7, 0, 0]);
+        assert_eq!(
+            decode(record(libc::SYS_close as u16, 7, 0xdead, 0xbeef), b"").args,
+            [7, 0, 0]
+        );
     }
 
     #[test]
     fn flags_of_the_wire_are_those_of_the_format() {
         assert_eq!(EventFlags(flags::FAULT), EventFlags::FAULT);
         assert_eq!(EventFlags(flags::TRUNCATED), EventFlags::TRUNCATED);
-        assert_eq!(EventFlags(flags::NAME_TRUNCATED), EventFlags::NAME_TRUNCATED);
+        assert_eq!(
+            EventFlags(flags::NAME_TRUNCATED),
+            EventFlags::NAME_TRUNCATED
+        );
     }
 
     #[test]
     fn unix_paths_end_at_nul_and_abstract_names_do_not() {
-        let path = decode(record(libc::SYS_connect as u16, 3, 0, 0), b"\x01\x00/run/x\0\0\0");
+        let path = decode(
+            record(libc::SYS_connect as u16, 3, 0, 0),
+            b"\x01\x00/run/x\0\0\0",
+        );
         assert_eq!(&path.name[..], b"\x01\x00/run/x");
-        let hidden = decode(record(libc::SYS_connect as u16, 3, 0, 0), b"\x01\x00\0abc\0d");
+        let hidden = decode(
+            record(libc::SYS_connect as u16, 3, 0, 0),
+            b"\x01\x00\0abc\0d",
+        );
         assert_eq!(&hidden.name[..], b"\x01\x00\0abc\0d");
     }
 
     #[test]
     fn an_unfinished_record_is_torn() {
-        let event = event(&RawRecord { head: record(libc::SYS_write as u16, 1, 0, 3), name: b"", data: b"abc", open: true });
+        let event = event(&RawRecord {
+            head: record(libc::SYS_write as u16, 1, 0, 3),
+            name: b"",
+            data: b"abc",
+            open: true,
+        });
         assert!(event.unwrap().flags.contains(EventFlags::TORN));
     }
 }

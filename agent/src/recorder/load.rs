@@ -5,12 +5,7 @@ use std::{fs, io};
 use agent_ebpf::wire::{Config, DATA_MAX, MISSING, NO_SHAPE, Offsets, SHAPES, Shape, features};
 use aya::{Ebpf, EbpfLoader, maps::Array};
 
-use super::{
-    StartError,
-    btf::Btf,
-    sys::Plain,
-    syscalls,
-};
+use super::{StartError, btf::Btf, sys::Plain, syscalls};
 
 /// Where the kernel shows its own type information.
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -59,26 +54,39 @@ impl ContainerShape {
     #[must_use]
     pub fn runtimes() -> Vec<Self> {
         ["cri-containerd-", "crio-", "docker-", "libpod-", ""]
-            .map(|prefix| Self { prefix: prefix.into(), digits: 64 })
+            .map(|prefix| Self {
+                prefix: prefix.into(),
+                digits: 64,
+            })
             .into()
     }
 }
 
 /// Signals that are not worth a record when nothing else happens: sent all the time, and harmless by default.
-const EVERYDAY_SIGNALS: [i32; 5] =
-    [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGVTALRM, libc::SIGPROF];
+const EVERYDAY_SIGNALS: [i32; 5] = [
+    libc::SIGCHLD,
+    libc::SIGURG,
+    libc::SIGWINCH,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+];
 
 fn signals() -> u64 {
     // Real-time signals (33 and up) are left out: threads libraries and timers use them.
     let standard = (1u64 << 32) - 1;
-    EVERYDAY_SIGNALS.iter().fold(standard, |mask, signal| mask & !(1 << (signal - 1)))
+    EVERYDAY_SIGNALS
+        .iter()
+        .fold(standard, |mask, signal| mask & !(1 << (signal - 1)))
 }
 
 /// The kernel's BTF.
 pub(super) fn kernel_btf() -> Result<Btf, StartError> {
     let data = fs::read(KERNEL_BTF).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => StartError::NoBtf,
-        _ => StartError::Read { path: KERNEL_BTF, source: error },
+        _ => StartError::Read {
+            path: KERNEL_BTF,
+            source: error,
+        },
     })?;
     Btf::parse(data).map_err(|error| StartError::BadBtf(error.to_string()))
 }
@@ -102,30 +110,103 @@ pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
         offset
     });
     let o = &offsets;
-    require(&[
-        ("exec", &[o.task_mm, o.mm_arg_start, o.mm_arg_end, o.binprm_filename]),
-        ("exit", &[o.task_signal, o.signal_live, o.signal_flags, o.signal_group_exit_code, o.task_exit_code, o.task_group_leader]),
-        ("processes", &[o.task_pid, o.task_tgid, o.task_comm]),
-        ("containers", &[o.task_cgroups, o.css_set_dfl_cgrp, o.cgroup_kn, o.cgroup_root, o.cgroup_self, o.css_parent, o.cgroup_root_hierarchy, o.kernfs_id, o.kernfs_name]),
-    ], &unknown)?;
+    require(
+        &[
+            (
+                "exec",
+                &[o.task_mm, o.mm_arg_start, o.mm_arg_end, o.binprm_filename],
+            ),
+            (
+                "exit",
+                &[
+                    o.task_signal,
+                    o.signal_live,
+                    o.signal_flags,
+                    o.signal_group_exit_code,
+                    o.task_exit_code,
+                    o.task_group_leader,
+                ],
+            ),
+            ("processes", &[o.task_pid, o.task_tgid, o.task_comm]),
+            (
+                "containers",
+                &[
+                    o.task_cgroups,
+                    o.css_set_dfl_cgrp,
+                    o.cgroup_kn,
+                    o.cgroup_root,
+                    o.cgroup_self,
+                    o.css_parent,
+                    o.cgroup_root_hierarchy,
+                    o.kernfs_id,
+                    o.kernfs_name,
+                ],
+            ),
+        ],
+        &unknown,
+    )?;
 
-    let files = all(&[o.task_files, o.files_fdt, o.fdt_max_fds, o.fdt_fd, o.file_inode, o.inode_mode, o.inode_size, o.inode_ino]);
+    let files = all(&[
+        o.task_files,
+        o.files_fdt,
+        o.fdt_max_fds,
+        o.fdt_fd,
+        o.file_inode,
+        o.inode_mode,
+        o.inode_size,
+        o.inode_ino,
+    ]);
     let names = files && all(&[o.file_path_dentry, o.dentry_name]);
     // The programs read port, own port and family in one go.
-    let in_a_row = o.sock_num == o.sock_dport.wrapping_add(2) && o.sock_family == o.sock_dport.wrapping_add(4);
-    let sockets = files && in_a_row && all(&[o.file_private_data, o.socket_sk, o.sock_dport, o.sock_daddr, o.sock_rcv_saddr, o.sock_v6_daddr, o.sock_v6_rcv_saddr]);
+    let in_a_row =
+        o.sock_num == o.sock_dport.wrapping_add(2) && o.sock_family == o.sock_dport.wrapping_add(4);
+    let sockets = files
+        && in_a_row
+        && all(&[
+            o.file_private_data,
+            o.socket_sk,
+            o.sock_dport,
+            o.sock_daddr,
+            o.sock_rcv_saddr,
+            o.sock_v6_daddr,
+            o.sock_v6_rcv_saddr,
+        ]);
     let pids = all(&[o.task_thread_pid, o.pid_level, o.pid_numbers]);
-    let compat = all(&[if cfg!(target_arch = "aarch64") { o.task_ti_flags } else { o.task_ti_status }]);
+    let compat = all(&[if cfg!(target_arch = "aarch64") {
+        o.task_ti_flags
+    } else {
+        o.task_ti_status
+    }]);
     let oom_task = btf.first_argument_is_pointer("mark_victim") == Some(true);
 
     let mut missing = Vec::new();
     let mut features = if oom_task { features::OOM_TASK } else { 0 };
     for (has, feature, without) in [
-        (files, features::FILES, "what descriptors refer to is unknown, so payloads are cut at the smaller limit and sockets' bytes are kept"),
-        (names, features::NAMES, "writes to *.log files count as other writes"),
-        (sockets, features::SOCKETS, "DNS over connected sockets is not recognised"),
-        (pids, features::PID_NAMESPACES, "pids inside the container are unknown"),
-        (compat, features::COMPAT, "calls in the 32-bit ABI are not told from others"),
+        (
+            files,
+            features::FILES,
+            "what descriptors refer to is unknown, so payloads are cut at the smaller limit and sockets' bytes are kept",
+        ),
+        (
+            names,
+            features::NAMES,
+            "writes to *.log files count as other writes",
+        ),
+        (
+            sockets,
+            features::SOCKETS,
+            "DNS over connected sockets is not recognised",
+        ),
+        (
+            pids,
+            features::PID_NAMESPACES,
+            "pids inside the container are unknown",
+        ),
+        (
+            compat,
+            features::COMPAT,
+            "calls in the 32-bit ABI are not told from others",
+        ),
     ] {
         if has {
             features |= feature;
@@ -133,7 +214,11 @@ pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
             missing.push(format!("{without} (BTF lacks {})", unknown.join(", ")));
         }
     }
-    Ok(Abilities { offsets, features, missing })
+    Ok(Abilities {
+        offsets,
+        features,
+        missing,
+    })
 }
 
 fn all(offsets: &[u32]) -> bool {
@@ -142,14 +227,24 @@ fn all(offsets: &[u32]) -> bool {
 
 fn require(groups: &[(&'static str, &[u32])], unknown: &[String]) -> Result<(), StartError> {
     match groups.iter().find(|(_, offsets)| !all(offsets)) {
-        Some((what, _)) => Err(StartError::Offsets { what, unknown: unknown.join(", ") }),
+        Some((what, _)) => Err(StartError::Offsets {
+            what,
+            unknown: unknown.join(", "),
+        }),
         None => Ok(()),
     }
 }
 
 /// Loads the object with its settings; gives it with the key that marks this load's records.
-pub(super) fn load(object: &[u8], abilities: &Abilities, settings: &Settings) -> Result<(Ebpf, u64), StartError> {
-    let key = random_key().map_err(|source| StartError::Read { path: "/dev/urandom", source })?;
+pub(super) fn load(
+    object: &[u8],
+    abilities: &Abilities,
+    settings: &Settings,
+) -> Result<(Ebpf, u64), StartError> {
+    let key = random_key().map_err(|source| StartError::Read {
+        path: "/dev/urandom",
+        source,
+    })?;
     let config = Plain(Config {
         key,
         signals: signals(),
@@ -161,7 +256,11 @@ pub(super) fn load(object: &[u8], abilities: &Abilities, settings: &Settings) ->
     });
     let offsets = Plain(abilities.offsets);
     let ops = syscalls::ops();
-    let log_level: u8 = if settings.debug_programs { aya_log::Level::Debug as u8 } else { 0 };
+    let log_level: u8 = if settings.debug_programs {
+        aya_log::Level::Debug as u8
+    } else {
+        0
+    };
     let mut loader = EbpfLoader::new();
     loader
         .override_global("OPS", &ops, true)
@@ -171,25 +270,39 @@ pub(super) fn load(object: &[u8], abilities: &Abilities, settings: &Settings) ->
     if !settings.debug_programs {
         loader.map_max_entries("AYA_LOGS", 4096);
     }
-    let mut ebpf = loader.load(object).map_err(|error| StartError::Load(chain(&error)))?;
+    let mut ebpf = loader
+        .load(object)
+        .map_err(|error| StartError::Load(chain(&error)))?;
     set_shapes(&mut ebpf, &settings.shapes)?;
     Ok((ebpf, key))
 }
 
 /// An error and its causes in one line.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 fn set_shapes(ebpf: &mut Ebpf, shapes: &[ContainerShape]) -> Result<(), StartError> {
-    let map = ebpf.map_mut("CONTAINER_SHAPES").ok_or(StartError::Object("CONTAINER_SHAPES"))?;
-    let mut table: Array<_, Plain<Shape>> = map.try_into().map_err(|_| StartError::Object("CONTAINER_SHAPES"))?;
+    let map = ebpf
+        .map_mut("CONTAINER_SHAPES")
+        .ok_or(StartError::Object("CONTAINER_SHAPES"))?;
+    let mut table: Array<_, Plain<Shape>> = map
+        .try_into()
+        .map_err(|_| StartError::Object("CONTAINER_SHAPES"))?;
     for index in 0..SHAPES {
         let entry = match shapes.get(index) {
             Some(shape) => Shape::new(shape.prefix.as_bytes(), shape.digits),
-            None => Shape { digits: NO_SHAPE, ..Shape::default() },
+            None => Shape {
+                digits: NO_SHAPE,
+                ..Shape::default()
+            },
         };
-        table.set(index as u32, Plain(entry), 0).map_err(|error| StartError::Load(chain(&error)))?;
+        table
+            .set(index as u32, Plain(entry), 0)
+            .map_err(|error| StartError::Load(chain(&error)))?;
     }
     Ok(())
 }

@@ -45,13 +45,19 @@ pub enum StartError {
     #[error("this needs {}; run it as root (`sudo lastword …`), or give the program these capabilities: `sudo setcap {} \"$(command -v lastword)\"`", describe(.0), setcap(.0))]
     Capabilities(Vec<Capability>),
     /// The kernel has no BTF.
-    #[error("this kernel has no type information (/sys/kernel/btf/vmlinux), which lastword needs to find its way in it; use a kernel built with CONFIG_DEBUG_INFO_BTF=y (the distributions' kernels since about 2021 are)")]
+    #[error(
+        "this kernel has no type information (/sys/kernel/btf/vmlinux), which lastword needs to find its way in it; use a kernel built with CONFIG_DEBUG_INFO_BTF=y (the distributions' kernels since about 2021 are)"
+    )]
     NoBtf,
     /// The kernel's BTF cannot be understood.
-    #[error("cannot understand this kernel's type information: {0}; please report it with the output of `uname -r`")]
+    #[error(
+        "cannot understand this kernel's type information: {0}; please report it with the output of `uname -r`"
+    )]
     BadBtf(String),
     /// Something that recording cannot do without is not where it is on known kernels.
-    #[error("cannot observe {what} on this kernel: its type information lacks {unknown}; please report it with the output of `uname -r`")]
+    #[error(
+        "cannot observe {what} on this kernel: its type information lacks {unknown}; please report it with the output of `uname -r`"
+    )]
     Offsets {
         /// What needs them.
         what: &'static str,
@@ -73,7 +79,9 @@ pub enum StartError {
     #[error("the eBPF object of this build lacks {0}; build it again with `cargo xtask build`")]
     Object(&'static str),
     /// Built without the object.
-    #[error("this lastword was built without its eBPF programs and can only read captures; build it with `cargo xtask build`")]
+    #[error(
+        "this lastword was built without its eBPF programs and can only read captures; build it with `cargo xtask build`"
+    )]
     NotBuilt,
     /// A probe that must be attached could not be.
     #[error(transparent)]
@@ -84,11 +92,20 @@ pub enum StartError {
 }
 
 fn describe(missing: &[Capability]) -> String {
-    missing.iter().map(|capability| format!("{} {}", capability.name, capability.purpose)).collect::<Vec<_>>().join(" and ")
+    missing
+        .iter()
+        .map(|capability| format!("{} {}", capability.name, capability.purpose))
+        .collect::<Vec<_>>()
+        .join(" and ")
 }
 
 fn setcap(missing: &[Capability]) -> String {
-    missing.iter().map(|capability| capability.name.to_lowercase()).collect::<Vec<_>>().join(",") + "=ep"
+    missing
+        .iter()
+        .map(|capability| capability.name.to_lowercase())
+        .collect::<Vec<_>>()
+        .join(",")
+        + "=ep"
 }
 
 /// A running recorder; dropping it detaches every probe.
@@ -131,7 +148,14 @@ impl Recorder {
         let channel = Channel::new(&mut ebpf).map_err(StartError::Rings)?;
         let btf = Btf::from_sys_fs().map_err(|error| StartError::BadBtf(load::chain(&error)))?;
         let probes = probes::attach(&mut ebpf, &btf, preemptible)?;
-        Ok(Self { ebpf, pool, channel, key, probes, limitations: abilities.missing })
+        Ok(Self {
+            ebpf,
+            pool,
+            channel,
+            key,
+            probes,
+            limitations: abilities.missing,
+        })
     }
 
     /// How each probe is attached, and why so.
@@ -156,9 +180,16 @@ impl Recorder {
     /// # Errors
     /// The ring is not there any more.
     pub fn read(&self, ring: RingId) -> io::Result<Recording> {
-        let words = self.pool.words(ring).ok_or_else(|| io::Error::other("the ring has been given back"))?;
+        let words = self
+            .pool
+            .words(ring)
+            .ok_or_else(|| io::Error::other("the ring has been given back"))?;
         let snapshot = ring::snapshot(words);
-        let mut losses = Losses { compat: snapshot.compat, recursion_misses: self.recursion_misses(), ..Losses::default() };
+        let mut losses = Losses {
+            compat: snapshot.compat,
+            recursion_misses: self.recursion_misses(),
+            ..Losses::default()
+        };
         let mut events = Vec::new();
         for lane in &snapshot.lanes {
             let mut found = 0;
@@ -169,9 +200,16 @@ impl Recorder {
             losses.overwritten += lane.header.records.saturating_sub(found);
             losses.torn += lane.header.torn;
         }
-        losses.unreadable = events.iter().filter(|event| event.flags.contains(capture_format::EventFlags::FAULT)).count() as u64;
+        losses.unreadable = events
+            .iter()
+            .filter(|event| event.flags.contains(capture_format::EventFlags::FAULT))
+            .count() as u64;
         events.sort_by_key(|event| event.time);
-        Ok(Recording { events, since: snapshot.assigned, losses })
+        Ok(Recording {
+            events,
+            since: snapshot.assigned,
+            losses,
+        })
     }
 
     /// What has happened to containers since the last call; [`AsFd`] is readable when there is something.

@@ -41,8 +41,12 @@ pub(super) struct Pool {
 impl Pool {
     pub(super) fn new(ebpf: &mut Ebpf, budget: Budget) -> io::Result<Self> {
         let missing = |name| io::Error::other(format!("the eBPF object has no map {name}"));
-        let Some(Map::ArrayOfMaps(rings)) = ebpf.take_map("RINGS") else { return Err(missing("RINGS")) };
-        let Some(Map::Array(table)) = ebpf.take_map("CGROUPS") else { return Err(missing("CGROUPS")) };
+        let Some(Map::ArrayOfMaps(rings)) = ebpf.take_map("RINGS") else {
+            return Err(missing("RINGS"));
+        };
+        let Some(Map::Array(table)) = ebpf.take_map("CGROUPS") else {
+            return Err(missing("CGROUPS"));
+        };
         let free = ebpf.take_map("POOL").ok_or_else(|| missing("POOL"))?;
         let mut pool = Self {
             rings,
@@ -71,11 +75,16 @@ impl Pool {
 
     pub(super) fn stock(&self) -> Stock {
         let used = self.table.used();
-        Stock { free: self.mapped.len().saturating_sub(used), used, kept: self.kept }
+        Stock {
+            free: self.mapped.len().saturating_sub(used),
+            used,
+            kept: self.kept,
+        }
     }
 
     fn add(&mut self) -> io::Result<()> {
-        let Some(number) = (0..RINGS as u32).find(|number| !self.mapped.contains_key(number)) else {
+        let Some(number) = (0..RINGS as u32).find(|number| !self.mapped.contains_key(number))
+        else {
             return Ok(());
         };
         let ring = self.template.ring()?;
@@ -85,7 +94,9 @@ impl Pool {
     }
 
     fn remove(&mut self) -> io::Result<()> {
-        let Ok(number) = self.free.pop(0) else { return Ok(()) };
+        let Ok(number) = self.free.pop(0) else {
+            return Ok(());
+        };
         self.mapped.remove(&number);
         sys::delete_element(self.rings.fd(), number)
     }
@@ -120,27 +131,34 @@ impl CgroupTable {
 
     /// Every place: its id and ring.
     fn places(&self) -> impl Iterator<Item = (&AtomicU64, u32)> {
-        self.memory.words().chunks_exact(Self::SET_WORDS).flat_map(|set| {
-            (0..CGROUP_WAYS).map(move |way| {
-                let pair = set[CGROUP_WAYS + way / 2].load(Ordering::Acquire);
-                // Two rings share a word, in this machine's byte order.
-                let halves: [u32; 2] = if cfg!(target_endian = "little") {
-                    [pair as u32, (pair >> 32) as u32]
-                } else {
-                    [(pair >> 32) as u32, pair as u32]
-                };
-                (&set[way], halves[way % 2])
+        self.memory
+            .words()
+            .chunks_exact(Self::SET_WORDS)
+            .flat_map(|set| {
+                (0..CGROUP_WAYS).map(move |way| {
+                    let pair = set[CGROUP_WAYS + way / 2].load(Ordering::Acquire);
+                    // Two rings share a word, in this machine's byte order.
+                    let halves: [u32; 2] = if cfg!(target_endian = "little") {
+                        [pair as u32, (pair >> 32) as u32]
+                    } else {
+                        [(pair >> 32) as u32, pair as u32]
+                    };
+                    (&set[way], halves[way % 2])
+                })
             })
-        })
     }
 
     fn find(&self, cgroup: u64) -> Option<u32> {
-        self.places().find(|(id, _)| id.load(Ordering::Acquire) == cgroup).map(|(_, ring)| ring & !NESTED)
+        self.places()
+            .find(|(id, _)| id.load(Ordering::Acquire) == cgroup)
+            .map(|(_, ring)| ring & !NESTED)
     }
 
     /// Containers in the table.
     fn used(&self) -> usize {
-        self.places().filter(|(id, ring)| id.load(Ordering::Acquire) != 0 && ring & NESTED == 0).count()
+        self.places()
+            .filter(|(id, ring)| id.load(Ordering::Acquire) != 0 && ring & NESTED == 0)
+            .count()
     }
 
     /// Clears every place of a ring; false if there was none.
@@ -169,7 +187,9 @@ impl Template {
     const RING: u32 = 2;
 
     fn new() -> io::Result<Self> {
-        Ok(Self { btf: sys::load_btf(&Self::blob())? })
+        Ok(Self {
+            btf: sys::load_btf(&Self::blob())?,
+        })
     }
 
     fn ring(&self) -> io::Result<OwnedFd> {
@@ -184,7 +204,10 @@ impl Template {
         let types = [1, KIND_INT, 4, 32, 6, KIND_STRUCT, RING_BYTES as u32];
         let type_bytes = size_of_val(&types) as u32;
         let mut blob = vec![0x9f, 0xeb, 1, 0];
-        for word in [24, 0, type_bytes, type_bytes, strings.len() as u32].iter().chain(&types) {
+        for word in [24, 0, type_bytes, type_bytes, strings.len() as u32]
+            .iter()
+            .chain(&types)
+        {
             blob.extend_from_slice(&word.to_le_bytes());
         }
         blob.extend_from_slice(strings);

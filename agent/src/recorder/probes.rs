@@ -54,7 +54,12 @@ const SYS_EXIT_PREEMPTIBLE: &[(Attach, &str)] = &[
 
 macro_rules! raw {
     ($name:literal, $required:literal, $tells:literal) => {
-        Row { tracepoint: $name, required: $required, tells: $tells, programs: &[(Attach::RawTp, $name)] }
+        Row {
+            tracepoint: $name,
+            required: $required,
+            tells: $tells,
+            programs: &[(Attach::RawTp, $name)],
+        }
     };
 }
 
@@ -73,7 +78,11 @@ fn table(preemptible: bool) -> [Row; 9] {
             tracepoint: "sys_exit",
             required: true,
             tells: "system calls",
-            programs: if preemptible { SYS_EXIT_PREEMPTIBLE } else { SYS_EXIT },
+            programs: if preemptible {
+                SYS_EXIT_PREEMPTIBLE
+            } else {
+                SYS_EXIT
+            },
         },
     ]
 }
@@ -88,8 +97,15 @@ pub struct ProbeError {
 }
 
 /// Attaches every probe in the best way that the kernel allows.
-pub(super) fn attach(ebpf: &mut Ebpf, btf: &Btf, preemptible: bool) -> Result<Vec<Attached>, ProbeError> {
-    table(preemptible).iter().map(|row| attach_one(ebpf, btf, row, preemptible)).collect()
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    preemptible: bool,
+) -> Result<Vec<Attached>, ProbeError> {
+    table(preemptible)
+        .iter()
+        .map(|row| attach_one(ebpf, btf, row, preemptible))
+        .collect()
 }
 
 /// A probe as it was attached.
@@ -100,25 +116,48 @@ pub(super) struct Attached {
     pub(super) program: Option<&'static str>,
 }
 
-fn attach_one(ebpf: &mut Ebpf, btf: &Btf, row: &Row, preemptible: bool) -> Result<Attached, ProbeError> {
+fn attach_one(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    row: &Row,
+    preemptible: bool,
+) -> Result<Attached, ProbeError> {
     let mut refused = Vec::new();
     for (attach, name) in row.programs {
         match try_attach(ebpf, btf, row.tracepoint, *attach, name) {
             Ok(()) => {
                 let reason = reason(*attach, preemptible, &refused);
-                let probe = Probe { name: row.tracepoint.into(), attach: attach.name().into(), reason };
-                return Ok(Attached { probe, program: Some(name) });
+                let probe = Probe {
+                    name: row.tracepoint.into(),
+                    attach: attach.name().into(),
+                    reason,
+                };
+                return Ok(Attached {
+                    probe,
+                    program: Some(name),
+                });
             }
             Err(error) => refused.push(format!("{}: {error}", attach.name())),
         }
     }
     let reasons = refused.join("; ");
     if row.required {
-        return Err(ProbeError { tells: row.tells, tracepoint: row.tracepoint, reasons });
+        return Err(ProbeError {
+            tells: row.tells,
+            tracepoint: row.tracepoint,
+            reasons,
+        });
     }
     let reason = format!("{} will be missing: {reasons}", row.tells);
-    let probe = Probe { name: row.tracepoint.into(), attach: "off".into(), reason };
-    Ok(Attached { probe, program: None })
+    let probe = Probe {
+        name: row.tracepoint.into(),
+        attach: "off".into(),
+        reason,
+    };
+    Ok(Attached {
+        probe,
+        program: None,
+    })
 }
 
 fn reason(attach: Attach, preemptible: bool, refused: &[String]) -> String {
@@ -128,43 +167,62 @@ fn reason(attach: Attach, preemptible: bool, refused: &[String]) -> String {
     match attach {
         Attach::TpBtf => "the cheapest, and nothing is lost on this kernel".into(),
         Attach::RawTp => "the only kind with this tracepoint's arguments".into(),
-        Attach::PerfTp(_) if preemptible => "the only kind that loses nothing on this kernel, where other programs can be preempted".into(),
+        Attach::PerfTp(_) if preemptible => {
+            "the only kind that loses nothing on this kernel, where other programs can be preempted"
+                .into()
+        }
         Attach::PerfTp(_) => "the first that the kernel allows".into(),
     }
 }
 
-fn try_attach(ebpf: &mut Ebpf, btf: &Btf, tracepoint: &str, attach: Attach, name: &str) -> Result<(), String> {
-    let program = ebpf.program_mut(name).ok_or_else(|| format!("no program {name} in this build"))?;
+fn try_attach(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    tracepoint: &str,
+    attach: Attach,
+    name: &str,
+) -> Result<(), String> {
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| format!("no program {name} in this build"))?;
     let result = match (attach, program) {
-        (Attach::TpBtf, Program::BtfTracePoint(program)) => {
-            program.load(tracepoint, btf).and_then(|()| program.attach().map(drop))
-        }
-        (Attach::RawTp, Program::RawTracePoint(program)) => {
-            program.load().and_then(|()| program.attach(tracepoint).map(drop))
-        }
-        (Attach::PerfTp(category), Program::TracePoint(program)) => {
-            program.load().and_then(|()| program.attach(category, tracepoint).map(drop))
-        }
+        (Attach::TpBtf, Program::BtfTracePoint(program)) => program
+            .load(tracepoint, btf)
+            .and_then(|()| program.attach().map(drop)),
+        (Attach::RawTp, Program::RawTracePoint(program)) => program
+            .load()
+            .and_then(|()| program.attach(tracepoint).map(drop)),
+        (Attach::PerfTp(category), Program::TracePoint(program)) => program
+            .load()
+            .and_then(|()| program.attach(category, tracepoint).map(drop)),
         _ => return Err(format!("program {name} is of another type")),
     };
     result.map_err(|error| explain(&error))
 }
 
-/// The kernel's answer in one line; the verifier's log can have thousands.
+/// The kernel's answer in one line; the verifier's log can have thousands, of which the last but its statistics is the reason.
 fn explain(error: &ProgramError) -> String {
+    const STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
     match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
             let log = verifier_log.to_string();
-            let last = log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("processed"));
-            match last {
+            let is_reason = |line: &&str| {
+                !line.trim().is_empty() && !STATISTICS.iter().any(|start| line.starts_with(start))
+            };
+            match log.lines().rev().find(is_reason) {
                 Some(line) => format!("{io_error} (verifier: {line})"),
                 None => io_error.to_string(),
             }
         }
-        other => std::iter::successors(Some(other as &dyn std::error::Error), |error| error.source())
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(": "),
+        other => std::iter::successors(Some(other as &dyn std::error::Error), |error| {
+            error.source()
+        })
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": "),
     }
 }
 

@@ -52,7 +52,11 @@ pub(super) fn snapshot(words: &[AtomicU64]) -> Snapshot {
             fence(Ordering::SeqCst);
             let bytes = copy(words, &header, HEADER_BYTES + lane * LANE_STRIDE);
             fence(Ordering::SeqCst);
-            LaneCopy { header, head_after: word(at), bytes }
+            LaneCopy {
+                header,
+                head_after: word(at),
+                bytes,
+            }
         })
         .collect();
     Snapshot {
@@ -80,7 +84,11 @@ impl LaneCopy {
         /// Writers that have moved the head may not have written their stamp yet: one record of each of some CPUs.
         const MARGIN: u64 = 2 * RECORD_MAX as u64;
         let lapped = self.head_after > self.header.start + LANE_SIZE as u64 - MARGIN;
-        let oldest = if lapped { self.head_after + MARGIN - LANE_SIZE as u64 } else { self.header.start };
+        let oldest = if lapped {
+            self.head_after + MARGIN - LANE_SIZE as u64
+        } else {
+            self.header.start
+        };
         let mut position = oldest.max(self.header.start).next_multiple_of(16);
         std::iter::from_fn(move || {
             while position < self.header.head {
@@ -108,17 +116,31 @@ impl LaneCopy {
         let head = read_head(bytes)?;
         let (name_len, data_len) = (usize::from(head.name_len), usize::from(head.data_len));
         let whole = usize::from(head.units) * 16;
-        if whole < HEAD || whole > RECORD_MAX.next_multiple_of(16) || name_len > NAME_MAX || data_len > DATA_MAX || HEAD + name_len + data_len > whole {
+        if whole < HEAD
+            || whole > RECORD_MAX.next_multiple_of(16)
+            || name_len > NAME_MAX
+            || data_len > DATA_MAX
+            || HEAD + name_len + data_len > whole
+        {
             return None;
         }
         let name = bytes.get(HEAD..HEAD + name_len)?;
         let data = bytes.get(HEAD + name_len..HEAD + name_len + data_len)?;
-        Some(RawRecord { head, name, data, open: found != stamp })
+        Some(RawRecord {
+            head,
+            name,
+            data,
+            open: found != stamp,
+        })
     }
 }
 
 fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
-    bytes.get(offset..offset + 8)?.try_into().ok().map(u64::from_ne_bytes)
+    bytes
+        .get(offset..offset + 8)?
+        .try_into()
+        .ok()
+        .map(u64::from_ne_bytes)
 }
 
 /// Reads the fields where `Record` has them, in the byte order of this machine: the kernel wrote them here.
@@ -164,7 +186,12 @@ mod tests {
 
     impl Lane {
         fn new(start: u64) -> Self {
-            Self { bytes: vec![0; LANE_STRIDE], head: start, start, records: 0 }
+            Self {
+                bytes: vec![0; LANE_STRIDE],
+                head: start,
+                start,
+                records: 0,
+            }
         }
 
         fn write(&mut self, kind: u16, data: &[u8]) {
@@ -182,8 +209,17 @@ mod tests {
         }
 
         fn copy(self) -> LaneCopy {
-            let header = LaneHeader { head: self.head, start: self.start, records: self.records, torn: 0 };
-            LaneCopy { header, head_after: self.head, bytes: self.bytes }
+            let header = LaneHeader {
+                head: self.head,
+                start: self.start,
+                records: self.records,
+                torn: 0,
+            };
+            LaneCopy {
+                header,
+                head_after: self.head,
+                bytes: self.bytes,
+            }
         }
     }
 
@@ -193,7 +229,10 @@ mod tests {
         lane.write(1, b"first");
         lane.write(2, b"");
         let copy = lane.copy();
-        let found: Vec<_> = copy.records(KEY).map(|record| (record.head.kind, record.data.to_vec())).collect();
+        let found: Vec<_> = copy
+            .records(KEY)
+            .map(|record| (record.head.kind, record.data.to_vec()))
+            .collect();
         assert_eq!(found, [(1, b"first".to_vec()), (2, vec![])]);
     }
 

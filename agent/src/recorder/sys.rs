@@ -32,7 +32,11 @@ impl Attr {
 fn bpf(command: u32, attr: &mut Attr, size: usize) -> io::Result<i64> {
     // SAFETY: `attr` is large enough for `size`, and the addresses in it are of live buffers of the lengths it gives.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr.0.as_mut_ptr(), size) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 fn owned(descriptor: i64) -> OwnedFd {
@@ -49,9 +53,18 @@ pub(super) fn load_btf(blob: &[u8]) -> io::Result<OwnedFd> {
 }
 
 /// Creates an array map of one element that can be mapped into memory.
-pub(super) fn create_array(name: &str, value_size: u32, btf: &OwnedFd, key_type: u32, value_type: u32) -> io::Result<OwnedFd> {
+pub(super) fn create_array(
+    name: &str,
+    value_size: u32,
+    btf: &OwnedFd,
+    key_type: u32,
+    value_type: u32,
+) -> io::Result<OwnedFd> {
     let mut attr = Attr::default();
-    for (index, value) in [libc_map::ARRAY, 4, value_size, 1, libc_map::MMAPABLE].into_iter().enumerate() {
+    for (index, value) in [libc_map::ARRAY, 4, value_size, 1, libc_map::MMAPABLE]
+        .into_iter()
+        .enumerate()
+    {
         attr.set_u32(index * 4, value);
     }
     let mut map_name = [0u8; 16];
@@ -95,8 +108,13 @@ impl Mapped {
     /// Maps the first `bytes` of a map's values.
     pub(super) fn new(map: impl AsFd, bytes: usize) -> io::Result<Self> {
         let length = bytes.next_multiple_of(4096);
-        let memory = memmap2::MmapOptions::new().len(length).map_raw(map.as_fd().as_raw_fd())?;
-        Ok(Self { memory, words: bytes / 8 })
+        let memory = memmap2::MmapOptions::new()
+            .len(length)
+            .map_raw(map.as_fd().as_raw_fd())?;
+        Ok(Self {
+            memory,
+            words: bytes / 8,
+        })
     }
 
     /// The memory as words that the kernel's programs change at any time.
@@ -141,4 +159,8 @@ macro_rules! plain {
 #[repr(transparent)]
 pub(super) struct Plain<T: Copy>(pub(super) T);
 
-plain!(agent_ebpf::wire::Config, agent_ebpf::wire::Offsets, agent_ebpf::wire::Shape);
+plain!(
+    agent_ebpf::wire::Config,
+    agent_ebpf::wire::Offsets,
+    agent_ebpf::wire::Shape
+);

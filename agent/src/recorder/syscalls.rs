@@ -168,7 +168,12 @@ pub(super) fn kind(record_kind: u16) -> Option<(K, [Arg; 2])> {
         life::SIGNAL_DELIVER => K::SIGNAL_DELIVER,
         life::OOM_KILL => K::OOM_KILL,
         life::STDIO => K::STDIO,
-        number => return TABLE.iter().find(|row| row.number == number).map(|row| (row.kind, row.args)),
+        number => {
+            return TABLE
+                .iter()
+                .find(|row| row.number == number)
+                .map(|row| (row.kind, row.args));
+        }
     };
     Some((lives, [Word, Word]))
 }
@@ -188,8 +193,10 @@ mod tests {
     #[test]
     fn every_system_call_of_the_format_is_recorded() {
         let kinds: HashSet<K> = TABLE.iter().map(|row| row.kind).collect();
-        let missing: Vec<_> =
-            K::ALL.iter().filter(|kind| kind.is_syscall() && !kinds.contains(kind)).collect();
+        let missing: Vec<_> = K::ALL
+            .iter()
+            .filter(|kind| kind.is_syscall() && !kinds.contains(kind))
+            .collect();
         // Other architectures lack the older calls.
         #[cfg(target_arch = "x86_64")]
         assert_eq!(missing, Vec::<&K>::new());

@@ -36,7 +36,11 @@ pub(super) fn start(command: &[OsString], cgroup: &Path) -> Result<Child, StartE
     })?;
     spawn(&path, command, cgroup).map_err(|error| StartError {
         message: format!("{path:?}: {error}"),
-        code: if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 },
+        code: if error.kind() == io::ErrorKind::NotFound {
+            127
+        } else {
+            126
+        },
     })
 }
 
@@ -45,12 +49,19 @@ fn find(program: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
     if program.as_bytes().contains(&b'/') {
         return Some(program.into());
     }
-    let is_executable = |file: &PathBuf| fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
-    env::split_paths(path?).map(|folder| folder.join(program)).find(is_executable)
+    let is_executable = |file: &PathBuf| {
+        fs::metadata(file)
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    env::split_paths(path?)
+        .map(|folder| folder.join(program))
+        .find(is_executable)
 }
 
 fn spawn(path: &Path, command: &[OsString], cgroup: &Path) -> io::Result<Child> {
-    let members = OpenOptions::new().write(true).open(cgroup.join("cgroup.procs"))?;
+    let members = OpenOptions::new()
+        .write(true)
+        .open(cgroup.join("cgroup.procs"))?;
     let file = CString::new(path.as_os_str().as_bytes())?;
     let arguments = strings(command.iter().map(|argument| argument.as_bytes().to_vec()))?;
     let environment = strings(env::vars_os().map(|(mut name, value)| {
@@ -68,7 +79,11 @@ fn spawn(path: &Path, command: &[OsString], cgroup: &Path) -> io::Result<Child> 
             if libc::write(members.as_raw_fd(), c"0".as_ptr().cast(), 1) != 1 {
                 return Err(io::Error::last_os_error());
             }
-            libc::execve(file.as_ptr(), arguments.pointers.as_ptr().cast(), environment.pointers.as_ptr().cast());
+            libc::execve(
+                file.as_ptr(),
+                arguments.pointers.as_ptr().cast(),
+                environment.pointers.as_ptr().cast(),
+            );
             Err(io::Error::last_os_error())
         });
     }
@@ -84,8 +99,15 @@ struct Strings {
 
 fn strings(all: impl Iterator<Item = Vec<u8>>) -> io::Result<Strings> {
     let owned = all.map(CString::new).collect::<Result<Vec<_>, _>>()?;
-    let pointers = owned.iter().map(|string| string.as_ptr() as usize).chain([0]).collect();
-    Ok(Strings { _owned: owned, pointers })
+    let pointers = owned
+        .iter()
+        .map(|string| string.as_ptr() as usize)
+        .chain([0])
+        .collect();
+    Ok(Strings {
+        _owned: owned,
+        pointers,
+    })
 }
 
 #[cfg(test)]

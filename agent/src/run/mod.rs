@@ -52,24 +52,42 @@ const KEPT_RUNS: usize = 20;
 
 /// Records, restarts, and writes the capture.
 pub(crate) fn run(request: Request) -> anyhow::Result<Outcome> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(session(request))
 }
 
 async fn session(mut request: Request) -> anyhow::Result<Outcome> {
-    let output = request.output.take().unwrap_or_else(|| default_name(&request.command));
+    let output = request
+        .output
+        .take()
+        .unwrap_or_else(|| default_name(&request.command));
     check_output(&output)?;
     // Another `lastword run` at the same time must not record our cgroups, nor we its.
     let prefix = format!("lastword-run-{}-", std::process::id());
-    request.settings.shapes = vec![ContainerShape { prefix: prefix.clone(), digits: 0 }];
-    request.settings.budget = Budget { ready: 1, ..request.settings.budget };
+    request.settings.shapes = vec![ContainerShape {
+        prefix: prefix.clone(),
+        digits: 0,
+    }];
+    request.settings.budget = Budget {
+        ready: 1,
+        ..request.settings.budget
+    };
     let recorder = Recorder::start(&request.settings)?;
     for limitation in recorder.limitations() {
         progress(format_args!("limited: {limitation}"));
     }
     let parent = cgroup::own()?;
     let mut stop = Stop::listen()?;
-    let mut lives = Lives { request, recorder, parent, prefix, kept: Vec::new(), code: 1 };
+    let mut lives = Lives {
+        request,
+        recorder,
+        parent,
+        prefix,
+        kept: Vec::new(),
+        code: 1,
+    };
     let interrupted = lives.live(&mut stop).await?;
 
     let header = lives.header(interrupted);
@@ -81,8 +99,16 @@ async fn session(mut request: Request) -> anyhow::Result<Outcome> {
         }
         Ok(())
     })?;
-    progress(format_args!("wrote {} ({} events, {} bytes)", output.display(), summary.events, summary.bytes));
-    Ok(Outcome { capture: output, code: lives.code })
+    progress(format_args!(
+        "wrote {} ({} events, {} bytes)",
+        output.display(),
+        summary.events,
+        summary.bytes
+    ));
+    Ok(Outcome {
+        capture: output,
+        code: lives.code,
+    })
 }
 
 /// The command's lives.
@@ -101,12 +127,28 @@ impl Lives {
     async fn live(&mut self, stop: &mut Stop) -> anyhow::Result<bool> {
         for number in 1.. {
             self.one(number, stop).await?;
-            let Some((run, events)) = self.kept.last() else { return Ok(stop.asked) };
-            let last = stop.asked || number >= self.request.exits || !self.request.policy.restarts(run.status);
+            let Some((run, events)) = self.kept.last() else {
+                return Ok(stop.asked);
+            };
+            let last = stop.asked
+                || number >= self.request.exits
+                || !self.request.policy.restarts(run.status);
             let of = self.request.exits;
-            let delay = if last { Duration::ZERO } else { self.request.backoff.before(number) };
-            let next = if last { String::new() } else { format!("; next start in {}", humantime::format_duration(delay)) };
-            progress(format_args!("run {number} of {of} {}, {} events{next}", describe(run), events.len()));
+            let delay = if last {
+                Duration::ZERO
+            } else {
+                self.request.backoff.before(number)
+            };
+            let next = if last {
+                String::new()
+            } else {
+                format!("; next start in {}", humantime::format_duration(delay))
+            };
+            progress(format_args!(
+                "run {number} of {of} {}, {} events{next}",
+                describe(run),
+                events.len()
+            ));
             if last {
                 return Ok(stop.asked);
             }
@@ -124,11 +166,20 @@ impl Lives {
         let id = cgroup.id()?;
         let ring = self.recorder.ring_of(id).context("the kernel gave the run's cgroup no ring; is another program holding the memory budget?")?;
         let misses = self.recorder.recursion_misses();
-        let mut run = Run { number, cgroup: id, start: host::boottime(), memory_limit: cgroup.memory_limit(), ..Run::default() };
+        let mut run = Run {
+            number,
+            cgroup: id,
+            start: host::boottime(),
+            memory_limit: cgroup.memory_limit(),
+            ..Run::default()
+        };
         match child::start(&self.request.command, cgroup.path()) {
             Ok(mut child) => {
                 run.init_pid = child.id().unwrap_or_default();
-                let status = stop.wait(&mut child, &cgroup).await.context("cannot wait for the command")?;
+                let status = stop
+                    .wait(&mut child, &cgroup)
+                    .await
+                    .context("cannot wait for the command")?;
                 let status = exit_status(status);
                 run.status = Some(status);
                 self.code = exit_code(status);
@@ -140,14 +191,24 @@ impl Lives {
         }
         run.end = Some(host::boottime());
         self.keep(run, ring, &cgroup, misses)?;
-        cgroup.empty().context("cannot end what the command left running")?;
+        cgroup
+            .empty()
+            .context("cannot end what the command left running")?;
         drop(cgroup);
-        self.recorder.release(ring).context("cannot give the ring back")?;
+        self.recorder
+            .release(ring)
+            .context("cannot give the ring back")?;
         Ok(())
     }
 
     /// Reads the ring of a run that has ended.
-    fn keep(&mut self, mut run: Run, ring: RingId, cgroup: &Cgroup, misses: u64) -> anyhow::Result<()> {
+    fn keep(
+        &mut self,
+        mut run: Run,
+        ring: RingId,
+        cgroup: &Cgroup,
+        misses: u64,
+    ) -> anyhow::Result<()> {
         let mut recording = self.recorder.read(ring).context("cannot read the ring")?;
         drop_preparations(&mut recording.events, run.init_pid);
         run.oom_kills = cgroup.oom_kills();
@@ -161,18 +222,33 @@ impl Lives {
     }
 
     fn header(&self, interrupted: bool) -> Header {
-        let command: Vec<String> = self.request.command.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+        let command: Vec<String> = self
+            .request
+            .command
+            .iter()
+            .map(|part| part.to_string_lossy().into_owned())
+            .collect();
         let exits = self.kept.last().map_or(0, |(run, _)| run.number);
         let trigger = if interrupted {
-            Trigger { kind: "interrupted".into(), detail: format!("lastword run was interrupted in run {exits}") }
+            Trigger {
+                kind: "interrupted".into(),
+                detail: format!("lastword run was interrupted in run {exits}"),
+            }
         } else {
-            Trigger { kind: "run".into(), detail: format!("lastword run: the command exited {exits} times") }
+            Trigger {
+                kind: "run".into(),
+                detail: format!("lastword run: the command exited {exits} times"),
+            }
         };
         Header {
             program: concat!("lastword ", env!("CARGO_PKG_VERSION")).into(),
             created: host::realtime(),
             host: host::host(),
-            container: Container { name: base_name(&self.request.command), command, ..Container::default() },
+            container: Container {
+                name: base_name(&self.request.command),
+                command,
+                ..Container::default()
+            },
             trigger,
             probes: self.recorder.probes().cloned().collect(),
             ..Header::default()
@@ -192,7 +268,11 @@ impl Stop {
     const GRACE: Duration = Duration::from_secs(10);
 
     fn listen() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, asked: false })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            asked: false,
+        })
     }
 
     async fn asked(&mut self) {
@@ -210,7 +290,11 @@ impl Stop {
     }
 
     /// Waits for the command; hands a signal on, and kills the command if it does not end in time or is asked for twice.
-    async fn wait(&mut self, child: &mut tokio::process::Child, cgroup: &Cgroup) -> io::Result<std::process::ExitStatus> {
+    async fn wait(
+        &mut self,
+        child: &mut tokio::process::Child,
+        cgroup: &Cgroup,
+    ) -> io::Result<std::process::ExitStatus> {
         let signal = tokio::select! {
             status = child.wait() => return status,
             signal = self.signal() => signal,
@@ -220,7 +304,9 @@ impl Stop {
         if let (false, Some(pid)) = (from_terminal, child.id()) {
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal)?;
         }
-        progress(format_args!("interrupted: waiting for the command to end; once more to kill it"));
+        progress(format_args!(
+            "interrupted: waiting for the command to end; once more to kill it"
+        ));
         tokio::select! {
             status = child.wait() => return status,
             _ = self.signal() => {}
@@ -241,14 +327,26 @@ fn check_output(path: &Path) -> anyhow::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    anyhow::ensure!(parent.is_dir(), "cannot write {}: there is no directory {}; make it, or choose another file with -o", path.display(), parent.display());
-    anyhow::ensure!(!path.is_dir(), "cannot write {}: it is a directory; choose a file with -o", path.display());
+    anyhow::ensure!(
+        parent.is_dir(),
+        "cannot write {}: there is no directory {}; make it, or choose another file with -o",
+        path.display(),
+        parent.display()
+    );
+    anyhow::ensure!(
+        !path.is_dir(),
+        "cannot write {}: it is a directory; choose a file with -o",
+        path.display()
+    );
     Ok(())
 }
 
 fn base_name(command: &[OsString]) -> String {
-    let name = command.first().map(|program| Path::new(program).file_name().unwrap_or(program));
-    name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    let name = command
+        .first()
+        .map(|program| Path::new(program).file_name().unwrap_or(program));
+    name.map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 /// `NAME-YYYY-MM-DDTHH-MM-SSZ.lwcap` in the working directory.
@@ -259,7 +357,10 @@ fn default_name(command: &[OsString]) -> PathBuf {
 
 /// Drops what lastword itself did between entering the cgroup and starting the command: the write that entered it.
 fn drop_preparations(events: &mut Vec<Event>, init_pid: u32) {
-    let started = events.iter().position(|event| matches!(event.kind, EventKind::EXEC | EventKind::EXECVE)).unwrap_or(events.len());
+    let started = events
+        .iter()
+        .position(|event| matches!(event.kind, EventKind::EXEC | EventKind::EXECVE))
+        .unwrap_or(events.len());
     let mut index = 0;
     events.retain(|event| {
         index += 1;
@@ -284,7 +385,9 @@ fn describe(run: &Run) -> String {
     let took = humantime::format_duration(Duration::from_millis(took.as_millis() as u64));
     match (run.status, &run.start_error) {
         (Some(ExitStatus::Code(code)), _) => format!("exited {code} after {took}"),
-        (Some(ExitStatus::Signal { signal, .. }), _) => format!("was killed by signal {signal} after {took}"),
+        (Some(ExitStatus::Signal { signal, .. }), _) => {
+            format!("was killed by signal {signal} after {took}")
+        }
         (None, Some(error)) => format!("could not be started: {error}"),
         (None, None) => format!("ended after {took}"),
     }

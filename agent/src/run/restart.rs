@@ -48,7 +48,9 @@ impl Backoff {
 
     /// The delay before restart number `restart`, from 1.
     pub(super) fn before(self, restart: u32) -> Duration {
-        let factor = 1u32.checked_shl(restart.saturating_sub(1)).unwrap_or(u32::MAX);
+        let factor = 1u32
+            .checked_shl(restart.saturating_sub(1))
+            .unwrap_or(u32::MAX);
         self.0.saturating_mul(factor).min(Self::LONGEST.max(self.0))
     }
 }
@@ -70,7 +72,9 @@ mod tests {
     #[test]
     fn the_delay_doubles_up_to_the_kubelets_limit() {
         let backoff = Backoff::parse("10s").unwrap();
-        let delays: Vec<u64> = (1..=7).map(|restart| backoff.before(restart).as_secs()).collect();
+        let delays: Vec<u64> = (1..=7)
+            .map(|restart| backoff.before(restart).as_secs())
+            .collect();
         assert_eq!(delays, [10, 20, 40, 80, 160, 300, 300]);
         assert_eq!(backoff.before(u32::MAX).as_secs(), 300);
         assert_eq!(Backoff::parse("none").unwrap().before(9), Duration::ZERO);

@@ -31,7 +31,9 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
     match words {
         ["exit", code] => return Ok(number::<u8>(code)?.into()),
         ["say", text] => eprintln!("{text}"),
-        ["open", path] => drop(fs::File::open(path).map_err(|error| io::Error::other(format!("{path}: {error}")))?),
+        ["open", path] => drop(
+            fs::File::open(path).map_err(|error| io::Error::other(format!("{path}: {error}")))?,
+        ),
         ["read", path] => drop(fs::read(path)?),
         ["write", path, text] => fs::File::create(path)?.write_all(text.as_bytes())?,
         ["vector", path] => vector(path)?,
@@ -45,7 +47,9 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
         ["threads"] => threads()?,
         ["exec", program] => return Err(Command::new(program).args(["first", "second"]).exec()),
         ["nested", parent] => nested(parent)?,
-        ["connect", address] => drop(TcpStream::connect(address.parse::<SocketAddr>().map_err(io::Error::other)?)?),
+        ["connect", address] => drop(TcpStream::connect(
+            address.parse::<SocketAddr>().map_err(io::Error::other)?,
+        )?),
         ["connect-nonblocking", address] => connect_nonblocking(address)?,
         ["serve"] => serve()?,
         ["dns", style, server] => return dns(style, server),
@@ -58,22 +62,42 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn number<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(text: &str) -> io::Result<T> {
+fn number<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    text: &str,
+) -> io::Result<T> {
     text.parse().map_err(io::Error::other)
 }
 
 /// Turns a system call's result into an error where it is negative.
 fn check(result: impl Into<i64>) -> io::Result<i64> {
     let result = result.into();
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 /// Writes one line in nine pieces by writev, and one by pwrite.
 fn vector(path: &str) -> io::Result<()> {
     let file = fs::File::create(path)?;
-    let pieces = ["*** ", "stack", " ", "smashing", " ", "detected", " ***: ", "terminated", "\n"];
-    let slices: Vec<io::IoSlice<'_>> = pieces.iter().map(|piece| io::IoSlice::new(piece.as_bytes())).collect();
-    (&file).write_vectored(&slices)?;
+    let pieces = [
+        "*** ",
+        "stack",
+        " ",
+        "smashing",
+        " ",
+        "detected",
+        " ***: ",
+        "terminated",
+        "\n",
+    ];
+    let slices: Vec<io::IoSlice<'_>> = pieces
+        .iter()
+        .map(|piece| io::IoSlice::new(piece.as_bytes()))
+        .collect();
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    assert_eq!((&file).write_vectored(&slices)?, length);
     std::os::unix::fs::FileExt::write_all_at(&file, b"at an offset", 100)
 }
 
@@ -107,7 +131,14 @@ fn failures(folder: &str) {
     let _ = fs::File::open(folder).and_then(|mut file| file.read(&mut [0; 8]));
     // SAFETY: plain calls; the failed ones change nothing.
     unsafe {
-        libc::mmap(std::ptr::null_mut(), 1 << 46, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+        libc::mmap(
+            std::ptr::null_mut(),
+            1 << 46,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
         libc::kill(1 << 22, libc::SIGTERM);
     }
 }
@@ -133,14 +164,23 @@ fn children() -> io::Result<()> {
 }
 
 fn threads() -> io::Result<()> {
-    let all: Vec<_> = (0..4).map(|_| thread::spawn(|| thread::sleep(Duration::from_millis(5)))).collect();
-    all.into_iter().try_for_each(|thread| thread.join().map_err(|_| io::Error::other("a thread panicked")))
+    let all: Vec<_> = (0..4)
+        .map(|_| thread::spawn(|| thread::sleep(Duration::from_millis(5))))
+        .collect();
+    all.into_iter().try_for_each(|thread| {
+        thread
+            .join()
+            .map_err(|_| io::Error::other("a thread panicked"))
+    })
 }
 
 /// Moves itself into a cgroup inside its own, and fails there.
 fn nested(parent: &str) -> io::Result<()> {
     let own = fs::read_to_string("/proc/self/cgroup")?;
-    let own = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+    let own = own
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .unwrap_or("/");
     let inner = format!("{parent}{own}/inner");
     fs::create_dir(&inner)?;
     fs::write(format!("{inner}/cgroup.procs"), "0")?;
@@ -153,26 +193,54 @@ fn connect_nonblocking(address: &str) -> io::Result<()> {
     let peer = libc::sockaddr_in {
         sin_family: libc::AF_INET as u16,
         sin_port: address.port().to_be(),
-        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
+        sin_addr: libc::in_addr {
+            s_addr: u32::from_ne_bytes(address.ip().octets()),
+        },
         sin_zero: [0; 8],
     };
     // SAFETY: the structure lives over the call.
     unsafe {
-        let socket = check(libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0))? as i32;
+        let socket = check(libc::socket(
+            libc::AF_INET,
+            libc::SOCK_STREAM | libc::SOCK_NONBLOCK,
+            0,
+        ))? as i32;
         let socket = OwnedFd::from_raw_fd(socket);
-        libc::connect(socket.as_raw_fd(), (&raw const peer).cast(), size_of_val(&peer) as u32);
-        let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+        libc::connect(
+            socket.as_raw_fd(),
+            (&raw const peer).cast(),
+            size_of_val(&peer) as u32,
+        );
+        let mut poll = libc::pollfd {
+            fd: socket.as_raw_fd(),
+            events: libc::POLLOUT,
+            revents: 0,
+        };
         check(libc::poll(&raw mut poll, 1, 1000))?;
     }
     // SAFETY: an own descriptor; SO_ERROR writes an int.
     unsafe {
         let mut error = 0i32;
         let mut length = size_of_val(&error) as u32;
-        let socket = check(libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0))? as i32;
+        let socket = check(libc::socket(
+            libc::AF_INET,
+            libc::SOCK_STREAM | libc::SOCK_NONBLOCK,
+            0,
+        ))? as i32;
         libc::connect(socket, (&raw const peer).cast(), size_of_val(&peer) as u32);
-        let mut poll = libc::pollfd { fd: socket, events: libc::POLLOUT, revents: 0 };
+        let mut poll = libc::pollfd {
+            fd: socket,
+            events: libc::POLLOUT,
+            revents: 0,
+        };
         check(libc::poll(&raw mut poll, 1, 1000))?;
-        check(libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &raw mut length))?;
+        check(libc::getsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_ERROR,
+            (&raw mut error).cast(),
+            &raw mut length,
+        ))?;
         if error != 0 {
             return Err(io::Error::from_raw_os_error(error));
         }
@@ -184,12 +252,21 @@ fn connect_nonblocking(address: &str) -> io::Result<()> {
 fn serve() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    let client = thread::spawn(move || TcpStream::connect(address)?.write_all(b"a secret over a socket"));
+    let client =
+        thread::spawn(move || TcpStream::connect(address)?.write_all(b"a secret over a socket"));
     let (mut peer, _) = listener.accept()?;
     let mut received = Vec::new();
     peer.read_to_end(&mut received)?;
-    client.join().map_err(|_| io::Error::other("the client panicked"))??;
-    TcpListener::bind(address).map(drop).or_else(|error| if error.kind() == io::ErrorKind::AddrInUse { Ok(()) } else { Err(error) })
+    client
+        .join()
+        .map_err(|_| io::Error::other("the client panicked"))??;
+    TcpListener::bind(address).map(drop).or_else(|error| {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    })
 }
 
 /// A question for `flask.default.svc.cluster.local`, type A.
@@ -206,7 +283,11 @@ fn question() -> Vec<u8> {
 /// Asks a DNS server in one of the ways that resolvers do, and fails as a program does that needs the answer.
 fn dns(style: &str, server: &str) -> io::Result<ExitCode> {
     let server: SocketAddr = server.parse().map_err(io::Error::other)?;
-    let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let any = if server.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    };
     let socket = UdpSocket::bind(any)?;
     socket.set_read_timeout(Some(Duration::from_millis(200)))?;
     let mut answer = [0; 512];
@@ -230,7 +311,8 @@ fn dns(style: &str, server: &str) -> io::Result<ExitCode> {
             unsafe {
                 let question = question();
                 check(libc::write(stream, question.as_ptr().cast(), question.len()) as i64)?;
-                check(libc::read(stream, answer.as_mut_ptr().cast(), answer.len()) as i64).map(|length| length as usize)
+                check(libc::read(stream, answer.as_mut_ptr().cast(), answer.len()) as i64)
+                    .map(|length| length as usize)
             }
         }
         "sendmsg" => {
@@ -260,19 +342,39 @@ fn messages(socket: i32, answer: &mut [u8; 512], many: bool) -> io::Result<usize
         header.msg_iovlen = 1;
         header
     };
-    let mut out = libc::iovec { iov_base: question.as_ptr().cast_mut().cast(), iov_len: question.len() };
-    let mut back = libc::iovec { iov_base: answer.as_mut_ptr().cast(), iov_len: answer.len() };
+    let mut out = libc::iovec {
+        iov_base: question.as_ptr().cast_mut().cast(),
+        iov_len: question.len(),
+    };
+    let mut back = libc::iovec {
+        iov_base: answer.as_mut_ptr().cast(),
+        iov_len: answer.len(),
+    };
     // SAFETY: headers and buffers live over the calls.
     unsafe {
         if many {
-            let mut sent = [header(&mut out), header(&mut out)].map(|msg_hdr| libc::mmsghdr { msg_hdr, msg_len: 0 });
+            let mut sent = [header(&mut out), header(&mut out)].map(|msg_hdr| libc::mmsghdr {
+                msg_hdr,
+                msg_len: 0,
+            });
             check(libc::sendmmsg(socket, sent.as_mut_ptr(), 2, 0))?;
-            let mut received = [libc::mmsghdr { msg_hdr: header(&mut back), msg_len: 0 }];
-            check(libc::recvmmsg(socket, received.as_mut_ptr(), 1, 0, std::ptr::null_mut()))?;
+            let mut received = [libc::mmsghdr {
+                msg_hdr: header(&mut back),
+                msg_len: 0,
+            }];
+            check(libc::recvmmsg(
+                socket,
+                received.as_mut_ptr(),
+                1,
+                0,
+                std::ptr::null_mut(),
+            ))?;
             Ok(received[0].msg_len as usize)
         } else {
-            check(libc::sendmsg(socket, &raw const *&header(&mut out), 0) as i64)?;
-            check(libc::recvmsg(socket, &raw mut *&mut header(&mut back), 0) as i64).map(|length| length as usize)
+            let sent = header(&mut out);
+            let mut received = header(&mut back);
+            check(libc::sendmsg(socket, &raw const sent, 0) as i64)?;
+            check(libc::recvmsg(socket, &raw mut received, 0) as i64).map(|length| length as usize)
         }
     }
 }
@@ -301,7 +403,12 @@ fn chatter(seconds: u64) -> io::Result<()> {
     while std::time::Instant::now() < end {
         for _ in 0..500 {
             lines += 1;
-            out.write_all(format!("chatty line {lines} of an application that logs every little thing it does\n").as_bytes())?;
+            out.write_all(
+                format!(
+                    "chatty line {lines} of an application that logs every little thing it does\n"
+                )
+                .as_bytes(),
+            )?;
         }
         thread::sleep(Duration::from_millis(2));
     }
@@ -321,7 +428,11 @@ fn writers(threads: usize, writes: usize) -> io::Result<()> {
             })
         })
         .collect();
-    all.into_iter().try_for_each(|thread| thread.join().map_err(|_| io::Error::other("a thread panicked"))?)
+    all.into_iter().try_for_each(|thread| {
+        thread
+            .join()
+            .map_err(|_| io::Error::other("a thread panicked"))?
+    })
 }
 
 /// Bytes to a socket that is not DNS.

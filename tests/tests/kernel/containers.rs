@@ -50,7 +50,10 @@ fn top() -> Result<Made, Failed> {
         let (_, point, kind) = (fields.next()?, fields.next()?, fields.next()?);
         (kind == "cgroup2").then_some(point)
     });
-    Made::below(Path::new(mount.ok_or("no cgroup2")?), &format!("lastword-test-{}", std::process::id()))
+    Made::below(
+        Path::new(mount.ok_or("no cgroup2")?),
+        &format!("lastword-test-{}", std::process::id()),
+    )
 }
 
 fn names() -> Result<(), Failed> {
@@ -87,7 +90,10 @@ fn short_lives() -> Result<(), Failed> {
         let made = Made::below(&top.0, &format!("docker-{:064x}.scope", number))?;
         let ring = recorder.ring_of(made.id()?).ok_or("no ring")?;
         let status = Command::new("/bin/sh")
-            .args(["-c", "echo 0 > \"$0/cgroup.procs\"; exec \"$1\" open /missing/$2"])
+            .args([
+                "-c",
+                "echo 0 > \"$0/cgroup.procs\"; exec \"$1\" open /missing/$2",
+            ])
             .args([made.0.as_os_str(), victim().as_os_str()])
             .arg(number.to_string())
             .stderr(std::process::Stdio::null())
@@ -95,10 +101,29 @@ fn short_lives() -> Result<(), Failed> {
         assert_eq!(status.code(), Some(1));
         let recording = recorder.read(ring)?;
         let path = format!("/missing/{number}");
-        assert!(recording.events.iter().any(|event| event.kind == K::OPENAT && event.name == path), "{number}: {:#?}", recording.events);
-        assert!(recording.events.iter().any(|event| event.kind == K::EXIT), "{number}");
-        assert!(recording.events.iter().all(|event| event.time >= recording.since), "{number}: an event of another container");
-        assert_eq!((recording.losses.overwritten, recording.losses.torn), (0, 0));
+        assert!(
+            recording
+                .events
+                .iter()
+                .any(|event| event.kind == K::OPENAT && event.name == path),
+            "{number}: {:#?}",
+            recording.events
+        );
+        assert!(
+            recording.events.iter().any(|event| event.kind == K::EXIT),
+            "{number}"
+        );
+        assert!(
+            recording
+                .events
+                .iter()
+                .all(|event| event.time >= recording.since),
+            "{number}: an event of another container"
+        );
+        assert_eq!(
+            (recording.losses.overwritten, recording.losses.torn),
+            (0, 0)
+        );
         recorder.release(ring)?;
     }
     Ok(())
@@ -106,13 +131,27 @@ fn short_lives() -> Result<(), Failed> {
 
 fn full() -> Result<(), Failed> {
     // Room for three rings and not for four.
-    let settings = Settings { budget: Budget { bytes: 4 << 20, ready: 4 }, ..Settings::default() };
+    let settings = Settings {
+        budget: Budget {
+            bytes: 4 << 20,
+            ready: 4,
+        },
+        ..Settings::default()
+    };
     let mut recorder = Recorder::start(&settings)?;
     let top = top()?;
-    let made: Vec<Made> = (0..5).map(|number| Made::below(&top.0, &format!("docker-{number:064x}.scope"))).collect::<Result<_, _>>()?;
-    let rings: Vec<_> = made.iter().map(|made| Ok(recorder.ring_of(made.id()?))).collect::<Result<_, Failed>>()?;
+    let made: Vec<Made> = (0..5)
+        .map(|number| Made::below(&top.0, &format!("docker-{number:064x}.scope")))
+        .collect::<Result<_, _>>()?;
+    let rings: Vec<_> = made
+        .iter()
+        .map(|made| Ok(recorder.ring_of(made.id()?)))
+        .collect::<Result<_, Failed>>()?;
     assert_eq!(rings.iter().flatten().count(), 3, "{rings:?}");
-    let refused = recorder.messages().filter(|message| message.kind == MessageKind::PoolEmpty).count();
+    let refused = recorder
+        .messages()
+        .filter(|message| message.kind == MessageKind::PoolEmpty)
+        .count();
     assert_eq!(refused, 2);
     recorder.release(rings.into_iter().flatten().next().ok_or("no ring")?)?;
     let later = Made::below(&top.0, &format!("docker-{:064x}.scope", 9))?;

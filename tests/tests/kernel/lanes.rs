@@ -23,17 +23,35 @@ fn chatter() -> Result<(), Failed> {
         .map(|event| String::from_utf8_lossy(&event.data).into_owned())
         .collect();
     let words = stderr.concat();
-    let lines: u64 = words.split("after ").nth(1).and_then(|rest| rest.split(' ').next()).ok_or("no last word")?.parse()?;
+    let lines: u64 = words
+        .split("after ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .ok_or("no last word")?
+        .parse()?;
     assert!(words.contains("the first word"), "{words}");
     recorded.one(K::EXEC, |_| true);
     recorded.one(K::OPENAT, |event| event.name == "/precious/missing");
     recorded.one(K::SIGNAL_GENERATE, |event| event.ret == 10);
-    assert!(recorded.events().iter().any(|event| event.kind == K::RECVFROM && event.data.len() > 12), "the DNS answer is gone");
+    assert!(
+        recorded
+            .events()
+            .iter()
+            .any(|event| event.kind == K::RECVFROM && event.data.len() > 12),
+        "the DNS answer is gone"
+    );
     // The stream was loud enough to turn its own lane over many times, and what was displaced is told.
     let losses = recorded.run().losses;
     assert!(lines > 20_000, "only {lines} lines");
-    let kept = recorded.of(K::WRITE).iter().filter(|event| event.args[0] == 1).count() as u64;
-    assert!(losses.overwritten + kept >= lines && kept > 500, "{losses:?}, {kept} of {lines} kept");
+    let kept = recorded
+        .of(K::WRITE)
+        .iter()
+        .filter(|event| event.args[0] == 1)
+        .count() as u64;
+    assert!(
+        losses.overwritten + kept >= lines && kept > 500,
+        "{losses:?}, {kept} of {lines} kept"
+    );
     Ok(())
 }
 
@@ -42,9 +60,16 @@ fn every_write() -> Result<(), Failed> {
     const WRITES: u64 = 4 * 50_000;
     let recorded = record_victim(&["writers", "4", "50000"]);
     let losses = recorded.run().losses;
-    let kept = recorded.events().iter().filter(|event| event.kind == K::WRITE && event.ret == 64).count() as u64;
+    let kept = recorded
+        .events()
+        .iter()
+        .filter(|event| event.kind == K::WRITE && event.ret == 64)
+        .count() as u64;
     let told = kept + losses.overwritten + losses.recursion_misses;
-    assert!(told >= WRITES, "{told} of {WRITES}: {losses:?}, {kept} kept");
+    assert!(
+        told >= WRITES,
+        "{told} of {WRITES}: {losses:?}, {kept} kept"
+    );
     assert_eq!(losses.recursion_misses, 0, "{losses:?}");
     assert_eq!(losses.torn, 0, "{losses:?}");
     Ok(())

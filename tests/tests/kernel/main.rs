@@ -23,11 +23,23 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut arguments = Arguments::from_args();
-    // Recordings disturb each other's clocks, not their content; but a test machine has two processors.
-    arguments.test_threads.get_or_insert(1);
-    let cases = [records::CASES, network::CASES, verdicts::CASES, lanes::CASES, containers::CASES].concat();
-    let mut trials: Vec<Trial> = cases.into_iter().map(|(name, case)| Trial::test(name, case).with_ignored_flag(!privileged)).collect();
+    // Most of a test is waiting for the kernel to check the programs; recordings do not disturb each other.
+    arguments.test_threads.get_or_insert(2);
+    let cases = [
+        records::CASES,
+        network::CASES,
+        verdicts::CASES,
+        lanes::CASES,
+        containers::CASES,
+    ]
+    .concat();
+    let mut trials: Vec<Trial> = cases
+        .into_iter()
+        .map(|(name, case)| Trial::test(name, case).with_ignored_flag(!privileged))
+        .collect();
     let without_nginx = env::var_os("LASTWORD_NGINX").is_none();
-    trials.extend(nginx::CASES.iter().map(|(name, case)| Trial::test(*name, case).with_ignored_flag(!privileged || without_nginx)));
+    trials.extend(nginx::CASES.iter().map(|(name, case)| {
+        Trial::test(*name, case).with_ignored_flag(!privileged || without_nginx)
+    }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -9,7 +9,9 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
-    ("dns_by_sendto_unconnected", || dns("sendto", "127.0.1.1:53")),
+    ("dns_by_sendto_unconnected", || {
+        dns("sendto", "127.0.1.1:53")
+    }),
     ("dns_by_send_connected", || dns("send", "127.0.1.2:53")),
     ("dns_by_write_connected", || dns("write", "127.0.1.3:53")),
     ("dns_by_sendmsg", || dns("sendmsg", "127.0.1.4:53")),
@@ -32,9 +34,21 @@ fn dns(style: &str, server: &str) -> Result<(), Failed> {
     let recorded = record_victim(&["dns", style, server]);
     let octets: std::net::SocketAddrV4 = server.parse()?;
     let address = [&[2, 0, 0, 53][..], &octets.ip().octets(), &[0; 8]].concat();
-    let questions: Vec<_> = recorded.events().iter().filter(|event| is_dns(&event.data, false)).collect();
-    let answers: Vec<_> = recorded.events().iter().filter(|event| is_dns(&event.data, true)).collect();
-    assert_eq!(questions.len(), if style == "sendmmsg" { 2 } else { 1 }, "{questions:#?}");
+    let questions: Vec<_> = recorded
+        .events()
+        .iter()
+        .filter(|event| is_dns(&event.data, false))
+        .collect();
+    let answers: Vec<_> = recorded
+        .events()
+        .iter()
+        .filter(|event| is_dns(&event.data, true))
+        .collect();
+    assert_eq!(
+        questions.len(),
+        if style == "sendmmsg" { 2 } else { 1 },
+        "{questions:#?}"
+    );
     assert_eq!(answers.len(), 1, "{answers:#?}");
     assert_eq!(answers[0].data[3] & 15, 3);
     for event in questions.iter().chain(&answers) {
@@ -47,21 +61,38 @@ fn dns(style: &str, server: &str) -> Result<(), Failed> {
 fn dns_v6() -> Result<(), Failed> {
     dns_server("[::1]:53", Some(2));
     let recorded = record_victim(&["dns", "send", "[::1]:53"]);
-    let answer = recorded.events().iter().find(|event| is_dns(&event.data, true)).ok_or("no answer recorded")?;
-    assert_eq!((answer.name.len(), &answer.name[..4], answer.name[23]), (28, &[10, 0, 0, 53][..], 1));
+    let answer = recorded
+        .events()
+        .iter()
+        .find(|event| is_dns(&event.data, true))
+        .ok_or("no answer recorded")?;
+    assert_eq!(
+        (answer.name.len(), &answer.name[..4], answer.name[23]),
+        (28, &[10, 0, 0, 53][..], 1)
+    );
     Ok(())
 }
 
 fn refused() -> Result<(), Failed> {
     let recorded = record_victim(&["connect", "127.0.0.1:9"]);
     let event = recorded.one(K::CONNECT, |_| true);
-    assert_eq!((event.ret, &event.name[..8]), (-111, &[2, 0, 0, 9, 127, 0, 0, 1][..]));
+    assert_eq!(
+        (event.ret, &event.name[..8]),
+        (-111, &[2, 0, 0, 9, 127, 0, 0, 1][..])
+    );
     Ok(())
 }
 
 fn refused_later() -> Result<(), Failed> {
     let recorded = record_victim(&["connect-nonblocking", "127.0.0.1:9"]);
-    assert!(recorded.of(K::CONNECT).iter().all(|event| event.ret == -115), "{:#?}", recorded.of(K::CONNECT));
+    assert!(
+        recorded
+            .of(K::CONNECT)
+            .iter()
+            .all(|event| event.ret == -115),
+        "{:#?}",
+        recorded.of(K::CONNECT)
+    );
     assert_eq!(recorded.one(K::GETSOCKOPT, |_| true).args[1], 111);
     Ok(())
 }
@@ -72,10 +103,21 @@ fn serve() -> Result<(), Failed> {
     let port = u16::from_be_bytes([listen.name[2], listen.name[3]]);
     assert!(port > 0 && listen.ret == 0, "{listen:#?}");
     let accepted = recorded.of(K::ACCEPT4);
-    assert_eq!((accepted.len(), accepted[0].name.len()), (1, 16), "{accepted:#?}");
-    assert!(recorded.of(K::BIND).iter().any(|event| event.ret == -98), "{:#?}", recorded.of(K::BIND));
+    assert_eq!(
+        (accepted.len(), accepted[0].name.len()),
+        (1, 16),
+        "{accepted:#?}"
+    );
+    assert!(
+        recorded.of(K::BIND).iter().any(|event| event.ret == -98),
+        "{:#?}",
+        recorded.of(K::BIND)
+    );
     for event in recorded.events() {
-        assert!(!event.data.windows(8).any(|bytes| bytes == b"a secret"), "{event:#?}");
+        assert!(
+            !event.data.windows(8).any(|bytes| bytes == b"a secret"),
+            "{event:#?}"
+        );
     }
     Ok(())
 }

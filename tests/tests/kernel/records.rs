@@ -1,6 +1,8 @@
 //! What is recorded of processes, files and signals.
 
-use capture_format::{EventFlags, EventKind as K, ExitStatus, FdType, SignalDisposition, SignalOrigin};
+use capture_format::{
+    EventFlags, EventKind as K, ExitStatus, FdType, SignalDisposition, SignalOrigin,
+};
 use libtest_mimic::Failed;
 
 use crate::{
@@ -32,7 +34,14 @@ fn exec() -> Result<(), Failed> {
     let victim = victim();
     let event = recorded.one(K::EXEC, |_| true);
     assert_eq!(event.name, victim.to_str().ok_or("path")?.as_bytes());
-    assert_eq!(event.data, [victim.to_str().ok_or("path")?.as_bytes(), b"\0say\0two words\0"].concat());
+    assert_eq!(
+        event.data,
+        [
+            victim.to_str().ok_or("path")?.as_bytes(),
+            b"\0say\0two words\0"
+        ]
+        .concat()
+    );
     assert_eq!(event.pid, recorded.run().init_pid);
     assert_eq!(event.args[1] as u64, recorded.run().cgroup);
     let stdio = recorded.one(K::STDIO, |_| true);
@@ -59,7 +68,10 @@ fn children() -> Result<(), Failed> {
     for (fork, code) in forks.iter().zip([3, 4]) {
         assert_eq!(fork.pid, init);
         let exit = recorded.one(K::EXIT, |event| i64::from(event.pid) == fork.ret);
-        assert_eq!(ExitStatus::from_wait(exit.ret as i32), ExitStatus::Code(code));
+        assert_eq!(
+            ExitStatus::from_wait(exit.ret as i32),
+            ExitStatus::Code(code)
+        );
     }
     assert_eq!(recorded.of(K::EXEC).len(), 3);
     Ok(())
@@ -76,8 +88,16 @@ fn opens() -> Result<(), Failed> {
     let recorded = record_victim(&["open", "/etc/does/not/exist.conf"]);
     let event = recorded.one(K::OPENAT, |event| event.name == "/etc/does/not/exist.conf");
     assert_eq!((event.ret, event.args), (-2, [-100, 0o2000000, 0]));
-    let words: Vec<u8> = recorded.of(K::WRITE).iter().filter(|event| event.args[0] == 2).flat_map(|event| event.data.to_vec()).collect();
-    assert!(String::from_utf8_lossy(&words).contains("/etc/does/not/exist.conf: No such file"), "{words:?}");
+    let words: Vec<u8> = recorded
+        .of(K::WRITE)
+        .iter()
+        .filter(|event| event.args[0] == 2)
+        .flat_map(|event| event.data.to_vec())
+        .collect();
+    assert!(
+        String::from_utf8_lossy(&words).contains("/etc/does/not/exist.conf: No such file"),
+        "{words:?}"
+    );
     Ok(())
 }
 
@@ -87,7 +107,9 @@ fn reads_config() -> Result<(), Failed> {
     let content = "search default.svc.cluster.local\n".repeat(40);
     std::fs::write(&path, &content)?;
     let recorded = record_victim(&["read", path.to_str().ok_or("path")?]);
-    let event = recorded.one(K::READ, |event| event.name == "resolv.conf" && event.ret > 0);
+    let event = recorded.one(K::READ, |event| {
+        event.name == "resolv.conf" && event.ret > 0
+    });
     assert_eq!(event.data, content.as_bytes());
     assert_eq!(event.fd_type, FdType::REGULAR);
     Ok(())
@@ -95,10 +117,19 @@ fn reads_config() -> Result<(), Failed> {
 
 fn vector() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
-    let recorded = record_victim(&["vector", folder.path().join("out.log").to_str().ok_or("path")?]);
+    let recorded = record_victim(&[
+        "vector",
+        folder.path().join("out.log").to_str().ok_or("path")?,
+    ]);
     let event = recorded.one(K::WRITEV, |_| true);
-    assert_eq!(event.data, &b"*** stack smashing detected ***: terminated\n"[..]);
-    assert_eq!(recorded.one(K::PWRITE64, |_| true).data, &b"at an offset"[..]);
+    assert_eq!(
+        event.data,
+        &b"*** stack smashing detected ***: terminated\n"[..]
+    );
+    assert_eq!(
+        recorded.one(K::PWRITE64, |_| true).data,
+        &b"at an offset"[..]
+    );
     Ok(())
 }
 
@@ -106,18 +137,34 @@ fn descriptors() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("file");
     let recorded = record_victim(&["descriptors", path.to_str().ok_or("path")?]);
-    let opened = recorded.one(K::OPENAT, |event| event.name == path.to_str().unwrap_or_default()).ret;
+    let opened = recorded
+        .one(K::OPENAT, |event| {
+            event.name == path.to_str().unwrap_or_default()
+        })
+        .ret;
     assert_eq!(recorded.one(K::DUP, |_| true).args[0], opened);
     let dup2 = recorded.one(K::DUP2, |_| true);
     assert_eq!((dup2.args[0], dup2.ret), (opened, 40));
     let dup3 = recorded.one(K::DUP3, |_| true);
-    assert_eq!((dup3.args[0], dup3.ret, dup3.args[2]), (opened, 41, 0o2000000));
-    assert_eq!(recorded.one(K::FCNTL, |event| event.ret == 42).args[0], opened);
+    assert_eq!(
+        (dup3.args[0], dup3.ret, dup3.args[2]),
+        (opened, 41, 0o2000000)
+    );
+    assert_eq!(
+        recorded.one(K::FCNTL, |event| event.ret == 42).args[0],
+        opened
+    );
     let pipe = recorded.one(K::PIPE2, |_| true);
-    assert!(pipe.args[0] > 2 && pipe.args[1] == pipe.args[0] + 1, "{pipe:?}");
+    assert!(
+        pipe.args[0] > 2 && pipe.args[1] == pipe.args[0] + 1,
+        "{pipe:?}"
+    );
     assert_eq!(recorded.one(K::CLOSE_RANGE, |_| true).args, [40, 42, 0]);
     assert_eq!(recorded.one(K::CHDIR, |_| true).name, "/");
-    assert_eq!(recorded.one(K::WRITE, |event| event.args[0] == 41).data, "by a copy");
+    assert_eq!(
+        recorded.one(K::WRITE, |event| event.args[0] == 41).data,
+        "by a copy"
+    );
     Ok(())
 }
 
@@ -128,19 +175,38 @@ fn failures() -> Result<(), Failed> {
     let missing = format!("{path}/missing");
     let recorded = record_victim(&["failures", path]);
     let failed = |kind: K, legacy: K| {
-        let found: Vec<_> = recorded.events().iter().filter(|event| event.kind == kind || event.kind == legacy).collect();
+        let found: Vec<_> = recorded
+            .events()
+            .iter()
+            .filter(|event| event.kind == kind || event.kind == legacy)
+            .collect();
         assert!(!found.is_empty(), "no {:?}", kind.name());
         (found[0].name.clone(), found[0].ret)
     };
     assert_eq!(failed(K::MKDIR, K::MKDIRAT), (path.to_owned().into(), -17));
-    assert_eq!(failed(K::UNLINK, K::UNLINKAT), (missing.clone().into(), ENOENT));
-    assert_eq!(failed(K::RENAME, K::RENAMEAT), (missing.clone().into(), ENOENT));
-    assert_eq!(failed(K::STATX, K::NEWFSTATAT), (missing.clone().into(), ENOENT));
+    assert_eq!(
+        failed(K::UNLINK, K::UNLINKAT),
+        (missing.clone().into(), ENOENT)
+    );
+    assert_eq!(
+        failed(K::RENAME, K::RENAMEAT),
+        (missing.clone().into(), ENOENT)
+    );
+    assert_eq!(
+        failed(K::STATX, K::NEWFSTATAT),
+        (missing.clone().into(), ENOENT)
+    );
     assert_eq!(failed(K::READLINK, K::READLINKAT), (missing.into(), ENOENT));
-    assert_eq!(recorded.one(K::RENAME, |_| true).data, format!("{path}/other"));
+    assert_eq!(
+        recorded.one(K::RENAME, |_| true).data,
+        format!("{path}/other")
+    );
     let write = recorded.one(K::WRITE, |event| event.ret == -9);
     assert_eq!(write.data, "to a directory");
-    assert_eq!(recorded.one(K::READ, |event| event.ret == -21).data.len(), 0);
+    assert_eq!(
+        recorded.one(K::READ, |event| event.ret == -21).data.len(),
+        0
+    );
     let mapping = recorded.one(K::MMAP, |_| true);
     assert_eq!((mapping.ret, mapping.args[1]), (-12, 1 << 46));
     assert_eq!(recorded.one(K::KILL, |_| true).args, [1 << 22, 15, 0]);
@@ -151,12 +217,24 @@ fn signal_inside() -> Result<(), Failed> {
     let recorded = record_victim(&["signal", "15"]);
     let sent = recorded.one(K::SIGNAL_GENERATE, |event| event.ret == 15);
     assert_eq!(sent.args[1], i64::from(sent.pid));
-    assert_eq!(SignalOrigin::from_code(sent.args[2]), Some(SignalOrigin::Inside));
+    assert_eq!(
+        SignalOrigin::from_code(sent.args[2]),
+        Some(SignalOrigin::Inside)
+    );
     assert_eq!(sent.name, "victim");
     // A signal that ends the whole process is taken as SIGKILL on current kernels.
     let taken = recorded.one(K::SIGNAL_DELIVER, |_| true);
-    assert_eq!(SignalDisposition::from_code(taken.args[2]), Some(SignalDisposition::Default));
-    assert_eq!(recorded.run().status, Some(ExitStatus::Signal { signal: 15, core: false }));
+    assert_eq!(
+        SignalDisposition::from_code(taken.args[2]),
+        Some(SignalDisposition::Default)
+    );
+    assert_eq!(
+        recorded.run().status,
+        Some(ExitStatus::Signal {
+            signal: 15,
+            core: false
+        })
+    );
     assert_eq!(recorded.output.status.code(), Some(128 + 15));
     Ok(())
 }
@@ -166,9 +244,15 @@ fn fault() -> Result<(), Failed> {
     // The first goes to the handler that Rust's runtime installs, which lets it happen again without one.
     let sent = recorded.of(K::SIGNAL_GENERATE)[0];
     assert_eq!(sent.ret, 11);
-    assert_eq!(SignalOrigin::from_code(sent.args[2]), Some(SignalOrigin::Kernel));
+    assert_eq!(
+        SignalOrigin::from_code(sent.args[2]),
+        Some(SignalOrigin::Kernel)
+    );
     assert_eq!(sent.data, &0x30u64.to_le_bytes()[..]);
-    assert!(matches!(recorded.run().status, Some(ExitStatus::Signal { signal: 11, .. })));
+    assert!(matches!(
+        recorded.run().status,
+        Some(ExitStatus::Signal { signal: 11, .. })
+    ));
     Ok(())
 }
 
@@ -195,8 +279,14 @@ fn other_writes() -> Result<(), Failed> {
     assert_eq!(event.data.len(), 256);
     assert!(event.flags.contains(EventFlags::TRUNCATED));
     let victim = victim();
-    let recorded = record_with(&["--other-payload", "0"], &[victim.to_str().ok_or("path")?, "write", path, &content]);
-    assert_eq!(recorded.one(K::WRITE, |event| event.ret == 1000).data.len(), 0);
+    let recorded = record_with(
+        &["--other-payload", "0"],
+        &[victim.to_str().ok_or("path")?, "write", path, &content],
+    );
+    assert_eq!(
+        recorded.one(K::WRITE, |event| event.ret == 1000).data.len(),
+        0
+    );
     Ok(())
 }
 
@@ -206,7 +296,10 @@ fn log_files() -> Result<(), Failed> {
     let content = "e".repeat(1000);
     let recorded = record_victim(&["write", path.to_str().ok_or("path")?, &content]);
     let event = recorded.one(K::WRITE, |event| event.ret == 1000);
-    assert_eq!((event.data.len(), &event.name[..]), (1000, &b"error.log"[..]));
+    assert_eq!(
+        (event.data.len(), &event.name[..]),
+        (1000, &b"error.log"[..])
+    );
     Ok(())
 }
 
@@ -218,14 +311,23 @@ fn nested() -> Result<(), Failed> {
         (kind == "cgroup2").then_some(point)
     });
     let recorded = record_victim(&["nested", mount.ok_or("no cgroup2")?]);
-    assert_eq!(recorded.one(K::OPENAT, |event| event.name == "/from-inside").ret, -2);
+    assert_eq!(
+        recorded
+            .one(K::OPENAT, |event| event.name == "/from-inside")
+            .ret,
+        -2
+    );
     Ok(())
 }
 
 fn losses() -> Result<(), Failed> {
     let recorded = record(&["/bin/sh", "-c", "exit 7"]);
     let losses = recorded.run().losses;
-    assert_eq!((losses.lost, losses.overwritten, losses.torn, losses.compat), (0, 0, 0, 0), "{losses:?}");
+    assert_eq!(
+        (losses.lost, losses.overwritten, losses.torn, losses.compat),
+        (0, 0, 0, 0),
+        "{losses:?}"
+    );
     assert_eq!(recorded.output.status.code(), Some(7));
     Ok(())
 }

@@ -19,7 +19,14 @@ use nix::{
 /// Network and mounts of our own, so that ports and files are ours; loopback up.
 pub(crate) fn enter_own_world() -> anyhow::Result<()> {
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).context("unshare")?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).context("making mounts private")?;
+    mount(
+        None::<&str>,
+        "/",
+        None::<&str>,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        None::<&str>,
+    )
+    .context("making mounts private")?;
     lastword_tests::loopback_up().context("bringing the loopback interface up")?;
     Ok(())
 }
@@ -63,22 +70,46 @@ impl Recorded {
 
     /// Events of a kind.
     pub(crate) fn of(&self, kind: EventKind) -> Vec<&Event> {
-        self.events().iter().filter(|event| event.kind == kind).collect()
+        self.events()
+            .iter()
+            .filter(|event| event.kind == kind)
+            .collect()
     }
 
     /// The only event of a kind that fits.
     pub(crate) fn one(&self, kind: EventKind, fits: impl Fn(&Event) -> bool) -> &Event {
-        let found: Vec<&Event> = self.of(kind).into_iter().filter(|event| fits(event)).collect();
-        assert_eq!(found.len(), 1, "{:?} events that fit; all of the kind: {:#?}", kind.name(), self.of(kind));
+        let found: Vec<&Event> = self
+            .of(kind)
+            .into_iter()
+            .filter(|event| fits(event))
+            .collect();
+        assert_eq!(
+            found.len(),
+            1,
+            "{:?} events that fit; all of the kind: {:#?}",
+            kind.name(),
+            self.of(kind)
+        );
         found[0]
     }
 
     /// The verdict: machine name of the cause, sentence.
     pub(crate) fn verdict(&self) -> (String, String) {
-        let output = Command::new(lastword()).arg("explain").arg("--json").arg(&self.capture).output().expect("lastword explain");
-        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON from explain");
+        let output = Command::new(lastword())
+            .arg("explain")
+            .arg("--json")
+            .arg(&self.capture)
+            .output()
+            .expect("lastword explain");
+        let document: serde_json::Value =
+            serde_json::from_slice(&output.stdout).expect("JSON from explain");
         let run = &document["runs"][0];
-        let text = |key: &str| run[key].as_str().unwrap_or_else(|| panic!("no {key} in {document:#}")).to_owned();
+        let text = |key: &str| {
+            run[key]
+                .as_str()
+                .unwrap_or_else(|| panic!("no {key} in {document:#}"))
+                .to_owned()
+        };
         (text("cause"), text("sentence"))
     }
 }
@@ -88,7 +119,9 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 /// Records one run of a command, with options of `lastword run`.
 pub(crate) fn record_with(options: &[&str], command: &[&str]) -> Recorded {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let capture = folder.path().join(format!("{}.lwcap", NUMBER.fetch_add(1, Ordering::Relaxed)));
+    let capture = folder
+        .path()
+        .join(format!("{}.lwcap", NUMBER.fetch_add(1, Ordering::Relaxed)));
     let output = Command::new(lastword())
         .arg("run")
         .args(["--restarts", "1", "--backoff", "none"])
@@ -99,8 +132,18 @@ pub(crate) fn record_with(options: &[&str], command: &[&str]) -> Recorded {
         .args(command)
         .output()
         .expect("lastword run");
-    let runs = read(&capture).unwrap_or_else(|error| panic!("{error:#}; lastword said: {}", String::from_utf8_lossy(&output.stderr)));
-    Recorded { output, runs, capture, _folder: folder }
+    let runs = read(&capture).unwrap_or_else(|error| {
+        panic!(
+            "{error:#}; lastword said: {}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+    });
+    Recorded {
+        output,
+        runs,
+        capture,
+        _folder: folder,
+    }
 }
 
 /// Records one run of a command.
@@ -121,7 +164,10 @@ pub(crate) fn read(capture: &Path) -> anyhow::Result<Vec<(Run, Vec<Event>)>> {
     let runs = reader.runs().to_vec();
     let mut all = Vec::new();
     for (index, run) in runs.into_iter().enumerate() {
-        let events: Result<Vec<Event>, _> = reader.events(index).map(|event| event.map(|event| event.event)).collect();
+        let events: Result<Vec<Event>, _> = reader
+            .events(index)
+            .map(|event| event.map(|event| event.event))
+            .collect();
         all.push((run, events.map_err(|damage| anyhow::anyhow!("{damage}"))?));
     }
     Ok(all)
