@@ -158,7 +158,9 @@ impl Bench {
 
     fn program(&self, name: &str) -> Result<&Path> {
         let mut found = self.artifacts.iter().filter(|it| it.name == name);
-        let found = found.next().with_context(|| format!("cargo built no `{name}`"))?;
+        let found = found
+            .next()
+            .with_context(|| format!("cargo built no `{name}`"))?;
         Ok(&found.executable)
     }
 
@@ -174,7 +176,9 @@ impl Bench {
         if what == "corpus" {
             command.env("LASTWORD_NGINX", demo::PACKAGES.get()?.root);
         }
-        let mut child = command.spawn().context("cannot start the measuring program")?;
+        let mut child = command
+            .spawn()
+            .context("cannot start the measuring program")?;
         let stdout = child.stdout.take().context("no stdout")?;
         let mut report = String::new();
         for line in BufReader::new(stdout).lines() {
@@ -199,7 +203,10 @@ impl Bench {
         let mut report = format!("Linux {}.\n", kernel.release);
         let outcome = machine.run(&guest, |line| add(&mut report, line))?;
         if outcome.code != 0 {
-            bail!("measuring `{what}` in a guest failed:\n{}", step::tail(&outcome.console));
+            bail!(
+                "measuring `{what}` in a guest failed:\n{}",
+                step::tail(&outcome.console)
+            );
         }
         Ok(report)
     }
@@ -217,7 +224,14 @@ fn add(report: &mut String, line: &str) {
 fn sizes(corpus: &Path) -> Result<String> {
     let mut command = vm::cargo_without_shared_libraries("bench");
     command
-        .args(["--quiet", "--package", "capture-format", "--bench", "size", "--"])
+        .args([
+            "--quiet",
+            "--package",
+            "capture-format",
+            "--bench",
+            "size",
+            "--",
+        ])
         .arg(corpus);
     let output = step::quiet(&mut command, "mend the format's benchmark")?;
     let table = output.lines().filter(|line| line.starts_with('|'));
@@ -227,8 +241,16 @@ fn sizes(corpus: &Path) -> Result<String> {
 /// Puts a section into the document, in place of itself or where it belongs.
 fn update(document: &Path, section: Section, report: &str) -> Result<()> {
     let old = fs::read_to_string(document).unwrap_or_default();
-    let date = step::quiet(Command::new("date").args(["-u", "+%Y-%m-%d"]), "install coreutils")?;
-    let part = format!("{}\n\n{report}\nMeasured {} on {}.\n", section.about(), date.trim(), machine(section));
+    let date = step::quiet(
+        Command::new("date").args(["-u", "+%Y-%m-%d"]),
+        "install coreutils",
+    )?;
+    let part = format!(
+        "{}\n\n{report}\nMeasured {} on {}.\n",
+        section.about(),
+        date.trim(),
+        machine(section)
+    );
     fs::write(document, replaced(&old, section, &part))
         .with_context(|| format!("cannot write {}", document.display()))
 }
@@ -259,9 +281,11 @@ fn machine(section: Section) -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned())
+        line.and_then(|line| line.split_once(':'))
+            .map(|(_, value)| value.trim().to_owned())
     };
-    let cpu = field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let cpu = field(&read("/proc/cpuinfo"), "model name")
+        .unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = read("/proc/sys/kernel/osrelease");
     let load = read("/proc/loadavg");
@@ -282,7 +306,10 @@ mod tests {
         let both = replaced(&first, Section::Calls, "calls 1\n\n| a |\n");
         let again = replaced(&both, Section::Idle, "idle 2");
         assert!(again.starts_with("# Performance\n"));
-        assert!(again.contains("calls 1\n\n| a |\n\n## The agent"), "{again}");
+        assert!(
+            again.contains("calls 1\n\n| a |\n\n## The agent"),
+            "{again}"
+        );
         assert!(again.ends_with("\n\nidle 2\n"), "{again}");
         assert!(!again.contains("idle 1"));
         assert_eq!(again.matches("\n## ").count(), 2);
@@ -291,7 +318,11 @@ mod tests {
     #[test]
     fn only_marked_lines_belong_to_a_report() {
         let mut report = String::new();
-        for line in ["[    1.0] kernel", "bench> | a |", "[    2.0] bench> | b | "] {
+        for line in [
+            "[    1.0] kernel",
+            "bench> | a |",
+            "[    2.0] bench> | b | ",
+        ] {
             add(&mut report, line);
         }
         assert_eq!(report, "| a |\n| b |\n");

@@ -2,13 +2,7 @@
 
 #![expect(unsafe_code, reason = "makes exact system calls")]
 
-use std::{
-    ffi::CStr,
-    fs,
-    net::UdpSocket,
-    os::fd::IntoRawFd as _,
-    time::Instant,
-};
+use std::{ffi::CStr, fs, net::UdpSocket, os::fd::IntoRawFd as _, time::Instant};
 
 use agent::recorder::{Recorder, Settings};
 use anyhow::{Context as _, Result, ensure};
@@ -35,15 +29,27 @@ struct Call {
 
 impl Call {
     fn new(name: &'static str, call: impl FnMut() + 'static) -> Self {
-        Self { name, falco: None, hooked: true, prepare: Box::new(|| {}), call: Box::new(call) }
+        Self {
+            name,
+            falco: None,
+            hooked: true,
+            prepare: Box::new(|| {}),
+            call: Box::new(call),
+        }
     }
 
     fn falco(self, added: u32) -> Self {
-        Self { falco: Some(f64::from(added)), ..self }
+        Self {
+            falco: Some(f64::from(added)),
+            ..self
+        }
     }
 
     fn after(self, prepare: impl FnMut() + 'static) -> Self {
-        Self { prepare: Box::new(prepare), ..self }
+        Self {
+            prepare: Box::new(prepare),
+            ..self
+        }
     }
 
     /// Nanoseconds a call: the least of some rounds, since whatever disturbs one makes it slower.
@@ -65,7 +71,17 @@ impl Call {
 fn system<const N: usize>(number: i64, arguments: [usize; N]) -> i64 {
     let argument = |index: usize| arguments.get(index).copied().unwrap_or_default();
     // SAFETY: descriptors of this process, and memory that lives as long as the process.
-    unsafe { libc::syscall(number, argument(0), argument(1), argument(2), argument(3), argument(4), argument(5)) }
+    unsafe {
+        libc::syscall(
+            number,
+            argument(0),
+            argument(1),
+            argument(2),
+            argument(3),
+            argument(4),
+            argument(5),
+        )
+    }
 }
 
 fn leaked(bytes: Vec<u8>) -> (usize, usize) {
@@ -75,7 +91,8 @@ fn leaked(bytes: Vec<u8>) -> (usize, usize) {
 
 /// A question for `flask.default.svc.cluster.local`, type A.
 pub(crate) fn question() -> Vec<u8> {
-    b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x05flask\x07default\x03svc\x07cluster\x05local\0\0\x01\0\x01".to_vec()
+    b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x05flask\x07default\x03svc\x07cluster\x05local\0\0\x01\0\x01"
+        .to_vec()
 }
 
 /// A socket that is bound to `address` and never read, its buffer already full, so that every send ends alike.
@@ -108,9 +125,16 @@ fn calls(loops: u32) -> Result<Vec<Call>> {
     let (buffer, _) = leaked(vec![b'x'; SIZE]);
     let (asked, asked_length) = leaked(question());
     let (missing, existing): (&CStr, &CStr) = (c"/tmp/no/such/file", c"/dev/null");
-    let shm = if fs::metadata("/dev/shm").is_ok() { "/dev/shm" } else { "/tmp" };
+    let shm = if fs::metadata("/dev/shm").is_ok() {
+        "/dev/shm"
+    } else {
+        "/tmp"
+    };
     let room = vec![b'x'; SIZE * loops as usize];
-    let null = fs::File::options().write(true).open("/dev/null")?.into_raw_fd() as usize;
+    let null = fs::File::options()
+        .write(true)
+        .open("/dev/null")?
+        .into_raw_fd() as usize;
     let zero = fs::File::open("/dev/zero")?.into_raw_fd() as usize;
     let regular = file(&format!("{shm}/lastword-bench-data"), &room)?;
     let log = file(&format!("{shm}/lastword-bench.log"), &room)?;
@@ -120,39 +144,87 @@ fn calls(loops: u32) -> Result<Vec<Call>> {
     let (plain, dns) = (connected("127.0.0.1:9000")?, connected("127.0.0.1:53")?);
     let unconnected = UdpSocket::bind("127.0.0.1:0")?.into_raw_fd() as usize;
     let (server, server_length) = leaked([&[2, 0, 0, 53, 127, 0, 0, 1][..], &[0; 8]].concat());
-    let rewind = |descriptor: usize| move || assert_eq!(system(libc::SYS_lseek, [descriptor, 0, 0]), 0);
+    let rewind =
+        |descriptor: usize| move || assert_eq!(system(libc::SYS_lseek, [descriptor, 0, 0]), 0);
 
-    let moved = |result: i64, length: usize| assert_eq!(result, length as i64, "{}", std::io::Error::last_os_error());
-    let transfer = move |number: i64, descriptor: usize| move || moved(system(number, [descriptor, buffer, SIZE]), SIZE);
+    let moved = |result: i64, length: usize| {
+        assert_eq!(result, length as i64, "{}", std::io::Error::last_os_error())
+    };
+    let transfer = move |number: i64, descriptor: usize| {
+        move || moved(system(number, [descriptor, buffer, SIZE]), SIZE)
+    };
     let mut calls = vec![
         Call::new("getppid", || assert!(system(libc::SYS_getppid, []) >= 0)).falco(692),
         Call::new("write(64 B) to /dev/null", transfer(libc::SYS_write, null)).falco(2716),
-        Call::new("write(64 B) to a file on tmpfs", transfer(libc::SYS_write, regular)).after(rewind(regular)),
-        Call::new("write(64 B) to a `.log` file on tmpfs", transfer(libc::SYS_write, log)).after(rewind(log)),
-        Call::new("write(64 B) to standard error (/dev/null)", transfer(libc::SYS_write, 2)),
+        Call::new(
+            "write(64 B) to a file on tmpfs",
+            transfer(libc::SYS_write, regular),
+        )
+        .after(rewind(regular)),
+        Call::new(
+            "write(64 B) to a `.log` file on tmpfs",
+            transfer(libc::SYS_write, log),
+        )
+        .after(rewind(log)),
+        Call::new(
+            "write(64 B) to standard error (/dev/null)",
+            transfer(libc::SYS_write, 2),
+        ),
         Call::new("read(64 B) from /dev/zero", transfer(libc::SYS_read, zero)),
         Call::new("pread(64 B) of a small text file", move || {
             moved(system(libc::SYS_pread64, [text, buffer, SIZE, 0]), SIZE);
         }),
         Call::new("open, ENOENT", move || {
-            assert_eq!(system(libc::SYS_openat, [libc::AT_FDCWD as usize, missing.as_ptr() as usize, 0]), -1);
+            assert_eq!(
+                system(
+                    libc::SYS_openat,
+                    [libc::AT_FDCWD as usize, missing.as_ptr() as usize, 0]
+                ),
+                -1
+            );
         })
         .falco(5119),
         Call::new("stat, ENOENT", move || {
-            assert_eq!(system(libc::SYS_newfstatat, [libc::AT_FDCWD as usize, missing.as_ptr() as usize, buffer, 0]), -1);
+            assert_eq!(
+                system(
+                    libc::SYS_newfstatat,
+                    [
+                        libc::AT_FDCWD as usize,
+                        missing.as_ptr() as usize,
+                        buffer,
+                        0
+                    ]
+                ),
+                -1
+            );
         }),
         Call::new("open + close", move || {
-            let descriptor = system(libc::SYS_openat, [libc::AT_FDCWD as usize, existing.as_ptr() as usize, 0]);
+            let descriptor = system(
+                libc::SYS_openat,
+                [libc::AT_FDCWD as usize, existing.as_ptr() as usize, 0],
+            );
             assert_eq!(system(libc::SYS_close, [descriptor as usize]), 0);
         }),
         Call::new("send(64 B), UDP, connected", move || {
-            moved(system(libc::SYS_sendto, [plain, buffer, SIZE, 0, 0, 0]), SIZE);
+            moved(
+                system(libc::SYS_sendto, [plain, buffer, SIZE, 0, 0, 0]),
+                SIZE,
+            );
         }),
         Call::new("send(49 B) of a DNS query, connected", move || {
-            moved(system(libc::SYS_sendto, [dns, asked, asked_length, 0, 0, 0]), asked_length);
+            moved(
+                system(libc::SYS_sendto, [dns, asked, asked_length, 0, 0, 0]),
+                asked_length,
+            );
         }),
         Call::new("sendto(49 B) of a DNS query", move || {
-            moved(system(libc::SYS_sendto, [unconnected, asked, asked_length, 0, server, server_length]), asked_length);
+            moved(
+                system(
+                    libc::SYS_sendto,
+                    [unconnected, asked, asked_length, 0, server, server_length],
+                ),
+                asked_length,
+            );
         }),
     ];
     calls[0].hooked = false;
@@ -195,11 +267,19 @@ pub(crate) fn in_instructions() -> Result<()> {
     #[cfg(target_arch = "x86_64")]
     {
         let clock = calibration();
-        ensure!((clock - 2e6).abs() < 1e5, "2,000,000 instructions take {clock} ns: the clock does not count instructions");
+        ensure!(
+            (clock - 2e6).abs() < 1e5,
+            "2,000,000 instructions take {clock} ns: the clock does not count instructions"
+        );
     }
     let mut calls = calls(LOOPS)?;
     let silence = Silence::begin()?;
-    let mut all = || -> Vec<f64> { calls.iter_mut().map(|call| call.time(ROUNDS, LOOPS)).collect() };
+    let mut all = || -> Vec<f64> {
+        calls
+            .iter_mut()
+            .map(|call| call.time(ROUNDS, LOOPS))
+            .collect()
+    };
     let without = all();
     let recorder = Recorder::start(&Settings::default())?;
     let unwatched = all();
@@ -212,20 +292,45 @@ pub(crate) fn in_instructions() -> Result<()> {
         watched
     };
     drop(silence);
-    let probe = recorder.probes().find(|probe| probe.name == "sys_exit").context("no probe sys_exit")?;
-    say!("System calls are observed by `{}` on this kernel: {}.", probe.attach, probe.reason);
+    let probe = recorder
+        .probes()
+        .find(|probe| probe.name == "sys_exit")
+        .context("no probe sys_exit")?;
+    say!(
+        "System calls are observed by `{}` on this kernel: {}.",
+        probe.attach,
+        probe.reason
+    );
     say!("");
-    say!("| call | without agent | added, not watched | added, watched | Falco adds | a quarter of that | |");
+    say!(
+        "| call | without agent | added, not watched | added, watched | Falco adds | a quarter of that | |"
+    );
     say!("|---|--:|--:|--:|--:|--:|---|");
     for (index, call) in calls.iter().enumerate() {
-        let (unwatched, watched) = (unwatched[index] - without[index], watched[index] - without[index]);
-        let measured = if call.hooked { watched } else { watched.max(unwatched) };
+        let (unwatched, watched) = (
+            unwatched[index] - without[index],
+            watched[index] - without[index],
+        );
+        let measured = if call.hooked {
+            watched
+        } else {
+            watched.max(unwatched)
+        };
         let (falco, target, verdict) = match call.falco {
-            Some(falco) => (thousands(falco), thousands(falco / 4.0), mark(measured, falco / 4.0)),
+            Some(falco) => (
+                thousands(falco),
+                thousands(falco / 4.0),
+                mark(measured, falco / 4.0),
+            ),
             None => <_>::default(),
         };
-        let columns = [without[index], unwatched, watched].map(thousands).join(" | ");
-        say!("| {} | {columns} | {falco} | {target} | {verdict} |", call.name);
+        let columns = [without[index], unwatched, watched]
+            .map(thousands)
+            .join(" | ");
+        say!(
+            "| {} | {columns} | {falco} | {target} | {verdict} |",
+            call.name
+        );
     }
     Ok(())
 }
@@ -249,20 +354,37 @@ pub(crate) fn as_ratios() -> Result<()> {
         container::enter(&container.path)?;
         let watched = all();
         container::enter(&home)?;
-        probe = recorder.probes().find(|probe| probe.name == "sys_exit").cloned();
+        probe = recorder
+            .probes()
+            .find(|probe| probe.name == "sys_exit")
+            .cloned();
         rounds.push([without, unwatched, watched]);
     }
     drop(silence);
     let probe = probe.context("no probe sys_exit")?;
-    say!("System calls are observed by `{}` on this kernel: {}.", probe.attach, probe.reason);
+    say!(
+        "System calls are observed by `{}` on this kernel: {}.",
+        probe.attach,
+        probe.reason
+    );
     say!("");
-    say!("| call | without agent, ns | not watched, ns added | watched, ns added | not watched, ratio | watched, ratio |");
+    say!(
+        "| call | without agent, ns | not watched, ns added | watched, ns added | not watched, ratio | watched, ratio |"
+    );
     say!("|---|--:|--:|--:|--:|--:|");
     for (index, call) in calls.iter().enumerate() {
         let over = |value: &dyn Fn(f64, f64) -> f64, variant: usize| {
-            median(rounds.iter().map(|round| value(round[variant][index], round[0][index])).collect())
+            median(
+                rounds
+                    .iter()
+                    .map(|round| value(round[variant][index], round[0][index]))
+                    .collect(),
+            )
         };
-        let (added, ratio) = (|with: f64, without: f64| with - without, |with: f64, without: f64| with / without);
+        let (added, ratio) = (
+            |with: f64, without: f64| with - without,
+            |with: f64, without: f64| with / without,
+        );
         say!(
             "| {} | {} | {} | {} | {:.2} | {:.2} |",
             call.name,
@@ -279,6 +401,9 @@ pub(crate) fn as_ratios() -> Result<()> {
 /// The cgroup this process is in.
 fn own_cgroup() -> Result<std::path::PathBuf> {
     let own = fs::read_to_string("/proc/self/cgroup")?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::")).context("not in a cgroup")?;
+    let path = own
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .context("not in a cgroup")?;
     Ok(container::mount_point()?.join(path.trim_start_matches('/')))
 }

@@ -35,28 +35,80 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
         .output()?;
     let mut reader = capture_format::open_file(&capture)?;
     let losses = reader.runs().first().context("no run")?.losses;
-    let events: Vec<Event> = reader.events(0).flatten().map(|event| event.event).collect();
+    let events: Vec<Event> = reader
+        .events(0)
+        .flatten()
+        .map(|event| event.event)
+        .collect();
     let errors = String::from_utf8_lossy(&output.stderr);
-    let lines: f64 = errors.split("the last word after ").nth(1).and_then(|rest| rest.split(' ').next()).context("no last word")?.parse()?;
+    let lines: f64 = errors
+        .split("the last word after ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .context("no last word")?
+        .parse()?;
     let is_output = |event: &&Event| event.kind == K::WRITE && event.args[0] == 1;
     let kept = events.iter().filter(is_output).count();
     let rate = lines / f64::from(SECONDS);
     say!("| lines a second | lines kept | lines overwritten, as counted | lost or torn |");
     say!("|--:|--:|--:|--:|");
-    say!("| {} | {kept} | {} | {} |", thousands(rate), thousands(losses.overwritten as f64), losses.lost + losses.torn + losses.recursion_misses);
+    say!(
+        "| {} | {kept} | {} | {} |",
+        thousands(rate),
+        thousands(losses.overwritten as f64),
+        losses.lost + losses.torn + losses.recursion_misses
+    );
     say!("");
-    say!("Target: evidence survives 50,000 lines a second; the program {} that.", if rate >= 50_000.0 { "exceeds" } else { "**does not reach**" });
+    say!(
+        "Target: evidence survives 50,000 lines a second; the program {} that.",
+        if rate >= 50_000.0 {
+            "exceeds"
+        } else {
+            "**does not reach**"
+        }
+    );
     say!("");
-    let wrote = |text: &str| events.iter().any(|event| event.kind == K::WRITE && event.args[0] == 2 && event.data.windows(text.len()).any(|window| window == text.as_bytes()));
+    let wrote = |text: &str| {
+        events.iter().any(|event| {
+            event.kind == K::WRITE
+                && event.args[0] == 2
+                && event
+                    .data
+                    .windows(text.len())
+                    .any(|window| window == text.as_bytes())
+        })
+    };
     say!("| evidence | survived |");
     say!("|---|---|");
     for (name, found) in [
-        ("exec of the container's program", events.iter().any(|event| event.kind == K::EXEC)),
-        ("open of a missing file, before the chatter", events.iter().any(|event| event.name == "/precious/missing")),
-        ("first line on standard error, before it", wrote("the first word")),
-        ("signal, before it", events.iter().any(|event| event.kind == K::SIGNAL_GENERATE && event.ret == 10)),
-        ("NXDOMAIN, before it", events.iter().any(|event| event.kind == K::RECVFROM && event.data.len() > 12)),
-        ("last line on standard error, after it", wrote("the last word")),
+        (
+            "exec of the container's program",
+            events.iter().any(|event| event.kind == K::EXEC),
+        ),
+        (
+            "open of a missing file, before the chatter",
+            events.iter().any(|event| event.name == "/precious/missing"),
+        ),
+        (
+            "first line on standard error, before it",
+            wrote("the first word"),
+        ),
+        (
+            "signal, before it",
+            events
+                .iter()
+                .any(|event| event.kind == K::SIGNAL_GENERATE && event.ret == 10),
+        ),
+        (
+            "NXDOMAIN, before it",
+            events
+                .iter()
+                .any(|event| event.kind == K::RECVFROM && event.data.len() > 12),
+        ),
+        (
+            "last line on standard error, after it",
+            wrote("the last word"),
+        ),
         ("exit", events.iter().any(|event| event.kind == K::EXIT)),
     ] {
         say!("| {name} | {} |", if found { "yes" } else { "**no**" });

@@ -13,14 +13,19 @@ use anyhow::{Context as _, Result};
 /// Where cgroup v2 is mounted.
 pub(crate) fn mount_point() -> Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let fields = mounts.lines().filter_map(|line| line.split_once(' ')?.1.split_once(' '));
+    let fields = mounts
+        .lines()
+        .filter_map(|line| line.split_once(' ')?.1.split_once(' '));
     let mut unified = fields.filter(|(_, rest)| rest.starts_with("cgroup2 "));
-    Ok(PathBuf::from(unified.next().context("cgroup v2 is not mounted")?.0))
+    Ok(PathBuf::from(
+        unified.next().context("cgroup v2 is not mounted")?.0,
+    ))
 }
 
 /// Moves this process.
 pub(crate) fn enter(cgroup: &Path) -> Result<()> {
-    fs::write(cgroup.join("cgroup.procs"), "0").with_context(|| format!("cannot enter {}", cgroup.display()))
+    fs::write(cgroup.join("cgroup.procs"), "0")
+        .with_context(|| format!("cannot enter {}", cgroup.display()))
 }
 
 /// A container's cgroup, removed with its processes in the end.

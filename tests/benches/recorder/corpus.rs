@@ -36,15 +36,35 @@ pub(crate) fn record(folder: &Path) -> Result<()> {
     let own = env::current_exe()?;
     let (own, victim) = (own.to_string_lossy(), program("LASTWORD_VICTIM")?);
     let text = folder.join("text");
-    lastword(&folder.join("full-ring.lwcap"), &[&own, "payload", "fill", &text.to_string_lossy()])?;
-    lastword(&folder.join("chatty.lwcap"), &[&victim.to_string_lossy(), "chatter", "1"])?;
-    if Command::new("python3").args(["-c", ""]).status().is_ok_and(|status| status.success()) {
-        lastword(&folder.join("python.lwcap"), &["python3", "-c", "import json, http.server, flask_is_not_there"])?;
+    lastword(
+        &folder.join("full-ring.lwcap"),
+        &[&own, "payload", "fill", &text.to_string_lossy()],
+    )?;
+    lastword(
+        &folder.join("chatty.lwcap"),
+        &[&victim.to_string_lossy(), "chatter", "1"],
+    )?;
+    if Command::new("python3")
+        .args(["-c", ""])
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        lastword(
+            &folder.join("python.lwcap"),
+            &[
+                "python3",
+                "-c",
+                "import json, http.server, flask_is_not_there",
+            ],
+        )?;
     } else {
         say!("Not recorded: Python, for there is no python3 here.");
     }
     let packages = program("LASTWORD_NGINX")?.into();
-    let scene = Scene { packages, kept: Path::new(env!("CARGO_MANIFEST_DIR")).join("..") };
+    let scene = Scene {
+        packages,
+        kept: Path::new(env!("CARGO_MANIFEST_DIR")).join(".."),
+    };
     scene.play(|| lastword(&folder.join("nginx.lwcap"), &NGINX))?;
     big(folder)
 }
@@ -56,10 +76,17 @@ fn big(folder: &Path) -> Result<()> {
     let mut reader = open_file(&folder.join("full-ring.lwcap"))?;
     let header = reader.header().clone();
     let run = reader.runs().first().context("no run")?.clone();
-    let events: Vec<Event> = reader.events(0).flatten().map(|event| event.event).collect();
+    let events: Vec<Event> = reader
+        .events(0)
+        .flatten()
+        .map(|event| event.event)
+        .collect();
     write_file(&folder_of_big.join("big.lwcap"), &header, |writer| {
         for number in 1..=BIG {
-            writer.begin_run(&Run { number, ..run.clone() })?;
+            writer.begin_run(&Run {
+                number,
+                ..run.clone()
+            })?;
             events.iter().try_for_each(|event| writer.event(event))?;
             writer.end_run()?;
         }

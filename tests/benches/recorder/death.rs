@@ -29,25 +29,46 @@ struct Death {
 pub(crate) fn run(folder: &Path) -> Result<()> {
     const DEATHS: usize = 11;
     let mut recorder = Recorder::start(&Settings::default())?;
-    let deaths = (0..DEATHS).map(|number| one(&mut recorder, number, folder)).collect::<Result<Vec<Death>>>()?;
+    let deaths = (0..DEATHS)
+        .map(|number| one(&mut recorder, number, folder))
+        .collect::<Result<Vec<Death>>>()?;
     drop(recorder);
     let over = |value: fn(&Death) -> f64| {
         let all: Vec<f64> = deaths.iter().map(value).collect();
-        (median(all.clone()), all.iter().copied().fold(f64::INFINITY, f64::min), all.iter().copied().fold(0.0, f64::max))
+        (
+            median(all.clone()),
+            all.iter().copied().fold(f64::INFINITY, f64::min),
+            all.iter().copied().fold(0.0, f64::max),
+        )
     };
     let last = deaths.last().context("no death")?;
-    say!("A ring of {} events in all eight lanes, {} bytes as a file; {DEATHS} deaths.", last.events, thousands(last.bytes as f64));
+    say!(
+        "A ring of {} events in all eight lanes, {} bytes as a file; {DEATHS} deaths.",
+        last.events,
+        thousands(last.bytes as f64)
+    );
     say!("");
     say!("| step | median | least | most |");
     say!("|---|--:|--:|--:|");
-    let row = |name: &str, (middle, least, most): (f64, f64, f64)| say!("| {name} | {middle:.1} ms | {least:.1} ms | {most:.1} ms |");
-    row("read and decode the ring (`Recorder::read`)", over(|death| death.read));
+    let row = |name: &str, (middle, least, most): (f64, f64, f64)| {
+        say!("| {name} | {middle:.1} ms | {least:.1} ms | {most:.1} ms |")
+    };
+    row(
+        "read and decode the ring (`Recorder::read`)",
+        over(|death| death.read),
+    );
     row("encode and compress, in memory", over(|death| death.encode));
-    row("`write_file` as a whole: encode, write, fsync, rename", over(|death| death.write));
+    row(
+        "`write_file` as a whole: encode, write, fsync, rename",
+        over(|death| death.write),
+    );
     let total = over(|death| death.read + death.write);
     row("**from waitpid to the file: read + `write_file`**", total);
     say!("");
-    say!("Target: {TARGET_MS} ms; median: {}.", mark(total.0, TARGET_MS));
+    say!(
+        "Target: {TARGET_MS} ms; median: {}.",
+        mark(total.0, TARGET_MS)
+    );
     through_lastword(folder)
 }
 
@@ -70,24 +91,44 @@ fn one(recorder: &mut Recorder, number: usize, folder: &Path) -> Result<Death> {
     let start = Instant::now();
     let recording = recorder.read(ring)?;
     let read = milliseconds(start);
-    let run = Run { number: 1, cgroup: container.id()?, losses: recording.losses, ..Run::default() };
+    let run = Run {
+        number: 1,
+        cgroup: container.id()?,
+        losses: recording.losses,
+        ..Run::default()
+    };
     let header = Header::default();
     let start = Instant::now();
-    let summary = write_file(&folder.join("death.lwcap"), &header, |writer| all(writer, &run, &recording.events))?;
+    let summary = write_file(&folder.join("death.lwcap"), &header, |writer| {
+        all(writer, &run, &recording.events)
+    })?;
     let write = milliseconds(start);
     let start = Instant::now();
     let mut writer = Writer::new(Cursor::new(Vec::new()), &header)?;
     all(&mut writer, &run, &recording.events)?;
     writer.finish()?;
     let encode = milliseconds(start);
-    ensure!(status.code() == Some(1), "the payload did not end as it should: {status}");
+    ensure!(
+        status.code() == Some(1),
+        "the payload did not end as it should: {status}"
+    );
     ensure!(recording.losses.overwritten > 0, "the ring was not full");
     drop(container);
     recorder.release(ring)?;
-    Ok(Death { read, encode, write, events: recording.events.len(), bytes: summary.bytes })
+    Ok(Death {
+        read,
+        encode,
+        write,
+        events: recording.events.len(),
+        bytes: summary.bytes,
+    })
 }
 
-fn all<W: std::io::Write>(writer: &mut Writer<W>, run: &Run, events: &[capture_format::Event]) -> Result<(), WriteError> {
+fn all<W: std::io::Write>(
+    writer: &mut Writer<W>,
+    run: &Run,
+    events: &[capture_format::Event],
+) -> Result<(), WriteError> {
     writer.begin_run(run)?;
     events.iter().try_for_each(|event| writer.event(event))?;
     writer.end_run()
@@ -109,11 +150,19 @@ fn through_lastword(folder: &Path) -> Result<()> {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status()?;
-        ensure!(status.code() == Some(1), "lastword run did not end as its command: {status}");
+        ensure!(
+            status.code() == Some(1),
+            "lastword run did not end as its command: {status}"
+        );
         let mut reader = capture_format::open_file(&capture)?;
         let offset = reader.header().host.clock_offset;
         let pid = reader.runs()[0].init_pid;
-        let exit = reader.events(0).flatten().map(|event| event.event).filter(|event| event.kind == EventKind::EXIT && event.pid == pid).last();
+        let exit = reader
+            .events(0)
+            .flatten()
+            .map(|event| event.event)
+            .filter(|event| event.kind == EventKind::EXIT && event.pid == pid)
+            .last();
         let exit = exit.context("no exit event")?.time as i64 + offset;
         let file = fs::metadata(&capture)?;
         let written = file.ctime() * 1_000_000_000 + file.ctime_nsec();

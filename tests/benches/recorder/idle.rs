@@ -19,7 +19,12 @@ fn used(pid: u32) -> Result<(Duration, u64)> {
         // Time on a processor in nanoseconds, time waiting for one, times it ran: Documentation/scheduler/sched-stats.rst.
         let text = fs::read_to_string(thread?.path().join("schedstat"))?;
         let mut fields = text.split_whitespace().map(str::parse::<u64>);
-        let mut field = || fields.next().context("schedstat is cut").and_then(|field| Ok(field?));
+        let mut field = || {
+            fields
+                .next()
+                .context("schedstat is cut")
+                .and_then(|field| Ok(field?))
+        };
         nanoseconds += field()?;
         field()?;
         switches += field()?;
@@ -47,10 +52,14 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
     thread::sleep(WINDOW);
     let (after, elapsed) = (used(lastword.id())?, start.elapsed());
     lastword.wait()?;
-    let rate: f64 = fs::read_to_string(&told).context("the writer failed")?.parse()?;
+    let rate: f64 = fs::read_to_string(&told)
+        .context("the writer failed")?
+        .parse()?;
     let time = after.0 - before.0;
     let share = 100.0 * time.as_secs_f64() / elapsed.as_secs_f64();
-    say!("| writes a second, as made | seconds | agent: CPU time | times it ran | share of one core | target | |");
+    say!(
+        "| writes a second, as made | seconds | agent: CPU time | times it ran | share of one core | target | |"
+    );
     say!("|--:|--:|--:|--:|--:|--:|---|");
     say!(
         "| {} | {:.1} | {:.3} ms | {} | {share:.4} % | 0.5 % | {} |",
@@ -61,6 +70,9 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
         mark(share, 0.5)
     );
     say!("");
-    say!("Loading and attaching cost {:.0} ms of CPU time, once.", before.0.as_secs_f64() * 1e3);
+    say!(
+        "Loading and attaching cost {:.0} ms of CPU time, once.",
+        before.0.as_secs_f64() * 1e3
+    );
     Ok(())
 }

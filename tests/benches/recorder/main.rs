@@ -46,7 +46,14 @@ fn enter_own_world() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
         .context("cannot make namespaces; run this as root")?;
     let nowhere = None::<&str>;
-    mount(nowhere, "/", nowhere, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nowhere).context("cannot make mounts private")?;
+    mount(
+        nowhere,
+        "/",
+        nowhere,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        nowhere,
+    )
+    .context("cannot make mounts private")?;
     lastword_tests::loopback_up().context("cannot bring the loopback interface up")
 }
 
@@ -70,7 +77,11 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// A whole number with its thousands apart.
 fn thousands(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
-    let mut text = if value <= -0.5 { "−".to_owned() } else { String::new() };
+    let mut text = if value <= -0.5 {
+        "−".to_owned()
+    } else {
+        String::new()
+    };
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');

@@ -19,7 +19,10 @@ const BUDGET_MIB: f64 = 256.0;
 /// A value of a file in the form of /proc/meminfo, in MiB.
 fn mib(file: &str, name: &str) -> Result<f64> {
     let text = fs::read_to_string(file)?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).with_context(|| format!("no {name} in {file}"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .with_context(|| format!("no {name} in {file}"))?;
     let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kibibytes / 1024.0)
 }
@@ -50,7 +53,13 @@ impl Drop for Children {
 /// For a recorder that starts with this many free rings.
 fn settings(rings: usize) -> Settings {
     // It makes twice what must be ready.
-    Settings { budget: Budget { ready: rings / 2, ..Budget::default() }, ..Settings::default() }
+    Settings {
+        budget: Budget {
+            ready: rings / 2,
+            ..Budget::default()
+        },
+        ..Settings::default()
+    }
 }
 
 pub(crate) fn run() -> Result<()> {
@@ -58,7 +67,8 @@ pub(crate) fn run() -> Result<()> {
     let times = |made: &[(Container, f64)]| median(made.iter().map(|(_, time)| *time).collect());
     let mkdir_without = times(&make(CONTAINERS, CONTAINERS)?);
 
-    let (kernel_before, anonymous_before) = (mib("/proc/meminfo", "VmallocUsed")?, mib(own, "RssAnon")?);
+    let (kernel_before, anonymous_before) =
+        (mib("/proc/meminfo", "VmallocUsed")?, mib(own, "RssAnon")?);
     let started_few = {
         let settings = settings(FEW);
         let start = Instant::now();
@@ -72,24 +82,46 @@ pub(crate) fn run() -> Result<()> {
     let started = start.elapsed();
     let made = make(0, CONTAINERS)?;
     let mkdir_with = times(&made);
-    let rings = made.iter().map(|(container, _)| Ok(recorder.ring_of(container.id()?))).collect::<Result<Vec<_>>>()?;
+    let rings = made
+        .iter()
+        .map(|(container, _)| Ok(recorder.ring_of(container.id()?)))
+        .collect::<Result<Vec<_>>>()?;
     let rings: Vec<_> = rings.into_iter().flatten().collect();
-    ensure!(rings.len() == CONTAINERS, "only {} of {CONTAINERS} containers have rings", rings.len());
+    ensure!(
+        rings.len() == CONTAINERS,
+        "only {} of {CONTAINERS} containers have rings",
+        rings.len()
+    );
     let mut children = Children(Vec::new());
     for (container, _) in &made {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["payload", "wait"]).arg(&container.path).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .args(["payload", "wait"])
+            .arg(&container.path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         children.0.push(command.spawn()?);
     }
     // Each has written its line when it is recorded.
     let start = Instant::now();
     for ring in &rings {
-        while !recorder.read(*ring)?.events.iter().any(|event| event.data.starts_with(b"a container")) {
-            ensure!(start.elapsed().as_secs() < 60, "a container's line was not recorded");
+        while !recorder
+            .read(*ring)?
+            .events
+            .iter()
+            .any(|event| event.data.starts_with(b"a container"))
+        {
+            ensure!(
+                start.elapsed().as_secs() < 60,
+                "a container's line was not recorded"
+            );
         }
     }
     let kernel = mib("/proc/meminfo", "VmallocUsed")? - kernel_before;
-    let (anonymous, shared) = (mib(own, "RssAnon")?, mib(own, "RssFile")? + mib(own, "RssShmem")?);
+    let (anonymous, shared) = (
+        mib(own, "RssAnon")?,
+        mib(own, "RssFile")? + mib(own, "RssShmem")?,
+    );
     let peak = mib(own, "VmHWM")?;
     let ring = size_of::<agent_ebpf::wire::Ring>() as f64 / 1048576.0;
     say!("| what | MiB |");
@@ -97,11 +129,18 @@ pub(crate) fn run() -> Result<()> {
     say!("| a ring, as the programs see it | {ring:.2} |");
     say!("| {CONTAINERS} rings | {:.1} |", ring * CONTAINERS as f64);
     say!("| kernel memory that was added (VmallocUsed): rings, tables, programs | {kernel:.1} |");
-    say!("| agent process: anonymous memory (RssAnon), {anonymous_before:.1} of it before the recorder | {anonymous:.1} |");
-    say!("| agent process: mapped pages (RssFile and RssShmem); the rings are among them, and counted above | {shared:.1} |");
+    say!(
+        "| agent process: anonymous memory (RssAnon), {anonymous_before:.1} of it before the recorder | {anonymous:.1} |"
+    );
+    say!(
+        "| agent process: mapped pages (RssFile and RssShmem); the rings are among them, and counted above | {shared:.1} |"
+    );
     say!("| agent process: largest RSS so far, the rings with it (VmHWM) | {peak:.1} |");
     let total = kernel + anonymous;
-    say!("| **kernel + anonymous; budget {BUDGET_MIB}** | **{total:.1}** {} |", mark(total, BUDGET_MIB));
+    say!(
+        "| **kernel + anonymous; budget {BUDGET_MIB}** | **{total:.1}** {} |",
+        mark(total, BUDGET_MIB)
+    );
     say!("");
     say!(
         "Starting the recorder took {:.0} ms with {FEW} rings and {:.0} ms with {CONTAINERS}: {:.1} ms a ring.",

@@ -25,7 +25,11 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
             container::enter(Path::new(cgroup))?;
             fill(Path::new(file))
         }
-        ["write", rate, seconds, file] => write(rate.parse()?, Duration::from_secs(seconds.parse()?), Path::new(file)),
+        ["write", rate, seconds, file] => write(
+            rate.parse()?,
+            Duration::from_secs(seconds.parse()?),
+            Path::new(file),
+        ),
         ["wait", cgroup] => {
             container::enter(Path::new(cgroup))?;
             println!("a container that wrote this line and went on");
@@ -44,7 +48,13 @@ fn fill(file: &Path) -> Result<()> {
     // Life.
     let own = std::env::current_exe()?;
     for _ in 0..20 {
-        ensure!(Command::new(&own).args(["payload", "nothing"]).status()?.success(), "a child failed");
+        ensure!(
+            Command::new(&own)
+                .args(["payload", "nothing"])
+                .status()?
+                .success(),
+            "a child failed"
+        );
     }
     // SAFETY: a handler that does nothing, and signals to this process.
     unsafe {
@@ -96,6 +106,9 @@ fn write(rate: u64, length: Duration, file: &Path) -> Result<()> {
         }
         thread::sleep(Duration::from_millis(1));
     }
-    fs::write(file, format!("{}", written as f64 / start.elapsed().as_secs_f64()))?;
+    fs::write(
+        file,
+        format!("{}", written as f64 / start.elapsed().as_secs_f64()),
+    )?;
     Ok(())
 }

@@ -24,7 +24,11 @@ fn children() -> Result<f64> {
 fn time(words: &[&str], capture: &Path, times: usize) -> Result<f64> {
     let one = || {
         let before = children()?;
-        let status = Command::new(program("LASTWORD_BIN")?).args(words).arg(capture).stdout(Stdio::null()).status()?;
+        let status = Command::new(program("LASTWORD_BIN")?)
+            .args(words)
+            .arg(capture)
+            .stdout(Stdio::null())
+            .status()?;
         ensure!(status.success(), "lastword {}: {status}", words.join(" "));
         Ok(children()? - before)
     };
@@ -34,19 +38,35 @@ fn time(words: &[&str], capture: &Path, times: usize) -> Result<f64> {
 pub(crate) fn run(folder: &Path) -> Result<()> {
     say!("| capture | runs | events | show | show --json | explain |");
     say!("|---|--:|--:|--:|--:|--:|");
-    for (name, times) in [("nginx", 15), ("python", 15), ("chatty", 15), ("full-ring", 9), ("synthetic/big", 3)] {
+    for (name, times) in [
+        ("nginx", 15),
+        ("python", 15),
+        ("chatty", 15),
+        ("full-ring", 9),
+        ("synthetic/big", 3),
+    ] {
         let capture = folder.join(name).with_extension("lwcap");
         if !capture.exists() {
             continue;
         }
-        let mut reader = open_file(&capture).with_context(|| format!("cannot read {name}.lwcap"))?;
+        let mut reader =
+            open_file(&capture).with_context(|| format!("cannot read {name}.lwcap"))?;
         let runs = reader.runs().len();
         let events: usize = (0..runs).map(|run| reader.events(run).count()).sum();
         let column = |words: &[&str]| {
             let seconds = time(words, &capture, times)?;
-            Ok::<_, anyhow::Error>(format!("{:.1} ms, {} events/s", seconds * 1e3, thousands(events as f64 / seconds)))
+            Ok::<_, anyhow::Error>(format!(
+                "{:.1} ms, {} events/s",
+                seconds * 1e3,
+                thousands(events as f64 / seconds)
+            ))
         };
-        say!("| {name} | {runs} | {events} | {} | {} | {} |", column(&["show"])?, column(&["show", "--json"])?, column(&["explain"])?);
+        say!(
+            "| {name} | {runs} | {events} | {} | {} | {} |",
+            column(&["show"])?,
+            column(&["show", "--json"])?,
+            column(&["explain"])?
+        );
     }
     Ok(())
 }
