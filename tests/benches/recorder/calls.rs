@@ -15,6 +15,9 @@ use crate::{
 /// Bytes moved by each read, write and send.
 const SIZE: usize = 64;
 
+/// Calls of one round: so few that most rounds see no timer tick and no other process.
+const LOOPS: u32 = 200;
+
 /// A system call to measure.
 struct Call {
     name: &'static str,
@@ -53,15 +56,15 @@ impl Call {
     }
 
     /// Nanoseconds a call: the least of some rounds, since whatever disturbs one makes it slower.
-    fn time(&mut self, rounds: usize, loops: u32) -> f64 {
+    fn time(&mut self, rounds: usize) -> f64 {
         let mut least = f64::INFINITY;
         for _ in 0..rounds {
             (self.prepare)();
             let start = Instant::now();
-            for _ in 0..loops {
+            for _ in 0..LOOPS {
                 (self.call)();
             }
-            least = least.min(start.elapsed().as_nanos() as f64 / f64::from(loops));
+            least = least.min(start.elapsed().as_nanos() as f64 / f64::from(LOOPS));
         }
         least
     }
@@ -121,8 +124,9 @@ fn file(path: &str, content: &[u8]) -> Result<usize> {
 }
 
 /// Everything that is measured. Files lie on a tmpfs: /dev/shm, or /tmp in a guest.
-fn calls(loops: u32) -> Result<Vec<Call>> {
+fn calls() -> Result<Vec<Call>> {
     let (buffer, _) = leaked(vec![b'x'; SIZE]);
+    let (buffer_of_stat, _) = leaked(vec![0; 256]);
     let (asked, asked_length) = leaked(question());
     let (missing, existing): (&CStr, &CStr) = (c"/tmp/no/such/file", c"/dev/null");
     let shm = if fs::metadata("/dev/shm").is_ok() {
@@ -130,7 +134,7 @@ fn calls(loops: u32) -> Result<Vec<Call>> {
     } else {
         "/tmp"
     };
-    let room = vec![b'x'; SIZE * loops as usize];
+    let room = vec![b'x'; SIZE * LOOPS as usize];
     let null = fs::File::options()
         .write(true)
         .open("/dev/null")?
@@ -153,6 +157,7 @@ fn calls(loops: u32) -> Result<Vec<Call>> {
     let transfer = move |number: i64, descriptor: usize| {
         move || moved(system(number, [descriptor, buffer, SIZE]), SIZE)
     };
+    let fails = |result: i64| assert_eq!(result, -1, "a call that must fail did not");
     let mut calls = vec![
         Call::new("getppid", || assert!(system(libc::SYS_getppid, []) >= 0)).falco(692),
         Call::new("write(64 B) to /dev/null", transfer(libc::SYS_write, null)).falco(2716),
@@ -175,28 +180,22 @@ fn calls(loops: u32) -> Result<Vec<Call>> {
             moved(system(libc::SYS_pread64, [text, buffer, SIZE, 0]), SIZE);
         }),
         Call::new("open, ENOENT", move || {
-            assert_eq!(
-                system(
-                    libc::SYS_openat,
-                    [libc::AT_FDCWD as usize, missing.as_ptr() as usize, 0]
-                ),
-                -1
-            );
+            fails(system(
+                libc::SYS_openat,
+                [libc::AT_FDCWD as usize, missing.as_ptr() as usize, 0],
+            ));
         })
         .falco(5119),
         Call::new("stat, ENOENT", move || {
-            assert_eq!(
-                system(
-                    libc::SYS_newfstatat,
-                    [
-                        libc::AT_FDCWD as usize,
-                        missing.as_ptr() as usize,
-                        buffer,
-                        0
-                    ]
-                ),
-                -1
-            );
+            fails(system(
+                libc::SYS_newfstatat,
+                [
+                    libc::AT_FDCWD as usize,
+                    missing.as_ptr() as usize,
+                    buffer_of_stat,
+                    0,
+                ],
+            ));
         }),
         Call::new("open + close", move || {
             let descriptor = system(
@@ -226,6 +225,18 @@ fn calls(loops: u32) -> Result<Vec<Call>> {
                 asked_length,
             );
         }),
+        Call::new(
+            "for comparison, a record and no more: close, EBADF",
+            move || {
+                fails(system(libc::SYS_close, [9999]));
+            },
+        ),
+        Call::new(
+            "for comparison, with no payload: write(0 B) to /dev/null",
+            move || {
+                moved(system(libc::SYS_write, [null, buffer, 0]), 0);
+            },
+        ),
     ];
     calls[0].hooked = false;
     Ok(calls)
@@ -262,24 +273,18 @@ fn calibration() -> f64 {
 
 /// Under `-icount shift=0`, where a nanosecond is an instruction.
 pub(crate) fn in_instructions() -> Result<()> {
-    const LOOPS: u32 = 4000;
-    const ROUNDS: usize = 3;
+    const ROUNDS: usize = 60;
     #[cfg(target_arch = "x86_64")]
     {
-        let clock = calibration();
+        let clock = (0..9).map(|_| calibration()).fold(f64::INFINITY, f64::min);
         ensure!(
             (clock - 2e6).abs() < 1e5,
             "2,000,000 instructions take {clock} ns: the clock does not count instructions"
         );
     }
-    let mut calls = calls(LOOPS)?;
+    let mut calls = calls()?;
     let silence = Silence::begin()?;
-    let mut all = || -> Vec<f64> {
-        calls
-            .iter_mut()
-            .map(|call| call.time(ROUNDS, LOOPS))
-            .collect()
-    };
+    let mut all = || -> Vec<f64> { calls.iter_mut().map(|call| call.time(ROUNDS)).collect() };
     let without = all();
     let recorder = Recorder::start(&Settings::default())?;
     let unwatched = all();
@@ -337,11 +342,10 @@ pub(crate) fn in_instructions() -> Result<()> {
 
 /// On the kernel that runs: medians over rounds, in each of which all variants are measured one after another.
 pub(crate) fn as_ratios() -> Result<()> {
-    const LOOPS: u32 = 4000;
     const ROUNDS: usize = 15;
-    let mut calls = calls(LOOPS)?;
+    let mut calls = calls()?;
     let silence = Silence::begin()?;
-    let mut all = || -> Vec<f64> { calls.iter_mut().map(|call| call.time(7, LOOPS)).collect() };
+    let mut all = || -> Vec<f64> { calls.iter_mut().map(|call| call.time(40)).collect() };
     let home = own_cgroup()?;
     let mut rounds = Vec::new();
     let mut probe = None;
