@@ -73,7 +73,7 @@ impl Section {
         match self {
             Section::Calls => {
                 "Under QEMU with `-icount shift=0`, where the guest's nanosecond is an instruction: user and kernel together, the least of \
-                 160 rounds of 50 calls, minus the same without the agent. *Watched* is a process in a container's cgroup. Sends go to a \
+                 160 rounds of 50 calls, minus the same without the agent, in a cgroup of the same depth. *Watched* is a process in a container's cgroup. Sends go to a \
                  socket whose buffer is full. The comparison is what Falco's modern eBPF probe (libs, July 2026) adds on Linux 6.12, \
                  measured in the same way; the target is a quarter of it."
             }

@@ -28,6 +28,16 @@ pub(crate) fn enter(cgroup: &Path) -> Result<()> {
         .with_context(|| format!("cannot enter {}", cgroup.display()))
 }
 
+/// The cgroup this process is in.
+fn home() -> Result<PathBuf> {
+    let own = fs::read_to_string("/proc/self/cgroup")?;
+    let path = own
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .context("not in a cgroup")?;
+    Ok(mount_point()?.join(path.trim_start_matches('/')))
+}
+
 /// A container's cgroup, removed with its processes in the end.
 pub(crate) struct Container {
     pub(crate) path: PathBuf,
@@ -37,9 +47,27 @@ impl Container {
     /// Makes number `number` of this process.
     pub(crate) fn make(number: usize) -> Result<Self> {
         let id = u64::from(std::process::id()) << 32 | number as u64;
-        let path = mount_point()?.join(format!("docker-{id:064x}.scope"));
+        Self::named(&format!("docker-{id:064x}.scope"))
+    }
+
+    /// Makes a cgroup that is not taken for a container's.
+    pub(crate) fn make_other() -> Result<Self> {
+        Self::named(&format!("lastword-bench-{}", std::process::id()))
+    }
+
+    fn named(name: &str) -> Result<Self> {
+        let path = mount_point()?.join(name);
         fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self { path })
+    }
+
+    /// Moves this process there, does something and moves it back.
+    pub(crate) fn inside<T>(&self, act: impl FnOnce() -> T) -> Result<T> {
+        let home = home()?;
+        enter(&self.path)?;
+        let done = act();
+        enter(&home)?;
+        Ok(done)
     }
 
     /// The cgroup's id.

@@ -7,6 +7,7 @@ mod calls;
 mod chatter;
 mod container;
 mod corpus;
+mod cost;
 mod death;
 mod idle;
 mod many;
@@ -30,8 +31,8 @@ fn main() -> Result<()> {
     // Before any thread is started, and so that ports are ours.
     enter_own_world()?;
     match words.as_slice() {
-        ["calls"] => calls::in_instructions(),
-        ["native"] => calls::as_ratios(),
+        ["calls"] => cost::in_instructions(),
+        ["native"] => cost::as_ratios(),
         ["idle", folder] => idle::run(Path::new(folder)),
         ["death", folder] => death::run(Path::new(folder)),
         ["many"] => many::run(),
