@@ -133,6 +133,32 @@ pub(crate) fn in_instructions() -> Result<()> {
             call.name
         );
     }
+    breakdown(&calls, &variants)
+}
+
+/// What a write that is recorded costs, part by part: differences between calls that have ever more of the parts.
+fn breakdown(calls: &[Call], variants: &Variants) -> Result<()> {
+    let added = |name: &str, variant: &[f64]| {
+        let index = calls.iter().position(|call| call.name == name);
+        let index = index.with_context(|| format!("{name} is not measured"))?;
+        Ok::<_, anyhow::Error>(variant[index] - variants.without[index])
+    };
+    let hook = added(GETPPID, &variants.unwatched)?;
+    let unwatched = added(WRITE, &variants.unwatched)?;
+    let record = added(CLOSE_EBADF, &variants.watched)?;
+    let descriptor = added(WRITE_NOTHING, &variants.watched)?;
+    let whole = added(WRITE, &variants.watched)?;
+    say!("");
+    say!(
+        "The {} of a watched `{WRITE}` are: {} for being called at all, {} to ask whose cgroup it is, {} for a record without \
+         payload, {} to find out what the descriptor is, {} for a payload of 64 bytes.",
+        thousands(whole),
+        thousands(hook),
+        thousands(unwatched - hook),
+        thousands(record - unwatched),
+        thousands(descriptor - record),
+        thousands(whole - descriptor)
+    );
     Ok(())
 }
 
