@@ -57,6 +57,23 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// Whether bytes are worth showing as text: no NUL, and more than half of them printable characters.
+#[must_use]
+pub fn is_text(bytes: &[u8]) -> bool {
+    let unprintable = |chunk: std::str::Utf8Chunk<'_>| {
+        let harmful = |c: &char| is_harmful(*c) && !matches!(c, '\n' | '\r' | '\t' | '\x1b');
+        let valid: usize = chunk
+            .valid()
+            .chars()
+            .filter(harmful)
+            .map(char::len_utf8)
+            .sum();
+        valid + chunk.invalid().len()
+    };
+    !bytes.contains(&0)
+        && bytes.utf8_chunks().map(unprintable).sum::<usize>() * 2 < bytes.len().max(1)
+}
+
 fn write_char(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
     match c {
         '\n' => f.write_str("\\n"),
@@ -110,6 +127,22 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_told_apart_from_text_that_looks_alike() {
         assert_eq!(escaped(b"\xff\\xff").to_string(), r"\xff\\xff");
+    }
+
+    #[test]
+    fn text_is_told_from_other_bytes() {
+        for text in ["", "a\n", "\x1b[31mred\x1b[0m\r\n", "起動失敗"] {
+            assert!(is_text(text.as_bytes()), "{text:?}");
+        }
+        assert!(is_text(b"caf\xe9 au lait"));
+        for bytes in [
+            &b"a\0"[..],
+            b"\x01",
+            b"\xa7\r\r\n\x8c\x0f",
+            b"\x7f\x01\x02abc",
+        ] {
+            assert!(!is_text(bytes), "{bytes:?}");
+        }
     }
 
     #[test]

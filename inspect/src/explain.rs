@@ -68,62 +68,57 @@ fn is_alike(one: &RunVerdict, other: &RunVerdict) -> bool {
 fn sentence(runs: &[RunVerdict], alike: bool) -> String {
     match runs {
         [] => "the capture holds no run".to_owned(),
-        [only] => only.verdict.sentence.clone(),
-        [_, last] if alike => format!(
-            "both runs ended alike; the second: {}",
-            last.verdict.sentence
-        ),
-        [.., last] if alike => format!(
-            "all {} runs ended alike; the last: {}",
+        [.., last] if alike => last.verdict.sentence.clone(),
+        [.., last] => format!(
+            "{} runs ended in different ways; the last: {}",
             runs.len(),
             last.verdict.sentence
         ),
-        _ => {
-            let groups = runs.chunk_by(is_alike).map(|group| {
-                let (first, last) = (&group[0], &group[group.len() - 1]);
-                let which = match group.len() {
-                    1 => format!("run {}", first.run),
-                    2 => format!("runs {} and {}", first.run, last.run),
-                    _ => format!("runs {} to {}", first.run, last.run),
-                };
-                format!("{which}: {}", last.verdict.sentence)
-            });
-            format!(
-                "{} runs ended in different ways. {}",
-                runs.len(),
-                groups.collect::<Vec<_>>().join(". ")
-            )
-        }
     }
 }
 
 impl Explanation {
-    /// Writes it as a person reads it: the sentence, then for each run the evidence with event numbers, and what to do next.
+    /// Writes it as a person reads it: the sentence, then the evidence with event numbers, and what to do next. Of runs
+    /// that ended alike one after the other the last one's is written out, of the others the event numbers.
     ///
     /// # Errors
     /// When `out` fails.
     pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{}", self.sentence)?;
-        for RunVerdict { run, verdict } in &self.runs {
-            writeln!(out)?;
-            writeln!(out, "run {run}: {}", verdict.sentence)?;
-            let mut label = "evidence";
-            for evidence in &verdict.evidence {
-                writeln!(out, "  {label:<12}#{:<5} {}", evidence.event, evidence.text)?;
-                label = "";
+        for group in self.runs.chunk_by(is_alike) {
+            let Some((last, earlier)) = group.split_last() else {
+                continue;
+            };
+            if !self.alike {
+                writeln!(out)?;
+                writeln!(out, "run {}: {}", last.run, last.verdict.sentence)?;
             }
-            writeln!(
-                out,
-                "  {:<12}{} %: {}",
-                "confidence", verdict.confidence, verdict.why
-            )?;
-            for weakness in &verdict.weakened_by {
-                writeln!(out, "  {:<12}{weakness}", "weakened by")?;
+            details(&last.verdict, out)?;
+            for RunVerdict { run, verdict } in earlier {
+                let events = verdict.evidence.iter().map(|e| format!("#{}", e.event));
+                let events = events.collect::<Vec<_>>().join(" ");
+                writeln!(out, "  {:<12}run {run}: {events}", "alike")?;
             }
-            writeln!(out, "  {:<12}{}", "next step", verdict.next_step)?;
         }
         Ok(())
     }
+}
+
+fn details(verdict: &Verdict, out: &mut impl Write) -> io::Result<()> {
+    let mut label = "evidence";
+    for evidence in &verdict.evidence {
+        writeln!(out, "  {label:<12}#{:<5} {}", evidence.event, evidence.text)?;
+        label = "";
+    }
+    writeln!(
+        out,
+        "  {:<12}{} %: {}",
+        "confidence", verdict.confidence, verdict.why
+    )?;
+    for weakness in &verdict.weakened_by {
+        writeln!(out, "  {:<12}{weakness}", "weakened by")?;
+    }
+    writeln!(out, "  {:<12}{}", "next step", verdict.next_step)
 }
 
 #[cfg(test)]

@@ -131,17 +131,24 @@ impl Info {
             .map(|(rule, count)| format!("{} ({count})", text(rule)))
             .collect();
         field(out, "redacted", &masked.join(", "))?;
+        let mut ways: Vec<(&str, &str, Vec<String>)> = Vec::new();
         for Probe {
             name,
             attach,
             reason,
         } in probes
         {
-            field(
-                out,
-                "probe",
-                &format!("{} by {}: {}", text(name), text(attach), text(reason)),
-            )?;
+            match ways
+                .iter_mut()
+                .find(|(a, r, _)| (*a, *r) == (attach, reason))
+            {
+                Some((.., names)) => names.push(text(name)),
+                None => ways.push((attach, reason, vec![text(name)])),
+            }
+        }
+        for (attach, reason, names) in ways {
+            let (attach, reason, names) = (text(attach), text(reason), names.join(", "));
+            field(out, "probes", &format!("{attach}: {names} ({reason})"))?;
         }
         for info in &self.runs {
             run_text(out, info, host)?;

@@ -15,12 +15,13 @@ mod sys;
 mod syscalls;
 
 use std::{
+    collections::HashSet,
     io,
     os::fd::{AsFd, BorrowedFd},
 };
 
 use aya::{Btf, Ebpf, programs::Program};
-use capture_format::{Event, Losses, Probe};
+use capture_format::{Event, EventKind, Losses, Probe};
 
 pub use budget::Budget;
 pub use capabilities::{Capability, missing as missing_capabilities};
@@ -205,6 +206,7 @@ impl Recorder {
             .filter(|event| event.flags.contains(capture_format::EventFlags::FAULT))
             .count() as u64;
         events.sort_by_key(|event| event.time);
+        keep_last_exits(&mut events);
         Ok(Recording {
             events,
             since: snapshot.assigned,
@@ -241,8 +243,54 @@ impl Recorder {
     }
 }
 
+/// Two threads of a process that end at the same time can both see that no thread is left: the later one is right.
+fn keep_last_exits(events: &mut Vec<Event>) {
+    let mut ended = HashSet::new();
+    let mut keep: Vec<bool> = events
+        .iter()
+        .rev()
+        .map(|event| match event.kind {
+            EventKind::EXIT => ended.insert(event.pid),
+            // The pid belonged to another process before.
+            EventKind::FORK => {
+                ended.remove(&(event.ret as u32));
+                true
+            }
+            _ => true,
+        })
+        .collect();
+    events.retain(|_| keep.pop().unwrap_or(true));
+}
+
 impl AsFd for Recorder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.channel.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_ends_once_and_a_reused_pid_again() {
+        let event = |time, kind, pid, ret| Event {
+            time,
+            kind,
+            pid,
+            ret,
+            ..Event::default()
+        };
+        let mut events = vec![
+            event(1, EventKind::EXIT, 7, 0),
+            event(2, EventKind::EXIT, 7, 256),
+            event(3, EventKind::FORK, 1, 7),
+            event(4, EventKind::WRITE, 7, 1),
+            event(5, EventKind::EXIT, 7, 512),
+            event(6, EventKind::EXIT, 8, 0),
+        ];
+        keep_last_exits(&mut events);
+        let times: Vec<u64> = events.iter().map(|event| event.time).collect();
+        assert_eq!(times, [2, 3, 4, 5, 6]);
     }
 }

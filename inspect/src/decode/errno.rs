@@ -11,6 +11,16 @@ pub struct Errno(pub u16);
 impl Errno {
     /// No such file or directory.
     pub const ENOENT: Self = Self(2);
+    /// Input/output error.
+    pub const EIO: Self = Self(5);
+    /// Bad file descriptor.
+    pub const EBADF: Self = Self(9);
+    /// Invalid argument.
+    pub const EINVAL: Self = Self(22);
+    /// No space left on device.
+    pub const ENOSPC: Self = Self(28);
+    /// Broken pipe.
+    pub const EPIPE: Self = Self(32);
     /// No such process.
     pub const ESRCH: Self = Self(3);
     /// Exec format error.

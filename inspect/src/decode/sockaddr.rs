@@ -52,6 +52,12 @@ impl SockAddr {
         })
     }
 
+    /// The same address; an IPv4 address mapped into IPv6 as IPv4.
+    #[must_use]
+    pub fn canonical(self) -> Self {
+        self.inet().map_or(self, Self::Inet)
+    }
+
     /// The internet address and port; an IPv4 address mapped into IPv6 comes as IPv4.
     #[must_use]
     pub fn inet(&self) -> Option<SocketAddr> {

@@ -81,7 +81,7 @@ impl Connections {
     }
 
     fn connect(&mut self, number: u64, event: &Event, fd: Option<&Fd>, error: Option<Errno>) {
-        let Some(address) = SockAddr::parse(&event.name) else {
+        let Some(address) = SockAddr::parse(&event.name).map(SockAddr::canonical) else {
             return;
         };
         let is_datagram = fd.is_some_and(|fd| {

@@ -8,6 +8,7 @@ use capture_format::{Event, EventKind, ExitStatus, Run};
 pub mod connections;
 pub mod dns;
 pub mod lookup;
+pub mod naming;
 pub mod output;
 pub mod process;
 mod recent;
@@ -17,16 +18,19 @@ pub mod signals;
 pub use process::Process;
 pub use recent::Recent;
 
+use naming::names;
 use resolv_conf::ResolvConf;
 
 use crate::decode::Errno;
-use crate::fds::{Fds, has_path};
+use crate::fds::{Fds, creates, has_path};
 use crate::own;
 
 /// Failed calls among which a successful open looks for those it makes good.
 const MAX_MADE_GOOD: usize = 256;
 /// Failed calls kept.
 const MAX_FAILURES: usize = 4096;
+/// Generations of processes that are followed.
+const MAX_DEPTH: usize = 64;
 /// OOM kills kept.
 const MAX_OOM_KILLS: usize = 64;
 
@@ -47,6 +51,8 @@ pub struct Failure {
     pub name: Bytes,
     /// The path made absolute where the working directory is known.
     pub path: Bytes,
+    /// Whether the call was to create what `path` names.
+    pub creates: bool,
     /// Whether the same process opened the same path later.
     pub made_good: bool,
 }
@@ -161,9 +167,15 @@ impl Facts {
                 errno,
                 name: own(&event.name),
                 path,
+                creates: creates(event),
                 made_good: false,
             }),
             None if (EventKind::OPEN..=EventKind::CREAT).contains(&event.kind) => {
+                if process::basename(&path) == b"resolv.conf"
+                    && let Some(conf) = &mut self.resolv_conf
+                {
+                    conf.opened_again();
+                }
                 let earlier = self.failures.iter_mut().rev().take(MAX_MADE_GOOD);
                 let same =
                     earlier.filter(|failure| failure.pid == event.pid && failure.path == path);
@@ -201,6 +213,44 @@ impl Facts {
         chain
     }
 
+    /// The processes below `process` that failed, and after whose end neither it nor those between started anything:
+    /// its own end may follow from theirs.
+    #[must_use]
+    pub fn failed_last(&self, process: &Process) -> Vec<&Process> {
+        let end = process.exit.map_or(u64::MAX, |exit| exit.event);
+        let failed = |child: &&Process| {
+            let Some(exit) = child.exit.filter(|exit| exit.status != ExitStatus::Code(0)) else {
+                return false;
+            };
+            let above = self.ancestors(child);
+            let between = above.iter().take_while(|other| other.pid != process.pid);
+            above.iter().any(|other| other.pid == process.pid)
+                && exit.event < end
+                && !process.went_on_after(exit.event)
+                && between
+                    .into_iter()
+                    .all(|other| !other.went_on_after(exit.event))
+        };
+        let mut children: Vec<&Process> = self.processes.iter().filter(failed).collect();
+        children.sort_by_key(|child| child.exit.map(|exit| exit.event));
+        children
+    }
+
+    /// The process that started this one, the one that started that, and so on.
+    #[must_use]
+    pub fn ancestors(&self, process: &Process) -> Vec<&Process> {
+        let mut above = Vec::new();
+        let mut next = process.parent;
+        while let Some(parent) = next.and_then(|pid| self.processes.get(pid)) {
+            if above.len() == MAX_DEPTH {
+                break;
+            }
+            above.push(parent);
+            next = parent.parent;
+        }
+        above
+    }
+
     fn handed_on(&self, parent: &Process) -> Option<&Process> {
         let exit = parent.exit?;
         let children = self
@@ -211,19 +261,15 @@ impl Facts {
         let failed =
             ended.filter(|(_, end)| end.status != ExitStatus::Code(0) && end.event < exit.event);
         let (child, end) = failed.max_by_key(|(_, end)| end.event)?;
-        if parent.last_fork.is_some_and(|fork| fork > end.event) {
+        if parent.went_on_after(end.event) {
             return None;
         }
-        let spoke_after = parent
-            .output
-            .lines()
-            .next_back()
-            .is_some_and(|line| line.event > end.event);
-        let child_spoke = child.output.lines().next().is_some();
+        let after = parent.output.lines().filter(|line| line.event > end.event);
+        let after: Vec<_> = after.collect();
+        let speaks_of_it =
+            after.is_empty() || after.iter().any(|line| names(&line.text, &child.name()));
         let same = match (exit.status, end.status) {
-            (ExitStatus::Code(code), ExitStatus::Code(childs)) => {
-                code == childs && (child_spoke || !spoke_after)
-            }
+            (ExitStatus::Code(code), ExitStatus::Code(childs)) => code == childs && speaks_of_it,
             (ExitStatus::Code(code), ExitStatus::Signal { signal, .. }) => code == 128 + signal,
             (ExitStatus::Signal { signal, .. }, ExitStatus::Signal { signal: childs, .. }) => {
                 signal == childs

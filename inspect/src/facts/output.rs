@@ -8,6 +8,7 @@ use capture_format::{Event, EventKind};
 
 use super::Recent;
 use super::process::basename;
+use crate::decode::Errno;
 use crate::escape::escaped;
 use crate::fds::{Fd, Stdio};
 
@@ -52,6 +53,8 @@ pub struct Line {
     pub text: String,
     /// Whether bytes of it are missing: it was longer than what is kept, or its recording was.
     pub cut: bool,
+    /// Whether nobody could read it: it went to a /dev/null the container opened, or the write failed.
+    pub discarded: bool,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,7 @@ struct Partial {
     time: u64,
     bytes: Vec<u8>,
     cut: bool,
+    discarded: bool,
 }
 
 impl Partial {
@@ -73,6 +77,7 @@ impl Partial {
             stream: self.stream,
             text,
             cut: self.cut,
+            discarded: self.discarded,
         }
     }
 }
@@ -99,32 +104,44 @@ impl Output {
         self.lines.iter()
     }
 
-    /// Takes a write to a descriptor.
+    /// Takes a write to a descriptor. One of stderr that failed for good would have said what its data is.
     pub(super) fn observe(&mut self, number: u64, event: &Event, fd: Option<&Fd>) {
-        let (fd_number, sent) = (event.args[0], event.ret);
         let Some(stream) = stream(event, fd) else {
             return;
         };
-        if sent <= 0 {
+        let failed = Errno::from_ret(event.ret);
+        if event.ret == 0
+            || failed.is_some_and(|errno| stream != Stream::Stderr || !is_final(errno))
+        {
             return;
         }
-        let gap = (event.data.len() as i64) < sent;
+        let is_null = fd
+            .and_then(Fd::path)
+            .is_some_and(|path| path == "/dev/null");
+        let start = || Partial {
+            stream: stream.clone(),
+            event: number,
+            time: event.time,
+            bytes: Vec::new(),
+            cut: false,
+            discarded: is_null || failed.is_some(),
+        };
+        let fd = event.args[0];
         let mut pieces = event.data.split(|&b| b == b'\n').peekable();
         while let Some(piece) = pieces.next() {
             let is_last = pieces.peek().is_none();
             if !piece.is_empty() || !is_last {
-                self.append(fd_number, &stream, number, event.time, piece);
+                self.append(fd, start(), piece);
             }
             if !is_last {
-                self.end_line(fd_number);
+                self.end_line(fd);
             }
         }
-        if gap {
-            self.append(fd_number, &stream, number, event.time, b"");
-            if let Some(partial) = self.partial.get_mut(&fd_number) {
+        if failed.is_none() && (event.data.len() as i64) < event.ret {
+            if let Some(partial) = self.partial.get_mut(&fd) {
                 partial.cut = true;
             }
-            self.end_line(fd_number);
+            self.end_line(fd);
         }
     }
 
@@ -136,24 +153,19 @@ impl Output {
             .for_each(|partial| self.push(partial.line()));
     }
 
-    fn append(&mut self, fd: i64, stream: &Stream, event: u64, time: u64, bytes: &[u8]) {
-        if self
-            .partial
-            .get(&fd)
-            .is_some_and(|partial| partial.stream != *stream)
-        {
+    /// Goes on with the line of a descriptor, or begins one with `start`.
+    fn append(&mut self, fd: i64, start: Partial, bytes: &[u8]) {
+        let other = |partial: &Partial| {
+            (&partial.stream, partial.discarded) != (&start.stream, start.discarded)
+        };
+        if self.partial.get(&fd).is_some_and(other) {
             self.end_line(fd);
         }
         if self.partial.len() >= MAX_PARTIAL && !self.partial.contains_key(&fd) {
             self.end();
         }
-        let partial = self.partial.entry(fd).or_insert_with(|| Partial {
-            stream: stream.clone(),
-            event,
-            time,
-            bytes: Vec::new(),
-            cut: false,
-        });
+        let (event, time) = (start.event, start.time);
+        let partial = self.partial.entry(fd).or_insert(start);
         (partial.event, partial.time) = (event, time);
         let room = MAX_LINE - partial.bytes.len();
         partial.cut |= bytes.len() > room;
@@ -169,10 +181,18 @@ impl Output {
     }
 
     fn push(&mut self, line: Line) {
-        if !line.text.trim().is_empty() || line.cut {
+        if !line.text.trim().is_empty() {
             self.lines.push(line);
         }
     }
+}
+
+/// Whether a write that failed so is not tried again.
+fn is_final(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::EBADF | Errno::EPIPE | Errno::EIO | Errno::ENOSPC
+    )
 }
 
 fn stream(event: &Event, fd: Option<&Fd>) -> Option<Stream> {
@@ -260,9 +280,24 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_printed_nothing() {
+    fn a_failed_write_printed_nothing_but_says_what_stderr_would_have_said() {
         let mut s = Script::new(&["sh"]);
-        s.call(INIT, EventKind::WRITE, -28, [1, 0, 3], "", "abc\n");
+        s.call(INIT, EventKind::WRITE, -28, [1, 0, 3], "", "abc\n")
+            .call(INIT, EventKind::WRITE, -11, [2, 0, 3], "", "abc\n");
         assert!(lines(&mut s).is_empty());
+        s.call(INIT, EventKind::WRITE, -9, [2, 0, 5], "", "cat: ")
+            .call(INIT, EventKind::WRITE, -9, [2, 0, 5], "", "x: no\n");
+        assert_eq!(lines(&mut s), ["stderr: cat: x: no"]);
+    }
+
+    #[test]
+    fn what_goes_to_dev_null_is_discarded() {
+        let mut s = Script::new(&["cat"]);
+        s.open(INIT, "/dev/null", 1)
+            .call(INIT, EventKind::DUP2, 2, [1, 0, 0], "", "")
+            .write(INIT, 2, "cat: x: no\n");
+        let facts = Facts::of(&s.run, s.numbered());
+        let process = facts.processes.get(INIT).unwrap();
+        assert!(process.output.lines().all(|line| line.discarded));
     }
 }

@@ -71,6 +71,13 @@ impl Process {
         }
     }
 
+    /// Whether it started a process or executed something after this event.
+    #[must_use]
+    pub fn went_on_after(&self, event: u64) -> bool {
+        let executed = self.exec.as_ref().map(|exec| exec.event);
+        self.last_fork.max(executed) > Some(event)
+    }
+
     /// Name for people: the executed file's last component, or the command name, or the pid; escaped.
     #[must_use]
     pub fn name(&self) -> String {

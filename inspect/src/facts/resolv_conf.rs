@@ -43,6 +43,11 @@ impl ResolvConf {
         })
     }
 
+    /// The file was opened anew: what is read from now on is its content.
+    pub(super) fn opened_again(&mut self) {
+        self.complete = true;
+    }
+
     /// The search list, without final dots: the last `search` or `domain` line counts (resolv.conf(5)).
     #[must_use]
     pub fn search(&self) -> Vec<String> {
@@ -99,5 +104,17 @@ mod tests {
         let conf = Facts::of(&s.run, s.numbered()).resolv_conf.unwrap();
         assert_eq!(conf.nameservers(), ["10.96.0.10"]);
         assert_eq!(conf.search(), ["a.b", "b"]);
+    }
+
+    #[test]
+    fn a_reader_that_did_not_read_to_the_end_read_all_the_same() {
+        let mut s = Script::new(&["node"]);
+        for _ in 0..2 {
+            s.open(INIT, "/etc/resolv.conf", 19)
+                .read(INIT, 19, "", "nameserver 127.0.0.53\n")
+                .close(INIT, 19);
+        }
+        let conf = Facts::of(&s.run, s.numbered()).resolv_conf.unwrap();
+        assert_eq!(conf.nameservers(), ["127.0.0.53"]);
     }
 }

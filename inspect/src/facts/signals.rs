@@ -39,9 +39,12 @@ pub struct SentSignal {
 }
 
 impl SentSignal {
-    /// `containerd-shim (pid 812)`; escaped.
+    /// `containerd-shim (pid 812)`, `the kernel`; escaped.
     #[must_use]
     pub fn sender(&self) -> String {
+        if self.origin == Some(SignalOrigin::Kernel) {
+            return "the kernel".to_owned();
+        }
         match self.sender_name.is_empty() {
             true => format!("pid {}", self.sender),
             false => format!("{} (pid {})", escaped(&self.sender_name), self.sender),

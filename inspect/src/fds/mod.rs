@@ -216,6 +216,19 @@ pub fn is_on_socket(event: &Event, fd: Option<&Fd>) -> bool {
         || fd.is_some_and(|fd| matches!(fd.target, Target::Socket { .. }))
 }
 
+/// Whether the call is to create what its path names, so that a missing directory is what ENOENT means.
+#[must_use]
+pub fn creates(event: &Event) -> bool {
+    use EventKind as K;
+    /// The same number on every architecture that is recorded.
+    const O_CREAT: i64 = 0o100;
+    match event.kind {
+        K::OPEN | K::OPENAT | K::OPENAT2 => event.args[1] & O_CREAT != 0,
+        K::CREAT | K::MKDIR | K::MKDIRAT | K::MKNOD | K::MKNODAT => true,
+        _ => false,
+    }
+}
+
 /// Whether `name` of such an event is a path as a call got it.
 #[must_use]
 pub fn has_path(kind: EventKind) -> bool {

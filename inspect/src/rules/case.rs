@@ -1,11 +1,12 @@
 //! One run as the rules look at it: its facts, who ended it, and what was said last.
 
-use capture_format::{ExitStatus, Losses, Run};
+use capture_format::{ExitStatus, Losses, Run, SignalOrigin};
 
-use super::Evidence;
 use super::words::{LastWords, Words};
+use super::{Evidence, oom, outside_signal};
 use crate::decode::Signal;
 use crate::decode::time::duration;
+use crate::facts::output::Line;
 use crate::facts::process::Exit;
 use crate::facts::{Facts, Process};
 
@@ -21,8 +22,11 @@ pub struct Case<'a> {
     pub facts: &'a Facts,
     /// From the first process down to the one whose end was handed on to it: see [`Facts::chain`].
     pub chain: Vec<&'a Process>,
-    /// What the processes of the chain printed last.
+    /// What the culprit printed last, and the processes that failed before it and without anything after them: what
+    /// stands there may be why it ended.
     pub words: LastWords<'a>,
+    /// What all processes printed last, whoever they are.
+    pub said: LastWords<'a>,
 }
 
 impl<'a> Case<'a> {
@@ -30,22 +34,34 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn new(facts: &'a Facts, run: &'a Run) -> Self {
         let chain = facts.chain();
-        let mut words = LastWords::of(&chain);
+        let end = chain.last().and_then(|culprit| culprit.exit);
+        let since = end.map_or(0, |exit| exit.time.saturating_sub(CLOSE));
+        let recent = |line: &&Line| line.time >= since;
+        let lines = |process: &'a Process| process.output.lines();
+        let of_culprit = chain.last().copied().into_iter().flat_map(lines);
+        // What a shell sent to /dev/null it did not want to hear of.
+        let failed = chain
+            .last()
+            .map(|culprit| facts.failed_last(culprit))
+            .unwrap_or_default();
+        let of_failed = failed.into_iter().flat_map(lines);
+        let of_failed = of_failed.filter(recent).filter(|line| !line.discarded);
+        let mut words = LastWords::of(of_culprit.chain(of_failed));
         if words.is_empty() {
-            // A first process that said nothing: what those it started said right before the end.
-            let end = chain
-                .last()
-                .and_then(|culprit| culprit.exit)
-                .map_or(u64::MAX, |exit| exit.time);
-            let all: Vec<&Process> = facts.processes.iter().collect();
-            words = LastWords::of(&all);
-            words.only_since(end.saturating_sub(CLOSE));
+            words = LastWords::of(chain.iter().copied().flat_map(lines));
         }
+        let in_chain = |process: &Process| chain.iter().any(|other| other.pid == process.pid);
+        let said = facts.processes.iter().flat_map(|process| {
+            let in_chain = in_chain(process);
+            lines(process).filter(move |line| in_chain || recent(line))
+        });
+        let said = LastWords::of(said);
         Self {
             run,
             facts,
             chain,
             words,
+            said,
         }
     }
 
@@ -64,22 +80,15 @@ impl<'a> Case<'a> {
     /// Whether a process belongs to the chain or was started by a process that does, at whatever remove.
     #[must_use]
     pub fn below_chain(&self, pid: u32) -> bool {
-        let mut pid = pid;
-        for _ in 0..64 {
-            if self.in_chain(pid) {
-                return true;
-            }
-            match self
+        let Some(process) = self.facts.processes.get(pid) else {
+            return false;
+        };
+        self.in_chain(pid)
+            || self
                 .facts
-                .processes
-                .get(pid)
-                .and_then(|process| process.parent)
-            {
-                Some(parent) => pid = parent,
-                None => return false,
-            }
-        }
-        false
+                .ancestors(process)
+                .iter()
+                .any(|other| self.in_chain(other.pid))
     }
 
     /// How the culprit ended. Of the first process the run's own status is the truth; it was waited for.
@@ -128,7 +137,10 @@ impl<'a> Case<'a> {
         match self.chain[..] {
             [] => "the command".to_owned(),
             [init] => init.name(),
-            [init, .., culprit] if init.name() == culprit.name() => culprit.name(),
+            // A shell's child before it executed anything.
+            [init, .., culprit] if init.name() == culprit.name() && self.signal().is_none() => {
+                culprit.name()
+            }
             [init, .., culprit] => format!("{} (started by {})", culprit.name(), init.name()),
         }
     }
@@ -171,6 +183,46 @@ impl<'a> Case<'a> {
         self.chain.iter().filter_map(exit).collect()
     }
 
+    /// A process that a signal killed right before the culprit ended, as what a sentence goes on with, and the evidence:
+    /// the culprit may have ended over it, or not.
+    #[must_use]
+    pub fn killed_before(&self) -> (String, Vec<Evidence>) {
+        let failed = self
+            .culprit()
+            .map(|culprit| self.facts.failed_last(culprit));
+        let killed = failed.into_iter().flatten().rev().find_map(|process| {
+            let exit = process.exit?;
+            match exit.status {
+                ExitStatus::Signal { signal, .. } => Some((process, exit, Signal(signal))),
+                ExitStatus::Code(_) => None,
+            }
+        });
+        let Some((process, exit, signal)) = killed else {
+            return (String::new(), Vec::new());
+        };
+        let (name, pid) = (process.name(), process.pid);
+        let text = format!("{name} (pid {pid}) {}", how(exit.status));
+        let mut evidence = vec![Evidence::new(exit.event, text)];
+        let sent = self.facts.signals.last(pid, signal);
+        evidence.extend(sent.map(outside_signal::evidence));
+        let victim = self
+            .facts
+            .oom_kills
+            .iter()
+            .rev()
+            .find(|kill| kill.pid == pid);
+        evidence.extend(victim.map(oom::evidence));
+        let by = match (victim, sent) {
+            (Some(_), _) => "was killed by the OOM killer".to_owned(),
+            (None, Some(sent)) if sent.origin == Some(SignalOrigin::Outside) => format!(
+                "was killed from outside the container, with {signal} from {}",
+                sent.sender()
+            ),
+            _ => how(exit.status),
+        };
+        (format!("; before that {name} {by}"), evidence)
+    }
+
     /// The headline of the last words as evidence.
     #[must_use]
     pub fn words_evidence(&self) -> Vec<Evidence> {
@@ -181,23 +233,33 @@ impl<'a> Case<'a> {
             .collect()
     }
 
-    /// What the capture says it lacks, in words: whatever rests on something *not* having happened is weakened by it.
+    /// What was never recorded, in words: it may have been anything, so it weakens every verdict.
+    #[must_use]
+    pub fn lost_events(&self) -> Option<String> {
+        let lost = self.run.losses.lost;
+        (lost > 0).then(|| format!("{lost} events lost (never recorded)"))
+    }
+
+    /// What was displaced by newer events, in words. Of each lane of the ring the newest events stay, so that what
+    /// followed an event that is here is here as well, if its lane is the same: only a verdict that would need older
+    /// ones is weakened by it.
+    #[must_use]
+    pub fn overwritten_events(&self) -> Option<String> {
+        let overwritten = self.run.losses.overwritten;
+        (overwritten > 0).then(|| format!("{overwritten} older events overwritten by newer ones"))
+    }
+
+    /// What else the capture says it lacks, in words: whatever rests on something *not* having happened is weakened by it.
     #[must_use]
     pub fn missing_events(&self) -> Vec<String> {
         let Losses {
-            lost,
-            overwritten,
+            lost: _,
+            overwritten: _,
             torn,
             compat,
             unreadable,
             recursion_misses,
         } = self.run.losses;
-        let mut texts = Vec::new();
-        if lost > 0 || overwritten > 0 {
-            texts.push(format!(
-                "{lost} events lost (never recorded), {overwritten} overwritten by newer ones"
-            ));
-        }
         let others = [
             (torn, "events damaged in the ring"),
             (compat, "calls in the 32-bit ABI, which are not decoded"),
@@ -207,13 +269,11 @@ impl<'a> Case<'a> {
                 "probe runs the kernel skipped on this node",
             ),
         ];
-        texts.extend(
-            others
-                .into_iter()
-                .filter(|&(count, _)| count > 0)
-                .map(|(count, what)| format!("{count} {what}")),
-        );
-        texts
+        others
+            .into_iter()
+            .filter(|&(count, _)| count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect()
     }
 }
 

@@ -1,11 +1,11 @@
 //! A name that DNS did not resolve, and a program that gave up over it.
 
 use super::case::CLOSE;
-use super::words::names;
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::time::duration;
 use crate::escape::escaped_to;
 use crate::facts::lookup::{Lookup, Outcome};
+use crate::facts::naming::names;
 use crate::facts::output::Line;
 
 /// What gai_strerror(3) of the C libraries says, in lower case. It comes without the name.
@@ -40,6 +40,10 @@ const WITH_NAME: &[&str] = &[
     "servfail",
     "invalid host",
 ];
+/// How long a resolver may wait for an answer: twice the longest `timeout` of resolv.conf(5), in nanoseconds.
+const PATIENCE: u64 = 60_000_000_000;
+/// No resolver waits less for an answer: 100 ms, in nanoseconds.
+const AT_ONCE: u64 = 100_000_000;
 /// Questions and answers cited.
 const MAX_EVIDENCE: usize = 8;
 
@@ -124,14 +128,19 @@ fn is_last(lookups: &[Lookup], lookup: &Lookup) -> bool {
         .all(|other| other.last_event() <= lookup.last_event())
 }
 
+/// Whether its end, or the end of the wait for an answer, was right before `time`.
 fn closely_before(lookup: &Lookup, time: u64) -> bool {
+    let limit = match lookup.outcome() {
+        Outcome::NoAnswer => PATIENCE,
+        _ => CLOSE,
+    };
     let last = lookup
         .exchanges
         .iter()
         .filter_map(|exchange| exchange.attempts.last());
     last.map(|attempt| attempt.time)
         .max()
-        .is_some_and(|asked| time >= asked && time - asked <= CLOSE)
+        .is_some_and(|asked| time >= asked && time - asked <= limit)
 }
 
 /// Nothing but closing happened in the process between the look-up and its end.
@@ -155,6 +164,7 @@ fn verdict(
     confidence: u8,
     why: &str,
 ) -> Verdict {
+    let gave_up = line.map(|line| line.time).or(case.end());
     let names = lookup.names();
     let host = escaped_to(lookup.host.as_bytes(), 200).to_string();
     let servers: Vec<String> = lookup.servers().iter().map(ToString::to_string).collect();
@@ -165,15 +175,14 @@ fn verdict(
     };
     let tried = match names[..] {
         [name] if name.eq_ignore_ascii_case(&host) => String::new(),
-        _ => format!(
-            " for {}",
-            list(
-                &names
-                    .iter()
-                    .map(|name| escaped_to(name.as_bytes(), 200).to_string())
-                    .collect::<Vec<_>>()
-            )
-        ),
+        [] => String::new(),
+        [first, ref others @ ..] => {
+            let more = match others.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!(" for {}{more}", escaped_to(first.as_bytes(), 200))
+        }
     };
     let server = servers
         .first()
@@ -209,7 +218,7 @@ fn verdict(
             Cause::DnsNoAnswer,
             format!(
                 "no DNS answer for \"{host}\" ({}{tried})",
-                unanswered(lookup, &servers)
+                unanswered(lookup, &servers, gave_up)
             ),
             format!(
                 "Check that {server} is the right name server (/etc/resolv.conf) and can be reached: network policies, kube-dns pods, `dig @{server} {host}`."
@@ -240,36 +249,33 @@ fn verdict(
     }
 }
 
-/// `asked 10.96.0.10 4 times in 10 s`; an error of the socket is told.
-fn unanswered(lookup: &Lookup, servers: &[String]) -> String {
-    let attempts: Vec<u64> = lookup
-        .exchanges
-        .iter()
-        .flat_map(|exchange| &exchange.attempts)
-        .map(|attempt| attempt.time)
-        .collect();
-    let span = attempts
-        .iter()
-        .max()
-        .zip(attempts.iter().min())
-        .map_or(0, |(last, first)| last - first);
+/// `asked 10.96.0.10 4 times in 10 s`, up to when it gave up; an error of the socket is told.
+fn unanswered(lookup: &Lookup, servers: &[String], gave_up: Option<u64>) -> String {
+    let exchanges = || lookup.exchanges.iter();
+    let attempts = || exchanges().flat_map(|exchange| &exchange.attempts);
+    let first = attempts().map(|attempt| attempt.time).min();
+    let last = attempts().map(|attempt| attempt.time).max();
+    let waited = |since: Option<u64>| Some(gave_up.or(last)?.saturating_sub(since?));
     let servers = if servers.is_empty() {
         "a name server".to_owned()
     } else {
         list(servers)
     };
-    let times = lookup
-        .exchanges
-        .iter()
-        .map(|exchange| exchange.attempts.len())
-        .max()
-        .unwrap_or(1);
-    let error = lookup.exchanges.iter().find_map(|exchange| exchange.error);
-    let error = error.map_or_else(String::new, |(_, errno)| format!("; {}", errno.text()));
-    match times {
-        0 | 1 => format!("asked {servers} once{error}"),
-        times => format!("asked {servers} {times} times in {}{error}", duration(span)),
-    }
+    let times = match exchanges().map(|exchange| exchange.attempts.len()).max() {
+        None | Some(0 | 1) => "once".to_owned(),
+        Some(times) => format!("{times} times"),
+    };
+    let error = exchanges().find_map(|exchange| exchange.error);
+    let how = match (error, waited(first)) {
+        (Some((_, errno)), _) => format!("; {}", errno.text()),
+        (None, Some(waited)) if waited < AT_ONCE => {
+            "; it gave up at once, as where nothing listens".to_owned()
+        }
+        (None, waited) => {
+            waited.map_or_else(String::new, |waited| format!(" in {}", duration(waited)))
+        }
+    };
+    format!("asked {servers} {times}{how}")
 }
 
 fn evidence(lookup: &Lookup) -> Vec<Evidence> {
@@ -280,15 +286,6 @@ fn evidence(lookup: &Lookup) -> Vec<Evidence> {
             escaped_to(exchange.name.as_bytes(), 200),
             exchange.qtype
         );
-        for attempt in exchange.attempts.iter().take(2) {
-            let server = attempt
-                .server
-                .map_or_else(String::new, |server| format!(" to {server}"));
-            all.push(Evidence::new(
-                attempt.event,
-                format!("DNS question{server}: {question}"),
-            ));
-        }
         if let Some(answer) = &exchange.answer {
             let server = answer
                 .server
@@ -300,6 +297,16 @@ fn evidence(lookup: &Lookup) -> Vec<Evidence> {
                 answer.event,
                 format!("DNS answer{server}{after}: {question}: {}", answer.rcode),
             ));
+        } else {
+            for attempt in exchange.attempts.iter().take(2) {
+                let server = attempt
+                    .server
+                    .map_or_else(String::new, |server| format!(" to {server}"));
+                all.push(Evidence::new(
+                    attempt.event,
+                    format!("DNS question{server}: {question}"),
+                ));
+            }
         }
         all.extend(
             exchange.error.map(|(event, errno)| {
@@ -352,7 +359,7 @@ mod tests {
         assert_eq!(
             verdict.sentence,
             "nginx exited 1, 41 ms after start: DNS says no such host \"flask\" (NXDOMAIN from 10.96.0.10 for \
-             flask.default.svc.cluster.local, flask.svc.cluster.local, flask.cluster.local and flask); \
+             flask.default.svc.cluster.local and 3 more); \
              error.log: host not found in upstream \"flask\" in /etc/nginx/nginx.conf:5"
         );
         assert_eq!(
@@ -389,12 +396,9 @@ mod tests {
         let verdict = verdict(&s);
         assert_eq!(
             verdict.sentence,
-            "node exited 1, 10 s after start: no DNS answer for \"flask\" (asked 10.96.0.10 2 times in 5.0 s); stderr: Error: getaddrinfo EAI_AGAIN flask"
+            "node exited 1, 10 s after start: no DNS answer for \"flask\" (asked 10.96.0.10 2 times in 10 s); stderr: Error: getaddrinfo EAI_AGAIN flask"
         );
-        assert_eq!(
-            verdict.weakened_by,
-            ["3 events lost (never recorded), 0 overwritten by newer ones"]
-        );
+        assert_eq!(verdict.weakened_by, ["3 events lost (never recorded)"]);
     }
 
     #[test]
@@ -494,6 +498,42 @@ mod tests {
             verdict
                 .sentence
                 .ends_with("stderr: Error: queryA ETIMEOUT flask"),
+            "{}",
+            verdict.sentence
+        );
+    }
+
+    #[test]
+    fn glibc_waits_5_s_for_each_answer_and_then_says_so() {
+        let mut s = Script::new(&["python3", "app.py"]);
+        s.resolver_socket(INIT, 3, [10, 0, 0, 1]);
+        s.ask(INIT, 3, 7, "db")
+            .wait(5005)
+            .ask(INIT, 3, 7, "db")
+            .wait(5005);
+        let words = "socket.gaierror: [Errno -3] Temporary failure in name resolution\n";
+        let verdict = verdict(s.write(INIT, 2, words).exit(INIT, 1));
+        assert_eq!(verdict.cause, Cause::DnsNoAnswer);
+        assert!(
+            verdict
+                .sentence
+                .contains("(asked 10.0.0.1 2 times in 10 s)"),
+            "{}",
+            verdict.sentence
+        );
+    }
+
+    #[test]
+    fn a_server_that_does_not_exist_is_not_waited_for() {
+        let mut s = Script::new(&["python3", "app.py"]);
+        s.resolver_socket(INIT, 3, [10, 0, 0, 1])
+            .ask(INIT, 3, 7, "db");
+        let words = "socket.gaierror: [Errno -3] Temporary failure in name resolution\n";
+        let verdict = verdict(s.write(INIT, 2, words).exit(INIT, 1));
+        assert!(
+            verdict
+                .sentence
+                .contains("asked 10.0.0.1 once; it gave up at once"),
             "{}",
             verdict.sentence
         );

@@ -9,10 +9,9 @@ use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
 use crate::facts::Failure;
+use crate::facts::naming::names;
 use crate::facts::output::Line;
 use crate::facts::process::basename;
-
-use super::words::names;
 
 /// How programs say that a command cannot be executed, in lower case.
 const TEXTS: &[&str] = &[
@@ -174,18 +173,11 @@ fn shell_names(text: &str) -> Option<&str> {
     (!command.is_empty() && before.contains(": ")).then_some(command)
 }
 
-fn verdict(
-    case: &Case<'_>,
-    path: &[u8],
-    errno: Errno,
-    tries: usize,
-    confidence: u8,
-    why: String,
-    evidence: Vec<Evidence>,
-) -> Verdict {
+/// What an exec that failed so is called, says, and asks for: cause, clause of a sentence, next step.
+pub(super) fn describe(path: &[u8], errno: Errno, tries: usize) -> (Cause, String, String) {
     let command = escaped_to(path, 200).to_string();
     let is_path = path.contains(&b'/');
-    let (cause, what, next_step) = match errno {
+    match errno {
         Errno::ENOENT | Errno::ENOTDIR if is_path => (
             Cause::CommandNotFound,
             format!(
@@ -222,11 +214,23 @@ fn verdict(
             format!("cannot execute \"{command}\": {} ({errno})", errno.text()),
             format!("See execve(2) for {errno}."),
         ),
-    };
+    }
+}
+
+fn verdict(
+    case: &Case<'_>,
+    path: &[u8],
+    errno: Errno,
+    tries: usize,
+    confidence: u8,
+    why: String,
+    evidence: Vec<Evidence>,
+) -> Verdict {
+    let (cause, what, next_step) = describe(path, errno, tries);
     Verdict {
         sentence: format!("{}: {what}", case.ended()),
         cause,
-        subject: command,
+        subject: escaped_to(path, 200).to_string(),
         confidence,
         why,
         evidence,

@@ -3,8 +3,10 @@
 use capture_format::SignalOrigin;
 
 use super::outside_signal::evidence;
+use super::words::Words;
 use super::{Case, Cause, Verdict};
 use crate::decode::Signal;
+use crate::facts::output::Stream;
 
 const SI_TKILL: i64 = -6;
 
@@ -33,15 +35,13 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             format!("{} of the same container sent it", sent.sender()),
         ),
     };
-    let words = case
-        .words
-        .headline()
-        .filter(|_| itself)
-        .map_or_else(String::new, |line| format!("; {}", line.cited()));
+    let words = case.words.headline();
+    let words = words.filter(|line| itself && line.stream != Stream::Stdout);
+    let cited = words.map_or_else(String::new, |line| format!("; {}", line.cited()));
     let mut all = vec![evidence(sent)];
-    all.extend(case.words_evidence());
+    all.extend(words.map(Words::evidence));
     Some(Verdict {
-        sentence: format!("{}: {who}{words}", case.ended()),
+        sentence: format!("{}: {who}{cited}", case.ended()),
         cause,
         subject: signal.to_string(),
         confidence: 96,

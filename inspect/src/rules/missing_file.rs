@@ -6,11 +6,11 @@
 
 use capture_format::EventKind;
 
-use super::words::names;
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
 use crate::facts::Failure;
+use crate::facts::naming::names;
 use crate::facts::output::Line;
 use crate::facts::process::basename;
 use crate::fds::has_path;
@@ -52,6 +52,16 @@ const NOISE: &[&[u8]] = &[
     b"/sys/",
     b"/dev/tty",
 ];
+
+/// Whether such a call fails in nearly every program's life.
+pub(super) fn is_noise(failure: &Failure) -> bool {
+    // realpath(3) asks of each part of a path whether it is a link.
+    let is_link = matches!(failure.kind, EventKind::READLINK | EventKind::READLINKAT);
+    NOISE.iter().any(|start| failure.name.starts_with(start))
+        || is_link && failure.errno == Errno::EINVAL
+        || failure.name.ends_with(b"nscd/socket")
+}
+
 /// Shortest last component that is looked for without its directory. It must have an extension: a word is no file name.
 const MIN_NAME: usize = 4;
 
@@ -121,9 +131,9 @@ fn line_naming<'a>(
 ) -> Option<&'a Line> {
     let (path, name) = (String::from_utf8_lossy(path), String::from_utf8_lossy(name));
     let line = case.words.find(|text| {
-        let lower = text.to_lowercase();
-        texts.iter().any(|words| lower.contains(words))
-            && (names(text, &path) || names(text, &name))
+        // The path's own words are none of the program's: `/etc/missing.conf`.
+        let said = text.replace(&*path, "").replace(&*name, "").to_lowercase();
+        texts.iter().any(|words| said.contains(words)) && (names(text, &path) || names(text, &name))
     })?;
     (failure.event < line.event).then_some(line)
 }
@@ -133,7 +143,7 @@ fn is_last_act(case: &Case<'_>, failure: &Failure) -> bool {
     let opens = (EventKind::OPEN..=EventKind::CREAT).contains(&failure.kind);
     let culprit = case.culprit().filter(|culprit| culprit.pid == failure.pid);
     opens
-        && !NOISE.iter().any(|start| failure.name.starts_with(start))
+        && !is_noise(failure)
         && culprit.and_then(|culprit| culprit.last_call) == Some(failure.event)
 }
 
@@ -149,6 +159,12 @@ fn verdict(
     let call = failure.kind.name().unwrap_or("call");
     let cited = line.map_or_else(String::new, |line| format!("; {}", line.cited()));
     let what = match line {
+        Some(_) if failure.errno == Errno::ENOTDIR => {
+            format!("a part of the path \"{path}\" is not a directory")
+        }
+        Some(_) if failure.creates => {
+            format!("\"{path}\" cannot be created, as its directory does not exist")
+        }
         Some(_) => format!("\"{path}\" does not exist"),
         None => format!(
             "right after it could not open \"{path}\" ({})",
@@ -173,9 +189,14 @@ fn verdict(
         confidence,
         why: why.into(),
         evidence,
-        next_step: format!(
-            "Put {path} where the program looks for it (image, ConfigMap or volume mount), or point the program to where it is."
-        ),
+        next_step: match failure.creates || failure.errno == Errno::ENOTDIR {
+            true => format!(
+                "Check each directory of {path}: in the image, or where a volume should be mounted."
+            ),
+            false => format!(
+                "Put {path} where the program looks for it (image, ConfigMap or volume mount), or point the program to where it is."
+            ),
+        },
         weakened_by: if line.is_none() {
             case.missing_events()
         } else {
@@ -354,6 +375,108 @@ mod tests {
         let words = ["config error: No such file or directory\n"];
         assert_eq!(
             ended(&["/etc/xdg/config"], &words).cause,
+            Cause::ExitedNonZero
+        );
+    }
+
+    /// What `cat` does with a file that does not exist.
+    fn cat(s: &mut Script, pid: u32, path: &str) {
+        s.fork(INIT, pid)
+            .exec(pid, &["cat", path])
+            .open(pid, path, -2);
+        for piece in ["cat: ", path, ": No such file or directory", "\n"] {
+            s.write(pid, 2, piece);
+        }
+        s.exit(pid, 1);
+    }
+
+    #[test]
+    fn what_a_script_said_before_its_child_failed_does_not_hide_why() {
+        let mut s = Script::new(&["sh", "-c", "echo starting; cat /etc/app.conf; exit 3"]);
+        s.write(INIT, 1, "starting\n");
+        cat(&mut s, 200, "/etc/app.conf");
+        let verdict = verdict(s.exit(INIT, 3));
+        assert_eq!(
+            (verdict.cause, verdict.subject.as_str()),
+            (Cause::MissingFile, "/etc/app.conf")
+        );
+    }
+
+    #[test]
+    fn a_failure_after_which_the_script_went_on_is_not_the_cause() {
+        let mut s = Script::new(&["sh", "-c", "cat /etc/opt.conf; app"]);
+        cat(&mut s, 200, "/etc/opt.conf");
+        s.fork(INIT, 201).exec(201, &["app"]).exit(201, 1);
+        let verdict = verdict(s.exit(INIT, 1));
+        assert_eq!(
+            verdict.sentence,
+            "app (started by sh) exited 1, 15 ms after start, and printed nothing itself; before that, stderr: cat: /etc/opt.conf: No such file or directory"
+        );
+        assert_eq!(verdict.cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn neither_is_one_after_which_it_started_something_that_succeeded() {
+        let mut s = Script::new(&["sh", "-c", "cat /etc/opt.conf; date; exit 3"]);
+        cat(&mut s, 200, "/etc/opt.conf");
+        s.fork(INIT, 201).exec(201, &["date"]).exit(201, 0);
+        let verdict = verdict(s.exit(INIT, 3));
+        assert_eq!(verdict.cause, Cause::ExitedNonZero, "{}", verdict.sentence);
+    }
+
+    #[test]
+    fn nor_one_after_which_it_became_another_program() {
+        let mut s = Script::new(&["sh", "-c", "cat /etc/opt.conf; exec app"]);
+        cat(&mut s, 200, "/etc/opt.conf");
+        let verdict = verdict(s.exec(INIT, &["app"]).exit(INIT, 1));
+        assert!(
+            verdict.sentence.starts_with("app exited 1, "),
+            "{}",
+            verdict.sentence
+        );
+        assert_eq!(verdict.cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn what_a_script_sent_to_dev_null_is_not_the_cause() {
+        let mut s = Script::new(&["sh", "-c", "cat /etc/opt.conf 2>/dev/null; exit 3"]);
+        s.fork(INIT, 200).open(200, "/dev/null", 3);
+        s.call(200, EventKind::DUP2, 2, [3, 0, 0], "", "");
+        s.open(200, "/etc/opt.conf", -2)
+            .write(200, 2, "cat: /etc/opt.conf: No such file or directory\n")
+            .exit(200, 1);
+        let verdict = verdict(s.exit(INIT, 3));
+        assert_eq!(
+            verdict.sentence,
+            "sh exited 3, 9 ms after start, and printed nothing itself; before that, stderr (discarded): cat: /etc/opt.conf: No such file or directory"
+        );
+        assert_eq!(verdict.cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_lacks_its_parent() {
+        let mut s = Script::new(&["mkdir", "/data/cache"]);
+        s.call(INIT, EventKind::MKDIR, -2, [0; 3], "/data/cache", "");
+        s.write(
+            INIT,
+            2,
+            "mkdir: cannot create directory '/data/cache': No such file or directory\n",
+        );
+        let verdict = verdict(s.exit(INIT, 1));
+        assert!(
+            verdict
+                .sentence
+                .contains("\"/data/cache\" cannot be created, as its directory does not exist"),
+            "{}",
+            verdict.sentence
+        );
+    }
+
+    #[test]
+    fn a_word_in_the_path_does_not_say_that_it_is_missing() {
+        let words = ["fatal: /etc/missing/app.conf has no port\n"];
+        assert_eq!(
+            ended(&["/etc/missing/app.conf"], &words).cause,
             Cause::ExitedNonZero
         );
     }

@@ -170,8 +170,12 @@ pub fn judge(facts: &Facts, run: &Run) -> Verdict {
         }
     });
     let mut verdict = best.unwrap_or_else(|| unknown::verdict(&case));
-    verdict.evidence.extend(case.exit_evidence());
+    if run.start_error.is_none() {
+        verdict.evidence.extend(case.exit_evidence());
+    }
+    // Of several lines one event wrote the first that was cited stays.
     verdict.evidence.sort_by_key(|evidence| evidence.event);
     verdict.evidence.dedup_by(|a, b| a.event == b.event);
+    verdict.weakened_by.splice(0..0, case.lost_events());
     verdict
 }

@@ -1,23 +1,25 @@
 //! A non-zero exit whose last words speak for themselves, as far as they do.
 
-use super::{Case, Cause, Evidence, Verdict};
-use crate::facts::output::Line;
+use super::{Case, Cause, Verdict};
 
 /// Lines cited as evidence.
 const MAX_LINES: usize = 8;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let code = case.exit_code().filter(|&code| code != 0)?;
-    let line = case.words.headline()?;
-    let mut evidence: Vec<Evidence> = case
-        .words
-        .tail(MAX_LINES)
-        .into_iter()
-        .map(Line::evidence)
-        .collect();
-    evidence.push(line.evidence());
+    let (line, whose) = match case.words.headline() {
+        Some(line) => (line, ";"),
+        None => (
+            case.said.headline()?,
+            ", and printed nothing itself; before that,",
+        ),
+    };
+    let mut evidence = vec![line.evidence()];
+    evidence.extend(case.said.evidence(MAX_LINES));
+    let (killed, of_killed) = case.killed_before();
+    evidence.extend(of_killed);
     Some(Verdict {
-        sentence: format!("{}; {}", case.ended(), line.cited()),
+        sentence: format!("{}{whose} {}{killed}", case.ended(), line.cited()),
         cause: Cause::ExitedNonZero,
         subject: code.to_string(),
         confidence: 40,
@@ -32,6 +34,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
 mod tests {
     use super::*;
     use crate::testing::{INIT, Script, verdict};
+    use capture_format::{EventKind, SignalOrigin};
 
     #[test]
     fn the_line_that_speaks_of_failure_is_cited() {
@@ -78,6 +81,80 @@ mod tests {
                 .ends_with(r"stderr: \x1b[31mfatal: no\x1b[0m\x07"),
             "{}",
             verdict.sentence
+        );
+    }
+
+    #[test]
+    fn a_script_that_goes_on_as_another_program_is_not_ended_by_its_child() {
+        let mut s = Script::new(&["sh", "-c", "cat /etc/opt; exec python3 app.py"]);
+        s.fork(INIT, 200).exec(200, &["cat", "/etc/opt"]);
+        s.write(200, 2, "cat: /etc/opt: Permission denied\n")
+            .exit(200, 1);
+        s.exec(INIT, &["python3", "app.py"])
+            .write(INIT, 2, "KeyError: 'DATABASE_URL'\n");
+        assert_eq!(
+            verdict(s.exit(INIT, 1)).sentence,
+            "python3 exited 1, 11 ms after start; stderr: KeyError: 'DATABASE_URL'"
+        );
+    }
+
+    #[test]
+    fn a_childs_end_is_its_parents_only_if_what_the_parent_says_then_is_about_it() {
+        let ended = |words: &str| {
+            let mut s = Script::new(&["python3", "app.py"]);
+            s.fork(INIT, 200).exec(200, &["git", "describe"]);
+            s.write(200, 2, "fatal: no names\n").exit(200, 1);
+            let words = format!("{words}\n");
+            verdict(s.write(INIT, 2, &words).exit(INIT, 1)).sentence
+        };
+        let about = ended(
+            "CalledProcessError: Command '['git', 'describe']' returned non-zero exit status 1.",
+        );
+        assert!(
+            about.contains("git (started by python3) exited 1")
+                && about.ends_with("stderr: fatal: no names"),
+            "{about}"
+        );
+        let other = ended("KeyError: 'DATABASE_URL'");
+        assert!(
+            other.starts_with("python3 exited 1") && other.ends_with("KeyError: 'DATABASE_URL'"),
+            "{other}"
+        );
+    }
+
+    #[test]
+    fn a_child_that_was_killed_right_before_is_told_with_its_killer() {
+        let mut s = Script::new(&["sh", "-c", "app; echo worker failed >&2; exit 1"]);
+        s.fork(INIT, 200).exec(200, &["app"]);
+        s.signal(200, 9, 0x80, (0, "app"), SignalOrigin::Kernel);
+        s.call(200, EventKind::OOM_KILL, 0, [0; 3], "", "")
+            .exit_status(200, 9);
+        let verdict = verdict(s.write(INIT, 2, "worker failed\n").exit(INIT, 1));
+        assert!(
+            verdict
+                .sentence
+                .ends_with("stderr: worker failed; before that app was killed by the OOM killer"),
+            "{}",
+            verdict.sentence
+        );
+        let texts: Vec<_> = verdict.evidence.iter().map(|e| e.text.as_str()).collect();
+        assert_eq!(
+            texts[..2],
+            [
+                "SIGKILL to pid 200 from the kernel",
+                "OOM killer chose pid 200"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_headline_is_cited_though_the_same_write_goes_on() {
+        let mut s = Script::new(&["node", "app.js"]);
+        s.write(INIT, 2, "node:internal\n  throw err;\n  ^\n\nError: Cannot find module 'express'\n    at Module\n");
+        let verdict = verdict(s.exit(INIT, 1));
+        assert_eq!(
+            verdict.evidence[0].text,
+            "stderr: Error: Cannot find module 'express'"
         );
     }
 }

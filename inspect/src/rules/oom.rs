@@ -5,6 +5,7 @@ use capture_format::{ExitStatus, SignalOrigin};
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Signal;
 use crate::decode::time::size;
+use crate::facts::OomKill;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let culprit = case.culprit();
@@ -45,9 +46,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         }
     };
     let mut evidence = Vec::new();
-    evidence.extend(
-        victim.map(|kill| Evidence::new(kill.event, format!("OOM killer chose pid {}", kill.pid))),
-    );
+    evidence.extend(victim.map(self::evidence));
     evidence.extend(
         sent.map(|sent| Evidence::new(sent.event, format!("SIGKILL to pid {}", sent.target))),
     );
@@ -64,6 +63,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         },
         weakened_by: if victim.is_some() { Vec::new() } else { case.missing_events() },
     })
+}
+
+/// The choice of a victim as evidence.
+pub(super) fn evidence(kill: &OomKill) -> Evidence {
+    Evidence::new(kill.event, format!("OOM killer chose pid {}", kill.pid))
 }
 
 #[cfg(test)]

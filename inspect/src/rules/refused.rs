@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use super::case::CLOSE;
-use super::words::names;
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
 use crate::facts::connections::Connection;
 use crate::facts::lookup::Lookup;
+use crate::facts::naming::names;
 use crate::facts::output::Line;
 
 /// An error of connect(2): what it means, and how programs say it, in lower case. The last list counts only beside the address.
@@ -451,5 +451,39 @@ mod tests {
             .write(INIT, 2, "error: connection refused by policy\n")
             .exit(INIT, 1);
         assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn the_last_of_several_tries_counts() {
+        let mut s = Script::new(&["python3", "app.py"]);
+        for _ in 0..3 {
+            s.connect(INIT, 3, &inet([127, 0, 0, 1], 5432), REFUSED)
+                .close(INIT, 3)
+                .write(INIT, 2, "db not ready: [Errno 111] Connection refused\n");
+        }
+        let verdict = verdict(
+            s.write(INIT, 2, "giving up on the database\n")
+                .exit(INIT, 1),
+        );
+        assert!(
+            verdict
+                .sentence
+                .contains("127.0.0.1:5432 refused the connection (3 times)"),
+            "{}",
+            verdict.sentence
+        );
+    }
+
+    #[test]
+    fn java_connects_to_ipv4_by_ipv6() {
+        let mut address = vec![10, 0, 0x15, 0x38, 0, 0, 0, 0];
+        address.extend([0; 10]);
+        address.extend([0xff, 0xff, 127, 0, 0, 1, 0, 0, 0, 0]);
+        let mut s = script(
+            &address,
+            REFUSED,
+            "java.net.ConnectException: Connection refused\n",
+        );
+        assert_eq!(verdict(s.exit(INIT, 1)).subject, "127.0.0.1:5432");
     }
 }

@@ -1,11 +1,32 @@
 //! The command could not be started at all: there was no process to record, only the error of starting it.
 
-use super::{Case, Cause, Verdict};
+use super::{Case, Cause, Verdict, exec};
 use crate::escape::escaped_to;
-use crate::facts::process::basename;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let error = case.run.start_error.as_deref()?;
+    let mut failures = case.facts.failures.iter().rev();
+    let failed = failures.find(|failure| exec::is_exec(failure.kind));
+    let (cause, what, next_step) = match failed {
+        Some(failure) => exec::describe(&failure.name, failure.errno, 1),
+        None => by_text(error),
+    };
+    Some(Verdict {
+        sentence: format!("the command could not be started: {what}"),
+        cause,
+        subject: failed.map_or_else(String::new, |failure| {
+            escaped_to(&failure.name, 200).to_string()
+        }),
+        confidence: 100,
+        why: "starting the command failed with this error".into(),
+        evidence: failed.map(exec::exec_evidence).into_iter().collect(),
+        next_step,
+        weakened_by: Vec::new(),
+    })
+}
+
+/// The error in words is all there is: it comes from whoever started the command.
+fn by_text(error: &str) -> (Cause, String, String) {
     let text = error.to_lowercase();
     let says = |texts: &[&str]| texts.iter().any(|t| text.contains(t));
     let (cause, next_step) = if says(&["no such file", "not found", "enoent"]) {
@@ -29,31 +50,18 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             "Read the error above: it comes from the runtime, before any process of the container existed.",
         )
     };
-    let failed = case
-        .facts
-        .failures
-        .iter()
-        .rev()
-        .find(|failure| super::exec::is_exec(failure.kind));
-    let quoted = escaped_to(error.as_bytes(), 300);
-    Some(Verdict {
-        sentence: format!("the command could not be started: {quoted}"),
+    (
         cause,
-        subject: failed.map_or_else(String::new, |failure| {
-            escaped_to(basename(&failure.name), 200).to_string()
-        }),
-        confidence: 100,
-        why: "starting the command failed with this error".into(),
-        evidence: failed.map(super::exec::exec_evidence).into_iter().collect(),
-        next_step: next_step.into(),
-        weakened_by: Vec::new(),
-    })
+        escaped_to(error.as_bytes(), 300).to_string(),
+        next_step.into(),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{Script, verdict};
+    use capture_format::EventKind;
 
     fn cause(error: &str) -> Cause {
         let mut s = Script::empty();
@@ -74,5 +82,24 @@ mod tests {
         assert_eq!(cause("exec /app: Permission denied"), Cause::NotExecutable);
         assert_eq!(cause("exec /app: Exec format error"), Cause::ExecFormat);
         assert_eq!(cause("cgroup is gone"), Cause::StartFailed);
+    }
+
+    #[test]
+    fn a_failed_exec_says_more_than_the_words() {
+        let mut s = Script::empty();
+        s.run.start_error = Some("\"./app\": No such file or directory (os error 2)".into());
+        s.call(7, EventKind::EXECVE, -2, [0; 3], "./app", "./app\0");
+        s.exit(7, 1);
+        let verdict = verdict(&s);
+        assert_eq!(
+            verdict.sentence,
+            "the command could not be started: cannot execute \"./app\": it, or the interpreter its first line names, does not exist"
+        );
+        assert_eq!(
+            (verdict.cause, verdict.subject.as_str()),
+            (Cause::CommandNotFound, "./app")
+        );
+        // The process that would have become the command has not lived.
+        assert_eq!(verdict.evidence.len(), 1);
     }
 }

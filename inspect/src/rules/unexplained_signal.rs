@@ -14,6 +14,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         Some(SignalOrigin::Kernel) => "the kernel sent it",
         _ => "who sent it was not recorded",
     };
+    // Execs and signals share a lane: where the exec of the process is still there, so is what came after it.
+    let whole = case.culprit().is_some_and(|culprit| culprit.exec.is_some());
+    let displaced = case.overwritten_events().filter(|_| !whole);
     Some(Verdict {
         sentence: format!("{}: {who}", case.ended()),
         cause: Cause::KilledBySignal,
@@ -22,7 +25,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         why: "the wait status names the signal".into(),
         evidence: sent.map(evidence).into_iter().chain(case.words_evidence()).collect(),
         next_step: "Look at the node at that time (`journalctl`, `dmesg`): a runtime, a person or the kernel sent the signal.".into(),
-        weakened_by: case.missing_events(),
+        weakened_by: case.missing_events().into_iter().chain(displaced).collect(),
     })
 }
 
@@ -36,14 +39,24 @@ mod tests {
         let mut s = Script::new(&["app"]);
         s.run.losses.overwritten = 12;
         let verdict = verdict(s.exit_status(INIT, 9));
+        assert!(verdict.weakened_by.is_empty());
         assert_eq!(verdict.cause, Cause::KilledBySignal);
         assert_eq!(
             verdict.sentence,
             "app was killed by SIGKILL, 3 ms after start: who sent it was not recorded"
         );
+    }
+
+    #[test]
+    fn a_lane_that_lost_its_beginning_may_have_lost_the_signal() {
+        let mut s = Script::empty();
+        (s.run.init_pid, s.run.losses.lost, s.run.losses.overwritten) = (INIT, 3, 12);
         assert_eq!(
-            verdict.weakened_by,
-            ["0 events lost (never recorded), 12 overwritten by newer ones"]
+            verdict(s.exit_status(INIT, 9)).weakened_by,
+            [
+                "3 events lost (never recorded)",
+                "12 older events overwritten by newer ones"
+            ]
         );
     }
 }

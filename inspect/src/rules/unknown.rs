@@ -1,8 +1,8 @@
 //! The evidence carries no verdict: says so, with what is there.
 
-use super::{Case, Cause, Evidence, Verdict};
+use super::{Case, Cause, Evidence, Verdict, missing_file};
 use crate::escape::escaped_to;
-use crate::facts::output::Line;
+use crate::facts::Failure;
 
 /// Lines cited.
 const MAX_LINES: usize = 8;
@@ -12,23 +12,17 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
 }
 
 pub(super) fn verdict(case: &Case<'_>) -> Verdict {
-    let mut evidence: Vec<Evidence> = case
-        .words
-        .tail(MAX_LINES)
-        .into_iter()
-        .map(Line::evidence)
-        .collect();
-    let said = match case.words.headline() {
+    let mut evidence = case.said.evidence(MAX_LINES);
+    let (killed, of_killed) = case.killed_before();
+    evidence.extend(of_killed);
+    let said = match case.said.headline() {
         Some(line) => format!("; {}", line.cited()),
         None => ", and printed nothing that was recorded".to_owned(),
     };
-    if case.words.is_empty()
-        && let Some(failure) = case
-            .facts
-            .failures
-            .iter()
-            .rev()
-            .find(|failure| case.in_chain(failure.pid))
+    let telling =
+        |failure: &&Failure| case.below_chain(failure.pid) && !missing_file::is_noise(failure);
+    if case.said.is_empty()
+        && let Some(failure) = case.facts.failures.iter().rev().find(telling)
     {
         let (call, path) = (
             failure.kind.name().unwrap_or("call"),
@@ -44,14 +38,14 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
         ));
     }
     Verdict {
-        sentence: format!("{}{said}; why is not known", case.ended()),
+        sentence: format!("{}{said}{killed}; why is not known", case.ended()),
         cause: Cause::Unknown,
         subject: String::new(),
         confidence: 5,
         why: "nothing recorded explains the end".into(),
         evidence,
         next_step: "Read `lastword show` from the end backwards; if the program logs elsewhere, look there.".into(),
-        weakened_by: case.missing_events(),
+        weakened_by: case.missing_events().into_iter().chain(case.overwritten_events()).collect(),
     }
 }
 

@@ -6,7 +6,6 @@
 
 use super::Evidence;
 use crate::escape::escaped_to;
-use crate::facts::Process;
 use crate::facts::output::{Line, Stream};
 
 /// Lines looked at.
@@ -91,7 +90,7 @@ impl Words {
     /// The line as evidence.
     #[must_use]
     pub fn evidence(&self) -> Evidence {
-        Evidence::new(self.event, format!("{}: {}", self.stream, self.quoted()))
+        Evidence::new(self.event, format!("{}: {}", self.source(), self.quoted()))
     }
 
     /// The line escaped and cut to what fits into a sentence.
@@ -108,7 +107,13 @@ impl Words {
     #[must_use]
     pub fn cited(&self) -> String {
         let quoted = self.quoted();
-        format!("{}: {}", self.stream, message(&quoted))
+        format!("{}: {}", self.source(), message(&quoted))
+    }
+
+    /// Where it went: `stderr`, `stderr (discarded)`.
+    fn source(&self) -> String {
+        let discarded = if self.discarded { " (discarded)" } else { "" };
+        format!("{}{discarded}", self.stream)
     }
 }
 
@@ -138,25 +143,16 @@ pub struct LastWords<'a> {
 }
 
 impl<'a> LastWords<'a> {
-    /// The last words of these processes, in the order they were written.
+    /// The last of these lines, in the order they were written.
     #[must_use]
-    pub fn of(processes: &[&'a Process]) -> Self {
-        let mut lines: Vec<&Words> = processes
-            .iter()
-            .flat_map(|process| process.output.lines())
-            .collect();
+    pub fn of(lines: impl Iterator<Item = &'a Words>) -> Self {
+        let mut lines: Vec<&Words> = lines.collect();
         lines.sort_by_key(|line| line.event);
         lines.drain(..lines.len().saturating_sub(MAX_LINES));
         Self {
             headline: headline(&lines),
             lines,
         }
-    }
-
-    /// Drops what was said before `time`.
-    pub(super) fn only_since(&mut self, time: u64) {
-        self.lines.retain(|line| line.time >= time);
-        self.headline = headline(&self.lines);
     }
 
     /// The line that says why, or the last one if none does.
@@ -169,7 +165,10 @@ impl<'a> LastWords<'a> {
     #[must_use]
     pub fn block(&self) -> &[&'a Words] {
         let Some(at) = self.headline else { return &[] };
-        let same = |other: usize| message(&self.lines[other].text) == message(&self.lines[at].text);
+        let same = |other: usize| {
+            let (one, other) = (self.lines[at], self.lines[other]);
+            one.stream != other.stream && message(&one.text) == message(&other.text)
+        };
         let start = if at > 0 && same(at - 1) { at - 1 } else { at };
         &self.lines[start..]
     }
@@ -196,14 +195,19 @@ impl<'a> LastWords<'a> {
         self.lines.is_empty()
     }
 
-    /// The last lines, oldest first: of stderr if there are any, else of logs, else of stdout.
+    /// The last lines as evidence, the headline first: of stderr if there are any, else of logs, else of stdout.
     #[must_use]
-    pub fn tail(&self, count: usize) -> Vec<&'a Words> {
+    pub fn evidence(&self, count: usize) -> Vec<Evidence> {
+        let lines = self.headline().into_iter().chain(self.tail(count));
+        lines.map(Words::evidence).collect()
+    }
+
+    fn tail(&self, count: usize) -> Vec<&'a Words> {
         let of = |wanted: fn(&Stream) -> bool| -> Vec<&'a Words> {
             self.lines
                 .iter()
                 .copied()
-                .filter(|line| wanted(&line.stream))
+                .filter(|line| wanted(&line.stream) && !is_underline(&line.text))
                 .collect()
         };
         let kinds: [fn(&Stream) -> bool; 3] = [
@@ -240,6 +244,11 @@ fn is_continuation(text: &str) -> bool {
     text.starts_with([' ', '\t']) || CONTINUATION.iter().any(|start| text.starts_with(start))
 }
 
+/// `    ^^^^~~^`: it says nothing without the line above it.
+fn is_underline(text: &str) -> bool {
+    text.chars().all(|c| matches!(c, '^' | '~' | ' ' | '\t'))
+}
+
 /// `    at Module._load (node:…)`, `  File "app.py", line 1`.
 fn is_frame(text: &str) -> bool {
     let text = text.trim_start();
@@ -251,29 +260,6 @@ fn is_frame(text: &str) -> bool {
 fn speaks_of_failure(text: &str) -> bool {
     let text = text.to_lowercase();
     FAILURE.iter().any(|word| text.contains(word))
-}
-
-/// Whether `text` has `name` as a whole: no letter, digit or other character of names right before or after it.
-#[must_use]
-pub fn names(text: &str, name: &str) -> bool {
-    let in_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-    let is_whole = |(at, _): (usize, &str)| {
-        let (before, after) = (&text[..at], &text[at + name.len()..]);
-        let mut next = after.chars();
-        let ends = match next.next() {
-            // A dot or slash ends the name unless it goes on after it.
-            Some('.' | '/') => !next.next().is_some_and(in_name),
-            Some(c) => !in_name(c),
-            None => true,
-        };
-        let starts = name.starts_with('/')
-            || !before
-                .chars()
-                .next_back()
-                .is_some_and(|c| in_name(c) || matches!(c, '.' | '/'));
-        ends && starts
-    };
-    !name.is_empty() && text.match_indices(name).any(is_whole)
 }
 
 #[cfg(test)]
@@ -288,7 +274,7 @@ mod tests {
             s.write(INIT, fd, text);
         }
         let facts = Facts::of(&s.run, s.numbered());
-        let words = LastWords::of(&facts.chain());
+        let words = LastWords::of(facts.processes.get(INIT).unwrap().output.lines());
         let block = words.block().iter().map(|line| line.text.clone()).collect();
         (
             words
@@ -297,6 +283,12 @@ mod tests {
                 .unwrap_or_default(),
             block,
         )
+    }
+
+    #[test]
+    fn a_message_that_is_repeated_is_its_last_saying() {
+        let (_, block) = headline(&[(2, "db: refused\ndb: refused\n"), (2, "giving up\n")]);
+        assert_eq!(block, ["db: refused", "giving up"]);
     }
 
     #[test]
@@ -357,23 +349,5 @@ mod tests {
         );
         assert_eq!(message("nginx: [emerg] host not found"), "host not found");
         assert_eq!(message("plain: text"), "plain: text");
-    }
-
-    #[test]
-    fn a_name_counts_only_as_a_whole() {
-        assert!(names("open() \"/etc/app.conf\" failed", "/etc/app.conf"));
-        assert!(names("cannot resolve flask.", "flask"));
-        assert!(names("lookup flask: no such host", "flask"));
-        assert!(!names(
-            "open /etc/app.conf.d: no such file",
-            "/etc/app.conf"
-        ));
-        assert!(!names(
-            "open /etc/app.conf/x: no such file",
-            "/etc/app.conf"
-        ));
-        assert!(!names("my-flask: no", "flask"));
-        assert!(!names("host flask.example.com not found", "flask"));
-        assert!(!names("anything", ""));
     }
 }

@@ -204,25 +204,49 @@ fn life_cycle(event: &Event) -> Vec<(&'static str, Value)> {
             }
             args
         }
-        K::STDIO => {
-            let entries = event.data.chunks_exact(16).filter_map(|entry| {
-                let (inode, mode) = entry.split_first_chunk::<8>()?;
-                let mode = u64::from_le_bytes(*mode.first_chunk::<8>()?);
-                let fd_type = type_name(FdType((mode >> 12 & 0xf) as u8));
-                let inode = u64::from_le_bytes(*inode);
-                Some(symbol(if mode == 0 {
-                    "closed".to_owned()
-                } else {
-                    format!("{fd_type}:{inode}")
-                }))
-            });
-            ["stdin", "stdout", "stderr"]
-                .into_iter()
-                .zip(entries)
-                .collect()
-        }
+        K::STDIO => stdio(event)
+            .map(|(name, inode, fd_type)| {
+                let text = fd_type.map(|fd_type| format!("{fd_type}:{inode}"));
+                (name, symbol(text.unwrap_or_else(|| "closed".to_owned())))
+            })
+            .collect(),
         _ => Vec::new(),
     }
+}
+
+/// Name, inode and type of the standard streams; no type: closed.
+fn stdio(event: &Event) -> impl Iterator<Item = (&'static str, u64, Option<&'static str>)> {
+    let entries = event.data.chunks_exact(16).filter_map(|entry| {
+        let (inode, mode) = entry.split_first_chunk::<8>()?;
+        let mode = u64::from_le_bytes(*mode.first_chunk::<8>()?);
+        let fd_type = type_name(FdType((mode >> 12 & 0xf) as u8));
+        Some((u64::from_le_bytes(*inode), (mode != 0).then_some(fd_type)))
+    });
+    let names = ["stdin", "stdout", "stderr"].into_iter();
+    names
+        .zip(entries)
+        .map(|(name, (inode, fd_type))| (name, inode, fd_type))
+}
+
+/// `stdin is closed, stdout is a pipe, stderr is the same pipe as stdout`.
+pub(super) fn stdio_in_words(event: &Event) -> String {
+    let streams: Vec<_> = stdio(event).collect();
+    let words = streams
+        .iter()
+        .enumerate()
+        .map(|(at, &(name, inode, fd_type))| {
+            let Some(fd_type) = fd_type else {
+                return format!("{name} is closed");
+            };
+            let same = |&&(_, other, other_type): &&(_, u64, _)| {
+                other == inode && other_type == Some(fd_type)
+            };
+            match streams[..at].iter().rev().find(same) {
+                Some((other, ..)) => format!("{name} is the same {fd_type} as {other}"),
+                None => format!("{name} is a {fd_type}"),
+            }
+        });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 fn origin(code: i64) -> &'static str {

@@ -5,13 +5,16 @@ use std::io::{self, Write};
 
 use capture_format::{Event, EventFlags, EventKind, Host, Run};
 
-use super::args::{NameRole, args, name_role};
+use super::args::{NameRole, args, name_role, stdio_in_words};
 use super::names::Names;
 use super::{Item, Options};
 use crate::decode::time::time_of_day;
 use crate::decode::{Errno, Message, SockAddr};
-use crate::escape::{escaped, escaped_to};
+use crate::escape::{escaped, escaped_to, is_text};
 use crate::fds::{Fd, Fds, acts_on_fd, is_on_socket, type_name};
+
+/// Bytes of a binary payload that are shown.
+const MAX_HEX: usize = 16;
 
 /// Shows the events of one run.
 pub(super) struct Printer<'a> {
@@ -105,11 +108,14 @@ impl<'a> Printer<'a> {
                 NameRole::Command | NameRole::File => {}
             }
         }
-        parts.extend(
-            args(event, &self.host.arch)
-                .into_iter()
-                .map(|(name, value)| format!("{name}={value}")),
-        );
+        match event.kind {
+            EventKind::STDIO => parts.push(stdio_in_words(event)),
+            _ => parts.extend(
+                args(event, &self.host.arch)
+                    .into_iter()
+                    .map(|(name, value)| format!("{name}={value}")),
+            ),
+        }
         let _ = write!(line, "({})", parts.join(", "));
         if event.kind.is_syscall() {
             let _ = match Errno::from_ret(event.ret) {
@@ -157,7 +163,23 @@ impl<'a> Printer<'a> {
             line.truncate(line.trim_end().len());
             return;
         }
-        let _ = write!(line, " \"{}\"", escaped_to(&event.data, limit));
+        if is_text(&event.data) {
+            let _ = write!(line, " \"{}\"", escaped_to(&event.data, limit));
+        } else {
+            binary(line, &event.data);
+        }
+    }
+}
+
+/// ` binary, 832 bytes: 7f 45 4c 46 …`
+fn binary(line: &mut String, bytes: &[u8]) {
+    let plural = if bytes.len() == 1 { "" } else { "s" };
+    let _ = write!(line, " binary, {} byte{plural}:", bytes.len());
+    for byte in bytes.iter().take(MAX_HEX) {
+        let _ = write!(line, " {byte:02x}");
+    }
+    if bytes.len() > MAX_HEX {
+        line.push_str(" …");
     }
 }
 

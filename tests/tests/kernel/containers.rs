@@ -5,6 +5,10 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use agent::recorder::{Budget, MessageKind, Recorder, Settings};
@@ -21,6 +25,13 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// Each of these recorders takes every container of the machine for its own, so they must not see each other's.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A cgroup that is removed at the end.
 struct Made(PathBuf);
@@ -50,13 +61,17 @@ fn top() -> Result<Made, Failed> {
         let (_, point, kind) = (fields.next()?, fields.next()?, fields.next()?);
         (kind == "cgroup2").then_some(point)
     });
-    Made::below(
-        Path::new(mount.ok_or("no cgroup2")?),
-        &format!("lastword-test-{}", std::process::id()),
-    )
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!(
+        "lastword-test-{}-{}",
+        std::process::id(),
+        NUMBER.fetch_add(1, Ordering::Relaxed)
+    );
+    Made::below(Path::new(mount.ok_or("no cgroup2")?), &name)
 }
 
 fn names() -> Result<(), Failed> {
+    let _alone = alone();
     let recorder = Recorder::start(&Settings::default())?;
     let top = top()?;
     for (name, is_container) in [
@@ -83,6 +98,7 @@ fn names() -> Result<(), Failed> {
 }
 
 fn short_lives() -> Result<(), Failed> {
+    let _alone = alone();
     let mut recorder = Recorder::start(&Settings::default())?;
     let top = top()?;
     // More than the pool holds at any time, one after the other.
@@ -130,6 +146,7 @@ fn short_lives() -> Result<(), Failed> {
 }
 
 fn full() -> Result<(), Failed> {
+    let _alone = alone();
     // Room for three rings and not for four.
     let settings = Settings {
         budget: Budget {
@@ -160,6 +177,7 @@ fn full() -> Result<(), Failed> {
 }
 
 fn forgets() -> Result<(), Failed> {
+    let _alone = alone();
     let mut recorder = Recorder::start(&Settings::default())?;
     let top = top()?;
     let made = Made::below(&top.0, &format!("docker-{ID}.scope"))?;

@@ -179,6 +179,7 @@ fn failures() -> Result<(), Failed> {
             .events()
             .iter()
             .filter(|event| event.kind == kind || event.kind == legacy)
+            .filter(|event| event.name.starts_with(path.as_bytes()))
             .collect();
         assert!(!found.is_empty(), "no {:?}", kind.name());
         (found[0].name.clone(), found[0].ret)

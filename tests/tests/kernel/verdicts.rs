@@ -82,7 +82,7 @@ fn expect(recorded: &Recorded, cause: &str, says: &str) -> Result<(), Failed> {
 fn not_executable() -> Result<(), Failed> {
     let file = tempfile::NamedTempFile::new()?;
     let path = file.path().to_str().ok_or("path")?;
-    expect(&record(&[path]), "command_not_executable", path)
+    expect(&record(&[path]), "not_executable", path)
 }
 
 fn dns(server: &str, code: Option<u8>, says: &str) -> Result<(), Failed> {

@@ -1,0 +1,47 @@
+//! Whether a text names something.
+
+/// Whether `text` has `name` as a whole: no letter, digit or other character of names right before or after it.
+#[must_use]
+pub fn names(text: &str, name: &str) -> bool {
+    let in_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let is_whole = |(at, _): (usize, &str)| {
+        let (before, after) = (&text[..at], &text[at + name.len()..]);
+        let mut next = after.chars();
+        let ends = match next.next() {
+            // A dot or slash ends the name unless it goes on after it.
+            Some('.' | '/') => !next.next().is_some_and(in_name),
+            Some(c) => !in_name(c),
+            None => true,
+        };
+        let starts = name.starts_with('/')
+            || !before
+                .chars()
+                .next_back()
+                .is_some_and(|c| in_name(c) || matches!(c, '.' | '/'));
+        ends && starts
+    };
+    !name.is_empty() && text.match_indices(name).any(is_whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_counts_only_as_a_whole() {
+        assert!(names("open() \"/etc/app.conf\" failed", "/etc/app.conf"));
+        assert!(names("cannot resolve flask.", "flask"));
+        assert!(names("lookup flask: no such host", "flask"));
+        assert!(!names(
+            "open /etc/app.conf.d: no such file",
+            "/etc/app.conf"
+        ));
+        assert!(!names(
+            "open /etc/app.conf/x: no such file",
+            "/etc/app.conf"
+        ));
+        assert!(!names("my-flask: no", "flask"));
+        assert!(!names("host flask.example.com not found", "flask"));
+        assert!(!names("anything", ""));
+    }
+}

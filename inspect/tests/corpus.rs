@@ -1,0 +1,131 @@
+//! Every real capture of `tests/captures` through every reading command, as text and as JSON: a capture that is
+//! dropped in there gets its cases by itself (`INSTA_UPDATE=always cargo test -p inspect` writes down what it says).
+//!
+//! Of `show` the snapshots have the events the verdict cites; the others have to be there, and to be JSON.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use capture_format::Reader;
+use inspect::explain::explain;
+use inspect::info::Info;
+use inspect::show::{Options, show};
+
+/// The captures, in the order of their names.
+fn captures() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/captures");
+    let files = directory
+        .read_dir()
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    let mut captures: Vec<PathBuf> = files
+        .filter(|path| path.extension() == Some(OsStr::new("lwcap")))
+        .collect();
+    captures.sort();
+    captures
+}
+
+/// Compares what `command` says of each capture with the snapshot of both names.
+fn each(command: &str, says: impl Fn(&mut Reader<File>) -> String) {
+    let captures = captures();
+    assert!(!captures.is_empty());
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| {
+        for path in captures {
+            let said = says(&mut capture_format::open_file(&path).unwrap());
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            insta::assert_snapshot!(format!("{name}.{command}"), said);
+        }
+    });
+}
+
+fn cited(reader: &mut Reader<File>) -> HashSet<u64> {
+    let runs = explain(reader).runs.into_iter();
+    runs.flat_map(|run| run.verdict.evidence)
+        .map(|evidence| evidence.event)
+        .collect()
+}
+
+fn shown(reader: &mut Reader<File>, json: bool) -> String {
+    let mut out = Vec::new();
+    show(
+        reader,
+        &mut out,
+        Options {
+            json,
+            ..Options::default()
+        },
+    )
+    .unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// The lines of `text` whose number, as `number` reads it, is cited; numbers go up from 1.
+fn only_cited(reader: &mut Reader<File>, text: &str, number: impl Fn(&str) -> u64) -> String {
+    let cited = cited(reader);
+    let numbered = (1..).zip(text.lines());
+    let kept = numbered.filter(|&(expected, line)| {
+        assert_eq!(number(line), expected, "{line}");
+        cited.contains(&expected)
+    });
+    kept.map(|(_, line)| format!("{line}\n")).collect()
+}
+
+#[test]
+fn explain_text() {
+    each("explain", |reader| {
+        let mut out = Vec::new();
+        explain(reader).write_text(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    });
+}
+
+#[test]
+fn explain_json() {
+    each("explain-json", |reader| {
+        serde_json::to_string_pretty(&explain(reader)).unwrap()
+    });
+}
+
+#[test]
+fn info_text() {
+    each("info", |reader| {
+        let mut out = Vec::new();
+        Info::of(reader).write_text(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    });
+}
+
+#[test]
+fn info_json() {
+    each("info-json", |reader| {
+        serde_json::to_string_pretty(&Info::of(reader)).unwrap()
+    });
+}
+
+#[test]
+fn show_text() {
+    each("show", |reader| {
+        let text = shown(reader, false);
+        let lines = text.lines().filter(|line| !line.starts_with("run "));
+        let events = lines.collect::<Vec<_>>().join("\n");
+        only_cited(reader, &events, |line| {
+            line.split_whitespace().next().unwrap().parse().unwrap()
+        })
+    });
+}
+
+#[test]
+fn show_json() {
+    each("show-json", |reader| {
+        let text = shown(reader, true);
+        only_cited(reader, &text, |line| {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            event["number"].as_u64().unwrap()
+        })
+    });
+}
