@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod bench;
 mod cargo;
 #[cfg(target_os = "linux")]
 mod demo;
@@ -44,6 +45,12 @@ enum Task {
     /// Run an nginx that cannot resolve its upstream under lastword, as root, and show capture and verdict
     #[cfg(target_os = "linux")]
     Demo,
+    /// Measure costs, as root, and write them to docs/performance.md
+    Bench {
+        /// Only this
+        #[arg(value_enum)]
+        section: Option<bench::Section>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -53,6 +60,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         #[cfg(target_os = "linux")]
         Task::Demo => demo::run(),
+        Task::Bench { section } => bench::run(section),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -66,6 +66,14 @@ impl Machine {
     /// # Errors
     /// Something cannot be fetched, built or written.
     pub(crate) fn get() -> Result<Machine> {
+        Machine::with(&build(&["--test", "kernel"])?)
+    }
+
+    /// Gets QEMU and busybox, and packs these programs and tests.
+    ///
+    /// # Errors
+    /// Something cannot be fetched or written.
+    pub(crate) fn with(artifacts: &[Artifact]) -> Result<Machine> {
         let qemu = QEMU.get()?;
         let busybox = BUSYBOX.get()?.root.join("bin/busybox");
         let mut files = vec![file("bin/busybox".to_owned(), &busybox)?];
@@ -73,14 +81,14 @@ impl Machine {
             name,
             executable,
             is_test,
-        } in build()?
+        } in artifacts
         {
             let path = match (name.as_str(), is_test) {
                 ("init", false) => "init".to_owned(),
                 (_, false) => format!("bin/{name}"),
                 (_, true) => format!("bin/{name}-tests"),
             };
-            files.push(file(path, &executable)?);
+            files.push(file(path, executable)?);
         }
         let initramfs = place::workspace().join("target/vm/initramfs.cpio");
         let out = fs::File::create(&initramfs)
@@ -179,29 +187,29 @@ fn file(path: String, source: &Path) -> Result<File> {
     })
 }
 
-/// Builds what runs in guests: all programs of `agent` and `lastword-tests`, and the kernel tests.
-fn build() -> Result<Vec<Artifact>> {
-    step::say("building lastword and its kernel tests without shared libraries, for the guests");
-    let mut command = cargo::command("build");
+/// Builds what runs in guests: all programs of `agent` and `lastword-tests`, and what `tests` asks cargo for.
+///
+/// # Errors
+/// The build fails.
+pub(crate) fn build(tests: &[&str]) -> Result<Vec<Artifact>> {
+    step::say("building lastword and its tests without shared libraries, as for guests");
+    let mut command = cargo_without_shared_libraries("build");
     command
-        .args([
-            "--release",
-            "--package",
-            "agent",
-            "--package",
-            "lastword-tests",
-            "--bins",
-            "--test",
-            "kernel",
-        ])
-        .args([
-            "--target",
-            &format!("{}-unknown-linux-gnu", std::env::consts::ARCH),
-            "--target-dir",
-        ])
+        .args(["--release", "--package", "agent", "--package"])
+        .args(["lastword-tests", "--bins"])
+        .args(tests);
+    cargo::artifacts(&mut command)
+}
+
+/// `cargo SUBCOMMAND` that builds static programs, in a folder of their own.
+pub(crate) fn cargo_without_shared_libraries(subcommand: &str) -> Command {
+    let mut command = cargo::command(subcommand);
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    command
+        .args(["--target", &target, "--target-dir"])
         .arg(place::workspace().join("target/vm"))
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
-    cargo::artifacts(&mut command)
+    command
 }
 
 /// A process whose output arrives line by line, and which does not outlive this value.

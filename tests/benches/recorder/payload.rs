@@ -1,0 +1,114 @@
+//! What containers of the measurements do.
+
+#![expect(unsafe_code, reason = "makes exact system calls")]
+
+use std::{
+    fs,
+    io::Write as _,
+    net::{TcpStream, UdpSocket},
+    os::unix::fs::FileExt as _,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail, ensure};
+
+use crate::{calls::question, container};
+
+pub(crate) fn run(words: &[&str]) -> Result<()> {
+    match words {
+        ["nothing"] => Ok(()),
+        ["fill", file] => fill(Path::new(file)),
+        ["fill", file, cgroup] => {
+            container::enter(Path::new(cgroup))?;
+            fill(Path::new(file))
+        }
+        ["write", rate, seconds, file] => write(
+            rate.parse()?,
+            Duration::from_secs(seconds.parse()?),
+            Path::new(file),
+        ),
+        ["wait", cgroup] => {
+            container::enter(Path::new(cgroup))?;
+            println!("a container that wrote this line and went on");
+            loop {
+                thread::sleep(Duration::from_secs(3600));
+            }
+        }
+        _ => bail!("no such payload: {words:?}"),
+    }
+}
+
+extern "C" fn nothing(_: i32) {}
+
+/// Fills every lane of its ring, and fails. `file` is made and removed.
+fn fill(file: &Path) -> Result<()> {
+    // Life.
+    let own = std::env::current_exe()?;
+    for _ in 0..20 {
+        ensure!(
+            Command::new(&own)
+                .args(["payload", "nothing"])
+                .status()?
+                .success(),
+            "a child failed"
+        );
+    }
+    // SAFETY: a handler that does nothing, and signals to this process.
+    unsafe {
+        libc::signal(libc::SIGUSR1, nothing as *const () as usize);
+        // Two records each; as many as leave the first exec where it is.
+        for _ in 0..600 {
+            libc::kill(libc::getpid(), libc::SIGUSR1);
+        }
+    }
+    // Configuration.
+    fs::write(file, "key = value\n".repeat(40))?;
+    let text = fs::File::open(file)?;
+    for _ in 0..1000 {
+        text.read_at(&mut [0; 4096], 0)?;
+    }
+    fs::remove_file(file)?;
+    // Descriptors, and failures.
+    for number in 0..1500 {
+        drop(fs::File::open("/dev/null")?);
+        let _ = fs::File::open(format!("/srv/application/modules/{number}.so"));
+    }
+    // The network.
+    let _ = TcpStream::connect("127.0.0.1:9");
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let question = question();
+    for _ in 0..1500 {
+        socket.send_to(&question, "127.0.0.2:53")?;
+    }
+    // Output, and everything else.
+    let mut null = fs::File::options().write(true).open("/dev/null")?;
+    for number in 0..2000 {
+        println!("127.0.0.1 - - \"GET /items/{number} HTTP/1.1\" 200 612");
+        eprintln!("item {number} is slow: it took {} ms", 500 + number % 97);
+        null.write_all(&[b'x'; 64])?;
+    }
+    bail!("cannot go on")
+}
+
+/// Writes 64 bytes to /dev/null, `rate` times a second, and says in `file` how many a second it were.
+fn write(rate: u64, length: Duration, file: &Path) -> Result<()> {
+    let mut null = fs::File::options().write(true).open("/dev/null")?;
+    let start = Instant::now();
+    let mut written = 0;
+    while start.elapsed() < length {
+        let due = (start.elapsed().as_secs_f64() * rate as f64) as u64;
+        while written < due {
+            null.write_all(&[b'x'; 64])?;
+            written += 1;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    fs::write(
+        file,
+        format!("{}", written as f64 / start.elapsed().as_secs_f64()),
+    )?;
+    Ok(())
+}

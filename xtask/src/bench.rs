@@ -1,0 +1,335 @@
+//! `xtask bench`: measures, prints tables, and writes them to docs/performance.md, where a section that is measured alone
+//! replaces its former self.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+
+use crate::{
+    cargo::Artifact,
+    demo, ebpf,
+    kernel::{KERNELS, Kernel},
+    place, step,
+    vm::{self, Guest, Machine},
+};
+
+/// Ends a guest that hangs; measuring takes a minute.
+const GUEST_LIMIT: Duration = Duration::from_secs(600);
+
+/// What the measuring program puts before each line of a report.
+const MARK: &str = "bench> ";
+
+const DOCUMENT: &str = "docs/performance.md";
+
+const HEAD: &str = "\
+# Performance
+
+Written by `cargo xtask bench`, as root; `cargo xtask bench SECTION` measures one section anew (`--help` lists them).
+Times on the running kernel come from a machine that was also doing other things, so they are medians, or ratios of what was measured
+side by side; instruction counts are the same on every run and every machine.
+";
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Section {
+    /// Instructions added to a system call, on Debian's Linux 6.12 and its newest, under QEMU
+    Calls,
+    /// The same in time, on the running kernel
+    Native,
+    /// The agent's CPU time while nothing dies
+    Idle,
+    /// From a container's exit to its capture on the disk
+    Death,
+    /// Memory with 100 containers
+    Memory,
+    /// What survives a chatty container
+    Evidence,
+    /// Events a second of the reading commands, bytes an event of the format
+    Reading,
+}
+
+impl Section {
+    fn title(self) -> &'static str {
+        match self {
+            Section::Calls => "Added to a system call, in instructions",
+            Section::Native => "Added to a system call, in time",
+            Section::Idle => "The agent while nothing dies",
+            Section::Death => "From the exit of a container to its capture",
+            Section::Memory => "Memory with 100 containers",
+            Section::Evidence => "Evidence first",
+            Section::Reading => "Reading captures",
+        }
+    }
+
+    /// What is measured, and how.
+    fn about(self) -> &'static str {
+        match self {
+            Section::Calls => {
+                "Under QEMU with `-icount shift=0`, where the guest's nanosecond is an instruction: user and kernel together, the least of \
+                 160 rounds of 50 calls, minus the same without the agent, in a cgroup of the same depth. *Watched* is a process in a container's cgroup. Sends go to a \
+                 socket whose buffer is full. The comparison is what Falco's modern eBPF probe (libs, July 2026) adds on Linux 6.12, \
+                 measured in the same way; the target is a quarter of it."
+            }
+            Section::Native => {
+                "Medians of 15 rounds, in each of which all three variants are measured one after another; a ratio is of two values of one round."
+            }
+            Section::Idle => {
+                "A container writes 64 bytes to /dev/null 100,000 times a second under `lastword run`; over ten seconds the time that all \
+                 threads of lastword's process spent on a processor (/proc/PID/task/*/schedstat)."
+            }
+            Section::Death => {
+                "A process in a container's cgroup fills all eight lanes (exec, fork, signals, failing opens, DNS, opens, reads of a text file, \
+                 standard error and output, other writes) and exits."
+            }
+            Section::Memory => {
+                "100 cgroups with a container's name, each with a process that wrote a line."
+            }
+            Section::Evidence => {
+                "A program that opens a missing file, writes to standard error, gets a signal and NXDOMAIN; then writes lines to standard output \
+                 as fast as it can for three seconds; then its last words."
+            }
+            Section::Reading => {
+                "Speed is CPU time of the command (user and system, process start included), the median of some. Captures: nginx that \
+                 cannot resolve its upstream, Python that misses a module, the chatty program, the full ring of above, each three runs, \
+                 and 60 copies of the full ring in one file."
+            }
+        }
+    }
+}
+
+/// Measures one section, or all.
+///
+/// # Errors
+/// Something is missing or fails. What was measured before is in the document.
+pub(crate) fn run(only: Option<Section>) -> Result<()> {
+    ebpf::build(None)?;
+    let bench = Bench::build()?;
+    for section in Section::value_variants() {
+        if only.is_some_and(|only| only != *section) {
+            continue;
+        }
+        step::say(format_args!("measuring: {}", section.title()));
+        let report = bench.measure(*section)?;
+        println!("\n{}\n\n{report}", section.title());
+        update(&place::workspace().join(DOCUMENT), *section, &report)?;
+    }
+    Ok(())
+}
+
+/// What measures.
+struct Bench {
+    artifacts: Vec<Artifact>,
+    folder: PathBuf,
+}
+
+impl Bench {
+    fn build() -> Result<Bench> {
+        let artifacts = vm::build(&["--bench", "recorder"])?;
+        let folder = place::workspace().join("target/bench");
+        fs::create_dir_all(folder.join("corpus"))
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        Ok(Bench { artifacts, folder })
+    }
+
+    fn measure(&self, section: Section) -> Result<String> {
+        let folder = &self.folder;
+        match section {
+            Section::Calls => self.in_guests("calls"),
+            Section::Native => self.here("native", None),
+            Section::Idle => self.here("idle", Some(folder)),
+            Section::Death => self.here("death", Some(folder)),
+            Section::Memory => self.here("many", None),
+            Section::Evidence => self.here("chatter", Some(folder)),
+            Section::Reading => {
+                let corpus = folder.join("corpus");
+                let missing = self.here("corpus", Some(&corpus))?;
+                let speed = self.here("reading", Some(&corpus))?;
+                Ok(format!("{missing}{speed}\n{}", sizes(&corpus)?))
+            }
+        }
+    }
+
+    fn program(&self, name: &str) -> Result<&Path> {
+        let mut found = self.artifacts.iter().filter(|it| it.name == name);
+        let found = found
+            .next()
+            .with_context(|| format!("cargo built no `{name}`"))?;
+        Ok(&found.executable)
+    }
+
+    fn here(&self, what: &str, folder: Option<&Path>) -> Result<String> {
+        let mut command = Command::new(self.program("recorder")?);
+        command
+            .arg(what)
+            .args(folder)
+            .env("LASTWORD_BIN", self.program("lastword")?)
+            .env("LASTWORD_VICTIM", self.program("victim")?)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        if what == "corpus" {
+            command.env("LASTWORD_NGINX", demo::PACKAGES.get()?.root);
+        }
+        let mut child = command
+            .spawn()
+            .context("cannot start the measuring program")?;
+        let stdout = child.stdout.take().context("no stdout")?;
+        let mut report = String::new();
+        for line in BufReader::new(stdout).lines() {
+            add(&mut report, &line?);
+        }
+        let status = child.wait()?;
+        if !status.success() {
+            bail!("measuring `{what}`: {status}; see its message above (it needs root)");
+        }
+        Ok(report)
+    }
+
+    /// On the kernel that the targets are about, and on the newest, where another kind of probe is attached.
+    fn in_guests(&self, what: &str) -> Result<String> {
+        let machine = Machine::with(&self.artifacts)?;
+        let mut report = String::new();
+        for bundle in &KERNELS[1..] {
+            let kernel = Kernel::get(bundle)?;
+            report.push_str(&format!("\n### Linux {}\n\n", kernel.release));
+            let guest = Guest {
+                kernel: &kernel,
+                command: &["/bin/recorder-tests", what],
+                icount: true,
+                limit: GUEST_LIMIT,
+            };
+            let outcome = machine.run(&guest, |line| add(&mut report, line))?;
+            if outcome.code != 0 {
+                bail!(
+                    "measuring `{what}` on Linux {} failed:\n{}",
+                    kernel.release,
+                    step::tail(&outcome.console)
+                );
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// Keeps a line of a console if it belongs to the report.
+fn add(report: &mut String, line: &str) {
+    if let Some((_, line)) = format!("{line} ").split_once(MARK) {
+        report.push_str(line.trim_end());
+        report.push('\n');
+    }
+}
+
+/// Bytes an event of the captures in a folder, by the benchmark of the format.
+fn sizes(corpus: &Path) -> Result<String> {
+    let mut command = vm::cargo_without_shared_libraries("bench");
+    command
+        .args([
+            "--quiet",
+            "--package",
+            "capture-format",
+            "--bench",
+            "size",
+            "--",
+        ])
+        .arg(corpus);
+    let output = step::quiet(&mut command, "mend the format's benchmark")?;
+    let table = output.lines().filter(|line| line.starts_with('|'));
+    Ok(table.map(|line| format!("{line}\n")).collect())
+}
+
+/// Puts a section into the document, in place of itself or where it belongs.
+fn update(document: &Path, section: Section, report: &str) -> Result<()> {
+    let old = fs::read_to_string(document).unwrap_or_default();
+    let date = step::quiet(
+        Command::new("date").args(["-u", "+%Y-%m-%d"]),
+        "install coreutils",
+    )?;
+    let part = format!(
+        "{}\n\n{report}\nMeasured {} on {}.\n",
+        section.about(),
+        date.trim(),
+        machine(section)
+    );
+    fs::write(document, replaced(&old, section, &part))
+        .with_context(|| format!("cannot write {}", document.display()))
+}
+
+/// The document with this section's part replaced.
+fn replaced(old: &str, section: Section, part: &str) -> String {
+    let mut text = HEAD.to_owned();
+    for each in Section::value_variants() {
+        let title = format!("## {}\n", each.title());
+        let body = if *each == section {
+            Some(part)
+        } else {
+            let found = old.split_once(&title).map(|(_, rest)| rest);
+            found.map(|rest| rest.split("\n## ").next().unwrap_or(rest).trim())
+        };
+        if let Some(body) = body {
+            text.push_str(&format!("\n{title}\n{}\n", body.trim()));
+        }
+    }
+    text
+}
+
+/// The machine, without its name.
+fn machine(section: Section) -> String {
+    if section == Section::Calls {
+        return "QEMU's TCG, one CPU".to_owned();
+    }
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_once(':'))
+            .map(|(_, value)| value.trim().to_owned())
+    };
+    let cpu = field(&read("/proc/cpuinfo"), "model name")
+        .unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let load = read("/proc/loadavg");
+    format!(
+        "Linux {}, {cpus} CPUs ({cpu}), load average {} at the end",
+        kernel.split('-').next().unwrap_or_default().trim(),
+        load.split(' ').next().unwrap_or_default()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_replaces_itself_and_nothing_else() {
+        let first = replaced("", Section::Idle, "idle 1\n");
+        let both = replaced(&first, Section::Calls, "calls 1\n\n| a |\n");
+        let again = replaced(&both, Section::Idle, "idle 2");
+        assert!(again.starts_with("# Performance\n"));
+        assert!(
+            again.contains("calls 1\n\n| a |\n\n## The agent"),
+            "{again}"
+        );
+        assert!(again.ends_with("\n\nidle 2\n"), "{again}");
+        assert!(!again.contains("idle 1"));
+        assert_eq!(again.matches("\n## ").count(), 2);
+    }
+
+    #[test]
+    fn only_marked_lines_belong_to_a_report() {
+        let mut report = String::new();
+        for line in [
+            "[    1.0] kernel",
+            "bench> | a |",
+            "[    2.0] bench> | b | ",
+        ] {
+            add(&mut report, line);
+        }
+        assert_eq!(report, "| a |\n| b |\n");
+    }
+}
