@@ -192,6 +192,7 @@ fn give(ring: *mut Ring, cgroup: u64) {
         (*ring).compat = 0;
         (*ring).stdout = 0;
         (*ring).stderr = 0;
+        (*ring).generation = (*ring).generation.wrapping_add(1);
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     file::File,
     kernel::{Typed, cgroup_of, key_zero, namespace_pid, read},
     maps::{EXEC_SCRATCH, offset},
+    remember::forget,
     ring::{Head, Open},
 };
 
@@ -42,7 +43,7 @@ impl Comm {
     /// Writes a record that has it as its name.
     #[inline(always)]
     pub fn begin(&self, ring: *mut Ring, head: &Head, data_len: u64) -> Open {
-        let open = Open::begin(ring, Lane::Life, head, self.len, data_len);
+        let open = Open::begin(ring, Lane::Life as u64, head, self.len, data_len);
         open.name_from_kernel((&raw const self.bytes) as u64);
         open
     }
@@ -55,6 +56,7 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
         return 0;
     };
     let task: u64 = ctx.arg(0);
+    forget(ring);
     exec(&ctx, ring, task);
     stdio(ring);
     0
@@ -100,7 +102,7 @@ fn exec(ctx: &RawTracePointContext, ring: *mut Ring, task: u64) {
     if length as usize == NAME_MAX {
         head.flags |= flags::NAME_TRUNCATED;
     }
-    let open = Open::begin(ring, Lane::Life, &head, name_len, kept);
+    let open = Open::begin(ring, Lane::Life as u64, &head, name_len, kept);
     open.name_from_kernel(source);
     if kept > 0 {
         open.data_from_user(0, start, kept);
@@ -131,7 +133,7 @@ fn stdio(ring: *mut Ring) {
         }
     }
     let head = Head::current(life::STDIO);
-    let open = Open::begin(ring, Lane::Life, &head, 0, 48);
+    let open = Open::begin(ring, Lane::Life as u64, &head, 0, 48);
     open.data_from_kernel((&raw const kinds) as u64, 48);
     open.commit();
 }
@@ -165,6 +167,7 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
     let Some(ring) = ring_of(cgroup) else {
         return 0;
     };
+    forget(ring);
     let task: u64 = ctx.arg(0);
     let signal: u64 = read(task + u64::from(offset!(task_signal)));
     if read::<i32>(signal + u64::from(offset!(signal_live))) > 0 {

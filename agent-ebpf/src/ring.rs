@@ -8,9 +8,7 @@ use core::intrinsics::{
     atomic_xadd,
 };
 
-use agent_ebpf::wire::{
-    LANE_SIZE, LANE_STRIDE, LANES, Lane, LaneHeader, NAME_MAX, Record, Ring, flags,
-};
+use agent_ebpf::wire::{LANE_SIZE, LANE_STRIDE, LANES, LaneHeader, NAME_MAX, Record, Ring, flags};
 
 use crate::{kernel::opaque, maps::config};
 
@@ -33,7 +31,12 @@ impl Head {
     #[inline(always)]
     pub fn current(kind: u16) -> Self {
         // SAFETY: no preconditions.
-        let pid_tgid = unsafe { bpf_get_current_pid_tgid() };
+        Self::of(unsafe { bpf_get_current_pid_tgid() }, kind)
+    }
+
+    /// Of something that a thread did: process id in the upper half, thread id in the lower.
+    #[inline(always)]
+    pub fn of(pid_tgid: u64, kind: u16) -> Self {
         Self {
             kind,
             pid_tgid,
@@ -60,8 +63,8 @@ impl Open {
     /// Reserves a record with room for a name and data, and writes its fixed part. The lengths must not exceed
     /// `NAME_MAX - 1` and `DATA_MAX`.
     #[inline(always)]
-    pub fn begin(ring: *mut Ring, lane: Lane, head: &Head, name_len: u64, data_len: u64) -> Self {
-        let lane = opaque(lane as u64) as usize & (LANES - 1);
+    pub fn begin(ring: *mut Ring, lane: u64, head: &Head, name_len: u64, data_len: u64) -> Self {
+        let lane = opaque(lane) as usize & (LANES - 1);
         let length = (size_of::<Record>() as u64 + name_len + data_len + 15) & !15;
         let key = config!(key);
         // SAFETY: the verifier checks every access to the map's value. The orderings are not free choices: a relaxed add

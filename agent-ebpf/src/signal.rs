@@ -146,7 +146,7 @@ pub fn mark_victim(ctx: RawTracePointContext) -> i32 {
         };
         let pid: u64 = ctx.arg::<u32>(0).into();
         head.pid_tgid = pid << 32 | pid;
-        crate::ring::Open::begin(ring, agent_ebpf::wire::Lane::Life, &head, 0, 0).commit();
+        crate::ring::Open::begin(ring, agent_ebpf::wire::Lane::Life as u64, &head, 0, 0).commit();
     }
     0
 }

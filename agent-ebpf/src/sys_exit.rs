@@ -8,7 +8,7 @@ mod transfer;
 use agent_ebpf::wire::{Lane, Op, Ring, SYSCALLS, features};
 use aya_ebpf::{
     EbpfContext,
-    helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
+    helpers::generated::{bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_task_pt_regs},
     macros::{btf_tracepoint, raw_tracepoint, tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
@@ -18,6 +18,7 @@ use crate::{
     cgroups::{current_ring, ring},
     kernel::{Typed, has},
     maps::{OPS, offset},
+    remember::forget,
     ring::{Head, Open},
 };
 
@@ -81,6 +82,8 @@ pub struct Call {
     pub ring_number: u32,
     pub ring: *mut Ring,
     pub task: Typed,
+    /// Process id in the upper half, thread id in the lower.
+    pub pid_tgid: u64,
     pub registers: Registers,
     pub number: u16,
     pub ret: i64,
@@ -95,7 +98,7 @@ impl Call {
     /// The record's fixed part with argument 0 as a descriptor.
     #[inline(always)]
     pub fn head(&self) -> Head {
-        let mut head = Head::current(self.number);
+        let mut head = Head::of(self.pid_tgid, self.number);
         head.ret = self.ret;
         head.arg0 = self.arg::<0>() as i32;
         head
@@ -132,7 +135,7 @@ impl Call {
         let mut head = self.head();
         head.arg1 = arg1;
         head.arg2 = arg2;
-        Open::begin(self.ring, lane, &head, 0, 0).commit();
+        Open::begin(self.ring, lane as u64, &head, 0, 0).commit();
     }
 }
 
@@ -156,6 +159,7 @@ fn record(op: u8, number: u64, ret: i64, registers: Registers) {
         ring_number,
         ring,
         task,
+        pid_tgid: pid_tgid(),
         registers,
         number: number as u16,
         ret,
@@ -170,6 +174,8 @@ fn record(op: u8, number: u64, ret: i64, registers: Registers) {
         op if op == Op::Openat2 as u8 => path::openat2(&call),
         op if op == Op::Creat as u8 => path::creat(&call),
         op if op == Op::Args as u8 => {
+            // close, dup2, dup3, close_range and socket are among them.
+            forget(ring);
             call.plain(call.lane(Lane::Files), call.arg::<1>(), call.arg::<2>())
         }
         op if op == Op::Path as u8 => path::path(&call),
@@ -210,7 +216,7 @@ macro_rules! apart {
             #[inline(never)]
             pub extern "C" fn $name(ring_number: u32, number: u64, ret: i64) -> u64 {
                 if let Some(ring) = ring(ring_number) {
-                    $handler(&Call { ring_number, ring, task: Typed::current(), registers: current_registers(), number: number as u16, ret });
+                    $handler(&Call { ring_number, ring, task: Typed::current(), pid_tgid: pid_tgid(), registers: current_registers(), number: number as u16, ret });
                 }
                 0
             }
@@ -236,6 +242,7 @@ pub extern "C" fn part_apart(ring_number: u32, number: u64, ret: i64, index: u64
                 ring_number,
                 ring,
                 task: Typed::current(),
+                pid_tgid: pid_tgid(),
                 registers: current_registers(),
                 number: number as u16,
                 ret,
@@ -277,23 +284,31 @@ fn is_compat(task: Typed) -> bool {
 }
 
 #[inline(always)]
+fn pid_tgid() -> u64 {
+    // SAFETY: no preconditions.
+    unsafe { bpf_get_current_pid_tgid() }
+}
+
+#[inline(always)]
 fn fcntl(call: &Call) {
     const F_DUPFD: u64 = 0;
     const F_DUPFD_CLOEXEC: u64 = 1030;
     let command = call.arg::<1>();
     if command == F_DUPFD || command == F_DUPFD_CLOEXEC {
+        forget(call.ring);
         call.plain(call.lane(Lane::Files), command, call.arg::<2>());
     }
 }
 
 #[inline(always)]
 fn pipe(call: &Call) {
+    forget(call.ring);
     let ends: [u32; 2] = crate::kernel::read_user(call.arg::<0>());
     let mut head = call.head();
     head.arg0 = ends[0] as i32;
     head.arg1 = u64::from(ends[1]);
     head.arg2 = call.arg::<1>();
-    Open::begin(call.ring, call.lane(Lane::Files), &head, 0, 0).commit();
+    Open::begin(call.ring, call.lane(Lane::Files) as u64, &head, 0, 0).commit();
 }
 
 #[inline(always)]
@@ -303,5 +318,5 @@ fn mmap(call: &Call) {
     head.arg0 = call.arg::<2>() as i32;
     head.arg1 = call.arg::<1>();
     head.arg2 = call.arg::<3>();
-    Open::begin(call.ring, Lane::Failures, &head, 0, 0).commit();
+    Open::begin(call.ring, Lane::Failures as u64, &head, 0, 0).commit();
 }

@@ -41,6 +41,9 @@ pub enum Lane {
     Bulk = 7,
 }
 
+/// Descriptors that are remembered at a time.
+pub const REMEMBERED: usize = 128;
+
 /// State of one lane, at the start of the ring.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,7 +73,11 @@ pub struct Ring {
     pub stdout: u64,
     /// Inode number of its standard error.
     pub stderr: u64,
-    _header: [u8; 4096 - LANES * size_of::<LaneHeader>() - 5 * 8],
+    /// Grows whenever a descriptor may have come to mean something else: what is remembered about descriptors is then void.
+    pub generation: u64,
+    /// What descriptors refer to, as last looked up; see the programs' `remember` module.
+    pub remembered: [[u64; 2]; REMEMBERED],
+    _header: [u8; 4096 - LANES * size_of::<LaneHeader>() - 6 * 8 - REMEMBERED * 16],
     /// The lanes, [`LANE_STRIDE`] apart.
     pub data: [u8; LANES * LANE_STRIDE + VERIFIER_SLACK],
 }

@@ -66,7 +66,7 @@ impl Message {
         } else {
             call.lane(Lane::Bulk)
         };
-        let open = Open::begin(call.ring, lane, &head, self.peer.len, kept);
+        let open = Open::begin(call.ring, lane as u64, &head, self.peer.len, kept);
         if self.peer.len > 0 {
             open.name_from_kernel(self.peer.source);
         }

@@ -6,6 +6,7 @@ use super::Call;
 use crate::{
     file::file_type,
     kernel::read_user,
+    remember::forget,
     ring::{Head, Open},
     socket::{Address, Socket},
 };
@@ -13,7 +14,7 @@ use crate::{
 /// Writes a record with an address as its name.
 #[inline(always)]
 fn write(call: &Call, head: &Head, address: &Address) {
-    let open = Open::begin(call.ring, Lane::Network, head, address.len, 0);
+    let open = Open::begin(call.ring, Lane::Network as u64, head, address.len, 0);
     if address.len > 0 {
         open.name_from_kernel(address.source);
     }
@@ -25,11 +26,12 @@ fn write(call: &Call, head: &Head, address: &Address) {
 pub fn sockaddr(call: &Call) {
     /// `struct sockaddr_un`
     const LONGEST: u64 = 110;
+    forget(call.ring);
     let length = call.arg::<2>() & 0xffff_ffff;
     let length = if length > LONGEST { LONGEST } else { length };
     let mut head = call.head();
     head.fd_type = file_type::SOCKET;
-    let open = Open::begin(call.ring, Lane::Network, &head, length, 0);
+    let open = Open::begin(call.ring, Lane::Network as u64, &head, length, 0);
     open.name_from_user(call.arg::<1>());
     open.commit();
 }
@@ -51,6 +53,7 @@ pub fn accept(call: &Call) {
     if call.failed() && call.only_waits() {
         return;
     }
+    forget(call.ring);
     let mut head = call.head();
     head.fd_type = file_type::SOCKET;
     let peer = match Socket::of(call.task, call.ret as u32) {

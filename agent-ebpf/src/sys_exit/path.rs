@@ -7,6 +7,7 @@ use super::Call;
 use crate::{
     kernel::{key_zero, opaque, read_user},
     maps::{SYSCALL_SCRATCH, Scratch},
+    remember::forget,
     ring::{Head, Open},
 };
 
@@ -78,7 +79,7 @@ impl Strings {
     #[inline(always)]
     fn write(&self, call: &Call, lane: Lane, mut head: Head) {
         head.flags |= self.flags;
-        let open = Open::begin(call.ring, lane, &head, self.name_len, self.data_len);
+        let open = Open::begin(call.ring, lane as u64, &head, self.name_len, self.data_len);
         // SAFETY: addresses only.
         let (name, data) = unsafe {
             (
@@ -135,6 +136,7 @@ pub extern "C" fn arguments_apart(vector: u64) -> u64 {
 /// Records a call with one path.
 #[inline(always)]
 fn one(call: &Call, path: u64, arg0: i32, arg1: u64, arg2: u64) {
+    forget(call.ring);
     let Some(strings) = Strings::read(path) else {
         return;
     };

@@ -9,6 +9,7 @@ use crate::{
     file::{File, Inode, Name, file_type},
     kernel::{opaque, read_user},
     maps::config,
+    remember::{Limit, Memory, Place},
     ring::{Head, Open},
     socket::{Address, Socket},
 };
@@ -16,8 +17,7 @@ use crate::{
 /// How a transfer is recorded.
 struct Plan {
     lane: Lane,
-    /// Most bytes of payload.
-    limit: u64,
+    limit: Limit,
     fd_type: u8,
     inode: u64,
     name: Name,
@@ -30,7 +30,7 @@ impl Plan {
     fn bulk() -> Self {
         Self {
             lane: Lane::Bulk,
-            limit: u64::from(config!(other_max)),
+            limit: Limit::Other,
             fd_type: file_type::UNKNOWN,
             inode: 0,
             name: Name::NONE,
@@ -41,7 +41,7 @@ impl Plan {
     #[inline(always)]
     fn text(mut self, lane: Lane) -> Self {
         self.lane = lane;
-        self.limit = u64::from(config!(text_max));
+        self.limit = Limit::Text;
         self
     }
 
@@ -60,7 +60,7 @@ impl Plan {
                 self.text(Lane::Network)
             }
             _ => {
-                self.limit = 0;
+                self.limit = Limit::Nothing;
                 self
             }
         }
@@ -127,14 +127,23 @@ impl Plan {
         plan
     }
 
+    /// Remembers what was found out, unless it depends on more than the descriptor: a file has a name and a size, DNS a peer.
+    #[inline(always)]
+    fn remember(&self, call: &Call, place: Option<Place>) {
+        let Some(place) = place else { return };
+        if self.fd_type == file_type::UNKNOWN
+            || self.fd_type == file_type::REGULAR
+            || self.lane as u64 == Lane::Network as u64
+        {
+            return;
+        }
+        place.remember(call.ring, self.lane, self.limit, self.fd_type, self.inode);
+    }
+
     /// Reserves the record for a transfer of `total` bytes, with the name in place; gives it with the payload's length.
     #[inline(always)]
     fn begin(&self, call: &Call, asked: u64, total: u64) -> (Open, u64) {
-        let kept = if total > self.limit {
-            self.limit
-        } else {
-            total
-        };
+        let kept = at_most(self.limit as u64, total);
         let mut head: Head = call.head();
         head.fd_type = self.fd_type;
         head.arg1 = self.inode;
@@ -143,7 +152,7 @@ impl Plan {
             head.flags |= flags::TRUNCATED;
         }
         if self.peer.len != 0 {
-            let open = Open::begin(call.ring, self.lane, &head, self.peer.len, kept);
+            let open = Open::begin(call.ring, self.lane as u64, &head, self.peer.len, kept);
             open.name_from_kernel(self.peer.source);
             return (open, kept);
         }
@@ -151,12 +160,44 @@ impl Plan {
         if name_len < self.name.len {
             head.flags |= flags::NAME_TRUNCATED;
         }
-        let open = Open::begin(call.ring, self.lane, &head, name_len, kept);
+        let open = Open::begin(call.ring, self.lane as u64, &head, name_len, kept);
         if name_len > 0 {
             open.name_from_kernel(self.name.source);
         }
         (open, kept)
     }
+}
+
+/// How many of a payload's bytes a limit lets through.
+#[inline(always)]
+fn at_most(limit: u64, total: u64) -> u64 {
+    let most = if limit == Limit::Text as u64 {
+        u64::from(config!(text_max))
+    } else if limit == Limit::Other as u64 {
+        u64::from(config!(other_max))
+    } else {
+        0
+    };
+    if total > most { most } else { total }
+}
+
+/// Records a transfer through a descriptor that is remembered.
+#[inline(always)]
+fn remembered(call: &Call, memory: Memory, asked: u64, buffer: u64) {
+    let total = call.ret as u64;
+    let kept = at_most(memory.limit, total);
+    let mut head: Head = call.head();
+    head.fd_type = memory.fd_type;
+    head.arg1 = memory.inode;
+    head.arg2 = asked;
+    if total > kept {
+        head.flags |= flags::TRUNCATED;
+    }
+    let open = Open::begin(call.ring, memory.lane, &head, 0, kept);
+    if kept > 0 {
+        open.data_from_user(0, buffer, kept);
+    }
+    open.commit();
 }
 
 /// Whether the first bytes read look like text: no NUL among them. Keeps libraries and byte code out of the lane of
@@ -170,6 +211,16 @@ fn is_text(buffer: u64, length: u64) -> bool {
         first |= u64::MAX << ((length & 7) * 8);
     }
     (first.wrapping_sub(ONES) & !first & (ONES << 7)) == 0
+}
+
+/// Where a descriptor is remembered; failed calls are looked at anew.
+#[inline(always)]
+fn place(call: &Call, writes: bool) -> Option<Place> {
+    if call.failed() {
+        return None;
+    }
+    let descriptor = call.arg::<0>() & 0xffff_ffff;
+    Place::of(call.ring, call.pid_tgid >> 32, descriptor, writes)
 }
 
 #[inline(always)]
@@ -187,7 +238,13 @@ pub fn write(call: &Call) {
         return;
     }
     let asked = call.arg::<2>();
-    let (open, length) = Plan::write(call).begin(call, asked, moved(call, asked));
+    let place = place(call, true);
+    if let Some(memory) = place.and_then(|place| place.recall(call.ring)) {
+        return remembered(call, memory, asked, call.arg::<1>());
+    }
+    let plan = Plan::write(call);
+    plan.remember(call, place);
+    let (open, length) = plan.begin(call, asked, moved(call, asked));
     if length > 0 {
         open.data_from_user(0, call.arg::<1>(), length);
     }
@@ -200,8 +257,14 @@ pub fn read(call: &Call) {
         return;
     }
     let buffer = call.arg::<1>();
+    let place = place(call, false);
+    if let Some(memory) = place.and_then(|place| place.recall(call.ring)) {
+        return remembered(call, memory, call.arg::<2>(), buffer);
+    }
+    let plan = Plan::read(call, buffer);
+    plan.remember(call, place);
     let moved = if call.failed() { 0 } else { call.ret as u64 };
-    let (open, length) = Plan::read(call, buffer).begin(call, call.arg::<2>(), moved);
+    let (open, length) = plan.begin(call, call.arg::<2>(), moved);
     if length > 0 {
         open.data_from_user(0, buffer, length);
     }

@@ -225,9 +225,15 @@ impl Recorder {
         })
     }
 
-    /// What has happened to containers since the last call; [`AsFd`] is readable when there is something.
-    pub fn messages(&mut self) -> impl Iterator<Item = Message> {
-        std::iter::from_fn(|| self.channel.next())
+    /// What has happened to containers since the last call, which is also the time to fill the pool again; [`AsFd`] is
+    /// readable when there is something.
+    ///
+    /// # Errors
+    /// The kernel's, from making or removing rings.
+    pub fn messages(&mut self) -> io::Result<Vec<Message>> {
+        let messages = std::iter::from_fn(|| self.channel.next()).collect();
+        self.pool.balance()?;
+        Ok(messages)
     }
 
     /// Puts the ring of a container whose processes are gone back into the pool.

@@ -360,17 +360,15 @@ fn default_name(command: &[OsString]) -> PathBuf {
     format!("{}-{}.lwcap", base_name(command), now.replace(':', "-")).into()
 }
 
-/// Drops what lastword itself did between entering the cgroup and starting the command: the write that entered it.
+/// Drops what lastword itself did between entering the cgroup and starting the command: the write that entered it, which
+/// is the first of all events if it is still there.
 fn drop_preparations(events: &mut Vec<Event>, init_pid: u32) {
-    let started = events
-        .iter()
-        .position(|event| matches!(event.kind, EventKind::EXEC | EventKind::EXECVE))
-        .unwrap_or(events.len());
-    let mut index = 0;
-    events.retain(|event| {
-        index += 1;
-        index > started || (event.pid != init_pid && init_pid != 0)
-    });
+    let is_ours = |event: &Event| {
+        event.kind == EventKind::WRITE && event.pid == init_pid && &event.data[..] == b"0"
+    };
+    if events.first().is_some_and(is_ours) {
+        events.remove(0);
+    }
 }
 
 fn exit_status(status: std::process::ExitStatus) -> ExitStatus {
@@ -395,5 +393,32 @@ fn describe(run: &Run) -> String {
         }
         (None, Some(error)) => format!("could not be started: {error}"),
         (None, None) => format!("ended after {took}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_write_is_dropped() {
+        let event = |kind, pid, data: &'static [u8]| Event {
+            kind,
+            pid,
+            data: data.into(),
+            ..Event::default()
+        };
+        let all = [
+            event(EventKind::WRITE, 7, b"0"),
+            event(EventKind::SIGNAL_GENERATE, 7, b""),
+            event(EventKind::WRITE, 7, b"0"),
+        ];
+        let mut whole = all.to_vec();
+        drop_preparations(&mut whole, 7);
+        assert_eq!(whole, all[1..]);
+        // The start was displaced, exec and all: nothing of the rest is ours.
+        let mut displaced = all[1..].to_vec();
+        drop_preparations(&mut displaced, 7);
+        assert_eq!(displaced, all[1..]);
     }
 }

@@ -24,6 +24,7 @@ pub(crate) const CASES: &[Case] = &[
     ("recognises_containers_by_their_cgroups_name", names),
     ("a_container_that_lives_20_ms_loses_nothing", short_lives),
     ("a_full_pool_refuses_and_recovers", full),
+    ("the_pool_is_filled_before_it_is_empty", filled),
     ("the_table_forgets_removed_cgroups", forgets),
     ("the_programs_log_when_they_are_asked_to", log),
 ];
@@ -170,13 +171,29 @@ fn full() -> Result<(), Failed> {
         .collect::<Result<_, Failed>>()?;
     assert_eq!(rings.iter().flatten().count(), 3, "{rings:?}");
     let refused = recorder
-        .messages()
+        .messages()?
+        .into_iter()
         .filter(|message| message.kind == MessageKind::PoolEmpty)
         .count();
     assert_eq!(refused, 2);
     recorder.release(rings.into_iter().flatten().next().ok_or("no ring")?)?;
     let later = Made::below(&top.0, &format!("docker-{:064x}.scope", 9))?;
     assert!(recorder.ring_of(later.id()?).is_some());
+    Ok(())
+}
+
+/// Many containers that all live, and a reader that only listens.
+fn filled() -> Result<(), Failed> {
+    let _alone = alone();
+    let mut recorder = Recorder::start(&Settings::default())?;
+    let top = top()?;
+    let mut made = Vec::new();
+    for number in 0..24 {
+        let one = Made::below(&top.0, &format!("docker-{number:064x}.scope"))?;
+        assert!(recorder.ring_of(one.id()?).is_some(), "container {number}");
+        recorder.messages()?;
+        made.push(one);
+    }
     Ok(())
 }
 
