@@ -108,7 +108,7 @@ fn dns(server: &str, code: Option<u8>, says: &str) -> Result<(), Failed> {
 
 /// A process outside the container sends a signal; which of them is the container's is known from its arguments.
 fn outside(signal: Signal, cause: &str) -> Result<(), Failed> {
-    let time = format!("3{:04}", std::process::id() % 10_000);
+    let time = format!("{}{:04}", 20 + signal as i32, std::process::id() % 10_000);
     let target = time.clone();
     let killer = std::thread::spawn(move || {
         for _ in 0..600 {
