@@ -62,7 +62,7 @@ impl std::ops::BitOr for EventFlags {
     }
 }
 
-/// What a file descriptor refers to; the values 1 to 7 follow `S_IFMT >> 12` of inode(7) where it has one.
+/// What a file descriptor refers to; the values are `S_IFMT >> 12` of inode(7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FdType(pub u8);
 

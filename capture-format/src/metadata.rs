@@ -156,7 +156,8 @@ impl ExitStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Losses {
-    /// Never recorded: there was no ring for the container when these happened. None: not counted, at least one.
+    /// Never recorded, at least: each cgroup of the container that got no ring, or no place in the recorder's table,
+    /// counts as one, however much happened in it.
     pub lost: u64,
     /// Recorded, then displaced by newer events.
     pub overwritten: u64,

@@ -66,8 +66,15 @@ pub(crate) fn build(source: Option<Source>) -> Result<()> {
         "mend agent-ebpf, or `cargo xtask ebpf --toolchain debian` to try the other compiler",
     )?;
     let built = folder.join(TARGET).join("release/agent-ebpf");
-    fs::copy(&built, &object)
-        .with_context(|| format!("cannot copy {} to {}", built.display(), object.display()))?;
+    // BTF stays; the DWARF that it was made from is nine tenths of the object.
+    step::quiet(
+        toolchain
+            .objcopy()
+            .arg("--strip-debug")
+            .arg(&built)
+            .arg(&object),
+        "remove the cache's folder llvm-22 to fetch it anew",
+    )?;
     fs::write(&stamp_file, stamp)
         .with_context(|| format!("cannot write {}", stamp_file.display()))?;
     Ok(())

@@ -111,6 +111,12 @@ impl Toolchain {
     pub(crate) fn linker(&self) -> &Path {
         &self.linker
     }
+
+    /// LLVM's objcopy, which knows eBPF objects where the machine's own may not.
+    pub(crate) fn objcopy(&self) -> Command {
+        let bin = format!("usr/lib/llvm-{LLVM_MAJOR}/bin/llvm-objcopy");
+        self.llvm.command(&bin)
+    }
 }
 
 fn libraries(roots: &[&Unpacked]) -> String {

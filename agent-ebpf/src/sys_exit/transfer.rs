@@ -75,7 +75,11 @@ impl Plan {
             plan.look(file.inode());
         }
         if call.failed() {
-            return plan.text(Lane::Errors);
+            plan = plan.text(Lane::Errors);
+            if plan.fd_type == file_type::SOCKET && descriptor > 2 {
+                plan.limit = Limit::Nothing;
+            }
+            return plan;
         }
         // SAFETY: the verifier checks the accesses.
         let (stdout, stderr) = unsafe { ((*call.ring).stdout, (*call.ring).stderr) };

@@ -236,6 +236,14 @@ impl Recorder {
         Ok(messages)
     }
 
+    /// Says how many bytes of runs the caller keeps in memory: they share the budget with the rings.
+    ///
+    /// # Errors
+    /// The kernel's, from removing rings.
+    pub fn set_kept(&mut self, bytes: u64) -> io::Result<()> {
+        self.pool.set_kept(bytes)
+    }
+
     /// Puts the ring of a container whose processes are gone back into the pool.
     ///
     /// # Errors

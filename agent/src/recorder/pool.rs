@@ -101,6 +101,12 @@ impl Pool {
         sys::delete_element(self.rings.fd(), number)
     }
 
+    /// Says how many bytes of kept runs share the budget.
+    pub(super) fn set_kept(&mut self, bytes: u64) -> io::Result<()> {
+        self.kept = bytes;
+        self.balance()
+    }
+
     /// The ring of a container's cgroup.
     pub(super) fn find(&self, cgroup: u64) -> Option<RingId> {
         self.table.find(cgroup).map(RingId)

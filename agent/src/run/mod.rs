@@ -21,7 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     host,
-    recorder::{Budget, ContainerShape, Recorder, RingId, Settings},
+    recorder::{Budget, ContainerShape, Message, MessageKind, Recorder, RingId, Settings},
 };
 use cgroup::Cgroup;
 pub(crate) use restart::{Backoff, RestartPolicy};
@@ -49,6 +49,8 @@ pub(crate) struct Outcome {
 
 /// Runs that are kept: a loop that goes on for a thousand restarts is explained by its last ones.
 const KEPT_RUNS: usize = 20;
+/// The part of the budget that kept runs may take; the rest is for rings.
+const KEPT_SHARE: u64 = 2;
 
 /// Records, restarts, and writes the capture.
 pub(crate) fn run(request: Request) -> anyhow::Result<Outcome> {
@@ -214,11 +216,32 @@ impl Lives {
         run.oom_kills = cgroup.oom_kills();
         run.losses = recording.losses;
         run.losses.recursion_misses = recording.losses.recursion_misses.saturating_sub(misses);
-        if self.kept.len() == KEPT_RUNS {
+        // Cgroups inside the run's own that found no place in the table.
+        let refused = self.recorder.messages().context("cannot make rings")?;
+        let is_loss = |message: &&Message| {
+            matches!(
+                message.kind,
+                MessageKind::PoolEmpty | MessageKind::TableFull
+            )
+        };
+        run.losses.lost = refused.iter().filter(is_loss).count() as u64;
+        self.kept.push((run, recording.events));
+        let most = self.request.settings.budget.bytes / KEPT_SHARE;
+        while self.kept.len() > KEPT_RUNS || (self.kept.len() > 1 && self.kept_bytes() > most) {
             self.kept.remove(0);
         }
-        self.kept.push((run, recording.events));
+        self.recorder
+            .set_kept(self.kept_bytes())
+            .context("cannot keep to the memory budget")?;
         Ok(())
+    }
+
+    /// Memory of the kept runs, in bytes.
+    fn kept_bytes(&self) -> u64 {
+        let events = self.kept.iter().flat_map(|(_, events)| events);
+        events
+            .map(|event| (size_of::<Event>() + event.name.len() + event.data.len()) as u64)
+            .sum()
     }
 
     fn header(&self, interrupted: bool) -> Header {
