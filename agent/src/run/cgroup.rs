@@ -20,7 +20,8 @@ impl Cgroup {
         let path = parent.join(name);
         fs::create_dir(&path).with_context(|| {
             format!(
-                "cannot make the cgroup {}; run lastword as root, where cgroups can be written to",
+                "cannot make the cgroup {}: run lastword as root (`sudo lastword …`), or give the program CAP_DAC_OVERRIDE too, \
+                 as cgroups belong to root",
                 path.display()
             )
         })?;

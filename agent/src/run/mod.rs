@@ -330,7 +330,11 @@ impl Stop {
         // Ctrl-C at a terminal reaches the command too: it is in the same foreground process group.
         let from_terminal = signal == nix::sys::signal::Signal::SIGINT && io::stdin().is_terminal();
         if let (false, Some(pid)) = (from_terminal, child.id()) {
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal)?;
+            match nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal) {
+                // It has just ended by itself.
+                Ok(()) | Err(nix::Error::ESRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         progress(format_args!(
             "interrupted: waiting for the command to end; once more to kill it"
