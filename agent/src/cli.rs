@@ -78,6 +78,9 @@ struct RunArgs {
     /// Bytes kept of other reads and writes
     #[arg(long, value_name = "BYTES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(0..=4096))]
     other_payload: u32,
+    /// Largest file whose content is kept as configuration
+    #[arg(long, value_name = "BYTES", default_value_t = 65536)]
+    config_file_max: u64,
     /// Let the eBPF programs log what they do to standard error
     #[arg(long)]
     debug_programs: bool,
@@ -136,6 +139,7 @@ fn run(args: RunArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let settings = crate::recorder::Settings {
         text_max: args.text_payload,
         other_max: args.other_payload,
+        config_file_max: args.config_file_max,
         debug_programs: args.debug_programs,
         ..crate::recorder::Settings::default()
     };

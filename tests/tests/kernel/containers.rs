@@ -14,10 +14,14 @@ use std::{
 use agent::recorder::{Budget, MessageKind, Recorder, Settings};
 use capture_format::EventKind as K;
 use libtest_mimic::Failed;
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+};
 
 use crate::{
     Case,
-    support::{record_with, victim},
+    support::{lastword, record_with, victim},
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -26,6 +30,7 @@ pub(crate) const CASES: &[Case] = &[
     ("a_full_pool_refuses_and_recovers", full),
     ("the_pool_is_filled_before_it_is_empty", filled),
     ("the_table_forgets_removed_cgroups", forgets),
+    ("without_btf_it_says_what_to_do", without_btf),
     ("the_programs_log_when_they_are_asked_to", log),
 ];
 
@@ -221,5 +226,29 @@ fn log() -> Result<(), Failed> {
     };
     assert!(said(&["--debug-programs"]));
     assert!(!said(&[]));
+    Ok(())
+}
+
+/// The thread has a mount namespace of its own, in which the kernel's BTF is covered.
+fn without_btf() -> Result<(), Failed> {
+    let output = std::thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let place = "/sys/kernel/btf";
+        mount(
+            Some("none"),
+            place,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            None::<&str>,
+        )?;
+        Ok::<_, Failed>(Command::new(lastword()).arg("status").output()?)
+    });
+    let output = output.join().map_err(|_| "the thread panicked")??;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(
+        said.contains("/sys/kernel/btf/vmlinux") && said.contains("CONFIG_DEBUG_INFO_BTF"),
+        "{said}"
+    );
     Ok(())
 }
