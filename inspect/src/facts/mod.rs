@@ -153,7 +153,7 @@ impl Facts {
             && fd
                 .as_ref()
                 .and_then(|fd| fd.path())
-                .is_some_and(|path| process::basename(path) == b"resolv.conf")
+                .is_some_and(|path| naming::basename(path) == b"resolv.conf")
         {
             self.resolv_conf = ResolvConf::read(self.resolv_conf.take(), number, event);
         }
@@ -171,7 +171,7 @@ impl Facts {
                 made_good: false,
             }),
             None if (EventKind::OPEN..=EventKind::CREAT).contains(&event.kind) => {
-                if process::basename(&path) == b"resolv.conf"
+                if naming::basename(&path) == b"resolv.conf"
                     && let Some(conf) = &mut self.resolv_conf
                 {
                     conf.opened_again();

@@ -23,6 +23,13 @@ pub fn names(text: &str, name: &str) -> bool {
     !name.is_empty() && text.match_indices(name).any(is_whole)
 }
 
+/// The last component of a path.
+pub(crate) fn basename(path: &[u8]) -> &[u8] {
+    path.rsplit(|&b| b == b'/')
+        .find(|part| !part.is_empty())
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use capture_format::{Event, EventKind};
 
 use super::Recent;
-use super::process::basename;
+use super::naming::basename;
 use crate::decode::Errno;
 use crate::escape::escaped;
 use crate::fds::{Fd, Stdio};

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 use capture_format::{Event, EventKind, ExitStatus};
 
+use super::naming::basename;
 use super::output::Output;
 use crate::escape::escaped;
 use crate::own;
@@ -187,13 +188,6 @@ impl Processes {
         }
         Some(self.by_pid.entry(pid).or_insert_with(|| Process::new(pid)))
     }
-}
-
-/// The last component of a path.
-pub(crate) fn basename(path: &[u8]) -> &[u8] {
-    path.rsplit(|&b| b == b'/')
-        .find(|part| !part.is_empty())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

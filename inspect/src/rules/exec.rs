@@ -9,9 +9,9 @@ use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
 use crate::facts::Failure;
+use crate::facts::naming::basename;
 use crate::facts::naming::names;
 use crate::facts::output::Line;
-use crate::facts::process::basename;
 
 /// How programs say that a command cannot be executed, in lower case.
 const TEXTS: &[&str] = &[

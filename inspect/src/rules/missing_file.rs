@@ -10,9 +10,9 @@ use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
 use crate::facts::Failure;
+use crate::facts::naming::basename;
 use crate::facts::naming::names;
 use crate::facts::output::Line;
-use crate::facts::process::basename;
 use crate::fds::has_path;
 
 /// How programs say that a file is missing, in lower case.

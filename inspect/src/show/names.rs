@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use capture_format::{Event, EventKind};
 
 use crate::escape::escaped_to;
-use crate::facts::process::basename;
+use crate::facts::naming::basename;
 
 /// Names kept at once: beyond it all are forgotten, so that a capture cannot grow the table without end.
 const MAX_NAMES: usize = 1 << 16;
