@@ -75,11 +75,13 @@ impl Plan {
             plan.look(file.inode());
         }
         if call.failed() {
-            plan = plan.text(Lane::Errors);
-            if plan.fd_type == file_type::SOCKET && descriptor > 2 {
-                plan.limit = Limit::Nothing;
-            }
-            return plan;
+            plan.lane = Lane::Errors;
+            return match file {
+                Some(file) if plan.fd_type == file_type::SOCKET && descriptor > 2 => {
+                    plan.socket(file)
+                }
+                _ => plan.text(Lane::Errors),
+            };
         }
         // SAFETY: the verifier checks the accesses.
         let (stdout, stderr) = unsafe { ((*call.ring).stdout, (*call.ring).stderr) };

@@ -38,6 +38,7 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
         ["write", path, text] => fs::File::create(path)?.write_all(text.as_bytes())?,
         ["vector", path] => vector(path)?,
         ["descriptors", path] => descriptors(path)?,
+        ["reuse", path] => reuse(path)?,
         ["failures", folder] => failures(folder),
         ["signal", signal] => raise(number(signal)?)?,
         ["abort"] => std::process::abort(),
@@ -117,6 +118,37 @@ fn descriptors(path: &str) -> io::Result<()> {
         check(libc::syscall(libc::SYS_close_range, 40, 42, 0))?;
     }
     env::set_current_dir("/")
+}
+
+/// One descriptor that means something else each time it is written to.
+fn reuse(path: &str) -> io::Result<()> {
+    const DESCRIPTOR: i32 = 50;
+    let write = |text: &str| {
+        // SAFETY: a descriptor of this process.
+        unsafe { check(libc::write(DESCRIPTOR, text.as_ptr().cast(), text.len()) as i64) }
+    };
+    let becomes = |other: i32| {
+        // SAFETY: as above.
+        unsafe { check(libc::dup2(other, DESCRIPTOR)) }
+    };
+    let (_reader, writer) = io::pipe()?;
+    becomes(writer.as_raw_fd())?;
+    write("into a pipe")?;
+    write("into a pipe again")?;
+    let (socket, _peer) = std::os::unix::net::UnixStream::pair()?;
+    becomes(socket.as_raw_fd())?;
+    write("a secret over a socket")?;
+    write("a secret over a socket again")?;
+    let log = fs::File::create(path)?;
+    becomes(log.as_raw_fd())?;
+    write("into a log")?;
+    let datagrams = UdpSocket::bind("127.0.0.1:0")?;
+    becomes(datagrams.as_raw_fd())?;
+    datagrams.connect("127.0.0.1:5353")?;
+    write("another secret")?;
+    datagrams.connect("127.0.0.1:53")?;
+    write("a question")?;
+    Ok(())
 }
 
 /// Calls that fail, each with its own errno.

@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Case] = &[
     ("records_reads_of_small_text_files_whole", reads_config),
     ("records_vector_writes_in_order", vector),
     ("records_copies_of_descriptors", descriptors),
+    ("looks_again_when_a_descriptor_is_reused", reuse),
     ("records_failed_calls", failures),
     ("records_signals_from_inside", signal_inside),
     ("records_a_fault_with_its_address", fault),
@@ -165,6 +166,29 @@ fn descriptors() -> Result<(), Failed> {
         recorded.one(K::WRITE, |event| event.args[0] == 41).data,
         "by a copy"
     );
+    Ok(())
+}
+
+fn reuse() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("app.log");
+    let recorded = record_victim(&["reuse", path.to_str().ok_or("path")?]);
+    let written: Vec<_> = recorded
+        .of(K::WRITE)
+        .into_iter()
+        .filter(|event| event.args[0] == 50)
+        .map(|event| (event.fd_type, &event.data[..]))
+        .collect();
+    let expected: [(FdType, &[u8]); 7] = [
+        (FdType::FIFO, b"into a pipe"),
+        (FdType::FIFO, b"into a pipe again"),
+        (FdType::SOCKET, b""),
+        (FdType::SOCKET, b""),
+        (FdType::REGULAR, b"into a log"),
+        (FdType::SOCKET, b""),
+        (FdType::SOCKET, b"a question"),
+    ];
+    assert_eq!(written, expected);
     Ok(())
 }
 
