@@ -109,7 +109,7 @@ pub enum OpenError {
     #[error("the capture could not be read: {0}")]
     Io(io::Error),
     /// The bytes are not a capture.
-    #[error("not a lastword capture{}; give a file that lastword wrote (.lwcap)", looks_like.map(|what| format!(": it looks like {what}")).unwrap_or_default())]
+    #[error("not a lastword capture{} (lastword reads the .lwcap files that it writes)", looks_like.map(|what| format!(": it looks like {what}")).unwrap_or_default())]
     NotACapture {
         /// What they seem to be.
         looks_like: Option<&'static str>,

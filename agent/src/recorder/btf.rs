@@ -175,6 +175,11 @@ impl Btf {
         Some(offset)
     }
 
+    /// Whether there is a typedef of this name.
+    pub(super) fn has_typedef(&self, name: &str) -> bool {
+        self.find(name, &[kind::TYPEDEF]).is_some()
+    }
+
     /// Whether the first argument of a tracepoint is a pointer; none without the tracepoint.
     pub(super) fn first_argument_is_pointer(&self, tracepoint: &str) -> Option<bool> {
         // typedef void (*btf_trace_NAME)(void *, ARGUMENTS…)

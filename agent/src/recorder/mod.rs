@@ -150,7 +150,7 @@ impl Recorder {
         }
         let kernel = load::kernel_btf()?;
         let abilities = load::abilities(&kernel)?;
-        let preemptible = probes::tracepoints_are_preemptible();
+        let preemptible = probes::tracepoints_are_preemptible(&kernel);
         drop(kernel);
         let (mut ebpf, key) = load::load(object, &abilities, settings)?;
         let pool = Pool::new(&mut ebpf, settings.budget).map_err(StartError::Rings)?;

@@ -6,6 +6,8 @@ use aya::{
 };
 use capture_format::Probe;
 
+use super::btf::Btf as KernelBtf;
+
 /// A way to attach a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attach {
@@ -228,15 +230,9 @@ fn explain(error: &ProgramError) -> String {
 
 /// Whether tracepoint programs can be preempted on this kernel: from 7.0 on.
 ///
-/// Nothing in BTF tells (the change is in how the call is guarded, not in a type), and provoking it takes longer than a
-/// start should, so this asks for the release. A wrong answer costs no truth: misses are counted and reported.
-pub(super) fn tracepoints_are_preemptible() -> bool {
-    nix::sys::utsname::uname()
-        .ok()
-        .and_then(|name| major(&name.release().to_string_lossy()))
-        .is_some_and(|major| major >= 7)
-}
-
-fn major(release: &str) -> Option<u32> {
-    release.split('.').next()?.parse().ok()
+/// Since then a tracepoint is guarded by SRCU instead of by disabled preemption, and BTF has that guard's type
+/// (`DEFINE_LOCK_GUARD_1(srcu_fast_notrace, …)` of include/linux/srcu.h). A wrong answer costs no truth: misses are
+/// counted and reported.
+pub(super) fn tracepoints_are_preemptible(kernel: &KernelBtf) -> bool {
+    kernel.has_typedef("class_srcu_fast_notrace_t")
 }

@@ -214,7 +214,7 @@ fn what_cannot_be_opened_is_named() {
     assert_eq!(open(directory.path()), expected);
     fs::write(&path, b"\x1f\x8b\x08\x00").unwrap();
     let expected = format!(
-        "{}: not a lastword capture: it looks like a gzip file; decompress it first",
+        "{}: not a lastword capture: it looks like a gzip file; decompress it first (lastword reads the .lwcap files that it writes)",
         path.display()
     );
     assert_eq!(open(&path), expected);

@@ -82,17 +82,20 @@ fn foreign_files_are_named() {
     for (start, expected) in [
         (
             &b"\x1f\x8b\x08"[..],
-            "not a lastword capture: it looks like a gzip file; decompress it first",
+            "not a lastword capture: it looks like a gzip file; decompress it first (lastword reads the .lwcap files that it writes)",
         ),
         (
             b"\x7fELF\x02",
-            "not a lastword capture: it looks like an ELF program or library",
+            "not a lastword capture: it looks like an ELF program or library (lastword reads the .lwcap files that it writes)",
         ),
         (
             b"\x0a\x0d\x0d\x0a",
-            "not a lastword capture: it looks like a scap or pcapng file",
+            "not a lastword capture: it looks like a scap or pcapng file (lastword reads the .lwcap files that it writes)",
         ),
-        (b"hello", "not a lastword capture"),
+        (
+            b"hello",
+            "not a lastword capture (lastword reads the .lwcap files that it writes)",
+        ),
     ] {
         assert_eq!(read(start).unwrap_err().to_string(), expected);
         let long: Vec<u8> = start.iter().copied().chain([7; 5000]).collect();
