@@ -94,7 +94,7 @@ impl Section {
             }
             Section::Evidence => {
                 "A program that opens a missing file, writes to standard error, gets a signal and NXDOMAIN; then writes lines to standard output \
-                 as fast as it can for three seconds; then its last words."
+                 as fast as it can, half a million of them; then its last words."
             }
             Section::Reading => {
                 "Speed is CPU time of the command (user and system, process start included), the median of some. Captures: nginx that \

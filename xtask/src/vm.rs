@@ -158,7 +158,9 @@ impl Machine {
             "stdio",
             "-no-reboot",
         ]);
-        command.args(["-cpu", "max", "-m", "2048", "-accel", "tcg"]);
+        // Processors take turns on one thread: emulated on several at once, one of them can meet code that the kernel is just
+        // patching on another (tracepoints are attached by that), and trips over it as no real processor does.
+        command.args(["-cpu", "max", "-m", "2048", "-accel", "tcg,thread=single"]);
         if guest.icount {
             command.args(["-smp", "1", "-icount", "shift=0,align=off,sleep=off"]);
         } else {

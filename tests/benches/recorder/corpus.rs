@@ -42,7 +42,7 @@ pub(crate) fn record(folder: &Path) -> Result<()> {
     )?;
     lastword(
         &folder.join("chatty.lwcap"),
-        &[&victim.to_string_lossy(), "chatter", "1"],
+        &[&victim.to_string_lossy(), "chatter", "100000"],
     )?;
     if Command::new("python3")
         .args(["-c", ""])

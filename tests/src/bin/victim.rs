@@ -55,7 +55,7 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
         ["serve"] => serve()?,
         ["dns", style, server] => return dns(style, server),
         ["memory"] => memory(),
-        ["chatter", seconds] => chatter(number(seconds)?)?,
+        ["chatter", lines] => chatter(number(lines)?)?,
         ["writers", threads, writes] => writers(number(threads)?, number(writes)?)?,
         ["bulk", address] => bulk(address)?,
         _ => return Err(io::Error::other(format!("no such thing: {words:?}"))),
@@ -419,8 +419,8 @@ fn memory() {
     }
 }
 
-/// Some precious events, then as many lines as possible to standard output, then the last word.
-fn chatter(seconds: u64) -> io::Result<()> {
+/// Some precious events, then lines to standard output as fast as possible, then the last word.
+fn chatter(lines: u64) -> io::Result<()> {
     drop(fs::File::open("/precious/missing"));
     eprintln!("precious: the first word");
     // SAFETY: a signal that is ignored by nobody but recorded, to this process, with a handler that does nothing.
@@ -429,20 +429,11 @@ fn chatter(seconds: u64) -> io::Result<()> {
         libc::kill(libc::getpid(), libc::SIGUSR1);
     }
     let _ = dns("sendto", "127.0.0.2:53");
-    let end = std::time::Instant::now() + Duration::from_secs(seconds);
     let mut out = io::stdout().lock();
-    let mut lines = 0u64;
-    while std::time::Instant::now() < end {
-        for _ in 0..500 {
-            lines += 1;
-            out.write_all(
-                format!(
-                    "chatty line {lines} of an application that logs every little thing it does\n"
-                )
-                .as_bytes(),
-            )?;
-        }
-        thread::sleep(Duration::from_millis(2));
+    for line in 1..=lines {
+        let text =
+            format!("chatty line {line} of an application that logs every little thing it does\n");
+        out.write_all(text.as_bytes())?;
     }
     eprintln!("precious: the last word after {lines} lines");
     Err(io::Error::other("done"))
