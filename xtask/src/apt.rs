@@ -12,14 +12,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{place, step};
+use crate::{
+    mirror::{self, Mirror},
+    place, step,
+};
 
 const KEYRING: &str = "usr/share/keyrings/debian-archive-keyring.gpg";
-const MIRROR: &str = "http://mirror.example";
-
-/// What to do when apt fails: nearly always the network.
-const HINT: &str = "check that http://mirror.example can be reached (apt's own proxy settings apply), then run this again";
-
 /// Packages that count as installed, so that they and what they need are not fetched: a linker and the C library are there
 /// wherever Rust is, libstdc++ wherever apt is, and scripts that set a package up are never run.
 const PRESENT: [&str; 24] = [
@@ -70,14 +68,15 @@ impl Suite {
     }
 
     /// The text of a `sources.list` that holds this suite alone.
-    fn sources(self, keyring: &Path) -> String {
+    fn sources(self, keyring: &Path, mirror: &Mirror) -> String {
         let name = self.name();
         let keyring = keyring.display();
-        let main = format!("deb [signed-by={keyring}] {MIRROR}/debian {name} main\n");
+        let Mirror { archive, security } = mirror;
+        let main = format!("deb [signed-by={keyring}] {archive} {name} main\n");
         match self {
-            Suite::Bookworm | Suite::Trixie => format!(
-                "{main}deb [signed-by={keyring}] {MIRROR}/debian-security {name}-security main\n"
-            ),
+            Suite::Bookworm | Suite::Trixie => {
+                format!("{main}deb [signed-by={keyring}] {security} {name}-security main\n")
+            }
             Suite::Sid => main,
         }
     }
@@ -203,7 +202,10 @@ impl Apt {
             let path = folder.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
         };
-        write("sources.list", suite.sources(&keyring))?;
+        write(
+            "sources.list",
+            suite.sources(&keyring, &Mirror::find(cache)?),
+        )?;
         write("status", status(architecture.trim()))?;
         write("apt.conf", settings(&folder, architecture.trim(), &machine))?;
         Ok(Apt { folder })
@@ -215,7 +217,7 @@ impl Apt {
 
     /// Downloads packages and what they depend on, and lists the files.
     fn download(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
-        step::quiet(self.command().arg("update"), HINT)?;
+        step::quiet(self.command().arg("update"), &mirror::hint())?;
         step::quiet(
             self.command()
                 .args([
@@ -225,7 +227,7 @@ impl Apt {
                     "--download-only",
                 ])
                 .args(packages),
-            HINT,
+            &mirror::hint(),
         )?;
         let mut files = Vec::new();
         for entry in fs::read_dir(self.archives())? {
@@ -236,8 +238,9 @@ impl Apt {
         }
         if files.is_empty() {
             bail!(
-                "apt-get downloaded nothing for {}; {HINT}",
-                packages.join(" ")
+                "apt-get downloaded nothing for {}; {}",
+                packages.join(" "),
+                mirror::hint()
             );
         }
         files.sort();
@@ -325,34 +328,38 @@ fn keyring(cache: &Path) -> Result<PathBuf> {
     }
     const INSTALL: &str =
         "install the keys Debian signs with: apt-get install debian-archive-keyring";
-    fs::create_dir_all(&folder)?;
+    download("debian-archive-keyring", &folder, INSTALL)?;
+    if !own.exists() {
+        bail!("the package debian-archive-keyring holds no {KEYRING}; {INSTALL}");
+    }
+    Ok(own)
+}
+
+/// Unpacks a package of the machine's own archive into a folder; `hint` says what to do when that fails.
+///
+/// # Errors
+/// apt or dpkg fails.
+pub(crate) fn download(package: &str, folder: &Path, hint: &str) -> Result<()> {
+    fs::create_dir_all(folder)?;
     step::quiet(
         Command::new("apt-get")
-            .args([
-                "-o",
-                "APT::Sandbox::User=root",
-                "download",
-                "debian-archive-keyring",
-            ])
-            .current_dir(&folder),
-        INSTALL,
+            .args(["-o", "APT::Sandbox::User=root", "download", package])
+            .current_dir(folder),
+        hint,
     )?;
-    for entry in fs::read_dir(&folder)? {
+    for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "deb") {
             step::quiet(
                 Command::new("dpkg-deb")
                     .arg("--extract")
                     .arg(&path)
-                    .arg(&folder),
-                INSTALL,
+                    .arg(folder),
+                hint,
             )?;
         }
     }
-    if !own.exists() {
-        bail!("the package debian-archive-keyring holds no {KEYRING}; {INSTALL}");
-    }
-    Ok(own)
+    Ok(())
 }
 
 fn remove(folder: &Path) -> Result<()> {
@@ -370,13 +377,17 @@ mod tests {
     #[test]
     fn released_suites_come_with_their_security_updates() {
         let keyring = Path::new("/keys.gpg");
+        let mirror = Mirror {
+            archive: "http://mirror.example/debian".into(),
+            security: "http://security.example/debian-security".into(),
+        };
         assert_eq!(
-            Suite::Bookworm.sources(keyring),
+            Suite::Bookworm.sources(keyring, &mirror),
             "deb [signed-by=/keys.gpg] http://mirror.example/debian bookworm main\n\
-             deb [signed-by=/keys.gpg] http://mirror.example/debian-security bookworm-security main\n"
+             deb [signed-by=/keys.gpg] http://security.example/debian-security bookworm-security main\n"
         );
         assert_eq!(
-            Suite::Sid.sources(keyring),
+            Suite::Sid.sources(keyring, &mirror),
             "deb [signed-by=/keys.gpg] http://mirror.example/debian sid main\n"
         );
     }

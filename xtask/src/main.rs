@@ -10,6 +10,7 @@ mod deny;
 mod ebpf;
 mod initramfs;
 mod kernel;
+mod mirror;
 mod place;
 mod stamp;
 mod step;
