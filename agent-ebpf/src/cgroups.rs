@@ -162,7 +162,7 @@ pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
     };
     let number = number & (RING_COUNT as u32 - 1);
     let Some(ring) = ring(number) else { return 0 };
-    give(ring, id);
+    give(ring);
     if !insert(id, number) {
         let _ = POOL.push(number, 0);
         warn!(&ctx, "no place in the table for cgroup {}", id);
@@ -176,7 +176,7 @@ pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
 
 /// Starts a ring's new life: what is in it stays, and is told from what follows by the position.
 #[inline(always)]
-fn give(ring: *mut Ring, cgroup: u64) {
+fn give(ring: *mut Ring) {
     // SAFETY: the verifier checks the accesses; the ring was in the pool, so nobody writes to it.
     unsafe {
         let mut lane = 0;
@@ -187,7 +187,6 @@ fn give(ring: *mut Ring, cgroup: u64) {
             (*header).torn = 0;
             lane += 1;
         }
-        (*ring).cgroup = cgroup;
         (*ring).assigned = bpf_ktime_get_boot_ns();
         (*ring).compat = 0;
         (*ring).stdout = 0;

@@ -63,8 +63,6 @@ pub struct LaneHeader {
 pub struct Ring {
     /// State of each lane.
     pub lanes: [LaneHeader; LANES],
-    /// Id of the cgroup it was given to.
-    pub cgroup: u64,
     /// CLOCK_BOOTTIME, in nanoseconds, when it was given.
     pub assigned: u64,
     /// Calls in the 32-bit ABI, which are counted and not decoded.
@@ -77,7 +75,7 @@ pub struct Ring {
     pub generation: u64,
     /// What descriptors refer to, as last looked up; see the programs' `remember` module.
     pub remembered: [[u64; 2]; REMEMBERED],
-    _header: [u8; 4096 - LANES * size_of::<LaneHeader>() - 6 * 8 - REMEMBERED * 16],
+    _header: [u8; 4096 - LANES * size_of::<LaneHeader>() - 5 * 8 - REMEMBERED * 16],
     /// The lanes, [`LANE_STRIDE`] apart.
     pub data: [u8; LANES * LANE_STRIDE + VERIFIER_SLACK],
 }

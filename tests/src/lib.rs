@@ -3,9 +3,9 @@
 #[cfg(any(target_os = "linux", test))]
 mod dns;
 #[cfg(target_os = "linux")]
-mod loopback;
-#[cfg(target_os = "linux")]
 pub mod scene;
+#[cfg(target_os = "linux")]
+mod world;
 
 #[cfg(target_os = "linux")]
-pub use loopback::loopback_up;
+pub use world::enter_own_world;

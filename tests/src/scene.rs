@@ -16,10 +16,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nix::{
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
-};
+use nix::mount::{MsFlags, mount};
 
 use crate::dns;
 
@@ -84,16 +81,7 @@ impl Scene {
 
     /// Moves this thread into namespaces of its own, furnishes them and returns the name server's socket.
     fn set(&self) -> Result<UdpSocket> {
-        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)
-            .context("cannot make mount and network namespaces; run this as root")?;
-        mount(
-            None::<&str>,
-            "/",
-            None::<&str>,
-            MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-            None::<&str>,
-        )
-        .context("cannot make mounts private")?;
+        crate::enter_own_world()?;
         // Opened before the overlays, which may cover it.
         let kept = File::open(&self.kept)
             .with_context(|| format!("cannot open {}", self.kept.display()))?;
@@ -129,7 +117,6 @@ impl Scene {
         ] {
             fs::write(path, text).with_context(|| format!("cannot write {path} in the scene"))?;
         }
-        crate::loopback_up().context("cannot bring lo up")?;
         UdpSocket::bind("127.0.0.1:53").context("cannot start the name server on 127.0.0.1:53")
     }
 

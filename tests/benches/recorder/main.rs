@@ -17,10 +17,6 @@ mod reading;
 use std::{env, path::Path};
 
 use anyhow::{Context as _, Result, bail};
-use nix::{
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
-};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -29,7 +25,7 @@ fn main() -> Result<()> {
         return payload::run(words);
     }
     // Before any thread is started, and so that ports are ours.
-    enter_own_world()?;
+    lastword_tests::enter_own_world()?;
     match words.as_slice() {
         ["calls"] => cost::in_instructions(),
         ["native"] => cost::as_ratios(),
@@ -41,21 +37,6 @@ fn main() -> Result<()> {
         ["reading", folder] => reading::run(Path::new(folder)),
         _ => bail!("no such section: {words:?}; run `cargo xtask bench`"),
     }
-}
-
-fn enter_own_world() -> Result<()> {
-    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
-        .context("cannot make namespaces; run this as root")?;
-    let nowhere = None::<&str>;
-    mount(
-        nowhere,
-        "/",
-        nowhere,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        nowhere,
-    )
-    .context("cannot make mounts private")?;
-    lastword_tests::loopback_up().context("cannot bring the loopback interface up")
 }
 
 /// A line of the report.

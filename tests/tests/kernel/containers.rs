@@ -21,7 +21,7 @@ use nix::{
 
 use crate::{
     Case,
-    support::{lastword, record_with, victim},
+    support::{cgroup2, lastword, record_with, victim},
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -65,19 +65,13 @@ impl Drop for Made {
 }
 
 fn top() -> Result<Made, Failed> {
-    let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let mount = mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ');
-        let (_, point, kind) = (fields.next()?, fields.next()?, fields.next()?);
-        (kind == "cgroup2").then_some(point)
-    });
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!(
         "lastword-test-{}-{}",
         std::process::id(),
         NUMBER.fetch_add(1, Ordering::Relaxed)
     );
-    Made::below(Path::new(mount.ok_or("no cgroup2")?), &name)
+    Made::below(&cgroup2(), &name)
 }
 
 fn names() -> Result<(), Failed> {

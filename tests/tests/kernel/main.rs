@@ -18,7 +18,7 @@ type Case = (&'static str, fn() -> Result<(), Failed>);
 
 fn main() -> ExitCode {
     let privileged = env::var_os("LASTWORD_PRIVILEGED").is_some_and(|value| value == "1");
-    if privileged && let Err(error) = support::enter_own_world() {
+    if privileged && let Err(error) = lastword_tests::enter_own_world() {
         eprintln!("cannot make namespaces for the tests: {error:#}; they need root");
         return ExitCode::FAILURE;
     }

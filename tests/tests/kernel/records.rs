@@ -7,7 +7,7 @@ use libtest_mimic::Failed;
 
 use crate::{
     Case,
-    support::{record, record_victim, record_with, victim},
+    support::{cgroup2, record, record_victim, record_with, victim},
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -329,13 +329,7 @@ fn log_files() -> Result<(), Failed> {
 }
 
 fn nested() -> Result<(), Failed> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
-    let mount = mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ');
-        let (_, point, kind) = (fields.next()?, fields.next()?, fields.next()?);
-        (kind == "cgroup2").then_some(point)
-    });
-    let recorded = record_victim(&["nested", mount.ok_or("no cgroup2")?]);
+    let recorded = record_victim(&["nested", cgroup2().to_str().ok_or("path")?]);
     assert_eq!(
         recorded
             .one(K::OPENAT, |event| event.name == "/from-inside")

@@ -1,7 +1,7 @@
 //! Recording a command and looking at its events.
 
 use std::{
-    env,
+    env, fs,
     net::UdpSocket,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -9,26 +9,17 @@ use std::{
     thread,
 };
 
-use anyhow::Context;
 use capture_format::{Event, EventKind, Run};
-use nix::{
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
-};
 
-/// Network and mounts of our own, so that ports and files are ours; loopback up.
-pub(crate) fn enter_own_world() -> anyhow::Result<()> {
-    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).context("unshare")?;
-    mount(
-        None::<&str>,
-        "/",
-        None::<&str>,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        None::<&str>,
-    )
-    .context("making mounts private")?;
-    lastword_tests::loopback_up().context("bringing the loopback interface up")?;
-    Ok(())
+/// Where cgroup v2 is mounted.
+pub(crate) fn cgroup2() -> PathBuf {
+    let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
+    let point = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (_, point, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        (kind == "cgroup2").then(|| PathBuf::from(point))
+    });
+    point.expect("cgroup v2 is mounted")
 }
 
 /// The program under test.
