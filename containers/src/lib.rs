@@ -1,0 +1,2 @@
+//! Which container a cgroup belongs to, and what the node knows of it.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! All that speaks to a Kubernetes API server.
+#![forbid(unsafe_code)]

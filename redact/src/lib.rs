@@ -1,0 +1,2 @@
+//! Masks credentials before anything is written.
+#![forbid(unsafe_code)]

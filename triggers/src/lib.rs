@@ -1,0 +1,2 @@
+//! When a capture is taken: observations in, decisions out.
+#![forbid(unsafe_code)]
