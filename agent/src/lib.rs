@@ -4,6 +4,8 @@ pub mod cli;
 #[cfg(target_os = "linux")]
 mod host;
 #[cfg(target_os = "linux")]
+pub mod http;
+#[cfg(target_os = "linux")]
 mod logging;
 #[cfg(target_os = "linux")]
 pub mod metrics;
