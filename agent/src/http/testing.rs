@@ -21,7 +21,7 @@ use crate::{
 pub(super) const TOKEN: &str = "0123456789abcdef";
 
 /// What the loop says to alerts.
-type Answer = Result<AlertOutcome, String>;
+type Answer = fn(&Alert) -> Result<AlertOutcome, String>;
 
 pub(super) struct Agent {
     address: SocketAddr,
@@ -36,12 +36,12 @@ impl Agent {
     }
 
     pub(super) async fn with_status(status: Status) -> Self {
-        let answer: fn(&Alert) -> Answer =
+        let answer: Answer =
             |alert| Ok(AlertOutcome::Created(format!("{}-1", alert.pod)));
         Self::start(Some((status, answer)), true).await
     }
 
-    pub(super) async fn answering(answer: fn(&Alert) -> Answer) -> Self {
+    pub(super) async fn answering(answer: Answer) -> Self {
         Self::start(Some((Status::default(), answer)), true).await
     }
 
@@ -50,11 +50,11 @@ impl Agent {
     }
 
     pub(super) async fn without_token() -> Self {
-        let answer: fn(&Alert) -> Answer = |_| Err("never asked".to_owned());
+        let answer: Answer = |_| Err("never asked".to_owned());
         Self::start(Some((Status::default(), answer)), false).await
     }
 
-    async fn start(answers: Option<(Status, fn(&Alert) -> Answer)>, token: bool) -> Self {
+    async fn start(answers: Option<(Status, Answer)>, token: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file: PathBuf = folder.path().join("token");
         std::fs::write(&file, TOKEN).unwrap();
