@@ -8,6 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which container is to be captured, and why.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "columns are alike in their type or priority"
+)]
 #[derive(
     CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
 )]
@@ -107,8 +111,9 @@ pub struct Trigger {
     #[schemars(length(max = 64))]
     pub kind: String,
     /// One sentence for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
-    pub detail: String,
+    pub detail: Option<String>,
 }
 
 impl Default for Trigger {
@@ -116,7 +121,7 @@ impl Default for Trigger {
     fn default() -> Self {
         Self {
             kind: "manual".to_owned(),
-            detail: String::new(),
+            detail: None,
         }
     }
 }
