@@ -4,13 +4,13 @@ pub mod cli;
 #[cfg(target_os = "linux")]
 mod host;
 #[cfg(target_os = "linux")]
-pub mod http;
+mod http;
 #[cfg(target_os = "linux")]
 mod logging;
 #[cfg(target_os = "linux")]
-pub mod metrics;
+mod metrics;
 #[cfg(target_os = "linux")]
-pub mod node;
+mod node;
 #[cfg(target_os = "linux")]
 pub mod recorder;
 #[cfg(target_os = "linux")]

@@ -31,19 +31,19 @@ const PATHS: &str = "there are GET /metrics, /healthz and /readyz, and POST /api
 
 /// What the endpoint answers from.
 #[derive(Clone, Debug)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// The node's loop.
-    pub handle: Handle,
+    pub(crate) handle: Handle,
     /// The agent's metrics.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// File with the bearer token that alerts must bring. It is read at each alert, so it may change. Without one, no
     /// alerts are taken.
-    pub token_file: Option<PathBuf>,
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 impl Endpoint {
     /// Serves until the future is dropped.
-    pub async fn serve(self, listener: TcpListener) {
+    pub(crate) async fn serve(self, listener: TcpListener) {
         server::serve(listener, self.router(), server::Limits::default()).await;
     }
 

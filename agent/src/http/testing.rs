@@ -36,8 +36,7 @@ impl Agent {
     }
 
     pub(super) async fn with_status(status: Status) -> Self {
-        let answer: Answer =
-            |alert| Ok(AlertOutcome::Created(format!("{}-1", alert.pod)));
+        let answer: Answer = |alert| Ok(AlertOutcome::Created(format!("{}-1", alert.pod)));
         Self::start(Some((status, answer)), true).await
     }
 

@@ -1,3 +1,3 @@
 //! The node agent.
 
-pub mod handle;
+pub(crate) mod handle;
