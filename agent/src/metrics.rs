@@ -43,6 +43,7 @@ labels! {
     State { state: &'static str }
     Named { named: bool }
     TriggerKind { trigger: String }
+    Reason { reason: &'static str }
     CauseName { cause: String }
     Outcome { result: &'static str }
     Version { version: &'static str }
@@ -67,7 +68,7 @@ pub(crate) struct Metrics {
     api_up: Gauge,
     cri_up: Gauge,
     captures: Family<TriggerKind, Counter>,
-    capture_failures: Family<TriggerKind, Counter>,
+    capture_failures: Family<Reason, Counter>,
     capture_duration: Histogram,
     verdicts: Family<CauseName, Counter>,
     uploads: Family<Outcome, Counter>,
@@ -199,15 +200,19 @@ impl Metrics {
     /// A capture was taken, or could not be, so long after its trigger; `trigger` is the kind that the capture's header
     /// names.
     pub(crate) fn captured(&self, trigger: &str, took: Duration, succeeded: bool) {
-        let kind = TriggerKind {
-            trigger: trigger.to_owned(),
-        };
-        if succeeded {
-            self.captures.get_or_create(&kind).inc();
-            self.capture_duration.observe(took.as_secs_f64());
-        } else {
-            self.capture_failures.get_or_create(&kind).inc();
+        if !succeeded {
+            return self.failed("capture");
         }
+        let trigger = trigger.to_owned();
+        self.captures.get_or_create(&TriggerKind { trigger }).inc();
+        self.capture_duration.observe(took.as_secs_f64());
+    }
+
+    /// Something that captures are made of could not be done: a word for what.
+    pub(crate) fn failed(&self, reason: &'static str) {
+        self.capture_failures
+            .get_or_create(&Reason { reason })
+            .inc();
     }
 
     /// A capture's verdict: the stable name of its cause.
@@ -375,7 +380,7 @@ mod tests {
             "lastword_api_up 1",
             "lastword_cri_up 0",
             "lastword_captures_total{trigger=\"restarts\"} 1",
-            "lastword_capture_failures_total{trigger=\"oom\"} 1",
+            "lastword_capture_failures_total{reason=\"capture\"} 1",
             "lastword_capture_duration_seconds_bucket{le=\"0.05\"} 1",
             "lastword_verdicts_total{cause=\"dns_no_such_host\"} 1",
             "lastword_uploads_total{result=\"succeeded\"} 1",
