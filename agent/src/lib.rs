@@ -5,6 +5,7 @@ pub mod cli;
 mod host;
 #[cfg(target_os = "linux")]
 mod http;
+mod kubectl;
 #[cfg(target_os = "linux")]
 mod logging;
 #[cfg(target_os = "linux")]
