@@ -1,2 +1,4 @@
 //! Which container a cgroup belongs to, and what the node knows of it.
 #![forbid(unsafe_code)]
+
+pub mod path;
