@@ -1,0 +1,3 @@
+//! x
+/// Prefix
+pub const ANNOTATIONS: &str = "lastword.dev/";
