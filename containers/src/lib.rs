@@ -3,4 +3,5 @@
 
 pub mod cri;
 pub mod directory;
+pub mod hierarchy;
 pub mod path;

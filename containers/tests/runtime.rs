@@ -2,11 +2,14 @@
 //! `LASTWORD_CRI_SOCKET=/run/containerd/containerd.sock cargo test -p containers --test runtime -- --ignored`
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use containers::cri::{Client, State};
 use containers::directory::Directory;
-use containers::path::is_id;
+use containers::hierarchy::{Hierarchy, detect};
+use containers::path::{is_id, parse};
 
 async fn connect() -> Client {
     let socket = std::env::var("LASTWORD_CRI_SOCKET").expect("LASTWORD_CRI_SOCKET names a socket");
@@ -73,4 +76,40 @@ async fn reads_how_real_containers_ended() {
         }
     }
     assert_eq!(client.status(&"0".repeat(64)).await.unwrap(), None);
+}
+
+#[tokio::test]
+#[ignore = "needs the socket of a container runtime in LASTWORD_CRI_SOCKET"]
+async fn finds_the_cgroups_of_real_containers() {
+    let client = connect().await;
+    let before = client.containers().await.unwrap();
+    let found = detect(Path::new("/sys/fs/cgroup")).unwrap();
+    let mut pod_uids = HashMap::new();
+    walk(&found.mount, &mut |path| {
+        if let Some(parsed) = parse(path.to_str().unwrap()) {
+            pod_uids.insert(parsed.container, parsed.pod_uid);
+        }
+    });
+    let after = client.containers().await.unwrap();
+    let lived = (before.iter())
+        .filter(|container| container.state == State::Running && after.contains(container));
+    let mut count = 0;
+    for container in lived {
+        count += 1;
+        let pod_uid = pod_uids.get(&container.id).expect("its cgroup");
+        assert_eq!(pod_uid.as_ref(), Some(&container.pod_uid), "{container:?}");
+    }
+    assert!(count > 0, "no container is running");
+    assert!(found.containers >= count);
+    // runc 1.1 and crun put containers into the unified hierarchy, on hybrid nodes too
+    assert_eq!(found.hierarchy, Hierarchy::Unified);
+}
+
+fn walk(folder: &Path, visit: &mut impl FnMut(&Path)) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            visit(&entry.path());
+            walk(&entry.path(), visit);
+        }
+    }
 }
