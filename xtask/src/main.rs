@@ -8,9 +8,11 @@ mod cargo;
 mod demo;
 mod deny;
 mod ebpf;
+mod image;
 mod initramfs;
 mod kernel;
 mod mirror;
+mod oci;
 mod place;
 mod stamp;
 mod step;
@@ -46,6 +48,8 @@ enum Task {
     /// Run an nginx that cannot resolve its upstream under lastword, as root, and show capture and verdict
     #[cfg(target_os = "linux")]
     Demo,
+    /// Make a container image, as an OCI archive, without Docker: target/images/lastword.tar
+    Image(image::Arguments),
     /// Measure costs, as root, and write them to docs/performance.md
     Bench {
         /// Only this
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         #[cfg(target_os = "linux")]
         Task::Demo => demo::run(),
+        Task::Image(arguments) => image::run(&arguments),
         Task::Bench { section } => bench::run(section),
     };
     match done {
