@@ -293,13 +293,16 @@ fn never_holds_more_than_its_limits_and_gives_up_what_is_gone_first() {
 }
 
 #[test]
-fn bounds_labels_and_says_so() {
+fn bounds_what_a_pod_can_make_it_keep_and_says_so() {
     let mut directory = Directory::default();
     let mut large = pod(vec![]);
     large.labels = (0..1_000)
         .map(|number| (format!("label-{number:03}"), "v".repeat(63)))
         .collect();
+    large.containers = vec![status("nginx", 0, Some(1), None)];
+    large.containers[0].image = "é".repeat(100_001);
     directory.saw_pod(&large, at(0));
+    assert_eq!(directory.container(&id(1)).unwrap().image.len(), MAX_IMAGE);
     let known = directory.pod(POD).unwrap();
     assert!(known.labels_cut);
     assert_eq!(known.labels.len(), MAX_LABELS / (9 + 63));
