@@ -293,10 +293,11 @@ impl Directory {
             let previous = container.previous.as_deref().filter(|id| is_id(id));
             // In the back-off both are the container that ended last.
             let previous = previous.filter(|_| previous != current);
-            let attempts = [
-                (current, container.restart_count),
-                (previous, container.restart_count.saturating_sub(1)),
-            ];
+            // Without a current one (a new sandbox after a reboot) the count is still that of the previous one.
+            let before = container
+                .restart_count
+                .saturating_sub(u32::from(current.is_some()));
+            let attempts = [(current, container.restart_count), (previous, before)];
             for (id, attempt) in attempts {
                 let Some(id) = id else { continue };
                 let entry = self.containers.entry(id.into()).or_default();
