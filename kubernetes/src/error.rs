@@ -106,7 +106,7 @@ pub enum Error {
     )]
     CrdMissing,
     /// The namespace does not exist, or is being deleted.
-    #[error("namespace {0} is gone, or going")]
+    #[error("the namespace is gone: {0}")]
     NamespaceGone(String),
     /// The object does not exist.
     #[error("not found: {0}")]
@@ -182,9 +182,9 @@ impl Error {
         let message = status.message.clone();
         match status.code {
             401 => Self::Unauthorized(message),
-            403 if terminates_namespace(status) => Self::NamespaceGone(name.to_owned()),
+            403 if terminates_namespace(status) => Self::NamespaceGone(message),
             403 => Self::Forbidden { access, message },
-            404 if kind == "namespaces" => Self::NamespaceGone(name.to_owned()),
+            404 if kind == "namespaces" => Self::NamespaceGone(message),
             // A resource that is not served has no object to name.
             404 if access.group == "lastword.dev" && name.is_empty() => Self::CrdMissing,
             404 => Self::NotFound(message),
