@@ -1,15 +1,6 @@
 //! Cgroups that are recognised, rings that are given and taken back.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::process::Command;
 
 use agent::recorder::{Budget, MessageKind, Recorder, Settings};
 use capture_format::EventKind as K;
@@ -21,6 +12,7 @@ use nix::{
 
 use crate::{
     Case,
+    made::{ID, Made, alone, refill, top},
     support::{cgroup2, lastword, record_with, victim},
 };
 
@@ -38,46 +30,6 @@ pub(crate) const CASES: &[Case] = &[
     ("without_btf_it_says_what_to_do", without_btf),
     ("the_programs_log_when_they_are_asked_to", log),
 ];
-
-const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
-/// Each of these recorders takes every container of the machine for its own, so they must not see each other's.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A cgroup that is removed at the end.
-struct Made(PathBuf);
-
-impl Made {
-    fn below(parent: &Path, name: &str) -> Result<Self, Failed> {
-        let path = parent.join(name);
-        fs::create_dir(&path)?;
-        Ok(Self(path))
-    }
-
-    fn id(&self) -> Result<u64, Failed> {
-        Ok(fs::metadata(&self.0)?.ino())
-    }
-}
-
-impl Drop for Made {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
-fn top() -> Result<Made, Failed> {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let name = format!(
-        "lastword-test-{}-{}",
-        std::process::id(),
-        NUMBER.fetch_add(1, Ordering::Relaxed)
-    );
-    Made::below(&cgroup2(), &name)
-}
 
 fn names() -> Result<(), Failed> {
     let _alone = alone();
@@ -105,11 +57,6 @@ fn names() -> Result<(), Failed> {
             assert_eq!(recorder.ring_of(inner.id()?), ring, "inside {name}");
         }
     }
-    Ok(())
-}
-
-fn refill(recorder: &mut Recorder) -> Result<(), Failed> {
-    while recorder.refill()? {}
     Ok(())
 }
 
