@@ -130,8 +130,8 @@ fn an_unknown_cause_replaces_nothing() {
         node.app(f64::from(run) * 30.0 + 2.0, Observation::BackedOff);
         node.pass(f64::from(run) * 30.0 + 3.0);
         let expected: &[_] = match run {
-            1..=3 => &[Kind::CrashLoopBackOff],
-            _ => &[Kind::CrashLoopBackOff, Kind::CrashLoopBackOff],
+            1..=3 => &[Kind::FirstCrash],
+            _ => &[Kind::FirstCrash, Kind::CrashLoopBackOff],
         };
         assert_eq!(node.kinds()[..], expected[..], "after run {run}");
     }
