@@ -6,6 +6,10 @@ mod host;
 #[cfg(target_os = "linux")]
 mod logging;
 #[cfg(target_os = "linux")]
+pub mod metrics;
+#[cfg(target_os = "linux")]
+pub mod node;
+#[cfg(target_os = "linux")]
 pub mod recorder;
 #[cfg(target_os = "linux")]
 mod run;

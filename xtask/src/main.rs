@@ -4,13 +4,16 @@
 mod apt;
 mod bench;
 mod cargo;
+mod crds;
 #[cfg(target_os = "linux")]
 mod demo;
 mod deny;
 mod ebpf;
+mod image;
 mod initramfs;
 mod kernel;
 mod mirror;
+mod oci;
 mod place;
 mod stamp;
 mod step;
@@ -41,11 +44,15 @@ enum Task {
     },
     /// Build the eBPF programs and target/release/lastword
     Build,
+    /// Write the custom resources' definitions in deploy/crds from their Rust types
+    Crds,
     /// Run every test: lints, unprivileged tests, and as root the kernel tests here and on Debian's kernels under QEMU
     Test(test::Arguments),
     /// Run an nginx that cannot resolve its upstream under lastword, as root, and show capture and verdict
     #[cfg(target_os = "linux")]
     Demo,
+    /// Make a container image, as an OCI archive, without Docker: target/images/lastword.tar
+    Image(image::Arguments),
     /// Measure costs, as root, and write them to docs/performance.md
     Bench {
         /// Only this
@@ -58,9 +65,11 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Ebpf { toolchain } => ebpf::build(toolchain),
         Task::Build => build(),
+        Task::Crds => crds::write(),
         Task::Test(arguments) => test::run(&arguments),
         #[cfg(target_os = "linux")]
         Task::Demo => demo::run(),
+        Task::Image(arguments) => image::run(&arguments),
         Task::Bench { section } => bench::run(section),
     };
     match done {
