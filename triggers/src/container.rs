@@ -35,6 +35,8 @@ pub(crate) struct Container {
     look: Option<Look>,
     attempt: Option<InFlight>,
     failures: u32,
+    /// Until then no capture is tried, since the last one failed.
+    not_before: Time,
     pub(crate) touched: Time,
 }
 
@@ -49,8 +51,8 @@ struct Run {
 struct Known {
     id: String,
     at: Time,
-    /// What it was decided for, and what its verdict says.
-    causes: [Option<String>; 2],
+    /// What it was decided for, what its verdict says, and what those said that it has replaced.
+    causes: Vec<Option<String>>,
     /// Nothing better can be had: it holds as many runs as a capture can, or was taken when there were as many.
     complete: bool,
 }
@@ -93,9 +95,8 @@ impl Run {
 }
 
 impl Known {
-    /// Whether it shows this cause. An unknown one is no news.
     fn shows(&self, cause: Option<&str>) -> bool {
-        cause.is_none() || self.causes.iter().any(|known| known.as_deref() == cause)
+        self.causes.iter().any(|known| known.as_deref() == cause)
     }
 }
 
@@ -149,7 +150,7 @@ impl Container {
             }
             Observation::CaptureFound(captured) => {
                 let complete = captured.runs >= keep;
-                self.know(captured, None, complete);
+                self.know(captured, Vec::new(), complete);
             }
             Observation::CaptureDeleted { id } => self.captures.retain(|known| known.id != id),
             // The machine's.
@@ -239,7 +240,7 @@ impl Container {
     /// When [`Self::plan`] has something to judge.
     pub(crate) fn due(&self) -> Option<Time> {
         match self.attempt {
-            None => self.look.map(|look| look.due),
+            None => self.look.map(|look| look.due.max(self.not_before)),
             Some(_) => None,
         }
     }
@@ -325,7 +326,12 @@ impl Container {
     /// Whether a capture for this cause is worth it: `Some(None)` for a new one, `Some(Some(id))` for one that replaces another.
     fn warrant(&self, kind: Kind, cause: Option<&str>, keep: usize) -> Option<Option<String>> {
         match self.captures.iter().rev().find(|known| known.shows(cause)) {
-            None => (self.captures.len() < MOST_CAUSES).then_some(None),
+            // An unknown cause is no news, and is no reason to replace a capture that shows one.
+            None => {
+                let news = self.captures.is_empty()
+                    || cause.is_some() && self.captures.len() < MOST_CAUSES;
+                news.then_some(None)
+            }
             Some(known) => {
                 let better =
                     !known.complete && self.ended.len() >= keep && kind != Kind::FirstCrash;
@@ -370,14 +376,17 @@ impl Container {
             return;
         };
         self.failures = 0;
-        self.captures
-            .retain(|known| Some(&known.id) != in_flight.replaces.as_ref());
+        let replaced = self
+            .captures
+            .extract_if(.., |known| Some(&known.id) == in_flight.replaces.as_ref());
+        let mut causes: Vec<_> = replaced.flat_map(|known| known.causes).collect();
+        causes.push(in_flight.cause);
         captured.last_run = captured.last_run.max(in_flight.run);
         let complete = in_flight.complete || captured.runs >= keep;
-        self.know(captured, in_flight.cause, complete);
+        self.know(captured, causes, complete);
     }
 
-    fn know(&mut self, captured: Captured, decided_for: Option<String>, complete: bool) {
+    fn know(&mut self, captured: Captured, mut causes: Vec<Option<String>>, complete: bool) {
         let Captured {
             id,
             at,
@@ -385,12 +394,13 @@ impl Container {
             runs: _,
             last_run,
         } = captured;
+        causes.push(cause);
         self.captured_through = self.captured_through.max(last_run);
         self.captures.retain(|known| known.id != id);
         self.captures.push(Known {
             id,
             at,
-            causes: [cause, decided_for],
+            causes,
             complete,
         });
     }
@@ -403,12 +413,12 @@ impl Container {
         let factor = 1 << self.failures.min(8);
         self.failures += 1;
         self.judged_through = self.judged_through.min(in_flight.judged_before);
-        let due = now + (FIRST_RETRY * factor).min(LONGEST_RETRY);
-        self.look_again(in_flight.look, due);
+        self.not_before = now + (FIRST_RETRY * factor).min(LONGEST_RETRY);
+        self.look_again(in_flight.look);
     }
 
-    fn look_again(&mut self, old: Look, due: Time) {
-        let look = self.look(old.at, due);
+    fn look_again(&mut self, old: Look) {
+        let look = self.look(old.at, old.due);
         look.started |= old.started;
         look.backed_off |= old.backed_off;
         look.not_ready |= old.not_ready;
@@ -427,6 +437,7 @@ impl Container {
             look,
             attempt,
             failures,
+            not_before,
             touched,
         } = other;
         let latest = history.newest().unwrap_or(1);
@@ -455,7 +466,7 @@ impl Container {
                 .max(captured_through.saturating_add(offset));
         }
         if let Some(look) = look {
-            self.look_again(look, look.due);
+            self.look_again(look);
         }
         if let Some(mut attempt) = attempt {
             attempt.run = attempt.run.saturating_add(offset);
@@ -463,6 +474,7 @@ impl Container {
             self.attempt = Some(attempt);
         }
         self.failures = self.failures.max(failures);
+        self.not_before = self.not_before.max(not_before);
         self.touched = self.touched.max(touched);
     }
 }
