@@ -1,2 +1,35 @@
-//! All that speaks to a Kubernetes API server.
+//! All that speaks to a Kubernetes API server, and the only crate that knows kube.
+//!
+//! | module | what it does | who uses it |
+//! |---|---|---|
+//! | [`capture`] | the custom resource `Capture` | everyone |
+//! | [`connect`] | a client, and [`Health`]: is the API server there? | everyone |
+//! | [`pods`], [`namespaces`] | watches, trimmed to what is needed before anything is kept | the agent |
+//! | [`events`] | what Kubernetes says about one pod | the agent |
+//! | [`announce`] | a verdict becomes a `Capture` and an Event on the pod | the agent |
+//! | [`captures`] | requested captures: who takes them, and what becomes of the rest | the agent |
+//! | [`fetch`] | finding Captures, and reading their files | the kubectl plugin |
+//!
+//! Every call names the [`Access`] it needs, so an [`Error`] can say which rule of RBAC is missing. Everything works on Kubernetes 1.20 and later.
 #![forbid(unsafe_code)]
+
+pub mod announce;
+pub mod capture;
+pub mod captures;
+pub mod connect;
+mod error;
+pub mod events;
+pub mod fetch;
+mod health;
+mod name;
+pub mod namespaces;
+pub mod pods;
+mod text;
+mod watch;
+
+pub use error::{AGENT, Access, Error, Retry, USER, Who};
+pub use health::{Health, Standing, Trouble};
+pub use jiff::Timestamp;
+pub use kube::Client;
+pub use name::capture_name;
+pub use watch::Change;

@@ -4,6 +4,7 @@
 mod apt;
 mod bench;
 mod cargo;
+mod crds;
 #[cfg(target_os = "linux")]
 mod demo;
 mod deny;
@@ -44,6 +45,8 @@ enum Task {
     },
     /// Build the eBPF programs and target/release/lastword
     Build,
+    /// Write the custom resources' definitions in deploy/crds from their Rust types
+    Crds,
     /// Run every test: lints, unprivileged tests, and as root the kernel tests here and on Debian's kernels under QEMU
     Test(test::Arguments),
     /// Run an nginx that cannot resolve its upstream under lastword, as root, and show capture and verdict
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Ebpf { toolchain } => ebpf::build(toolchain),
         Task::Build => build(),
+        Task::Crds => crds::write(),
         Task::Test(arguments) => test::run(&arguments),
         #[cfg(target_os = "linux")]
         Task::Demo => demo::run(),

@@ -1,0 +1,72 @@
+//! A client: of the cluster the program runs in, or of the one that the kubeconfig names.
+
+use std::{path::PathBuf, time::Duration};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+use crate::{Error, Who, error::chain};
+
+/// To set a connection up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Without a byte from the server for so long, a connection of the agent is given up: longer than a watch lasts.
+const SILENCE: Duration = Duration::from_secs(150);
+
+/// Which cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// This kubeconfig, instead of `$KUBECONFIG` or `~/.kube/config`; without any, the cluster that the program runs in.
+    pub kubeconfig: Option<PathBuf>,
+    /// This context of it, instead of its current one.
+    pub context: Option<String>,
+}
+
+/// A way to a cluster.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Speaks to the API server.
+    pub client: Client,
+    /// The context's namespace; in a cluster, that of the program's own pod.
+    pub namespace: String,
+    /// The API server's address, for messages.
+    pub server: String,
+}
+
+/// Reads the configuration and makes a client. Does not wait for the API server to answer.
+///
+/// # Errors
+/// [`Error::Config`]: there is no configuration, or it is no good.
+pub async fn connect(options: &Options, who: Who) -> Result<Cluster, Error> {
+    let config = |error: &dyn std::error::Error| Error::Config(chain(error));
+    let chosen = KubeConfigOptions {
+        context: options.context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    let mut read = match &options.kubeconfig {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path).map_err(|error| config(&error))?;
+            Config::from_custom_kubeconfig(kubeconfig, &chosen)
+                .await
+                .map_err(|error| config(&error))?
+        }
+        None if options.context.is_some() => Config::from_kubeconfig(&chosen)
+            .await
+            .map_err(|error| config(&error))?,
+        None => Config::infer().await.map_err(|error| config(&error))?,
+    };
+    read.connect_timeout = Some(CONNECT_TIMEOUT);
+    if who == Who::Agent {
+        read.read_timeout = Some(SILENCE);
+        read.reset_reader_on_write = true;
+    }
+    let server = read.cluster_url.to_string();
+    let namespace = read.default_namespace.clone();
+    let client = Client::try_from(read).map_err(|error| config(&error))?;
+    Ok(Cluster {
+        client,
+        namespace,
+        server,
+    })
+}

@@ -1,0 +1,246 @@
+//! What goes wrong with an API server, and what to do about it.
+
+use std::{fmt, future::Future, time::Duration};
+
+use kube::{client::UpgradeConnectionError, core::response::Status};
+
+/// A request that takes longer than this has failed; watches and exec have limits of their own.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One rule of RBAC: what a call needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Access {
+    /// Such as `list`.
+    pub verb: &'static str,
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// Plural name, with a subresource after a slash.
+    pub resource: &'static str,
+    /// Who makes the call.
+    pub who: Who,
+}
+
+/// Who calls the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Who {
+    /// The agent, by its service account.
+    Agent,
+    /// A person, by the kubectl plugin.
+    User,
+}
+
+macro_rules! accesses {
+    ($($(#[$doc:meta])* $list:ident, $who:ident = [$($name:ident = $verb:literal $group:literal $resource:literal;)*])*) => {
+        $(
+            $(pub(crate) const $name: Access = Access { verb: $verb, group: $group, resource: $resource, who: Who::$who };)*
+            $(#[$doc])*
+            pub const $list: &[Access] = &[$($name),*];
+        )*
+    };
+}
+
+accesses! {
+    /// All that the agent needs, in every namespace: the rules of the ClusterRole `lastword-agent`.
+    AGENT, Agent = [
+        GET_POD = "get" "" "pods";
+        LIST_PODS = "list" "" "pods";
+        WATCH_PODS = "watch" "" "pods";
+        LIST_NAMESPACES = "list" "" "namespaces";
+        WATCH_NAMESPACES = "watch" "" "namespaces";
+        LIST_EVENTS = "list" "" "events";
+        CREATE_EVENTS = "create" "" "events";
+        PATCH_EVENTS = "patch" "" "events";
+        LIST_CAPTURES = "list" "lastword.dev" "captures";
+        WATCH_CAPTURES = "watch" "lastword.dev" "captures";
+        CREATE_CAPTURES = "create" "lastword.dev" "captures";
+        PATCH_CAPTURES = "patch" "lastword.dev" "captures";
+        DELETE_CAPTURES = "delete" "lastword.dev" "captures";
+        PATCH_CAPTURE_STATUS = "patch" "lastword.dev" "captures/status";
+    ]
+    /// What a person needs to read captures: `captures` in the pod's namespace, the others in the agent's. An exec by WebSocket is a GET; Kubernetes
+    /// 1.35 asks for `create` besides.
+    USER, User = [
+        USER_LIST_CAPTURES = "list" "lastword.dev" "captures";
+        USER_GET_CAPTURE = "get" "lastword.dev" "captures";
+        USER_CREATE_CAPTURES = "create" "lastword.dev" "captures";
+        USER_LIST_PODS = "list" "" "pods";
+        USER_EXEC = "get" "" "pods/exec";
+        USER_EXEC_CREATE = "create" "" "pods/exec";
+    ]
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let group = if self.group.is_empty() {
+            "\"\""
+        } else {
+            self.group
+        };
+        write!(f, "{} {} (API group {group})", self.verb, self.resource)
+    }
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No answer, or one that says to come back later.
+    #[error("the API server is away: {0}")]
+    Away(String),
+    /// The credentials are no good.
+    #[error(
+        "the API server does not accept these credentials: {0}; is the token or certificate expired?"
+    )]
+    Unauthorized(String),
+    /// A rule of RBAC is missing, or something else forbids it.
+    #[error("not allowed to {access}: {message}; add this rule to {}", role(*.access))]
+    Forbidden {
+        /// What was attempted.
+        access: Access,
+        /// What the API server said.
+        message: String,
+    },
+    /// The custom resource is not installed.
+    #[error(
+        "the cluster does not know captures.lastword.dev; run `kubectl apply -f deploy/crds/captures.lastword.dev.yaml`"
+    )]
+    CrdMissing,
+    /// The namespace does not exist, or is being deleted.
+    #[error("the namespace is gone: {0}")]
+    NamespaceGone(String),
+    /// The object does not exist.
+    #[error("not found: {0}")]
+    NotFound(String),
+    /// Somebody else changed the object first.
+    #[error("changed by somebody else meanwhile: {0}")]
+    Conflict(String),
+    /// The API server refuses what it was given.
+    #[error("the API server refuses it: {0}")]
+    Invalid(String),
+    /// There is no usable configuration.
+    #[error("no way to reach a cluster: {0}")]
+    Config(String),
+    /// The file could not be read in an agent's pod.
+    #[error("{0}")]
+    Fetch(String),
+    /// The caller's writer failed.
+    #[error("cannot write the capture: {0}")]
+    Output(#[source] std::io::Error),
+}
+
+/// Whether it makes sense to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// When the API server is back.
+    Soon,
+    /// When somebody has mended the cluster: minutes.
+    Later,
+    /// Never: what was to be done has no object any more, or is wrong.
+    Never,
+}
+
+impl Error {
+    /// Whether it makes sense to try again.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Away(_) | Self::Conflict(_) => Retry::Soon,
+            Self::Unauthorized(_) | Self::Forbidden { .. } | Self::CrdMissing => Retry::Later,
+            Self::NamespaceGone(_)
+            | Self::NotFound(_)
+            | Self::Invalid(_)
+            | Self::Config(_)
+            | Self::Fetch(_)
+            | Self::Output(_) => Retry::Never,
+        }
+    }
+
+    /// What `error` means for a call that needs `access`.
+    pub(crate) fn of(error: kube::Error, access: Access) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::answered(&status, access),
+            kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => {
+                let message = format!("the API server answered {code}");
+                Self::answered(
+                    &Status::failure(&message, "").with_code(code.as_u16()),
+                    access,
+                )
+            }
+            kube::Error::Auth(error) => Self::Unauthorized(chain(&error)),
+            kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) => {
+                Self::Invalid(chain(&error))
+            }
+            _ => Self::Away(chain(&error)),
+        }
+    }
+
+    /// What the API server's answer means.
+    pub(crate) fn answered(status: &Status, access: Access) -> Self {
+        let details = status.details.as_ref();
+        let kind = details.map_or("", |details| details.kind.as_str());
+        let name = details.map_or("", |details| details.name.as_str());
+        let message = status.message.clone();
+        match status.code {
+            401 => Self::Unauthorized(message),
+            403 if terminates_namespace(status) => Self::NamespaceGone(message),
+            403 => Self::Forbidden { access, message },
+            404 if kind == "namespaces" => Self::NamespaceGone(message),
+            // A resource that is not served has no object to name.
+            404 if access.group == "lastword.dev" && name.is_empty() => Self::CrdMissing,
+            404 => Self::NotFound(message),
+            409 => Self::Conflict(message),
+            408 | 410 | 429 | 500.. => Self::Away(message),
+            _ => Self::Invalid(message),
+        }
+    }
+}
+
+/// Since Kubernetes 1.19 the namespace's end is a cause; before it, and in lists, only the message tells.
+fn terminates_namespace(status: &Status) -> bool {
+    let cause = |causes: &[kube::core::response::StatusCause]| {
+        causes
+            .iter()
+            .any(|cause| cause.reason == "NamespaceTerminating")
+    };
+    status
+        .details
+        .as_ref()
+        .is_some_and(|details| cause(&details.causes))
+        || status.message.contains("because it is being terminated")
+}
+
+/// Where the rule for `access` belongs.
+fn role(access: Access) -> &'static str {
+    match access.who {
+        Who::Agent => "ClusterRole lastword-agent, or apply deploy/ again",
+        Who::User => "a role of yours in that namespace",
+    }
+}
+
+/// `error` and what caused it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// Makes one request that needs `access`.
+pub(crate) async fn call<T>(
+    access: Access,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(PATIENCE, request).await {
+        Ok(answer) => answer.map_err(|error| Error::of(error, access)),
+        Err(_) => Err(Error::Away(format!(
+            "no answer within {} s to {access}",
+            PATIENCE.as_secs()
+        ))),
+    }
+}

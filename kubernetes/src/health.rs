@@ -1,0 +1,105 @@
+//! Is the API server there? One value that everything which speaks to it keeps up to date, and anyone can watch.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::sync::watch;
+
+use crate::{Error, Retry};
+
+/// How things stand with the API server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it has answered anything yet.
+    pub answered: bool,
+    /// What does not work now, by who asked: `pods`, `namespaces`, `captures`, `announce`.
+    pub troubles: BTreeMap<&'static str, Trouble>,
+}
+
+/// What does not work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Whether the API server is away; otherwise somebody has to mend something.
+    pub away: bool,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Standing {
+    /// Whether the API server answers.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.answered && !self.troubles.values().any(|trouble| trouble.away)
+    }
+}
+
+/// A handle on the [`Standing`]; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Health(Arc<watch::Sender<Standing>>);
+
+impl Health {
+    /// Nothing asked, nothing answered.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The value, and waiting for it to change.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Standing> {
+        self.0.subscribe()
+    }
+
+    /// `who` got an answer.
+    pub(crate) fn well(&self, who: &'static str) {
+        self.0.send_if_modified(|standing| {
+            let first = !std::mem::replace(&mut standing.answered, true);
+            let mended = standing.troubles.remove(who).is_some();
+            if mended {
+                tracing::info!(who, "the API server answers again");
+            }
+            first || mended
+        });
+    }
+
+    /// `who` got an error; said once for as long as it stays the same.
+    pub(crate) fn ill(&self, who: &'static str, error: &Error) {
+        let trouble = Trouble {
+            away: error.retry() == Retry::Soon,
+            message: error.to_string(),
+        };
+        self.0.send_if_modified(|standing| {
+            if standing.troubles.get(who) == Some(&trouble) {
+                return false;
+            }
+            tracing::warn!(who, "{}", trouble.message);
+            standing.troubles.insert(who, trouble);
+            true
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_up_once_it_answered_and_until_one_of_them_finds_it_away() {
+        let health = Health::new();
+        let mut watched = health.subscribe();
+        assert!(!watched.borrow().is_up());
+        health.well("pods");
+        assert!(watched.borrow_and_update().is_up());
+        health.ill("captures", &Error::CrdMissing);
+        assert!(watched.borrow_and_update().is_up(), "it did answer");
+        health.ill("pods", &Error::Away("refused".to_owned()));
+        assert!(!watched.borrow_and_update().is_up());
+        health.ill("pods", &Error::Away("refused".to_owned()));
+        assert!(
+            !watched.has_changed().unwrap(),
+            "the same trouble again is no news"
+        );
+        health.well("pods");
+        assert!(watched.borrow().is_up());
+        assert_eq!(watched.borrow().troubles.len(), 1);
+    }
+}

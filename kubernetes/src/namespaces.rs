@@ -1,0 +1,44 @@
+//! The labels of namespaces, for selectors.
+
+use std::collections::BTreeMap;
+
+use futures::stream::BoxStream;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, core::PartialObjectMeta};
+
+use crate::{
+    Change, Health,
+    error::{LIST_NAMESPACES, WATCH_NAMESPACES},
+    watch::Watch,
+};
+
+/// A namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceInfo {
+    /// UID.
+    pub uid: String,
+    /// Name.
+    pub name: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Follows every namespace's metadata. Worth its memory only if a selector asks for labels.
+pub fn watch(client: Client, health: Health) -> BoxStream<'static, Change<NamespaceInfo>> {
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
+    let watch = Watch {
+        who: "namespaces",
+        list: LIST_NAMESPACES,
+        watch: WATCH_NAMESPACES,
+    };
+    watch.follow(api, None, health, |namespace| {
+        let metadata = namespace.metadata;
+        let uid = metadata.uid?;
+        let info = NamespaceInfo {
+            uid: uid.clone(),
+            name: metadata.name?,
+            labels: metadata.labels.unwrap_or_default(),
+        };
+        Some((uid, info))
+    })
+}

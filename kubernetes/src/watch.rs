@@ -1,0 +1,178 @@
+//! A watch that never ends: list, then follow, again after every failure; what is trimmed away is never kept.
+
+use std::{collections::HashSet, fmt::Debug};
+
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use kube::{
+    Api, Resource,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+
+use crate::{Access, Error, Health};
+
+/// After this long without a word a watch is made anew, so that a connection that was cut silently is noticed. In seconds.
+const WATCH_LIMIT: u32 = 120;
+/// So many objects are read at once; a node has some hundred pods at most.
+const PAGE: u32 = 100;
+
+/// What changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change<T> {
+    /// Everything that exists has been told. Comes again whenever the watch had to begin anew.
+    Synced,
+    /// It is new, or no longer what it was. May be told though nothing changed.
+    Changed(T),
+    /// It no longer exists.
+    Gone {
+        /// Its UID.
+        uid: String,
+    },
+}
+
+/// Who watches, and what it needs.
+pub(crate) struct Watch {
+    pub(crate) who: &'static str,
+    pub(crate) list: Access,
+    pub(crate) watch: Access,
+}
+
+impl Watch {
+    /// Everything in `api` that `fields` selects, trimmed by `trim` to (UID, rest).
+    pub(crate) fn follow<K, T>(
+        self,
+        api: Api<K>,
+        fields: Option<&str>,
+        health: Health,
+        trim: impl Fn(K) -> Option<(String, T)> + Send + 'static,
+    ) -> BoxStream<'static, Change<T>>
+    where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+        T: Send + 'static,
+    {
+        let mut config = watcher::Config::default()
+            .timeout(WATCH_LIMIT)
+            .page_size(PAGE);
+        config.field_selector = fields.map(str::to_owned);
+        let mut known = Known::default();
+        watcher::watcher(api, config)
+            .default_backoff()
+            .flat_map(move |event| {
+                let changes = match event {
+                    Ok(event) => {
+                        // `Init` comes before anything was asked.
+                        if !matches!(event, Event::Init) {
+                            health.well(self.who);
+                        }
+                        known.changes(event, &trim)
+                    }
+                    Err(error) => {
+                        health.ill(self.who, &self.error(error));
+                        Vec::new()
+                    }
+                };
+                stream::iter(changes)
+            })
+            .boxed()
+    }
+
+    fn error(&self, error: watcher::Error) -> Error {
+        match error {
+            watcher::Error::InitialListFailed(error) => Error::of(error, self.list),
+            watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+                Error::of(error, self.watch)
+            }
+            watcher::Error::WatchError(status) => Error::answered(&status, self.watch),
+            watcher::Error::NoResourceVersion => {
+                Error::Invalid("a list without a resource version".to_owned())
+            }
+        }
+    }
+}
+
+/// The UIDs that were told, so that those which vanished while nobody watched are told as gone.
+#[derive(Default)]
+struct Known {
+    told: HashSet<String>,
+    /// Those not yet seen by the list that is being read.
+    missing: HashSet<String>,
+}
+
+impl Known {
+    fn changes<K, T>(
+        &mut self,
+        event: Event<K>,
+        trim: impl Fn(K) -> Option<(String, T)>,
+    ) -> Vec<Change<T>> {
+        match event {
+            Event::Init => {
+                self.missing.clone_from(&self.told);
+                Vec::new()
+            }
+            Event::Apply(object) | Event::InitApply(object) => trim(object)
+                .map(|(uid, rest)| {
+                    self.missing.remove(&uid);
+                    self.told.insert(uid);
+                    Change::Changed(rest)
+                })
+                .into_iter()
+                .collect(),
+            Event::Delete(object) => trim(object)
+                .map(|(uid, _)| {
+                    self.told.remove(&uid);
+                    Change::Gone { uid }
+                })
+                .into_iter()
+                .collect(),
+            Event::InitDone => {
+                let gone = std::mem::take(&mut self.missing);
+                self.told.retain(|uid| !gone.contains(uid));
+                let gone = gone.into_iter().map(|uid| Change::Gone { uid });
+                gone.chain([Change::Synced]).collect()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds events with UIDs as objects.
+    fn told(known: &mut Known, event: Event<&str>) -> Vec<Change<()>> {
+        known.changes(event, |uid| Some((uid.to_owned(), ())))
+    }
+
+    fn gone(uid: &str) -> Change<()> {
+        Change::Gone {
+            uid: uid.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_vanished_while_nobody_watched_is_told_as_gone_before_synced() {
+        let mut known = Known::default();
+        for event in [Event::Init, Event::InitApply("a"), Event::InitApply("b")] {
+            told(&mut known, event);
+        }
+        assert_eq!(told(&mut known, Event::InitDone), [Change::Synced]);
+        assert_eq!(told(&mut known, Event::Apply("c")), [Change::Changed(())]);
+        assert_eq!(told(&mut known, Event::Delete("b")), [gone("b")]);
+
+        for event in [Event::Init, Event::InitApply("c")] {
+            told(&mut known, event);
+        }
+        assert_eq!(
+            told(&mut known, Event::InitDone),
+            [gone("a"), Change::Synced]
+        );
+        told(&mut known, Event::Init);
+        assert_eq!(
+            told(&mut known, Event::InitDone),
+            [gone("c"), Change::Synced]
+        );
+    }
+}
