@@ -25,10 +25,10 @@ use crate::cluster::Cluster;
 /// A test: what it found goes to the report.
 type Case = fn(&Cluster) -> anyhow::Result<String>;
 
-fn cases() -> Vec<(
-    String,
-    Box<dyn Fn(&Cluster) -> anyhow::Result<String> + Send>,
-)> {
+/// The same, with what it is about.
+type Boxed = Box<dyn Fn(&Cluster) -> anyhow::Result<String> + Send>;
+
+fn cases() -> Vec<(String, Boxed)> {
     let rounds = env::var("LASTWORD_E2E_ROUNDS").ok();
     let rounds = rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(3);
     let mut cases = scenarios::cases(rounds);

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
+    Boxed,
     cluster::{Cluster, text, wait},
     events::{Seen, Watch},
     install::Install,
@@ -78,8 +79,6 @@ pub(crate) const CRASHING: [Scenario; 7] = [
 
 /// The one that does not.
 pub(crate) const HEALTHY: Scenario = scenario!("healthy", "", []);
-
-type Boxed = Box<dyn Fn(&Cluster) -> Result<String> + Send>;
 
 /// Every scenario in each of some rounds.
 pub(crate) fn cases(rounds: u32) -> Vec<(String, Boxed)> {
