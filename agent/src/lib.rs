@@ -2,6 +2,8 @@
 
 pub mod cli;
 #[cfg(target_os = "linux")]
+pub mod config;
+#[cfg(target_os = "linux")]
 mod host;
 #[cfg(target_os = "linux")]
 mod http;
