@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt};
 
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{self as core, Pod};
+use k8s_openapi::{
+    api::core::v1::{self as core, Pod},
+    apimachinery::pkg::api::resource::Quantity,
+};
 use kube::{Api, Client};
 use serde_json::Value;
 
@@ -199,43 +202,50 @@ fn trim(pod: Pod) -> Option<PodInfo> {
     }
     let secrets = Secrets::of(spec.volumes.unwrap_or_default());
     let mut containers = Vec::new();
-    for container in spec.init_containers.into_iter().flatten() {
-        let kind = if container.restart_policy.as_deref() == Some("Always") {
-            ContainerKind::Sidecar
-        } else {
-            ContainerKind::Init
-        };
-        let image = container.image.unwrap_or_default();
+    let mut add = |kind, name, image: Option<String>, resources, mounts| {
+        let image = image.unwrap_or_default();
+        let seen = secrets.seen_at(mounts);
         containers.push(trim_container(
             kind,
-            container.name,
+            name,
             image,
-            container.resources,
-            secrets.seen_at(container.volume_mounts),
+            resources,
+            seen,
             &mut states,
         ));
+    };
+    for container in spec.init_containers.into_iter().flatten() {
+        let kind = match container.restart_policy.as_deref() {
+            Some("Always") => ContainerKind::Sidecar,
+            _ => ContainerKind::Init,
+        };
+        add(
+            kind,
+            container.name,
+            container.image,
+            container.resources,
+            container.volume_mounts,
+        );
     }
     for container in spec.containers {
-        let image = container.image.unwrap_or_default();
-        containers.push(trim_container(
-            ContainerKind::App,
+        let kind = ContainerKind::App;
+        add(
+            kind,
             container.name,
-            image,
+            container.image,
             container.resources,
-            secrets.seen_at(container.volume_mounts),
-            &mut states,
-        ));
+            container.volume_mounts,
+        );
     }
     for container in spec.ephemeral_containers.into_iter().flatten() {
-        let image = container.image.unwrap_or_default();
-        containers.push(trim_container(
-            ContainerKind::Ephemeral,
+        let kind = ContainerKind::Ephemeral;
+        add(
+            kind,
             container.name,
-            image,
+            container.image,
             container.resources,
-            secrets.seen_at(container.volume_mounts),
-            &mut states,
-        ));
+            container.volume_mounts,
+        );
     }
     let mut annotations = metadata.annotations.unwrap_or_default();
     let mirror = annotations.remove(MIRROR);
@@ -267,13 +277,6 @@ fn trim_container(
     let found = states.iter().position(|state| state.name == name);
     let status = found.map(|at| states.swap_remove(at)).unwrap_or_default();
     let resources = resources.unwrap_or_default();
-    let quantities = |map: Option<BTreeMap<String, _>>| -> BTreeMap<String, String> {
-        let quantity = |(name, quantity): (
-            String,
-            k8s_openapi::apimachinery::pkg::api::resource::Quantity,
-        )| (name, quantity.0);
-        map.unwrap_or_default().into_iter().map(quantity).collect()
-    };
     ContainerInfo {
         kind,
         name,
@@ -338,6 +341,11 @@ impl Secrets {
     }
 }
 
+fn quantities(map: Option<BTreeMap<String, Quantity>>) -> BTreeMap<String, String> {
+    let map = map.unwrap_or_default().into_iter();
+    map.map(|(name, quantity)| (name, quantity.0)).collect()
+}
+
 fn state(state: Option<core::ContainerState>) -> ContainerState {
     let state = state.unwrap_or_default();
     if let Some(ended) = state.terminated {
@@ -372,4 +380,115 @@ fn terminated(ended: core::ContainerStateTerminated) -> Terminated {
 fn bare_id(id: String) -> Option<String> {
     let bare = id.split_once("://").map_or(id.as_str(), |(_, bare)| bare);
     (!bare.is_empty()).then(|| bare.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn trimmed(value: Value) -> PodInfo {
+        trim(serde_json::from_value(value).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn containers_keep_their_kind_and_find_their_state_by_name() {
+        let pod = trimmed(json!({
+            "metadata": {
+                "namespace": "shop", "name": "web", "uid": "u1", "deletionTimestamp": "2026-01-01T00:00:00Z",
+                "annotations": {"lastword.dev/payload": "none", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+            },
+            "spec": {
+                "initContainers": [{"name": "migrate", "image": "db"}, {"name": "mesh", "restartPolicy": "Always"}],
+                "containers": [{"name": "web", "image": "nginx", "resources": {
+                    "limits": {"memory": "64Mi", "cpu": "500m"}, "requests": {"cpu": "0.1"},
+                }}, {"name": "new"}],
+                "ephemeralContainers": [{"name": "debug"}],
+            },
+            "status": {
+                "phase": "Running",
+                "containerStatuses": [{
+                    "name": "web", "image": "x", "imageID": "nginx@sha256:1", "ready": false, "restartCount": 5,
+                    "containerID": "containerd://c5",
+                    "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+                    "lastState": {"terminated": {
+                        "exitCode": 137, "signal": 9, "reason": "OOMKilled", "containerID": "containerd://c4",
+                        "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:07Z",
+                        "message": "m".repeat(5000),
+                    }},
+                }],
+                "initContainerStatuses": [
+                    {"name": "mesh", "image": "x", "imageID": "", "ready": true, "restartCount": 0, "containerID": "cri-o://m1",
+                     "state": {"running": {"startedAt": "2026-01-01T00:00:01Z"}}},
+                    {"name": "migrate", "image": "x", "imageID": "", "ready": true, "restartCount": 0, "containerID": "",
+                     "state": {"terminated": {"exitCode": 0, "signal": 0}}},
+                ],
+            },
+        }));
+        let told: Vec<_> = pod
+            .containers
+            .iter()
+            .map(|container| {
+                (
+                    container.kind,
+                    container.name.as_str(),
+                    container.id.as_deref(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (ContainerKind::Init, "migrate", None),
+                (ContainerKind::Sidecar, "mesh", Some("m1")),
+                (ContainerKind::App, "web", Some("c5")),
+                (ContainerKind::App, "new", None),
+                (ContainerKind::Ephemeral, "debug", None),
+            ]
+        );
+        let [migrate, mesh, web, new, _] = &pod.containers[..] else {
+            panic!("five containers");
+        };
+        assert!(
+            matches!(&migrate.state, ContainerState::Terminated(ended) if ended.exit_code == 0 && ended.signal.is_none())
+        );
+        assert!(matches!(
+            mesh.state,
+            ContainerState::Running { since: Some(_) }
+        ));
+        assert!(
+            matches!(&web.state, ContainerState::Waiting { reason, .. } if reason == "CrashLoopBackOff")
+        );
+        assert!(matches!(&new.state, ContainerState::Waiting { reason, .. } if reason.is_empty()));
+        let last = web.last.as_ref().unwrap();
+        assert_eq!(
+            (last.exit_code, last.signal, last.container_id.as_deref()),
+            (137, Some(9), Some("c4"))
+        );
+        assert_eq!(last.message.len(), MESSAGE_LIMIT);
+        assert_eq!(
+            (web.restart_count, web.limits["memory"].as_str()),
+            (5, "64Mi")
+        );
+        assert_eq!(web.requests["cpu"], "0.1");
+        assert!(pod.terminating);
+        assert_eq!(
+            pod.annotations.into_keys().collect::<Vec<_>>(),
+            ["lastword.dev/payload"]
+        );
+    }
+
+    #[test]
+    fn the_field_of_a_container_is_where_kubernetes_has_it() {
+        assert_eq!(ContainerKind::App.field_path("web"), "spec.containers{web}");
+        assert_eq!(
+            ContainerKind::Sidecar.field_path("mesh"),
+            "spec.initContainers{mesh}"
+        );
+        assert_eq!(
+            ContainerKind::Ephemeral.field_path("debug"),
+            "spec.ephemeralContainers{debug}"
+        );
+    }
 }

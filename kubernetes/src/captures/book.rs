@@ -241,6 +241,8 @@ impl Book {
             }
         }
         self.entries = entries;
+        // Somebody waits for those; the others may take their time.
+        duties.sort_by_key(|duty| !matches!(duty, Duty::Offer(_)));
         duties
     }
 

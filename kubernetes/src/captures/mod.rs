@@ -202,7 +202,7 @@ pub async fn create(
         Who::User => USER_CREATE_CAPTURES,
     };
     let api: Api<Capture> = Api::namespaced(client.clone(), namespace);
-    let capture = Capture::new(name, spec);
+    let capture = Capture::new(name, spec.bounded());
     match call(access, api.create(&PostParams::default(), &capture)).await {
         Ok(_) => Ok(true),
         Err(Error::Conflict(_)) => Ok(false),
