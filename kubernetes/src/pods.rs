@@ -26,6 +26,11 @@ const MESSAGE_LIMIT: usize = 4096;
 /// What changed about the pods of the node.
 pub type PodChange = Change<PodInfo>;
 
+/// The annotation of a mirror pod: the UID that the kubelet has given to the static pod.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+/// `status.reason` of a pod that the kubelet ends: pkg/kubelet/eviction, preemption and nodeshutdown.
+const ENDED_BY_KUBELET: [&str; 4] = ["Evicted", "Preempting", "NodeShutdown", "Terminated"];
+
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodInfo {
@@ -39,7 +44,11 @@ pub struct PodInfo {
     pub labels: BTreeMap<String, String>,
     /// Annotations whose key begins with `lastword.dev/`, with that prefix.
     pub annotations: BTreeMap<String, String>,
-    /// Whether it is being deleted.
+    /// What the kubelet calls a static pod, whose object here (a mirror pod) has a UID of its own.
+    pub mirror: Option<String>,
+    /// When the kubelet took it up.
+    pub started: Option<Timestamp>,
+    /// Whether it is being deleted, or the kubelet ends it (evicted, preempted, node shut down).
     pub terminating: bool,
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     pub phase: String,
@@ -70,6 +79,8 @@ pub struct ContainerInfo {
     pub limits: BTreeMap<String, String>,
     /// `resources.requests`, likewise.
     pub requests: BTreeMap<String, String>,
+    /// Paths at which it sees Secrets and tokens.
+    pub secret_mounts: Vec<String>,
 }
 
 /// What a container is for.
@@ -189,27 +200,55 @@ fn trim(pod: Pod) -> Option<PodInfo> {
     ] {
         states.extend(list.into_iter().flatten());
     }
+    let secrets = Secrets::of(spec.volumes.unwrap_or_default());
     let mut containers = Vec::new();
-    let mut add = |kind, name, image: Option<String>, resources| {
+    let mut add = |kind, name, image: Option<String>, resources, mounts| {
         let image = image.unwrap_or_default();
-        containers.push(trim_container(kind, name, image, resources, &mut states));
+        let seen = secrets.seen_at(mounts);
+        containers.push(trim_container(
+            kind,
+            name,
+            image,
+            resources,
+            seen,
+            &mut states,
+        ));
     };
     for container in spec.init_containers.into_iter().flatten() {
         let kind = match container.restart_policy.as_deref() {
             Some("Always") => ContainerKind::Sidecar,
             _ => ContainerKind::Init,
         };
-        add(kind, container.name, container.image, container.resources);
+        add(
+            kind,
+            container.name,
+            container.image,
+            container.resources,
+            container.volume_mounts,
+        );
     }
     for container in spec.containers {
         let kind = ContainerKind::App;
-        add(kind, container.name, container.image, container.resources);
+        add(
+            kind,
+            container.name,
+            container.image,
+            container.resources,
+            container.volume_mounts,
+        );
     }
     for container in spec.ephemeral_containers.into_iter().flatten() {
         let kind = ContainerKind::Ephemeral;
-        add(kind, container.name, container.image, container.resources);
+        add(
+            kind,
+            container.name,
+            container.image,
+            container.resources,
+            container.volume_mounts,
+        );
     }
     let mut annotations = metadata.annotations.unwrap_or_default();
+    let mirror = annotations.remove(MIRROR);
     annotations.retain(|key, _| key.starts_with(OURS));
     Some(PodInfo {
         namespace: metadata.namespace?,
@@ -217,7 +256,10 @@ fn trim(pod: Pod) -> Option<PodInfo> {
         uid: metadata.uid?,
         labels: metadata.labels.unwrap_or_default(),
         annotations,
-        terminating: metadata.deletion_timestamp.is_some(),
+        mirror,
+        started: status.start_time.map(|time| time.0),
+        terminating: metadata.deletion_timestamp.is_some()
+            || ENDED_BY_KUBELET.contains(&status.reason.as_deref().unwrap_or_default()),
         phase: status.phase.unwrap_or_default(),
         containers,
     })
@@ -229,6 +271,7 @@ fn trim_container(
     name: String,
     image: String,
     resources: Option<core::ResourceRequirements>,
+    secret_mounts: Vec<String>,
     states: &mut Vec<core::ContainerStatus>,
 ) -> ContainerInfo {
     let found = states.iter().position(|state| state.name == name);
@@ -248,6 +291,53 @@ fn trim_container(
             .map(terminated),
         limits: quantities(resources.limits),
         requests: quantities(resources.requests),
+        secret_mounts,
+    }
+}
+
+/// Volumes that hold secrets, or files of them that do.
+struct Secrets(BTreeMap<String, Vec<String>>);
+
+impl Secrets {
+    /// A volume that is secret as a whole has one empty path.
+    fn of(volumes: Vec<core::Volume>) -> Self {
+        let whole = || vec![String::new()];
+        let paths = |volume: &core::Volume| {
+            let csi = volume.csi.as_ref();
+            if volume.secret.is_some()
+                || csi.is_some_and(|csi| csi.driver == "secrets-store.csi.k8s.io")
+            {
+                return whole();
+            }
+            let projected = volume.projected.as_ref();
+            let sources = projected.and_then(|projected| projected.sources.as_ref());
+            let sources = sources.into_iter().flatten();
+            if sources.clone().any(|source| source.secret.is_some()) {
+                return whole();
+            }
+            sources
+                .filter_map(|source| source.service_account_token.as_ref())
+                .map(|token| format!("/{}", token.path))
+                .collect()
+        };
+        Self(
+            volumes
+                .into_iter()
+                .map(|volume| (volume.name.clone(), paths(&volume)))
+                .filter(|(_, paths)| !paths.is_empty())
+                .collect(),
+        )
+    }
+
+    fn seen_at(&self, mounts: Option<Vec<core::VolumeMount>>) -> Vec<String> {
+        let mounts = mounts.into_iter().flatten();
+        mounts
+            .filter_map(|mount| Some((self.0.get(&mount.name)?, mount.mount_path)))
+            .flat_map(|(paths, at)| {
+                let at = at.trim_end_matches('/').to_owned();
+                paths.iter().map(move |path| format!("{at}{path}"))
+            })
+            .collect()
     }
 }
 

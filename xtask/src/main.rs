@@ -8,10 +8,13 @@ mod crds;
 #[cfg(target_os = "linux")]
 mod demo;
 mod deny;
+mod e2e;
 mod ebpf;
+mod image;
 mod initramfs;
 mod kernel;
 mod mirror;
+mod oci;
 mod place;
 mod stamp;
 mod step;
@@ -49,6 +52,10 @@ enum Task {
     /// Run an nginx that cannot resolve its upstream under lastword, as root, and show capture and verdict
     #[cfg(target_os = "linux")]
     Demo,
+    /// Make a container image, as an OCI archive, without Docker: target/images/lastword.tar
+    Image(image::Arguments),
+    /// Run the end-to-end tests on the cluster that $KUBECONFIG names, and write docs/e2e.md
+    E2e(e2e::Arguments),
     /// Measure costs, as root, and write them to docs/performance.md
     Bench {
         /// Only this
@@ -65,6 +72,8 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         #[cfg(target_os = "linux")]
         Task::Demo => demo::run(),
+        Task::Image(arguments) => image::run(&arguments),
+        Task::E2e(arguments) => e2e::run(&arguments),
         Task::Bench { section } => bench::run(section),
     };
     match done {
