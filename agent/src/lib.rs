@@ -11,6 +11,7 @@ pub mod figures;
 mod host;
 #[cfg(target_os = "linux")]
 mod http;
+mod kubectl;
 #[cfg(target_os = "linux")]
 mod logging;
 #[cfg(target_os = "linux")]
