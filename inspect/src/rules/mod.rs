@@ -118,6 +118,15 @@ pub enum Cause {
     Unknown,
 }
 
+impl Cause {
+    /// Its stable name, as in JSON: `oom_killed`.
+    #[must_use]
+    pub fn name(self) -> String {
+        let json = serde_json::to_value(self).unwrap_or_default();
+        json.as_str().unwrap_or_default().to_owned()
+    }
+}
+
 /// What ended a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
