@@ -37,7 +37,7 @@ pub struct Version {
 
 impl Version {
     /// The version this crate writes.
-    pub const CURRENT: Self = Self { major: 1, minor: 0 };
+    pub const CURRENT: Self = Self { major: 1, minor: 1 };
 }
 
 impl fmt::Display for Version {

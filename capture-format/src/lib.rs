@@ -47,7 +47,8 @@ pub use event::{Event, EventFlags, EventKind, FdType, SignalDisposition, SignalO
 pub use file::{open_file, write_file};
 pub use layout::Version;
 pub use metadata::{
-    Container, ExitStatus, Header, Host, Losses, Pod, Probe, Redaction, Run, Trigger,
+    Container, Cpu, ExitStatus, Header, Host, Kubernetes, Losses, Pod, PodEvent, Probe, Redaction,
+    Resources, Run, Terminated, Trigger,
 };
 pub use reader::{Events, NumberedEvent, Reader};
 pub use writer::{Summary, Writer};

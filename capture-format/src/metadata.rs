@@ -1,6 +1,16 @@
 //! What a capture says about itself and about each run, stored as JSON documents (unknown keys are ignored, missing ones defaulted).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+mod fit;
+mod kubernetes;
+mod run;
+
+pub(crate) use fit::fitting;
+pub use kubernetes::{Kubernetes, PodEvent};
+pub use run::{Cpu, ExitStatus, Losses, Run, Terminated};
 
 /// What the whole capture is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,12 +27,19 @@ pub struct Header {
     /// Its pod, on Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<Pod>,
+    /// What Kubernetes knew about the pod, its secrets masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
     /// Why the capture was taken.
     pub trigger: Trigger,
     /// What was masked before writing.
     pub redaction: Redaction,
     /// How the probes were attached.
     pub probes: Vec<Probe>,
+    /// Parts the writer left out because the document would have been larger than 1 MiB, such as
+    /// `kubernetes.pod.spec: 1310720 bytes`, in the order they were left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub omitted: Vec<String>,
 }
 
 /// The machine a capture was recorded on.
@@ -49,8 +66,24 @@ pub struct Container {
     pub name: String,
     /// Image reference; empty for `lastword run`.
     pub image: String,
+    /// Image with its digest, as the runtime resolved the reference; empty where unknown.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image_id: String,
     /// Command and arguments, where known.
     pub command: Vec<String>,
+    /// Its resources, as the pod's specification has them; none outside Kubernetes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+}
+
+/// Resources of a container: resource name (`cpu`, `memory`) and Kubernetes quantity (`500m`, `64Mi`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// What it may use at most.
+    pub limits: BTreeMap<String, String>,
+    /// What the scheduler set aside for it.
+    pub requests: BTreeMap<String, String>,
 }
 
 /// Identity of a Kubernetes pod.
@@ -79,7 +112,8 @@ pub struct Trigger {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Redaction {
-    /// Rule name and number of places it masked.
+    /// Rule name and number of places it masked. Events that hold such a place have
+    /// [`EventFlags::REDACTED`](crate::EventFlags::REDACTED).
     pub masked: Vec<(String, u64)>,
 }
 
@@ -93,81 +127,4 @@ pub struct Probe {
     pub attach: String,
     /// Why that kind.
     pub reason: String,
-}
-
-/// One run: one life of the container, from its start to its exit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Run {
-    /// Number of the run, from 1; on Kubernetes the restart count + 1.
-    pub number: u32,
-    /// Id of the container's cgroup (v2).
-    pub cgroup: u64,
-    /// Host pid of the first process; 0 when unknown.
-    pub init_pid: u32,
-    /// Start: nanoseconds of CLOCK_BOOTTIME.
-    pub start: u64,
-    /// Exit of the first process, likewise; none while it lives.
-    pub end: Option<u64>,
-    /// How the first process ended; none while it lives, or when nobody saw it.
-    pub status: Option<ExitStatus>,
-    /// Error of starting the command at all, in words, when there was no process to record.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub start_error: Option<String>,
-    /// Memory limit of the cgroup in bytes, where there is one.
-    pub memory_limit: Option<u64>,
-    /// OOM kills counted by the cgroup (`memory.events: oom_kill`), where it counts.
-    pub oom_kills: Option<u64>,
-    /// What this run's events do not tell.
-    pub losses: Losses,
-}
-
-/// How a process ended, as of wait(2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExitStatus {
-    /// It exited with this code.
-    Code(u8),
-    /// This signal killed it.
-    Signal {
-        /// Signal number.
-        signal: u8,
-        /// Whether a core was dumped.
-        core: bool,
-    },
-}
-
-impl ExitStatus {
-    /// Decodes a wait status (`WIFEXITED` and the like of wait(2)).
-    #[must_use]
-    pub const fn from_wait(status: i32) -> Self {
-        if status & 0x7f == 0 {
-            Self::Code((status >> 8) as u8)
-        } else {
-            Self::Signal {
-                signal: (status & 0x7f) as u8,
-                core: status & 0x80 != 0,
-            }
-        }
-    }
-}
-
-/// What a run's events do not tell. Every figure counts events unless it says otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Losses {
-    /// Never recorded, at least: each cgroup of the container that got no ring, or no place in the recorder's table,
-    /// counts as one, however much happened in it.
-    pub lost: u64,
-    /// Recorded, then displaced by newer events.
-    pub overwritten: u64,
-    /// Damaged in the ring because a writer was lapped while it wrote.
-    pub torn: u64,
-    /// Calls in the 32-bit ABI, which are not decoded.
-    pub compat: u64,
-    /// Payloads that could not be read from the process's memory.
-    pub unreadable: u64,
-    /// Times the kernel skipped a probe on this node during the run because the probe was already running on that
-    /// CPU (`recursion_misses` of bpf_prog_info): events of any container.
-    pub recursion_misses: u64,
 }

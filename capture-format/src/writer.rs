@@ -2,13 +2,12 @@
 
 use std::io::Write;
 
-use serde::Serialize;
-
 use crate::block::BlockBuilder;
 use crate::layout::{
     BlockHeader, BlockType, CRITICAL, End, MAX_DOCUMENT, MAX_EVENT, MAX_PAYLOAD, Preamble,
     RunSummary, Version,
 };
+use crate::metadata::fitting;
 use crate::{Event, Header, Run, WriteError};
 
 /// Writes a capture front to back: `new`, for each run `begin_run`, its events and `end_run`, then `finish`.
@@ -36,12 +35,13 @@ pub struct Summary {
 }
 
 impl<W: Write> Writer<W> {
-    /// Starts a capture.
+    /// Starts a capture. Of a header larger than 1 MiB the largest parts of [`Header::kubernetes`] are left out, and named in
+    /// [`Header::omitted`].
     ///
     /// # Errors
-    /// When the header's document is larger than 1 MiB, or the output refuses it.
+    /// When the header's document is larger than 1 MiB without them, or the output refuses it.
     pub fn new(output: W, header: &Header) -> Result<Self, WriteError> {
-        let document = document("header", header)?;
+        let document = fitting(header)?;
         let capture_id = crc32fast::hash(&document);
         let mut output = Output {
             inner: output,
@@ -73,7 +73,7 @@ impl<W: Write> Writer<W> {
     /// When the run's document is larger than 1 MiB, or the output refuses it.
     pub fn begin_run(&mut self, run: &Run) -> Result<(), WriteError> {
         self.end_run()?;
-        let document = document("metadata of the run", run)?;
+        let document = run_document(run)?;
         let summary = RunSummary {
             run: self.runs,
             first: self.written + 1,
@@ -163,13 +163,12 @@ impl<W: Write> Writer<W> {
     }
 }
 
-fn document(what: &'static str, value: &impl Serialize) -> Result<Vec<u8>, WriteError> {
-    let document = serde_json::to_vec(value).map_err(std::io::Error::from)?;
+fn run_document(run: &Run) -> Result<Vec<u8>, WriteError> {
+    let document = serde_json::to_vec(run).map_err(std::io::Error::from)?;
     if document.len() > MAX_DOCUMENT {
-        let size = document.len();
         return Err(WriteError::DocumentTooLarge {
-            what,
-            size,
+            what: "metadata of the run",
+            size: document.len(),
             limit: MAX_DOCUMENT,
         });
     }

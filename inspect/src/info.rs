@@ -1,8 +1,12 @@
 //! What a capture says about itself: header, runs, losses.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Container, ExitStatus, Header, Host, Losses, Probe, Reader, Run, Trigger};
+use capture_format::{
+    Container, Cpu, ExitStatus, Header, Host, Kubernetes, Losses, PodEvent, Probe, Reader,
+    Resources, Run, Terminated, Trigger,
+};
 use serde::Serialize;
 
 use crate::decode::Signal;
@@ -71,9 +75,11 @@ impl Info {
             host,
             container,
             pod,
+            kubernetes,
             trigger,
             redaction,
             probes,
+            omitted,
         } = &self.header;
         let text = |bytes: &str| escaped(bytes.as_bytes()).to_string();
         field(
@@ -101,12 +107,23 @@ impl Info {
             id,
             name,
             image,
+            image_id,
             command,
+            resources,
         } = container;
         field(out, "container", &text(name))?;
         field(out, "id", &text(id))?;
-        field(out, "image", &text(image))?;
+        let images = if image_id.is_empty() {
+            text(image)
+        } else {
+            format!("{} ({})", text(image), text(image_id))
+        };
+        field(out, "image", &images)?;
         field(out, "command", &text(&command.join(" ")))?;
+        if let Some(Resources { limits, requests }) = resources {
+            field(out, "limits", &quantities(limits))?;
+            field(out, "requests", &quantities(requests))?;
+        }
         if let Some(pod) = pod {
             field(
                 out,
@@ -150,6 +167,12 @@ impl Info {
             let (attach, reason, names) = (text(attach), text(reason), names.join(", "));
             field(out, "probes", &format!("{attach}: {names} ({reason})"))?;
         }
+        if let Some(kubernetes) = kubernetes {
+            kubernetes_text(out, kubernetes)?;
+        }
+        for omitted in omitted {
+            field(out, "left out", &text(omitted))?;
+        }
         for info in &self.runs {
             run_text(out, info, host)?;
         }
@@ -158,6 +181,50 @@ impl Info {
         }
         Ok(())
     }
+}
+
+/// `cpu 500m, memory 64Mi`.
+fn quantities(of: &BTreeMap<String, String>) -> String {
+    let each = of.iter().map(|(resource, quantity)| {
+        let (resource, quantity) = (resource.as_bytes(), quantity.as_bytes());
+        format!("{} {}", escaped(resource), escaped(quantity))
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// The events one a line; the pod object is for `--json`.
+fn kubernetes_text(out: &mut impl Write, kubernetes: &Kubernetes) -> io::Result<()> {
+    let Kubernetes { pod: _, events } = kubernetes;
+    for event in events {
+        let PodEvent {
+            kind: _,
+            reason,
+            message,
+            count,
+            first: _,
+            last,
+            source,
+            field_path: _,
+        } = event;
+        let text = |text: &str| escaped(text.trim_end().as_bytes()).to_string();
+        let about = event
+            .container()
+            .map(|container| format!(" {}", text(container)))
+            .unwrap_or_default();
+        let last = last.and_then(|last| epoch(last.into()));
+        let last = last
+            .map(|last| format!(", last {last}"))
+            .unwrap_or_default();
+        let line = format!(
+            "{}{about}: {} ({} times{last}, {})",
+            text(reason),
+            text(message),
+            count,
+            text(source)
+        );
+        field(out, "event", &line)?;
+    }
+    Ok(())
 }
 
 fn run_text(out: &mut impl Write, info: &RunInfo, host: &Host) -> io::Result<()> {
@@ -171,6 +238,10 @@ fn run_text(out: &mut impl Write, info: &RunInfo, host: &Host) -> io::Result<()>
         start_error,
         memory_limit,
         oom_kills,
+        memory_peak,
+        memory_current,
+        cpu,
+        terminated,
         losses,
     } = &info.run;
     writeln!(out)?;
@@ -219,13 +290,31 @@ fn run_text(out: &mut impl Write, info: &RunInfo, host: &Host) -> io::Result<()>
             .map(|error| escaped(error.as_bytes()).to_string())
             .unwrap_or_default(),
     )?;
-    field(
-        out,
-        "  memory",
-        &memory_limit
-            .map(|limit| format!("limit {}", size(limit)))
-            .unwrap_or_default(),
-    )?;
+    if let Some(Terminated {
+        reason,
+        message,
+        exit_code,
+        started_at: _,
+        finished_at: _,
+    }) = terminated
+    {
+        let code = exit_code.map(|code| format!(", exit code {code}"));
+        let mut text = escaped(reason.as_bytes()).to_string() + &code.unwrap_or_default();
+        if !message.is_empty() {
+            text += &format!(": {}", escaped(message.trim_end().as_bytes()));
+        }
+        field(out, "  runtime", &text)?;
+    }
+    let figures = [
+        ("limit", memory_limit),
+        ("peak", memory_peak),
+        ("last", memory_current),
+    ];
+    let figures = figures
+        .into_iter()
+        .filter_map(|(name, bytes)| Some(format!("{name} {}", size((*bytes)?))));
+    field(out, "  memory", &figures.collect::<Vec<_>>().join(", "))?;
+    field(out, "  CPU", &cpu.map(cpu_text).unwrap_or_default())?;
     field(
         out,
         "  OOM kills",
@@ -240,6 +329,27 @@ fn run_text(out: &mut impl Write, info: &RunInfo, host: &Host) -> io::Result<()>
         .unwrap_or_default();
     field(out, "  events", &format!("{}{from}", info.events))?;
     field(out, "  losses", &losses_text(losses))
+}
+
+/// `1.2 s used; limit 50 ms in 100 ms; held back in 90 of 100 periods, 4.2 s`.
+fn cpu_text(cpu: Cpu) -> String {
+    let Cpu {
+        usage,
+        quota,
+        period,
+        periods,
+        throttled_periods,
+        throttled_time,
+    } = cpu;
+    let mut text = format!("{} used", duration(usage));
+    if let Some(quota) = quota {
+        text += &format!("; limit {} in {}", duration(quota), duration(period));
+        text += &format!(
+            "; held back in {throttled_periods} of {periods} periods, {}",
+            duration(throttled_time)
+        );
+    }
+    text
 }
 
 /// Lost and overwritten always, the others where there are any.
@@ -283,8 +393,10 @@ fn field(out: &mut impl Write, name: &str, value: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use capture_format::{Pod, Redaction};
+
     use super::*;
-    use crate::testing::{Script, capture, nginx};
+    use crate::testing::{Script, capture, capture_with, header, nginx};
 
     fn info() -> Info {
         let mut failed = Script::empty();
@@ -310,6 +422,77 @@ mod tests {
     #[test]
     fn as_json() {
         insta::assert_snapshot!(serde_json::to_string_pretty(&info()).unwrap());
+    }
+
+    /// As the agent of a node writes it.
+    fn on_kubernetes() -> Info {
+        let mut header = header();
+        header.container = Container {
+            id: "4cc470dd2b06".into(),
+            name: "app".into(),
+            image: "registry.example/app:1".into(),
+            image_id: "registry.example/app@sha256:df135dd6530430927f92c7fb1a59d0ad".into(),
+            command: vec!["python3".into(), "app.py".into()],
+            resources: Some(Resources {
+                limits: BTreeMap::from([("memory".into(), "64Mi".into())]),
+                requests: BTreeMap::from([
+                    ("cpu".into(), "50m".into()),
+                    ("memory".into(), "64Mi".into()),
+                ]),
+            }),
+        };
+        header.pod = Some(Pod {
+            namespace: "shop".into(),
+            name: "app-7d9c".into(),
+            uid: "bb6c43df-7516-449f-9a1e-f81857d92757".into(),
+        });
+        header.kubernetes = Some(Kubernetes {
+            pod: serde_json::json!({"metadata": {"name": "app-7d9c"}}),
+            events: vec![PodEvent {
+                kind: "Warning".into(),
+                reason: "BackOff".into(),
+                message: "Back-off restarting failed container\n".into(),
+                count: 10,
+                first: Some(1_795_217_700_000_000_000),
+                last: Some(1_795_217_760_000_000_000),
+                source: "kubelet".into(),
+                field_path: "spec.containers{app}".into(),
+            }],
+        });
+        header.trigger = Trigger {
+            kind: "restarts".into(),
+            detail: "5 restarts within 2 minutes".into(),
+        };
+        header.redaction = Redaction {
+            masked: vec![("environment".into(), 3), ("authorization".into(), 1)],
+        };
+        header.omitted = vec!["kubernetes.pod.spec: 1310720 bytes".into()];
+        let mut s = Script::new(&["python3", "app.py"]);
+        s.exit_status(crate::testing::INIT, 9);
+        s.run.number = 5;
+        (s.run.memory_limit, s.run.oom_kills) = (Some(64 << 20), Some(1));
+        (s.run.memory_peak, s.run.memory_current) = (Some(64 << 20), Some(60 << 20));
+        s.run.cpu = Some(Cpu {
+            usage: 1_200_000_000,
+            quota: Some(50_000_000),
+            period: 100_000_000,
+            periods: 100,
+            throttled_periods: 90,
+            throttled_time: 4_200_000_000,
+        });
+        s.run.terminated = Some(Terminated {
+            reason: "OOMKilled".into(),
+            exit_code: Some(137),
+            ..Terminated::default()
+        });
+        Info::of(&mut capture_with(&header, &[s]))
+    }
+
+    #[test]
+    fn a_capture_of_a_node_as_text() {
+        let mut out = Vec::new();
+        on_kubernetes().write_text(&mut out).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap());
     }
 
     #[test]

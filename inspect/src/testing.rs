@@ -368,13 +368,18 @@ pub(crate) fn nginx() -> Script {
 
 /// A capture with these runs, written and opened again.
 pub(crate) fn capture(scripts: &[Script]) -> Reader<Cursor<Vec<u8>>> {
+    capture_with(&header(), scripts)
+}
+
+/// The header of captures that `lastword run` would have written.
+pub(crate) fn header() -> Header {
     let host = Host {
         name: "node-1".into(),
         kernel: "6.12.107-cloud-amd64".into(),
         arch: "x86_64".into(),
         clock_offset: 1_795_216_000_000_000_000,
     };
-    let header = Header {
+    Header {
         program: "lastword 0.1.0".into(),
         created: 1_795_217_764_000_000_000,
         host,
@@ -393,8 +398,12 @@ pub(crate) fn capture(scripts: &[Script]) -> Reader<Cursor<Vec<u8>>> {
             reason: "cheapest, and loses nothing here".into(),
         }],
         ..Header::default()
-    };
-    let mut writer = Writer::new(Vec::new(), &header).unwrap();
+    }
+}
+
+/// A capture with this header and these runs.
+pub(crate) fn capture_with(header: &Header, scripts: &[Script]) -> Reader<Cursor<Vec<u8>>> {
+    let mut writer = Writer::new(Vec::new(), header).unwrap();
     for (number, script) in (1..).zip(scripts) {
         writer
             .begin_run(&Run {

@@ -9,9 +9,11 @@ mod crds;
 mod demo;
 mod deny;
 mod ebpf;
+mod image;
 mod initramfs;
 mod kernel;
 mod mirror;
+mod oci;
 mod place;
 mod stamp;
 mod step;
@@ -49,6 +51,8 @@ enum Task {
     /// Run an nginx that cannot resolve its upstream under lastword, as root, and show capture and verdict
     #[cfg(target_os = "linux")]
     Demo,
+    /// Make a container image, as an OCI archive, without Docker: target/images/lastword.tar
+    Image(image::Arguments),
     /// Measure costs, as root, and write them to docs/performance.md
     Bench {
         /// Only this
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         #[cfg(target_os = "linux")]
         Task::Demo => demo::run(),
+        Task::Image(arguments) => image::run(&arguments),
         Task::Bench { section } => bench::run(section),
     };
     match done {

@@ -1,5 +1,7 @@
 //! How many rings there should be: a pure decision over what is used, free and kept.
 
+use agent_ebpf::wire::RINGS;
+
 /// What a node may spend on recording, and how many free rings it should have ready.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
@@ -18,15 +20,21 @@ impl Default for Budget {
     }
 }
 
-/// What there is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stock {
-    /// Rings in the pool.
-    pub(super) free: usize,
+/// What there is of rings and memory, for people and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stock {
+    /// Rings that wait for a container, among them those that writers may still be leaving.
+    pub free: usize,
     /// Rings that belong to a container.
-    pub(super) used: usize,
-    /// Bytes of runs kept in memory.
-    pub(super) kept: u64,
+    pub used: usize,
+    /// Bytes of kept runs, as told by [`Recorder::set_kept`](super::Recorder::set_kept).
+    pub kept_bytes: u64,
+    /// Bytes of all rings.
+    pub ring_bytes: u64,
+    /// Bytes that rings and kept runs may take.
+    pub budget_bytes: u64,
+    /// Cgroups that could not be given a ring or a place in the table, since the start.
+    pub refused: u64,
 }
 
 /// What to do about it.
@@ -43,9 +51,10 @@ pub(super) enum Change {
 impl Budget {
     /// Decides. The pool is kept between `ready` (or an eighth of the rings in use, if more) and three times that;
     /// rings in use are never touched.
-    pub(super) fn change(&self, ring_bytes: u64, stock: Stock) -> Change {
+    pub(super) fn change(&self, ring_bytes: u64, stock: &Stock) -> Change {
         let low = self.ready.max(stock.used / 8);
-        let affordable = (self.bytes.saturating_sub(stock.kept) / ring_bytes) as usize;
+        let affordable = (self.bytes.saturating_sub(stock.kept_bytes) / ring_bytes) as usize;
+        let affordable = affordable.min(RINGS);
         let total = stock.free + stock.used;
         if total > affordable && stock.free > 0 {
             return Change::Remove((total - affordable).min(stock.free));
@@ -71,12 +80,20 @@ mod tests {
 
     const RING: u64 = 1 << 20;
 
-    fn change(free: usize, used: usize, kept: u64) -> Change {
+    fn change(free: usize, used: usize, kept_bytes: u64) -> Change {
         Budget {
             bytes: 64 << 20,
             ready: 4,
         }
-        .change(RING, Stock { free, used, kept })
+        .change(
+            RING,
+            &Stock {
+                free,
+                used,
+                kept_bytes,
+                ..Stock::default()
+            },
+        )
     }
 
     #[test]

@@ -1,0 +1,165 @@
+//! A capture: kept runs and what is known around them, in one file with a verdict.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use capture_format::{Header, Kubernetes, PodEvent, Resources, Trigger};
+use containers::Identity;
+use inspect::explain::{Explanation, explain};
+use redact::{Manifest, Redactor};
+use spool::{Entry, New, Spool};
+use tokio::time::timeout;
+
+use super::{ending::Knowledge, kept::KeptRun};
+
+/// How long the API server has to tell about the pod.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// What a header takes beside the runs, about.
+const HEADER_BYTES: u64 = 16 << 10;
+
+/// What to capture.
+pub(super) struct Order {
+    /// Name of the capture: that of its Capture object.
+    pub(super) name: String,
+    pub(super) identity: Option<Identity>,
+    pub(super) trigger: Trigger,
+    pub(super) rank: u32,
+    /// At least one; first run first.
+    pub(super) runs: Vec<Arc<KeptRun>>,
+    /// The capture this one supersedes.
+    pub(super) replaces: Option<String>,
+}
+
+/// It stands.
+pub(super) struct Taken {
+    pub(super) entry: Entry,
+    pub(super) explanation: Explanation,
+}
+
+impl Knowledge {
+    /// Writes a capture.
+    ///
+    /// # Errors
+    /// The spool's.
+    pub(super) async fn capture(self, order: Order, spool: Arc<Spool>) -> anyhow::Result<Taken> {
+        let around = self.around(order.identity.as_ref()).await;
+        tokio::task::spawn_blocking(move || write(&order, around, &spool, &self.redactor)).await?
+    }
+
+    /// The pod as the API server has it, and its events.
+    async fn around(&self, identity: Option<&Identity>) -> (serde_json::Value, Vec<PodEvent>) {
+        let (Some(client), Some(identity)) = (&self.kube, identity) else {
+            return Default::default();
+        };
+        let pod = &identity.pod;
+        let uid = pod.api_uid.as_ref().unwrap_or(&pod.uid);
+        let (object, events) = tokio::join!(
+            timeout(PATIENCE, kubernetes::pods::get(client, &pod.namespace, &pod.name)),
+            timeout(PATIENCE, kubernetes::events::of_pod(client, &pod.namespace, uid)),
+        );
+        let object = object.ok().and_then(Result::ok).flatten().unwrap_or_default();
+        // A pod that was deleted and made again under the same name is another one.
+        let is_it = object["metadata"]["uid"] == uid.as_str();
+        (
+            if is_it { object } else { serde_json::Value::Null },
+            events.ok().and_then(Result::ok).unwrap_or_default(),
+        )
+    }
+}
+
+fn write(
+    order: &Order,
+    (mut pod, events): (serde_json::Value, Vec<PodEvent>),
+    spool: &Spool,
+    redactor: &Redactor,
+) -> anyhow::Result<Taken> {
+    let Some(last) = order.runs.last() else {
+        anyhow::bail!("there is no run to capture");
+    };
+    let mut header = last.header()?;
+    header.created = crate::host::realtime();
+    header.trigger = order.trigger.clone();
+    let mut manifest = Manifest::default();
+    if let Some(identity) = &order.identity {
+        header.container.resources = resources(&pod, &identity.name);
+        header.container.command = command(&pod, &identity.name);
+    }
+    for argument in &mut header.container.command {
+        redactor.string(argument, &mut manifest);
+    }
+    redactor.pod(&mut pod, &mut manifest);
+    let events = if events.is_empty() {
+        header.kubernetes.take().map(|known| known.events).unwrap_or_default()
+    } else {
+        events
+    };
+    if order.identity.is_some() {
+        header.kubernetes = Some(Kubernetes { pod, events });
+    }
+    for run in &order.runs {
+        manifest.add(&run.header()?.redaction);
+    }
+    header.redaction = manifest.into();
+
+    let new = New {
+        name: &order.name,
+        header: &header,
+        rank: order.rank,
+        pinned: false,
+        expected_bytes: HEADER_BYTES + order.runs.iter().map(|run| run.bytes().len() as u64).sum::<u64>(),
+    };
+    let mut explanation = None;
+    let written = spool.write(
+        &new,
+        |writer| order.runs.iter().try_for_each(|run| run.write_to(writer)),
+        |path, info| match verdict(path) {
+            Ok(said) => {
+                info.verdict = Some(said.sentence.clone());
+                info.cause = said.runs.last().map(|run| run.verdict.cause.name().to_owned());
+                explanation = Some(said);
+            }
+            Err(error) => tracing::error!(%error, path = %path.display(), "a capture cannot be read back"),
+        },
+    )?;
+    if let Some(old) = order.replaces.as_ref().filter(|old| **old != written.entry.id) {
+        spool.remove(old)?;
+    }
+    let explanation = explanation.ok_or_else(|| anyhow::anyhow!("the capture {} was written and cannot be read back", written.entry.id))?;
+    Ok(Taken { entry: written.entry, explanation })
+}
+
+/// The verdict on what is on the disk.
+fn verdict(path: &Path) -> anyhow::Result<Explanation> {
+    Ok(explain(&mut capture_format::open_file(path)?))
+}
+
+/// The container in the pod's specification.
+fn specification<'a>(pod: &'a serde_json::Value, container: &str) -> Option<&'a serde_json::Value> {
+    ["containers", "initContainers", "ephemeralContainers"]
+        .iter()
+        .filter_map(|kind| pod["spec"][kind].as_array())
+        .flatten()
+        .find(|found| found["name"] == container)
+}
+
+fn resources(pod: &serde_json::Value, container: &str) -> Option<Resources> {
+    let specified = specification(pod, container)?;
+    serde_json::from_value(specified["resources"].clone()).ok()
+}
+
+fn command(pod: &serde_json::Value, container: &str) -> Vec<String> {
+    let Some(specified) = specification(pod, container) else {
+        return Vec::new();
+    };
+    ["command", "args"]
+        .iter()
+        .filter_map(|part| specified[part].as_array())
+        .flatten()
+        .filter_map(|part| part.as_str().map(str::to_owned))
+        .collect()
+}
+
+/// What a header holds of a run's own header is replaced; what is left is the container's identity.
+pub(super) fn identity_of(header: &Header) -> (&str, &str) {
+    let pod = header.pod.as_ref();
+    (pod.map_or("", |pod| &pod.uid), &header.container.name)
+}

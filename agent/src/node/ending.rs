@@ -1,0 +1,179 @@
+//! The end of a run: what the runtime and Kubernetes say of it is waited for briefly, then the run is kept.
+
+use std::{sync::Arc, time::Duration};
+
+use capture_format::{
+    Container, Event, EventKind, ExitStatus, Header, Host, Kubernetes, Pod, PodEvent, Probe, Run,
+    Terminated,
+};
+use containers::{Identity, cri};
+use inspect::explain::RunVerdict;
+use redact::Redactor;
+use tokio::{sync::watch, time::timeout};
+use triggers::Payload;
+
+use super::{kept::KeptRun, recording::Life, setup_steps};
+use crate::host;
+
+/// How long the runtime has to notice the end of a container: it learns of it as we do, by the death of the process.
+const RUNTIME_PATIENCE: [Duration; 5] = [
+    Duration::from_millis(20),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+];
+/// How long the API server has to tell the pod's events.
+const EVENTS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the ends of runs need; clones share it.
+#[derive(Clone)]
+pub(super) struct Knowledge {
+    pub(super) cri: watch::Receiver<Option<cri::Client>>,
+    pub(super) kube: Option<kubernetes::Client>,
+    pub(super) redactor: Arc<Redactor>,
+    pub(super) node: String,
+    pub(super) probes: Arc<[Probe]>,
+}
+
+/// A run that has ended, or is looked at while it lives.
+pub(super) struct Ending {
+    pub(super) cgroup: u64,
+    /// The container's id.
+    pub(super) id: String,
+    /// Number of the run.
+    pub(super) number: u32,
+    pub(super) identity: Option<Identity>,
+    pub(super) payload: Payload,
+    pub(super) life: Life,
+}
+
+/// It is kept.
+pub(super) struct Ended {
+    pub(super) kept: KeptRun,
+    pub(super) verdict: Option<RunVerdict>,
+    pub(super) events: Vec<PodEvent>,
+}
+
+impl Knowledge {
+    /// Redacts, encodes and explains a run.
+    ///
+    /// # Errors
+    /// When the run does not fit the format.
+    pub(super) async fn end(self, ending: Ending) -> anyhow::Result<Ended> {
+        let over = ending.life.end.is_some();
+        let (terminated, events) = tokio::join!(
+            async { if over { self.terminated(&ending.id).await } else { None } },
+            self.events(&ending)
+        );
+        let header = self.header(&ending, events.clone());
+        let work = move || -> anyhow::Result<Ended> {
+            let Ending { cgroup, number, payload, mut life, .. } = ending;
+            setup_steps::remove(&mut life.recording.events, life.recording.losses.overwritten == 0);
+            let run = run(cgroup, number, &life, terminated);
+            let kept = KeptRun::encode(header, run, life, &self.redactor, payload)?;
+            let verdict = kept.explain()?.runs.pop();
+            Ok(Ended { kept, verdict, events })
+        };
+        tokio::task::spawn_blocking(work).await?
+    }
+
+    /// What the runtime says of how a container ended.
+    async fn terminated(&self, id: &str) -> Option<Terminated> {
+        let client = self.cri.borrow().clone()?;
+        for pause in RUNTIME_PATIENCE {
+            match client.status(id).await {
+                Ok(Some(status)) if status.exit_code.is_some() => {
+                    return Some(Terminated {
+                        reason: status.reason,
+                        message: status.message,
+                        exit_code: status.exit_code,
+                        started_at: status.started_at,
+                        finished_at: status.finished_at,
+                    });
+                }
+                Ok(Some(_)) => tokio::time::sleep(pause).await,
+                Ok(None) => return None,
+                Err(error) => {
+                    tracing::debug!(%error, id, "the runtime does not say how a container ended");
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// The pod's events: the kubelet says there why it killed a container.
+    async fn events(&self, ending: &Ending) -> Vec<PodEvent> {
+        let (Some(client), Some(identity)) = (&self.kube, &ending.identity) else {
+            return Vec::new();
+        };
+        let pod = &identity.pod;
+        let asked = kubernetes::events::of_pod(client, &pod.namespace, pod.api_uid.as_ref().unwrap_or(&pod.uid));
+        match timeout(EVENTS_PATIENCE, asked).await {
+            Ok(Ok(events)) => events,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, pod = pod.name, "the pod's events are not known");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn header(&self, ending: &Ending, events: Vec<PodEvent>) -> Header {
+        let mut header = Header {
+            program: concat!("lastword ", env!("CARGO_PKG_VERSION")).into(),
+            created: host::realtime(),
+            host: Host { name: self.node.clone(), ..host::host() },
+            container: Container { id: ending.id.clone(), ..Container::default() },
+            probes: self.probes.to_vec(),
+            ..Header::default()
+        };
+        if let Some(identity) = &ending.identity {
+            header.container.name.clone_from(&identity.name);
+            header.container.image.clone_from(&identity.image);
+            header.container.image_id.clone_from(&identity.image_id);
+            header.pod = Some(Pod {
+                namespace: identity.pod.namespace.clone(),
+                name: identity.pod.name.clone(),
+                uid: identity.pod.uid.clone(),
+            });
+            header.kubernetes = Some(Kubernetes { events, ..Kubernetes::default() });
+        }
+        header
+    }
+}
+
+/// The run's own metadata.
+fn run(cgroup: u64, number: u32, life: &Life, terminated: Option<Terminated>) -> Run {
+    let events = &life.recording.events;
+    let first = events.iter().find(|event| event.kind == EventKind::EXEC);
+    let init_pid = life.exit.map(|(pid, _)| pid).or(first.map(|event| event.pid)).unwrap_or_default();
+    let own = events.iter().find(|event| event.kind == EventKind::EXEC && event.pid == init_pid);
+    let start_error = terminated
+        .as_ref()
+        .filter(|said| first.is_none() && matches!(said.reason.as_str(), "StartError" | "ContainerCannotRun"))
+        .map(|said| said.message.clone());
+    Run {
+        number,
+        cgroup,
+        init_pid,
+        // The container's cgroup is there before its program is.
+        start: own.map_or(life.recording.since, |event| event.time),
+        end: life.end,
+        status: life.exit.map(|(_, status)| status).or_else(|| exit_of(events, init_pid)),
+        start_error,
+        memory_limit: life.figures.memory_limit,
+        oom_kills: life.figures.oom_kills,
+        memory_peak: life.figures.memory_peak,
+        memory_current: life.figures.memory_current,
+        cpu: life.figures.cpu,
+        terminated,
+        losses: life.recording.losses,
+    }
+}
+
+fn exit_of(events: &[Event], pid: u32) -> Option<ExitStatus> {
+    let exit = events.iter().rfind(|event| event.kind == EventKind::EXIT && event.pid == pid)?;
+    Some(ExitStatus::from_wait(exit.ret as i32))
+}

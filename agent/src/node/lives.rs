@@ -1,0 +1,321 @@
+//! Containers from the start of their cgroup to the kept run.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use capture_format::{EventKind, ExitStatus, PodEvent};
+use containers::Identity;
+use inspect::{explain::RunVerdict, rules::Cause};
+use triggers::{Attempt, Ended, Observation, Subject, Time, Trigger};
+
+use super::{
+    Input,
+    ending::{self, Ending},
+    kept::KeptRun,
+    recording::{Life, Report},
+    runtime::{self, Answer, Who},
+    state::Node,
+};
+use crate::host;
+
+/// A container that is recorded, or whose run is being kept.
+pub(super) struct Live {
+    /// The container's id.
+    pub(super) id: String,
+    pub(super) pod_uid: Option<String>,
+    pub(super) subject: Subject,
+    /// Number of its run.
+    pub(super) run: u32,
+    /// Nanoseconds of CLOCK_BOOTTIME.
+    pub(super) started: u64,
+    /// Whether its names are known.
+    pub(super) named: bool,
+    /// The run is over, and not kept yet.
+    ending: bool,
+    /// The cgroup is gone.
+    removed: bool,
+}
+
+/// A decision that waits for a run that is being kept.
+pub(super) struct Held {
+    pub(super) attempt: Attempt,
+    pub(super) trigger: Trigger,
+    pub(super) replaces: Option<String>,
+}
+
+/// What is kept of a subject.
+#[derive(Default)]
+pub(super) struct Runs {
+    /// First run first.
+    pub(super) kept: VecDeque<Arc<KeptRun>>,
+    pub(super) identity: Option<Identity>,
+    /// Runs that are being kept.
+    pub(super) ending: usize,
+    pub(super) held: Vec<Held>,
+}
+
+/// A run has been kept, or could not be.
+pub(super) struct EndedRun {
+    cgroup: u64,
+    /// Nanoseconds since the Unix epoch.
+    time: u64,
+    result: anyhow::Result<ending::Ended>,
+}
+
+impl Node {
+    /// The recorder reports.
+    pub(super) fn report(&mut self, report: Report) -> anyhow::Result<()> {
+        match report {
+            Report::Started { cgroup, path, time } => self.started(cgroup, &path, time),
+            Report::Adopted { running } => {
+                self.started(running.cgroup, &running.path, running.start);
+            }
+            Report::Refused { path, reason, .. } => {
+                self.tally.refused += 1;
+                tracing::warn!(cgroup = path, reason, "a container is not recorded");
+            }
+            Report::Ended { cgroup, life } => self.ended(cgroup, life),
+            Report::Removed { cgroup, life } => {
+                if let Some(life) = life {
+                    self.ended(cgroup, life);
+                }
+                if let Some(live) = self.live.get_mut(&cgroup) {
+                    live.removed = true;
+                    self.forget_if_over(cgroup);
+                }
+            }
+            Report::Failed(error) => {
+                self.tally.recorder_failed = Some(error.to_string());
+                anyhow::bail!("the recorder works no more: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    fn started(&mut self, cgroup: u64, path: &str, time: u64) {
+        let Some(known) = containers::path::parse(path) else {
+            tracing::debug!(path, "a cgroup has a container's shape, but is none that is known");
+            return;
+        };
+        let subject = Subject {
+            pod_uid: known.pod_uid.clone().unwrap_or_default(),
+            container: known.container.clone(),
+        };
+        self.live.insert(cgroup, Live {
+            id: known.container,
+            pod_uid: known.pod_uid,
+            subject,
+            run: 1,
+            started: time,
+            named: false,
+            ending: false,
+            removed: false,
+        });
+        if !self.name(cgroup) {
+            self.ask(cgroup);
+        }
+    }
+
+    /// Asks the container runtime who it is.
+    fn ask(&mut self, cgroup: u64) {
+        let (Some(live), Some(client)) = (self.live.get(&cgroup), self.knowledge.cri.borrow().clone()) else {
+            return;
+        };
+        let (id, inputs) = (live.id.clone(), self.inputs.clone());
+        self.tasks.spawn(async move {
+            let who = runtime::who(&client, &id).await.unwrap_or_else(|error| {
+                tracing::debug!(%error, id, "the runtime does not say who a container is");
+                None
+            });
+            let _ = inputs.send(Input::Who(Answer { cgroup, who }));
+        });
+    }
+
+    /// The container runtime answered.
+    pub(super) fn answered(&mut self, Answer { cgroup, who }: Answer) {
+        match who {
+            Some(Who::Container(container)) => self.directory.saw_container(&container, host::boot_duration()),
+            Some(Who::Sandbox(sandbox)) => self.directory.saw_sandbox(&sandbox, host::boot_duration()),
+            None => return,
+        }
+        self.name(cgroup);
+    }
+
+    /// Gives a recorded container its names, if they are known now; lets it go if it is a pause container, or not wanted.
+    pub(super) fn name(&mut self, cgroup: u64) -> bool {
+        let Some(live) = self.live.get(&cgroup) else {
+            return true;
+        };
+        if live.named {
+            return true;
+        }
+        if self.directory.is_sandbox(&live.id) {
+            self.recording.let_go(cgroup);
+            self.live.remove(&cgroup);
+            return true;
+        }
+        let Some(identity) = self.directory.container(&live.id) else {
+            return false;
+        };
+        let subject = Subject {
+            pod_uid: identity.pod.uid.clone(),
+            container: identity.name.clone(),
+        };
+        let run = identity.run();
+        let started = self.wall(live.started);
+        let before = live.subject.clone();
+        if let Some(live) = self.live.get_mut(&cgroup) {
+            (live.subject, live.run, live.named) = (subject.clone(), run, true);
+        }
+        if let Some(unnamed) = self.subjects.remove(&before) {
+            let runs = self.subjects.entry(subject.clone()).or_default();
+            runs.kept.extend(unnamed.kept);
+            runs.ending += unnamed.ending;
+            runs.held.extend(unnamed.held);
+            let decisions = self.machine.observe(started, &before, Observation::Named { to: subject.clone(), run });
+            self.decide(decisions);
+        }
+        self.describe(&identity.pod);
+        self.subjects.entry(subject.clone()).or_default().identity = Some(identity);
+        let decisions = self.machine.observe(started, &subject, Observation::Started { run });
+        self.decide(decisions);
+        true
+    }
+
+    /// A run ended, and is kept.
+    fn ended(&mut self, cgroup: u64, life: Life) {
+        self.name(cgroup);
+        let Some(live) = self.live.get_mut(&cgroup) else {
+            return;
+        };
+        live.ending = true;
+        let subject = live.subject.clone();
+        let ending = Ending {
+            cgroup,
+            id: live.id.clone(),
+            number: live.run,
+            identity: self.directory.container(&live.id),
+            payload: self.machine.payload(&subject).unwrap_or_default(),
+            life,
+        };
+        let time = ending.life.end.map_or_else(host::realtime, |end| self.wall(end).0);
+        self.subjects.entry(subject).or_default().ending += 1;
+        let (knowledge, inputs) = (self.knowledge.clone(), self.inputs.clone());
+        self.tasks.spawn(async move {
+            let result = knowledge.end(ending).await;
+            let _ = inputs.send(Input::Ended(Box::new(EndedRun { cgroup, time, result })));
+        });
+    }
+
+    /// A run has been kept.
+    pub(super) fn kept(&mut self, EndedRun { cgroup, time, result }: EndedRun) {
+        // Its names may have come meanwhile.
+        self.name(cgroup);
+        let Some(live) = self.live.get_mut(&cgroup) else {
+            return;
+        };
+        live.ending = false;
+        let subject = live.subject.clone();
+        self.forget_if_over(cgroup);
+        let at = Time(time);
+        let runs = self.subjects.entry(subject.clone()).or_default();
+        runs.ending = runs.ending.saturating_sub(1);
+        match result {
+            Ok(ending::Ended { kept, verdict, events }) => {
+                add(&mut self.tally.losses, &kept.run.losses);
+                let ended = ended(&kept, verdict.as_ref());
+                runs.kept.push_back(Arc::new(kept));
+                while runs.kept.len() > self.config.runs.keep {
+                    runs.kept.pop_front();
+                }
+                self.keep_to_budget();
+                if let Some(verdict) = &verdict {
+                    tracing::info!(pod_uid = subject.pod_uid, container = subject.container, run = verdict.run, "{}", verdict.verdict.sentence);
+                }
+                let mut decisions = self.machine.observe(at, &subject, Observation::Ended(ended));
+                decisions.extend(self.pod_events(&subject, &events));
+                self.decide(decisions);
+            }
+            Err(error) => {
+                self.metrics.failed("keep");
+                tracing::error!(%error, pod_uid = subject.pod_uid, container = subject.container, "a run is lost: it could not be kept");
+            }
+        }
+        self.release(&subject);
+    }
+
+    /// What the pod's events say of a container.
+    fn pod_events(&mut self, subject: &Subject, events: &[PodEvent]) -> Vec<triggers::Decision> {
+        let about = |event: &&PodEvent| event.container() == Some(&subject.container);
+        events
+            .iter()
+            .filter(about)
+            .filter_map(|event| Some((Time(event.last?), Observation::of_event(&event.reason, &event.message)?)))
+            .flat_map(|(at, observation)| self.machine.observe(at, subject, observation))
+            .collect()
+    }
+
+    /// Takes up the decisions that waited for runs to be kept.
+    fn release(&mut self, subject: &Subject) {
+        let Some(runs) = self.subjects.get_mut(subject) else {
+            return;
+        };
+        if runs.ending == 0 {
+            for held in std::mem::take(&mut runs.held) {
+                self.take(subject.clone(), held);
+            }
+        }
+    }
+
+    fn forget_if_over(&mut self, cgroup: u64) {
+        if self.live.get(&cgroup).is_some_and(|live| live.removed && !live.ending) {
+            self.live.remove(&cgroup);
+        }
+    }
+
+    /// Drops the oldest runs of subjects that have the most, until what is kept fits into its part of the budget.
+    fn keep_to_budget(&mut self) {
+        let most = self.config.recorder.memory.as_u64() / 4;
+        let mut bytes = self.kept_bytes();
+        while bytes > most {
+            let oldest = self.subjects.values_mut().filter(|runs| !runs.kept.is_empty()).min_by_key(|runs| runs.kept.front().and_then(|run| run.run.end));
+            let Some(dropped) = oldest.and_then(|runs| runs.kept.pop_front()) else { break };
+            bytes -= dropped.bytes().len() as u64;
+        }
+        self.recording.set_kept(bytes);
+    }
+
+    /// Bytes of all kept runs.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.subjects.values().flat_map(|runs| &runs.kept).map(|run| run.bytes().len() as u64).sum()
+    }
+
+    /// A time of CLOCK_BOOTTIME as the triggers have it.
+    pub(super) fn wall(&self, boottime: u64) -> Time {
+        Time(boottime.saturating_add_signed(host::clock_offset()))
+    }
+}
+
+fn add(sum: &mut capture_format::Losses, more: &capture_format::Losses) {
+    sum.lost += more.lost;
+    sum.overwritten += more.overwritten;
+    sum.torn += more.torn;
+    sum.compat += more.compat;
+    sum.unreadable += more.unreadable;
+}
+
+/// A run's end as triggers see it.
+fn ended(kept: &KeptRun, verdict: Option<&RunVerdict>) -> Ended {
+    let run = &kept.run;
+    let reason = run.terminated.as_ref().map(|said| said.reason.as_str());
+    let cause = verdict.map(|said| said.verdict.cause).filter(|cause| *cause != Cause::Unknown);
+    Ended {
+        run: run.number,
+        status: run.status.map(|status| match status {
+            ExitStatus::Code(code) => triggers::ExitStatus::Code(code),
+            ExitStatus::Signal { signal, .. } => triggers::ExitStatus::Signal(signal),
+        }),
+        oom_killed: reason == Some("OOMKilled") || cause == Some(Cause::OomKilled),
+        start_failed: run.start_error.is_some(),
+        cause: cause.map(|cause| cause.name().to_owned()),
+    }
+}

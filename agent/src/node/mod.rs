@@ -1,0 +1,49 @@
+//! `lastword agent`: records every container of its node, keeps the last runs of each, and captures those that a trigger is about.
+//!
+//! One loop ([`state`]) owns all state. Whatever waits (the kernel side, the API server, the container runtime, the disk) is in a
+//! thread or task of its own and comes back as an [`Input`]; the loop itself waits for nothing.
+
+mod capture;
+mod ending;
+pub(crate) mod handle;
+mod kept;
+mod lives;
+mod names;
+mod recording;
+mod requests;
+mod runtime;
+mod setup_steps;
+mod start;
+mod state;
+mod status;
+mod tell;
+
+use std::sync::Arc;
+
+pub(crate) use start::Options;
+
+use crate::config::Config;
+
+/// What a task brings back to the loop.
+enum Input {
+    /// The container runtime was asked who a cgroup's container is.
+    Who(runtime::Answer),
+    /// The container runtime has been found: everything it has.
+    Runtime(Box<runtime::Everything>),
+    /// A run has been kept, or could not be.
+    Ended(Box<lives::EndedRun>),
+    /// A capture stands, or could not be taken.
+    Taken(Box<requests::Outcome>),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What the agent cannot begin without, or that the recorder stopped working.
+pub(crate) fn run(config: Config, options: Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()?;
+    runtime.block_on(start::serve(Arc::new(config), options))
+}

@@ -1,0 +1,163 @@
+//! What the API server and the container runtime say of pods: names for the directory, observations for the triggers.
+
+use std::sync::Arc;
+
+use containers::{ContainerSighting, Kind, Pod, PodSighting};
+use kubernetes::pods::{ContainerInfo, ContainerKind, ContainerState, PodChange, PodInfo, Terminated};
+use triggers::{Description, Ended, Observation, PodObservation, Subject, Time};
+
+use super::{runtime::Everything, state::Node};
+use crate::host;
+
+impl Node {
+    /// The watch of the node's pods tells of one.
+    pub(super) fn pod(&mut self, change: PodChange) {
+        let (now, at) = (host::boot_duration(), Time(host::realtime()));
+        match change {
+            PodChange::Synced => {}
+            PodChange::Changed(pod) => {
+                self.directory.saw_pod(&sighting(&pod), now);
+                self.name_all();
+                self.observe_pod(at, &pod);
+            }
+            PodChange::Gone { uid } => {
+                self.directory.pod_deleted(&uid, now);
+                let decisions = self.machine.observe_pod(at, &uid, PodObservation::Gone);
+                self.decide(decisions);
+                let alive: Vec<&Subject> = self.live.values().map(|live| &live.subject).collect();
+                self.subjects.retain(|subject, runs| {
+                    subject.pod_uid != uid || runs.ending > 0 || alive.contains(&subject)
+                });
+            }
+        }
+    }
+
+    fn observe_pod(&mut self, at: Time, pod: &PodInfo) {
+        let uid = pod.mirror.as_ref().unwrap_or(&pod.uid);
+        let mut decisions = self.machine.observe_pod(at, uid, PodObservation::Described(Description {
+            namespace: Some(pod.namespace.clone()),
+            labels: Some(pod.labels.clone()),
+            annotations: pod.annotations.clone(),
+            namespace_labels: self.namespaces.get(&pod.namespace).cloned(),
+            ..Description::default()
+        }));
+        if pod.terminating {
+            decisions.extend(self.machine.observe_pod(at, uid, PodObservation::Terminating));
+        }
+        for container in &pod.containers {
+            let subject = Subject { pod_uid: uid.clone(), container: container.name.clone() };
+            for (time, observation) in said_of(at, pod, container) {
+                decisions.extend(self.machine.observe(time, &subject, observation));
+            }
+        }
+        self.decide(decisions);
+    }
+
+    /// The container runtime has been found: what runs gets its names, what ended its counts.
+    pub(super) fn found_runtime(&mut self, all: &Everything) {
+        let (now, at) = (host::boot_duration(), Time(host::realtime()));
+        let containers: Vec<_> = all.containers.iter().map(|status| status.container.clone()).collect();
+        self.directory.saw_cri(&all.sandboxes, &containers, now);
+        self.name_all();
+        for status in &all.containers {
+            let Some(identity) = self.directory.container(&status.container.id) else {
+                continue;
+            };
+            self.describe(&identity.pod);
+            let subject = Subject { pod_uid: identity.pod.uid.clone(), container: identity.name.clone() };
+            let ended = status.finished_at.map(Time);
+            let count = Observation::RestartCount {
+                count: identity.attempt,
+                since: None,
+                last: if ended.is_some() { None } else { status.started_at.map(Time) },
+            };
+            let decisions = self.machine.observe(at, &subject, count);
+            self.decide(decisions);
+        }
+    }
+
+    /// Tells the triggers of a pod whatever of it is known: until the API server is heard, that is what the runtime knows.
+    pub(super) fn describe(&mut self, pod: &Arc<Pod>) {
+        if pod.api_uid.is_some() {
+            return;
+        }
+        let description = Description {
+            namespace: Some(pod.namespace.clone()),
+            labels: Some(pod.labels.clone()),
+            annotations: pod.annotations.clone(),
+            namespace_labels: self.namespaces.get(&pod.namespace).cloned(),
+            ..Description::default()
+        };
+        let at = Time(host::realtime());
+        let decisions = self.machine.observe_pod(at, &pod.uid, PodObservation::Described(description));
+        self.decide(decisions);
+    }
+
+    fn name_all(&mut self) {
+        let unnamed: Vec<u64> = self.live.iter().filter(|(_, live)| !live.named).map(|(cgroup, _)| *cgroup).collect();
+        for cgroup in unnamed {
+            self.name(cgroup);
+        }
+    }
+}
+
+/// What a container's status says.
+fn said_of(now: Time, pod: &PodInfo, container: &ContainerInfo) -> Vec<(Time, Observation)> {
+    let last = container.last.as_ref().and_then(|last| last.finished).map(time);
+    let mut said = vec![(now, Observation::RestartCount {
+        count: container.restart_count,
+        since: pod.started.map(time),
+        last,
+    })];
+    let over = match &container.state {
+        ContainerState::Terminated(over) => Some((over, container.restart_count + 1)),
+        _ => container.last.as_ref().map(|over| (over, container.restart_count)),
+    };
+    if let Some((over, run)) = over {
+        said.push((over.finished.map_or(now, time), Observation::EndExplained(explained(over, run))));
+    }
+    if let ContainerState::Waiting { reason, .. } = &container.state {
+        said.extend(Observation::of_waiting(reason).map(|waiting| (now, waiting)));
+    }
+    said
+}
+
+fn explained(over: &Terminated, run: u32) -> Ended {
+    Ended {
+        run,
+        status: u8::try_from(over.exit_code).ok().map(triggers::ExitStatus::Code),
+        oom_killed: over.reason == "OOMKilled",
+        start_failed: over.reason == "StartError",
+        cause: None,
+    }
+}
+
+fn time(timestamp: kubernetes::Timestamp) -> Time {
+    Time(u64::try_from(timestamp.as_nanosecond()).unwrap_or_default())
+}
+
+fn sighting(pod: &PodInfo) -> PodSighting {
+    PodSighting {
+        uid: pod.uid.clone(),
+        mirror: pod.mirror.clone(),
+        namespace: pod.namespace.clone(),
+        name: pod.name.clone(),
+        labels: pod.labels.clone(),
+        annotations: pod.annotations.clone(),
+        owner: None,
+        containers: pod.containers.iter().map(|container| ContainerSighting {
+            name: container.name.clone(),
+            kind: match container.kind {
+                ContainerKind::Init => Kind::Init,
+                ContainerKind::Sidecar => Kind::Sidecar,
+                ContainerKind::App => Kind::App,
+                ContainerKind::Ephemeral => Kind::Ephemeral,
+            },
+            image: container.image.clone(),
+            image_id: container.image_id.clone(),
+            restart_count: container.restart_count,
+            current: container.id.clone(),
+            previous: container.last.as_ref().and_then(|last| last.container_id.clone()),
+        }).collect(),
+    }
+}

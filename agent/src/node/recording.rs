@@ -1,0 +1,362 @@
+//! The thread that owns the recorder: it reads a ring the moment its run ends, and makes new rings when there is nothing
+//! else to do, since each waits some 10 ms for the kernel.
+
+use std::{
+    collections::HashMap,
+    io::{self, Read, Write},
+    os::{fd::AsFd, unix::net::UnixStream},
+    path::PathBuf,
+    sync::mpsc,
+    thread,
+};
+
+use capture_format::{Event, ExitStatus, Probe};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
+use tokio::sync::{mpsc as async_mpsc, oneshot};
+
+use crate::{
+    adopt,
+    figures::{self, Figures},
+    recorder::{
+        Hierarchy, Message, MessageKind, Recorder, Recording, RingId, Settings, StartError, Stock,
+    },
+};
+
+/// Reports that may wait for the node's loop before the thread waits for it.
+const WAITING_REPORTS: usize = 64;
+
+/// What the thread tells the node's loop.
+pub(super) enum Report {
+    /// A container's cgroup was made; it is recorded.
+    Started {
+        cgroup: u64,
+        path: String,
+        time: u64,
+    },
+    /// A container ran already; it is recorded from now on.
+    Adopted { running: adopt::Running },
+    /// A container's cgroup was made and is not recorded.
+    Refused {
+        path: String,
+        time: u64,
+        reason: &'static str,
+    },
+    /// A container's first process has ended.
+    Ended { cgroup: u64, life: Life },
+    /// A container's cgroup is gone, and its ring given back.
+    Removed {
+        cgroup: u64,
+        time: u64,
+        life: Option<Life>,
+    },
+    /// The recorder works no more.
+    Failed(io::Error),
+}
+
+/// What the recorder has of one run.
+pub(super) struct Life {
+    pub(super) recording: Recording,
+    /// CLOCK_BOOTTIME in nanoseconds when it ended; none while it lives.
+    pub(super) end: Option<u64>,
+    /// Host pid of the first process, and how it ended, where the kernel side said so.
+    pub(super) exit: Option<(u32, ExitStatus)>,
+    pub(super) figures: Figures,
+}
+
+/// How recording is done on this node.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub(super) probes: Vec<Probe>,
+    pub(super) limitations: Vec<String>,
+}
+
+enum Command {
+    Snapshot(u64, oneshot::Sender<Option<Life>>),
+    LetGo(u64),
+    SetKept(u64),
+    Stock(oneshot::Sender<(Stock, u64)>),
+    Stop,
+}
+
+/// The thread, seen from the node's loop.
+pub(super) struct RecordingThread {
+    commands: mpsc::Sender<Command>,
+    wake: UnixStream,
+    thread: Option<thread::JoinHandle<()>>,
+    pub(super) setup: Setup,
+}
+
+impl RecordingThread {
+    /// Starts recording; adopts what runs.
+    ///
+    /// # Errors
+    /// What recording needs and this machine lacks.
+    pub(super) fn start(
+        settings: Settings,
+        hierarchy: Hierarchy,
+        cgroup_root: PathBuf,
+    ) -> anyhow::Result<(Self, async_mpsc::Receiver<Report>)> {
+        let (reports, receiver) = async_mpsc::channel(WAITING_REPORTS);
+        let (commands, requests) = mpsc::channel();
+        let (wake, woken) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        woken.set_nonblocking(true)?;
+        let (ready, started) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("recording".into())
+            .spawn(move || {
+                let recorder = match Recorder::start(&settings) {
+                    Ok(recorder) => recorder,
+                    Err(error) => return drop(ready.send(Err(error))),
+                };
+                let setup = Setup {
+                    probes: recorder.probes().cloned().collect(),
+                    limitations: recorder.limitations().to_vec(),
+                };
+                if ready.send(Ok(setup)).is_err() {
+                    return;
+                }
+                let mut server = Server {
+                    recorder,
+                    reports,
+                    hierarchy,
+                    cgroup_root,
+                    paths: HashMap::new(),
+                };
+                if let Err(error) = server.serve(&requests, woken) {
+                    // Nobody listens any more: the agent is stopping.
+                    drop(server.reports.blocking_send(Report::Failed(error)));
+                }
+            })?;
+        let setup = started
+            .recv()
+            .map_err(|_| anyhow::anyhow!("the recording thread ended before it began"))??;
+        Ok((
+            Self {
+                commands,
+                wake,
+                thread: Some(thread),
+                setup,
+            },
+            receiver,
+        ))
+    }
+
+    /// What the ring of a container that lives holds now.
+    pub(super) async fn snapshot(&self, cgroup: u64) -> Option<Life> {
+        let (reply, life) = oneshot::channel();
+        self.send(Command::Snapshot(cgroup, reply));
+        life.await.ok().flatten()
+    }
+
+    /// Stops recording a container that lives on.
+    pub(super) fn let_go(&self, cgroup: u64) {
+        self.send(Command::LetGo(cgroup));
+    }
+
+    /// Says how many bytes of runs are kept: they share the budget with the rings.
+    pub(super) fn set_kept(&self, bytes: u64) {
+        self.send(Command::SetKept(bytes));
+    }
+
+    /// Rings, and how often the kernel skipped a program so far.
+    pub(super) async fn stock(&self) -> Option<(Stock, u64)> {
+        let (reply, stock) = oneshot::channel();
+        self.send(Command::Stock(reply));
+        stock.await.ok()
+    }
+
+    fn send(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            // A full pipe wakes it as well.
+            let _ = (&self.wake).write(&[0]);
+        }
+    }
+}
+
+impl Drop for RecordingThread {
+    fn drop(&mut self) {
+        self.send(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A container that is recorded.
+struct Recorded {
+    path: String,
+    /// `recursion_misses` of the node when it started.
+    misses: u64,
+    /// What an adopted container's run begins with.
+    preface: Vec<Event>,
+    ended: bool,
+}
+
+struct Server {
+    recorder: Recorder,
+    reports: async_mpsc::Sender<Report>,
+    figures: figures::Source,
+    recorded: HashMap<u64, Recorded>,
+}
+
+impl Server {
+    fn serve(
+        &mut self,
+        requests: &mpsc::Receiver<Command>,
+        mut woken: UnixStream,
+    ) -> io::Result<()> {
+        self.adopt()?;
+        loop {
+            for message in self.recorder.messages() {
+                self.message(message)?;
+            }
+            loop {
+                match requests.try_recv() {
+                    Ok(Command::Stop) | Err(mpsc::TryRecvError::Disconnected) => return Ok(()),
+                    Ok(command) => self.command(command)?,
+                    Err(mpsc::TryRecvError::Empty) => break,
+                }
+            }
+            if !self.recorder.refill()? {
+                self.wait(&mut woken)?;
+            }
+        }
+    }
+
+    /// Sleeps until the kernel side or the node's loop has something.
+    fn wait(&self, woken: &mut UnixStream) -> io::Result<()> {
+        let mut ready = [
+            PollFd::new(self.recorder.as_fd(), PollFlags::POLLIN),
+            PollFd::new(woken.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut ready, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut bytes = [0; 64];
+        while woken.read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
+        Ok(())
+    }
+
+    fn adopt(&mut self) -> io::Result<()> {
+        for running in adopt::containers(&self.hierarchy) {
+            if self.recorder.adopt(&running)?.is_none() {
+                continue;
+            }
+            self.recorded.insert(
+                running.cgroup,
+                Recorded {
+                    path: running.path.clone(),
+                    misses: self.recorder.recursion_misses(),
+                    preface: adopt::preface(&running),
+                    ended: false,
+                },
+            );
+            self.report(Report::Adopted { running });
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, message: Message) -> io::Result<()> {
+        let Message { cgroup, time, kind } = message;
+        match kind {
+            MessageKind::Assigned { path, .. } => {
+                let misses = self.recorder.recursion_misses();
+                self.recorded.insert(
+                    cgroup,
+                    Recorded {
+                        path: path.clone(),
+                        misses,
+                        preface: Vec::new(),
+                        ended: false,
+                    },
+                );
+                self.report(Report::Started { cgroup, path, time });
+            }
+            MessageKind::PoolEmpty { path } => self.report(Report::Refused {
+                path,
+                time,
+                reason: "no ring was free",
+            }),
+            MessageKind::TableFull { path } => self.report(Report::Refused {
+                path,
+                time,
+                reason: "the recorder's table is full",
+            }),
+            MessageKind::InitExit { pid, status } => {
+                if let Some(life) = self.life(cgroup, Some(time), Some((pid, status))) {
+                    if let Some(recorded) = self.recorded.get_mut(&cgroup) {
+                        recorded.ended = true;
+                    }
+                    self.report(Report::Ended { cgroup, life });
+                }
+            }
+            MessageKind::Removed(ring) => {
+                let ended = self
+                    .recorded
+                    .get(&cgroup)
+                    .is_none_or(|recorded| recorded.ended);
+                // A container that shares its pod's pid namespace has no first process that the kernel side knows.
+                let life = if ended {
+                    None
+                } else {
+                    self.life(cgroup, Some(time), None)
+                };
+                self.recorded.remove(&cgroup);
+                self.recorder.release(ring)?;
+                self.report(Report::Removed { cgroup, time, life });
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, command: Command) -> io::Result<()> {
+        match command {
+            Command::Snapshot(cgroup, reply) => drop(reply.send(self.life(cgroup, None, None))),
+            Command::LetGo(cgroup) => {
+                self.recorded.remove(&cgroup);
+                if let Some(ring) = self.recorder.ring_of(cgroup) {
+                    self.recorder.let_go(ring)?;
+                }
+            }
+            Command::SetKept(bytes) => self.recorder.set_kept(bytes),
+            Command::Stock(reply) => {
+                drop(reply.send((self.recorder.stock(), self.recorder.recursion_misses())))
+            }
+            Command::Stop => {}
+        }
+        Ok(())
+    }
+
+    /// Reads a container's ring.
+    fn life(&self, cgroup: u64, end: Option<u64>, exit: Option<(u32, ExitStatus)>) -> Option<Life> {
+        let recorded = self.recorded.get(&cgroup)?;
+        let figures = self.figures.read(&recorded.path);
+        let ring: RingId = self.recorder.ring_of(cgroup)?;
+        let mut recording = self.recorder.read(ring).ok()?;
+        recording.losses.recursion_misses = recording
+            .losses
+            .recursion_misses
+            .saturating_sub(recorded.misses);
+        if !recorded.preface.is_empty() {
+            recording
+                .events
+                .splice(0..0, recorded.preface.iter().cloned());
+        }
+        Some(Life {
+            recording,
+            end,
+            exit,
+            figures,
+        })
+    }
+
+    /// Hands a report over; without a loop to take it, the agent is stopping.
+    fn report(&self, report: Report) {
+        let _ = self.reports.blocking_send(report);
+    }
+}

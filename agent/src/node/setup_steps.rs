@@ -1,0 +1,159 @@
+//! What the container runtime does inside the container's cgroup before the container's program runs there.
+//!
+//! runc and crun enter the cgroup first, and execute the program (or that of an exec probe) last. In between they read its
+//! configuration, environment and all, from a socket, and look into files of the node. That is not the container's
+//! life, and holds what must not be kept.
+
+use std::collections::HashSet;
+
+use capture_format::{Event, EventFlags, EventKind};
+
+/// Takes the runtime's steps out. What stays of them: where the program's working directory was set, and, if it was never
+/// executed, the calls that failed, without payloads.
+///
+/// `complete` says that no event of this run was overwritten: only then is a process that never executed anything and
+/// was forked by nobody one of the runtime's.
+pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
+    let executed: HashSet<u32> = of_kind(events, EventKind::EXEC).map(|event| event.pid).collect();
+    let adopted: HashSet<u32> = events
+        .iter()
+        .filter(|event| event.flags.contains(EventFlags::ADOPTED))
+        .map(|event| event.pid)
+        .collect();
+    let never_started = executed.is_empty() && adopted.is_empty();
+    if never_started && !complete {
+        return;
+    }
+    let mut inside = adopted;
+    let mut directories: Vec<(u32, usize)> = Vec::new();
+    let mut keep = vec![false; events.len()];
+    for (index, event) in events.iter().enumerate() {
+        let is_inside = inside.contains(&event.pid);
+        keep[index] = match event.kind {
+            EventKind::EXEC => {
+                inside.insert(event.pid);
+                // The last directory that was set before the first exec is the program's.
+                if let Some(&(_, set)) = directories.iter().rev().find(|(pid, _)| *pid == event.pid && !is_inside) {
+                    keep[set] = true;
+                }
+                true
+            }
+            EventKind::FORK => {
+                if is_inside {
+                    inside.insert(event.ret as u32);
+                }
+                is_inside
+            }
+            EventKind::SIGNAL_GENERATE | EventKind::SIGNAL_DELIVER | EventKind::OOM_KILL => true,
+            EventKind::EXIT => is_inside || never_started || !complete,
+            _ if is_inside => true,
+            EventKind::CHDIR if event.ret == 0 => {
+                directories.push((event.pid, index));
+                false
+            }
+            _ if never_started => event.ret < 0,
+            _ => !complete && !executed.contains(&event.pid),
+        };
+    }
+    let mut kept = keep.iter();
+    events.retain(|_| kept.next().copied().unwrap_or(true));
+    if never_started {
+        for event in events.iter_mut() {
+            event.data = Default::default();
+        }
+    }
+}
+
+fn of_kind(events: &[Event], kind: EventKind) -> impl Iterator<Item = &Event> {
+    events.iter().filter(move |event| event.kind == kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: EventKind, pid: u32, ret: i64, name: &'static str) -> Event {
+        Event {
+            kind,
+            pid,
+            ret,
+            name: name.as_bytes().into(),
+            data: b"SECRET=1".as_slice().into(),
+            ..Event::default()
+        }
+    }
+
+    fn left(mut events: Vec<Event>, complete: bool) -> Vec<(EventKind, u32)> {
+        remove(&mut events, complete);
+        events.iter().map(|event| (event.kind, event.pid)).collect()
+    }
+
+    /// runc create (10) forks 11 forks 12, which becomes the program and forks 13; a probe (20 → 21) comes later.
+    fn life() -> Vec<Event> {
+        vec![
+            event(EventKind::READ, 10, 9, ""),
+            event(EventKind::FORK, 10, 11, ""),
+            event(EventKind::FORK, 11, 12, ""),
+            event(EventKind::CHDIR, 12, 0, "/run/containerd/rootfs"),
+            event(EventKind::READ, 12, 2429, ""),
+            event(EventKind::CHDIR, 12, 0, "/app"),
+            event(EventKind::OPENAT, 12, -2, "/sys/fs/selinux"),
+            event(EventKind::EXIT, 10, 0, ""),
+            event(EventKind::EXEC, 12, 12, "/bin/app"),
+            event(EventKind::OPENAT, 12, -2, "/etc/app.conf"),
+            event(EventKind::FORK, 12, 13, ""),
+            event(EventKind::WRITE, 13, 5, ""),
+            event(EventKind::FORK, 20, 21, ""),
+            event(EventKind::READ, 21, 2429, ""),
+            event(EventKind::EXEC, 21, 21, "/bin/cat"),
+            event(EventKind::OPENAT, 21, -2, "/run/healthy"),
+            event(EventKind::EXIT, 21, 256, ""),
+            event(EventKind::SIGNAL_GENERATE, 12, 9, ""),
+            event(EventKind::EXIT, 12, 9, ""),
+        ]
+    }
+
+    #[test]
+    fn the_programs_own_life_stays() {
+        let of = |kind, pid| (kind, pid);
+        assert_eq!(
+            left(life(), true),
+            [
+                of(EventKind::CHDIR, 12),
+                of(EventKind::EXEC, 12),
+                of(EventKind::OPENAT, 12),
+                of(EventKind::FORK, 12),
+                of(EventKind::WRITE, 13),
+                of(EventKind::EXEC, 21),
+                of(EventKind::OPENAT, 21),
+                of(EventKind::EXIT, 21),
+                of(EventKind::SIGNAL_GENERATE, 12),
+                of(EventKind::EXIT, 12),
+            ]
+        );
+        let mut events = life();
+        remove(&mut events, true);
+        assert_eq!(&events[0].name[..], b"/app");
+    }
+
+    #[test]
+    fn a_program_that_was_never_executed_leaves_what_failed_without_payloads() {
+        let mut events: Vec<Event> = life().into_iter().take(8).collect();
+        events.push(event(EventKind::NEWFSTATAT, 12, -2, "/usr/bin/srever"));
+        events.push(event(EventKind::EXIT, 12, 256, ""));
+        remove(&mut events, true);
+        let names: Vec<&[u8]> = events.iter().map(|event| &event.name[..]).collect();
+        assert_eq!(names, [&b"/sys/fs/selinux"[..], b"", b"/usr/bin/srever", b""]);
+        assert!(events.iter().all(|event| event.data.is_empty()));
+    }
+
+    #[test]
+    fn where_the_start_was_overwritten_nothing_of_the_program_goes() {
+        // Its exec is gone, and so are the forks of its children.
+        let rest = vec![event(EventKind::OPENAT, 12, -2, "/etc/app.conf"), event(EventKind::EXIT, 12, 256, "")];
+        assert_eq!(left(rest.clone(), false).len(), 2);
+        let mut probed = rest;
+        probed.insert(0, event(EventKind::EXEC, 21, 21, "/bin/cat"));
+        assert_eq!(left(probed, false).len(), 3);
+    }
+}

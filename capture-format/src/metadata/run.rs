@@ -1,0 +1,127 @@
+//! What a capture says about one run.
+
+use serde::{Deserialize, Serialize};
+
+/// One run: one life of the container, from its start to its exit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Run {
+    /// Number of the run, from 1; on Kubernetes the restart count + 1.
+    pub number: u32,
+    /// Id of the container's cgroup, in the hierarchy it was recorded by.
+    pub cgroup: u64,
+    /// Host pid of the first process; 0 when unknown.
+    pub init_pid: u32,
+    /// Start: nanoseconds of CLOCK_BOOTTIME.
+    pub start: u64,
+    /// Exit of the first process, likewise; none while it lives.
+    pub end: Option<u64>,
+    /// How the first process ended; none while it lives, or when nobody saw it.
+    pub status: Option<ExitStatus>,
+    /// Error of starting the command at all, in words, when there was no process to record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_error: Option<String>,
+    /// Memory limit of the cgroup in bytes, where there is one.
+    pub memory_limit: Option<u64>,
+    /// OOM kills counted by the cgroup (`memory.events: oom_kill`), where it counts.
+    pub oom_kills: Option<u64>,
+    /// Most memory the cgroup ever had charged, in bytes (`memory.peak`), where the kernel keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_peak: Option<u64>,
+    /// Memory charged to the cgroup when it was last looked at, in bytes (`memory.current`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_current: Option<u64>,
+    /// CPU time of the cgroup when it was last looked at, and how it was held back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cpu>,
+    /// What Kubernetes or the container runtime said about the run's end; none before they did, and for `lastword run`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terminated: Option<Terminated>,
+    /// What this run's events do not tell.
+    pub losses: Losses,
+}
+
+/// The end of a run in the words of Kubernetes (`state.terminated` of a container status) or of the container runtime.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Terminated {
+    /// One word: `Completed`, `Error`, `OOMKilled`, `StartError`, `ContainerCannotRun`, `ContainerStatusUnknown`, ….
+    pub reason: String,
+    /// The runtime's error, or what the program left in its termination message file; often empty.
+    pub message: String,
+    /// Exit code as a shell has it: 128 + the signal that killed it; 128 alone of a container that was not started.
+    pub exit_code: Option<i32>,
+    /// When the runtime says it started: nanoseconds since the Unix epoch. Of a container that was not started it is the
+    /// epoch itself.
+    pub started_at: Option<u64>,
+    /// When the runtime says it ended, likewise.
+    pub finished_at: Option<u64>,
+}
+
+/// CPU figures of a cgroup: `cpu.stat` and `cpu.max`, or `cpu.cfs_*` and `cpuacct.usage` of version 1. Times in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cpu {
+    /// CPU time used.
+    pub usage: u64,
+    /// CPU time it may use in each period; none without a limit.
+    pub quota: Option<u64>,
+    /// Length of a period.
+    pub period: u64,
+    /// Periods in which it wanted to run (`nr_periods`).
+    pub periods: u64,
+    /// Those in which it had used up its quota (`nr_throttled`).
+    pub throttled_periods: u64,
+    /// Time its CPUs were held back altogether; several CPUs add up (`throttled_usec`, `throttled_time`).
+    pub throttled_time: u64,
+}
+
+/// How a process ended, as of wait(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(u8),
+    /// This signal killed it.
+    Signal {
+        /// Signal number.
+        signal: u8,
+        /// Whether a core was dumped.
+        core: bool,
+    },
+}
+
+impl ExitStatus {
+    /// Decodes a wait status (`WIFEXITED` and the like of wait(2)).
+    #[must_use]
+    pub const fn from_wait(status: i32) -> Self {
+        if status & 0x7f == 0 {
+            Self::Code((status >> 8) as u8)
+        } else {
+            Self::Signal {
+                signal: (status & 0x7f) as u8,
+                core: status & 0x80 != 0,
+            }
+        }
+    }
+}
+
+/// What a run's events do not tell. Every figure counts events unless it says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Losses {
+    /// Never recorded, at least: each cgroup of the container that got no ring, or no place in the recorder's table,
+    /// counts as one, however much happened in it.
+    pub lost: u64,
+    /// Recorded, then displaced by newer events.
+    pub overwritten: u64,
+    /// Damaged in the ring because a writer was lapped while it wrote.
+    pub torn: u64,
+    /// Calls in the 32-bit ABI, which are not decoded.
+    pub compat: u64,
+    /// Payloads that could not be read from the process's memory.
+    pub unreadable: u64,
+    /// Times the kernel skipped a probe on this node during the run because the probe was already running on that
+    /// CPU (`recursion_misses` of bpf_prog_info): events of any container.
+    pub recursion_misses: u64,
+}

@@ -1,0 +1,157 @@
+//! Which cgroup hierarchy the node's containers are told apart by.
+//!
+//! A node with cgroup version 2 only has one, the unified one. A hybrid node has one of version 2 beside several of version 1, and a container is
+//! in all of version 1 that its runtime knows (its limits are set there), but in the unified one only with runc 1.1 or crun and
+//! newer. So what counts is where the containers are:
+//!
+//! 1. The hierarchy with the most containers; of equal ones the unified one, then version 1 in the order memory, pids, cpu, then others.
+//! 2. Without any container: the unified one if it is the only one, otherwise the first of version 1, where every runtime puts
+//!    its containers. As the agent's own pod is a container, this is for agents that run outside of pods.
+//!
+//! Version 1 without a controller (`name=systemd`) is not considered: the kernel has no way from a task to its id.
+
+mod mounts;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use thiserror::Error;
+
+use crate::path;
+use mounts::{Mount, mounts};
+
+/// What to tell containers apart by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hierarchy {
+    /// Version 2.
+    Unified,
+    /// Version 1.
+    V1 {
+        /// One controller of the hierarchy, by the kernel's name: `memory`, `pids`, ….
+        controller: String,
+    },
+}
+
+/// The hierarchy of the node's containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detected {
+    /// Which one.
+    pub hierarchy: Hierarchy,
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// How many containers are in it, sandboxes included.
+    pub containers: usize,
+}
+
+/// Why there is no hierarchy.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DetectError {
+    /// The list of mounts could not be read.
+    #[error("{MOUNTINFO} cannot be read")]
+    Mounts(#[source] io::Error),
+    /// There is none.
+    #[error(
+        "no cgroup hierarchy is mounted at or below {}: mount the node's /sys/fs/cgroup there, with what is mounted below it",
+        .0.display()
+    )]
+    NoHierarchy(PathBuf),
+}
+
+const MOUNTINFO: &str = "/proc/self/mountinfo";
+
+/// Directories looked at in a hierarchy. A node with 250 pods has a thousand; containers with systemd inside make dozens each.
+const MAX_CGROUPS: usize = 100_000;
+
+/// Finds the hierarchy of the node's containers among those mounted at or below `root`, usually `/sys/fs/cgroup`.
+///
+/// # Errors
+///
+/// If there is none.
+pub fn detect(root: &Path) -> Result<Detected, DetectError> {
+    let mountinfo = fs::read_to_string(MOUNTINFO).map_err(DetectError::Mounts)?;
+    let mounts = mounts(&mountinfo, root);
+    let look = || -> Vec<HashSet<String>> {
+        (mounts.iter())
+            .map(|mount| containers_in(&cgroups(&mount.path)))
+            .collect()
+    };
+    let counts = lasting(&look(), &look());
+    choose(mounts.into_iter().zip(counts).collect())
+        .ok_or_else(|| DetectError::NoHierarchy(root.into()))
+}
+
+/// Chooses among hierarchies and the number of containers in each.
+fn choose(candidates: Vec<(Mount, usize)>) -> Option<Detected> {
+    let anywhere = candidates.iter().any(|(_, containers)| *containers > 0);
+    let preference = |(mount, containers): &(Mount, usize)| match &mount.hierarchy {
+        Hierarchy::Unified if anywhere => (*containers, u8::MAX),
+        Hierarchy::Unified => (0, 0),
+        Hierarchy::V1 { controller } => (*containers, rank(controller)),
+    };
+    let (mount, containers) = candidates
+        .into_iter()
+        // of equal ones the first, as the kernel lists them
+        .rev()
+        .max_by_key(preference)?;
+    Some(Detected {
+        hierarchy: mount.hierarchy,
+        mount: mount.path,
+        containers,
+    })
+}
+
+fn rank(controller: &str) -> u8 {
+    match controller {
+        "memory" => 4,
+        "pids" => 3,
+        "cpu" => 2,
+        _ => 1,
+    }
+}
+
+/// How many containers each hierarchy has, after two looks at all of them. One that came or went meanwhile does not count: it would be
+/// in those only that were looked at in time.
+fn lasting(first: &[HashSet<String>], second: &[HashSet<String>]) -> Vec<usize> {
+    let before: HashSet<_> = first.iter().flatten().collect();
+    let after: HashSet<_> = second.iter().flatten().collect();
+    (first.iter().zip(second))
+        .map(|(first, second)| {
+            (first.union(second))
+                .filter(|id| before.contains(id) && after.contains(id))
+                .count()
+        })
+        .collect()
+}
+
+/// The containers that these cgroups belong to.
+fn containers_in(cgroups: &[String]) -> HashSet<String> {
+    (cgroups.iter())
+        .filter_map(|cgroup| Some(path::parse(cgroup)?.container))
+        .collect()
+}
+
+/// All cgroups of a hierarchy, as paths in it. What vanishes meanwhile is left out.
+fn cgroups(mount: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut waiting = vec![mount.to_owned()];
+    while let Some(folder) = waiting.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) && found.len() < MAX_CGROUPS {
+                let path = entry.path();
+                if let Some(path) = path.strip_prefix(mount).ok().and_then(Path::to_str) {
+                    found.push(format!("/{path}"));
+                }
+                waiting.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

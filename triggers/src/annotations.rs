@@ -1,0 +1,185 @@
+//! What pods and namespaces say about their own captures.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Labels, Rules, closest};
+
+const PREFIX: &str = "lastword.dev/";
+const NAMES: [&str; 3] = ["capture", "trigger", "payload"];
+
+/// What of payloads is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Payload {
+    /// As configured.
+    #[default]
+    Default,
+    /// None of it.
+    None,
+}
+
+/// The annotations of ours on a pod and on its namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Annotations {
+    pod: Labels,
+    namespace: Labels,
+}
+
+impl Annotations {
+    /// Keeps ours of all there are.
+    pub(crate) fn of(pod: Labels, namespace: Labels) -> Self {
+        let ours = |mut all: Labels| {
+            all.retain(|key, _| key.starts_with(PREFIX));
+            all
+        };
+        Self {
+            pod: ours(pod),
+            namespace: ours(namespace),
+        }
+    }
+
+    /// The first of the annotations of this name that makes sense: for the container, of the pod, of the namespace.
+    fn find<T>(
+        &self,
+        container: &str,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let key = format!("{PREFIX}{name}");
+        let own = format!("{key}.{container}");
+        [
+            self.pod.get(&own),
+            self.namespace.get(&own),
+            self.pod.get(&key),
+            self.namespace.get(&key),
+        ]
+        .into_iter()
+        .flatten()
+        .find_map(|value| parse(value).ok())
+    }
+
+    /// Whether the container is switched on or off.
+    pub(crate) fn capture(&self, container: &str) -> Option<bool> {
+        self.find(container, "capture", capture)
+    }
+
+    /// The container's own rules.
+    pub(crate) fn rules(&self, container: &str, configured: &Rules) -> Option<Rules> {
+        self.find(container, "trigger", |value| {
+            Rules::parse(value, configured)
+        })
+    }
+
+    /// What of the container's payloads is stored.
+    pub(crate) fn payload(&self, container: &str) -> Payload {
+        self.find(container, "payload", payload).unwrap_or_default()
+    }
+
+    /// A sentence for each annotation that is ignored.
+    pub(crate) fn warnings(&self, configured: &Rules) -> Vec<String> {
+        let of = |annotations: &Labels, whose: &str| -> Vec<String> {
+            annotations
+                .iter()
+                .filter_map(|(key, value)| {
+                    let problem = check(key.strip_prefix(PREFIX)?, value, configured).err()?;
+                    Some(format!(
+                        "the annotation {key} of the {whose} is ignored: {problem}"
+                    ))
+                })
+                .collect()
+        };
+        let mut all = of(&self.pod, "pod");
+        all.extend(of(&self.namespace, "namespace"));
+        all
+    }
+}
+
+fn check(name: &str, value: &str, configured: &Rules) -> Result<(), String> {
+    match name.split('.').next().unwrap_or(name) {
+        "capture" => capture(value).map(drop),
+        "trigger" => Rules::parse(value, configured).map(drop),
+        "payload" => payload(value).map(drop),
+        other => Err(match closest(other, NAMES) {
+            Some(meant) => format!("there is none of this name; did you mean {PREFIX}{meant}?"),
+            None => format!("there is none of this name; there are {}", NAMES.join(", ")),
+        }),
+    }
+}
+
+fn capture(value: &str) -> Result<bool, String> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("`{value}` is neither `on` nor `off`")),
+    }
+}
+
+fn payload(value: &str) -> Result<Payload, String> {
+    match value {
+        "none" => Ok(Payload::None),
+        "default" => Ok(Payload::Default),
+        _ => Err(format!("`{value}` is neither `none` nor `default`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn annotations(pod: &[(&str, &str)], namespace: &[(&str, &str)]) -> Annotations {
+        let labels = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        Annotations::of(labels(pod), labels(namespace))
+    }
+
+    #[test]
+    fn the_closest_to_the_container_wins() {
+        let both = annotations(
+            &[
+                ("lastword.dev/capture", "off"),
+                ("lastword.dev/capture.app", "on"),
+            ],
+            &[
+                ("lastword.dev/capture", "on"),
+                ("lastword.dev/payload", "none"),
+            ],
+        );
+        assert_eq!(both.capture("app"), Some(true));
+        assert_eq!(both.capture("sidecar"), Some(false));
+        assert_eq!(both.payload("app"), Payload::None);
+        let none = annotations(&[("example.com/capture", "off")], &[]);
+        assert_eq!(none, Annotations::default());
+        assert_eq!(none.capture("app"), None);
+        assert_eq!(none.payload("app"), Payload::Default);
+    }
+
+    #[test]
+    fn what_says_nothing_is_ignored_and_told() {
+        let wrong = annotations(
+            &[
+                ("lastword.dev/capture", "no"),
+                ("lastword.dev/triggers", "default"),
+                ("lastword.dev/trigger.app", "oomkilled"),
+                ("lastword.dev/payload", "none"),
+            ],
+            &[
+                ("lastword.dev/capture", "off"),
+                ("lastword.dev/colour", "red"),
+            ],
+        );
+        assert_eq!(wrong.capture("app"), Some(false));
+        assert_eq!(wrong.rules("app", &Rules::default()), None);
+        let warnings = wrong.warnings(&Rules::default()).join("\n");
+        assert_eq!(
+            warnings,
+            "the annotation lastword.dev/capture of the pod is ignored: `no` is neither `on` nor `off`\n\
+             the annotation lastword.dev/trigger.app of the pod is ignored: there is no rule `oomkilled`; did you mean `oom-killed`?\n\
+             the annotation lastword.dev/triggers of the pod is ignored: there is none of this name; did you mean lastword.dev/trigger?\n\
+             the annotation lastword.dev/colour of the namespace is ignored: there is none of this name; there are capture, trigger, payload"
+        );
+    }
+}

@@ -1,0 +1,6 @@
+//! The machine, told stories.
+
+mod any;
+mod node;
+mod policy;
+mod stories;

@@ -1,0 +1,165 @@
+//! Who is captured at all, and what is stored of it.
+
+use triggers::{
+    Config, Description, Kind, Labels, Observation, Payload, PodObservation, Selectors, Subject,
+};
+
+use crate::node::{Node, app, labels};
+
+fn crash(node: &mut Node, seconds: f64, run: u32, cause: &str) {
+    node.start(seconds, run);
+    node.exit(seconds + 1.0, run, 1, cause);
+    node.pass(seconds + 2.0);
+}
+
+#[test]
+fn nothing_is_decided_before_the_pod_is_known() {
+    let mut node = Node::undescribed(Config::default());
+    crash(&mut node, 0.0, 1, "dns");
+    assert!(node.taken.is_empty());
+    assert_eq!(node.machine.next_due(), None);
+    assert_eq!(node.machine.payload(&app()), None);
+    node.describe(&[]);
+    assert_eq!(node.kinds(), [Kind::FirstCrash]);
+    let mut node = Node::undescribed(Config::default());
+    crash(&mut node, 0.0, 1, "dns");
+    node.describe(&[("lastword.dev/capture", "off")]);
+    node.pass(100.0);
+    assert!(node.taken.is_empty());
+    assert_eq!(node.machine.wanted(&app()), Some(false));
+}
+
+#[test]
+fn annotations_override() {
+    let off = ("lastword.dev/capture", "off");
+    for (annotations, expected) in [
+        (&[off][..], &[][..]),
+        (
+            &[off, ("lastword.dev/capture.app", "on")],
+            &[Kind::FirstCrash],
+        ),
+        (&[("lastword.dev/capture.app", "off")], &[]),
+        (
+            &[("lastword.dev/capture.other", "off")],
+            &[Kind::FirstCrash],
+        ),
+        (&[("lastword.dev/trigger", "exit-code=3")], &[]),
+        (
+            &[("lastword.dev/trigger", "exit-code=1")],
+            &[Kind::ExitCode],
+        ),
+    ] {
+        let mut node = Node::undescribed(Config::default());
+        node.describe(annotations);
+        crash(&mut node, 0.0, 1, "dns");
+        assert_eq!(node.kinds(), expected, "{annotations:?}");
+    }
+}
+
+#[test]
+fn rules_that_come_with_the_description_judge_what_was_before() {
+    let mut node = Node::undescribed(Config::default());
+    crash(&mut node, 0.0, 1, "dns");
+    node.describe(&[("lastword.dev/trigger", "oom-killed")]);
+    node.pass(100.0);
+    assert!(node.taken.is_empty());
+}
+
+#[test]
+fn what_was_off_is_not_made_up_for() {
+    let mut node = Node::undescribed(Config::default());
+    node.describe(&[("lastword.dev/capture", "off")]);
+    crash(&mut node, 0.0, 1, "dns");
+    node.describe(&[]);
+    node.pass(100.0);
+    assert!(node.taken.is_empty());
+    crash(&mut node, 200.0, 2, "dns");
+    assert_eq!(node.taken.len(), 1);
+}
+
+#[test]
+fn payload_is_told() {
+    let mut node = Node::new(Config::default());
+    node.describe(&[("lastword.dev/payload.app", "none")]);
+    assert_eq!(node.machine.payload(&app()), Some(Payload::None));
+    let other = Subject {
+        container: "other".to_owned(),
+        ..app()
+    };
+    assert_eq!(node.machine.payload(&other), Some(Payload::Default));
+}
+
+#[test]
+fn warnings_are_given_once() {
+    let mut node = Node::new(Config::default());
+    for _ in 0..3 {
+        node.describe(&[("lastword.dev/capture", "of")]);
+    }
+    assert_eq!(node.warnings.len(), 1);
+    node.describe(&[
+        ("lastword.dev/capture", "of"),
+        ("lastword.dev/payload", "all"),
+    ]);
+    assert_eq!(node.warnings.len(), 2);
+    crash(&mut node, 0.0, 1, "dns");
+    assert_eq!(node.taken.len(), 1);
+}
+
+#[test]
+fn selectors_wait_for_what_they_need() {
+    let selectors = Selectors {
+        namespace_labels: "team=a".parse().unwrap(),
+        ..Selectors::default()
+    };
+    let mut node = Node::undescribed(Config {
+        selectors,
+        ..Config::default()
+    });
+    let mut description = Description {
+        namespace: Some("web".to_owned()),
+        labels: Some(Labels::new()),
+        ..Description::default()
+    };
+    node.pod(0.0, PodObservation::Described(description.clone()));
+    crash(&mut node, 0.0, 1, "dns");
+    assert!(node.taken.is_empty());
+    assert_eq!(node.machine.wanted(&app()), None);
+    description.namespace_labels = Some(labels(&[("team", "a")]));
+    node.pod(5.0, PodObservation::Described(description.clone()));
+    assert_eq!(node.taken.len(), 1);
+    // The pod is off although selected, and on although not.
+    description.annotations = labels(&[("lastword.dev/capture", "off")]);
+    node.pod(6.0, PodObservation::Described(description.clone()));
+    assert_eq!(node.machine.wanted(&app()), Some(false));
+    description.annotations = labels(&[("lastword.dev/capture", "on")]);
+    description.namespace_labels = Some(Labels::new());
+    node.pod(7.0, PodObservation::Described(description));
+    assert_eq!(node.machine.wanted(&app()), Some(true));
+}
+
+#[test]
+fn containers_without_a_pod_are_captured_unless_pods_are_selected() {
+    let web = Subject {
+        pod_uid: String::new(),
+        container: "web".to_owned(),
+    };
+    for (selector, expected) in [("", 1), ("app=web", 0)] {
+        let mut node = Node::undescribed(Config {
+            selectors: Selectors {
+                pod_labels: selector.parse().unwrap(),
+                ..Selectors::default()
+            },
+            ..Config::default()
+        });
+        let ended = triggers::Ended {
+            run: 1,
+            start_failed: true,
+            ..triggers::Ended::default()
+        };
+        node.see(1.0, &web, Observation::Ended(ended));
+        node.pass(2.0);
+        assert_eq!(node.taken.len(), expected);
+        node.see(3.0, &web, Observation::Gone);
+        assert_eq!(node.machine.next_due(), None);
+    }
+}

@@ -1,0 +1,515 @@
+//! What happens to one container, and what is captured of it.
+
+use std::time::Duration;
+
+use triggers::{
+    Captured, Config, Ended, ExitStatus, Kind, Observation, PodObservation, Probe, Rules, Subject,
+};
+
+use crate::node::{Node, app, at};
+
+fn node() -> Node {
+    Node::new(Config::default())
+}
+
+fn with(rules: Rules) -> Node {
+    Node::new(Config {
+        rules,
+        ..Config::default()
+    })
+}
+
+/// The kubelet's back-off: 10 s, doubled up to 5 min; runs of 1 s that fail alike.
+fn crash_loop(node: &mut Node, runs: u32, cause: &str) -> f64 {
+    let mut now = 0.0;
+    for run in 1..=runs {
+        node.start(now, run);
+        node.exit(now + 1.0, run, 1, cause);
+        if run > 1 {
+            node.app(now + 2.0, Observation::BackedOff);
+        }
+        let delay = f64::from(10 << (run.max(2) - 2).min(5)).min(300.0);
+        now += 1.0 + if run == 1 { 1.0 } else { delay };
+    }
+    node.pass(now);
+    now
+}
+
+#[test]
+fn a_crash_loop_gives_one_capture_which_is_replaced_when_it_can_hold_all_runs() {
+    let mut node = node();
+    crash_loop(&mut node, 50, "dns_no_such_host");
+    assert_eq!(node.kinds(), [Kind::FirstCrash, Kind::CrashLoopBackOff]);
+    assert_eq!(node.taken[0].replaces, None);
+    assert_eq!(node.taken[1].replaces.as_deref(), Some("0"));
+    assert_eq!(node.taken[0].detail, "first crash: exited with code 1");
+}
+
+#[test]
+fn a_crash_is_captured_half_a_second_later() {
+    let mut node = node();
+    node.start(0.0, 1);
+    node.exit(10.0, 1, 1, "unknown");
+    node.pass(10.49);
+    assert!(node.taken.is_empty());
+    assert_eq!(node.machine.next_due(), Some(at(10.5)));
+    node.pass(10.5);
+    assert_eq!(node.kinds(), [Kind::FirstCrash]);
+    assert_eq!(node.machine.next_due(), None);
+}
+
+#[test]
+fn what_ends_with_its_pod_is_no_crash() {
+    for terminating_at in [9.0, 10.3] {
+        let mut node = node();
+        node.start(0.0, 1);
+        if terminating_at < 10.0 {
+            node.pod(terminating_at, PodObservation::Terminating);
+        }
+        node.exit(10.0, 1, 143, "stopped_from_outside");
+        node.pod(10.3, PodObservation::Terminating);
+        node.app(10.4, Observation::KilledByProbe(Probe::Liveness));
+        node.app(10.4, Observation::BackedOff);
+        node.pass(100.0);
+        assert!(node.taken.is_empty(), "{:?}", node.taken);
+        assert_eq!(node.machine.next_due(), None);
+    }
+}
+
+#[test]
+fn a_good_end_is_nothing() {
+    let mut node = node();
+    node.start(0.0, 1);
+    node.exit(10.0, 1, 0, "exited_zero");
+    node.pass(100.0);
+    assert!(node.taken.is_empty());
+}
+
+#[test]
+fn a_loop_of_good_ends_is_a_loop() {
+    let mut node = node();
+    node.start(0.0, 1);
+    for run in 1..=6 {
+        node.exit(f64::from(run) * 20.0, run, 0, "exited_zero");
+        node.start(f64::from(run) * 20.0 + 1.0, run + 1);
+    }
+    // Starts of the runs 2 to 6, at 21, 41, 61, 81, 101: more than 4 within 2 minutes.
+    assert_eq!(node.kinds(), [Kind::Restarts]);
+    assert_eq!(node.taken[0].detail, "5 restarts within 2m, more than 4");
+    let mut node = self::node();
+    node.start(0.0, 1);
+    node.exit(1.0, 1, 0, "exited_zero");
+    node.app(1.5, Observation::BackedOff);
+    assert_eq!(node.kinds(), [Kind::CrashLoopBackOff]);
+}
+
+#[test]
+fn another_cause_gives_another_capture_and_the_same_does_not() {
+    let mut node = node();
+    for (run, cause) in [
+        (1, "dns"),
+        (2, "refused"),
+        (3, "dns"),
+        (4, "refused"),
+        (5, ""),
+    ] {
+        node.start(f64::from(run) * 30.0, run);
+        node.exit(f64::from(run) * 30.0 + 1.0, run, 1, cause);
+    }
+    node.pass(1000.0);
+    assert_eq!(node.kinds(), [Kind::FirstCrash, Kind::FirstCrash]);
+    assert!(node.taken.iter().all(|taken| taken.replaces.is_none()));
+}
+
+#[test]
+fn an_unknown_cause_replaces_nothing() {
+    let mut node = node();
+    for (run, cause) in [(1, "dns"), (2, "dns"), (3, ""), (4, "dns"), (5, "dns")] {
+        node.start(f64::from(run) * 30.0, run);
+        node.exit(f64::from(run) * 30.0 + 1.0, run, 1, cause);
+        node.app(f64::from(run) * 30.0 + 2.0, Observation::BackedOff);
+        node.pass(f64::from(run) * 30.0 + 3.0);
+        let expected: &[_] = match run {
+            1..=3 => &[Kind::FirstCrash],
+            _ => &[Kind::FirstCrash, Kind::CrashLoopBackOff],
+        };
+        assert_eq!(node.kinds()[..], expected[..], "after run {run}");
+    }
+    assert_eq!(node.taken[1].replaces.as_deref(), Some("0"));
+}
+
+#[test]
+fn causes_without_end_are_bounded() {
+    let mut node = node();
+    for run in 1..=100 {
+        node.start(f64::from(run) * 2.0, run);
+        node.exit(f64::from(run) * 2.0 + 1.0, run, 1, &format!("cause {run}"));
+    }
+    node.pass(1000.0);
+    assert_eq!(node.taken.len(), 8);
+}
+
+#[test]
+fn a_loop_is_over_when_a_run_has_lasted() {
+    let mut node = node();
+    let mut now = 0.0;
+    for (run, lasts) in [
+        (1, 1.0),
+        (2, 599.0),
+        (3, 599.0),
+        (4, 601.0),
+        (5, 1.0),
+        (6, 5000.0),
+    ] {
+        node.start(now, run);
+        now += lasts;
+        node.exit(now, run, 1, "leak");
+        now += 10.0;
+        node.pass(now);
+    }
+    // Of the runs 1, 4 and 6; the second of these holds three runs, so nothing replaces it.
+    assert_eq!(node.taken.len(), 3);
+    assert!(node.taken.iter().all(|taken| taken.replaces.is_none()));
+    assert_eq!(node.kinds(), [Kind::FirstCrash; 3]);
+}
+
+#[test]
+fn what_the_status_says_later_counts() {
+    let mut node = node();
+    let ended = |oom_killed, status| Ended {
+        run: 1,
+        status,
+        oom_killed,
+        ..Ended::default()
+    };
+    node.start(0.0, 1);
+    // How it ended isn't known: no crash yet.
+    node.app(5.0, Observation::Ended(ended(false, None)));
+    node.pass(8.0);
+    assert!(node.taken.is_empty());
+    let explained = ended(true, Some(ExitStatus::Code(137)));
+    node.app(9.0, Observation::EndExplained(explained.clone()));
+    node.pass(10.0);
+    assert_eq!(node.kinds(), [Kind::OomKilled]);
+    // A status of a run that nobody recorded: there is nothing to capture.
+    let mut node = self::node();
+    node.app(9.0, Observation::EndExplained(explained));
+    node.app(9.0, Observation::BackedOff);
+    node.pass(100.0);
+    assert!(node.taken.is_empty());
+}
+
+#[test]
+fn a_probes_kill_is_told_from_an_old_one() {
+    let liveness = Rules {
+        first_crash: false,
+        crash_loop_back_off: false,
+        ..Rules::default()
+    };
+    // The event comes after the end, with the time that it had.
+    let mut node = with(liveness.clone());
+    node.start(0.4, 1);
+    node.exit(10.9, 1, 0, "exited_zero");
+    node.app(8.0, Observation::KilledByProbe(Probe::Liveness));
+    node.pass(12.0);
+    assert_eq!(node.kinds(), [Kind::Liveness]);
+    // Told again, after the next run.
+    node.start(20.0, 2);
+    node.exit(30.0, 2, 0, "exited_zero");
+    node.app(8.0, Observation::KilledByProbe(Probe::Liveness));
+    node.pass(40.0);
+    assert_eq!(node.taken.len(), 1);
+    // The event comes first.
+    let mut node = with(liveness);
+    node.start(0.4, 1);
+    node.app(8.0, Observation::KilledByProbe(Probe::Startup));
+    node.pass(9.0);
+    assert!(node.taken.is_empty());
+    node.exit(10.0, 1, 137, "killed_from_outside");
+    node.pass(11.0);
+    assert_eq!(node.kinds(), [Kind::Liveness]);
+    assert!(node.taken[0].detail.contains("startup probe"));
+}
+
+#[test]
+fn given_codes_and_signals() {
+    let rules = Rules {
+        exit_codes: vec![3, 137],
+        signals: vec!["SEGV".parse().unwrap()],
+        ..Rules::parse("oom-killed", &Rules::default()).unwrap()
+    };
+    for (status, kind) in [
+        (ExitStatus::Code(3), Some(Kind::ExitCode)),
+        (ExitStatus::Code(4), None),
+        (ExitStatus::Code(139), Some(Kind::Signal)),
+        (ExitStatus::Signal(11), Some(Kind::Signal)),
+        (ExitStatus::Signal(9), Some(Kind::ExitCode)),
+        (ExitStatus::Signal(6), None),
+    ] {
+        let mut node = with(rules.clone());
+        let ended = Ended {
+            run: 1,
+            status: Some(status),
+            ..Ended::default()
+        };
+        node.app(1.0, Observation::Ended(ended));
+        node.pass(2.0);
+        assert_eq!(node.kinds(), Vec::from_iter(kind), "{status:?}");
+    }
+}
+
+#[test]
+fn readiness_is_captured_alive_if_wanted() {
+    let mut node = node();
+    node.start(0.0, 1);
+    node.app(5.0, Observation::NotReady);
+    node.pass(6.0);
+    assert!(node.taken.is_empty());
+    let mut node = with(Rules {
+        readiness: true,
+        ..Rules::default()
+    });
+    node.start(0.0, 1);
+    for second in 5..400 {
+        node.app(f64::from(second), Observation::NotReady);
+    }
+    assert_eq!(node.kinds(), [Kind::Readiness]);
+    // Its death shows more.
+    node.exit(500.0, 1, 1, "dns");
+    node.pass(501.0);
+    assert_eq!(node.kinds(), [Kind::Readiness, Kind::FirstCrash]);
+}
+
+#[test]
+fn a_capture_that_failed_is_tried_again() {
+    let mut node = node();
+    node.answers = false;
+    node.start(0.0, 1);
+    node.exit(1.0, 1, 1, "dns");
+    node.pass(2.0);
+    // Nothing else is decided meanwhile.
+    node.start(2.0, 2);
+    node.exit(3.0, 2, 1, "refused");
+    node.pass(10.0);
+    assert_eq!(node.taken.len(), 1);
+    for (attempts, retry_at) in [(1, 20.0), (2, 40.0), (3, 80.0)] {
+        let attempt = node.taken[attempts - 1].attempt;
+        assert!(node.machine.failed(at(retry_at / 2.0), attempt).is_empty());
+        node.pass(retry_at - 0.1);
+        assert_eq!(node.taken.len(), attempts);
+        node.pass(retry_at);
+        assert_eq!(node.taken.len(), attempts + 1);
+    }
+    // An outcome that is no attempt's is nobody's.
+    let stale = node.taken[0].attempt;
+    let captured = node.capture(0, at(81.0));
+    node.machine.captured(at(81.0), stale, captured.clone());
+    assert_eq!(node.machine.next_due(), None);
+    node.machine
+        .captured(at(82.0), node.taken[3].attempt, captured);
+    node.pass(1000.0);
+    assert_eq!(node.taken.len(), 4);
+}
+
+#[test]
+fn what_happens_during_a_capture_is_judged_after_it() {
+    let mut node = node();
+    node.answers = false;
+    node.start(0.0, 1);
+    node.exit(1.0, 1, 1, "dns");
+    node.pass(2.0);
+    let first = node.capture(0, at(4.0));
+    node.start(2.0, 2);
+    node.exit(3.0, 2, 1, "refused");
+    node.pass(4.0);
+    let decisions = node.machine.captured(at(4.0), node.taken[0].attempt, first);
+    assert_eq!(decisions.len(), 1);
+}
+
+#[test]
+fn a_restart_of_the_agent_captures_nothing_twice() {
+    // A loop that has been captured goes on.
+    let mut node = node();
+    let found = Captured {
+        id: "old".to_owned(),
+        at: at(-60.0),
+        cause: Some("dns".to_owned()),
+        runs: 3,
+        last_run: 5,
+    };
+    node.app(0.0, Observation::CaptureFound(found.clone()));
+    node.app(
+        0.0,
+        Observation::RestartCount {
+            count: 5,
+            since: Some(at(-200.0)),
+            last: Some(at(-5.0)),
+        },
+    );
+    // A run of before that was kept is told again.
+    node.exit(0.0, 5, 1, "dns");
+    node.app(0.0, Observation::BackedOff);
+    node.exit(1.0, 6, 1, "dns");
+    node.start(2.0, 7);
+    node.exit(3.0, 7, 1, "dns");
+    node.exit(4.0, 8, 1, "dns");
+    node.pass(100.0);
+    assert!(node.taken.is_empty(), "{:?}", node.taken);
+    // Another cause is news.
+    node.exit(101.0, 9, 1, "refused");
+    node.pass(102.0);
+    assert_eq!(node.taken.len(), 1);
+    assert_eq!(node.taken[0].replaces, None);
+    // What was found with a single run is replaced.
+    let mut node = self::node();
+    node.app(
+        0.0,
+        Observation::CaptureFound(Captured { runs: 1, ..found }),
+    );
+    for run in 6..10 {
+        node.exit(f64::from(run), run, 1, "dns");
+    }
+    node.app(10.0, Observation::BackedOff);
+    node.pass(100.0);
+    assert_eq!(node.taken.len(), 1);
+    assert_eq!(node.taken[0].replaces.as_deref(), Some("old"));
+}
+
+#[test]
+fn restarts_that_were_read_back_count() {
+    let restarts = Rules::parse("restarts>4/2m", &Rules::default()).unwrap();
+    let mut node = with(restarts);
+    node.app(
+        0.0,
+        Observation::RestartCount {
+            count: 4,
+            since: Some(at(-30.0)),
+            last: Some(at(-2.0)),
+        },
+    );
+    node.exit(1.0, 5, 1, "dns");
+    node.pass(2.0);
+    assert!(node.taken.is_empty());
+    node.start(3.0, 6);
+    assert_eq!(node.kinds(), [Kind::Restarts]);
+}
+
+#[test]
+fn a_deleted_capture_is_taken_anew() {
+    let mut node = node();
+    let now = crash_loop(&mut node, 5, "dns");
+    assert_eq!(node.taken.len(), 2);
+    node.app(now, Observation::CaptureDeleted { id: "1".to_owned() });
+    node.start(now, 6);
+    node.exit(now + 1.0, 6, 1, "dns");
+    node.pass(now + 2.0);
+    assert_eq!(node.taken.len(), 3);
+    assert_eq!(node.taken[2].replaces, None);
+}
+
+#[test]
+fn names_may_come_late() {
+    let unnamed = |id: &str| Subject {
+        pod_uid: String::new(),
+        container: id.to_owned(),
+    };
+    let mut node = node();
+    node.start(0.0, 1);
+    node.exit(1.0, 1, 1, "dns");
+    node.pass(2.0);
+    // Each restart is a container of its own to the runtime.
+    for (run, id) in [(2, "a"), (3, "b"), (4, "c")] {
+        let start = f64::from(run) * 10.0;
+        node.see(start, &unnamed(id), Observation::Started { run: 1 });
+        let ended = Ended {
+            run: 1,
+            status: Some(ExitStatus::Code(1)),
+            cause: Some("dns".to_owned()),
+            ..Ended::default()
+        };
+        node.see(start + 1.0, &unnamed(id), Observation::Ended(ended));
+        node.see(
+            start + 1.1,
+            &unnamed(id),
+            Observation::Named { to: app(), run },
+        );
+        node.pass(start + 5.0);
+    }
+    assert_eq!(node.kinds(), [Kind::FirstCrash]);
+    node.app(46.0, Observation::BackedOff);
+    assert_eq!(node.kinds(), [Kind::FirstCrash, Kind::CrashLoopBackOff]);
+    node.start(50.0, 5);
+    node.exit(51.0, 5, 1, "dns");
+    node.start(52.0, 6);
+    node.pass(60.0);
+    assert_eq!(node.taken.len(), 2);
+}
+
+#[test]
+fn a_capture_that_is_named_while_it_is_taken_is_known() {
+    let id = Subject {
+        pod_uid: String::new(),
+        container: "0123".to_owned(),
+    };
+    let mut node = node();
+    node.answers = false;
+    let ended = Ended {
+        run: 1,
+        status: Some(ExitStatus::Code(1)),
+        cause: Some("dns".to_owned()),
+        ..Ended::default()
+    };
+    node.see(1.0, &id, Observation::Ended(ended));
+    node.pass(2.0);
+    assert_eq!(node.taken[0].subject, id);
+    node.see(3.0, &id, Observation::Named { to: app(), run: 4 });
+    let captured = node.capture(0, at(4.0));
+    node.machine
+        .captured(at(4.0), node.taken[0].attempt, captured);
+    node.answers = true;
+    node.exit(10.0, 5, 1, "dns");
+    node.pass(20.0);
+    assert_eq!(node.taken.len(), 1);
+}
+
+#[test]
+fn the_cool_down_is_configured() {
+    let mut node = with(Rules {
+        cool_down: Duration::ZERO,
+        ..Rules::default()
+    });
+    for run in 1..=5 {
+        node.start(f64::from(run) * 10.0, run);
+        node.exit(f64::from(run) * 10.0 + 1.0, run, 1, "dns");
+    }
+    node.pass(100.0);
+    assert_eq!(node.taken.len(), 5);
+}
+
+#[test]
+fn runs_may_be_numbered_anew() {
+    let mut node = node();
+    for run in [5, 6, 7] {
+        node.start(f64::from(run) * 10.0, run);
+        node.exit(f64::from(run) * 10.0 + 1.0, run, 1, "dns");
+    }
+    node.start(100.0, 1);
+    node.exit(101.0, 1, 1, "refused");
+    node.pass(102.0);
+    assert_eq!(node.taken.len(), 2);
+}
+
+#[test]
+fn what_is_gone_is_forgotten() {
+    let mut node = node();
+    node.start(0.0, 1);
+    node.exit(1.0, 1, 1, "dns");
+    node.pod(1.1, PodObservation::Gone);
+    // Last words that come late.
+    node.app(1.2, Observation::BackedOff);
+    node.exit(1.3, 2, 1, "dns");
+    node.pass(100.0);
+    assert!(node.taken.is_empty());
+    assert_eq!(node.machine.next_due(), None);
+    assert_eq!(node.machine.wanted(&app()), None);
+}
