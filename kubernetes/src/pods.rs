@@ -16,6 +16,9 @@ use crate::{
     watch::Watch,
 };
 
+/// Annotations with this prefix are kept.
+pub(crate) const OUR_ANNOTATIONS: &str = "lastword.dev/";
+
 /// What changed about the pods of the node.
 pub type PodChange = Change<PodInfo>;
 

@@ -7,11 +7,9 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::{ContainerInfo, ContainerKind, ContainerState, PodInfo, Terminated};
+use super::{ContainerInfo, ContainerKind, ContainerState, OUR_ANNOTATIONS, PodInfo, Terminated};
 use crate::text::cut;
 
-/// Annotations with this prefix are kept.
-const OURS: &str = "lastword.dev/";
 /// The runtime's messages are kept up to this many bytes; kubelet itself keeps 4,096 of a termination message.
 const MESSAGE_LIMIT: usize = 4096;
 /// The annotation of a mirror pod: the UID that the kubelet has given to the static pod.
@@ -74,7 +72,7 @@ pub(super) fn trim(pod: Pod) -> Option<PodInfo> {
     let containers = containers.collect();
     let mut annotations = metadata.annotations.unwrap_or_default();
     let mirror = annotations.remove(MIRROR);
-    annotations.retain(|key, _| key.starts_with(OURS));
+    annotations.retain(|key, _| key.starts_with(OUR_ANNOTATIONS));
     Some(PodInfo {
         namespace: metadata.namespace?,
         name: metadata.name?,
