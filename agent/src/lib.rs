@@ -1,6 +1,12 @@
 //! lastword: a flight recorder for containers.
 
+#[cfg(target_os = "linux")]
+pub mod cgroupfs;
 pub mod cli;
+#[cfg(target_os = "linux")]
+pub mod config;
+#[cfg(target_os = "linux")]
+pub mod figures;
 #[cfg(target_os = "linux")]
 mod host;
 #[cfg(target_os = "linux")]

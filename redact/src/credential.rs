@@ -217,6 +217,10 @@ impl Key {
         {
             return false;
         }
+        // passwd of nsswitch.conf(5).
+        if trimmed.starts_with(b"files") || trimmed.starts_with(b"compat") {
+            return false;
+        }
         // Templates and references: ${VAR}, $(VAR), $VAR, {{ … }}, %(…)s.
         if let [b'$', next, ..] = trimmed
             && (next.is_ascii_uppercase() || matches!(next, b'{' | b'('))

@@ -19,7 +19,7 @@
 //! | `payload` | all payloads of a run for which none is to be kept |
 //! | a pattern's name | what the configured pattern matches |
 //!
-//! A masked byte becomes `*`, so lengths and offsets stay what they were; an event that was changed has
+//! A masked byte becomes `*`, but for line breaks and NUL, so lengths and offsets stay what they were; an event that was changed has
 //! [`EventFlags::REDACTED`](capture_format::EventFlags::REDACTED). Redacting twice changes nothing more.
 //!
 //! **What is not recognised**: passwords that nothing around them calls so, such as a line of a file that is only a password, outside the paths

@@ -20,12 +20,17 @@ pub(crate) fn mask(
     if is_masked(place) {
         return false;
     }
-    place.fill(MASK);
+    // Lines stay lines, and arguments arguments.
+    let secret = place
+        .iter_mut()
+        .filter(|byte| !matches!(byte, b'\n' | b'\r' | 0));
+    secret.for_each(|byte| *byte = MASK);
     manifest.count(rule);
     true
 }
 
-/// Whether there is nothing left to mask.
+/// Whether there is nothing left to mask. Blanks, and NUL between arguments, are no secret.
 pub(crate) fn is_masked(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| byte == MASK)
+    let nothing = |byte: &u8| *byte == MASK || *byte == 0 || byte.is_ascii_whitespace();
+    bytes.iter().all(nothing)
 }

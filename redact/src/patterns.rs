@@ -48,7 +48,7 @@ pub(crate) const KNOWN: &[Known] = &[
     ),
     row(
         "authorization",
-        r#"(?im)^(?:[<>*] )?(?:proxy-)?authorization:[ \t]*(?:(?:basic|bearer|token)[ \t]+)?([^\r\n\x00]+)"#,
+        r#"(?im)^(?:[<>*] )?(?:proxy-)?authorization:[ \t]*(?:(?:basic|bearer|token|apikey|digest|negotiate|oauth|hawk|ntlm|aws4-hmac-sha256)[ \t]+)?([^\r\n\x00]+)"#,
     ),
     if_(
         "authorization",
@@ -163,5 +163,6 @@ fn looks_random(value: &[u8]) -> bool {
     let mixed = value
         .windows(2)
         .any(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase());
-    value.len() >= 6 && (mixed || value.contains(&b'=') || value.iter().any(u8::is_ascii_digit))
+    let padded = value.ends_with(b"=") && value.len().is_multiple_of(4);
+    value.len() >= 6 && (mixed || padded || value.iter().any(u8::is_ascii_digit))
 }

@@ -19,7 +19,7 @@ pub(crate) struct Context {
     pub(crate) source: Source,
     /// It goes on from a text that ended inside a private key.
     pub(crate) in_key: bool,
-    /// Bytes before the text that are there to be understood; what was to be masked in them is.
+    /// Bytes before the text that are there to be understood: they are written already.
     pub(crate) before: usize,
 }
 
@@ -31,6 +31,12 @@ impl Context {
             in_key: false,
             before: 0,
         }
+    }
+
+    /// The part of a place that lies in the text itself.
+    fn own(&self, place: Range<usize>) -> Range<usize> {
+        let start = place.start.max(self.before);
+        start..place.end.max(start)
     }
 }
 
@@ -133,7 +139,7 @@ impl Scanner {
                 let found = private_key::find(text, context.in_key);
                 end.in_key = found.open;
                 for place in found.places {
-                    changed |= mask(text, place, "private_key", manifest);
+                    changed |= mask(text, context.own(place), "private_key", manifest);
                 }
             }
             for rule in suspects() {
@@ -144,8 +150,7 @@ impl Scanner {
                     Find::Environment(regex, forms) => environment::find(regex, forms, text),
                 };
                 for place in places {
-                    let place = place.start.max(context.before)..place.end;
-                    changed |= place.start < place.end && mask(text, place, &rule.name, manifest);
+                    changed |= mask(text, context.own(place), &rule.name, manifest);
                 }
             }
             end.masked |= changed;

@@ -19,7 +19,7 @@ const LARGEST: u64 = 64 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Entry {
-    /// `NAMESPACE/POD/CONTAINER/NAME`, made safe for paths and object keys; unique in a spool. The file's path and the
+    /// `NAMESPACE/NAME` of its Capture object, made safe for paths and object keys; unique in a spool. The file's path and the
     /// object's key end with it and `.lwcap`.
     pub id: String,
     /// Whether the capture's file is (still) in the spool.
@@ -43,6 +43,8 @@ pub struct Info {
     pub pod_uid: String,
     /// Name of the container.
     pub container: String,
+    /// What the container is for in its pod, as [`capture_format::Container::kind`].
+    pub container_kind: String,
     /// The runtime's id of the container.
     pub container_id: String,
     /// Name of the node.
@@ -55,6 +57,8 @@ pub struct Info {
     pub verdict: Option<String>,
     /// Stable name of the verdict's cause.
     pub cause: Option<String>,
+    /// How sure the verdict is, in percent.
+    pub confidence: Option<u8>,
     /// Numbers of the runs it holds.
     pub runs: Vec<u32>,
     /// Size in bytes.
@@ -73,8 +77,10 @@ pub struct Info {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// Whether the cluster knows of it.
+    /// Whether the cluster knows of it as it is.
     pub announced: bool,
+    /// Whether its Capture object has been there: who deleted it wants it gone.
+    pub exists: bool,
     /// The way to the store.
     pub upload: Upload,
 }
@@ -96,6 +102,12 @@ impl Entry {
     #[must_use]
     pub fn is_uploaded(&self) -> bool {
         self.state.upload.location.is_some()
+    }
+
+    /// Name of its Capture object.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.id.rsplit('/').next().unwrap_or_default()
     }
 
     /// The key of the capture in a store, without the store's prefix.

@@ -44,28 +44,18 @@ pub(crate) struct Scan {
     pub(crate) rebuilt: Vec<String>,
     pub(crate) halves: Vec<PathBuf>,
     pub(crate) orphans: Vec<PathBuf>,
-    /// Directories of containers.
+    /// Directories of namespaces.
     pub(crate) directories: Vec<PathBuf>,
 }
 
-/// Looks at all files below NAMESPACE/POD/CONTAINER. Follows no links.
+/// Looks at all files below NAMESPACE. Follows no links.
 pub(crate) fn scan(root: &Path) -> Result<Scan, SpoolError> {
     let mut scan = Scan::default();
-    let mut level = vec![root.to_owned()];
-    for _ in 0..3 {
-        let mut next = Vec::new();
-        for directory in level {
-            for (path, kind) in children(&directory)? {
-                if kind.is_dir() {
-                    next.push(path);
-                }
-            }
+    for (directory, kind) in children(root)? {
+        if kind.is_dir() {
+            scan.directory(root, &directory)?;
+            scan.directories.push(directory);
         }
-        level = next;
-    }
-    for directory in level {
-        scan.directory(root, &directory)?;
-        scan.directories.push(directory);
     }
     Ok(scan)
 }
@@ -176,9 +166,7 @@ pub(crate) fn describe(id: &str, path: &Path) -> Info {
     info.bytes = metadata.as_ref().map_or(0, fs::Metadata::len);
     info.sha256 = checksum::of_file(path).unwrap_or_default();
     if header == Header::default() {
-        let mut names = id.split('/').map(str::to_owned);
-        let mut name = || names.next().unwrap_or_default();
-        (info.namespace, info.pod, info.container) = (name(), name(), name());
+        info.namespace = id.split('/').next().unwrap_or_default().to_owned();
         let modified = metadata.and_then(|metadata| metadata.modified());
         info.created = modified.map_or(0, nanoseconds);
     }
@@ -193,6 +181,7 @@ pub(crate) fn of_header(header: &Header) -> Info {
         pod: pod.name,
         pod_uid: pod.uid,
         container: header.container.name.clone(),
+        container_kind: header.container.kind.clone(),
         container_id: header.container.id.clone(),
         node: header.host.name.clone(),
         trigger: header.trigger.clone(),

@@ -11,7 +11,7 @@ use capture_format::{Header, WriteError, Writer, write_file};
 use serde::Deserialize;
 use tracing::{debug, warn};
 
-use crate::entry::nanoseconds;
+use crate::entry::{State, nanoseconds};
 use crate::name::component;
 use crate::quota::{self, Coming, Victim};
 use crate::scan::{self, Found};
@@ -47,10 +47,14 @@ impl Default for Config {
 /// A capture to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct New<'a> {
+    /// Its name, different from those of all others in its namespace: that of its Capture object. A capture of this name is replaced.
+    pub name: &'a str,
     /// Its header; who it is about, why and when is taken from here.
     pub header: &'a Header,
     /// Rank of the trigger.
     pub rank: u32,
+    /// Whether its Capture object was there before it.
+    pub requested: bool,
     /// Whether it stays as long as there is any other to drop.
     pub pinned: bool,
     /// Bytes it will have, about: so much room is made beforehand.
@@ -166,7 +170,7 @@ impl Spool {
         let info = scan::of_header(new.header);
         let bytes = new.expected_bytes.min(limits.bytes);
         let mut dropped = self.make_room(limits, Some(&Coming { info: &info, bytes }));
-        let id = self.fresh_id(&info);
+        let id = format!("{}/{}", component(&info.namespace), component(new.name));
         let path = self.place(&id);
 
         let mut attempt = || {
@@ -205,11 +209,15 @@ impl Spool {
         describe(&path, &mut info);
         let bytes = info.bytes;
         dropped.extend(self.make_room(limits, Some(&Coming { info: &info, bytes })));
+        let exists = self.entry(&id).is_some_and(|old| old.state.exists);
         let entry = Entry {
             id,
             present: true,
             info,
-            ..Entry::default()
+            state: State {
+                exists: exists || new.requested,
+                ..State::default()
+            },
         };
         if let Err(error) = self.put(entry.clone()) {
             warn!(%error, "the sidecar of a capture is written later");
@@ -345,34 +353,6 @@ impl Spool {
     }
 
     /// An id that no capture has.
-    fn fresh_id(&self, info: &Info) -> String {
-        let container = match &*info.container {
-            "" => &info.container_id,
-            name => name,
-        };
-        let created = jiff::Timestamp::from_nanosecond(info.created.into()).unwrap_or_default();
-        let base = format!(
-            "{}/{}/{}/{}-{}",
-            component(&info.namespace),
-            component(&info.pod),
-            component(container),
-            created.strftime("%Y%m%dT%H%M%S%.3fZ"),
-            component(&info.trigger.kind),
-        );
-        let taken = |id: &str| self.table().entries.contains_key(id) || self.place(id).exists();
-        if !taken(&base) {
-            return base;
-        }
-        let mut number = 2u64;
-        loop {
-            let id = format!("{base}-{number}");
-            if !taken(&id) {
-                return id;
-            }
-            number += 1;
-        }
-    }
-
     fn create_directory(&self, id: &str) -> Result<(), SpoolError> {
         let (captures, place) = (self.captures(), self.place(id));
         let directory = Path::new(id).parent().unwrap_or(Path::new(""));

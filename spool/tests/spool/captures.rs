@@ -1,5 +1,6 @@
 //! Captures to put into a spool.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -79,7 +80,11 @@ pub(crate) fn try_write(
     header: &Header,
     size: usize,
 ) -> Result<Written, SpoolError> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("c{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     let new = New {
+        name: &name,
+        requested: false,
         header,
         rank: 3,
         pinned: false,

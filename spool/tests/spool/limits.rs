@@ -46,6 +46,8 @@ fn room_is_made_before_writing() {
     write(&spool, &header("web-0", 1), 60_000);
     let header = header("web-1", 0);
     let new = New {
+        name: "big",
+        requested: false,
         header: &header,
         rank: 0,
         pinned: false,
@@ -71,6 +73,8 @@ fn a_wrong_guess_of_the_size_is_made_good() {
     let old = write(&spool, &header("web-0", 1), 60_000).entry;
     let header = header("web-1", 0);
     let new = New {
+        name: "big",
+        requested: false,
         header: &header,
         rank: 0,
         pinned: false,

@@ -1,0 +1,82 @@
+//! The agent's configuration file. Every key has a default, so an empty file is a valid one; docs/configuration.md describes them all.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+mod bounds;
+mod error;
+mod read;
+mod sections;
+mod tree;
+
+pub use error::ConfigError;
+pub use read::load;
+pub use sections::{
+    ContainerRuntime, Http, Kubernetes, Log, LogFormat, LogLevel, Pattern, Recorder, Redaction,
+    Runs, RuntimeEndpoint, Spool, Storage, Switch,
+};
+
+/// The whole file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Recording.
+    pub recorder: Recorder,
+    /// Runs that are kept.
+    pub runs: Runs,
+    /// What trips a trigger.
+    pub triggers: triggers::Rules,
+    /// Which pods are captured.
+    pub selectors: triggers::Selectors,
+    /// What counts as a secret, besides what always does.
+    pub redaction: Redaction,
+    /// Captures on the node's disk.
+    pub spool: Spool,
+    /// Captures in object storage.
+    pub storage: Storage,
+    /// The container runtime, as a source of names.
+    pub container_runtime: ContainerRuntime,
+    /// The API server, as a source of names and a place to announce.
+    pub kubernetes: Kubernetes,
+    /// Metrics, health and alerts.
+    pub http: Http,
+    /// The unix socket for `lastword capture` and `lastword status` on the node.
+    #[serde(deserialize_with = "bounds::absolute")]
+    pub socket: PathBuf,
+    /// What the agent says about itself.
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            recorder: Recorder::default(),
+            runs: Runs::default(),
+            triggers: triggers::Rules::default(),
+            selectors: triggers::Selectors::default(),
+            redaction: Redaction::default(),
+            spool: Spool::default(),
+            storage: Storage::default(),
+            container_runtime: ContainerRuntime::default(),
+            kubernetes: Kubernetes::default(),
+            http: Http::default(),
+            socket: "/run/lastword/agent.sock".into(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Config {
+    /// What the trigger machine is made with.
+    pub fn machine(&self) -> triggers::Config {
+        triggers::Config {
+            rules: self.triggers.clone(),
+            selectors: self.selectors.clone(),
+            keep: self.runs.keep,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

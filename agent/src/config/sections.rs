@@ -1,0 +1,257 @@
+//! The sections of the configuration file.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use super::bounds;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recorder {
+    /// Bytes for the rings and the kept runs together; at least 16 MiB.
+    #[serde(deserialize_with = "bounds::memory")]
+    pub memory: ByteSize,
+    /// Bytes kept of output, log files, DNS, small text files and failed writes; at most 4096.
+    #[serde(deserialize_with = "bounds::payload")]
+    pub text_payload: ByteSize,
+    /// Bytes kept of other reads and writes; at most 4096.
+    #[serde(deserialize_with = "bounds::payload")]
+    pub other_payload: ByteSize,
+    /// The largest file whose content is kept as configuration.
+    #[serde(deserialize_with = "bounds::size")]
+    pub config_file_max: ByteSize,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self {
+            memory: ByteSize::mib(256),
+            text_payload: ByteSize(4096),
+            other_payload: ByteSize(256),
+            config_file_max: ByteSize::kib(64),
+        }
+    }
+}
+
+/// Runs that are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Runs {
+    /// Runs of each container that are kept, and that a capture holds; 1 to 20.
+    #[serde(deserialize_with = "bounds::keep")]
+    pub keep: usize,
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self { keep: 3 }
+    }
+}
+
+/// What counts as a secret, besides what always does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redaction {
+    /// Patterns to mask.
+    pub patterns: Vec<Pattern>,
+    /// Files whose content is never stored, and directories of such files: absolute paths as containers see them.
+    pub secret_paths: Vec<String>,
+}
+
+/// A pattern of what must not be stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pattern {
+    /// Captures count what was masked by this name.
+    pub name: String,
+    /// Regular expression; its first group is masked, without one all that matches.
+    pub regex: String,
+}
+
+/// Captures on the node's disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Spool {
+    /// Its directory; created if it is not there.
+    #[serde(deserialize_with = "bounds::absolute")]
+    pub directory: PathBuf,
+    /// Bytes of all captures; at least 1 MiB.
+    #[serde(deserialize_with = "bounds::spool")]
+    pub bytes: ByteSize,
+    /// Captures of one pod; at least 1.
+    #[serde(deserialize_with = "bounds::per_pod")]
+    pub per_pod: usize,
+    /// How long a capture is kept.
+    #[serde(
+        deserialize_with = "bounds::duration",
+        serialize_with = "humantime_serde::serialize"
+    )]
+    pub max_age: Duration,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self {
+            directory: "/var/lib/lastword".into(),
+            bytes: ByteSize::gib(2),
+            per_pod: 10,
+            max_age: 7 * DAY,
+        }
+    }
+}
+
+/// Captures in object storage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// Where to: `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///directory`; nowhere without it.
+    pub url: Option<String>,
+    /// Options of the object_store crate, such as `aws_region`. Credentials belong into the environment.
+    pub options: BTreeMap<String, String>,
+}
+
+/// The container runtime.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContainerRuntime {
+    /// Its CRI socket.
+    pub endpoint: RuntimeEndpoint,
+}
+
+/// Where a container runtime listens: `auto`, `off`, or the path of its socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum RuntimeEndpoint {
+    /// The first of the usual sockets that is there.
+    #[default]
+    Auto,
+    /// Don't ask any.
+    Off,
+    /// This socket.
+    Path(PathBuf),
+}
+
+impl TryFrom<String> for RuntimeEndpoint {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let path = text.strip_prefix("unix://").unwrap_or(&text);
+        match text.as_str() {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            _ if path.starts_with('/') => Ok(Self::Path(path.into())),
+            _ => Err(format!(
+                "`{text}` is neither auto nor off nor the path of a socket, such as /run/containerd/containerd.sock"
+            )),
+        }
+    }
+}
+
+impl From<RuntimeEndpoint> for String {
+    fn from(endpoint: RuntimeEndpoint) -> Self {
+        match endpoint {
+            RuntimeEndpoint::Auto => "auto".to_owned(),
+            RuntimeEndpoint::Off => "off".to_owned(),
+            RuntimeEndpoint::Path(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// The API server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kubernetes {
+    /// Whether there is one.
+    pub enabled: Switch,
+    /// How long a Capture object is kept.
+    #[serde(
+        deserialize_with = "bounds::duration",
+        serialize_with = "humantime_serde::serialize"
+    )]
+    pub ttl: Duration,
+}
+
+impl Default for Kubernetes {
+    fn default() -> Self {
+        Self {
+            enabled: Switch::Auto,
+            ttl: 7 * DAY,
+        }
+    }
+}
+
+/// Whether something is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// If it is there.
+    #[default]
+    Auto,
+    /// It must be there.
+    On,
+    /// No.
+    Off,
+}
+
+/// Metrics, health and alerts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Address and port.
+    #[serde(deserialize_with = "bounds::listen")]
+    pub listen: SocketAddr,
+    /// File with the bearer token that alerts must come with; without it none is taken.
+    pub alerts_token_file: Option<PathBuf>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 9440)),
+            alerts_token_file: None,
+        }
+    }
+}
+
+/// What the agent says about itself, on standard error.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// The least that is said.
+    pub level: LogLevel,
+}
+
+/// For people or for machines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line each.
+    #[default]
+    Text,
+    /// A JSON object each.
+    Json,
+}
+
+/// The least that is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// And what may be missing.
+    Warn,
+    /// And what was done.
+    #[default]
+    Info,
+    /// And why.
+    Debug,
+    /// And everything else.
+    Trace,
+}
