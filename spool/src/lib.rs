@@ -30,8 +30,8 @@ mod name;
 mod quota;
 mod scan;
 mod spool;
-//mod store;
-//mod uploader;
+mod store;
+mod uploader;
 
 pub use entry::{Entry, Info, State, Upload};
 pub use error::SpoolError;
@@ -39,5 +39,5 @@ pub use kept::{KeptRun, Restored};
 pub use quota::Limits;
 pub use scan::{Found, list};
 pub use spool::{Config, New, Spool, Usage, Written};
-//pub use store::{Fetched, Store, StoreConfig, StoreError, Uploaded};
-//pub use uploader::{Backoff, Progress, Uploader};
+pub use store::{Fetched, Store, StoreConfig, StoreError, Uploaded};
+pub use uploader::{Backoff, Progress, Uploader};
