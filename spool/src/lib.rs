@@ -37,7 +37,7 @@ pub use entry::{Entry, Info, State, Upload};
 pub use error::SpoolError;
 pub use kept::{KeptRun, Restored};
 pub use quota::Limits;
-pub use scan::{Found, list};
+pub use scan::{Found, list, path};
 pub use spool::{Config, New, Spool, Usage, Written};
 pub use store::{Fetched, Store, StoreConfig, StoreError, Uploaded};
 pub use uploader::{Backoff, Progress, Uploader};

@@ -345,7 +345,7 @@ impl Spool {
 
     /// The file of a capture, whether it is there or not.
     fn place(&self, id: &str) -> PathBuf {
-        self.captures().join(format!("{id}.lwcap"))
+        scan::path(&self.config.directory, id)
     }
 
     fn disk(&self) -> MutexGuard<'_, File> {

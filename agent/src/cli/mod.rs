@@ -15,7 +15,13 @@ use crate::kubectl;
 mod node;
 #[cfg(target_os = "linux")]
 mod run;
+#[cfg(target_os = "linux")]
+mod spool;
 pub(crate) mod views;
+
+/// The agent's configuration, unless another is named.
+#[cfg(target_os = "linux")]
+const CONFIG: &str = "/etc/lastword/agent.yaml";
 
 /// Keeps the last words of crashed containers.
 #[derive(Parser)]
@@ -57,11 +63,14 @@ enum Command {
     /// Say how the agent of this node is doing, or without one how this machine would be recorded: which probes attach, how, and why so
     #[cfg(target_os = "linux")]
     Status(node::StatusArgs),
+    /// The captures that the agent of this node keeps
+    #[cfg(target_os = "linux")]
+    Spool(spool::Args),
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(io::stdout());
     let program = std::env::args_os().next().unwrap_or_default();
     let acted = if kubectl::is_name(Path::new(&program)) {
         kubectl::act(kubectl::Cli::parse(), &mut out)
@@ -93,6 +102,8 @@ fn act(command: Command, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         Command::Capture(args) => node::capture(args, out),
         #[cfg(target_os = "linux")]
         Command::Status(args) => node::status(&args, out),
+        #[cfg(target_os = "linux")]
+        Command::Spool(args) => spool::spool(args, out),
     }
 }
 
