@@ -1,6 +1,8 @@
 //! lastword: a flight recorder for containers.
 
 #[cfg(target_os = "linux")]
+pub mod adopt;
+#[cfg(target_os = "linux")]
 pub mod cgroupfs;
 pub mod cli;
 #[cfg(target_os = "linux")]

@@ -31,7 +31,9 @@ use crate::files;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct StoreConfig {
-    /// `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX` or `file:///FOLDER`.
+    /// `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX` or `file:///FOLDER`. Clusters that share a
+    /// bucket need a prefix each. A folder that is not there is made, closed to others; files in it have the permissions
+    /// that the process's umask leaves.
     pub url: String,
     /// Options of the `object_store` crate, such as `region`, `endpoint` or `virtual_hosted_style_request`. Plain HTTP
     /// needs `allow_http: "true"`.

@@ -27,6 +27,10 @@ const PART: usize = 8 << 20;
 const SHA256: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("sha256"));
 
 /// A place in object storage, below which captures lie.
+///
+/// An agent needs the right to write objects there (on S3: `s3:PutObject` and `s3:AbortMultipartUpload`) and, to see
+/// that they have arrived, to read them (`s3:GetObject`). A lifecycle rule of the bucket should delete captures when
+/// they are no longer wanted, and what is left of uploads that were cut off.
 #[derive(Debug)]
 pub struct Store {
     objects: Box<dyn ObjectStore>,
@@ -44,6 +48,8 @@ pub struct Uploaded {
     pub location: String,
     /// Its size in bytes.
     pub bytes: u64,
+    /// Whether the store was asked afterwards what it has; not if the credentials may only write.
+    pub verified: bool,
 }
 
 /// A capture that was read from the store.
@@ -100,7 +106,7 @@ impl Store {
                 return Err(error);
             }
         }
-        self.verify(&key, &location, source.bytes, sha256).await?;
+        let verified = self.verify(&key, &location, source.bytes, sha256).await?;
 
         let json = serde_json::to_vec_pretty(&entry.info).map_err(io::Error::from);
         let json = json.map_err(StoreError::file("describing", file))?;
@@ -113,6 +119,7 @@ impl Store {
         Ok(Uploaded {
             location,
             bytes: source.bytes,
+            verified,
         })
     }
 
@@ -163,20 +170,23 @@ impl Store {
         }
     }
 
-    /// Whether the store has what was uploaded.
+    /// Whether the store has what was uploaded; false if it does not tell us.
     async fn verify(
         &self,
         key: &Key,
         location: &str,
         bytes: u64,
         sha256: &str,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let options = GetOptions {
             head: true,
             ..GetOptions::default()
         };
         let found = self.objects.get_opts(key, options).await;
-        let found = found.map_err(StoreError::get(location))?;
+        let found = match found.map_err(StoreError::get(location)) {
+            Err(StoreError::Denied { .. }) => return Ok(false),
+            found => found?,
+        };
         let mismatch = |found: String, expected: String| {
             Err(StoreError::Mismatch {
                 location: location.to_owned(),
@@ -195,7 +205,7 @@ impl Store {
                 format!("the checksum {stored}"),
                 format!("the checksum {sha256}"),
             ),
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 

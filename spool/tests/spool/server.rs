@@ -40,6 +40,8 @@ pub(crate) struct Server {
 pub(crate) struct Behaviour {
     /// Says that it has stored what it has not.
     pub(crate) lies: AtomicBool,
+    /// Lets nobody read.
+    pub(crate) write_only: AtomicBool,
     /// Requests that wrote something.
     pub(crate) writes: AtomicUsize,
 }
@@ -177,6 +179,12 @@ async fn serve(
     let service = service_fn(move |request: Request<Incoming>| {
         let (service, behaviour) = (service.clone(), behaviour.clone());
         async move {
+            if request.method() != Method::PUT && behaviour.write_only.load(Ordering::Relaxed) {
+                return Ok(Response::builder()
+                    .status(403)
+                    .body(s3s::Body::empty())
+                    .unwrap());
+            }
             if request.method() == Method::PUT {
                 if !request.uri().path().starts_with(&format!("/{BUCKET}/")) {
                     // What S3 says; s3s-fs would make the bucket.
@@ -187,10 +195,10 @@ async fn serve(
                 behaviour.writes.fetch_add(1, Ordering::Relaxed);
                 if behaviour.lies.load(Ordering::Relaxed) {
                     let response = Response::builder().header("etag", "\"0\"");
-                    return Ok::<_, Infallible>(response.body(s3s::Body::empty()).unwrap());
+                    return Ok(response.body(s3s::Body::empty()).unwrap());
                 }
             }
-            Ok(service.call(request.map(Into::into)).await.unwrap())
+            Ok::<_, Infallible>(service.call(request.map(Into::into)).await.unwrap())
         }
     });
     // A client that goes is no failure of the server.

@@ -37,7 +37,10 @@ async fn what_is_put_can_be_got_by_its_location() {
         uploaded.location,
         format!("s3://{BUCKET}/cluster-1/{}.lwcap", entry.id)
     );
-    assert_eq!(uploaded.bytes, entry.info.bytes);
+    assert_eq!(
+        (uploaded.bytes, uploaded.verified),
+        (entry.info.bytes, true)
+    );
     let written = fs::read(&path).unwrap();
     assert_eq!(fs::read(server.object(&entry.key())).unwrap(), written);
     let description = fs::read(server.object(&format!("{}.json", entry.id))).unwrap();
@@ -142,6 +145,15 @@ async fn a_store_that_lies_is_not_believed() {
     server.behaviour().lies.store(true, Ordering::Relaxed);
     let error = server.store().put(&entry, &path).await.unwrap_err();
     assert!(matches!(error, StoreError::Mismatch { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn credentials_that_may_only_write_are_enough() {
+    let (server, directory) = (Server::start().await, tempfile::tempdir().unwrap());
+    let (entry, path) = capture(directory.path(), 1_000);
+    server.behaviour().write_only.store(true, Ordering::Relaxed);
+    assert!(!server.store().put(&entry, &path).await.unwrap().verified);
+    assert!(server.object(&entry.key()).is_file());
 }
 
 #[tokio::test]
