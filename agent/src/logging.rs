@@ -13,40 +13,40 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// How records of the agent are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Format {
-    /// A line for people.
-    #[default]
-    Text,
-    /// A JSON object a line.
-    Json,
-}
+use crate::config::{Log, LogFormat, LogLevel};
 
-/// Logs as the agent does, what `filter` lets through: a level such as `info`, or directives such as `info,kube=debug`.
-/// `$RUST_LOG` goes before it.
+/// What dependencies say in detail is rarely about lastword.
+const QUIETER: &str = "h2=info,hyper=info,hyper_util=info,rustls=info,tower=info";
+
+/// Logs as the agent does. `$RUST_LOG`, with directives such as `info,kube=debug`, goes before the level of the
+/// configuration.
 ///
 /// # Errors
-/// When the filter is none; when there is a logger already.
-pub(crate) fn of_agent(format: Format, filter: &str) -> anyhow::Result<()> {
+/// When `$RUST_LOG` is no filter; when there is a logger already.
+pub(crate) fn of_agent(log: &Log) -> anyhow::Result<()> {
     let variable = std::env::var(EnvFilter::DEFAULT_ENV).ok();
-    let filter = variable
-        .as_deref()
-        .filter(|set| !set.is_empty())
-        .unwrap_or(filter);
-    let parsed = EnvFilter::try_new(filter).with_context(|| {
-        format!("{filter:?} does not say what to log; expected error, warn, info, debug or trace")
-    })?;
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(parsed)
+        .with_env_filter(filter(variable.as_deref(), log.level)?)
         .with_writer(std::io::stderr)
         .with_ansi(false);
-    let started = match format {
-        Format::Text => builder.try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+    let started = match log.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+}
+
+fn filter(variable: Option<&str>, level: LogLevel) -> anyhow::Result<EnvFilter> {
+    let filter = match (variable, level) {
+        (Some(set), _) if !set.is_empty() => set.to_owned(),
+        (_, LogLevel::Error) => "error".to_owned(),
+        (_, LogLevel::Warn) => "warn".to_owned(),
+        (_, LogLevel::Info) => "info".to_owned(),
+        (_, LogLevel::Debug) => format!("debug,{QUIETER}"),
+        (_, LogLevel::Trace) => format!("trace,{QUIETER}"),
+    };
+    EnvFilter::try_new(&filter)
+        .with_context(|| format!("RUST_LOG={filter:?} does not say what to log; expected error, warn, info, debug or trace"))
 }
 
 /// Sends every log record to standard error as a line of the command line's own kind, unless there is a logger already.
@@ -114,8 +114,17 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_is_none_is_refused() {
-        let error = of_agent(Format::Text, "loud=very").unwrap_err();
+    fn the_variable_goes_before_the_configuration() {
+        let told = |variable, level| filter(variable, level).unwrap().to_string();
+        assert_eq!(told(None, LogLevel::Warn), "warn");
+        assert_eq!(told(Some(""), LogLevel::Warn), "warn");
+        assert_eq!(told(Some("kube=debug"), LogLevel::Warn), "kube=debug");
+        assert!(told(None, LogLevel::Debug).contains("hyper=info"));
+    }
+
+    #[test]
+    fn a_variable_that_is_no_filter_is_refused() {
+        let error = filter(Some("loud=very"), LogLevel::Info).unwrap_err();
         assert!(
             error.to_string().contains("expected error, warn, info"),
             "{error}"

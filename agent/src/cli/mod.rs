@@ -12,16 +12,16 @@ use clap::{Parser, Subcommand};
 use crate::kubectl;
 
 #[cfg(target_os = "linux")]
+mod agent;
+#[cfg(target_os = "linux")]
+mod config;
+#[cfg(target_os = "linux")]
 mod node;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]
 mod spool;
 pub(crate) mod views;
-
-/// The agent's configuration, unless another is named.
-#[cfg(target_os = "linux")]
-const CONFIG: &str = "/etc/lastword/agent.yaml";
 
 /// Keeps the last words of crashed containers.
 #[derive(Parser)]
@@ -57,6 +57,9 @@ enum Command {
         #[command(flatten)]
         view: views::Info,
     },
+    /// Record every container of this node, and capture those that crash
+    #[cfg(target_os = "linux")]
+    Agent(agent::Args),
     /// Have the agent of this node capture containers now, without stopping them
     #[cfg(target_os = "linux")]
     Capture(node::CaptureArgs),
@@ -91,13 +94,15 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn act(command: Command, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+fn act(command: Command, out: &mut (impl Write + Send)) -> anyhow::Result<ExitCode> {
     match command {
         #[cfg(target_os = "linux")]
         Command::Run(args) => run::run(args, out),
         Command::Explain { file, view } => views::of_file(&file, &view, out),
         Command::Show { file, view } => views::of_file(&file, &view, out),
         Command::Info { file, view } => views::of_file(&file, &view, out),
+        #[cfg(target_os = "linux")]
+        Command::Agent(args) => agent::agent(args, out),
         #[cfg(target_os = "linux")]
         Command::Capture(args) => node::capture(args, out),
         #[cfg(target_os = "linux")]

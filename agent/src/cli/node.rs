@@ -23,11 +23,11 @@ use crate::{
 pub(super) struct CaptureArgs {
     /// A pod on this node
     pod: Option<String>,
-    /// Namespace of the pod
-    #[arg(short, long, default_value = "default", requires = "pod")]
-    namespace: String,
+    /// Namespace of the pod [default: default]
+    #[arg(short, long, conflicts_with_all = ["container_id", "all"])]
+    namespace: Option<String>,
     /// Only this container of the pod
-    #[arg(short, long, requires = "pod")]
+    #[arg(short, long, conflicts_with_all = ["container_id", "all"])]
     container: Option<String>,
     /// The container with this id, or the only one whose id begins so
     #[arg(long, value_name = "ID")]
@@ -80,7 +80,7 @@ pub(super) fn status(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<
 pub(super) fn capture(args: CaptureArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let target = match (args.pod, args.container_id) {
         (Some(name), _) => Target::Pod {
-            namespace: args.namespace,
+            namespace: args.namespace.unwrap_or_else(|| "default".to_owned()),
             name,
             container: args.container,
         },

@@ -12,16 +12,15 @@ use anyhow::Context as _;
 use inspect::{decode::time::size, escape::escaped};
 use spool::{Entry, Store, StoreConfig};
 
-use super::views::print_json;
-use crate::config::{self, Config};
+use super::{config::ConfigFile, views::print_json};
+use crate::config::Config;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
-    /// The agent's configuration, which says where the captures are; without the file, they are where they are by default
-    #[arg(long, global = true, value_name = "FILE", default_value = super::CONFIG)]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigFile,
 }
 
 #[derive(clap::Subcommand)]
@@ -50,11 +49,7 @@ enum Command {
 }
 
 pub(super) fn spool(args: Args, out: &mut (impl Write + Send)) -> anyhow::Result<ExitCode> {
-    let config = if args.config.exists() || args.config != Path::new(super::CONFIG) {
-        config::load(&args.config)?
-    } else {
-        Config::default()
-    };
+    let (config, _) = args.config.load()?;
     let directory = &config.spool.directory;
     match args.command {
         Command::Ls { json } => {
