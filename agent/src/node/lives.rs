@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use capture_format::{EventKind, ExitStatus, PodEvent};
+use capture_format::{ExitStatus, PodEvent};
 use containers::directory::Identity;
 use inspect::{explain::RunVerdict, rules::Cause};
 use triggers::{Attempt, Ended, Observation, Subject, Time, Trigger};
@@ -93,7 +93,6 @@ impl Node {
                 }
             }
             Report::Failed(error) => {
-                self.tally.recorder_failed = Some(error.to_string());
                 anyhow::bail!("the recorder works no more: {error}");
             }
         }

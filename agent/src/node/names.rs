@@ -159,7 +159,6 @@ fn sighting(pod: &PodInfo) -> PodSighting {
         name: pod.name.clone(),
         labels: pod.labels.clone(),
         annotations: pod.annotations.clone(),
-        owner: None,
         containers: pod.containers.iter().map(|container| ContainerSighting {
             name: container.name.clone(),
             kind: match container.kind {

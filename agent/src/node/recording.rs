@@ -21,6 +21,7 @@ use crate::{
     adopt,
     cgroupfs::Mounts,
     figures::Figures,
+    host,
     recorder::{
         AdoptError, ContainerShape, Message, MessageKind, Recorder, Recording, RingId, Settings,
         Stock,
@@ -253,7 +254,7 @@ impl Server {
             let nested = || adopt::nested(&running, &self.shapes);
             match self.recorder.adopt(running.cgroup, first, nested) {
                 Ok(_) => {
-                    let preface = adopt::preface(&proc, &running);
+                    let preface = adopt::preface(&proc, &running, host::boottime());
                     let misses = self.recorder.recursion_misses();
                     let recorded = Recorded {
                         path: running.path.clone(),

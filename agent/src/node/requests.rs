@@ -6,7 +6,7 @@ use capture_format::Trigger;
 use containers::directory::Identity;
 use kubernetes::{
     capture::CaptureSpec,
-    captures::{self, Captures, Offer},
+    captures::{self, Offer},
 };
 use tokio::sync::oneshot;
 use triggers::{Attempt, Captured, Decision, Observation, Subject, Time};
@@ -391,7 +391,7 @@ async fn create(client: &kubernetes::Client, alert: Alert) -> Result<AlertOutcom
         trigger: kubernetes::capture::Trigger { kind: "alert".into(), detail: Some(alert.detail) },
         ..CaptureSpec::default()
     };
-    let created = captures::create(client, &alert.namespace, &name, spec).await?;
+    let created = captures::create(client, kubernetes::Who::Agent, &alert.namespace, &name, spec).await?;
     Ok(if created { AlertOutcome::Created(name) } else { AlertOutcome::Existed(name) })
 }
 
