@@ -332,6 +332,23 @@ fn what_is_no_store_is_refused() {
 }
 
 #[test]
+fn secrets_are_not_printed() {
+    let options = [("access_key_id", "AKIA"), ("secret_access_key", "hunter2")];
+    let config = StoreConfig {
+        url: "s3://b/x".into(),
+        options: options
+            .map(|(key, value)| (key.into(), value.into()))
+            .into(),
+        ..StoreConfig::default()
+    };
+    let printed = format!("{config:?} {:?}", Store::open(&config).unwrap());
+    assert!(
+        printed.contains("secret_access_key") && !printed.contains("hunter2"),
+        "{printed}"
+    );
+}
+
+#[test]
 fn certificates_that_are_none_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ca.pem");
