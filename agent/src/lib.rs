@@ -1,6 +1,8 @@
 //! lastword: a flight recorder for containers.
 
 #[cfg(target_os = "linux")]
+pub mod adopt;
+#[cfg(target_os = "linux")]
 pub mod cgroupfs;
 pub mod cli;
 #[cfg(target_os = "linux")]
@@ -11,6 +13,7 @@ pub mod figures;
 mod host;
 #[cfg(target_os = "linux")]
 mod http;
+mod kubectl;
 #[cfg(target_os = "linux")]
 mod logging;
 #[cfg(target_os = "linux")]

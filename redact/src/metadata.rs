@@ -31,6 +31,7 @@ impl Redactor {
         let Container {
             id: _,
             name: _,
+            kind: _,
             image,
             image_id: _,
             command,

@@ -37,12 +37,13 @@ pub enum SpoolError {
         /// How the last attempt failed.
         error: Box<SpoolError>,
     },
-    /// The capture alone is larger than the spool may be. It was not kept.
+    /// The capture alone is larger than the spool may be. It was not kept, and nothing was dropped for it if that was
+    /// expected.
     #[error(
-        "the capture has {bytes} bytes, the whole spool may have {limit}; raise the limit, or keep fewer runs"
+        "a capture of {bytes} bytes does not fit into a spool of {limit}; raise the limit, or capture fewer runs"
     )]
     TooLarge {
-        /// Bytes of the capture on the disk.
+        /// Bytes of the capture, or expected of it.
         bytes: u64,
         /// Bytes allowed.
         limit: u64,

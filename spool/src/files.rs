@@ -54,12 +54,17 @@ pub(crate) fn create_below(root: &Path, relative: &Path) -> io::Result<PathBuf> 
     Ok(directory)
 }
 
-/// Creates the directory with all above it, and closes it to others.
-pub(crate) fn create_private(directory: &Path) -> io::Result<()> {
+/// Creates the directory with all above it, closed to others; one that is there stays as it is.
+pub(crate) fn create_private_unless_there(directory: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(directory)?;
+        .create(directory)
+}
+
+/// Creates the directory with all above it, and closes it to others even if it was there.
+pub(crate) fn create_private(directory: &Path) -> io::Result<()> {
+    create_private_unless_there(directory)?;
     fs::set_permissions(directory, Permissions::from_mode(0o700))
 }
 

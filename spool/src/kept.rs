@@ -34,7 +34,7 @@ pub struct Restored {
     pub runs: Vec<KeptRun>,
     /// Runs left out since they are of an earlier boot or too old.
     pub stale: usize,
-    /// Runs left out since their file is damaged.
+    /// Runs left out since their file is damaged, or there is more than the limit allows.
     pub damaged: usize,
 }
 
@@ -101,11 +101,15 @@ pub(crate) fn take(
     limit: u64,
 ) -> Result<Restored, SpoolError> {
     let mut restored = Restored::default();
+    let mut room = limit;
     let now = nanoseconds(SystemTime::now());
     let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
     for path in paths(directory)? {
-        let small = fs::metadata(&path).is_ok_and(|metadata| metadata.len() <= limit);
-        match small.then(|| read(&path)).flatten() {
+        let left = fs::metadata(&path)
+            .ok()
+            .and_then(|metadata| room.checked_sub(metadata.len()));
+        room = left.unwrap_or(room);
+        match left.and_then(|_| read(&path)) {
             None => restored.damaged += 1,
             Some((label, _))
                 if label.boot_id != boot_id || now.saturating_sub(label.written) > age =>

@@ -12,14 +12,16 @@ use crate::{Entry, Info};
 const BLOCK: u64 = 4096;
 /// Bytes counted for a sidecar.
 const SIDECAR: u64 = BLOCK;
-/// Records of captures that are only in the store may take one part in so many of the bytes allowed.
-const RECORDS: u64 = 16;
+/// Captures there may be, however small: each takes some 1 KiB of the agent's memory.
+const CAPTURES: usize = 4096;
+/// Records there may be of captures that are only in the store, if they take no more than a sixteenth of the bytes.
+const RECORDS: u64 = 256;
 
 /// How much the spool may hold.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Bytes of captures and sidecars, each counted in whole blocks of 4 KiB.
+    /// Bytes of captures and sidecars, each counted in whole blocks of 4 KiB. There are never more than 4,096 captures.
     pub bytes: u64,
     /// Captures of one pod.
     pub per_pod: usize,
@@ -111,23 +113,26 @@ pub(crate) fn victims<'a>(
         }
     }
 
-    let mut records = 0;
+    let mut records = RECORDS.min(limits.bytes / 16 / SIDECAR);
     for entry in entries.iter().rev() {
         if entry.present || dropped.holds(entry) {
             continue;
         }
-        records += SIDECAR;
-        if records > limits.bytes / RECORDS {
-            dropped.add(entry, true);
+        match records.checked_sub(1) {
+            Some(left) => records = left,
+            None => dropped.add(entry, true),
         }
     }
 
-    let coming = coming.map_or(0, |coming| footprint(coming.bytes));
-    let total = used(entries.iter().copied()).saturating_add(coming);
-    let excess = |dropped: &Dropped| total.saturating_sub(dropped.bytes) > limits.bytes;
+    let total = used(entries.iter().copied())
+        .saturating_add(coming.map_or(0, |coming| footprint(coming.bytes)));
+    let captures =
+        entries.iter().filter(|entry| entry.present).count() + usize::from(coming.is_some());
     for with_record in [false, true] {
         for entry in &entries {
-            if excess(&dropped) && (with_record || entry.present) {
+            let excess = total.saturating_sub(dropped.bytes) > limits.bytes
+                || captures - dropped.captures > CAPTURES;
+            if excess && (with_record || entry.present) {
                 dropped.add(entry, with_record);
             }
         }
@@ -165,34 +170,43 @@ fn sort_by_worth(entries: &mut [&Entry], coming: Option<&Info>) {
 }
 
 #[derive(Default)]
-struct Dropped {
+struct Dropped<'a> {
     victims: Vec<Victim>,
+    /// Where they stand, by id.
+    index: HashMap<&'a str, usize>,
     /// Bytes that they free.
     bytes: u64,
+    /// Captures among them.
+    captures: usize,
 }
 
-impl Dropped {
+impl<'a> Dropped<'a> {
     fn holds(&self, entry: &Entry) -> bool {
-        self.victims.iter().any(|victim| victim.id == entry.id)
+        self.index.contains_key(&*entry.id)
     }
 
-    fn add(&mut self, entry: &Entry, record: bool) {
+    fn add(&mut self, entry: &'a Entry, record: bool) {
         let record = record || !entry.is_uploaded();
         let sidecar = if record { SIDECAR } else { 0 };
-        match self.victims.iter_mut().find(|victim| victim.id == entry.id) {
+        match self
+            .index
+            .get(&*entry.id)
+            .map(|index| &mut self.victims[*index])
+        {
             Some(victim) if victim.record || !record => {}
             Some(victim) => {
                 victim.record = true;
-                self.bytes += SIDECAR;
+                self.bytes += sidecar;
             }
             None => {
+                self.index.insert(&entry.id, self.victims.len());
                 let id = entry.id.clone();
                 self.victims.push(Victim { id, record });
-                let capture = match entry.present {
-                    true => footprint(entry.info.bytes) - SIDECAR,
-                    false => 0,
-                };
-                self.bytes += capture + sidecar;
+                self.bytes += sidecar;
+                if entry.present {
+                    self.bytes += footprint(entry.info.bytes) - SIDECAR;
+                    self.captures += 1;
+                }
             }
         }
     }
@@ -474,6 +488,20 @@ mod tests {
     }
 
     #[test]
+    fn records_are_few() {
+        let entries: Vec<_> = (0..300)
+            .map(|n| record(entry(&format!("r{n:03}"), "p", n)))
+            .collect();
+        let limits = Limits {
+            bytes: 1 << 40,
+            ..LIMITS
+        };
+        let mut victims = ids(&entries, &limits, None);
+        victims.sort();
+        assert_eq!((victims.len(), &*victims[43]), (44, "r043"));
+    }
+
+    #[test]
     fn records_do_not_crowd_captures_out() {
         let mut entries: Vec<_> = (0..100)
             .map(|n| record(entry(&format!("r{n:02}"), "p", n)))
@@ -488,6 +516,26 @@ mod tests {
         assert!(
             !victims.contains(&"a".into()) && !victims.contains(&"r99".into()),
             "{victims:?}"
+        );
+    }
+
+    #[test]
+    fn there_are_so_many_captures_however_small() {
+        let entries: Vec<_> = (0..CAPTURES as u64 + 2)
+            .map(|n| uploaded(entry(&format!("{n:04}"), &format!("pod {n}"), n)))
+            .collect();
+        let limits = Limits {
+            age: Duration::MAX,
+            ..LIMITS
+        };
+        assert_eq!(ids(&entries, &limits, None), ["0000", "0001"]);
+        let coming = Coming {
+            info: &Info::default(),
+            bytes: 1,
+        };
+        assert_eq!(
+            ids(&entries, &limits, Some(&coming)),
+            ["0000", "0001", "0002"]
         );
     }
 

@@ -32,6 +32,12 @@ pub fn list(directory: &Path) -> Result<Vec<Entry>, SpoolError> {
     Ok(entries)
 }
 
+/// Where a spool has the file of a capture, by its [`Entry::id`], if it has one.
+#[must_use]
+pub fn path(directory: &Path, id: &str) -> PathBuf {
+    captures(directory).join(format!("{id}.lwcap"))
+}
+
 /// Where a spool has its captures.
 pub(crate) fn captures(directory: &Path) -> PathBuf {
     directory.join("captures")

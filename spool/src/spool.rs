@@ -57,7 +57,7 @@ pub struct New<'a> {
     pub requested: bool,
     /// Whether it stays as long as there is any other to drop.
     pub pinned: bool,
-    /// Bytes it will have, about: so much room is made beforehand.
+    /// Bytes it will have at most: so much room is made beforehand.
     pub expected_bytes: u64,
 }
 
@@ -168,7 +168,12 @@ impl Spool {
         let _disk = self.disk();
         let limits = &self.config.limits;
         let info = scan::of_header(new.header);
-        let bytes = new.expected_bytes.min(limits.bytes);
+        let limit = limits.bytes;
+        let too_large = |bytes| SpoolError::TooLarge { bytes, limit };
+        let bytes = new.expected_bytes;
+        if quota::footprint(bytes) > limit {
+            return Err(too_large(bytes));
+        }
         let mut dropped = self.make_room(limits, Some(&Coming { info: &info, bytes }));
         let id = format!("{}/{}", component(&info.namespace), component(new.name));
         let path = self.place(&id);
@@ -198,10 +203,9 @@ impl Spool {
             self.remove_empty(&path);
         };
         let summary = written.inspect_err(|_| discard())?;
-        let (bytes, limit) = (quota::footprint(summary.bytes), limits.bytes);
-        if bytes > limit {
+        if quota::footprint(summary.bytes) > limit {
             discard();
-            return Err(SpoolError::TooLarge { bytes, limit });
+            return Err(too_large(summary.bytes));
         }
 
         let mut info = scan::describe(&id, &path);
@@ -341,7 +345,7 @@ impl Spool {
 
     /// The file of a capture, whether it is there or not.
     fn place(&self, id: &str) -> PathBuf {
-        self.captures().join(format!("{id}.lwcap"))
+        scan::path(&self.config.directory, id)
     }
 
     fn disk(&self) -> MutexGuard<'_, File> {

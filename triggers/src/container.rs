@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    Attempt, Captured, Ended, Kind, Observation, Probe, RestartRule, Rules, Signal, Time, Trigger,
-    history::History,
+    Attempt, Captured, Ended, Observation, Probe, Rules, Time, captures::Captures,
+    history::History, judge::Plan,
 };
 
 /// How long a run that has ended waits to be judged, as its pod may turn out to be deleted.
@@ -12,27 +12,27 @@ const CRASH_DELAY: Duration = Duration::from_millis(500);
 /// The delay before a capture that failed is tried again; it doubles up to [`LONGEST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
-/// Causes of one loop that are captured.
-const MOST_CAUSES: usize = 8;
 /// Kubernetes' event times have whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(crate) struct Container {
-    history: History,
+    pub(crate) history: History,
     /// The newest recorded runs that have ended, as many as a capture holds.
-    ended: BTreeMap<u32, Run>,
-    /// The kubelet has delayed a restart in this loop.
-    backed_off: bool,
-    /// A probe killed a run whose end is not known yet.
+    pub(crate) ended: BTreeMap<u32, Run>,
+    /// What is known of the end of a run that has not been recorded yet.
+    explained: Option<Ended>,
+    /// When the kubelet last delayed a restart in this loop.
+    pub(crate) backed_off: Option<Time>,
+    /// A probe killed a run whose end has not been recorded yet.
     killed: Option<(Time, Probe)>,
     /// The captures of this loop.
-    captures: Vec<Known>,
+    pub(crate) captures: Captures,
     /// The newest run that stands in a capture.
-    captured_through: u32,
+    pub(crate) captured_through: u32,
     /// The newest run that has been judged.
-    judged_through: u32,
-    look: Option<Look>,
+    pub(crate) judged_through: u32,
+    pub(crate) look: Option<Look>,
     attempt: Option<InFlight>,
     failures: u32,
     /// Until then no capture is tried, since the last one failed.
@@ -40,63 +40,54 @@ pub(crate) struct Container {
     pub(crate) touched: Time,
 }
 
+/// A recorded run that has ended.
 #[derive(Debug)]
-struct Run {
-    end: Ended,
+pub(crate) struct Run {
+    pub(crate) end: Ended,
     at: Time,
-    killed_by: Option<Probe>,
-}
-
-#[derive(Debug)]
-struct Known {
-    id: String,
-    at: Time,
-    /// What it was decided for, what its verdict says, and what those said that it has replaced.
-    causes: Vec<Option<String>>,
-    /// Nothing better can be had: it holds as many runs as a capture can, or was taken when there were as many.
-    complete: bool,
+    pub(crate) killed_by: Option<Probe>,
 }
 
 /// Something has happened that may trip a trigger.
 #[derive(Clone, Copy, Debug)]
-struct Look {
+pub(crate) struct Look {
     due: Time,
     /// When it happened: where windows end.
-    at: Time,
-    started: bool,
-    backed_off: bool,
-    not_ready: bool,
+    pub(crate) at: Time,
+    pub(crate) started: bool,
+    pub(crate) backed_off: bool,
+    pub(crate) not_ready: bool,
 }
 
 #[derive(Debug)]
 struct InFlight {
     attempt: Attempt,
+    plan: Plan,
     look: Look,
-    cause: Option<String>,
-    run: u32,
     complete: bool,
-    replaces: Option<String>,
     judged_before: u32,
 }
 
-/// A capture to take.
-pub(crate) struct Plan {
-    pub(crate) trigger: Trigger,
-    pub(crate) replaces: Option<String>,
-    cause: Option<String>,
-    run: u32,
-}
-
 impl Run {
-    fn is_crash(&self) -> bool {
-        let bad_status = self.end.status.is_some_and(|status| status.code() != 0);
-        bad_status || self.end.oom_killed || self.end.start_failed
-    }
-}
-
-impl Known {
-    fn shows(&self, cause: Option<&str>) -> bool {
-        self.causes.iter().any(|known| known.as_deref() == cause)
+    /// Adds what else is known of its end; whether that is anything new.
+    fn add(&mut self, end: Ended) -> bool {
+        let Ended {
+            run,
+            status,
+            oom_killed,
+            start_failed,
+            cause,
+        } = end;
+        let merged = Ended {
+            run,
+            status: self.end.status.or(status),
+            oom_killed: self.end.oom_killed || oom_killed,
+            start_failed: self.end.start_failed || start_failed,
+            cause: self.end.cause.clone().or(cause),
+        };
+        let new = merged != self.end;
+        self.end = merged;
+        new
     }
 }
 
@@ -132,12 +123,14 @@ impl Container {
             Observation::EndExplained(end) => {
                 if self.ended.contains_key(&end.run) {
                     self.ended(at, end, rules, keep);
+                } else {
+                    self.explained = Some(end);
                 }
             }
             Observation::BackedOff => {
                 let oldest = self.ended.values().next();
                 if oldest.is_none_or(|run| at + SECOND >= run.at) {
-                    self.backed_off = true;
+                    self.backed_off = self.backed_off.max(Some(at));
                     self.look(at, at).backed_off = true;
                 }
             }
@@ -149,10 +142,13 @@ impl Container {
                 self.look(at, at + CRASH_DELAY).not_ready = true;
             }
             Observation::CaptureFound(captured) => {
+                self.captured_through = self.captured_through.max(captured.last_run);
                 let complete = captured.runs >= keep;
-                self.know(captured, Vec::new(), complete);
+                self.captures.add(captured, [], complete);
             }
-            Observation::CaptureDeleted { id } => self.captures.retain(|known| known.id != id),
+            Observation::CaptureDeleted { id } => {
+                self.captures.remove(&id);
+            }
             // The machine's.
             Observation::Named { .. } | Observation::Gone => {}
         }
@@ -160,30 +156,45 @@ impl Container {
 
     fn ended(&mut self, at: Time, end: Ended, rules: &Rules, keep: usize) {
         let number = end.run;
-        if let Some(run) = self.ended.get_mut(&number) {
-            let merged = Ended {
-                run: number,
-                status: run.end.status.or(end.status),
-                oom_killed: run.end.oom_killed || end.oom_killed,
-                start_failed: run.end.start_failed || end.start_failed,
-                cause: run.end.cause.take().or(end.cause),
-            };
-            run.end = merged;
-        } else {
-            self.history.reached(number, None, None);
-            self.calm(at, number, rules);
-            let start = self.history.start_of(number);
-            let killed_by = self
-                .killed
-                .take()
-                .filter(|(killed, _)| start.is_none_or(|start| *killed + SECOND >= start))
-                .map(|(_, probe)| probe);
-            self.ended.insert(number, Run { end, at, killed_by });
-            while self.ended.len() > keep.max(1) {
-                self.ended.pop_first();
+        let news = match self.ended.get_mut(&number) {
+            Some(run) => run.add(end),
+            None => {
+                self.add_run(at, end, rules, keep);
+                true
             }
+        };
+        if news {
+            self.judge_again(at, number);
         }
-        self.judge_again(at, number);
+    }
+
+    fn add_run(&mut self, at: Time, end: Ended, rules: &Rules, keep: usize) {
+        let number = end.run;
+        self.history.reached(number, None, None);
+        self.calm(at, number, rules);
+        let start = self.history.start_of(number);
+        let mut run = Run {
+            end,
+            at,
+            killed_by: self
+                .killed
+                .take_if(|(killed, _)| start.is_none_or(|start| *killed + SECOND >= start))
+                .map(|(_, probe)| probe),
+        };
+        if let Some(explained) = self.explained.take_if(|explained| explained.run == number) {
+            run.add(explained);
+        }
+        if let Some(backed_off) = self.backed_off.filter(|backed_off| *backed_off >= at) {
+            self.look(backed_off, at + CRASH_DELAY).backed_off = true;
+        }
+        self.ended.insert(number, run);
+        self.trim(keep);
+    }
+
+    fn trim(&mut self, keep: usize) {
+        while self.ended.len() > keep.max(1) {
+            self.ended.pop_first();
+        }
     }
 
     fn killed(&mut self, at: Time, probe: Probe) {
@@ -218,9 +229,8 @@ impl Container {
             return;
         };
         if at.since(start) >= rules.cool_down {
-            self.backed_off = false;
-            self.captures
-                .retain(|known| at.since(known.at) < rules.cool_down);
+            self.backed_off = None;
+            self.captures.forget(at, rules.cool_down);
         }
     }
 
@@ -255,91 +265,6 @@ impl Container {
         self.ended.last_key_value().map_or(0, |(run, _)| *run)
     }
 
-    /// Judges what has happened since the last time.
-    pub(crate) fn plan(&self, rules: &Rules, keep: usize) -> Option<Plan> {
-        let look = self.look?;
-        let of_runs = self
-            .ended
-            .iter()
-            .filter(|(number, _)| **number > self.judged_through.max(self.captured_through))
-            .flat_map(|(number, run)| {
-                of_run(run, rules)
-                    .into_iter()
-                    .map(move |trigger| (trigger, *number, run.end.cause.clone()))
-            });
-        let newest = self
-            .ended
-            .last_key_value()
-            .filter(|(number, _)| **number > self.captured_through);
-        let of_loop = newest.into_iter().flat_map(|(number, run)| {
-            self.of_loop(look, run, rules)
-                .into_iter()
-                .map(move |trigger| (trigger, *number, run.end.cause.clone()))
-        });
-        let not_ready =
-            (look.not_ready && rules.readiness && self.captures.is_empty()).then(|| {
-                let trigger = Trigger {
-                    kind: Kind::Readiness,
-                    detail: "its readiness probe failed".to_owned(),
-                };
-                (trigger, 0, None)
-            });
-        of_runs
-            .chain(of_loop)
-            .chain(not_ready)
-            .filter_map(|(trigger, run, cause)| {
-                let replaces = self.warrant(trigger.kind, cause.as_deref(), keep)?;
-                Some(Plan {
-                    trigger,
-                    replaces,
-                    cause,
-                    run,
-                })
-            })
-            .max_by_key(|plan| (plan.trigger.kind, plan.run))
-    }
-
-    /// Triggers that the loop trips, whose newest run is given.
-    fn of_loop(&self, look: Look, newest: &Run, rules: &Rules) -> Vec<Trigger> {
-        let crash = newest.end.run > self.judged_through && newest.is_crash();
-        let mut triggers = Vec::new();
-        if look.started || crash {
-            triggers.extend(rules.restarts.iter().filter_map(|rule| {
-                let RestartRule { more_than, within } = *rule;
-                let restarts = self.history.restarts(look.at, within);
-                let within = humantime::format_duration(within);
-                (restarts > more_than).then(|| Trigger {
-                    kind: Kind::Restarts,
-                    detail: format!("{restarts} restarts within {within}, more than {more_than}"),
-                })
-            }));
-        }
-        if rules.crash_loop_back_off && (look.backed_off || crash && self.backed_off) {
-            triggers.push(Trigger {
-                kind: Kind::CrashLoopBackOff,
-                detail: "the kubelet delays its restarts (CrashLoopBackOff)".to_owned(),
-            });
-        }
-        triggers
-    }
-
-    /// Whether a capture for this cause is worth it: `Some(None)` for a new one, `Some(Some(id))` for one that replaces another.
-    fn warrant(&self, kind: Kind, cause: Option<&str>, keep: usize) -> Option<Option<String>> {
-        match self.captures.iter().rev().find(|known| known.shows(cause)) {
-            // An unknown cause is no news, and is no reason to replace a capture that shows one.
-            None => {
-                let news = self.captures.is_empty()
-                    || cause.is_some() && self.captures.len() < MOST_CAUSES;
-                news.then_some(None)
-            }
-            Some(known) => {
-                let better =
-                    !known.complete && self.ended.len() >= keep && kind != Kind::FirstCrash;
-                better.then(|| Some(known.id.clone()))
-            }
-        }
-    }
-
     /// Everything there is has been judged.
     pub(crate) fn judged(&mut self) {
         self.look = None;
@@ -347,19 +272,14 @@ impl Container {
     }
 
     /// A capture is being taken.
-    pub(crate) fn begin(&mut self, attempt: Attempt, plan: &Plan, keep: usize) {
-        let judged_before = self.judged_through;
-        if let Some(look) = self.look {
-            self.attempt = Some(InFlight {
-                attempt,
-                look,
-                cause: plan.cause.clone(),
-                run: plan.run,
-                complete: self.ended.len() >= keep,
-                replaces: plan.replaces.clone(),
-                judged_before,
-            });
-        }
+    pub(crate) fn begin(&mut self, attempt: Attempt, plan: Plan, keep: usize) {
+        self.attempt = self.look.map(|look| InFlight {
+            attempt,
+            plan,
+            look,
+            complete: self.ended.len() >= keep,
+            judged_before: self.judged_through,
+        });
         self.judged();
     }
 
@@ -371,38 +291,16 @@ impl Container {
     }
 
     /// The attempt led to this capture.
-    pub(crate) fn captured(&mut self, mut captured: Captured, keep: usize) {
-        let Some(in_flight) = self.attempt.take() else {
+    pub(crate) fn captured(&mut self, captured: Captured, keep: usize) {
+        let Some(InFlight { plan, complete, .. }) = self.attempt.take() else {
             return;
         };
         self.failures = 0;
-        let replaced = self
-            .captures
-            .extract_if(.., |known| Some(&known.id) == in_flight.replaces.as_ref());
-        let mut causes: Vec<_> = replaced.flat_map(|known| known.causes).collect();
-        causes.push(in_flight.cause);
-        captured.last_run = captured.last_run.max(in_flight.run);
-        let complete = in_flight.complete || captured.runs >= keep;
-        self.know(captured, causes, complete);
-    }
-
-    fn know(&mut self, captured: Captured, mut causes: Vec<Option<String>>, complete: bool) {
-        let Captured {
-            id,
-            at,
-            cause,
-            runs: _,
-            last_run,
-        } = captured;
-        causes.push(cause);
-        self.captured_through = self.captured_through.max(last_run);
-        self.captures.retain(|known| known.id != id);
-        self.captures.push(Known {
-            id,
-            at,
-            causes,
-            complete,
-        });
+        let mut causes = vec![plan.cause];
+        causes.extend(plan.replaces.iter().flat_map(|id| self.captures.remove(id)));
+        self.captured_through = self.captured_through.max(captured.last_run).max(plan.run);
+        let complete = complete || captured.runs >= keep;
+        self.captures.add(captured, causes, complete);
     }
 
     /// The attempt failed: it is made again after a while.
@@ -429,6 +327,7 @@ impl Container {
         let Self {
             history,
             ended,
+            explained,
             backed_off,
             killed,
             captures,
@@ -454,12 +353,14 @@ impl Container {
             run.end.run = number;
             self.ended.entry(number).or_insert(run);
         }
-        while self.ended.len() > keep.max(1) {
-            self.ended.pop_first();
+        self.trim(keep);
+        if let Some(mut explained) = explained {
+            explained.run = explained.run.saturating_add(offset);
+            self.explained = Some(explained);
         }
-        self.backed_off |= backed_off;
+        self.backed_off = self.backed_off.max(backed_off);
         self.killed = killed.or(self.killed.take());
-        self.captures.extend(captures);
+        self.captures.append(captures);
         if captured_through > 0 {
             self.captured_through = self
                 .captured_through
@@ -469,7 +370,9 @@ impl Container {
             self.look_again(look);
         }
         if let Some(mut attempt) = attempt {
-            attempt.run = attempt.run.saturating_add(offset);
+            if attempt.plan.run > 0 {
+                attempt.plan.run = attempt.plan.run.saturating_add(offset);
+            }
             attempt.judged_before = attempt.judged_before.saturating_add(offset);
             self.attempt = Some(attempt);
         }
@@ -477,53 +380,4 @@ impl Container {
         self.not_before = self.not_before.max(not_before);
         self.touched = self.touched.max(touched);
     }
-}
-
-/// Triggers that one ended run trips by itself.
-fn of_run(run: &Run, rules: &Rules) -> Vec<Trigger> {
-    let Ended {
-        status,
-        oom_killed,
-        start_failed,
-        ..
-    } = run.end;
-    let mut triggers = Vec::new();
-    let mut trip = |kind, detail| triggers.push(Trigger { kind, detail });
-    let code = status.map(|status| status.code());
-    let how = || match status {
-        _ if start_failed => "its command could not be started".to_owned(),
-        Some(crate::ExitStatus::Signal(number)) => match Signal::from_number(number) {
-            Some(signal) => format!("killed by {signal}"),
-            None => format!("killed by signal {number}"),
-        },
-        Some(crate::ExitStatus::Code(code)) => format!("exited with code {code}"),
-        None => "ended".to_owned(),
-    };
-    if rules.first_crash && run.is_crash() {
-        trip(Kind::FirstCrash, format!("first crash: {}", how()));
-    }
-    if code.is_some_and(|code| rules.exit_codes.contains(&code)) {
-        trip(Kind::ExitCode, how());
-    }
-    if let Some(signal) = rules
-        .signals
-        .iter()
-        .find(|signal| code == Some(signal.number().saturating_add(128)))
-    {
-        trip(Kind::Signal, format!("killed by {signal}"));
-    }
-    if let (true, Some(probe)) = (rules.liveness, run.killed_by) {
-        let probe = match probe {
-            Probe::Liveness => "liveness",
-            Probe::Startup => "startup",
-        };
-        trip(
-            Kind::Liveness,
-            format!("killed by the kubelet: its {probe} probe failed"),
-        );
-    }
-    if rules.oom_killed && oom_killed {
-        trip(Kind::OomKilled, "killed by the OOM killer".to_owned());
-    }
-    triggers
 }

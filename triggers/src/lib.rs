@@ -29,9 +29,11 @@
 #![forbid(unsafe_code)]
 
 mod annotations;
+mod captures;
 mod container;
 mod decision;
 mod history;
+mod judge;
 mod label_selector;
 mod machine;
 mod observation;

@@ -330,13 +330,14 @@ impl Machine {
         };
         self.attempts += 1;
         let attempt = Attempt(self.attempts);
-        container.begin(attempt, &plan, self.config.keep);
-        vec![Decision::Capture {
+        let decision = Decision::Capture {
             attempt,
             subject: subject.clone(),
-            trigger: plan.trigger,
-            replaces: plan.replaces,
-        }]
+            trigger: plan.trigger.clone(),
+            replaces: plan.replaces.clone(),
+        };
+        container.begin(attempt, plan, self.config.keep);
+        vec![decision]
     }
 }
 
@@ -355,5 +356,33 @@ fn make_room<T>(map: &mut BTreeMap<String, T>, key: &str, touched: impl Fn(&T) -
     let oldest = map.iter().min_by_key(|(_, value)| touched(value));
     if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
         map.remove(&oldest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_says_is_gone_is_forgotten_one_day() {
+        let mut machine = Machine::new(Config::default());
+        let name = |number: usize| format!("{number:05}");
+        for number in 0..MOST + 10 {
+            let at = Time(number as u64);
+            let started = || Observation::Started { run: 1 };
+            machine.observe(at, &subject(&name(number), "app"), started());
+            machine.observe(at, &subject("", &name(number)), started());
+        }
+        assert_eq!(machine.pods.len(), MOST);
+        assert_eq!(machine.pods[""].containers.len(), MOST);
+        assert!(!machine.pods.contains_key(&name(5)));
+        assert!(machine.pods.contains_key(&name(MOST)));
+        for number in 0..MOST + 10 {
+            machine.observe_pod(Time(0), &name(number), PodObservation::Gone);
+            machine.observe(Time(0), &subject("", &name(number)), Observation::Gone);
+        }
+        assert_eq!(machine.pods.len(), 1);
+        assert!(machine.pods[""].containers.is_empty());
+        assert_eq!(machine.gone.len(), MOST_GONE);
     }
 }

@@ -24,8 +24,7 @@ pub(super) const MAX_BODY: usize = 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// For all Captures of a post; Alertmanager gives up after 30 s by itself.
 const WORK_TIMEOUT: Duration = Duration::from_secs(20);
-const NOT_ENABLED: &str =
-    "alerts are not taken: name a file with a bearer token in the agent's configuration\n";
+const NOT_ENABLED: &str = "alerts are not taken: http.alerts_token_file of the agent's configuration names no file with a bearer token\n";
 
 /// What a post led to.
 #[derive(Debug, Default, Serialize)]

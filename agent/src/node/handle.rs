@@ -178,8 +178,8 @@ pub(crate) struct Alert {
     pub(crate) container: Option<String>,
     /// What the alert says: a line, at most 256 bytes.
     pub(crate) detail: String,
-    /// 16 hexadecimal digits, the same whenever and to whichever agent this firing of the alert is sent: for the
-    /// Capture's name, so that a repetition creates nothing. None where every post is meant anew.
+    /// The same whenever and to whichever agent this firing of the alert is sent: a seed of the Capture's name, so that
+    /// a repetition creates nothing. None where every post is meant anew.
     pub(crate) key: Option<String>,
 }
 

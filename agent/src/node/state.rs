@@ -8,7 +8,7 @@ use std::{
 };
 
 use capture_format::Losses;
-use containers::Directory;
+use containers::directory::Directory;
 use futures::{StreamExt, stream::BoxStream};
 use kubernetes::{
     captures::{Captures, Offer},
@@ -131,7 +131,7 @@ impl Node {
     }
 
     fn tidy(&mut self) {
-        self.directory.expire(host::boot_duration());
+        self.directory.expire(host::uptime());
         self.ask_again();
         let (spool, teller) = (self.spool.clone(), self.teller.clone());
         self.tasks.spawn_blocking(move || {

@@ -1,7 +1,5 @@
 //! The agent's state, for those who ask.
 
-use std::sync::atomic::Ordering;
-
 use kubernetes::Standing as Api;
 use tokio::sync::{oneshot, watch};
 
@@ -14,13 +12,17 @@ use crate::host;
 
 /// What the agent talks to. `None` is what it was told not to.
 pub(super) struct Connections {
-    pub(super) api: Option<watch::Receiver<Api>>,
-    pub(super) cri: Option<watch::Receiver<Standing>>,
-    pub(super) api_since: (bool, u64),
-    pub(super) cri_since: (bool, u64),
+    api: Option<watch::Receiver<Api>>,
+    cri: Option<watch::Receiver<Standing>>,
+    api_since: (bool, u64),
+    cri_since: (bool, u64),
 }
 
 impl Connections {
+    pub(super) fn new(api: Option<watch::Receiver<Api>>, cri: Option<watch::Receiver<Standing>>) -> Self {
+        Self { api, cri, api_since: (false, 0), cri_since: (false, 0) }
+    }
+
     fn api(&mut self) -> Option<Connection> {
         let standing = self.api.as_ref()?.borrow().clone();
         let error = standing.troubles.values().map(|trouble| trouble.message.clone()).reduce(|all, next| format!("{all}; {next}"));
@@ -72,7 +74,7 @@ impl Node {
                 bytes: usage.bytes,
                 quota_bytes: self.config.spool.bytes.as_u64(),
             },
-            storage: self.uploads.as_ref().map(|uploads| uploads.status(usage.not_uploaded as u64)),
+            storage: None,
             api_server: self.connections.api(),
             cri: self.connections.cri(),
             announce_pending: self.teller.pending(),

@@ -108,7 +108,6 @@ async fn announced(spool: &Arc<Spool>, entry: &Entry, exists: bool) {
 fn announcement(entry: &Entry, node: &str) -> Announcement {
     let info = &entry.info;
     let at = Timestamp::from_nanosecond(info.created.into()).unwrap_or_default();
-    let taken = at.into();
     Announcement {
         namespace: info.namespace.clone(),
         name: entry.name().to_owned(),
@@ -145,8 +144,8 @@ fn announcement(entry: &Entry, node: &str) -> Announcement {
                 object_url: entry.state.upload.location.clone(),
             }),
             sha256: Some(info.sha256.clone()),
-            taken_at: Some(taken),
-            finished_at: Some(taken),
+            taken_at: Some(at.into()),
+            finished_at: Some(at.into()),
             ..CaptureStatus::default()
         },
         kind: kind(&info.container_kind),

@@ -63,6 +63,20 @@ impl ContainerShape {
             })
             .into()
     }
+
+    /// Whether a cgroup's name has one of these shapes; the first whose prefix fits decides, as in the kernel.
+    #[must_use]
+    pub fn any_fits(shapes: &[Self], name: &str) -> bool {
+        let mut with_prefix = shapes
+            .iter()
+            .filter_map(|shape| Some((shape, name.strip_prefix(shape.prefix.as_str())?)));
+        with_prefix.next().is_some_and(|(shape, rest)| {
+            let digits = shape.digits as usize;
+            digits == 0
+                || rest.bytes().take_while(u8::is_ascii_hexdigit).count() == digits
+                    && matches!(rest.as_bytes().get(digits), None | Some(b'.'))
+        })
+    }
 }
 
 /// Signals that are not worth a record when nothing else happens: sent all the time, and harmless by default.

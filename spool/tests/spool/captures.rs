@@ -1,9 +1,9 @@
 //! Captures to put into a spool.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use capture_format::{Container, Event, EventKind, Header, Host, Losses, Pod, Run, Trigger};

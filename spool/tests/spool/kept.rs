@@ -66,6 +66,20 @@ fn the_first_ones_are_kept_as_far_as_there_is_room() {
 }
 
 #[test]
+fn no_more_than_the_limit_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path())
+        .keep(&[run("a", 1, 1_000), run("b", 1, 1_000)], "boot")
+        .unwrap();
+    let config = Config {
+        kept_bytes: 1_500,
+        ..config(directory.path())
+    };
+    let restored = Spool::open(config).unwrap().0.restore("boot").unwrap();
+    assert_eq!((restored.runs.len(), restored.damaged), (1, 1));
+}
+
+#[test]
 fn those_of_another_boot_or_too_old_are_left_out() {
     let directory = tempfile::tempdir().unwrap();
     let spool = open(directory.path());

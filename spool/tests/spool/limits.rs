@@ -102,13 +102,38 @@ fn a_capture_larger_than_the_spool_is_refused_and_leaves_nothing() {
         ..Limits::default()
     };
     let spool = open_within(directory.path(), limits);
-    let error = try_write(&spool, &header("web-0", 0), 60_000).unwrap_err();
+    let small = write(&spool, &header("web-0", 1), 1_000).entry;
+    let error = try_write(&spool, &header("web-1", 0), 60_000).unwrap_err();
+    assert!(
+        matches!(error, SpoolError::TooLarge { bytes: 60_000, .. }),
+        "{error}"
+    );
+
+    let header = header("web-1", 0);
+    let new = New {
+        header: &header,
+        rank: 0,
+        pinned: false,
+        expected_bytes: 10,
+    };
+    let data = crate::captures::noise(60_000);
+    let fill = |writer: &mut capture_format::Writer<_>| {
+        writer.begin_run(&capture_format::Run::default())?;
+        let data = data.clone().into();
+        writer.event(&capture_format::Event {
+            data,
+            ..Default::default()
+        })
+    };
+    let error = spool
+        .write(&new, fill, |_, _| panic!("it is not kept"))
+        .unwrap_err();
     assert!(
         matches!(error, SpoolError::TooLarge { limit, .. } if limit == 50 * KIB),
         "{error}"
     );
-    assert_eq!(files(directory.path()), ["lock"]);
-    assert!(!directory.path().join("captures/shop").exists());
+    assert_eq!(spool.entries(), [small]);
+    assert!(!directory.path().join("captures/shop/web-1").exists());
 }
 
 #[test]

@@ -6,3 +6,6 @@ mod full_disk;
 mod kept;
 mod killed;
 mod limits;
+mod server;
+mod store;
+mod uploads;

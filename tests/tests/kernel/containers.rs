@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use agent::recorder::{Budget, MessageKind, Recorder, Settings};
+use agent::recorder::{Budget, ContainerShape, MessageKind, Recorder, Settings};
 use capture_format::EventKind as K;
 use libtest_mimic::Failed;
 use nix::{
@@ -52,6 +52,12 @@ fn names() -> Result<(), Failed> {
         let made = Made::below(&top.0, &name)?;
         let ring = recorder.ring_of(made.id()?);
         assert_eq!(ring.is_some(), is_container, "{name}");
+        let shapes = ContainerShape::runtimes();
+        assert_eq!(
+            ContainerShape::any_fits(&shapes, &name),
+            is_container,
+            "{name}"
+        );
         if is_container {
             let inner = Made::below(&made.0, "inner")?;
             assert_eq!(recorder.ring_of(inner.id()?), ring, "inside {name}");

@@ -1,9 +1,13 @@
 //! Containers that run already, that are let go, and whose end is told; in either cgroup hierarchy.
 
-use std::{fs, os::unix::fs::MetadataExt, process::Child};
+use std::{path::Path, process::Child};
 
-use agent::recorder::{
-    AdoptError, FirstProcess, Hierarchy, Message, MessageKind, Recorder, RingId, Settings,
+use agent::{
+    adopt,
+    recorder::{
+        AdoptError, ContainerShape, FirstProcess, Hierarchy, Message, MessageKind, Recorder,
+        RingId, Settings,
+    },
 };
 use capture_format::{Event, EventKind as K, ExitStatus, SignalOrigin};
 use libtest_mimic::Failed;
@@ -12,6 +16,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use crate::{
     Case,
     made::{ID, Made, alone, refill, start, start_as_pid_1, top},
+    support::cgroup2,
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -61,33 +66,29 @@ fn adopts() -> Result<(), Failed> {
         "echo 0 > inner/cgroup.procs; cat /missing/1; echo out; echo err >&2; exit 3",
     )?;
     let pid = child.id();
-    let inode = |descriptor| {
-        let path = format!("/proc/{pid}/fd/{descriptor}");
-        Ok::<_, Failed>(fs::metadata(path)?.ino())
-    };
-    let first = FirstProcess {
-        pid,
-        stdout: inode(1)?,
-        stderr: inode(2)?,
-    };
     let mut recorder = Recorder::start(&Settings::default())?;
-    let inner_id = inner.id()?;
-    let ring = recorder.adopt(made.id()?, first, || Ok(vec![inner_id]))?;
-    assert_eq!(recorder.ring_of(inner_id), Some(ring));
+    let (proc, shapes) = (Path::new("/proc"), ContainerShape::runtimes());
+    let found = adopt::containers(proc, &cgroup2(), &shapes)?;
+    let running = found.iter().find(|running| running.directory == made.0);
+    let running = running.ok_or("the container was not found")?;
+    assert_eq!((running.cgroup, running.init_pid), (made.id()?, pid));
+    let first = adopt::first_process(proc, running);
+    let ring = recorder.adopt(running.cgroup, first, || adopt::nested(running, &shapes))?;
+    assert_eq!(recorder.ring_of(inner.id()?), Some(ring));
+    let preface = adopt::preface(proc, running, recorder.read(ring)?.since);
+    let exec = preface.first().ok_or("no preface")?;
+    assert_eq!((exec.kind, exec.pid), (K::EXEC, pid));
+    assert!(
+        exec.data.starts_with(b"/bin/sh\0-c\0read line;"),
+        "{exec:?}"
+    );
     finish(child)?;
     let recording = recorder.read(ring)?;
-    let written = |data: &str| {
-        let mut writes = recording
-            .events
-            .iter()
-            .filter(|event| event.kind == K::WRITE);
-        writes.any(|event| event.data == data)
-    };
-    assert!(
-        written("out\n") && written("err\n"),
-        "{:#?}",
-        recording.events
-    );
+    for (data, inode) in [("out\n", first.stdout), ("err\n", first.stderr)] {
+        let mut writes = recording.events.iter().filter(|event| event.data == data);
+        let written_to = writes.next().map(|event| event.args[1] as u64);
+        assert_eq!(written_to, Some(inode), "{data:?}");
+    }
     assert_eq!(opens(&recorder, ring, "/missing/1")?.len(), 1);
     let told = first_exit(recorder.messages());
     assert_eq!(told, Some((made.id()?, ring, pid, ExitStatus::Code(3))));

@@ -104,6 +104,37 @@ fn a_loop_of_good_ends_is_a_loop() {
 }
 
 #[test]
+fn the_back_off_may_be_known_before_the_end() {
+    let mut node = node();
+    node.start(0.0, 1);
+    node.app(2.0, Observation::BackedOff);
+    assert!(node.taken.is_empty());
+    node.exit(1.5, 1, 0, "exited_zero");
+    node.pass(3.0);
+    assert_eq!(node.kinds(), [Kind::CrashLoopBackOff]);
+}
+
+#[test]
+fn what_is_told_again_is_not_judged_again() {
+    let mut node = node();
+    for (run, lasts, code) in [(1, 1.0, 1), (2, 1.0, 1), (3, 700.0, 0)] {
+        let start = f64::from(run) * 10.0;
+        node.start(start, run);
+        node.exit(start + lasts, run, code, "dns");
+    }
+    node.pass(800.0);
+    // The loop is over; the status still tells of the run that gave no capture.
+    let status = Ended {
+        run: 2,
+        status: Some(ExitStatus::Code(1)),
+        ..Ended::default()
+    };
+    node.app(801.0, Observation::EndExplained(status));
+    node.pass(900.0);
+    assert_eq!(node.taken.len(), 1);
+}
+
+#[test]
 fn another_cause_gives_another_capture_and_the_same_does_not() {
     let mut node = node();
     for (run, cause) in [
@@ -190,6 +221,13 @@ fn what_the_status_says_later_counts() {
     let explained = ended(true, Some(ExitStatus::Code(137)));
     node.app(9.0, Observation::EndExplained(explained.clone()));
     node.pass(10.0);
+    assert_eq!(node.kinds(), [Kind::OomKilled]);
+    // The status may be faster than the record.
+    let mut node = self::node();
+    node.start(0.0, 1);
+    node.app(5.0, Observation::EndExplained(explained.clone()));
+    node.app(5.1, Observation::Ended(ended(false, None)));
+    node.pass(6.0);
     assert_eq!(node.kinds(), [Kind::OomKilled]);
     // A status of a run that nobody recorded: there is nothing to capture.
     let mut node = self::node();

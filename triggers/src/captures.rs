@@ -1,0 +1,84 @@
+//! The captures that a loop has given, and whether another one is worth it.
+
+use std::time::Duration;
+
+use crate::{Captured, Time};
+
+/// Causes of one loop that are captured.
+const MOST_CAUSES: usize = 8;
+
+/// The captures of a loop, the oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Captures(Vec<Known>);
+
+#[derive(Debug)]
+struct Known {
+    id: String,
+    at: Time,
+    /// What it was decided for, what its verdict says, and what those said that it has replaced.
+    causes: Vec<Option<String>>,
+    /// Nothing better can be had: it holds as many runs as a capture can, or was taken when there were as many.
+    complete: bool,
+}
+
+/// What a capture would be for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// A cause that none shows.
+    New,
+    /// More runs than the capture of this id has.
+    Replaces(String),
+    Nothing,
+}
+
+impl Captures {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What a capture for this cause would be good for; `fuller` if it would hold as many runs as a capture can.
+    pub(crate) fn worth(&self, cause: Option<&str>, fuller: bool) -> Worth {
+        let shows = |known: &&Known| known.causes.iter().any(|shown| shown.as_deref() == cause);
+        match self.0.iter().rev().find(shows) {
+            Some(known) if fuller && !known.complete => Worth::Replaces(known.id.clone()),
+            Some(_) => Worth::Nothing,
+            None if self.0.is_empty() => Worth::New,
+            // An unknown cause is no news, and no reason to replace a capture that shows one.
+            None if cause.is_some() && self.0.len() < MOST_CAUSES => Worth::New,
+            None => Worth::Nothing,
+        }
+    }
+
+    /// Adds a capture, which was decided for these causes besides the one that it shows.
+    pub(crate) fn add(
+        &mut self,
+        captured: Captured,
+        decided_for: impl IntoIterator<Item = Option<String>>,
+        complete: bool,
+    ) {
+        self.0.retain(|known| known.id != captured.id);
+        let mut causes = vec![captured.cause];
+        causes.extend(decided_for);
+        self.0.push(Known {
+            id: captured.id,
+            at: captured.at,
+            causes,
+            complete,
+        });
+    }
+
+    /// Takes a capture out; the causes that it showed.
+    pub(crate) fn remove(&mut self, id: &str) -> Vec<Option<String>> {
+        let removed = self.0.extract_if(.., |known| known.id == id);
+        removed.flat_map(|known| known.causes).collect()
+    }
+
+    /// The loop is over at this time: forgets the captures that are older than the cool-down.
+    pub(crate) fn forget(&mut self, at: Time, cool_down: Duration) {
+        self.0.retain(|known| at.since(known.at) < cool_down);
+    }
+
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+}
