@@ -3,15 +3,22 @@
 use std::{sync::Arc, time::Duration};
 
 use capture_format::{
-    Container, Cpu, Event, EventKind, ExitStatus, Header, Host, Kubernetes, Pod, PodEvent, Probe, Run,
-    Terminated,
+    Container, Cpu, Event, EventKind, ExitStatus, Header, Host, Kubernetes, Pod, PodEvent, Probe,
+    Run, Terminated,
 };
-use containers::{cri, directory::{Identity, Kind}};
+use containers::{
+    cri,
+    directory::{Identity, Kind},
+};
 use inspect::explain::RunVerdict;
 use redact::Redactor;
 use tokio::{sync::watch, time::timeout};
 
-use super::{kept::{KeptRun, Policy}, recording::Life, setup_steps};
+use super::{
+    kept::{KeptRun, Policy},
+    recording::Life,
+    setup_steps,
+};
 use crate::{figures::Figures, host};
 
 /// How long the runtime has to notice the end of a container: it learns of it as we do, by the death of the process.
@@ -62,17 +69,36 @@ impl Knowledge {
     pub(super) async fn end(self, ending: Ending) -> anyhow::Result<Ended> {
         let over = ending.life.end.is_some();
         let (terminated, events) = tokio::join!(
-            async { if over { self.terminated(&ending.id).await } else { None } },
+            async {
+                if over {
+                    self.terminated(&ending.id).await
+                } else {
+                    None
+                }
+            },
             self.events(ending.identity.as_ref())
         );
         let header = self.header(&ending, events.clone());
         let work = move || -> anyhow::Result<Ended> {
-            let Ending { cgroup, number, policy, mut life, .. } = ending;
-            setup_steps::remove(&mut life.recording.events, life.recording.losses.overwritten == 0);
+            let Ending {
+                cgroup,
+                number,
+                policy,
+                mut life,
+                ..
+            } = ending;
+            setup_steps::remove(
+                &mut life.recording.events,
+                life.recording.losses.overwritten == 0,
+            );
             let run = run(cgroup, number, &life, terminated);
             let kept = KeptRun::encode(header, run, life, &self.redactor, &policy)?;
             let verdict = kept.explain()?.runs.pop();
-            Ok(Ended { kept, verdict, events })
+            Ok(Ended {
+                kept,
+                verdict,
+                events,
+            })
         };
         tokio::task::spawn_blocking(work).await?
     }
@@ -108,7 +134,11 @@ impl Knowledge {
             return Vec::new();
         };
         let pod = &identity.pod;
-        let asked = kubernetes::events::of_pod(client, &pod.namespace, pod.api_uid.as_ref().unwrap_or(&pod.uid));
+        let asked = kubernetes::events::of_pod(
+            client,
+            &pod.namespace,
+            pod.api_uid.as_ref().unwrap_or(&pod.uid),
+        );
         match timeout(EVENTS_PATIENCE, asked).await {
             Ok(Ok(events)) => events.into_iter().map(pod_event).collect(),
             Ok(Err(error)) => {
@@ -123,8 +153,14 @@ impl Knowledge {
         let mut header = Header {
             program: concat!("lastword ", env!("CARGO_PKG_VERSION")).into(),
             created: host::realtime(),
-            host: Host { name: self.node.clone(), ..host::host() },
-            container: Container { id: ending.id.clone(), ..Container::default() },
+            host: Host {
+                name: self.node.clone(),
+                ..host::host()
+            },
+            container: Container {
+                id: ending.id.clone(),
+                ..Container::default()
+            },
             probes: self.probes.to_vec(),
             ..Header::default()
         };
@@ -138,7 +174,10 @@ impl Knowledge {
                 name: identity.pod.name.clone(),
                 uid: identity.pod.uid.clone(),
             });
-            header.kubernetes = Some(Kubernetes { events, ..Kubernetes::default() });
+            header.kubernetes = Some(Kubernetes {
+                events,
+                ..Kubernetes::default()
+            });
         }
         header
     }
@@ -158,11 +197,19 @@ fn kind(kind: Option<Kind>) -> &'static str {
 fn run(cgroup: u64, number: u32, life: &Life, terminated: Option<Terminated>) -> Run {
     let events = &life.recording.events;
     let first = events.iter().find(|event| event.kind == EventKind::EXEC);
-    let init_pid = life.exit.map(|(pid, _)| pid).or(first.map(|event| event.pid)).unwrap_or_default();
-    let own = events.iter().find(|event| event.kind == EventKind::EXEC && event.pid == init_pid);
+    let init_pid = life
+        .exit
+        .map(|(pid, _)| pid)
+        .or(first.map(|event| event.pid))
+        .unwrap_or_default();
+    let own = events
+        .iter()
+        .find(|event| event.kind == EventKind::EXEC && event.pid == init_pid);
     let start_error = terminated
         .as_ref()
-        .filter(|said| first.is_none() && matches!(said.reason.as_str(), "StartError" | "ContainerCannotRun"))
+        .filter(|said| {
+            first.is_none() && matches!(said.reason.as_str(), "StartError" | "ContainerCannotRun")
+        })
         .map(|said| said.message.clone());
     Run {
         number,
@@ -171,7 +218,10 @@ fn run(cgroup: u64, number: u32, life: &Life, terminated: Option<Terminated>) ->
         // The container's cgroup is there before its program is.
         start: own.map_or(life.recording.since, |event| event.time),
         end: life.end,
-        status: life.exit.map(|(_, status)| status).or_else(|| exit_of(events, init_pid)),
+        status: life
+            .exit
+            .map(|(_, status)| status)
+            .or_else(|| exit_of(events, init_pid)),
         start_error,
         memory_limit: life.figures.memory_limit,
         oom_kills: life.figures.oom_kills,
@@ -211,6 +261,8 @@ fn pod_event(event: kubernetes::events::PodEvent) -> PodEvent {
 }
 
 fn exit_of(events: &[Event], pid: u32) -> Option<ExitStatus> {
-    let exit = events.iter().rfind(|event| event.kind == EventKind::EXIT && event.pid == pid)?;
+    let exit = events
+        .iter()
+        .rfind(|event| event.kind == EventKind::EXIT && event.pid == pid)?;
     Some(ExitStatus::from_wait(exit.ret as i32))
 }

@@ -334,7 +334,7 @@ impl Server {
             }
             Command::SetKept(bytes) => self.recorder.set_kept(bytes),
             Command::Stock(reply) => {
-                drop(reply.send((self.recorder.stock(), self.recorder.recursion_misses())))
+                let _ = reply.send((self.recorder.stock(), self.recorder.recursion_misses()));
             }
             Command::Stop => {}
         }

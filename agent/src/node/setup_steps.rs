@@ -14,7 +14,9 @@ use capture_format::{Event, EventFlags, EventKind};
 /// `complete` says that no event of this run was overwritten: only then is a process that never executed anything and
 /// was forked by nobody one of the runtime's.
 pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
-    let executed: HashSet<u32> = of_kind(events, EventKind::EXEC).map(|event| event.pid).collect();
+    let executed: HashSet<u32> = of_kind(events, EventKind::EXEC)
+        .map(|event| event.pid)
+        .collect();
     let adopted: HashSet<u32> = events
         .iter()
         .filter(|event| event.flags.contains(EventFlags::ADOPTED))
@@ -33,7 +35,11 @@ pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
             EventKind::EXEC => {
                 inside.insert(event.pid);
                 // The last directory that was set before the first exec is the program's.
-                if let Some(&(_, set)) = directories.iter().rev().find(|(pid, _)| *pid == event.pid && !is_inside) {
+                if let Some(&(_, set)) = directories
+                    .iter()
+                    .rev()
+                    .find(|(pid, _)| *pid == event.pid && !is_inside)
+                {
                     keep[set] = true;
                 }
                 true
@@ -143,14 +149,20 @@ mod tests {
         events.push(event(EventKind::EXIT, 12, 256, ""));
         remove(&mut events, true);
         let names: Vec<&[u8]> = events.iter().map(|event| &event.name[..]).collect();
-        assert_eq!(names, [&b"/sys/fs/selinux"[..], b"", b"/usr/bin/srever", b""]);
+        assert_eq!(
+            names,
+            [&b"/sys/fs/selinux"[..], b"", b"/usr/bin/srever", b""]
+        );
         assert!(events.iter().all(|event| event.data.is_empty()));
     }
 
     #[test]
     fn where_the_start_was_overwritten_nothing_of_the_program_goes() {
         // Its exec is gone, and so are the forks of its children.
-        let rest = vec![event(EventKind::OPENAT, 12, -2, "/etc/app.conf"), event(EventKind::EXIT, 12, 256, "")];
+        let rest = vec![
+            event(EventKind::OPENAT, 12, -2, "/etc/app.conf"),
+            event(EventKind::EXIT, 12, 256, ""),
+        ];
         assert_eq!(left(rest.clone(), false).len(), 2);
         let mut probed = rest;
         probed.insert(0, event(EventKind::EXEC, 21, 21, "/bin/cat"));
