@@ -140,7 +140,12 @@ impl Knowledge {
             pod.api_uid.as_ref().unwrap_or(&pod.uid),
         );
         match timeout(EVENTS_PATIENCE, asked).await {
-            Ok(Ok(events)) => events.into_iter().map(pod_event).collect(),
+            // What we said ourselves is no evidence.
+            Ok(Ok(events)) => events
+                .into_iter()
+                .filter(|event| event.reason != kubernetes::announce::REASON)
+                .map(pod_event)
+                .collect(),
             Ok(Err(error)) => {
                 tracing::debug!(%error, pod = pod.name, "the pod's events are not known");
                 Vec::new()

@@ -50,8 +50,11 @@ pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
                 }
                 is_inside
             }
-            EventKind::SIGNAL_GENERATE | EventKind::SIGNAL_DELIVER | EventKind::OOM_KILL => true,
-            EventKind::EXIT => is_inside || never_started || !complete,
+            EventKind::OOM_KILL => true,
+            // An exec kills the other threads of the runtime.
+            EventKind::EXIT | EventKind::SIGNAL_GENERATE | EventKind::SIGNAL_DELIVER => {
+                is_inside || never_started || !complete
+            }
             _ if is_inside => true,
             EventKind::CHDIR if event.ret == 0 => {
                 directories.push((event.pid, index));
@@ -105,6 +108,7 @@ mod tests {
             event(EventKind::CHDIR, 12, 0, "/app"),
             event(EventKind::OPENAT, 12, -2, "/sys/fs/selinux"),
             event(EventKind::EXIT, 10, 0, ""),
+            event(EventKind::SIGNAL_DELIVER, 12, 9, ""),
             event(EventKind::EXEC, 12, 12, "/bin/app"),
             event(EventKind::OPENAT, 12, -2, "/etc/app.conf"),
             event(EventKind::FORK, 12, 13, ""),
