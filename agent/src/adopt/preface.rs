@@ -438,7 +438,7 @@ mod tests {
             Program::read(&tree.proc().join("10"), comm).path.unwrap()
         };
         tree.link(10, "exe", "/bin/busybox");
-        assert_eq!(told("sleep\01\0", b"sleep"), b"sleep");
+        assert_eq!(told("sleep\x0010\0", b"sleep"), b"sleep");
         assert_eq!(
             told("/bin/a-name-of-many-bytes\0", b"a-name-of-many-"),
             b"/bin/a-name-of-many-bytes"
