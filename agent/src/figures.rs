@@ -103,6 +103,10 @@ pub(crate) fn memory_limit(unified: Option<&Path>, version_1: Option<&Path>) -> 
 fn limit_upwards(directory: &Path, file: &str) -> Option<u64> {
     /// Version 1 shows no limit as the largest multiple of the page size.
     const UNLIMITED: u64 = 1 << 62;
+    // Of a cgroup that was removed only the wider limits above it would be found.
+    if !directory.is_dir() {
+        return None;
+    }
     directory
         .ancestors()
         .filter_map(|directory| number(&directory.join(file)))
@@ -183,13 +187,7 @@ mod tests {
             cpu_throttled_time: Some(8000),
         };
         assert_eq!(Figures::read(&mounts, "/pod/c"), expected);
-        assert_eq!(
-            Figures::read(&mounts, "/pod/gone"),
-            Figures {
-                memory_limit: Some(1000),
-                ..Figures::default()
-            }
-        );
+        assert_eq!(Figures::read(&mounts, "/pod/gone"), Figures::default());
     }
 
     #[test]
