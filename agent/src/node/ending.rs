@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use capture_format::{
-    Container, Cpu, Event, EventKind, ExitStatus, Header, Host, Kubernetes, Pod, PodEvent, Probe,
-    Run, Terminated,
+    Container, Event, EventKind, ExitStatus, Header, Host, Kubernetes, Pod, PodEvent, Probe, Run,
+    Terminated,
 };
 use containers::{
     cri,
@@ -19,7 +19,7 @@ use super::{
     recording::Life,
     setup_steps,
 };
-use crate::{figures::Figures, host};
+use crate::host;
 
 /// How long the runtime has to notice the end of a container: it learns of it as we do, by the death of the process.
 const RUNTIME_PATIENCE: [Duration; 5] = [
@@ -232,23 +232,10 @@ fn run(cgroup: u64, number: u32, life: &Life, terminated: Option<Terminated>) ->
         oom_kills: life.figures.oom_kills,
         memory_peak: life.figures.memory_peak,
         memory_current: life.figures.memory,
-        cpu: cpu(&life.figures),
+        cpu: life.figures.cpu,
         terminated,
         losses: life.recording.losses,
     }
-}
-
-fn cpu(figures: &Figures) -> Option<Cpu> {
-    /// The kubelet's and the runtimes' period (`cpuCFSQuotaPeriod`).
-    const PERIOD: u64 = 100_000_000;
-    Some(Cpu {
-        usage: 0,
-        quota: figures.cpu_limit.map(|millis| millis * (PERIOD / 1000)),
-        period: PERIOD,
-        periods: figures.cpu_periods?,
-        throttled_periods: figures.cpu_throttled?,
-        throttled_time: figures.cpu_throttled_time?,
-    })
 }
 
 fn pod_event(event: kubernetes::events::PodEvent) -> PodEvent {
