@@ -5,28 +5,28 @@ use agent_ebpf::wire::{
     RINGS as RING_COUNT, Ring, SHAPES, control,
 };
 use aya_ebpf::{
-    helpers::generated::{
-        bpf_get_current_cgroup_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str,
-    },
+    helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str},
     macros::raw_tracepoint,
     programs::RawTracePointContext,
 };
 use aya_log_ebpf::{debug, warn};
 use core::intrinsics::{
-    AtomicOrdering::{AcqRel, Acquire},
-    atomic_cxchg,
+    AtomicOrdering::{AcqRel, Acquire, Relaxed},
+    atomic_cxchg, atomic_xadd,
 };
 
 use crate::{
-    kernel::{key_zero, opaque, read},
-    maps::{CGROUPS, CONTAINER_SHAPES, CONTROL, MKDIR_SCRATCH, POOL, RINGS, offset},
+    kernel::{current_cgroup, key_zero, opaque, read},
+    maps::{
+        CGROUPS, CONTAINER_SHAPES, CONTROL, CONTROL_LOST, MKDIR_SCRATCH, POOL, RINGS, config,
+        offset,
+    },
 };
 
 /// The current task's ring and its number, if it is in a recorded container.
 #[inline(always)]
 pub fn current_ring() -> Option<(u32, *mut Ring)> {
-    // SAFETY: no preconditions.
-    let number = ring_number(unsafe { bpf_get_current_cgroup_id() })? & !NESTED;
+    let number = ring_number(current_cgroup())? & !NESTED;
     Some((number, ring(number)?))
 }
 
@@ -101,28 +101,78 @@ fn remove(cgroup: u64) {
     }
 }
 
-/// Tells user space.
 #[inline(always)]
-pub fn tell(kind: u32, ring: u32, cgroup: u64, value: u64) {
-    if let Some(mut message) = CONTROL.reserve(0) {
+fn message(kind: u32, ring: u32, cgroup: u64, value: u64) -> Control {
+    Control {
+        kind,
+        ring,
+        cgroup,
+        value,
         // SAFETY: no preconditions.
-        let time = unsafe { bpf_ktime_get_boot_ns() };
-        message.write(Control {
-            kind,
-            ring,
-            cgroup,
-            value,
-            time,
-        });
-        message.submit(0);
+        time: unsafe { bpf_ktime_get_boot_ns() },
     }
 }
 
-/// Whether a cgroup is in the unified hierarchy (v1 hierarchies fire the same tracepoints).
+/// Tells user space.
 #[inline(always)]
-fn is_unified(cgroup: u64) -> bool {
+pub fn tell(kind: u32, ring: u32, cgroup: u64, value: u64) {
+    if CONTROL
+        .output(message(kind, ring, cgroup, value), 0)
+        .is_err()
+    {
+        count_lost();
+    }
+}
+
+#[inline(always)]
+fn count_lost() {
+    if let Some(lost) = CONTROL_LOST.get_ptr_mut(key_zero()) {
+        // SAFETY: the verifier checks the access.
+        unsafe { atomic_xadd::<u64, u64, { Relaxed }>(lost, 1) };
+    }
+}
+
+/// A cgroup that was just made, with its path in kernel memory.
+#[derive(Clone, Copy)]
+struct New {
+    id: u64,
+    path: u64,
+}
+
+impl New {
+    /// Tells user space what became of it.
+    #[inline(always)]
+    fn tell(self, kind: u32, ring: u32, value: u64) {
+        let Some(scratch) = MKDIR_SCRATCH.get_ptr_mut(key_zero()) else {
+            return;
+        };
+        // SAFETY: the verifier checks destination, source and length.
+        let told = unsafe {
+            let whole = &raw mut (*scratch).message;
+            (*whole).control = message(kind, ring, self.id, value);
+            let read = bpf_probe_read_kernel_str(
+                (&raw mut (*whole).path).cast(),
+                NAME_MAX as u32,
+                self.path as *const _,
+            );
+            let path = if read > 0 { read as u64 - 1 } else { 0 };
+            let length = size_of::<Control>() + (opaque(path) & (NAME_MAX as u64 - 1)) as usize;
+            let bytes = core::slice::from_raw_parts(whole.cast::<u8>(), length);
+            CONTROL.output_untyped::<[u8]>(bytes, 0)
+        };
+        if told.is_err() {
+            count_lost();
+        }
+    }
+}
+
+/// Whether a cgroup is in the hierarchy that containers are told apart in; all of them fire the same tracepoints.
+#[inline(always)]
+fn is_observed(cgroup: u64) -> bool {
     let root: u64 = read(cgroup + u64::from(offset!(cgroup_root)));
-    read::<u32>(root + u64::from(offset!(cgroup_root_hierarchy))) == 0
+    u64::from(read::<u32>(
+        root + u64::from(offset!(cgroup_root_hierarchy)),
+    )) == config!(hierarchy)
 }
 
 #[inline(always)]
@@ -138,45 +188,49 @@ fn parent_of(cgroup: u64) -> u64 {
     css.wrapping_sub(own)
 }
 
-/// A cgroup was made: a child of a recorded one shares its ring; one named like a container's takes a free ring.
+/// (cgroup, path): one named like a container's takes a free ring, in a container too; another child of a recorded one
+/// shares its ring.
 #[raw_tracepoint(tracepoint = "cgroup_mkdir")]
 pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
     let cgroup: u64 = ctx.arg(0);
-    if !is_unified(cgroup) {
+    if !is_observed(cgroup) {
         return 0;
     }
     let id = id_of(cgroup);
-    if let Some(number) = ring_number(id_of(parent_of(cgroup))) {
-        if !insert(id, number | NESTED) {
-            tell(control::REFUSED, number & !NESTED, id, control::SET_FULL);
-        }
-        return 0;
-    }
+    let new = New {
+        id,
+        path: ctx.arg(1),
+    };
     if !is_container(cgroup) {
+        if let Some(number) = ring_number(id_of(parent_of(cgroup)))
+            && !insert(id, number | NESTED)
+        {
+            new.tell(control::REFUSED, number & !NESTED, control::SET_FULL);
+        }
         return 0;
     }
     let Ok(Some(number)) = POOL.pop() else {
         warn!(&ctx, "no free ring for cgroup {}", id);
-        tell(control::REFUSED, 0, id, control::POOL_EMPTY);
+        new.tell(control::REFUSED, 0, control::POOL_EMPTY);
         return 0;
     };
     let number = number & (RING_COUNT as u32 - 1);
     let Some(ring) = ring(number) else { return 0 };
-    give(ring);
+    give(ring, id);
     if !insert(id, number) {
         let _ = POOL.push(number, 0);
         warn!(&ctx, "no place in the table for cgroup {}", id);
-        tell(control::REFUSED, number, id, control::SET_FULL);
+        new.tell(control::REFUSED, number, control::SET_FULL);
         return 0;
     }
     debug!(&ctx, "cgroup {} has ring {}", id, number);
-    tell(control::ASSIGNED, number, id, 0);
+    new.tell(control::ASSIGNED, number, 0);
     0
 }
 
 /// Starts a ring's new life: what is in it stays, and is told from what follows by the position.
 #[inline(always)]
-fn give(ring: *mut Ring) {
+fn give(ring: *mut Ring, cgroup: u64) {
     // SAFETY: the verifier checks the accesses; the ring was in the pool, so nobody writes to it.
     unsafe {
         let mut lane = 0;
@@ -187,6 +241,8 @@ fn give(ring: *mut Ring) {
             (*header).torn = 0;
             lane += 1;
         }
+        (*ring).cgroup = cgroup;
+        (*ring).init = 0;
         (*ring).assigned = bpf_ktime_get_boot_ns();
         (*ring).compat = 0;
         (*ring).stdout = 0;
@@ -267,7 +323,7 @@ unsafe fn is_id(name: *const u8, start: u64, digits: u64) -> bool {
 #[raw_tracepoint(tracepoint = "cgroup_rmdir")]
 pub fn cgroup_rmdir(ctx: RawTracePointContext) -> i32 {
     let cgroup: u64 = ctx.arg(0);
-    if !is_unified(cgroup) {
+    if !is_observed(cgroup) {
         return 0;
     }
     let id = id_of(cgroup);

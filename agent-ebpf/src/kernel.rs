@@ -1,7 +1,7 @@
 //! Reading memory: the kernel's, typed by BTF or not, and the process's.
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_user,
+    bpf_get_current_cgroup_id, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_user,
 };
 use core::mem::MaybeUninit;
 
@@ -92,11 +92,43 @@ pub fn key_zero() -> u32 {
     }
 }
 
-/// The id of a task's cgroup (v2).
+/// Whether containers are told apart in the unified hierarchy: a constant for the verifier, which drops the other way.
+#[inline(always)]
+fn is_unified() -> bool {
+    config!(hierarchy) == 0
+}
+
+/// Where a `struct css_set` has the state of the version 1 hierarchy's controller.
+#[inline(always)]
+fn controller() -> u32 {
+    offset!(css_set_subsys) + config!(subsystem) * 8
+}
+
+/// The id of the current task's cgroup, in the hierarchy that containers are told apart in.
+#[inline(always)]
+pub fn current_cgroup() -> u64 {
+    if is_unified() {
+        // SAFETY: no preconditions.
+        return unsafe { bpf_get_current_cgroup_id() };
+    }
+    Typed::current()
+        .pointer(offset!(task_cgroups))
+        .pointer(controller())
+        .pointer(offset!(css_cgroup))
+        .pointer(offset!(cgroup_kn))
+        .field(offset!(kernfs_id))
+}
+
+/// The id of a task's cgroup, likewise.
 #[inline(always)]
 pub fn cgroup_of(task: u64) -> u64 {
     let css_set: u64 = read(task + u64::from(offset!(task_cgroups)));
-    let cgroup: u64 = read(css_set + u64::from(offset!(css_set_dfl_cgrp)));
+    let cgroup: u64 = if is_unified() {
+        read(css_set + u64::from(offset!(css_set_dfl_cgrp)))
+    } else {
+        let state: u64 = read(css_set + u64::from(controller()));
+        read(state + u64::from(offset!(css_cgroup)))
+    };
     let node: u64 = read(cgroup + u64::from(offset!(cgroup_kn)));
     read(node + u64::from(offset!(kernfs_id)))
 }

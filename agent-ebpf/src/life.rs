@@ -1,16 +1,15 @@
 //! Lives of processes: exec, fork, exit. These programs cost nothing per system call.
 
-use agent_ebpf::wire::{DATA_MAX, Lane, NAME_MAX, Ring, control, flags, life};
+use agent_ebpf::wire::{DATA_MAX, Lane, NAME_MAX, NESTED, Ring, control, flags, life};
 use aya_ebpf::{
-    helpers::generated::{bpf_get_current_cgroup_id, bpf_probe_read_kernel_str},
-    macros::raw_tracepoint,
+    helpers::generated::bpf_probe_read_kernel_str, macros::raw_tracepoint,
     programs::RawTracePointContext,
 };
 
 use crate::{
-    cgroups::{current_ring, ring_of, tell},
+    cgroups::{current_ring, ring_number, ring_of, tell},
     file::File,
-    kernel::{Typed, cgroup_of, key_zero, namespace_pid, read},
+    kernel::{Typed, cgroup_of, current_cgroup, key_zero, namespace_pid, read},
     maps::{EXEC_SCRATCH, offset},
     remember::forget,
     ring::{Head, Open},
@@ -52,14 +51,31 @@ impl Comm {
 /// (task, old pid, linux_binprm)
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
-    let Some((_, ring)) = current_ring() else {
+    let Some((number, ring)) = current_ring() else {
         return 0;
     };
     let task: u64 = ctx.arg(0);
     forget(ring);
     exec(&ctx, ring, task);
-    stdio(ring);
+    stdio(ring, starts_container(task, number, ring));
     0
+}
+
+/// Whether a process that executes a program is its container's first: pid 1 of its namespace, and started from outside, as
+/// container runtimes do. A pid namespace made inside a container has a pid 1 too.
+#[inline(always)]
+fn starts_container(task: u64, number: u32, ring: *mut Ring) -> bool {
+    // SAFETY: the verifier checks the accesses here and below.
+    if unsafe { (*ring).init } != 0 || namespace_pid(task) != 1 {
+        return false;
+    }
+    let parent: u64 = read(task + u64::from(offset!(task_real_parent)));
+    if ring_number(cgroup_of(parent)).is_some_and(|other| other & !NESTED == number) {
+        return false;
+    }
+    let tgid: u32 = read(task + u64::from(offset!(task_tgid)));
+    unsafe { (*ring).init = tgid.into() };
+    true
 }
 
 #[inline(always)]
@@ -91,8 +107,7 @@ fn exec(ctx: &RawTracePointContext, ring: *mut Ring, task: u64) {
     let mut head = Head::current(life::EXEC);
     head.ret = ctx.arg::<i32>(1).into();
     head.arg0 = namespace_pid(task) as i32;
-    // SAFETY: no preconditions.
-    head.arg1 = unsafe { bpf_get_current_cgroup_id() };
+    head.arg1 = current_cgroup();
     let kept = if arguments > DATA_MAX as u64 {
         head.flags |= flags::TRUNCATED;
         DATA_MAX as u64
@@ -112,7 +127,7 @@ fn exec(ctx: &RawTracePointContext, ring: *mut Ring, task: u64) {
 
 /// Notes what descriptors 0 to 2 are: container runtimes give pipes that no open in the container explains.
 #[inline(always)]
-fn stdio(ring: *mut Ring) {
+fn stdio(ring: *mut Ring, first: bool) {
     let task = Typed::current();
     let mut kinds = [0u64; 6];
     let mut descriptor = 0;
@@ -124,10 +139,10 @@ fn stdio(ring: *mut Ring) {
         }
         descriptor += 1;
     }
-    // The container's own streams are those of its first program.
+    // The container's own streams are those of its first program; hooks of the runtime may come before it.
     // SAFETY: the verifier checks the accesses; a race between two first execs is settled by either.
     unsafe {
-        if (*ring).stdout == 0 && (*ring).stderr == 0 {
+        if first || ((*ring).stdout == 0 && (*ring).stderr == 0) {
             (*ring).stdout = kinds[2];
             (*ring).stderr = kinds[4];
         }
@@ -162,9 +177,7 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
 pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
     /// include/linux/sched/signal.h
     const SIGNAL_GROUP_EXIT: u32 = 4;
-    // SAFETY: no preconditions.
-    let cgroup = unsafe { bpf_get_current_cgroup_id() };
-    let Some(ring) = ring_of(cgroup) else {
+    let Some((number, ring)) = current_ring() else {
         return 0;
     };
     forget(ring);
@@ -180,17 +193,19 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
         } else {
             read(leader + u64::from(offset!(task_exit_code)))
         };
-    let pid = namespace_pid(leader);
     let mut head = Head::current(life::EXIT);
     head.ret = status.into();
-    head.arg0 = pid as i32;
+    head.arg0 = namespace_pid(leader) as i32;
     Comm::of(leader).begin(ring, &head, 0).commit();
-    if pid == 1 {
+    let tgid = head.pid_tgid >> 32;
+    // SAFETY: the verifier checks the accesses. The cgroup is the container's own, where this one is inside it.
+    let (init, cgroup) = unsafe { ((*ring).init, (*ring).cgroup) };
+    if init == tgid {
         tell(
             control::INIT_EXIT,
-            0,
+            number,
             cgroup,
-            head.pid_tgid >> 32 | (status as u64) << 32,
+            tgid | (status as u64) << 32,
         );
     }
     0

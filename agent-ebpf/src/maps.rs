@@ -1,8 +1,8 @@
 //! Maps and load-time settings.
 
 use agent_ebpf::wire::{
-    CGROUP_SETS, CgroupSet, Config, DATA_MAX, NAME_MAX, Offsets, RINGS as RING_COUNT, Ring, SHAPES,
-    SYSCALLS, Shape,
+    CGROUP_SETS, CgroupSet, Config, Control, ControlWithPath, DATA_MAX, NAME_MAX, Offsets,
+    RINGS as RING_COUNT, Ring, SHAPES, SYSCALLS, Shape,
 };
 use aya_ebpf::{
     Global,
@@ -27,7 +27,10 @@ pub static CGROUPS: Array<CgroupSet, CGROUP_SETS, { BPF_F_MMAPABLE as usize }> =
 pub static CONTAINER_SHAPES: Array<Shape, SHAPES> = Array::new();
 /// Messages to user space.
 #[btf_map]
-pub static CONTROL: RingBuf<agent_ebpf::wire::Control, { 64 << 10 }> = RingBuf::new();
+pub static CONTROL: RingBuf<Control, { 256 << 10 }> = RingBuf::new();
+/// How many of them found no room.
+#[btf_map]
+pub static CONTROL_LOST: Array<u64, 1> = Array::new();
 
 /// Where strings of unknown length are read before a record is reserved for them. One for each group of programs that
 /// may interrupt each other: from Linux 7.0 on raw tracepoint programs are preemptible, but never by themselves.
@@ -43,8 +46,14 @@ pub struct Scratch {
 pub static SYSCALL_SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 #[btf_map]
 pub static EXEC_SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+/// Of the program at `cgroup_mkdir`: name and path of the new cgroup.
+#[repr(C)]
+pub struct MkdirScratch {
+    pub name: [u8; NAME_MAX],
+    pub message: ControlWithPath,
+}
 #[btf_map]
-pub static MKDIR_SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+pub static MKDIR_SCRATCH: PerCpuArray<MkdirScratch, 1> = PerCpuArray::new();
 
 /// [`agent_ebpf::wire::Op`] of every system call.
 #[unsafe(no_mangle)]
@@ -61,7 +70,8 @@ pub static CONFIG: Global<Config> = Global::new(Config {
     features: 0x5bd1_0001,
     text_max: 0x5bd1_0002,
     other_max: 0x5bd1_0003,
-    reserved: 0x5bd1_0004,
+    subsystem: 0x5bd1_0004,
+    hierarchy: 0x5bd1_e995_3333_4444,
 });
 
 /// One of the kernel's offsets: a constant for the verifier, since the map is frozen.

@@ -2,14 +2,13 @@
 
 use agent_ebpf::wire::{NESTED, features, life};
 use aya_ebpf::{
-    helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_task},
-    macros::raw_tracepoint,
+    helpers::generated::bpf_get_current_task, macros::raw_tracepoint,
     programs::RawTracePointContext,
 };
 
 use crate::{
     cgroups::{current_ring, ring_number, ring_of},
-    kernel::{cgroup_of, has, read},
+    kernel::{cgroup_of, current_cgroup, has, read},
     life::Comm,
     maps::{config, offset},
     ring::Head,
@@ -78,8 +77,7 @@ pub fn signal_generate(ctx: RawTracePointContext) -> i32 {
         }
     } else {
         head.arg1 = sender;
-        // SAFETY: no preconditions.
-        let own = ring_number(unsafe { bpf_get_current_cgroup_id() });
+        let own = ring_number(current_cgroup());
         let same = matches!(own, Some(own) if own & !NESTED == target_ring & !NESTED);
         head.arg2 = if same {
             origin::INSIDE

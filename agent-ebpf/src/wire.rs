@@ -63,11 +63,15 @@ pub struct LaneHeader {
 pub struct Ring {
     /// State of each lane.
     pub lanes: [LaneHeader; LANES],
+    /// Id of the cgroup of the container that has it.
+    pub cgroup: u64,
+    /// Process id of the container's first process; 0: not known yet, or it shares its pid namespace with other containers.
+    pub init: u64,
     /// CLOCK_BOOTTIME, in nanoseconds, when it was given.
     pub assigned: u64,
     /// Calls in the 32-bit ABI, which are counted and not decoded.
     pub compat: u64,
-    /// Inode number of the container's standard output (as of its first exec); 0: unknown.
+    /// Inode number of the container's standard output (as of its first process's first exec); 0: unknown.
     pub stdout: u64,
     /// Inode number of its standard error.
     pub stderr: u64,
@@ -75,7 +79,7 @@ pub struct Ring {
     pub generation: u64,
     /// What descriptors refer to, as last looked up; see the programs' `remember` module.
     pub remembered: [[u64; 2]; REMEMBERED],
-    _header: [u8; 4096 - LANES * size_of::<LaneHeader>() - 5 * 8 - REMEMBERED * 16],
+    _header: [u8; 4096 - LANES * size_of::<LaneHeader>() - 7 * 8 - REMEMBERED * 16],
     /// The lanes, [`LANE_STRIDE`] apart.
     pub data: [u8; LANES * LANE_STRIDE + VERIFIER_SLACK],
 }
@@ -297,7 +301,8 @@ pub const SHAPES: usize = 8;
 
 // ── Control messages ────────────────────────────────────────────────────────────────────────────
 
-/// What the kernel side tells user space at once; everything else waits in the rings.
+/// What the kernel side tells user space at once; everything else waits in the rings. Where a cgroup was made, its path
+/// in its hierarchy follows, without NUL and of at most [`NAME_MAX`] - 1 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Control {
@@ -305,7 +310,7 @@ pub struct Control {
     pub kind: u32,
     /// Ring, where there is one.
     pub ring: u32,
-    /// The cgroup.
+    /// The container's cgroup.
     pub cgroup: u64,
     /// Of an exit: wait status and pid; of a refusal: one of [`control`]'s reasons.
     pub value: u64,
@@ -313,13 +318,25 @@ pub struct Control {
     pub time: u64,
 }
 
+/// A [`Control`] with the path of a cgroup.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ControlWithPath {
+    /// What is told.
+    pub control: Control,
+    /// The path; as many bytes of it are sent as it has.
+    pub path: [u8; NAME_MAX],
+}
+
+const _: () = assert!(offset_of!(ControlWithPath, path) == size_of::<Control>());
+
 /// Kinds of control message, and reasons of a refusal.
 pub mod control {
     /// A container's cgroup was made and got a ring.
     pub const ASSIGNED: u32 = 1;
     /// A container's cgroup was made and could not get a ring.
     pub const REFUSED: u32 = 2;
-    /// The first process of a container (pid 1 of its namespace) ended.
+    /// The first process of a container (pid 1 of its namespace, started from outside) ended.
     pub const INIT_EXIT: u32 = 3;
     /// A container's cgroup was removed.
     pub const REMOVED: u32 = 4;
@@ -347,8 +364,10 @@ pub struct Config {
     pub text_max: u32,
     /// Most bytes kept of other reads and writes; at most [`DATA_MAX`].
     pub other_max: u32,
-    /// Not zero, so that no other constant equals this value.
-    pub reserved: u32,
+    /// Of a version 1 hierarchy: index of one of its controllers in `css_set.subsys` (`enum cgroup_subsys_id`).
+    pub subsystem: u32,
+    /// The hierarchy that containers are told apart in (`cgroup_root.hierarchy_id`); 0: the unified one.
+    pub hierarchy: u64,
 }
 
 /// What the kernel's BTF has the offsets for.
@@ -401,6 +420,7 @@ offsets! {
     task_tgid = "task_struct"."tgid",
     task_exit_code = "task_struct"."exit_code",
     task_group_leader = "task_struct"."group_leader",
+    task_real_parent = "task_struct"."real_parent",
     task_thread_pid = "task_struct"."thread_pid",
     task_cgroups = "task_struct"."cgroups",
     task_ti_status = "task_struct"."thread_info.status",
@@ -432,6 +452,8 @@ offsets! {
     sock_v6_daddr = "sock_common"."skc_v6_daddr",
     sock_v6_rcv_saddr = "sock_common"."skc_v6_rcv_saddr",
     css_set_dfl_cgrp = "css_set"."dfl_cgrp",
+    css_set_subsys = "css_set"."subsys",
+    css_cgroup = "cgroup_subsys_state"."cgroup",
     cgroup_kn = "cgroup"."kn",
     cgroup_root = "cgroup"."root",
     cgroup_self = "cgroup"."self",

@@ -18,13 +18,29 @@ pub(crate) fn host() -> Host {
             )
         })
         .unwrap_or_default();
-    let clock_offset = nanoseconds(ClockId::CLOCK_REALTIME) as i64 - boottime() as i64;
     Host {
         name,
         kernel,
         arch,
-        clock_offset,
+        clock_offset: clock_offset(),
     }
+}
+
+/// CLOCK_REALTIME minus CLOCK_BOOTTIME, in nanoseconds.
+pub(crate) fn clock_offset() -> i64 {
+    realtime() as i64 - boottime() as i64
+}
+
+/// Since the machine started.
+pub(crate) fn uptime() -> Duration {
+    Duration::from_nanos(boottime())
+}
+
+/// What tells one start of the machine from another (proc_sys_kernel(5)); empty where /proc does not say.
+pub(crate) fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// CLOCK_BOOTTIME in nanoseconds: the clock of events.

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use inspect::rules::Cause;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
@@ -26,7 +25,7 @@ use prometheus_client::{
 use crate::node::handle::{Connection, Status};
 
 /// Content type of [`Metrics::encode`]: OpenMetrics text.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Bounds of the duration of a capture, in seconds.
 const DURATIONS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -52,7 +51,7 @@ labels! {
 
 /// All metrics of the agent.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     containers: Family<Named, Gauge>,
     rings: Family<State, Gauge>,
@@ -78,7 +77,7 @@ pub struct Metrics {
 impl Metrics {
     /// Registers all of them.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
             containers: Family::default(),
@@ -198,30 +197,32 @@ impl Metrics {
         r.register("build", "This program", Info::new(Version { version }));
     }
 
-    /// A capture was written, this long after its trigger; `trigger` is the kind that the capture's header names.
-    pub fn captured(&self, trigger: &str, took: Duration) {
+    /// A capture was taken, or could not be, so long after its trigger; `trigger` is the kind that the capture's header
+    /// names.
+    pub(crate) fn captured(&self, trigger: &str, took: Duration, succeeded: bool) {
+        if !succeeded {
+            return self.failed("capture");
+        }
         let trigger = trigger.to_owned();
         self.captures.get_or_create(&TriggerKind { trigger }).inc();
         self.capture_duration.observe(took.as_secs_f64());
     }
 
-    /// A capture could not be written: a word for why, such as `disk_full`.
-    pub fn capture_failed(&self, reason: &'static str) {
+    /// Something that captures are made of could not be done: a word for what.
+    pub(crate) fn failed(&self, reason: &'static str) {
         self.capture_failures
             .get_or_create(&Reason { reason })
             .inc();
     }
 
-    /// A capture's verdict.
-    pub fn verdict(&self, cause: Cause) {
-        // A unit variant is a string; nothing else would be a cause's name.
-        if let Ok(serde_json::Value::String(cause)) = serde_json::to_value(cause) {
-            self.verdicts.get_or_create(&CauseName { cause }).inc();
-        }
+    /// A capture's verdict: the stable name of its cause.
+    pub(crate) fn verdict(&self, cause: &str) {
+        let cause = cause.to_owned();
+        self.verdicts.get_or_create(&CauseName { cause }).inc();
     }
 
     /// An upload was tried.
-    pub fn uploaded(&self, succeeded: bool) {
+    pub(crate) fn uploaded(&self, succeeded: bool) {
         let result = if succeeded { "succeeded" } else { "failed" };
         self.uploads.get_or_create(&Outcome { result }).inc();
     }
@@ -230,7 +231,7 @@ impl Metrics {
     ///
     /// # Errors
     /// Never in practice: writing to a string does not fail.
-    pub fn encode(&self, status: &Status) -> Result<String, fmt::Error> {
+    pub(crate) fn encode(&self, status: &Status) -> Result<String, fmt::Error> {
         self.mirror(status);
         let mut out = String::new();
         text::encode(&mut out, &self.registry)?;
@@ -362,9 +363,9 @@ mod tests {
 
     fn everything() -> String {
         let metrics = Metrics::new();
-        metrics.captured("restarts", Duration::from_millis(30));
-        metrics.capture_failed("disk_full");
-        metrics.verdict(Cause::DnsNoSuchHost);
+        metrics.captured("restarts", Duration::from_millis(30), true);
+        metrics.captured("oom", Duration::from_millis(30), false);
+        metrics.verdict("dns_no_such_host");
         metrics.uploaded(true);
         metrics.encode(&status()).unwrap()
     }
@@ -379,7 +380,7 @@ mod tests {
             "lastword_api_up 1",
             "lastword_cri_up 0",
             "lastword_captures_total{trigger=\"restarts\"} 1",
-            "lastword_capture_failures_total{reason=\"disk_full\"} 1",
+            "lastword_capture_failures_total{reason=\"capture\"} 1",
             "lastword_capture_duration_seconds_bucket{le=\"0.05\"} 1",
             "lastword_verdicts_total{cause=\"dns_no_such_host\"} 1",
             "lastword_uploads_total{result=\"succeeded\"} 1",

@@ -1,27 +1,233 @@
-//! `lastword status`: what recording would look like on this machine.
+//! `lastword status`: how the agent is doing, or what recording would look like on this machine.
 
 use std::io::{self, Write};
 
-use crate::recorder::{Recorder, Settings};
+use capture_format::Probe;
+use inspect::{
+    decode::time::{duration, epoch, size},
+    info::losses_text,
+};
+
+use crate::{
+    node::handle::{Connection, Status},
+    recorder::{Recorder, Settings},
+};
 
 /// Attaches the probes for a moment and says how it went.
-pub(crate) fn status(out: &mut impl Write) -> anyhow::Result<()> {
+pub(crate) fn of_machine(out: &mut impl Write) -> anyhow::Result<()> {
     let recorder = Recorder::start(&Settings::default())?;
-    print(&recorder, out)?;
+    probes(recorder.probes(), recorder.limitations(), out)?;
     Ok(())
 }
 
-fn print(recorder: &Recorder, out: &mut impl Write) -> io::Result<()> {
+/// What an agent says of itself; `now` in nanoseconds since the Unix epoch.
+pub(crate) fn of_agent(status: &Status, now: u64, out: &mut impl Write) -> io::Result<()> {
+    let Status {
+        version,
+        node,
+        started,
+        config,
+        recorder_failed,
+        probes: attached,
+        limitations,
+        containers,
+        memory,
+        losses,
+        refused,
+        spool,
+        storage,
+        api_server,
+        cri,
+        announce_pending,
+    } = status;
+    let mut field = |name: &str, value: String| writeln!(out, "{name:<14}{value}");
+    let up = duration(now.saturating_sub(*started));
+    field(
+        "agent",
+        format!("lastword {version} on node {node}, up {up}"),
+    )?;
+    if let Some(config) = config {
+        field("configuration", config.display().to_string())?;
+    }
+    if let Some(why) = recorder_failed {
+        field("recording", format!("has stopped: {why}"))?;
+    }
+    let all = containers.named + containers.unnamed;
+    field(
+        "containers",
+        format!(
+            "{all} recorded, {} of them not named yet; {refused} not recorded",
+            containers.unnamed
+        ),
+    )?;
+    let rings = memory.rings_used + memory.rings_free;
+    field(
+        "rings",
+        format!(
+            "{} used, {} free, {} each",
+            memory.rings_used,
+            memory.rings_free,
+            size(memory.ring_bytes)
+        ),
+    )?;
+    let taken = rings * memory.ring_bytes + memory.kept_run_bytes;
+    field(
+        "memory",
+        format!(
+            "{} of {}; {} of it for {} kept runs",
+            size(taken),
+            size(memory.budget_bytes),
+            size(memory.kept_run_bytes),
+            memory.kept_runs
+        ),
+    )?;
+    field("losses", losses_text(losses))?;
+    field(
+        "spool",
+        format!(
+            "{}: {} captures, {} of {}",
+            spool.directory.display(),
+            spool.captures,
+            size(spool.bytes),
+            size(spool.quota_bytes)
+        ),
+    )?;
+    field(
+        "storage",
+        match storage {
+            None => "not configured".to_owned(),
+            Some(storage) => {
+                let error = storage
+                    .error
+                    .as_ref()
+                    .map(|why| format!("; the last upload failed: {why}"));
+                let error = error.unwrap_or_default();
+                format!("{}: {} to upload{error}", storage.location, storage.pending)
+            }
+        },
+    )?;
+    field(
+        "API server",
+        connection(api_server.as_ref(), "not configured", now),
+    )?;
+    field("CRI", connection(cri.as_ref(), "no socket found", now))?;
+    field("announcements", format!("{announce_pending} waiting"))?;
+    writeln!(out)?;
+    probes(attached.iter(), limitations, out)
+}
+
+fn connection(connection: Option<&Connection>, none: &str, now: u64) -> String {
+    let Some(Connection { up, since, error }) = connection else {
+        return none.to_owned();
+    };
+    let state = if *up { "answers" } else { "does not answer" };
+    let lasting = duration(now.saturating_sub(*since));
+    let at = epoch(i128::from(*since)).unwrap_or_default();
+    let at = at.split('.').next().unwrap_or_default();
+    let why = error
+        .as_ref()
+        .map(|why| format!(": {why}"))
+        .unwrap_or_default();
+    format!("{state}, for {lasting} (since {at}Z){why}")
+}
+
+fn probes<'a>(
+    probes: impl Iterator<Item = &'a Probe>,
+    limitations: &[String],
+    out: &mut impl Write,
+) -> io::Result<()> {
     writeln!(out, "{:<20} {:<8} WHY", "PROBE", "ATTACH")?;
-    for probe in recorder.probes() {
+    for probe in probes {
         writeln!(
             out,
             "{:<20} {:<8} {}",
             probe.name, probe.attach, probe.reason
         )?;
     }
-    for limitation in recorder.limitations() {
+    for limitation in limitations {
         writeln!(out, "limited: {limitation}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::handle::{Containers, Memory, Spool, Storage};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn an_agent_tells_what_it_has_what_it_lost_and_what_is_away() {
+        let started = 1_795_000_000 * SECOND;
+        let status = Status {
+            version: "0.1.0".to_owned(),
+            node: "n1".to_owned(),
+            started,
+            config: Some("/etc/lastword/agent.yaml".into()),
+            recorder_failed: None,
+            probes: vec![Probe {
+                name: "sys_exit".to_owned(),
+                attach: "tp_btf".to_owned(),
+                reason: "the first that attaches".to_owned(),
+            }],
+            limitations: vec!["no OOM kills".to_owned()],
+            containers: Containers {
+                named: 29,
+                unnamed: 1,
+            },
+            memory: Memory {
+                rings_used: 30,
+                rings_free: 4,
+                ring_bytes: 1 << 20,
+                kept_runs: 3,
+                kept_run_bytes: 1 << 20,
+                budget_bytes: 256 << 20,
+            },
+            losses: capture_format::Losses {
+                lost: 2,
+                overwritten: 70,
+                ..capture_format::Losses::default()
+            },
+            refused: 2,
+            spool: Spool {
+                directory: "/var/lib/lastword".into(),
+                captures: 5,
+                bytes: 3 << 20,
+                quota_bytes: 1 << 30,
+            },
+            storage: Some(Storage {
+                location: "s3://bucket/a".to_owned(),
+                pending: 1,
+                error: Some("403".to_owned()),
+            }),
+            api_server: Some(Connection {
+                up: false,
+                since: started + 60 * SECOND,
+                error: Some("connection refused".to_owned()),
+            }),
+            cri: None,
+            announce_pending: 1,
+        };
+        let mut out = Vec::new();
+        of_agent(&status, started + 120 * SECOND, &mut out).unwrap();
+        let expected = "\
+agent         lastword 0.1.0 on node n1, up 2 min
+configuration /etc/lastword/agent.yaml
+containers    30 recorded, 1 of them not named yet; 2 not recorded
+rings         30 used, 4 free, 1 MiB each
+memory        35 MiB of 256 MiB; 1 MiB of it for 3 kept runs
+losses        2 lost (never recorded), 70 overwritten (displaced by newer events)
+spool         /var/lib/lastword: 5 captures, 3 MiB of 1 GiB
+storage       s3://bucket/a: 1 to upload; the last upload failed: 403
+API server    does not answer, for 60 s (since 2026-11-18T11:07:40Z): connection refused
+CRI           no socket found
+announcements 1 waiting
+
+PROBE                ATTACH   WHY
+sys_exit             tp_btf   the first that attaches
+limited: no OOM kills
+";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
 }

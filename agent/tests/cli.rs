@@ -158,3 +158,141 @@ fn without_privileges_it_says_which_capability_is_missing() {
         "{said}"
     );
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn without_an_agent_the_commands_that_need_one_say_how_to_get_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("agent.sock");
+    let socket = socket.to_str().unwrap();
+    let hint = ["no agent runs here", "lastword agent", "kubectl"];
+    refuses(&["capture", "web-1", "--socket", socket], &hint);
+    refuses(&["capture", "--all", "--socket", socket], &hint);
+    refuses(&["status", "--json", "--socket", socket], &hint);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_capture_needs_to_be_told_of_what() {
+    refuses(&["capture"], &["<POD|--container-id <ID>|--all>"]);
+    refuses(&["capture", "web-1", "--all"], &["cannot be used with"]);
+    refuses(&["capture", "--all", "-c", "web"], &["-c"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_configuration_is_checked_before_anything_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = file(folder.path(), "good.yaml", b"log: {level: debug}\n");
+    let output = lastword(&["agent", "--check", "--config", &good]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("good.yaml is valid"));
+    let bad = file(folder.path(), "bad.yaml", b"log: {levle: debug}\n");
+    for command in [&["agent", "--check"][..], &["agent"], &["spool", "ls"]] {
+        let arguments = [command, &["--config", &bad]].concat();
+        refuses(&arguments, &["bad.yaml", "levle", "level"]);
+    }
+    refuses(&["agent", "--config", "/no/such.yaml"], &["/no/such.yaml"]);
+}
+
+/// A spool with one capture, and a configuration that names it.
+#[cfg(target_os = "linux")]
+fn spool(folder: &Path) -> String {
+    let captures = folder.join("spool/captures/shop");
+    fs::create_dir_all(&captures).unwrap();
+    fs::copy(sample(), captures.join("web-1-web-0a1b.lwcap")).unwrap();
+    let config = format!("spool: {{directory: {}}}\n", folder.join("spool").display());
+    file(folder, "agent.yaml", config.as_bytes())
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_spool_is_read_without_an_agent() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = spool(folder.path());
+    let run = |command: &[&str]| {
+        let output = lastword(&[&["spool", "--config", &config], command].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        output.stdout
+    };
+    let listed = String::from_utf8(run(&["ls"])).unwrap();
+    assert!(listed.contains("shop/web-1-web-0a1b"), "{listed}");
+    assert_eq!(
+        run(&["cat", "shop/web-1-web-0a1b"]),
+        fs::read(sample()).unwrap()
+    );
+    let path = String::from_utf8(run(&["path", "shop/web-1-web-0a1b"])).unwrap();
+    assert_eq!(
+        fs::read(path.trim_end()).unwrap(),
+        fs::read(sample()).unwrap()
+    );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_capture_that_is_not_in_the_spool() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = spool(folder.path());
+    let refuses = |command: &[&str], parts: &[&str]| {
+        refuses(&[&["spool", "--config", &config], command].concat(), parts);
+    };
+    refuses(
+        &["cat", "shop/web-2"],
+        &["no capture shop/web-2", "spool ls"],
+    );
+    refuses(&["cat", "../../etc/passwd"], &["NAMESPACE/NAME"]);
+    refuses(&["cat", "shop/web-2", "--remote"], &["storage.url"]);
+}
+
+/// The program under the name of the kubectl plugin.
+#[cfg(target_os = "linux")]
+fn plugin(arguments: &[&str]) -> Output {
+    use std::os::unix::process::CommandExt as _;
+    Command::new(env!("CARGO_BIN_EXE_lastword"))
+        .arg0("/usr/local/bin/kubectl-lastword")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn under_the_plugins_name_it_is_the_plugin() {
+    let help = plugin(&["--help"]);
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    assert!(
+        help.contains("kubectl lastword") && help.contains("list"),
+        "{help}"
+    );
+
+    let output = plugin(&["list", "--kubeconfig", "/no/such/kubeconfig"]);
+    assert!(!output.status.success());
+    assert!(
+        stderr(&output).contains("/no/such/kubeconfig"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_cluster_that_does_not_answer_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody listens on the port that was just free.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let kubeconfig = format!(
+        "{{apiVersion: v1, kind: Config, current-context: c, clusters: [{{name: k, cluster: {{server: 'http://127.0.0.1:{port}'}}}}], contexts: [{{name: c, context: {{cluster: k, user: u}}}}], users: [{{name: u, user: {{}}}}]}}"
+    );
+    let kubeconfig = file(folder.path(), "kubeconfig", kubeconfig.as_bytes());
+    let output = plugin(&["explain", "web-1", "--kubeconfig", &kubeconfig]);
+    assert!(!output.status.success());
+    assert!(
+        stderr(&output).contains("the API server"),
+        "{}",
+        stderr(&output)
+    );
+}

@@ -47,6 +47,11 @@ impl EventFlags {
     pub const NAME_TRUNCATED: Self = Self(8);
     /// Bytes of `name` or `data` were masked before the capture was written.
     pub const REDACTED: Self = Self(16);
+    /// It did not happen then: it was so when the recorder came to a container that ran already. Such events stand first in
+    /// their run and lead from nothing to what was found: a fork or exec for a process, an open, socket, connect or accept for a descriptor.
+    /// They have the time at which the recorder came. A pipe of which one end is open has this one as both arguments;
+    /// an accept whose listening socket is not found has -1.
+    pub const ADOPTED: Self = Self(32);
 
     /// Whether all of `other`'s bits are set.
     #[must_use]

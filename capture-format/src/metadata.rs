@@ -64,6 +64,10 @@ pub struct Container {
     pub id: String,
     /// Name in the pod; for `lastword run`, the command's base name.
     pub name: String,
+    /// What it is for in its pod: [`APP`](Self::APP), [`INIT`](Self::INIT), [`SIDECAR`](Self::SIDECAR), [`EPHEMERAL`](Self::EPHEMERAL);
+    /// empty where unknown.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
     /// Image reference; empty for `lastword run`.
     pub image: String,
     /// Image with its digest, as the runtime resolved the reference; empty where unknown.
@@ -74,6 +78,17 @@ pub struct Container {
     /// Its resources, as the pod's specification has them; none outside Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+}
+
+impl Container {
+    /// One of the pod's `containers`.
+    pub const APP: &str = "app";
+    /// Runs before the others, to its end.
+    pub const INIT: &str = "init";
+    /// An init container that runs beside the others.
+    pub const SIDECAR: &str = "sidecar";
+    /// Added for debugging.
+    pub const EPHEMERAL: &str = "ephemeral";
 }
 
 /// Resources of a container: resource name (`cpu`, `memory`) and Kubernetes quantity (`500m`, `64Mi`).

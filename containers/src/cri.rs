@@ -25,7 +25,7 @@ pub const SOCKETS: [&str; 4] = [
     "/run/containerd/containerd.sock",
     "/run/crio/crio.sock",
     "/run/k3s/containerd/containerd.sock",
-    "/var/run/cri-dockerd.sock",
+    "/run/cri-dockerd.sock",
 ];
 
 /// How long an answer is waited for.
@@ -249,5 +249,4 @@ fn filter(id: Option<&str>) -> Option<messages::IdFilter> {
 }
 
 #[cfg(test)]
-#[path = "cri/tests.rs"]
 mod tests;

@@ -26,6 +26,9 @@ pub const ANNOTATIONS: &str = "lastword.dev/";
 /// How many bytes of labels, and of annotations, are kept of a pod: in the order of their names as many as fit.
 pub const MAX_LABELS: usize = 16 << 10;
 
+/// How many bytes are kept of the name of an image. Names that work are shorter.
+const MAX_IMAGE: usize = 1 << 10;
+
 /// How much is remembered.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -144,8 +147,8 @@ impl Directory {
         entry.name.clone_from(&container.name);
         entry.attempt = container.attempt;
         entry.attempt_from_runtime = true;
-        entry.image.clone_from(&container.image);
-        entry.image_id.clone_from(&container.image_id);
+        entry.image = image_name(&container.image);
+        entry.image_id = image_name(&container.image_id);
         entry.presence.see(By::Runtime, now);
         self.bound();
     }
@@ -187,7 +190,7 @@ impl Directory {
             .map(|container| Spec {
                 name: container.name.clone(),
                 kind: container.kind,
-                image: container.image.clone(),
+                image: image_name(&container.image),
             })
             .collect();
         entry.presence.see(By::ApiServer, now);
@@ -290,10 +293,11 @@ impl Directory {
             let previous = container.previous.as_deref().filter(|id| is_id(id));
             // In the back-off both are the container that ended last.
             let previous = previous.filter(|_| previous != current);
-            let attempts = [
-                (current, container.restart_count),
-                (previous, container.restart_count.saturating_sub(1)),
-            ];
+            // Without a current one (a new sandbox after a reboot) the count is still that of the previous one.
+            let before = container
+                .restart_count
+                .saturating_sub(u32::from(current.is_some()));
+            let attempts = [(current, container.restart_count), (previous, before)];
             for (id, attempt) in attempts {
                 let Some(id) = id else { continue };
                 let entry = self.containers.entry(id.into()).or_default();
@@ -303,7 +307,7 @@ impl Directory {
                     entry.attempt = attempt;
                 }
                 if entry.image_id.is_empty() && Some(id) == current {
-                    entry.image_id.clone_from(&container.image_id);
+                    entry.image_id = image_name(&container.image_id);
                 }
                 entry.presence.see(By::ApiServer, now);
                 seen.insert(id.to_owned());
@@ -376,11 +380,14 @@ fn fitting<'a>(pairs: impl Iterator<Item = (&'a String, &'a String)>) -> BTreeMa
         .collect()
 }
 
+fn image_name(image: &str) -> String {
+    image[..image.floor_char_boundary(MAX_IMAGE)].into()
+}
+
 /// Whether a runtime's name of an image says nothing to people.
 fn is_image_id(image: &str) -> bool {
     image.is_empty() || image.starts_with("sha256:") || is_id(image)
 }
 
 #[cfg(test)]
-#[path = "directory/tests.rs"]
 mod tests;

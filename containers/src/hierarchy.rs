@@ -2,7 +2,7 @@
 //!
 //! A node with cgroup version 2 only has one, the unified one. A hybrid node has one of version 2 beside several of version 1, and a container is
 //! in all of version 1 that its runtime knows (its limits are set there), but in the unified one only with runc 1.1 or crun and
-//! newer. So what counts is where the containers are ([`choose`]):
+//! newer. So what counts is where the containers are:
 //!
 //! 1. The hierarchy with the most containers; of equal ones the unified one, then version 1 in the order memory, pids, cpu, then others.
 //! 2. Without any container: the unified one if it is the only one, otherwise the first of version 1, where every runtime puts
@@ -19,7 +19,7 @@ use std::{fs, io};
 use thiserror::Error;
 
 use crate::path;
-pub use mounts::{Mount, mounts};
+use mounts::{Mount, mounts};
 
 /// What to tell containers apart by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub fn detect(root: &Path) -> Result<Detected, DetectError> {
 }
 
 /// Chooses among hierarchies and the number of containers in each.
-pub fn choose(candidates: Vec<(Mount, usize)>) -> Option<Detected> {
+fn choose(candidates: Vec<(Mount, usize)>) -> Option<Detected> {
     let anywhere = candidates.iter().any(|(_, containers)| *containers > 0);
     let preference = |(mount, containers): &(Mount, usize)| match &mount.hierarchy {
         Hierarchy::Unified if anywhere => (*containers, u8::MAX),
@@ -154,5 +154,4 @@ fn cgroups(mount: &Path) -> Vec<String> {
 }
 
 #[cfg(test)]
-#[path = "hierarchy/tests.rs"]
 mod tests;

@@ -120,5 +120,4 @@ fn is_hex(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-#[path = "path/tests.rs"]
 mod tests;

@@ -34,6 +34,7 @@ pub struct RunVerdict {
 
 /// Explains a capture. What is damaged weakens the verdicts of its runs.
 pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
+    let header = reader.header().clone();
     let runs = reader.runs().to_vec();
     let mut verdicts = Vec::new();
     for (index, run) in runs.iter().enumerate() {
@@ -46,7 +47,7 @@ pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
                 Err(_) => {}
             }
         }
-        let mut verdict = judge(&facts, run);
+        let mut verdict = judge(&facts, run, &header);
         verdict.weakened_by.extend(damage);
         verdicts.push(RunVerdict {
             run: run.number,

@@ -106,12 +106,17 @@ impl Info {
         let Container {
             id,
             name,
+            kind,
             image,
             image_id,
             command,
             resources,
         } = container;
-        field(out, "container", &text(name))?;
+        let purpose = match kind.as_str() {
+            "" => String::new(),
+            kind => format!(" ({})", text(kind)),
+        };
+        field(out, "container", &(text(name) + &purpose))?;
         field(out, "id", &text(id))?;
         let images = if image_id.is_empty() {
             text(image)

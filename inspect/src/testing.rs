@@ -328,8 +328,13 @@ pub(crate) mod dns {
 
 /// The verdict on a script's run.
 pub(crate) fn verdict(script: &Script) -> crate::rules::Verdict {
+    verdict_with(&header(), script)
+}
+
+/// The same in a capture with this header.
+pub(crate) fn verdict_with(header: &Header, script: &Script) -> crate::rules::Verdict {
     let facts = crate::facts::Facts::of(&script.run, script.numbered());
-    crate::rules::judge(&facts, &script.run)
+    crate::rules::judge(&facts, &script.run, header)
 }
 
 /// Debian's nginx whose upstream `flask` does not exist, as strace(1) shows it: the resolver is glibc's.

@@ -115,7 +115,7 @@ impl Announcer {
         } = announcement;
         if announcement.create {
             let api: Api<Capture> = Api::namespaced(self.client.clone(), namespace);
-            let patch = applied(name, None, "spec", spec);
+            let patch = applied(name, None, "spec", &spec.clone().bounded());
             let params = PatchParams::apply(MANAGER).force();
             call(PATCH_CAPTURES, api.patch(name, &params, &patch)).await?;
         }

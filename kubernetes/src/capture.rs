@@ -7,6 +7,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::text::cut;
+
 /// Which container is to be captured, and why.
 #[expect(
     clippy::duplicated_attributes,
@@ -221,6 +223,18 @@ pub struct Location {
     /// URL in the object storage, once it is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object_url: Option<String>,
+}
+
+/// As long as the schema allows a trigger's detail to be; bytes, of which a character has one at least.
+const DETAIL_LIMIT: usize = 1024;
+
+impl CaptureSpec {
+    /// With a detail that is not too long for the schema.
+    pub(crate) fn bounded(mut self) -> Self {
+        let detail = self.trigger.detail.take();
+        self.trigger.detail = detail.map(|detail| cut(&detail, DETAIL_LIMIT));
+        self
+    }
 }
 
 impl Capture {

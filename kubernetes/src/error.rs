@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, time::Duration};
 
-use kube::core::response::Status;
+use kube::{client::UpgradeConnectionError, core::response::Status};
 
 /// A request that takes longer than this has failed; watches and exec have limits of their own.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -50,7 +50,6 @@ accesses! {
         LIST_EVENTS = "list" "" "events";
         CREATE_EVENTS = "create" "" "events";
         PATCH_EVENTS = "patch" "" "events";
-        GET_CAPTURE = "get" "lastword.dev" "captures";
         LIST_CAPTURES = "list" "lastword.dev" "captures";
         WATCH_CAPTURES = "watch" "lastword.dev" "captures";
         CREATE_CAPTURES = "create" "lastword.dev" "captures";
@@ -58,11 +57,15 @@ accesses! {
         DELETE_CAPTURES = "delete" "lastword.dev" "captures";
         PATCH_CAPTURE_STATUS = "patch" "lastword.dev" "captures/status";
     ]
-    /// What a person needs to read captures: `captures` in the pod's namespace, the others in the agent's.
+    /// What a person needs to read captures: `captures` in the pod's namespace, the others in the agent's. An exec by WebSocket is a GET; Kubernetes
+    /// 1.35 asks for `create` besides.
     USER, User = [
         USER_LIST_CAPTURES = "list" "lastword.dev" "captures";
+        USER_GET_CAPTURE = "get" "lastword.dev" "captures";
+        USER_CREATE_CAPTURES = "create" "lastword.dev" "captures";
         USER_LIST_PODS = "list" "" "pods";
-        USER_EXEC = "create" "" "pods/exec";
+        USER_EXEC = "get" "" "pods/exec";
+        USER_EXEC_CREATE = "create" "" "pods/exec";
     ]
 }
 
@@ -103,7 +106,7 @@ pub enum Error {
     )]
     CrdMissing,
     /// The namespace does not exist, or is being deleted.
-    #[error("namespace {0} is gone, or going")]
+    #[error("the namespace is gone: {0}")]
     NamespaceGone(String),
     /// The object does not exist.
     #[error("not found: {0}")]
@@ -156,6 +159,13 @@ impl Error {
     pub(crate) fn of(error: kube::Error, access: Access) -> Self {
         match error {
             kube::Error::Api(status) => Self::answered(&status, access),
+            kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => {
+                let message = format!("the API server answered {code}");
+                Self::answered(
+                    &Status::failure(&message, "").with_code(code.as_u16()),
+                    access,
+                )
+            }
             kube::Error::Auth(error) => Self::Unauthorized(chain(&error)),
             kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) => {
                 Self::Invalid(chain(&error))
@@ -172,9 +182,9 @@ impl Error {
         let message = status.message.clone();
         match status.code {
             401 => Self::Unauthorized(message),
-            403 if terminates_namespace(status) => Self::NamespaceGone(name.to_owned()),
+            403 if terminates_namespace(status) => Self::NamespaceGone(message),
             403 => Self::Forbidden { access, message },
-            404 if kind == "namespaces" => Self::NamespaceGone(name.to_owned()),
+            404 if kind == "namespaces" => Self::NamespaceGone(message),
             // A resource that is not served has no object to name.
             404 if access.group == "lastword.dev" && name.is_empty() => Self::CrdMissing,
             404 => Self::NotFound(message),

@@ -72,6 +72,7 @@ impl Health {
                 return false;
             }
             tracing::warn!(who, "{}", trouble.message);
+            standing.answered |= !trouble.away;
             standing.troubles.insert(who, trouble);
             true
         });
@@ -86,6 +87,8 @@ mod tests {
     fn it_is_up_once_it_answered_and_until_one_of_them_finds_it_away() {
         let health = Health::new();
         let mut watched = health.subscribe();
+        assert!(!watched.borrow().is_up());
+        health.ill("pods", &Error::Away("refused".to_owned()));
         assert!(!watched.borrow().is_up());
         health.well("pods");
         assert!(watched.borrow_and_update().is_up());

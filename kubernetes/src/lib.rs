@@ -15,8 +15,11 @@
 
 pub mod announce;
 pub mod capture;
+pub mod captures;
 pub mod connect;
 mod error;
+pub mod events;
+pub mod fetch;
 mod health;
 mod name;
 pub mod namespaces;

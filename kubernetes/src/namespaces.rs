@@ -1,4 +1,4 @@
-//! The labels of namespaces, for selectors.
+//! What namespaces say of themselves: labels, for selectors, and annotations.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use kube::{Api, Client, core::PartialObjectMeta};
 use crate::{
     Change, Health,
     error::{LIST_NAMESPACES, WATCH_NAMESPACES},
+    pods::OUR_ANNOTATIONS,
     watch::Watch,
 };
 
@@ -21,9 +22,11 @@ pub struct NamespaceInfo {
     pub name: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Annotations whose key begins with `lastword.dev/`, with that prefix.
+    pub annotations: BTreeMap<String, String>,
 }
 
-/// Follows every namespace's metadata. Worth its memory only if a selector asks for labels.
+/// Follows every namespace's metadata. Worth its memory only if something depends on them.
 pub fn watch(client: Client, health: Health) -> BoxStream<'static, Change<NamespaceInfo>> {
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
     let watch = Watch {
@@ -34,10 +37,13 @@ pub fn watch(client: Client, health: Health) -> BoxStream<'static, Change<Namesp
     watch.follow(api, None, health, |namespace| {
         let metadata = namespace.metadata;
         let uid = metadata.uid?;
+        let mut annotations = metadata.annotations.unwrap_or_default();
+        annotations.retain(|key, _| key.starts_with(OUR_ANNOTATIONS));
         let info = NamespaceInfo {
             uid: uid.clone(),
             name: metadata.name?,
             labels: metadata.labels.unwrap_or_default(),
+            annotations,
         };
         Some((uid, info))
     })

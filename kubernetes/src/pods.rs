@@ -1,24 +1,23 @@
 //! The pods of one node, trimmed to what the agent needs.
 
+mod trim;
+
 use std::{collections::BTreeMap, fmt};
 
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{self as core, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use serde_json::Value;
 
 use crate::{
     Change, Error, Health,
     error::{GET_POD, LIST_PODS, WATCH_PODS, call},
-    text::cut,
     watch::Watch,
 };
 
 /// Annotations with this prefix are kept.
-const OURS: &str = "lastword.dev/";
-/// The runtime's messages are kept up to this many bytes; kubelet itself keeps 4,096 of a termination message.
-const MESSAGE_LIMIT: usize = 4096;
+pub(crate) const OUR_ANNOTATIONS: &str = "lastword.dev/";
 
 /// What changed about the pods of the node.
 pub type PodChange = Change<PodInfo>;
@@ -36,7 +35,11 @@ pub struct PodInfo {
     pub labels: BTreeMap<String, String>,
     /// Annotations whose key begins with `lastword.dev/`, with that prefix.
     pub annotations: BTreeMap<String, String>,
-    /// Whether it is being deleted.
+    /// What the kubelet calls a static pod, whose object here (a mirror pod) has a UID of its own.
+    pub mirror: Option<String>,
+    /// When the kubelet took it up.
+    pub started: Option<Timestamp>,
+    /// Whether it is being deleted, or the kubelet ends it (evicted, preempted, node shut down).
     pub terminating: bool,
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     pub phase: String,
@@ -67,6 +70,8 @@ pub struct ContainerInfo {
     pub limits: BTreeMap<String, String>,
     /// `resources.requests`, likewise.
     pub requests: BTreeMap<String, String>,
+    /// Paths at which it sees Secrets and tokens.
+    pub secret_mounts: Vec<String>,
 }
 
 /// What a container is for.
@@ -153,7 +158,7 @@ pub fn watch(client: Client, node: &str, health: Health) -> BoxStream<'static, P
     };
     let of_node = format!("spec.nodeName={node}");
     watch.follow(Api::<Pod>::all(client), Some(&of_node), health, |pod| {
-        let info = trim(pod)?;
+        let info = trim::trim(pod)?;
         Some((info.uid.clone(), info))
     })
 }
@@ -171,138 +176,4 @@ pub async fn get(client: &Client, namespace: &str, name: &str) -> Result<Option<
     serde_json::to_value(pod)
         .map(Some)
         .map_err(|error| Error::Invalid(error.to_string()))
-}
-
-/// A pod without namespace, name or UID is none.
-fn trim(pod: Pod) -> Option<PodInfo> {
-    let metadata = pod.metadata;
-    let spec = pod.spec.unwrap_or_default();
-    let status = pod.status.unwrap_or_default();
-    let mut states = Vec::new();
-    for list in [
-        status.init_container_statuses,
-        status.container_statuses,
-        status.ephemeral_container_statuses,
-    ] {
-        states.extend(list.into_iter().flatten());
-    }
-    let mut containers = Vec::new();
-    for container in spec.init_containers.into_iter().flatten() {
-        let kind = if container.restart_policy.as_deref() == Some("Always") {
-            ContainerKind::Sidecar
-        } else {
-            ContainerKind::Init
-        };
-        let image = container.image.unwrap_or_default();
-        containers.push(trim_container(
-            kind,
-            container.name,
-            image,
-            container.resources,
-            &mut states,
-        ));
-    }
-    for container in spec.containers {
-        let image = container.image.unwrap_or_default();
-        containers.push(trim_container(
-            ContainerKind::App,
-            container.name,
-            image,
-            container.resources,
-            &mut states,
-        ));
-    }
-    for container in spec.ephemeral_containers.into_iter().flatten() {
-        let image = container.image.unwrap_or_default();
-        containers.push(trim_container(
-            ContainerKind::Ephemeral,
-            container.name,
-            image,
-            container.resources,
-            &mut states,
-        ));
-    }
-    let mut annotations = metadata.annotations.unwrap_or_default();
-    annotations.retain(|key, _| key.starts_with(OURS));
-    Some(PodInfo {
-        namespace: metadata.namespace?,
-        name: metadata.name?,
-        uid: metadata.uid?,
-        labels: metadata.labels.unwrap_or_default(),
-        annotations,
-        terminating: metadata.deletion_timestamp.is_some(),
-        phase: status.phase.unwrap_or_default(),
-        containers,
-    })
-}
-
-/// The names of a pod's containers are unique over all three lists.
-fn trim_container(
-    kind: ContainerKind,
-    name: String,
-    image: String,
-    resources: Option<core::ResourceRequirements>,
-    states: &mut Vec<core::ContainerStatus>,
-) -> ContainerInfo {
-    let found = states.iter().position(|state| state.name == name);
-    let status = found.map(|at| states.swap_remove(at)).unwrap_or_default();
-    let resources = resources.unwrap_or_default();
-    let quantities = |map: Option<BTreeMap<String, _>>| -> BTreeMap<String, String> {
-        let quantity = |(name, quantity): (
-            String,
-            k8s_openapi::apimachinery::pkg::api::resource::Quantity,
-        )| (name, quantity.0);
-        map.unwrap_or_default().into_iter().map(quantity).collect()
-    };
-    ContainerInfo {
-        kind,
-        name,
-        image,
-        image_id: status.image_id,
-        id: status.container_id.and_then(bare_id),
-        restart_count: u32::try_from(status.restart_count).unwrap_or(0),
-        state: state(status.state),
-        last: status
-            .last_state
-            .and_then(|last| last.terminated)
-            .map(terminated),
-        limits: quantities(resources.limits),
-        requests: quantities(resources.requests),
-    }
-}
-
-fn state(state: Option<core::ContainerState>) -> ContainerState {
-    let state = state.unwrap_or_default();
-    if let Some(ended) = state.terminated {
-        return ContainerState::Terminated(terminated(ended));
-    }
-    if let Some(running) = state.running {
-        return ContainerState::Running {
-            since: running.started_at.map(|time| time.0),
-        };
-    }
-    // A container of which nothing is said waits (ContainerState, Kubernetes API reference).
-    let waiting = state.waiting.unwrap_or_default();
-    ContainerState::Waiting {
-        reason: waiting.reason.unwrap_or_default(),
-        message: cut(&waiting.message.unwrap_or_default(), MESSAGE_LIMIT),
-    }
-}
-
-fn terminated(ended: core::ContainerStateTerminated) -> Terminated {
-    Terminated {
-        exit_code: ended.exit_code,
-        signal: ended.signal.filter(|signal| *signal != 0),
-        reason: ended.reason.unwrap_or_default(),
-        message: cut(&ended.message.unwrap_or_default(), MESSAGE_LIMIT),
-        started: ended.started_at.map(|time| time.0),
-        finished: ended.finished_at.map(|time| time.0),
-        container_id: ended.container_id.and_then(bare_id),
-    }
-}
-
-/// `containerd://ID` → `ID`.
-fn bare_id(id: String) -> Option<String> {
-    let bare = id.split_once("://").map_or(id.as_str(), |(_, bare)| bare);
-    (!bare.is_empty()).then(|| bare.to_owned())
 }

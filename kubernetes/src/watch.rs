@@ -63,7 +63,10 @@ impl Watch {
             .flat_map(move |event| {
                 let changes = match event {
                     Ok(event) => {
-                        health.well(self.who);
+                        // `Init` comes before anything was asked.
+                        if !matches!(event, Event::Init) {
+                            health.well(self.who);
+                        }
                         known.changes(event, &trim)
                     }
                     Err(error) => {

@@ -1,2 +1,126 @@
 //! Masks credentials before anything is written.
+//!
+//! A [`Redactor`] holds the compiled rules of a node. Of each run it makes a [`RunRedactor`], which is fed the run's events in order; what the
+//! capture's header says (the Pod object, Kubernetes events, the command) goes through [`Redactor::header`], what each run says
+//! through [`Redactor::run_metadata`]. All count what they masked in a [`Manifest`].
+//!
+//! | rule | masks |
+//! |---|---|
+//! | `environment` | `/proc/PID/environ`; payloads that hold an environment; values of `env` in the Pod object |
+//! | `secret_file` | all of a file that holds secrets by its path: service account tokens, Secret volumes, `/etc/shadow`, key files, … |
+//! | `private_key` | bodies of PEM and OpenPGP private keys, also where a payload starts or ends inside |
+//! | `authorization`, `cookie`, `api_key_header` | values of HTTP headers |
+//! | `url_password` | `scheme://user:password@host` |
+//! | `credential` | values of keys such as `password`, `api_key`, `client-secret`; passwords in SQL, Redis, PostgreSQL, SMTP |
+//! | `aws_key`, `jwt`, `token`, `password_hash` | what is known by its shape |
+//! | `command_line` | options that take a password |
+//! | `annotation` | annotations of the Pod object that repeat it |
+//! | `http_header` | headers of probes in the Pod object |
+//! | `payload` | all payloads of a run for which none is to be kept |
+//! | a pattern's name | what the configured pattern matches |
+//!
+//! A masked byte becomes `*`, but for line breaks and NUL, so lengths and offsets stay what they were; an event that was changed has
+//! [`EventFlags::REDACTED`](capture_format::EventFlags::REDACTED). Redacting twice changes nothing more.
+//!
+//! **What is not recognised**: passwords that nothing around them calls so, such as a line of a file that is only a password, outside the paths
+//! that are known; tokens of unknown makers; compressed or encoded payloads; and the first piece of a token that was read or written in pieces
+//! too short to tell. A path that is known to hold secrets can be configured, and payloads can be switched off.
 #![forbid(unsafe_code)]
+
+use bytes::Bytes;
+
+mod arguments;
+mod config;
+mod credential;
+mod environment;
+mod error;
+mod manifest;
+mod mask;
+mod metadata;
+mod path;
+mod patterns;
+mod private_key;
+mod run;
+mod scan;
+
+pub use config::{Config, Pattern, Payload};
+pub use error::Error;
+pub use manifest::Manifest;
+pub use metadata::secret_mounts;
+pub use run::RunRedactor;
+
+use credential::Source;
+use scan::{Context, Scanner};
+
+/// The compiled rules.
+pub struct Redactor {
+    scanner: Scanner,
+    secret_paths: Vec<String>,
+}
+
+impl Redactor {
+    /// Compiles the rules.
+    ///
+    /// # Errors
+    /// When a configured pattern or path cannot be used; the message names it.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let relative = config
+            .secret_paths
+            .iter()
+            .find(|path| !path.starts_with('/'));
+        if let Some(path) = relative {
+            return Err(Error::Path { path: path.clone() });
+        }
+        Ok(Self {
+            scanner: Scanner::new(config)?,
+            secret_paths: config.secret_paths.clone(),
+        })
+    }
+
+    /// Starts on a run. `secret_mounts` are the paths at which the container sees secrets: see [`secret_mounts`].
+    #[must_use]
+    pub fn run<'r>(&'r self, payload: Payload, secret_mounts: &'r [String]) -> RunRedactor<'r> {
+        RunRedactor::new(self, payload, secret_mounts)
+    }
+
+    /// Masks a text that somebody said: a message, a reason.
+    pub fn text(&self, text: &mut String, manifest: &mut Manifest) {
+        if !self.scanner.suspects(text.as_bytes()) {
+            return;
+        }
+        let mut bytes = std::mem::take(text).into_bytes();
+        self.bytes(&mut bytes, manifest);
+        *text = into_text(bytes);
+    }
+
+    fn bytes(&self, bytes: &mut [u8], manifest: &mut Manifest) -> bool {
+        let context = Context::of(Source::Written);
+        self.scanner.mask(bytes, context, manifest).masked
+    }
+
+    /// Masks bytes of an event.
+    fn scanned(&self, bytes: &mut Bytes, manifest: &mut Manifest) -> bool {
+        self.scanner.suspects(bytes) && self.shared(bytes, manifest, Self::bytes)
+    }
+
+    /// Applies a rule to bytes of an event, which others may share.
+    fn shared(
+        &self,
+        bytes: &mut Bytes,
+        manifest: &mut Manifest,
+        rule: impl Fn(&Self, &mut [u8], &mut Manifest) -> bool,
+    ) -> bool {
+        let mut copy = bytes.to_vec();
+        let masked = rule(self, &mut copy, manifest);
+        if masked {
+            *bytes = Bytes::from(copy);
+        }
+        masked
+    }
+}
+
+/// A pattern may have masked half a character.
+fn into_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).replace('\u{fffd}', "*"))
+}

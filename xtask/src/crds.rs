@@ -12,7 +12,14 @@ pub(crate) fn write() -> Result<()> {
     step::say("writing deploy/crds/captures.lastword.dev.yaml");
     step::shown(
         cargo::command("test")
-            .args(["--quiet", "--package", "kubernetes", "--test", "crds"])
+            .args([
+                "--quiet",
+                "--package",
+                "kubernetes",
+                "--test",
+                "deploy",
+                "crd",
+            ])
             .env("LASTWORD_WRITE_CRDS", "1"),
         "mend what cargo says",
     )

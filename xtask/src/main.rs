@@ -8,6 +8,7 @@ mod crds;
 #[cfg(target_os = "linux")]
 mod demo;
 mod deny;
+mod e2e;
 mod ebpf;
 mod image;
 mod initramfs;
@@ -53,6 +54,8 @@ enum Task {
     Demo,
     /// Make a container image, as an OCI archive, without Docker: target/images/lastword.tar
     Image(image::Arguments),
+    /// Run the end-to-end tests on the cluster that $KUBECONFIG names, and write docs/e2e.md
+    E2e(e2e::Arguments),
     /// Measure costs, as root, and write them to docs/performance.md
     Bench {
         /// Only this
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         Task::Demo => demo::run(),
         Task::Image(arguments) => image::run(&arguments),
+        Task::E2e(arguments) => e2e::run(&arguments),
         Task::Bench { section } => bench::run(section),
     };
     match done {

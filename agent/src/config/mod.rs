@@ -13,8 +13,7 @@ mod tree;
 pub use error::ConfigError;
 pub use read::load;
 pub use sections::{
-    ContainerRuntime, Http, Kubernetes, Log, LogFormat, LogLevel, Pattern, Recorder, Redaction,
-    Runs, RuntimeEndpoint, Spool, Storage, Switch,
+    ContainerRuntime, Http, Kubernetes, Log, LogFormat, LogLevel, Recorder, Runs, RuntimeEndpoint, Spool, Storage, Switch,
 };
 
 /// The whole file.
@@ -30,7 +29,7 @@ pub struct Config {
     /// Which pods are captured.
     pub selectors: triggers::Selectors,
     /// What counts as a secret, besides what always does.
-    pub redaction: Redaction,
+    pub redaction: redact::Config,
     /// Captures on the node's disk.
     pub spool: Spool,
     /// Captures in object storage.
@@ -55,7 +54,7 @@ impl Default for Config {
             runs: Runs::default(),
             triggers: triggers::Rules::default(),
             selectors: triggers::Selectors::default(),
-            redaction: Redaction::default(),
+            redaction: redact::Config::default(),
             spool: Spool::default(),
             storage: Storage::default(),
             container_runtime: ContainerRuntime::default(),

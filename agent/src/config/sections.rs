@@ -53,26 +53,6 @@ impl Default for Runs {
     }
 }
 
-/// What counts as a secret, besides what always does.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Redaction {
-    /// Patterns to mask.
-    pub patterns: Vec<Pattern>,
-    /// Files whose content is never stored, and directories of such files: absolute paths as containers see them.
-    pub secret_paths: Vec<String>,
-}
-
-/// A pattern of what must not be stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pattern {
-    /// Captures count what was masked by this name.
-    pub name: String,
-    /// Regular expression; its first group is masked, without one all that matches.
-    pub regex: String,
-}
-
 /// Captures on the node's disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

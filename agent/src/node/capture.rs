@@ -2,8 +2,8 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use capture_format::{Header, Kubernetes, PodEvent, Resources, Trigger};
-use containers::Identity;
+use capture_format::{Kubernetes, PodEvent, Resources, Trigger};
+use containers::directory::Identity;
 use inspect::explain::{Explanation, explain};
 use redact::{Manifest, Redactor};
 use spool::{Entry, New, Spool};
@@ -27,6 +27,8 @@ pub(super) struct Order {
     pub(super) runs: Vec<Arc<KeptRun>>,
     /// The capture this one supersedes.
     pub(super) replaces: Option<String>,
+    /// Whether there is a Capture object for it.
+    pub(super) requested: bool,
 }
 
 /// It stands.
@@ -47,28 +49,28 @@ impl Knowledge {
 
     /// The pod as the API server has it, and its events.
     async fn around(&self, identity: Option<&Identity>) -> (serde_json::Value, Vec<PodEvent>) {
+        let (object, events) = tokio::join!(self.object(identity), self.events(identity));
+        (object, events)
+    }
+
+    /// The pod's object.
+    async fn object(&self, identity: Option<&Identity>) -> serde_json::Value {
         let (Some(client), Some(identity)) = (&self.kube, identity) else {
-            return Default::default();
+            return serde_json::Value::Null;
         };
         let pod = &identity.pod;
-        let uid = pod.api_uid.as_ref().unwrap_or(&pod.uid);
-        let (object, events) = tokio::join!(
-            timeout(PATIENCE, kubernetes::pods::get(client, &pod.namespace, &pod.name)),
-            timeout(PATIENCE, kubernetes::events::of_pod(client, &pod.namespace, uid)),
-        );
+        let asked = kubernetes::pods::get(client, &pod.namespace, &pod.name);
+        let object = timeout(PATIENCE, asked).await;
         let object = object.ok().and_then(Result::ok).flatten().unwrap_or_default();
         // A pod that was deleted and made again under the same name is another one.
-        let is_it = object["metadata"]["uid"] == uid.as_str();
-        (
-            if is_it { object } else { serde_json::Value::Null },
-            events.ok().and_then(Result::ok).unwrap_or_default(),
-        )
+        let uid = pod.api_uid.as_ref().unwrap_or(&pod.uid);
+        if object["metadata"]["uid"] == uid.as_str() { object } else { serde_json::Value::Null }
     }
 }
 
 fn write(
     order: &Order,
-    (mut pod, events): (serde_json::Value, Vec<PodEvent>),
+    (pod, events): (serde_json::Value, Vec<PodEvent>),
     spool: &Spool,
     redactor: &Redactor,
 ) -> anyhow::Result<Taken> {
@@ -83,10 +85,6 @@ fn write(
         header.container.resources = resources(&pod, &identity.name);
         header.container.command = command(&pod, &identity.name);
     }
-    for argument in &mut header.container.command {
-        redactor.string(argument, &mut manifest);
-    }
-    redactor.pod(&mut pod, &mut manifest);
     let events = if events.is_empty() {
         header.kubernetes.take().map(|known| known.events).unwrap_or_default()
     } else {
@@ -95,13 +93,15 @@ fn write(
     if order.identity.is_some() {
         header.kubernetes = Some(Kubernetes { pod, events });
     }
+    redactor.header(&mut header, &mut manifest);
     for run in &order.runs {
         manifest.add(&run.header()?.redaction);
     }
-    header.redaction = manifest.into();
+    header.redaction = manifest.redaction();
 
     let new = New {
         name: &order.name,
+        requested: order.requested,
         header: &header,
         rank: order.rank,
         pinned: false,
@@ -114,7 +114,9 @@ fn write(
         |path, info| match verdict(path) {
             Ok(said) => {
                 info.verdict = Some(said.sentence.clone());
-                info.cause = said.runs.last().map(|run| run.verdict.cause.name().to_owned());
+                let last = said.runs.last().map(|run| &run.verdict);
+                info.cause = last.map(|verdict| verdict.cause.name());
+                info.confidence = last.map(|verdict| verdict.confidence);
                 explanation = Some(said);
             }
             Err(error) => tracing::error!(%error, path = %path.display(), "a capture cannot be read back"),
@@ -156,10 +158,4 @@ fn command(pod: &serde_json::Value, container: &str) -> Vec<String> {
         .flatten()
         .filter_map(|part| part.as_str().map(str::to_owned))
         .collect()
-}
-
-/// What a header holds of a run's own header is replaced; what is left is the container's identity.
-pub(super) fn identity_of(header: &Header) -> (&str, &str) {
-    let pod = header.pod.as_ref();
-    (pod.map_or("", |pod| &pod.uid), &header.container.name)
 }

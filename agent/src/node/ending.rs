@@ -3,17 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use capture_format::{
-    Container, Event, EventKind, ExitStatus, Header, Host, Kubernetes, Pod, PodEvent, Probe, Run,
+    Container, Cpu, Event, EventKind, ExitStatus, Header, Host, Kubernetes, Pod, PodEvent, Probe, Run,
     Terminated,
 };
-use containers::{Identity, cri};
+use containers::{cri, directory::{Identity, Kind}};
 use inspect::explain::RunVerdict;
 use redact::Redactor;
 use tokio::{sync::watch, time::timeout};
-use triggers::Payload;
 
-use super::{kept::KeptRun, recording::Life, setup_steps};
-use crate::host;
+use super::{kept::{KeptRun, Policy}, recording::Life, setup_steps};
+use crate::{figures::Figures, host};
 
 /// How long the runtime has to notice the end of a container: it learns of it as we do, by the death of the process.
 const RUNTIME_PATIENCE: [Duration; 5] = [
@@ -44,7 +43,7 @@ pub(super) struct Ending {
     /// Number of the run.
     pub(super) number: u32,
     pub(super) identity: Option<Identity>,
-    pub(super) payload: Payload,
+    pub(super) policy: Policy,
     pub(super) life: Life,
 }
 
@@ -64,14 +63,14 @@ impl Knowledge {
         let over = ending.life.end.is_some();
         let (terminated, events) = tokio::join!(
             async { if over { self.terminated(&ending.id).await } else { None } },
-            self.events(&ending)
+            self.events(ending.identity.as_ref())
         );
         let header = self.header(&ending, events.clone());
         let work = move || -> anyhow::Result<Ended> {
-            let Ending { cgroup, number, payload, mut life, .. } = ending;
+            let Ending { cgroup, number, policy, mut life, .. } = ending;
             setup_steps::remove(&mut life.recording.events, life.recording.losses.overwritten == 0);
             let run = run(cgroup, number, &life, terminated);
-            let kept = KeptRun::encode(header, run, life, &self.redactor, payload)?;
+            let kept = KeptRun::encode(header, run, life, &self.redactor, &policy)?;
             let verdict = kept.explain()?.runs.pop();
             Ok(Ended { kept, verdict, events })
         };
@@ -104,14 +103,14 @@ impl Knowledge {
     }
 
     /// The pod's events: the kubelet says there why it killed a container.
-    async fn events(&self, ending: &Ending) -> Vec<PodEvent> {
-        let (Some(client), Some(identity)) = (&self.kube, &ending.identity) else {
+    pub(super) async fn events(&self, identity: Option<&Identity>) -> Vec<PodEvent> {
+        let (Some(client), Some(identity)) = (&self.kube, identity) else {
             return Vec::new();
         };
         let pod = &identity.pod;
         let asked = kubernetes::events::of_pod(client, &pod.namespace, pod.api_uid.as_ref().unwrap_or(&pod.uid));
         match timeout(EVENTS_PATIENCE, asked).await {
-            Ok(Ok(events)) => events,
+            Ok(Ok(events)) => events.into_iter().map(pod_event).collect(),
             Ok(Err(error)) => {
                 tracing::debug!(%error, pod = pod.name, "the pod's events are not known");
                 Vec::new()
@@ -131,6 +130,7 @@ impl Knowledge {
         };
         if let Some(identity) = &ending.identity {
             header.container.name.clone_from(&identity.name);
+            header.container.kind = kind(identity.kind).into();
             header.container.image.clone_from(&identity.image);
             header.container.image_id.clone_from(&identity.image_id);
             header.pod = Some(Pod {
@@ -141,6 +141,16 @@ impl Knowledge {
             header.kubernetes = Some(Kubernetes { events, ..Kubernetes::default() });
         }
         header
+    }
+}
+
+fn kind(kind: Option<Kind>) -> &'static str {
+    match kind {
+        Some(Kind::App) => Container::APP,
+        Some(Kind::Init) => Container::INIT,
+        Some(Kind::Sidecar) => Container::SIDECAR,
+        Some(Kind::Ephemeral) => Container::EPHEMERAL,
+        None => "",
     }
 }
 
@@ -166,10 +176,37 @@ fn run(cgroup: u64, number: u32, life: &Life, terminated: Option<Terminated>) ->
         memory_limit: life.figures.memory_limit,
         oom_kills: life.figures.oom_kills,
         memory_peak: life.figures.memory_peak,
-        memory_current: life.figures.memory_current,
-        cpu: life.figures.cpu,
+        memory_current: life.figures.memory,
+        cpu: cpu(&life.figures),
         terminated,
         losses: life.recording.losses,
+    }
+}
+
+fn cpu(figures: &Figures) -> Option<Cpu> {
+    /// The kubelet's and the runtimes' period (`cpuCFSQuotaPeriod`).
+    const PERIOD: u64 = 100_000_000;
+    Some(Cpu {
+        usage: 0,
+        quota: figures.cpu_limit.map(|millis| millis * (PERIOD / 1000)),
+        period: PERIOD,
+        periods: figures.cpu_periods?,
+        throttled_periods: figures.cpu_throttled?,
+        throttled_time: figures.cpu_throttled_time?,
+    })
+}
+
+fn pod_event(event: kubernetes::events::PodEvent) -> PodEvent {
+    let time = |time: Option<kubernetes::Timestamp>| u64::try_from(time?.as_nanosecond()).ok();
+    PodEvent {
+        kind: if event.warning { "Warning" } else { "Normal" }.into(),
+        reason: event.reason,
+        message: event.message,
+        count: event.count,
+        first: time(event.first),
+        last: time(event.last),
+        source: event.source,
+        field_path: event.field_path,
     }
 }
 

@@ -18,7 +18,7 @@ const WORK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A request to the node's loop. Who asked may have gone when the answer comes: a failed reply is no error.
 #[derive(Debug)]
-pub enum Request {
+pub(crate) enum Request {
     /// How is it going?
     Status(oneshot::Sender<Status>),
     /// Capture what matches of the containers that are recorded on this node, without stopping them.
@@ -41,13 +41,13 @@ pub enum Request {
 
 /// Asks the node's loop.
 #[derive(Clone, Debug)]
-pub struct Handle {
+pub(crate) struct Handle {
     requests: mpsc::Sender<Request>,
 }
 
 /// The loop did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unanswered {
+pub(crate) enum Unanswered {
     /// It has ended, or dropped the request.
     #[error("the agent is shutting down")]
     Stopped,
@@ -59,7 +59,7 @@ pub enum Unanswered {
 impl Handle {
     /// A handle, and where its requests arrive.
     #[must_use]
-    pub fn new() -> (Self, mpsc::Receiver<Request>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(WAITING_REQUESTS);
         (Self { requests }, receiver)
     }
@@ -68,7 +68,7 @@ impl Handle {
     ///
     /// # Errors
     /// When the loop does not answer.
-    pub async fn status(&self) -> Result<Status, Unanswered> {
+    pub(crate) async fn status(&self) -> Result<Status, Unanswered> {
         self.ask(STATUS_TIMEOUT, Request::Status).await
     }
 
@@ -76,7 +76,7 @@ impl Handle {
     ///
     /// # Errors
     /// When the loop does not answer.
-    pub async fn capture(
+    pub(crate) async fn capture(
         &self,
         target: Target,
         reason: String,
@@ -93,7 +93,10 @@ impl Handle {
     ///
     /// # Errors
     /// When the loop does not answer.
-    pub async fn alert(&self, alert: Alert) -> Result<Result<AlertOutcome, String>, Unanswered> {
+    pub(crate) async fn alert(
+        &self,
+        alert: Alert,
+    ) -> Result<Result<AlertOutcome, String>, Unanswered> {
         self.ask(WORK_TIMEOUT, |reply| Request::Alert { alert, reply })
             .await
     }
@@ -118,7 +121,7 @@ impl Handle {
 /// Which containers of this node to capture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Target {
+pub(crate) enum Target {
     /// The containers of a pod.
     Pod {
         /// Namespace of the pod.
@@ -136,53 +139,53 @@ pub enum Target {
 
 /// What became of one container that a request matched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CaptureOutcome {
+pub(crate) struct CaptureOutcome {
     /// Namespace of its pod, empty if it has none or it is not known yet.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// Name of its pod, likewise.
-    pub pod: String,
+    pub(crate) pod: String,
     /// Its name, likewise.
-    pub container: String,
+    pub(crate) container: String,
     /// Its id.
-    pub container_id: String,
+    pub(crate) container_id: String,
     /// The capture, or why there is none.
-    pub result: Result<Written, String>,
+    pub(crate) result: Result<Written, String>,
 }
 
 /// A capture that was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
+pub(crate) struct Written {
     /// Name in the spool, as `lastword spool cat` takes it.
-    pub name: String,
+    pub(crate) name: String,
     /// The file.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Its size in bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// How many runs it holds.
-    pub runs: u32,
+    pub(crate) runs: u32,
     /// The verdict in one sentence.
-    pub sentence: String,
+    pub(crate) sentence: String,
 }
 
 /// An alert about a pod, checked: the names are valid Kubernetes names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alert {
+pub(crate) struct Alert {
     /// Namespace of the pod.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// Name of the pod.
-    pub pod: String,
+    pub(crate) pod: String,
     /// The container, where the alert says so.
-    pub container: Option<String>,
+    pub(crate) container: Option<String>,
     /// What the alert says: a line, at most 256 bytes.
-    pub detail: String,
-    /// 16 hexadecimal digits, the same whenever and to whichever agent this firing of the alert is sent: for the
-    /// Capture's name, so that a repetition creates nothing. None where every post is meant anew.
-    pub key: Option<String>,
+    pub(crate) detail: String,
+    /// The same whenever and to whichever agent this firing of the alert is sent: a seed of the Capture's name, so that
+    /// a repetition creates nothing. None where every post is meant anew.
+    pub(crate) key: Option<String>,
 }
 
 /// What became of an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AlertOutcome {
+pub(crate) enum AlertOutcome {
     /// The Capture of this name was created.
     Created(String),
     /// There was the Capture of this name already: the alert was repeated.
@@ -192,106 +195,106 @@ pub enum AlertOutcome {
 /// The agent's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Status {
+pub(crate) struct Status {
     /// Version of the agent.
-    pub version: String,
+    pub(crate) version: String,
     /// Name of the node.
-    pub node: String,
+    pub(crate) node: String,
     /// When the agent started: nanoseconds since the Unix epoch.
-    pub started: u64,
+    pub(crate) started: u64,
     /// Its configuration file.
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Why nothing is recorded any more; none while recording works.
-    pub recorder_failed: Option<String>,
+    pub(crate) recorder_failed: Option<String>,
     /// How the probes are attached.
-    pub probes: Vec<Probe>,
+    pub(crate) probes: Vec<Probe>,
     /// What cannot be recorded on this machine, in words.
-    pub limitations: Vec<String>,
+    pub(crate) limitations: Vec<String>,
     /// The containers that are recorded.
-    pub containers: Containers,
+    pub(crate) containers: Containers,
     /// The rings, and the memory they share with kept runs.
-    pub memory: Memory,
+    pub(crate) memory: Memory,
     /// Losses of all runs that ended since the start, added up; but `recursion_misses` are the node's since then, each
     /// counted once.
-    pub losses: Losses,
+    pub(crate) losses: Losses,
     /// Containers that were not recorded since the start.
-    pub refused: u64,
+    pub(crate) refused: u64,
     /// The spool directory.
-    pub spool: Spool,
+    pub(crate) spool: Spool,
     /// Object storage; none if it is not configured.
-    pub storage: Option<Storage>,
+    pub(crate) storage: Option<Storage>,
     /// Connection to the API server; none if it is not configured.
-    pub api_server: Option<Connection>,
+    pub(crate) api_server: Option<Connection>,
     /// Connection to the container runtime's CRI socket; none if there is no such socket.
-    pub cri: Option<Connection>,
+    pub(crate) cri: Option<Connection>,
     /// Captures that wait to be announced.
-    pub announce_pending: u64,
+    pub(crate) announce_pending: u64,
 }
 
 /// Numbers of containers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Containers {
+pub(crate) struct Containers {
     /// Recorded, and known by name.
-    pub named: u64,
+    pub(crate) named: u64,
     /// Recorded, known by id only.
-    pub unnamed: u64,
+    pub(crate) unnamed: u64,
 }
 
 /// Rings and kept runs, which share the budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// Rings that record a container.
-    pub rings_used: u64,
+    pub(crate) rings_used: u64,
     /// Rings that wait for one.
-    pub rings_free: u64,
+    pub(crate) rings_free: u64,
     /// Size of a ring in bytes.
-    pub ring_bytes: u64,
+    pub(crate) ring_bytes: u64,
     /// Runs that are kept for captures to come.
-    pub kept_runs: u64,
+    pub(crate) kept_runs: u64,
     /// Bytes of the kept runs.
-    pub kept_run_bytes: u64,
+    pub(crate) kept_run_bytes: u64,
     /// Bytes that rings and kept runs may take together.
-    pub budget_bytes: u64,
+    pub(crate) budget_bytes: u64,
 }
 
 /// The spool directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Spool {
+pub(crate) struct Spool {
     /// The directory.
-    pub directory: PathBuf,
+    pub(crate) directory: PathBuf,
     /// Captures in it.
-    pub captures: u64,
+    pub(crate) captures: u64,
     /// Bytes of the captures.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Bytes they may take.
-    pub quota_bytes: u64,
+    pub(crate) quota_bytes: u64,
 }
 
 /// Object storage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Storage {
+pub(crate) struct Storage {
     /// Where, without credentials: `s3://bucket/prefix`.
-    pub location: String,
+    pub(crate) location: String,
     /// Captures that wait to be uploaded.
-    pub pending: u64,
+    pub(crate) pending: u64,
     /// Why the last upload failed; none if it did not.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// Whether something that the agent talks to is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Connection {
+pub(crate) struct Connection {
     /// Whether it answers.
-    pub up: bool,
+    pub(crate) up: bool,
     /// Since when that is so: nanoseconds since the Unix epoch.
-    pub since: u64,
+    pub(crate) since: u64,
     /// Why it does not answer.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 #[cfg(test)]

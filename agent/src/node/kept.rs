@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use capture_format::{Header, OpenError, Reader, Run, WriteError, Writer};
 use inspect::explain::{Explanation, explain};
-use redact::{Manifest, Redactor};
+use redact::{Manifest, Payload, Redactor};
 
 use super::recording::Life;
 
@@ -13,6 +13,14 @@ pub(super) struct KeptRun {
     pub(super) run: Run,
     /// A whole capture that holds this run alone.
     bytes: Vec<u8>,
+}
+
+/// What of a container's payloads may be kept.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Policy {
+    pub(super) payload: Payload,
+    /// Paths at which it sees secrets.
+    pub(super) secret_mounts: Vec<String>,
 }
 
 /// Why a kept run cannot be read back.
@@ -25,17 +33,20 @@ impl KeptRun {
     /// When its metadata or an event is larger than the format allows.
     pub(super) fn encode(
         mut header: Header,
-        run: Run,
+        mut run: Run,
         life: Life,
         redactor: &Redactor,
+        policy: &Policy,
     ) -> Result<Self, WriteError> {
         let mut manifest = Manifest::default();
-        let mut session = redactor.session();
+        let mut masking = redactor.run(policy.payload, &policy.secret_mounts);
         let mut events = life.recording.events;
         for event in &mut events {
-            session.event(event, &mut manifest);
+            masking.event(event, &mut manifest);
         }
-        header.redaction = manifest.into();
+        redactor.header(&mut header, &mut manifest);
+        redactor.run_metadata(&mut run, &mut manifest);
+        header.redaction = manifest.redaction();
         let mut writer = Writer::new(Vec::new(), &header)?;
         writer.begin_run(&run)?;
         for event in &events {
@@ -49,11 +60,10 @@ impl KeptRun {
     ///
     /// # Errors
     /// The bytes are no capture, or hold no run.
-    pub(super) fn from_bytes(bytes: Vec<u8>) -> Result<(Self, Header), Unreadable> {
+    pub(super) fn from_bytes(bytes: Vec<u8>) -> Result<Self, Unreadable> {
         let reader = Reader::open(Cursor::new(bytes.as_slice()))?;
-        let header = reader.header().clone();
         let run = reader.runs().first().cloned().unwrap_or_default();
-        Ok((Self { run, bytes }, header))
+        Ok(Self { run, bytes })
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -72,11 +82,12 @@ impl KeptRun {
         Ok(explain(&mut self.reader()?))
     }
 
-    /// What was masked in it.
-    pub(super) fn masked(&self) -> Vec<(String, u64)> {
-        self.reader()
-            .map(|reader| reader.header().redaction.masked.clone())
-            .unwrap_or_default()
+    /// Who it was, and what was masked.
+    ///
+    /// # Errors
+    /// See [`Self::from_bytes`].
+    pub(super) fn header(&self) -> Result<Header, Unreadable> {
+        Ok(self.reader()?.header().clone())
     }
 
     /// Writes it as the next run of a capture.

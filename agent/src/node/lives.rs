@@ -2,15 +2,15 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use capture_format::{EventKind, ExitStatus, PodEvent};
-use containers::Identity;
+use capture_format::{ExitStatus, PodEvent};
+use containers::directory::Identity;
 use inspect::{explain::RunVerdict, rules::Cause};
 use triggers::{Attempt, Ended, Observation, Subject, Time, Trigger};
 
 use super::{
     Input,
     ending::{self, Ending},
-    kept::KeptRun,
+    kept::{KeptRun, Policy},
     recording::{Life, Report},
     runtime::{self, Answer, Who},
     state::Node,
@@ -35,6 +35,13 @@ pub(super) struct Live {
     removed: bool,
 }
 
+impl Live {
+    /// Whether its run is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.ending || self.removed
+    }
+}
+
 /// A decision that waits for a run that is being kept.
 pub(super) struct Held {
     pub(super) attempt: Attempt,
@@ -48,6 +55,8 @@ pub(super) struct Runs {
     /// First run first.
     pub(super) kept: VecDeque<Arc<KeptRun>>,
     pub(super) identity: Option<Identity>,
+    /// Paths at which it sees secrets.
+    pub(super) secret_mounts: Vec<String>,
     /// Runs that are being kept.
     pub(super) ending: usize,
     pub(super) held: Vec<Held>,
@@ -84,7 +93,6 @@ impl Node {
                 }
             }
             Report::Failed(error) => {
-                self.tally.recorder_failed = Some(error.to_string());
                 anyhow::bail!("the recorder works no more: {error}");
             }
         }
@@ -115,6 +123,14 @@ impl Node {
         }
     }
 
+    /// Asks again who those are that nobody knew: a pause container is listed only after its cgroup was made.
+    pub(super) fn ask_again(&mut self) {
+        let unnamed: Vec<u64> = self.live.iter().filter(|(_, live)| !live.named).map(|(cgroup, _)| *cgroup).collect();
+        for cgroup in unnamed {
+            self.ask(cgroup);
+        }
+    }
+
     /// Asks the container runtime who it is.
     fn ask(&mut self, cgroup: u64) {
         let (Some(live), Some(client)) = (self.live.get(&cgroup), self.knowledge.cri.borrow().clone()) else {
@@ -122,10 +138,7 @@ impl Node {
         };
         let (id, inputs) = (live.id.clone(), self.inputs.clone());
         self.tasks.spawn(async move {
-            let who = runtime::who(&client, &id).await.unwrap_or_else(|error| {
-                tracing::debug!(%error, id, "the runtime does not say who a container is");
-                None
-            });
+            let who = runtime::who_in_time(&client, &id).await;
             let _ = inputs.send(Input::Who(Answer { cgroup, who }));
         });
     }
@@ -133,8 +146,8 @@ impl Node {
     /// The container runtime answered.
     pub(super) fn answered(&mut self, Answer { cgroup, who }: Answer) {
         match who {
-            Some(Who::Container(container)) => self.directory.saw_container(&container, host::boot_duration()),
-            Some(Who::Sandbox(sandbox)) => self.directory.saw_sandbox(&sandbox, host::boot_duration()),
+            Some(Who::Container(container)) => self.directory.saw_container(&container, host::uptime()),
+            Some(Who::Sandbox(sandbox)) => self.directory.saw_sandbox(&sandbox, host::uptime()),
             None => return,
         }
         self.name(cgroup);
@@ -189,12 +202,16 @@ impl Node {
         };
         live.ending = true;
         let subject = live.subject.clone();
+        let policy = self.policy(&subject);
+        let Some(live) = self.live.get(&cgroup) else {
+            return;
+        };
         let ending = Ending {
             cgroup,
             id: live.id.clone(),
             number: live.run,
             identity: self.directory.container(&live.id),
-            payload: self.machine.payload(&subject).unwrap_or_default(),
+            policy,
             life,
         };
         let time = ending.life.end.map_or_else(host::realtime, |end| self.wall(end).0);
@@ -204,6 +221,17 @@ impl Node {
             let result = knowledge.end(ending).await;
             let _ = inputs.send(Input::Ended(Box::new(EndedRun { cgroup, time, result })));
         });
+    }
+
+    /// What of a container's payloads may be kept.
+    pub(super) fn policy(&self, subject: &Subject) -> Policy {
+        Policy {
+            payload: match self.machine.payload(subject) {
+                Some(triggers::Payload::None) => redact::Payload::None,
+                Some(triggers::Payload::Default) | None => redact::Payload::Default,
+            },
+            secret_mounts: self.subjects.get(subject).map(|runs| runs.secret_mounts.clone()).unwrap_or_default(),
+        }
     }
 
     /// A run has been kept.
@@ -316,6 +344,6 @@ fn ended(kept: &KeptRun, verdict: Option<&RunVerdict>) -> Ended {
         }),
         oom_killed: reason == Some("OOMKilled") || cause == Some(Cause::OomKilled),
         start_failed: run.start_error.is_some(),
-        cause: cause.map(|cause| cause.name().to_owned()),
+        cause: cause.map(Cause::name),
     }
 }

@@ -32,6 +32,10 @@ enum Input {
     Runtime(Box<runtime::Everything>),
     /// A run has been kept, or could not be.
     Ended(Box<lives::EndedRun>),
+    /// A live container has been looked at.
+    Looked(Box<requests::Looked>),
+    /// A Capture object is this agent's to fill, or not.
+    Granted(Box<requests::Granted>),
     /// A capture stands, or could not be taken.
     Taken(Box<requests::Outcome>),
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use containers::{ContainerSighting, Kind, Pod, PodSighting};
+use containers::directory::{ContainerSighting, Kind, Pod, PodSighting};
 use kubernetes::pods::{ContainerInfo, ContainerKind, ContainerState, PodChange, PodInfo, Terminated};
+use kubernetes::{Change, namespaces::NamespaceInfo};
 use triggers::{Description, Ended, Observation, PodObservation, Subject, Time};
 
 use super::{runtime::Everything, state::Node};
@@ -12,16 +13,19 @@ use crate::host;
 impl Node {
     /// The watch of the node's pods tells of one.
     pub(super) fn pod(&mut self, change: PodChange) {
-        let (now, at) = (host::boot_duration(), Time(host::realtime()));
+        let (now, at) = (host::uptime(), Time(host::realtime()));
         match change {
             PodChange::Synced => {}
             PodChange::Changed(pod) => {
+                let uid = pod.mirror.as_ref().unwrap_or(&pod.uid);
+                self.pods.insert((pod.namespace.clone(), pod.name.clone()), uid.clone());
                 self.directory.saw_pod(&sighting(&pod), now);
                 self.name_all();
                 self.observe_pod(at, &pod);
             }
             PodChange::Gone { uid } => {
                 self.directory.pod_deleted(&uid, now);
+                self.pods.retain(|_, known| *known != uid);
                 let decisions = self.machine.observe_pod(at, &uid, PodObservation::Gone);
                 self.decide(decisions);
                 let alive: Vec<&Subject> = self.live.values().map(|live| &live.subject).collect();
@@ -29,6 +33,13 @@ impl Node {
                     subject.pod_uid != uid || runs.ending > 0 || alive.contains(&subject)
                 });
             }
+        }
+    }
+
+    /// The watch of namespaces tells of one.
+    pub(super) fn namespace(&mut self, change: Change<NamespaceInfo>) {
+        if let Change::Changed(namespace) = change {
+            self.namespaces.insert(namespace.name, namespace.labels);
         }
     }
 
@@ -46,6 +57,10 @@ impl Node {
         }
         for container in &pod.containers {
             let subject = Subject { pod_uid: uid.clone(), container: container.name.clone() };
+            if !container.secret_mounts.is_empty() {
+                let runs = self.subjects.entry(subject.clone()).or_default();
+                runs.secret_mounts.clone_from(&container.secret_mounts);
+            }
             for (time, observation) in said_of(at, pod, container) {
                 decisions.extend(self.machine.observe(time, &subject, observation));
             }
@@ -55,7 +70,7 @@ impl Node {
 
     /// The container runtime has been found: what runs gets its names, what ended its counts.
     pub(super) fn found_runtime(&mut self, all: &Everything) {
-        let (now, at) = (host::boot_duration(), Time(host::realtime()));
+        let (now, at) = (host::uptime(), Time(host::realtime()));
         let containers: Vec<_> = all.containers.iter().map(|status| status.container.clone()).collect();
         self.directory.saw_cri(&all.sandboxes, &containers, now);
         self.name_all();
@@ -144,7 +159,6 @@ fn sighting(pod: &PodInfo) -> PodSighting {
         name: pod.name.clone(),
         labels: pod.labels.clone(),
         annotations: pod.annotations.clone(),
-        owner: None,
         containers: pod.containers.iter().map(|container| ContainerSighting {
             name: container.name.clone(),
             kind: match container.kind {

@@ -19,9 +19,12 @@ use tokio::sync::{mpsc as async_mpsc, oneshot};
 
 use crate::{
     adopt,
-    figures::{self, Figures},
+    cgroupfs::Mounts,
+    figures::Figures,
+    host,
     recorder::{
-        Hierarchy, Message, MessageKind, Recorder, Recording, RingId, Settings, StartError, Stock,
+        AdoptError, ContainerShape, Message, MessageKind, Recorder, Recording, RingId, Settings,
+        Stock,
     },
 };
 
@@ -39,19 +42,11 @@ pub(super) enum Report {
     /// A container ran already; it is recorded from now on.
     Adopted { running: adopt::Running },
     /// A container's cgroup was made and is not recorded.
-    Refused {
-        path: String,
-        time: u64,
-        reason: &'static str,
-    },
+    Refused { path: String, reason: String },
     /// A container's first process has ended.
     Ended { cgroup: u64, life: Life },
     /// A container's cgroup is gone, and its ring given back.
-    Removed {
-        cgroup: u64,
-        time: u64,
-        life: Option<Life>,
-    },
+    Removed { cgroup: u64, life: Option<Life> },
     /// The recorder works no more.
     Failed(io::Error),
 }
@@ -71,6 +66,16 @@ pub(super) struct Life {
 pub(super) struct Setup {
     pub(super) probes: Vec<Probe>,
     pub(super) limitations: Vec<String>,
+}
+
+/// Where the kernel shows what the recorder does not see.
+pub(super) struct Places {
+    /// /proc.
+    pub(super) proc: PathBuf,
+    /// The mount point of the hierarchy that tells containers apart.
+    pub(super) cgroups: PathBuf,
+    /// All cgroup mounts, for figures.
+    pub(super) mounts: Mounts,
 }
 
 enum Command {
@@ -96,8 +101,7 @@ impl RecordingThread {
     /// What recording needs and this machine lacks.
     pub(super) fn start(
         settings: Settings,
-        hierarchy: Hierarchy,
-        cgroup_root: PathBuf,
+        places: Places,
     ) -> anyhow::Result<(Self, async_mpsc::Receiver<Report>)> {
         let (reports, receiver) = async_mpsc::channel(WAITING_REPORTS);
         let (commands, requests) = mpsc::channel();
@@ -122,9 +126,9 @@ impl RecordingThread {
                 let mut server = Server {
                     recorder,
                     reports,
-                    hierarchy,
-                    cgroup_root,
-                    paths: HashMap::new(),
+                    shapes: settings.shapes,
+                    places,
+                    recorded: HashMap::new(),
                 };
                 if let Err(error) = server.serve(&requests, woken) {
                     // Nobody listens any more: the agent is stopping.
@@ -199,7 +203,8 @@ struct Recorded {
 struct Server {
     recorder: Recorder,
     reports: async_mpsc::Sender<Report>,
-    figures: figures::Source,
+    shapes: Vec<ContainerShape>,
+    places: Places,
     recorded: HashMap<u64, Recorded>,
 }
 
@@ -243,20 +248,32 @@ impl Server {
     }
 
     fn adopt(&mut self) -> io::Result<()> {
-        for running in adopt::containers(&self.hierarchy) {
-            if self.recorder.adopt(&running)?.is_none() {
-                continue;
+        let proc = self.places.proc.clone();
+        for running in adopt::containers(&proc, &self.places.cgroups, &self.shapes)? {
+            let first = adopt::first_process(&proc, &running);
+            let nested = || adopt::nested(&running, &self.shapes);
+            match self.recorder.adopt(running.cgroup, first, nested) {
+                Ok(_) => {
+                    let preface = adopt::preface(&proc, &running, host::boottime());
+                    let misses = self.recorder.recursion_misses();
+                    let recorded = Recorded {
+                        path: running.path.clone(),
+                        misses,
+                        preface,
+                        ended: false,
+                    };
+                    self.recorded.insert(running.cgroup, recorded);
+                    self.report(Report::Adopted { running });
+                }
+                // It started just now, and is told by a message.
+                Err(AdoptError::HasOne(_)) => {}
+                Err(error) => self.report(Report::Refused {
+                    path: running.path,
+                    reason: error.to_string(),
+                }),
             }
-            self.recorded.insert(
-                running.cgroup,
-                Recorded {
-                    path: running.path.clone(),
-                    misses: self.recorder.recursion_misses(),
-                    preface: adopt::preface(&running),
-                    ended: false,
-                },
-            );
-            self.report(Report::Adopted { running });
+            // A ring was taken.
+            while self.recorder.refill()? {}
         }
         Ok(())
     }
@@ -277,17 +294,9 @@ impl Server {
                 );
                 self.report(Report::Started { cgroup, path, time });
             }
-            MessageKind::PoolEmpty { path } => self.report(Report::Refused {
-                path,
-                time,
-                reason: "no ring was free",
-            }),
-            MessageKind::TableFull { path } => self.report(Report::Refused {
-                path,
-                time,
-                reason: "the recorder's table is full",
-            }),
-            MessageKind::InitExit { pid, status } => {
+            MessageKind::PoolEmpty { path } => self.refused(path, "no ring was free"),
+            MessageKind::TableFull { path } => self.refused(path, "the recorder's table is full"),
+            MessageKind::InitExit { pid, status, .. } => {
                 if let Some(life) = self.life(cgroup, Some(time), Some((pid, status))) {
                     if let Some(recorded) = self.recorded.get_mut(&cgroup) {
                         recorded.ended = true;
@@ -307,8 +316,8 @@ impl Server {
                     self.life(cgroup, Some(time), None)
                 };
                 self.recorded.remove(&cgroup);
-                self.recorder.release(ring)?;
-                self.report(Report::Removed { cgroup, time, life });
+                self.recorder.release(ring);
+                self.report(Report::Removed { cgroup, life });
             }
         }
         Ok(())
@@ -320,7 +329,7 @@ impl Server {
             Command::LetGo(cgroup) => {
                 self.recorded.remove(&cgroup);
                 if let Some(ring) = self.recorder.ring_of(cgroup) {
-                    self.recorder.let_go(ring)?;
+                    self.recorder.release(ring);
                 }
             }
             Command::SetKept(bytes) => self.recorder.set_kept(bytes),
@@ -335,7 +344,7 @@ impl Server {
     /// Reads a container's ring.
     fn life(&self, cgroup: u64, end: Option<u64>, exit: Option<(u32, ExitStatus)>) -> Option<Life> {
         let recorded = self.recorded.get(&cgroup)?;
-        let figures = self.figures.read(&recorded.path);
+        let figures = Figures::read(&self.places.mounts, &recorded.path);
         let ring: RingId = self.recorder.ring_of(cgroup)?;
         let mut recording = self.recorder.read(ring).ok()?;
         recording.losses.recursion_misses = recording
@@ -353,6 +362,13 @@ impl Server {
             exit,
             figures,
         })
+    }
+
+    fn refused(&self, path: String, reason: &str) {
+        self.report(Report::Refused {
+            path,
+            reason: reason.into(),
+        });
     }
 
     /// Hands a report over; without a loop to take it, the agent is stopping.

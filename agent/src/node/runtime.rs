@@ -10,6 +10,15 @@ use super::Input;
 /// Between attempts to reach a runtime that does not answer.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// Between questions who a container is.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+
 /// Who a cgroup's container is.
 pub(super) struct Answer {
     pub(super) cgroup: u64,
@@ -78,8 +87,22 @@ async fn everything(
     })
 }
 
-/// Asks who a container is; a sandbox is listed apart.
-pub(super) async fn who(client: &Client, id: &str) -> Result<Option<Who>, CriError> {
+/// Asks who a container is, for as long as a sandbox may take to be listed: that is after its cgroup was made.
+pub(super) async fn who_in_time(client: &Client, id: &str) -> Option<Who> {
+    for pause in PAUSES {
+        match who(client, id).await {
+            Ok(None) => tokio::time::sleep(pause).await,
+            Ok(found) => return found,
+            Err(error) => {
+                tracing::debug!(%error, id, "the runtime does not say who a container is");
+                return None;
+            }
+        }
+    }
+    None
+}
+
+async fn who(client: &Client, id: &str) -> Result<Option<Who>, CriError> {
     if let Some(container) = client.container(id).await? {
         return Ok(Some(Who::Container(container)));
     }

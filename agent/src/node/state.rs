@@ -1,23 +1,28 @@
 //! The node's state, and the loop that alone changes it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use capture_format::Losses;
-use containers::{Directory, PodSighting, cri};
+use containers::directory::Directory;
 use futures::{StreamExt, stream::BoxStream};
-use kubernetes::pods::{PodChange, PodInfo};
+use kubernetes::{
+    captures::{Captures, Offer},
+    namespaces::NamespaceInfo,
+    pods::PodChange,
+};
 use spool::Spool;
 use tokio::{
     signal::unix::Signal,
     sync::{mpsc, watch},
     task::JoinSet,
-    time::sleep_until,
+    time::{MissedTickBehavior, interval},
 };
-use triggers::{Decision, Machine, Observation, Subject, Time};
+use triggers::{Machine, Subject, Time};
 
 use super::{
     Input,
@@ -25,34 +30,153 @@ use super::{
     handle::Request,
     lives::{Live, Runs},
     recording::{RecordingThread, Report},
+    runtime,
+    status::Connections,
     tell::Teller,
 };
-use crate::{config::Config, host};
+use crate::{config::Config, host, metrics::Metrics};
+
+/// How often what nobody asks for any more is forgotten.
+const TIDY: Duration = Duration::from_secs(30);
 
 /// What happened since the start.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) losses: Losses,
     pub(super) refused: u64,
-    pub(super) recorder_failed: Option<String>,
 }
 
 /// The node.
 pub(super) struct Node {
     pub(super) config: Arc<Config>,
-    pub(super) config_path: Option<std::path::PathBuf>,
+    pub(super) config_path: Option<PathBuf>,
+    /// Nanoseconds since the Unix epoch.
     pub(super) started: u64,
     pub(super) recording: Arc<RecordingThread>,
     pub(super) knowledge: Knowledge,
     pub(super) spool: Arc<Spool>,
+    pub(super) captures: Option<Captures>,
     pub(super) teller: Teller,
-    pub(super) metrics: Arc<crate::metrics::Metrics>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) connections: Connections,
     pub(super) inputs: mpsc::UnboundedSender<Input>,
     pub(super) directory: Directory,
     pub(super) machine: Machine,
+    /// Labels of namespaces, where selectors ask for them.
+    pub(super) namespaces: HashMap<String, BTreeMap<String, String>>,
+    /// UIDs of the node's pods, as the kubelet has them, by namespace and name.
+    pub(super) pods: HashMap<(String, String), String>,
     /// Containers that are recorded, or whose run is being kept, by the id of their cgroup.
     pub(super) live: HashMap<u64, Live>,
     pub(super) subjects: HashMap<Subject, Runs>,
+    /// Names of the Captures that are being taken.
+    pub(super) taking: std::collections::HashSet<(String, String)>,
     pub(super) tally: Tally,
     pub(super) tasks: JoinSet<()>,
 }
+
+/// Where the loop's inputs come from.
+pub(super) struct Sources {
+    pub(super) reports: mpsc::Receiver<Report>,
+    pub(super) inputs: mpsc::UnboundedReceiver<Input>,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) pods: BoxStream<'static, PodChange>,
+    pub(super) namespaces: BoxStream<'static, kubernetes::Change<NamespaceInfo>>,
+    pub(super) offers: BoxStream<'static, Offer>,
+    pub(super) terminate: Signal,
+    pub(super) interrupt: Signal,
+}
+
+impl Node {
+    /// Runs until somebody asks to stop.
+    ///
+    /// # Errors
+    /// The recorder works no more.
+    pub(super) async fn serve(&mut self, sources: &mut Sources) -> anyhow::Result<()> {
+        let mut tidy = interval(TIDY);
+        tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let now = host::realtime();
+            let due = self.machine.next_due().map(|due| Duration::from_nanos(due.0.saturating_sub(now)));
+            tokio::select! {
+                // What the kernel says comes first: rings wait for it.
+                biased;
+                Some(report) = sources.reports.recv() => self.report(report)?,
+                Some(input) = sources.inputs.recv() => self.input(input),
+                Some(pod) = sources.pods.next() => self.pod(pod),
+                Some(namespace) = sources.namespaces.next() => self.namespace(namespace),
+                Some(offer) = sources.offers.next() => self.offered(offer),
+                Some(request) = sources.requests.recv() => self.request(request),
+                () = tokio::time::sleep(due.unwrap_or(TIDY)) => {
+                    let decisions = self.machine.due(Time(host::realtime()));
+                    self.decide(decisions);
+                }
+                _ = tidy.tick() => self.tidy(),
+                Some(_) = self.tasks.join_next() => {}
+                _ = sources.terminate.recv() => return Ok(()),
+                _ = sources.interrupt.recv() => return Ok(()),
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Who(answer) => self.answered(answer),
+            Input::Runtime(all) => self.found_runtime(&all),
+            Input::Ended(ended) => self.kept(*ended),
+            Input::Looked(looked) => self.looked(*looked),
+            Input::Granted(taken) => self.granted(*taken),
+            Input::Taken(outcome) => self.taken(*outcome),
+        }
+    }
+
+    fn tidy(&mut self) {
+        self.directory.expire(host::uptime());
+        self.ask_again();
+        let (spool, teller) = (self.spool.clone(), self.teller.clone());
+        self.tasks.spawn_blocking(move || {
+            for dropped in spool.enforce() {
+                tracing::info!(capture = dropped.id, "a capture left the spool, which keeps within its limits");
+            }
+            teller.wake();
+        });
+    }
+
+    /// Waits for what is under way, and leaves what is kept to the next start.
+    pub(super) async fn stop(mut self, sources: &mut Sources) {
+        /// Longer than a capture takes, shorter than a pod's grace period.
+        const PATIENCE: Duration = Duration::from_secs(8);
+        let finish = async {
+            loop {
+                tokio::select! {
+                    Some(input) = sources.inputs.recv() => self.input(input),
+                    task = self.tasks.join_next() => if task.is_none() { break },
+                }
+            }
+            while let Ok(input) = sources.inputs.try_recv() {
+                self.input(input);
+            }
+        };
+        if tokio::time::timeout(PATIENCE, finish).await.is_err() {
+            tracing::warn!("captures that were under way are given up");
+        }
+        let runs: Vec<spool::KeptRun> = self
+            .subjects
+            .iter()
+            .flat_map(|(subject, runs)| runs.kept.iter().map(move |run| (subject, run)))
+            .map(|(subject, run)| spool::KeptRun {
+                pod_uid: subject.pod_uid.clone(),
+                container: subject.container.clone(),
+                run: run.run.number,
+                bytes: run.bytes().to_vec(),
+            })
+            .collect();
+        match self.spool.keep(&runs, &host::boot_id()) {
+            Ok(left_out) => tracing::info!(runs = runs.len() - left_out, left_out, "kept runs wait for the next start"),
+            Err(error) => tracing::error!(%error, "kept runs cannot be left to the next start"),
+        }
+    }
+}
+
+/// Whether the runtime answers, as a watch.
+pub(super) type RuntimeStanding = watch::Receiver<runtime::Standing>;

@@ -175,6 +175,17 @@ impl Btf {
         Some(offset)
     }
 
+    /// The value of an enumerator.
+    pub(super) fn enumerator(&self, enumeration: &str, name: &str) -> Option<u32> {
+        let at = self.at(self.find(enumeration, &[kind::ENUM])?)?;
+        let count = self.word(at + 4).ok()? & 0xffff;
+        (0..count as usize).find_map(|index| {
+            let member = at + 12 + index * 8;
+            let is_it = self.string(self.word(member).ok()?).ok()? == name;
+            is_it.then(|| self.word(member + 4).ok())?
+        })
+    }
+
     /// Whether there is a typedef of this name.
     pub(super) fn has_typedef(&self, name: &str) -> bool {
         self.find(name, &[kind::TYPEDEF]).is_some()
@@ -257,6 +268,9 @@ mod tests {
         blob.structure("path", &[("mnt", 1, 0), ("dentry", 1, 8)]); // 2
         blob.structure("", &[("f_inode", 1, 8)]); // 3
         blob.structure("file", &[("f_path", 2, 16), ("", 3, 32)]); // 4
+        let [name, cpu, memory] =
+            ["cgroup_subsys_id", "cpu_cgrp_id", "memory_cgrp_id"].map(|name| blob.name(name));
+        blob.words(&[name, kind::ENUM << 24 | 2, 4, cpu, 1, memory, 4]); // 5
         blob.build()
     }
 
@@ -270,6 +284,17 @@ mod tests {
     }
 
     #[test]
+    fn finds_enumerators() {
+        let btf = Btf::parse(sample()).unwrap();
+        assert_eq!(
+            btf.enumerator("cgroup_subsys_id", "memory_cgrp_id"),
+            Some(4)
+        );
+        assert_eq!(btf.enumerator("cgroup_subsys_id", "pids_cgrp_id"), None);
+        assert_eq!(btf.enumerator("file", "memory_cgrp_id"), None);
+    }
+
+    #[test]
     fn damaged_blobs_are_errors_never_panics() {
         let good = sample();
         for length in 0..good.len() {
@@ -280,6 +305,7 @@ mod tests {
             bad[at] ^= 0xff;
             if let Ok(btf) = Btf::parse(bad) {
                 let _ = btf.offset("file", "f_path.dentry");
+                let _ = btf.enumerator("cgroup_subsys_id", "memory_cgrp_id");
             }
         }
         assert!(matches!(

@@ -8,16 +8,16 @@ use std::{
 use agent_ebpf::wire::{Control, control};
 use aya::{
     Ebpf,
-    maps::{MapData, RingBuf},
+    maps::{Array, MapData, RingBuf},
 };
 use capture_format::ExitStatus;
 
 use super::pool::RingId;
 
 /// Something that happened to a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Id of the cgroup.
+    /// Id of the container's cgroup; of a refusal that of the cgroup refused.
     pub cgroup: u64,
     /// Nanoseconds of CLOCK_BOOTTIME.
     pub time: u64,
@@ -26,17 +26,31 @@ pub struct Message {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageKind {
     /// The cgroup was made, and has this ring.
-    Assigned(RingId),
+    Assigned {
+        /// The ring.
+        ring: RingId,
+        /// Path of the cgroup in its hierarchy, from the kernel: starts with `/`, cut after 511 bytes.
+        path: String,
+    },
     /// The cgroup was made while no ring was free: nothing of it is recorded.
-    PoolEmpty,
+    PoolEmpty {
+        /// Path of the cgroup, as above.
+        path: String,
+    },
     /// The cgroup's set of the table is full: nothing of it is recorded.
-    TableFull,
-    /// The container's first process (pid 1 of its namespace) has ended.
+    TableFull {
+        /// Path of the cgroup, as above. Its name may not be a container's: then it is inside one.
+        path: String,
+    },
+    /// The container's first process has ended: pid 1 of its namespace, started from outside. Of a container that shares its
+    /// pid namespace with others or the host this is never told; its run ends with [`Removed`](Self::Removed).
     InitExit {
-        /// Its pid in the host's namespace.
+        /// The container's ring.
+        ring: RingId,
+        /// The process's pid in the host's namespace.
         pid: u32,
         /// How it ended.
         status: ExitStatus,
@@ -46,20 +60,33 @@ pub enum MessageKind {
 }
 
 /// The channel.
-pub(super) struct Channel(RingBuf<MapData>);
+pub(super) struct Channel {
+    messages: RingBuf<MapData>,
+    /// One number: messages that found no room.
+    lost: Array<MapData, u64>,
+}
 
 impl Channel {
     pub(super) fn new(ebpf: &mut Ebpf) -> io::Result<Self> {
-        let map = ebpf
-            .take_map("CONTROL")
-            .ok_or_else(|| io::Error::other("the eBPF object has no map CONTROL"))?;
-        Ok(Self(map.try_into().map_err(io::Error::other)?))
+        let mut take = |name| {
+            let missing = || io::Error::other(format!("the eBPF object has no map {name}"));
+            ebpf.take_map(name).ok_or_else(missing)
+        };
+        Ok(Self {
+            messages: take("CONTROL")?.try_into().map_err(io::Error::other)?,
+            lost: take("CONTROL_LOST")?.try_into().map_err(io::Error::other)?,
+        })
+    }
+
+    /// How many messages found no room so far.
+    pub(super) fn lost(&self) -> io::Result<u64> {
+        self.lost.get(&0, 0).map_err(io::Error::other)
     }
 
     /// The next message, if there is one.
     pub(super) fn next(&mut self) -> Option<Message> {
         loop {
-            let item = self.0.next()?;
+            let item = self.messages.next()?;
             if let Some(message) = decode(&item) {
                 return Some(message);
             }
@@ -69,11 +96,15 @@ impl Channel {
 
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.messages.as_fd()
     }
 }
 
 fn decode(bytes: &[u8]) -> Option<Message> {
+    // The channel pads nothing: an item is as long as what was sent.
+    if bytes.len() < size_of::<Control>() {
+        return None;
+    }
     macro_rules! field {
         ($name:ident: $type:ty) => {{
             const AT: usize = std::mem::offset_of!(Control, $name);
@@ -81,11 +112,13 @@ fn decode(bytes: &[u8]) -> Option<Message> {
         }};
     }
     let (ring, value) = (RingId(field!(ring: u32)), field!(value: u64));
+    let path = || String::from_utf8_lossy(&bytes[size_of::<Control>()..]).into_owned();
     let kind = match (field!(kind: u32), value) {
-        (control::ASSIGNED, _) => MessageKind::Assigned(ring),
-        (control::REFUSED, control::POOL_EMPTY) => MessageKind::PoolEmpty,
-        (control::REFUSED, _) => MessageKind::TableFull,
+        (control::ASSIGNED, _) => MessageKind::Assigned { ring, path: path() },
+        (control::REFUSED, control::POOL_EMPTY) => MessageKind::PoolEmpty { path: path() },
+        (control::REFUSED, _) => MessageKind::TableFull { path: path() },
         (control::INIT_EXIT, _) => MessageKind::InitExit {
+            ring,
             pid: value as u32,
             status: ExitStatus::from_wait((value >> 32) as i32),
         },
@@ -116,20 +149,26 @@ mod tests {
 
     #[test]
     fn decodes_what_the_programs_send() {
-        let exit = decode(&bytes(control::INIT_EXIT, 0, 7, 42 | 256 << 32, 9)).unwrap();
+        let exit = decode(&bytes(control::INIT_EXIT, 3, 7, 42 | 256 << 32, 9)).unwrap();
         assert_eq!(
             exit,
             Message {
                 cgroup: 7,
                 time: 9,
                 kind: MessageKind::InitExit {
+                    ring: RingId(3),
                     pid: 42,
                     status: ExitStatus::Code(1)
                 }
             }
         );
-        let refused = decode(&bytes(control::REFUSED, 0, 7, control::POOL_EMPTY, 9)).unwrap();
-        assert_eq!(refused.kind, MessageKind::PoolEmpty);
+        let mut refused = bytes(control::REFUSED, 0, 7, control::POOL_EMPTY, 9);
+        refused.extend(b"/kubepods/pod1/\xff");
+        let path = "/kubepods/pod1/\u{fffd}".to_owned();
+        assert_eq!(
+            decode(&refused).unwrap().kind,
+            MessageKind::PoolEmpty { path }
+        );
         assert_eq!(decode(&bytes(99, 0, 0, 0, 0)), None);
         assert_eq!(decode(&bytes(1, 0, 0, 0, 0)[..20]), None);
     }

@@ -5,7 +5,7 @@ use std::{fs, io};
 use agent_ebpf::wire::{Config, DATA_MAX, MISSING, NO_SHAPE, Offsets, SHAPES, Shape, features};
 use aya::{Ebpf, EbpfLoader, maps::Array};
 
-use super::{StartError, btf::Btf, sys::Plain, syscalls};
+use super::{Hierarchy, StartError, btf::Btf, hierarchy::Place, sys::Plain, syscalls};
 
 /// Where the kernel shows its own type information.
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -19,6 +19,8 @@ pub struct Settings {
     pub other_max: u32,
     /// Largest file whose content counts as configuration, in bytes.
     pub config_file_max: u64,
+    /// Where containers' cgroups are.
+    pub hierarchy: Hierarchy,
     /// What containers' cgroups are called.
     pub shapes: Vec<ContainerShape>,
     /// Memory and free rings.
@@ -33,6 +35,7 @@ impl Default for Settings {
             text_max: DATA_MAX as u32,
             other_max: 256,
             config_file_max: 64 << 10,
+            hierarchy: Hierarchy::default(),
             shapes: ContainerShape::runtimes(),
             budget: super::Budget::default(),
             debug_programs: false,
@@ -59,6 +62,20 @@ impl ContainerShape {
                 digits: 64,
             })
             .into()
+    }
+
+    /// Whether a cgroup's name has one of these shapes; the first whose prefix fits decides, as in the kernel.
+    #[must_use]
+    pub fn any_fits(shapes: &[Self], name: &str) -> bool {
+        let mut with_prefix = shapes
+            .iter()
+            .filter_map(|shape| Some((shape, name.strip_prefix(shape.prefix.as_str())?)));
+        with_prefix.next().is_some_and(|(shape, rest)| {
+            let digits = shape.digits as usize;
+            digits == 0
+                || rest.bytes().take_while(u8::is_ascii_hexdigit).count() == digits
+                    && matches!(rest.as_bytes().get(digits), None | Some(b'.'))
+        })
     }
 }
 
@@ -89,6 +106,17 @@ pub(super) fn kernel_btf() -> Result<Btf, StartError> {
         },
     })?;
     Btf::parse(data).map_err(|error| StartError::BadBtf(error.to_string()))
+}
+
+/// Where containers' cgroups are on this kernel.
+pub(super) fn place(settings: &Settings, btf: &Btf) -> Result<Place, StartError> {
+    const FILE: &str = "/proc/cgroups";
+    let Hierarchy::V1 { controller } = &settings.hierarchy else {
+        return Ok(Place::UNIFIED);
+    };
+    let cgroups =
+        fs::read_to_string(FILE).map_err(|source| StartError::Read { path: FILE, source })?;
+    Place::of(controller, &cgroups, btf)
 }
 
 /// What the offsets allow, and what they do not.
@@ -125,6 +153,7 @@ pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
                     o.signal_group_exit_code,
                     o.task_exit_code,
                     o.task_group_leader,
+                    o.task_real_parent,
                 ],
             ),
             ("processes", &[o.task_pid, o.task_tgid, o.task_comm]),
@@ -133,6 +162,8 @@ pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
                 &[
                     o.task_cgroups,
                     o.css_set_dfl_cgrp,
+                    o.css_set_subsys,
+                    o.css_cgroup,
                     o.cgroup_kn,
                     o.cgroup_root,
                     o.cgroup_self,
@@ -239,6 +270,7 @@ fn require(groups: &[(&'static str, &[u32])], unknown: &[String]) -> Result<(), 
 pub(super) fn load(
     object: &[u8],
     abilities: &Abilities,
+    place: Place,
     settings: &Settings,
 ) -> Result<(Ebpf, u64), StartError> {
     let key = random_key().map_err(|source| StartError::Read {
@@ -252,7 +284,8 @@ pub(super) fn load(
         features: abilities.features,
         text_max: settings.text_max.min(DATA_MAX as u32),
         other_max: settings.other_max.min(DATA_MAX as u32),
-        reserved: 1,
+        subsystem: place.subsystem,
+        hierarchy: place.hierarchy,
     });
     let offsets = Plain(abilities.offsets);
     let ops = syscalls::ops();

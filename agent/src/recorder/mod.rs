@@ -7,12 +7,14 @@ mod budget;
 mod capabilities;
 mod control;
 mod decode;
+mod hierarchy;
 mod load;
 mod pool;
 mod probes;
 mod ring;
 mod sys;
 mod syscalls;
+mod table;
 
 use std::{
     collections::HashSet,
@@ -28,11 +30,12 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-pub use budget::Budget;
+pub use budget::{Budget, Stock};
 pub use capabilities::{Capability, missing as missing_capabilities};
 pub use control::{Message, MessageKind};
+pub use hierarchy::Hierarchy;
 pub use load::{ContainerShape, Settings};
-pub use pool::RingId;
+pub use pool::{AdoptError, FirstProcess, RingId};
 pub use probes::ProbeError;
 
 use control::Channel;
@@ -70,6 +73,11 @@ pub enum StartError {
         /// Members that BTF lacks.
         unknown: String,
     },
+    /// There is no such version 1 hierarchy.
+    #[error(
+        "no cgroup v1 hierarchy has the controller `{0}`; see /proc/cgroups, and record cgroup v2 where `{0}` has hierarchy 0"
+    )]
+    Hierarchy(String),
     /// A file that must be readable is not.
     #[error("cannot read {path}: {source}")]
     Read {
@@ -151,8 +159,9 @@ impl Recorder {
         let kernel = load::kernel_btf()?;
         let abilities = load::abilities(&kernel)?;
         let preemptible = probes::tracepoints_are_preemptible(&kernel);
+        let place = load::place(settings, &kernel)?;
         drop(kernel);
-        let (mut ebpf, key) = load::load(object, &abilities, settings)?;
+        let (mut ebpf, key) = load::load(object, &abilities, place, settings)?;
         let pool = Pool::new(&mut ebpf, settings.budget).map_err(StartError::Rings)?;
         let channel = Channel::new(&mut ebpf).map_err(StartError::Rings)?;
         let btf = Btf::from_sys_fs().map_err(|error| StartError::BadBtf(load::chain(&error)))?;
@@ -185,6 +194,11 @@ impl Recorder {
     #[must_use]
     pub fn ring_of(&self, cgroup: u64) -> Option<RingId> {
         self.pool.find(cgroup)
+    }
+
+    /// Every container that has a ring: the id of its cgroup, and the ring.
+    pub fn rings(&self) -> impl Iterator<Item = (u64, RingId)> {
+        self.pool.containers()
     }
 
     /// Reads a ring; its container may go on writing to it.
@@ -225,31 +239,66 @@ impl Recorder {
         })
     }
 
-    /// What has happened to containers since the last call, which is also the time to fill the pool again; [`AsFd`] is
-    /// readable when there is something.
-    ///
-    /// # Errors
-    /// The kernel's, from making or removing rings.
-    pub fn messages(&mut self) -> io::Result<Vec<Message>> {
-        let messages = std::iter::from_fn(|| self.channel.next()).collect();
-        self.pool.balance()?;
-        Ok(messages)
+    /// What has happened to containers since the last call; [`AsFd`] is readable when there is something. Where a container
+    /// has taken a ring, [`refill`](Self::refill) is due.
+    #[must_use]
+    pub fn messages(&mut self) -> Vec<Message> {
+        let messages: Vec<Message> = std::iter::from_fn(|| self.channel.next()).collect();
+        for message in &messages {
+            if let MessageKind::PoolEmpty { .. } | MessageKind::TableFull { .. } = message.kind {
+                self.pool.count_refusal();
+            }
+        }
+        messages
     }
 
-    /// Says how many bytes of runs the caller keeps in memory: they share the budget with the rings.
+    /// How many messages found no room since the start: containers may have come and gone untold, [`rings`](Self::rings) tells who is there.
     ///
     /// # Errors
-    /// The kernel's, from removing rings.
-    pub fn set_kept(&mut self, bytes: u64) -> io::Result<()> {
-        self.pool.set_kept(bytes)
+    /// The kernel's.
+    pub fn messages_lost(&self) -> io::Result<u64> {
+        self.channel.lost()
     }
 
-    /// Puts the ring of a container whose processes are gone back into the pool.
+    /// Makes or removes at most one ring, as the budget says, and puts rings that were released into the pool again; true if
+    /// there is more to do. It takes some 10 ms, as it waits until programs that run at that moment have ended.
     ///
     /// # Errors
-    /// The kernel's, from making or removing rings.
-    pub fn release(&mut self, ring: RingId) -> io::Result<()> {
-        self.pool.release(ring)
+    /// The kernel's, from making or removing a ring.
+    pub fn refill(&mut self) -> io::Result<bool> {
+        self.pool.refill()
+    }
+
+    /// What there is of rings and memory.
+    #[must_use]
+    pub fn stock(&self) -> Stock {
+        self.pool.stock()
+    }
+
+    /// Says how many bytes of runs the caller keeps in memory: they share the budget with the rings, so
+    /// [`refill`](Self::refill) may be due.
+    pub fn set_kept(&mut self, bytes: u64) {
+        self.pool.set_kept(bytes);
+    }
+
+    /// Takes a ring from its container, which may live on and is not recorded any more. The ring is back in the
+    /// pool after the next [`refill`](Self::refill).
+    pub fn release(&mut self, ring: RingId) {
+        self.pool.release(ring);
+    }
+
+    /// Gives a ring to a container that runs already, by the id of its cgroup. `nested` is called once the container has it, and
+    /// tells the ids of the cgroups inside the container's that are not containers themselves; an error says that the container is gone.
+    ///
+    /// # Errors
+    /// See [`AdoptError`].
+    pub fn adopt(
+        &mut self,
+        cgroup: u64,
+        first: FirstProcess,
+        nested: impl FnOnce() -> io::Result<Vec<u64>>,
+    ) -> Result<RingId, AdoptError> {
+        self.pool.adopt(cgroup, first, nested)
     }
 
     /// How often the kernel has skipped one of the attached programs because it was already running on that CPU.

@@ -1,22 +1,18 @@
-//! The rings: made, given back, found by cgroup.
+//! The rings: made, given, taken back, found by cgroup.
 
-use std::{
-    collections::HashMap,
-    io,
-    os::fd::OwnedFd,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
-};
+use std::{collections::HashMap, io, os::fd::OwnedFd, sync::atomic::AtomicU64};
 
-use agent_ebpf::wire::{CGROUP_SETS, CGROUP_WAYS, CgroupSet, NESTED, RINGS};
+use agent_ebpf::wire::{NESTED, RINGS};
 use aya::{
     Ebpf,
-    maps::{Map, MapData, Queue},
+    maps::{Map, MapData, MapError, Queue},
 };
 
 use super::{
     budget::{Budget, Change, Stock},
-    ring::RING_BYTES,
-    sys::{self, Mapped},
+    ring::{self, RING_BYTES},
+    sys::{self, Fence, Mapped},
+    table::CgroupTable,
 };
 
 /// Bytes that a ring occupies in the kernel.
@@ -26,6 +22,39 @@ pub(super) const RING_MEMORY: u64 = RING_BYTES.next_multiple_of(4096) as u64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RingId(pub(super) u32);
 
+/// Why a container that runs already gets no ring.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// It is recorded already.
+    #[error("the container has a ring already")]
+    HasOne(RingId),
+    /// The budget is spent.
+    #[error(
+        "no ring is free and the memory budget allows no more; raise the budget or record fewer containers"
+    )]
+    PoolEmpty,
+    /// The cgroup's set of the table is full.
+    #[error("there is no place in the table for its cgroup")]
+    TableFull,
+    /// Its cgroup was removed meanwhile.
+    #[error("its cgroup has been removed")]
+    Gone,
+    /// The kernel's answer.
+    #[error("cannot give it a ring: {0}")]
+    Kernel(#[from] io::Error),
+}
+
+/// What is known of a container that runs already. Each is 0 where it is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FirstProcess {
+    /// Its first process, in the host's pid namespace.
+    pub pid: u32,
+    /// Inode number of that process's standard output.
+    pub stdout: u64,
+    /// Inode number of its standard error.
+    pub stderr: u64,
+}
+
 /// All rings of the node.
 pub(super) struct Pool {
     /// Array of maps: every ring by number.
@@ -34,8 +63,14 @@ pub(super) struct Pool {
     table: CgroupTable,
     template: Template,
     mapped: HashMap<u32, Mapped>,
+    /// Rings that were taken from their containers. Programs that had looked them up may still write.
+    leaving: Vec<u32>,
+    fence: Fence,
     budget: Budget,
+    /// The last step made a ring.
+    filling: bool,
     kept: u64,
+    refused: u64,
 }
 
 impl Pool {
@@ -51,34 +86,55 @@ impl Pool {
         let mut pool = Self {
             rings,
             free: free.try_into().map_err(io::Error::other)?,
-            table: CgroupTable {
-                memory: Mapped::new(table.fd(), CGROUP_SETS * size_of::<CgroupSet>())?,
-                _map: table,
-            },
+            table: CgroupTable::new(table)?,
             template: Template::new()?,
             mapped: HashMap::new(),
+            leaving: Vec::new(),
+            fence: Fence::new()?,
             budget,
+            filling: false,
             kept: 0,
+            refused: 0,
         };
-        pool.balance()?;
+        while pool.refill()? {}
         Ok(pool)
     }
 
-    /// Makes rings or gives some back, as the budget says.
-    pub(super) fn balance(&mut self) -> io::Result<()> {
-        match self.budget.change(RING_MEMORY, self.stock()) {
-            Change::Add(count) => (0..count).try_for_each(|_| self.add()),
-            Change::Remove(count) => (0..count).try_for_each(|_| self.remove()),
-            Change::Keep => Ok(()),
+    /// Makes or removes at most one ring, as the budget says; true if there is more to do.
+    ///
+    /// Either is a change of an array of maps, which returns only when all programs have ended that ran before it (`maybe_wait_bpf_programs` of
+    /// kernel/bpf/syscall.c). So the rings that left before it are free then, all in one step.
+    pub(super) fn refill(&mut self) -> io::Result<bool> {
+        let change = self.change();
+        self.filling = change == Change::Add;
+        match change {
+            Change::Add => self.add()?,
+            Change::Remove if !self.remove()? => return Ok(false),
+            Change::Remove => {}
+            Change::Keep if self.leaving.is_empty() => return Ok(false),
+            Change::Keep => self.fence.wait()?,
         }
+        for ring in std::mem::take(&mut self.leaving) {
+            // A cgroup made inside the container meanwhile may have been entered after the others were taken out.
+            self.table.remove(ring);
+            self.free.push(ring, 0).map_err(io::Error::other)?;
+        }
+        Ok(self.change() != Change::Keep)
+    }
+
+    fn change(&self) -> Change {
+        self.budget.change(RING_MEMORY, &self.stock(), self.filling)
     }
 
     pub(super) fn stock(&self) -> Stock {
-        let used = self.table.used();
+        let used = self.table.containers().count();
         Stock {
             free: self.mapped.len().saturating_sub(used),
             used,
-            kept: self.kept,
+            kept_bytes: self.kept,
+            ring_bytes: self.mapped.len() as u64 * RING_MEMORY,
+            budget_bytes: self.budget.bytes,
+            refused: self.refused,
         }
     }
 
@@ -93,18 +149,86 @@ impl Pool {
         self.free.push(number, 0).map_err(io::Error::other)
     }
 
-    fn remove(&mut self) -> io::Result<()> {
-        let Ok(number) = self.free.pop(0) else {
-            return Ok(());
+    /// False if no ring is free at this moment.
+    fn remove(&mut self) -> io::Result<bool> {
+        let number = match self.leaving.pop() {
+            Some(number) => number,
+            None => match self.take()? {
+                Some(number) => number,
+                None => return Ok(false),
+            },
         };
+        sys::delete_element(self.rings.fd(), number)?;
         self.mapped.remove(&number);
-        sys::delete_element(self.rings.fd(), number)
+        self.table.remove(number);
+        Ok(true)
+    }
+
+    /// Takes a ring from its container. Nothing is written to it from now on but by programs that had looked it up before; it
+    /// comes back into the pool by [`refill`](Self::refill).
+    pub(super) fn release(&mut self, ring: RingId) {
+        if self.table.remove(ring.0) {
+            self.leaving.push(ring.0);
+        }
+    }
+
+    /// Gives a ring to a container that runs already; `nested` tells the ids of the cgroups inside it.
+    ///
+    /// The kernel runs the programs at `cgroup_mkdir` before a new cgroup can be seen, and those at `cgroup_rmdir` after it has
+    /// gone. So a cgroup that can be seen and is not in the table stays out of it unless it is entered here; whatever is made
+    /// inside it after that is entered by the kernel side; and where it can be seen after that, its removal will be told.
+    pub(super) fn adopt(
+        &mut self,
+        cgroup: u64,
+        first: FirstProcess,
+        nested: impl FnOnce() -> io::Result<Vec<u64>>,
+    ) -> Result<RingId, AdoptError> {
+        if let Some(ring) = self.find(cgroup) {
+            return Err(AdoptError::HasOne(ring));
+        }
+        let mut number = self.take()?;
+        if number.is_none() {
+            self.refill()?;
+            number = self.take()?;
+        }
+        let number = number.ok_or(AdoptError::PoolEmpty)?;
+        let ring = RingId(number);
+        if let Some(words) = self.words(ring) {
+            ring::give(words, cgroup, first);
+        }
+        if !self.table.insert(cgroup, number) {
+            self.free.push(number, 0).map_err(io::Error::other)?;
+            return Err(AdoptError::TableFull);
+        }
+        let Ok(nested) = nested() else {
+            self.release(ring);
+            return Err(AdoptError::Gone);
+        };
+        for inner in nested {
+            if self.table.find(inner).is_none() && !self.table.insert(inner, number | NESTED) {
+                self.refused += 1;
+            }
+        }
+        Ok(ring)
+    }
+
+    /// A ring out of the pool.
+    fn take(&mut self) -> io::Result<Option<u32>> {
+        match self.free.pop(0) {
+            Ok(number) => Ok(Some(number)),
+            Err(MapError::ElementNotFound) => Ok(None),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    /// Counts a cgroup that the kernel side could not give a ring or a place.
+    pub(super) fn count_refusal(&mut self) {
+        self.refused += 1;
     }
 
     /// Says how many bytes of kept runs share the budget.
-    pub(super) fn set_kept(&mut self, bytes: u64) -> io::Result<()> {
+    pub(super) fn set_kept(&mut self, bytes: u64) {
         self.kept = bytes;
-        self.balance()
     }
 
     /// The ring of a container's cgroup.
@@ -112,74 +236,16 @@ impl Pool {
         self.table.find(cgroup).map(RingId)
     }
 
+    pub(super) fn containers(&self) -> impl Iterator<Item = (u64, RingId)> {
+        self.table
+            .containers()
+            .map(|(cgroup, ring)| (cgroup, RingId(ring)))
+    }
+
     pub(super) fn words(&self, ring: RingId) -> Option<&[AtomicU64]> {
         self.mapped.get(&ring.0).map(Mapped::words)
     }
-
-    /// Takes a ring from its container, whose processes must be gone, and puts it back into the pool.
-    pub(super) fn release(&mut self, ring: RingId) -> io::Result<()> {
-        if self.table.remove(ring.0) {
-            self.free.push(ring.0, 0).map_err(io::Error::other)?;
-        }
-        self.balance()
-    }
 }
-
-/// The kernel's table from cgroup id to ring, shared with its programs.
-struct CgroupTable {
-    memory: Mapped,
-    /// The programs are loaded with its descriptor.
-    _map: MapData,
-}
-
-impl CgroupTable {
-    const SET_WORDS: usize = size_of::<CgroupSet>() / 8;
-
-    /// Every place: its id and ring.
-    fn places(&self) -> impl Iterator<Item = (&AtomicU64, u32)> {
-        self.memory
-            .words()
-            .chunks_exact(Self::SET_WORDS)
-            .flat_map(|set| {
-                (0..CGROUP_WAYS).map(move |way| {
-                    let pair = set[CGROUP_WAYS + way / 2].load(Ordering::Acquire);
-                    // Two rings share a word, in this machine's byte order.
-                    let halves: [u32; 2] = if cfg!(target_endian = "little") {
-                        [pair as u32, (pair >> 32) as u32]
-                    } else {
-                        [(pair >> 32) as u32, pair as u32]
-                    };
-                    (&set[way], halves[way % 2])
-                })
-            })
-    }
-
-    fn find(&self, cgroup: u64) -> Option<u32> {
-        self.places()
-            .find(|(id, _)| id.load(Ordering::Acquire) == cgroup)
-            .map(|(_, ring)| ring & !NESTED)
-    }
-
-    /// Containers in the table.
-    fn used(&self) -> usize {
-        self.places()
-            .filter(|(id, ring)| id.load(Ordering::Acquire) != 0 && ring & NESTED == 0)
-            .count()
-    }
-
-    /// Clears every place of a ring; false if there was none.
-    fn remove(&self, ring: u32) -> bool {
-        let mut found = false;
-        for (id, place) in self.places() {
-            if place & !NESTED == ring && id.swap(0, Ordering::AcqRel) != 0 {
-                found = true;
-            }
-        }
-        found
-    }
-}
-
-const _: () = assert!(size_of::<AtomicU32>() == 4 && CGROUP_WAYS.is_multiple_of(2));
 
 /// What every ring map is made from.
 ///

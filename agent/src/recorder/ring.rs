@@ -9,6 +9,9 @@ use agent_ebpf::wire::{
     DATA_MAX, LANE_SIZE, LANE_STRIDE, LANES, LaneHeader, NAME_MAX, RECORD_MAX, Record, Ring,
 };
 
+use super::pool::FirstProcess;
+use crate::host;
+
 /// Bytes of a ring's map value.
 pub(super) const RING_BYTES: usize = size_of::<Ring>();
 const HEADER_BYTES: usize = std::mem::offset_of!(Ring, data);
@@ -64,6 +67,29 @@ pub(super) fn snapshot(words: &[AtomicU64]) -> Snapshot {
         assigned: word(std::mem::offset_of!(Ring, assigned)),
         compat: word(std::mem::offset_of!(Ring, compat)),
     }
+}
+
+/// Starts a ring's new life for a container that runs already, as `give` of the programs' `cgroups` module does for new ones. Nobody may have the ring.
+pub(super) fn give(words: &[AtomicU64], cgroup: u64, first: FirstProcess) {
+    let word = |offset: usize| &words[offset / 8];
+    for lane in 0..LANES {
+        let at = lane * size_of::<LaneHeader>();
+        let head = word(at + std::mem::offset_of!(LaneHeader, head)).load(Ordering::Acquire);
+        word(at + std::mem::offset_of!(LaneHeader, start)).store(head, Ordering::Relaxed);
+        word(at + std::mem::offset_of!(LaneHeader, records)).store(0, Ordering::Relaxed);
+        word(at + std::mem::offset_of!(LaneHeader, torn)).store(0, Ordering::Relaxed);
+    }
+    for (offset, value) in [
+        (std::mem::offset_of!(Ring, cgroup), cgroup),
+        (std::mem::offset_of!(Ring, init), first.pid.into()),
+        (std::mem::offset_of!(Ring, assigned), host::boottime()),
+        (std::mem::offset_of!(Ring, compat), 0),
+        (std::mem::offset_of!(Ring, stdout), first.stdout),
+        (std::mem::offset_of!(Ring, stderr), first.stderr),
+    ] {
+        word(offset).store(value, Ordering::Release);
+    }
+    word(std::mem::offset_of!(Ring, generation)).fetch_add(1, Ordering::AcqRel);
 }
 
 /// Copies a lane, or nothing of one that was not written to.

@@ -5,7 +5,7 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
-    sync::atomic::AtomicU64,
+    sync::atomic::{AtomicU32, AtomicU64},
 };
 
 /// Commands of bpf(2), include/uapi/linux/bpf.h
@@ -82,6 +82,7 @@ pub(super) fn create_array(
 mod libc_map {
     //! include/uapi/linux/bpf.h
     pub(super) const ARRAY: u32 = 2;
+    pub(super) const ARRAY_OF_MAPS: u32 = 12;
     pub(super) const MMAPABLE: u32 = 1 << 10;
 }
 
@@ -121,6 +122,52 @@ impl Mapped {
     pub(super) fn words(&self) -> &[AtomicU64] {
         // SAFETY: the mapping is page-aligned, as long as `self`, and at least `words * 8` bytes; atomics may be changed by others.
         unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast::<AtomicU64>(), self.words) }
+    }
+
+    /// The same memory in words of half the size. A place is always used in one size.
+    pub(super) fn halves(&self) -> &[AtomicU32] {
+        // SAFETY: as above.
+        unsafe {
+            std::slice::from_raw_parts(self.memory.as_ptr().cast::<AtomicU32>(), self.words * 2)
+        }
+    }
+}
+
+/// Waits for programs that are running. The kernel does so after every change of a map of maps (`maybe_wait_bpf_programs` of
+/// kernel/bpf/syscall.c), so that nobody uses the old one when the change returns.
+pub(super) struct Fence {
+    outer: OwnedFd,
+    inner: OwnedFd,
+}
+
+impl Fence {
+    pub(super) fn new() -> io::Result<Self> {
+        let mut attr = Attr::default();
+        for (index, value) in [libc_map::ARRAY, 4, 4, 1].into_iter().enumerate() {
+            attr.set_u32(index * 4, value);
+        }
+        let inner = bpf(BPF_MAP_CREATE, &mut attr, 24).map(owned)?;
+        let mut attr = Attr::default();
+        for (index, value) in [
+            libc_map::ARRAY_OF_MAPS,
+            4,
+            4,
+            1,
+            0,
+            inner.as_raw_fd() as u32,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            attr.set_u32(index * 4, value);
+        }
+        let outer = bpf(BPF_MAP_CREATE, &mut attr, 24).map(owned)?;
+        Ok(Self { outer, inner })
+    }
+
+    /// Returns when every program has ended that was running at the call.
+    pub(super) fn wait(&self) -> io::Result<()> {
+        set_element(&self.outer, 0, &self.inner)
     }
 }
 

@@ -9,6 +9,11 @@ use std::{
 
 use anyhow::{Context, bail};
 
+use crate::{
+    cgroupfs::{Mounts, below},
+    figures,
+};
+
 /// A cgroup that is removed when it is dropped, with every process in it.
 pub(super) struct Cgroup {
     path: PathBuf,
@@ -62,18 +67,12 @@ impl Cgroup {
 
     /// The least memory limit from here up, in bytes: of this hierarchy, or of version 1's where that has the memory controller.
     pub(super) fn memory_limit(&self) -> Option<u64> {
-        let own = limits_upwards(&self.path, "memory.max");
-        let first =
-            version_1_memory().and_then(|path| limits_upwards(&path, "memory.limit_in_bytes"));
-        own.into_iter().chain(first).min()
+        figures::memory_limit(Some(&self.path), version_1_memory().as_deref())
     }
 
     /// OOM kills that the cgroup has counted.
     pub(super) fn oom_kills(&self) -> Option<u64> {
-        let events = fs::read_to_string(self.path.join("memory.events")).ok()?;
-        events
-            .lines()
-            .find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+        figures::oom_kills(&self.path)
     }
 
     fn remove(&self) -> io::Result<()> {
@@ -104,44 +103,29 @@ impl Drop for Cgroup {
     }
 }
 
-/// The least limit that a directory and those above it set.
-fn limits_upwards(path: &Path, file: &str) -> Option<u64> {
-    /// Version 1 shows no limit as the largest multiple of the page size.
-    const UNLIMITED: u64 = 1 << 62;
-    path.ancestors()
-        .filter_map(|directory| {
-            fs::read_to_string(directory.join(file))
-                .ok()?
-                .trim()
-                .parse()
-                .ok()
-        })
-        .filter(|limit| *limit < UNLIMITED)
-        .min()
-}
-
 /// This process's directory in the memory hierarchy of version 1.
 fn version_1_memory() -> Option<PathBuf> {
-    let (cgroups, mounts) = own_cgroups_and_mounts().ok()?;
-    let mount = mount_point(&mounts, |kind, options| {
-        kind == "cgroup" && options.split(',').any(|option| option == "memory")
-    })?;
+    let mounts = Mounts::read().ok()?;
+    let cgroups = fs::read_to_string(OWN_CGROUPS).ok()?;
     let path = cgroups.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
         controllers
             .split(',')
             .any(|controller| controller == "memory")
-            .then(|| path.to_owned())
+            .then_some(path)
     })?;
-    Some(below(&mount, &path))
+    Some(below(mounts.controller("memory")?, path))
 }
+
+const OWN_CGROUPS: &str = "/proc/self/cgroup";
 
 /// This process's own cgroup (v2), below which the runs' are made: so the limits that hold for it hold for them.
 pub(super) fn own() -> anyhow::Result<PathBuf> {
-    let (cgroups, mounts) =
-        own_cgroups_and_mounts().context("cannot read which cgroup this process is in")?;
-    let Some(mount) = mount_point(&mounts, |kind, _| kind == "cgroup2") else {
+    let unreadable = "cannot read which cgroup this process is in";
+    let mounts = Mounts::read().context(unreadable)?;
+    let cgroups = fs::read_to_string(OWN_CGROUPS).context(unreadable)?;
+    let Some(mount) = mounts.unified() else {
         bail!(
             "cgroup v2 is not mounted, and lastword tells a command's processes from others by their cgroup; mount it with `mount -t cgroup2 none /sys/fs/cgroup/unified` (the directory may have to be made first)"
         );
@@ -150,66 +134,11 @@ pub(super) fn own() -> anyhow::Result<PathBuf> {
         .lines()
         .find_map(|line| line.strip_prefix("0::"))
         .unwrap_or("/");
-    let path = below(&mount, path);
+    let path = below(mount, path);
     // In a container that sees the host's mount the path may not exist; the mount's root always does.
-    Ok(if path.is_dir() { path } else { mount })
-}
-
-fn below(mount: &Path, path: &str) -> PathBuf {
-    mount.join(path.trim_start_matches('/'))
-}
-
-fn own_cgroups_and_mounts() -> io::Result<(String, String)> {
-    Ok((
-        fs::read_to_string("/proc/self/cgroup")?,
-        fs::read_to_string("/proc/self/mounts")?,
-    ))
-}
-
-/// The first mount point (/proc/self/mounts) whose type and options fit.
-fn mount_point(mounts: &str, fits: impl Fn(&str, &str) -> bool) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ');
-        let (_, point, kind, options) = (
-            fields.next()?,
-            fields.next()?,
-            fields.next()?,
-            fields.next()?,
-        );
-        fits(kind, options).then(|| PathBuf::from(point))
+    Ok(if path.is_dir() {
+        path
+    } else {
+        mount.to_owned()
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HYBRID: &str = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\n\
-        cgroup2 /sys/fs/cgroup/unified cgroup2 rw,nosuid 0 0\n\
-        cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,cpu,cpuacct 0 0\n\
-        cgroup /sys/fs/cgroup/memory cgroup rw,nosuid,memory 0 0\n";
-
-    #[test]
-    fn finds_both_versions_in_a_hybrid_layout() {
-        assert_eq!(
-            mount_point(HYBRID, |kind, _| kind == "cgroup2"),
-            Some("/sys/fs/cgroup/unified".into())
-        );
-        let memory = mount_point(HYBRID, |kind, options| {
-            kind == "cgroup" && options.split(',').any(|option| option == "memory")
-        });
-        assert_eq!(memory, Some("/sys/fs/cgroup/memory".into()));
-    }
-
-    #[test]
-    fn the_least_limit_upwards_counts() {
-        let top = tempfile::tempdir().unwrap();
-        let inner = top.path().join("a/b");
-        fs::create_dir_all(&inner).unwrap();
-        fs::write(top.path().join("memory.max"), "max\n").unwrap();
-        fs::write(top.path().join("a/memory.max"), "1000\n").unwrap();
-        fs::write(inner.join("memory.max"), "2000\n").unwrap();
-        assert_eq!(limits_upwards(&inner, "memory.max"), Some(1000));
-        assert_eq!(limits_upwards(&inner, "memory.limit_in_bytes"), None);
-    }
 }

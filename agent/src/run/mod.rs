@@ -197,9 +197,8 @@ impl Lives {
             .empty()
             .context("cannot end what the command left running")?;
         drop(cgroup);
-        self.recorder
-            .release(ring)
-            .context("cannot give the ring back")?;
+        self.recorder.release(ring);
+        while self.recorder.refill().context("cannot make rings")? {}
         Ok(())
     }
 
@@ -217,22 +216,19 @@ impl Lives {
         run.losses = recording.losses;
         run.losses.recursion_misses = recording.losses.recursion_misses.saturating_sub(misses);
         // Cgroups inside the run's own that found no place in the table.
-        let refused = self.recorder.messages().context("cannot make rings")?;
         let is_loss = |message: &&Message| {
             matches!(
                 message.kind,
-                MessageKind::PoolEmpty | MessageKind::TableFull
+                MessageKind::PoolEmpty { .. } | MessageKind::TableFull { .. }
             )
         };
-        run.losses.lost = refused.iter().filter(is_loss).count() as u64;
+        run.losses.lost = self.recorder.messages().iter().filter(is_loss).count() as u64;
         self.kept.push((run, recording.events));
         let most = self.request.settings.budget.bytes / KEPT_SHARE;
         while self.kept.len() > KEPT_RUNS || (self.kept.len() > 1 && self.kept_bytes() > most) {
             self.kept.remove(0);
         }
-        self.recorder
-            .set_kept(self.kept_bytes())
-            .context("cannot keep to the memory budget")?;
+        self.recorder.set_kept(self.kept_bytes());
         Ok(())
     }
 

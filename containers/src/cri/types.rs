@@ -181,3 +181,6 @@ impl From<messages::PodSandbox> for Sandbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,6 +119,21 @@ fn names_a_container_by_the_api_server_alone_and_its_previous_run_too() {
     // waiting for the next start, both are the one that ended
     directory.saw_pod(&pod(vec![status("nginx", 5, Some(3), Some(3))]), at(1));
     assert_eq!(directory.container(&id(3)).unwrap().run(), 6);
+    // after a reboot there is none yet
+    directory.saw_pod(&pod(vec![status("nginx", 7, None, Some(4))]), at(2));
+    assert_eq!(directory.container(&id(4)).unwrap().run(), 8);
+}
+
+#[test]
+fn takes_labels_from_the_sandbox_that_is_in_use() {
+    let mut directory = Directory::default();
+    let mut left_behind = sandbox(8);
+    left_behind.ready = false;
+    left_behind.labels = map(&[("stage", "older")]);
+    let sandboxes = [left_behind.clone(), sandbox(9), left_behind];
+    directory.saw_cri(&sandboxes, &[], at(0));
+    assert_eq!(directory.pod(POD).unwrap().labels["stage"], "old");
+    assert!(directory.is_sandbox(&id(8)));
 }
 
 #[test]
@@ -293,13 +308,16 @@ fn never_holds_more_than_its_limits_and_gives_up_what_is_gone_first() {
 }
 
 #[test]
-fn bounds_labels_and_says_so() {
+fn bounds_what_a_pod_can_make_it_keep_and_says_so() {
     let mut directory = Directory::default();
     let mut large = pod(vec![]);
     large.labels = (0..1_000)
         .map(|number| (format!("label-{number:03}"), "v".repeat(63)))
         .collect();
+    large.containers = vec![status("nginx", 0, Some(1), None)];
+    large.containers[0].image = "é".repeat(100_001);
     directory.saw_pod(&large, at(0));
+    assert_eq!(directory.container(&id(1)).unwrap().image.len(), MAX_IMAGE);
     let known = directory.pod(POD).unwrap();
     assert!(known.labels_cut);
     assert_eq!(known.labels.len(), MAX_LABELS / (9 + 63));

@@ -6,15 +6,15 @@ use super::Hierarchy;
 
 /// A mounted hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
+pub(super) struct Mount {
     /// Where.
-    pub path: PathBuf,
+    pub(super) path: PathBuf,
     /// Which one.
-    pub hierarchy: Hierarchy,
+    pub(super) hierarchy: Hierarchy,
 }
 
 /// The hierarchies that are mounted at or below `root`, by the text of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
-pub fn mounts(mountinfo: &str, root: &Path) -> Vec<Mount> {
+pub(super) fn mounts(mountinfo: &str, root: &Path) -> Vec<Mount> {
     mountinfo
         .lines()
         .filter_map(mount)

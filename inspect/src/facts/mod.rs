@@ -75,8 +75,10 @@ pub struct Facts {
     pub signals: signals::Signals,
     /// Victims of the OOM killer.
     pub oom_kills: Recent<OomKill>,
-    /// Failed calls, but for connects.
+    /// Failed calls of the application, but for connects.
     pub failures: Recent<Failure>,
+    /// Those of processes that the runtime executed in the container besides it: see [`Facts::is_visitor`].
+    pub visitors_failures: Recent<Failure>,
     /// DNS questions and answers.
     pub dns: dns::Dns,
     /// Connects and their ends.
@@ -98,6 +100,7 @@ impl Facts {
             signals: signals::Signals::default(),
             oom_kills: Recent::new(MAX_OOM_KILLS),
             failures: Recent::new(MAX_FAILURES),
+            visitors_failures: Recent::new(MAX_FAILURES),
             dns: dns::Dns::default(),
             connections: connections::Connections::default(),
             resolv_conf: None,
@@ -126,6 +129,9 @@ impl Facts {
             Bytes::new()
         };
         let fd = self.fds.observe(event);
+        if event.kind == EventKind::EXEC {
+            self.before_exec(event);
+        }
         self.processes.observe(number, event);
         match event.kind {
             EventKind::SIGNAL_GENERATE | EventKind::SIGNAL_DELIVER => {
@@ -145,11 +151,13 @@ impl Facts {
         {
             process.output.observe(number, event, fd.as_ref());
         }
-        if (EventKind::READ..=EventKind::RECVMMSG).contains(&event.kind) {
+        let is_visitor = self.is_visitor(event.pid);
+        if !is_visitor && (EventKind::READ..=EventKind::RECVMMSG).contains(&event.kind) {
             self.dns.observe(number, event, fd.as_ref());
             self.connections.observe(number, event, fd.as_ref());
         }
-        if (EventKind::READ..=EventKind::PREADV2).contains(&event.kind)
+        if !is_visitor
+            && (EventKind::READ..=EventKind::PREADV2).contains(&event.kind)
             && fd
                 .as_ref()
                 .and_then(|fd| fd.path())
@@ -159,7 +167,7 @@ impl Facts {
         }
         match Errno::from_ret(event.ret) {
             Some(_) if event.kind == EventKind::CONNECT => {}
-            Some(errno) => self.failures.push(Failure {
+            Some(errno) => self.failures_of(is_visitor).push(Failure {
                 event: number,
                 time: event.time,
                 pid: event.pid,
@@ -183,6 +191,47 @@ impl Facts {
             }
             None => {}
         }
+    }
+
+    fn failures_of(&mut self, visitor: bool) -> &mut Recent<Failure> {
+        if visitor {
+            &mut self.visitors_failures
+        } else {
+            &mut self.failures
+        }
+    }
+
+    /// What the runtime tries before it executes the container's command is not the application's doing; where the
+    /// command was never executed, it is all there is.
+    fn before_exec(&mut self, event: &Event) {
+        if self.init == 0 && event.args[0] == 1 {
+            self.init = event.pid;
+        }
+        let init = match self.init {
+            0 => self.processes.first().unwrap_or(event.pid),
+            init => init,
+        };
+        let process = self.processes.get(event.pid);
+        let is_first = event.pid == init && process.is_none_or(|process| process.exec.is_none());
+        if is_first {
+            self.failures = Recent::new(MAX_FAILURES);
+        }
+    }
+
+    /// Whether the runtime executed this process in the container besides the application: a probe, a hook, a person's
+    /// `kubectl exec`, or one of its own steps.
+    #[must_use]
+    pub fn is_visitor(&self, pid: u32) -> bool {
+        let Some(process) = self
+            .processes
+            .get(pid)
+            .filter(|process| process.is_of_runtime())
+        else {
+            return false;
+        };
+        let init = self.init().map(|init| init.pid);
+        let is_init = |process: &Process| Some(process.pid) == init;
+        !is_init(process) && !self.ancestors(process).into_iter().any(is_init)
     }
 
     /// The look-ups, in the order of their first questions.

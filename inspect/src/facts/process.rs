@@ -10,6 +10,8 @@ use super::output::Output;
 use crate::escape::escaped;
 use crate::own;
 
+/// Command names of container runtimes before they execute a container's command or a probe's: runc (`runc:[2:INIT]`), crun, youki.
+const RUNTIMES: &[&[u8]] = &[b"runc", b"crun", b"youki"];
 /// Processes kept; of more, those that ended first are dropped.
 const MAX_PROCESSES: usize = 1024;
 
@@ -70,6 +72,11 @@ impl Process {
             last_call: None,
             output: Output::default(),
         }
+    }
+
+    /// Whether it was a container runtime's process, or descends from one that was, as far as was seen.
+    pub(super) fn is_of_runtime(&self) -> bool {
+        RUNTIMES.iter().any(|name| self.comm.starts_with(name))
     }
 
     /// Whether it started a process or executed something after this event.

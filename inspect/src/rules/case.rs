@@ -1,6 +1,6 @@
 //! One run as the rules look at it: its facts, who ended it, and what was said last.
 
-use capture_format::{ExitStatus, Losses, Run, SignalOrigin};
+use capture_format::{ExitStatus, Header, Losses, Run, SignalOrigin};
 
 use super::words::{LastWords, Words};
 use super::{Evidence, oom, outside_signal};
@@ -20,6 +20,8 @@ pub struct Case<'a> {
     pub run: &'a Run,
     /// Its facts.
     pub facts: &'a Facts,
+    /// What the capture says about the container and its pod.
+    pub header: &'a Header,
     /// From the first process down to the one whose end was handed on to it: see [`Facts::chain`].
     pub chain: Vec<&'a Process>,
     /// What the culprit printed last, and the processes that failed before it and without anything after them: what
@@ -32,7 +34,7 @@ pub struct Case<'a> {
 impl<'a> Case<'a> {
     /// Looks at a run.
     #[must_use]
-    pub fn new(facts: &'a Facts, run: &'a Run) -> Self {
+    pub fn new(facts: &'a Facts, run: &'a Run, header: &'a Header) -> Self {
         let chain = facts.chain();
         let end = chain.last().and_then(|culprit| culprit.exit);
         let since = end.map_or(0, |exit| exit.time.saturating_sub(CLOSE));
@@ -51,7 +53,11 @@ impl<'a> Case<'a> {
             words = LastWords::of(chain.iter().copied().flat_map(lines));
         }
         let in_chain = |process: &Process| chain.iter().any(|other| other.pid == process.pid);
-        let said = facts.processes.iter().flat_map(|process| {
+        let of_application = facts
+            .processes
+            .iter()
+            .filter(|process| !facts.is_visitor(process.pid));
+        let said = of_application.flat_map(|process| {
             let in_chain = in_chain(process);
             lines(process).filter(move |line| in_chain || recent(line))
         });
@@ -59,6 +65,7 @@ impl<'a> Case<'a> {
         Self {
             run,
             facts,
+            header,
             chain,
             words,
             said,
@@ -129,6 +136,16 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn exit(&self) -> Option<Exit> {
         self.culprit()?.exit
+    }
+
+    /// Why the command could not be started at all: as `lastword run` met it, or as Kubernetes says the runtime did.
+    #[must_use]
+    pub fn start_error(&self) -> Option<&'a str> {
+        let told = self.run.terminated.as_ref().filter(|terminated| {
+            matches!(&*terminated.reason, "StartError" | "ContainerCannotRun")
+        });
+        let error = self.run.start_error.as_ref();
+        error.or(told.map(|told| &told.message)).map(String::as_str)
     }
 
     /// Name of the culprit: `nginx`, `python3 (started by sh)`.
@@ -278,7 +295,7 @@ impl<'a> Case<'a> {
 }
 
 /// `exited 1`, `was killed by SIGSEGV (segmentation fault)`.
-fn how(status: ExitStatus) -> String {
+pub(super) fn how(status: ExitStatus) -> String {
     match status {
         ExitStatus::Code(code) => format!("exited {code}"),
         ExitStatus::Signal { signal, .. } => {

@@ -10,7 +10,7 @@
 //! | 50–79 | a failed call right before the end of a program that said nothing; a status without what led to it |
 //! | below 50 | the exit code and the last words |
 
-use capture_format::Run;
+use capture_format::{Header, Run};
 use serde::Serialize;
 
 use crate::facts::Facts;
@@ -21,6 +21,7 @@ mod exec;
 mod exit_zero;
 mod fault;
 mod inside_signal;
+mod kubelet;
 mod missing_file;
 mod non_zero_exit;
 mod oom;
@@ -29,6 +30,7 @@ mod refused;
 mod start_error;
 mod unexplained_signal;
 mod unknown;
+mod visit;
 pub mod words;
 
 pub use case::Case;
@@ -40,6 +42,7 @@ pub type Rule = fn(&Case<'_>) -> Option<Verdict>;
 pub const RULES: &[(&str, Rule)] = &[
     ("start_error", start_error::rule),
     ("oom", oom::rule),
+    ("kubelet", kubelet::rule),
     ("outside_signal", outside_signal::rule),
     ("fault", fault::rule),
     ("inside_signal", inside_signal::rule),
@@ -68,6 +71,18 @@ pub enum Cause {
     ExecFormat,
     /// The OOM killer.
     OomKilled,
+    /// kubelet ended it because its liveness probe failed.
+    LivenessProbeFailed,
+    /// kubelet ended it because its startup probe failed.
+    StartupProbeFailed,
+    /// kubelet ended it because its postStart hook failed.
+    PostStartHookFailed,
+    /// Its liveness or startup probe timed out while its CPU limit held it back.
+    CpuStarved,
+    /// Its pod was evicted, preempted, or shut down with its node.
+    Evicted,
+    /// Its pod was deleted.
+    PodDeleted,
     /// Asked to end from outside the container, and ended.
     StoppedFromOutside,
     /// Killed with SIGKILL from outside the container.
@@ -118,6 +133,15 @@ pub enum Cause {
     Unknown,
 }
 
+impl Cause {
+    /// Its stable name, as in JSON: `oom_killed`.
+    #[must_use]
+    pub fn name(self) -> String {
+        let json = serde_json::to_value(self).unwrap_or_default();
+        json.as_str().unwrap_or_default().to_owned()
+    }
+}
+
 /// What ended a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
@@ -159,8 +183,8 @@ impl Evidence {
 
 /// The verdict on a run.
 #[must_use]
-pub fn judge(facts: &Facts, run: &Run) -> Verdict {
-    let case = Case::new(facts, run);
+pub fn judge(facts: &Facts, run: &Run, header: &Header) -> Verdict {
+    let case = Case::new(facts, run, header);
     let verdicts = RULES.iter().filter_map(|(_, rule)| rule(&case));
     let best = verdicts.reduce(|best, next| {
         if next.confidence > best.confidence {
@@ -170,7 +194,7 @@ pub fn judge(facts: &Facts, run: &Run) -> Verdict {
         }
     });
     let mut verdict = best.unwrap_or_else(|| unknown::verdict(&case));
-    if run.start_error.is_none() {
+    if case.start_error().is_none() {
         verdict.evidence.extend(case.exit_evidence());
     }
     // Of several lines one event wrote the first that was cited stays.

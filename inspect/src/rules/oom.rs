@@ -5,6 +5,7 @@ use capture_format::{ExitStatus, SignalOrigin};
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Signal;
 use crate::decode::time::size;
+use crate::escape::escaped;
 use crate::facts::OomKill;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
@@ -16,7 +17,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
                 core: false,
             });
     // A shell exits 137 for it where the child's own end was not recorded.
-    let handed_on = case.run.status == Some(ExitStatus::Code(128 + Signal::KILL.0));
+    let told = case.run.terminated.as_ref();
+    let told_code = told.and_then(|told| told.exit_code);
+    let handed_on = case.run.status == Some(ExitStatus::Code(128 + Signal::KILL.0))
+        || (case.run.status.is_none() && told_code == Some(128 + i32::from(Signal::KILL.0)));
     if !killed && !handed_on {
         return None;
     }
@@ -37,10 +41,17 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
                 "the cgroup counted {count} OOM kills, and nobody else was seen to send SIGKILL"
             ),
         ),
+        _ if by_kernel && told.is_some_and(|told| told.reason == "OOMKilled") => (
+            95,
+            "the runtime says OOMKilled, and nobody else was seen to send SIGKILL".to_owned(),
+        ),
         _ => return None,
     };
-    let limit = match case.run.memory_limit {
-        Some(limit) => format!("its memory limit is {}", size(limit)),
+    let specified = case.header.container.resources.as_ref();
+    let specified = specified.and_then(|resources| resources.limits.get("memory"));
+    let limit = case.run.memory_limit.map(size).or(specified.cloned());
+    let told_limit = match &limit {
+        Some(limit) => format!("its memory limit is {}", escaped(limit.as_bytes())),
         None => {
             "the container has no memory limit, so the node itself ran out of memory".to_owned()
         }
@@ -51,13 +62,13 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         sent.map(|sent| Evidence::new(sent.event, format!("SIGKILL to pid {}", sent.target))),
     );
     Some(Verdict {
-        sentence: format!("{} was killed by the OOM killer{}: {limit}", case.name(), case.after_start()),
+        sentence: format!("{} was killed by the OOM killer{}: {told_limit}", case.name(), case.after_start()),
         cause: Cause::OomKilled,
-        subject: case.run.memory_limit.map_or_else(String::new, size),
+        subject: limit.as_ref().map_or_else(String::new, |limit| escaped(limit.as_bytes()).to_string()),
         confidence,
         why,
         evidence,
-        next_step: match case.run.memory_limit {
+        next_step: match limit {
             Some(_) => "Raise resources.limits.memory, or find what the process keeps in memory.".into(),
             None => "Look for what used up the node's memory (`dmesg | grep -i oom`), and give the container a memory limit.".into(),
         },
@@ -73,8 +84,8 @@ pub(super) fn evidence(kill: &OomKill) -> Evidence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{INIT, Script, verdict};
-    use capture_format::EventKind as K;
+    use crate::testing::{INIT, Script, header, verdict, verdict_with};
+    use capture_format::{EventKind as K, Resources, Terminated};
 
     fn killed(oom_event: bool, sender: SignalOrigin) -> Script {
         let mut s = Script::new(&["java", "-jar", "app.jar"]);
@@ -109,6 +120,38 @@ mod tests {
             verdict(&killed(false, SignalOrigin::Outside)).cause,
             Cause::KilledFromOutside
         );
+    }
+
+    #[test]
+    fn the_runtimes_word_serves_where_the_kernels_was_not_seen() {
+        let mut s = killed(false, SignalOrigin::Kernel);
+        (s.run.memory_limit, s.run.oom_kills) = (None, None);
+        s.run.terminated = Some(Terminated {
+            reason: "OOMKilled".into(),
+            exit_code: Some(137),
+            ..Terminated::default()
+        });
+        let mut header = header();
+        header.container.resources = Some(Resources {
+            limits: [("memory".to_owned(), "64Mi".to_owned())].into(),
+            ..Resources::default()
+        });
+        let told = verdict_with(&header, &s);
+        assert_eq!((told.cause, told.confidence), (Cause::OomKilled, 95));
+        assert!(
+            told.sentence.ends_with("its memory limit is 64Mi"),
+            "{}",
+            told.sentence
+        );
+        // Nobody waited for it, and its end was overwritten.
+        let mut gone = Script::empty();
+        gone.run.terminated = s.run.terminated.clone();
+        assert_eq!(verdict_with(&header, &gone).cause, Cause::OomKilled);
+        gone.run.terminated = Some(Terminated {
+            exit_code: Some(1),
+            ..s.run.terminated.clone().unwrap()
+        });
+        assert_ne!(verdict_with(&header, &gone).cause, Cause::OomKilled);
     }
 
     #[test]

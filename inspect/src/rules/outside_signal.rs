@@ -13,34 +13,12 @@ const GRACE: u64 = 60_000_000_000;
 const SI_KERNEL: i64 = 0x80;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    let status = case.run.status?;
-    let end = case.facts.init().and_then(|init| init.exit);
-    let before_end = |sent: &&SentSignal| {
-        case.in_chain(sent.target)
-            && is_outside(sent)
-            && end.is_none_or(|end| sent.event < end.event)
-    };
-    let signals: Vec<&SentSignal> = case.facts.signals.iter().filter(before_end).collect();
-    let killer = signals
-        .iter()
-        .copied()
-        .find(|sent| was_ended_by(case, status, sent))?;
-    let first = signals
-        .iter()
-        .copied()
-        .find(|sent| sent.signal != Signal::HUP || sent.signal == killer.signal)?;
-    if case
-        .facts
-        .oom_kills
-        .iter()
-        .any(|kill| case.in_chain(kill.pid))
-    {
-        return None;
-    }
-    let kill = signals
-        .iter()
-        .copied()
-        .find(|sent| sent.signal == Signal::KILL);
+    let ending = Ending::of(case)?;
+    let Ending {
+        signals,
+        first,
+        killer,
+    } = &ending;
     let after_start = duration(first.time.saturating_sub(case.run.start));
     let mut sentence = match first.origin {
         Some(SignalOrigin::Kernel) => {
@@ -64,15 +42,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             )
         }
     };
-    let later = |time: u64| duration(time.saturating_sub(first.time));
-    match kill.filter(|kill| kill.event != first.event) {
-        Some(kill) => sentence.push_str(&format!(", and SIGKILL {} later", later(kill.time))),
-        None => {
-            if let (Some(code), Some(end)) = (case.exit_code(), case.end()) {
-                sentence.push_str(&format!("; it exited {code} {} later", later(end)));
-            }
-        }
-    }
+    sentence.push_str(&ending.then(case));
     Some(Verdict {
         sentence,
         cause: if first.signal == Signal::KILL { Cause::KilledFromOutside } else { Cause::StoppedFromOutside },
@@ -88,6 +58,56 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             _ => Vec::new(),
         },
     })
+}
+
+/// The signals from outside that ended a run.
+pub(super) struct Ending<'a> {
+    /// All of them, oldest first.
+    pub(super) signals: Vec<&'a SentSignal>,
+    /// The one that asked first.
+    pub(super) first: &'a SentSignal,
+    /// The one it ended by.
+    killer: &'a SentSignal,
+}
+
+impl<'a> Ending<'a> {
+    /// None if something else ended the run.
+    pub(super) fn of(case: &Case<'a>) -> Option<Self> {
+        let status = case.run.status?;
+        let end = case.facts.init().and_then(|init| init.exit);
+        let before_end = |sent: &&SentSignal| {
+            case.in_chain(sent.target)
+                && is_outside(sent)
+                && end.is_none_or(|end| sent.event < end.event)
+        };
+        let signals: Vec<&SentSignal> = case.facts.signals.iter().filter(before_end).collect();
+        let mut each = signals.iter().copied();
+        let killer = each.find(|sent| was_ended_by(case, status, sent))?;
+        let mut each = signals.iter().copied();
+        let first = each.find(|sent| sent.signal != Signal::HUP || sent.signal == killer.signal)?;
+        let mut victims = case.facts.oom_kills.iter();
+        if victims.any(|kill| case.in_chain(kill.pid)) {
+            return None;
+        }
+        Some(Self {
+            signals,
+            first,
+            killer,
+        })
+    }
+
+    /// How it went on after the first signal, as the end of a sentence: `, and SIGKILL 30 s later`.
+    pub(super) fn then(&self, case: &Case<'_>) -> String {
+        let later = |time: u64| duration(time.saturating_sub(self.first.time));
+        let kill = self.signals.iter().find(|sent| sent.signal == Signal::KILL);
+        match kill.filter(|kill| kill.event != self.first.event) {
+            Some(kill) => format!(", and SIGKILL {} later", later(kill.time)),
+            None => match (case.exit_code(), case.end()) {
+                (Some(code), Some(end)) => format!("; it exited {code} {} later", later(end)),
+                _ => String::new(),
+            },
+        }
+    }
 }
 
 /// Sent by a process outside, or by the kernel for a terminal (Ctrl-C, hang-up).

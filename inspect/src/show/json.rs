@@ -66,6 +66,8 @@ struct Line<'e> {
     unreadable: bool,
     #[serde(skip_serializing_if = "is_false")]
     redacted: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    adopted: bool,
 }
 
 #[derive(Serialize)]
@@ -203,6 +205,7 @@ impl<'a> Printer<'a> {
             torn: has(EventFlags::TORN),
             unreadable: has(EventFlags::FAULT),
             redacted: has(EventFlags::REDACTED),
+            adopted: has(EventFlags::ADOPTED),
         };
         write_line(&line, out)
     }

@@ -199,4 +199,5 @@ const FLAGS: &[(EventFlags, &str)] = &[
     (EventFlags::TRUNCATED, "cut"),
     (EventFlags::NAME_TRUNCATED, "name cut"),
     (EventFlags::REDACTED, "redacted"),
+    (EventFlags::ADOPTED, "was so before"),
 ];

@@ -159,7 +159,9 @@ fn failures(folder: &str) {
     let _ = fs::rename(&missing, format!("{folder}/other"));
     let _ = fs::metadata(&missing);
     let _ = fs::read_link(&missing);
-    let _ = fs::File::open(folder).and_then(|mut file| file.write_all(b"to a directory"));
+    // Not from the program's file: the kernel never looks at these bytes, so that page might not be in memory.
+    let bytes = b"to a directory".to_vec();
+    let _ = fs::File::open(folder).and_then(|mut file| file.write_all(&bytes));
     let _ = fs::File::open(folder).and_then(|mut file| file.read(&mut [0; 8]));
     // SAFETY: plain calls; the failed ones change nothing.
     unsafe {

@@ -1,17 +1,8 @@
 //! Cgroups that are recognised, rings that are given and taken back.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::process::Command;
 
-use agent::recorder::{Budget, MessageKind, Recorder, Settings};
+use agent::recorder::{Budget, ContainerShape, MessageKind, Recorder, Settings};
 use capture_format::EventKind as K;
 use libtest_mimic::Failed;
 use nix::{
@@ -21,11 +12,17 @@ use nix::{
 
 use crate::{
     Case,
+    made::{ID, Made, alone, refill, top},
     support::{cgroup2, lastword, record_with, victim},
 };
 
 pub(crate) const CASES: &[Case] = &[
     ("recognises_containers_by_their_cgroups_name", names),
+    (
+        "a_container_inside_a_container_has_its_own_ring",
+        containers_inside,
+    ),
+    ("a_message_has_the_cgroups_path", paths),
     ("a_container_that_lives_20_ms_loses_nothing", short_lives),
     ("a_full_pool_refuses_and_recovers", full),
     ("the_pool_is_filled_before_it_is_empty", filled),
@@ -34,49 +31,9 @@ pub(crate) const CASES: &[Case] = &[
     ("the_programs_log_when_they_are_asked_to", log),
 ];
 
-const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
-/// Each of these recorders takes every container of the machine for its own, so they must not see each other's.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A cgroup that is removed at the end.
-struct Made(PathBuf);
-
-impl Made {
-    fn below(parent: &Path, name: &str) -> Result<Self, Failed> {
-        let path = parent.join(name);
-        fs::create_dir(&path)?;
-        Ok(Self(path))
-    }
-
-    fn id(&self) -> Result<u64, Failed> {
-        Ok(fs::metadata(&self.0)?.ino())
-    }
-}
-
-impl Drop for Made {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
-fn top() -> Result<Made, Failed> {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let name = format!(
-        "lastword-test-{}-{}",
-        std::process::id(),
-        NUMBER.fetch_add(1, Ordering::Relaxed)
-    );
-    Made::below(&cgroup2(), &name)
-}
-
 fn names() -> Result<(), Failed> {
     let _alone = alone();
-    let recorder = Recorder::start(&Settings::default())?;
+    let mut recorder = Recorder::start(&Settings::default())?;
     let top = top()?;
     for (name, is_container) in [
         (format!("cri-containerd-{ID}.scope"), true),
@@ -90,14 +47,80 @@ fn names() -> Result<(), Failed> {
         ("kubepods-besteffort.slice".to_owned(), false),
         ("x".to_owned(), false),
     ] {
+        // The machine's own containers take rings too.
+        refill(&mut recorder)?;
         let made = Made::below(&top.0, &name)?;
         let ring = recorder.ring_of(made.id()?);
         assert_eq!(ring.is_some(), is_container, "{name}");
+        let shapes = ContainerShape::runtimes();
+        assert_eq!(
+            ContainerShape::any_fits(&shapes, &name),
+            is_container,
+            "{name}"
+        );
         if is_container {
             let inner = Made::below(&made.0, "inner")?;
             assert_eq!(recorder.ring_of(inner.id()?), ring, "inside {name}");
         }
     }
+    Ok(())
+}
+
+/// A node of kind is a container, and its containers are inside it.
+fn containers_inside() -> Result<(), Failed> {
+    let _alone = alone();
+    let mut recorder = Recorder::start(&Settings::default())?;
+    let top = top()?;
+    let node = Made::below(&top.0, &format!("docker-{ID}.scope"))?;
+    let kubelet = Made::below(&node.0, "kubelet.slice")?;
+    let inner = Made::below(&kubelet.0, &format!("cri-containerd-{ID}.scope"))?;
+    let app = Made::below(&inner.0, "app")?;
+    let ring = |made: &Made| Ok::<_, Failed>(recorder.ring_of(made.id()?));
+    let (outer_ring, inner_ring) = (ring(&node)?, ring(&inner)?);
+    assert_eq!(ring(&kubelet)?, outer_ring);
+    assert_eq!(ring(&app)?, inner_ring);
+    assert!(outer_ring.is_some() && inner_ring.is_some() && outer_ring != inner_ring);
+    let id = inner.id()?;
+    drop(app);
+    drop(inner);
+    let removed = recorder
+        .messages()
+        .into_iter()
+        .find_map(|message| match message.kind {
+            MessageKind::Removed(ring) => Some((message.cgroup, ring)),
+            _ => None,
+        });
+    assert_eq!(removed, Some((id, inner_ring.ok_or("no ring")?)));
+    Ok(())
+}
+
+fn paths() -> Result<(), Failed> {
+    let _alone = alone();
+    let mut recorder = Recorder::start(&Settings::default())?;
+    let top = top()?;
+    let deep = Made::below(&top.0, &"x".repeat(250))?;
+    let deeper = Made::below(&deep.0, &"y".repeat(250))?;
+    let name = format!("docker-{ID}.scope");
+    let (short, long) = (Made::below(&top.0, &name)?, Made::below(&deeper.0, &name)?);
+    let messages = recorder.messages();
+    let path = |made: &Made| {
+        let id = made.id()?;
+        let mut of_it = messages.iter().filter(|message| message.cgroup == id);
+        match of_it.next().map(|message| &message.kind) {
+            Some(MessageKind::Assigned { ring, path }) => {
+                assert_eq!(recorder.ring_of(id), Some(*ring));
+                Ok(path.clone())
+            }
+            other => Err(Failed::from(format!("{other:?}"))),
+        }
+    };
+    let below = |made: &Made| {
+        let path = made.0.strip_prefix(cgroup2()).expect("below the mount");
+        format!("/{}", path.display())
+    };
+    assert_eq!(path(&short)?, below(&short));
+    assert_eq!(path(&long)?, below(&long)[..511]);
+    assert_eq!(recorder.messages_lost()?, 0);
     Ok(())
 }
 
@@ -144,7 +167,8 @@ fn short_lives() -> Result<(), Failed> {
             (recording.losses.overwritten, recording.losses.torn),
             (0, 0)
         );
-        recorder.release(ring)?;
+        recorder.release(ring);
+        refill(&mut recorder)?;
     }
     Ok(())
 }
@@ -170,12 +194,13 @@ fn full() -> Result<(), Failed> {
         .collect::<Result<_, Failed>>()?;
     assert_eq!(rings.iter().flatten().count(), 3, "{rings:?}");
     let refused = recorder
-        .messages()?
+        .messages()
         .into_iter()
-        .filter(|message| message.kind == MessageKind::PoolEmpty)
+        .filter(|message| matches!(&message.kind, MessageKind::PoolEmpty { path } if path.starts_with("/lastword-test-")))
         .count();
-    assert_eq!(refused, 2);
-    recorder.release(rings.into_iter().flatten().next().ok_or("no ring")?)?;
+    assert_eq!((refused, recorder.stock().refused), (2, 2));
+    recorder.release(rings.into_iter().flatten().next().ok_or("no ring")?);
+    refill(&mut recorder)?;
     let later = Made::below(&top.0, &format!("docker-{:064x}.scope", 9))?;
     assert!(recorder.ring_of(later.id()?).is_some());
     Ok(())
@@ -190,9 +215,11 @@ fn filled() -> Result<(), Failed> {
     for number in 0..24 {
         let one = Made::below(&top.0, &format!("docker-{number:064x}.scope"))?;
         assert!(recorder.ring_of(one.id()?).is_some(), "container {number}");
-        recorder.messages()?;
+        refill(&mut recorder)?;
         made.push(one);
     }
+    let stock = recorder.stock();
+    assert_eq!((stock.used, stock.free >= 4), (24, true), "{stock:?}");
     Ok(())
 }
 
@@ -208,7 +235,7 @@ fn forgets() -> Result<(), Failed> {
     drop(inner);
     assert_eq!(recorder.ring_of(inner_id), None);
     let id = made.id()?;
-    recorder.release(ring)?;
+    recorder.release(ring);
     assert_eq!(recorder.ring_of(id), None);
     Ok(())
 }

@@ -3,6 +3,8 @@
 
 mod containers;
 mod lanes;
+mod lives;
+mod made;
 mod network;
 mod nginx;
 mod records;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         verdicts::CASES,
         lanes::CASES,
         containers::CASES,
+        lives::CASES,
     ]
     .concat();
     let mut trials: Vec<Trial> = cases

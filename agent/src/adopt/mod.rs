@@ -1,0 +1,235 @@
+//! Containers that run already when the recorder comes: found in the cgroup file system, and described from /proc.
+//!
+//! [`containers`] is asked after the recorder has started, so that no container falls between what is found here and what the
+//! kernel side sees. Each is given a ring by [`Recorder::adopt`](crate::recorder::Recorder::adopt) with its [`first_process`] and
+//! [`nested`], and [`preface`] makes the events that stand first in its run. Everything here may vanish while it is read; what
+//! has vanished is left out. Reading other processes' descriptors takes CAP_SYS_PTRACE.
+
+mod preface;
+mod process;
+mod sockets;
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use crate::recorder::{ContainerShape, FirstProcess};
+
+pub use preface::preface;
+use process::Process;
+
+/// Cgroups below each other that are looked at.
+const MAX_DEPTH: usize = 32;
+
+/// A container that runs already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Path of its cgroup in its hierarchy; starts with `/`.
+    pub path: String,
+    /// The cgroup's directory.
+    pub directory: PathBuf,
+    /// Id of its cgroup: the inode number of the directory.
+    pub cgroup: u64,
+    /// Its processes, those in nested cgroups included, in no order.
+    pub pids: Vec<u32>,
+    /// Its first process; 0 where it has none, or none that tells.
+    pub init_pid: u32,
+    /// When that started, in nanoseconds of CLOCK_BOOTTIME, to a hundredth of a second; 0 where it is not known.
+    pub start: u64,
+}
+
+/// Finds the containers below the mount point of a cgroup hierarchy, by their cgroups' names; `proc` is where /proc is mounted.
+///
+/// # Errors
+/// The mount point cannot be read.
+pub fn containers(
+    proc: &Path,
+    mount: &Path,
+    shapes: &[ContainerShape],
+) -> io::Result<Vec<Running>> {
+    fs::read_dir(mount)?;
+    let mut found = Vec::new();
+    walk(mount, MAX_DEPTH, &mut |directory| {
+        if is_container(directory, shapes) {
+            found.extend(running(proc, mount, directory, shapes));
+        }
+        true
+    });
+    Ok(found)
+}
+
+/// Ids of the cgroups inside a container's that are not containers themselves.
+///
+/// # Errors
+/// The container's cgroup is gone.
+pub fn nested(running: &Running, shapes: &[ContainerShape]) -> io::Result<Vec<u64>> {
+    fs::read_dir(&running.directory)?;
+    Ok(inside(&running.directory, shapes)
+        .iter()
+        .filter_map(|directory| id(directory))
+        .collect())
+}
+
+/// The container's first process, with what its standard streams are.
+#[must_use]
+pub fn first_process(proc: &Path, running: &Running) -> FirstProcess {
+    let process = proc.join(running.init_pid.to_string());
+    let inode =
+        |descriptor| process::Target::read(&process, descriptor).map(|target| target.inode());
+    FirstProcess {
+        pid: running.init_pid,
+        stdout: inode(1).unwrap_or_default(),
+        stderr: inode(2).unwrap_or_default(),
+    }
+}
+
+fn running(
+    proc: &Path,
+    mount: &Path,
+    directory: &Path,
+    shapes: &[ContainerShape],
+) -> Option<Running> {
+    let cgroup = id(directory)?;
+    let mut pids = processes(directory);
+    for inner in inside(directory, shapes) {
+        pids.extend(processes(&inner));
+    }
+    let read = pids.iter().filter_map(|pid| Process::read(proc, *pid));
+    let first = first_of(&read.collect::<Vec<_>>());
+    let path = directory.strip_prefix(mount).ok()?;
+    Some(Running {
+        path: format!("/{}", path.display()),
+        directory: directory.to_owned(),
+        cgroup,
+        pids,
+        init_pid: first.map_or(0, |(pid, _)| pid),
+        start: first.map_or(0, |(_, start)| start),
+    })
+}
+
+/// The oldest process that was started from outside: a shell that somebody opened in the container was so too, but later.
+fn first_of(processes: &[Process]) -> Option<(u32, u64)> {
+    let outside = |process: &&Process| {
+        let parent = process.parent;
+        !processes.iter().any(|other| other.pid == parent)
+    };
+    let first = processes
+        .iter()
+        .filter(outside)
+        .min_by_key(|process| (process.namespace_pid != 1, process.start, process.pid));
+    first.map(|process| (process.pid, process.start))
+}
+
+/// Directories inside a container's that are not containers themselves.
+fn inside(container: &Path, shapes: &[ContainerShape]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    walk(container, MAX_DEPTH, &mut |directory| {
+        let is_own = !is_container(directory, shapes);
+        if is_own {
+            found.push(directory.to_owned());
+        }
+        is_own
+    });
+    found
+}
+
+/// Calls for every directory below this one; goes into those for which it says so.
+fn walk(directory: &Path, depth: usize, visit: &mut impl FnMut(&Path) -> bool) {
+    // What cannot be read has been removed.
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let path = entry.path();
+            if visit(&path) && depth > 1 {
+                walk(&path, depth - 1, visit);
+            }
+        }
+    }
+}
+
+fn is_container(directory: &Path, shapes: &[ContainerShape]) -> bool {
+    let name = directory.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| ContainerShape::any_fits(shapes, name))
+}
+
+fn id(directory: &Path) -> Option<u64> {
+    fs::metadata(directory).ok().map(|metadata| metadata.ino())
+}
+
+/// Processes of a cgroup; 0 stands for those of other pid namespaces.
+fn processes(directory: &Path) -> Vec<u32> {
+    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    let pids = text.lines().filter_map(|line| line.parse().ok());
+    pids.filter(|pid| *pid != 0).collect()
+}
+
+#[cfg(test)]
+mod testing;
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{ID, OTHER, Tree};
+    use super::*;
+
+    #[test]
+    fn finds_containers_their_processes_and_the_first_of_them() {
+        let tree = Tree::new();
+        let name = format!("kubepods.slice/pod1.slice/cri-containerd-{ID}.scope");
+        // A shell that was opened in the container has the lower pid, as pids start anew some time.
+        tree.cgroup(&name, &[40, 20])
+            .cgroup(&format!("{name}/inner"), &[41]);
+        tree.cgroup("kubepods.slice/pod1.slice", &[])
+            .cgroup("system.slice/x.service", &[7]);
+        tree.process(20, 9, &[20, 8], 5000)
+            .process(40, 9, &[40, 1], 4000)
+            .process(41, 40, &[41, 2], 4001);
+        let shapes = ContainerShape::runtimes();
+        let found = containers(&tree.proc(), &tree.cgroups(), &shapes).unwrap();
+        assert_eq!(found.len(), 1, "{found:#?}");
+        let running = &found[0];
+        assert_eq!(running.path, format!("/{name}"));
+        assert_eq!((running.init_pid, running.start), (40, 40_000_000_000));
+        let mut pids = running.pids.clone();
+        pids.sort();
+        assert_eq!(pids, [20, 40, 41]);
+        let inner = id(&tree.cgroups().join(&name).join("inner")).unwrap();
+        assert_eq!(nested(running, &shapes).unwrap(), [inner]);
+    }
+
+    #[test]
+    fn a_container_inside_a_container_is_one_of_its_own() {
+        let tree = Tree::new();
+        let (outer, inner) = (
+            format!("docker-{ID}.scope"),
+            format!("docker-{ID}.scope/kubelet/{OTHER}"),
+        );
+        tree.cgroup(&outer, &[10]).cgroup(&inner, &[11]);
+        tree.process(10, 1, &[10, 1], 1)
+            .process(11, 10, &[11, 5, 1], 2);
+        let shapes = ContainerShape::runtimes();
+        let mut found = containers(&tree.proc(), &tree.cgroups(), &shapes).unwrap();
+        found.sort_by_key(|running| running.init_pid);
+        let pids: Vec<_> = found.iter().map(|running| &running.pids[..]).collect();
+        assert_eq!(pids, [[10], [11]]);
+        assert_eq!(nested(&found[0], &shapes).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_has_vanished_is_left_out() {
+        let tree = Tree::new();
+        let name = format!("docker-{ID}.scope");
+        tree.cgroup(&name, &[10, 11]);
+        tree.process(11, 1, &[11, 1], 1);
+        let shapes = ContainerShape::runtimes();
+        let found = containers(&tree.proc(), &tree.cgroups(), &shapes).unwrap();
+        assert_eq!(found[0].init_pid, 11);
+        fs::remove_dir_all(tree.cgroups().join(&name)).unwrap();
+        assert!(nested(&found[0], &shapes).is_err());
+        let missing = containers(&tree.proc(), &tree.cgroups().join("x"), &shapes);
+        assert!(missing.is_err());
+    }
+}

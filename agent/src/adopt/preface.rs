@@ -1,0 +1,435 @@
+//! The events that stand first in the run of a container that was adopted: [`EventFlags::ADOPTED`].
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    path::{Path, PathBuf},
+};
+
+use capture_format::{Event, EventFlags, EventKind as K, FdType};
+
+use super::{
+    Running,
+    process::{self, Process, Target},
+    sockets::{self, Socket},
+};
+
+/// Processes that are told.
+const MAX_PROCESSES: usize = 512;
+/// Descriptors that are told, of a process and in all. What is not told stays visibly unknown.
+const MAX_DESCRIPTORS: usize = 512;
+const MAX_DESCRIPTORS_IN_ALL: usize = 4096;
+/// The part of the flags of an open that says for what (`O_ACCMODE`).
+const O_ACCMODE: i64 = libc::O_ACCMODE as i64;
+const O_WRONLY: i64 = libc::O_WRONLY as i64;
+const O_CLOEXEC: i64 = libc::O_CLOEXEC as i64;
+
+/// Makes them: processes and what they execute, working directories, descriptors, standard streams. `time` is that of all of
+/// them, in nanoseconds of CLOCK_BOOTTIME: when the recorder came. At most 512 processes and 4096 descriptors are told.
+#[must_use]
+pub fn preface(proc: &Path, running: &Running, time: u64) -> Vec<Event> {
+    let read = running.pids.iter().take(MAX_PROCESSES);
+    let mut processes: Vec<Process> = read.filter_map(|pid| Process::read(proc, *pid)).collect();
+    // The first process first, and parents before their children, wherever pids have started anew.
+    processes.sort_by_key(|process| (process.pid != running.init_pid, process.start, process.pid));
+    let mut writer = Writer {
+        proc,
+        cgroup: running.cgroup,
+        time,
+        events: Vec::new(),
+    };
+    // All processes before any descriptor: a child's are its own, not copies of its parent's of today.
+    let in_order = writer.tree(&processes);
+    let open = open(proc, &in_order);
+    let wanted: HashSet<u64> = open
+        .iter()
+        .flat_map(|descriptors| descriptors.iter())
+        .filter_map(|descriptor| match descriptor.target {
+            Target::Socket(inode) => Some(inode),
+            _ => None,
+        })
+        .collect();
+    let sockets = sockets::find(&proc.join(running.init_pid.to_string()), &wanted);
+    for (process, descriptors) in in_order.iter().zip(&open) {
+        writer.descriptors(process.pid, descriptors, &sockets);
+    }
+    writer.events
+}
+
+/// An open descriptor.
+struct Descriptor {
+    number: u32,
+    target: Target,
+    /// `flags` of open(2).
+    flags: i64,
+}
+
+fn open(proc: &Path, processes: &[&Process]) -> Vec<Vec<Descriptor>> {
+    let mut left = MAX_DESCRIPTORS_IN_ALL;
+    let mut all = Vec::new();
+    for process in processes {
+        let own = proc.join(process.pid.to_string());
+        let numbers = process::descriptors(&own, MAX_DESCRIPTORS.min(left));
+        left -= numbers.len();
+        let open = numbers.into_iter().filter_map(|number| {
+            Some(Descriptor {
+                number,
+                target: Target::read(&own, number)?,
+                flags: process::open_flags(&own, number),
+            })
+        });
+        all.push(open.collect());
+    }
+    all
+}
+
+struct Writer<'a> {
+    proc: &'a Path,
+    cgroup: u64,
+    time: u64,
+    events: Vec<Event>,
+}
+
+impl Writer<'_> {
+    fn push(&mut self, pid: u32, kind: K, event: Event) {
+        self.events.push(Event {
+            time: self.time,
+            pid,
+            tid: pid,
+            kind,
+            flags: event.flags | EventFlags::ADOPTED,
+            ..event
+        });
+    }
+
+    fn folder(&self, pid: u32) -> PathBuf {
+        self.proc.join(pid.to_string())
+    }
+
+    /// What each process executes, and a fork for each whose parent is among them. Gives the processes in the order in which they are told.
+    fn tree<'p>(&mut self, processes: &'p [Process]) -> Vec<&'p Process> {
+        let pids: HashSet<u32> = processes.iter().map(|process| process.pid).collect();
+        let mut children: HashMap<u32, Vec<&Process>> = HashMap::new();
+        let mut queue = VecDeque::new();
+        for process in processes {
+            if pids.contains(&process.parent) && process.parent != process.pid {
+                children.entry(process.parent).or_default().push(process);
+            } else {
+                queue.push_back((process, None));
+            }
+        }
+        let mut in_order = Vec::new();
+        while let Some((process, of_parent)) = queue.pop_front() {
+            let program = Program::read(&self.folder(process.pid));
+            if program.path.is_some() && Some(&program) != of_parent.as_ref() {
+                self.exec(process, &program);
+            }
+            for child in children.remove(&process.pid).unwrap_or_default() {
+                let fork = Event {
+                    ret: child.pid.into(),
+                    args: [child.namespace_pid.into(), 0, 0],
+                    name: process.comm.clone().into(),
+                    ..Event::default()
+                };
+                self.push(process.pid, K::FORK, fork);
+                queue.push_back((child, Some(program.clone())));
+            }
+            in_order.push(process);
+        }
+        in_order
+    }
+
+    fn exec(&mut self, process: &Process, program: &Program) {
+        let event = Event {
+            flags: if program.is_cut {
+                EventFlags::TRUNCATED
+            } else {
+                EventFlags::default()
+            },
+            ret: process.pid.into(),
+            args: [process.namespace_pid.into(), self.cgroup as i64, 0],
+            name: program.path.clone().unwrap_or_default().into(),
+            data: program.arguments.clone().into(),
+            ..Event::default()
+        };
+        self.push(process.pid, K::EXEC, event);
+    }
+
+    fn descriptors(&mut self, pid: u32, open: &[Descriptor], sockets: &HashMap<u64, Socket>) {
+        if let Some(directory) = process::directory(&self.folder(pid)) {
+            let chdir = Event {
+                name: directory.into(),
+                ..Event::default()
+            };
+            self.push(pid, K::CHDIR, chdir);
+        }
+        for descriptor in open {
+            match &descriptor.target {
+                Target::File { path, .. } => {
+                    let event = Event {
+                        ret: descriptor.number.into(),
+                        args: [libc::AT_FDCWD.into(), descriptor.flags, 0],
+                        name: path.clone().into(),
+                        ..Event::default()
+                    };
+                    self.push(pid, K::OPENAT, event);
+                }
+                Target::Pipe(inode) => self.pipe(pid, descriptor, *inode, open),
+                Target::Socket(inode) => {
+                    if let Some(socket) = sockets.get(inode) {
+                        self.socket(pid, descriptor, socket, open, sockets);
+                    }
+                }
+                Target::Other => {}
+            }
+        }
+        self.stdio(pid, open);
+    }
+
+    /// A pipe, at its end with the lower number; standard streams are told by [`stdio`](Self::stdio).
+    fn pipe(&mut self, pid: u32, descriptor: &Descriptor, inode: u64, open: &[Descriptor]) {
+        let is_other_end = |other: &&Descriptor| {
+            other.target == Target::Pipe(inode)
+                && (other.flags ^ descriptor.flags) & O_ACCMODE != 0
+                && other.number > 2
+        };
+        if descriptor.number <= 2 {
+            return;
+        }
+        let other = open.iter().find(is_other_end);
+        if other.is_some_and(|other| other.number < descriptor.number) {
+            return;
+        }
+        let (own, other) = (
+            i64::from(descriptor.number),
+            i64::from(other.unwrap_or(descriptor).number),
+        );
+        let [reads, writes] = if descriptor.flags & O_ACCMODE == O_WRONLY {
+            [other, own]
+        } else {
+            [own, other]
+        };
+        let event = Event {
+            args: [reads, writes, descriptor.flags],
+            ..Event::default()
+        };
+        self.push(pid, K::PIPE2, event);
+    }
+
+    fn socket(
+        &mut self,
+        pid: u32,
+        descriptor: &Descriptor,
+        socket: &Socket,
+        open: &[Descriptor],
+        sockets: &HashMap<u64, Socket>,
+    ) {
+        let number = i64::from(descriptor.number);
+        let named = |address: &[u8]| Event {
+            args: [number, 0, 0],
+            fd_type: FdType::SOCKET,
+            name: address.to_vec().into(),
+            ..Event::default()
+        };
+        if socket.accepted {
+            let event = Event {
+                ret: number,
+                args: [listener(socket, open, sockets), 0, 0],
+                ..named(&socket.peer)
+            };
+            self.push(pid, K::ACCEPT4, event);
+            return;
+        }
+        let event = Event {
+            ret: number,
+            args: [
+                socket.domain.into(),
+                i64::from(socket.kind) | descriptor.flags & O_CLOEXEC,
+                0,
+            ],
+            ..Event::default()
+        };
+        self.push(pid, K::SOCKET, event);
+        if socket.listens {
+            self.push(pid, K::LISTEN, named(&socket.local));
+        } else if !socket.peer.is_empty() {
+            self.push(pid, K::CONNECT, named(&socket.peer));
+        } else if !socket.local.is_empty() {
+            self.push(pid, K::BIND, named(&socket.local));
+        }
+    }
+
+    fn stdio(&mut self, pid: u32, open: &[Descriptor]) {
+        let mut data = Vec::with_capacity(48);
+        for number in 0..3 {
+            let target = open
+                .iter()
+                .find(|descriptor| descriptor.number == number)
+                .map(|descriptor| &descriptor.target);
+            data.extend(target.map_or(0, Target::inode).to_le_bytes());
+            data.extend(target.map_or(0, Target::mode).to_le_bytes());
+        }
+        // Nothing could be read: that is not to say that they are closed.
+        if open.is_empty() {
+            return;
+        }
+        let event = Event {
+            data: data.into(),
+            ..Event::default()
+        };
+        self.push(pid, K::STDIO, event);
+    }
+}
+
+/// The descriptor of the socket that accepted this one; -1 where the process does not have it.
+fn listener(accepted: &Socket, open: &[Descriptor], sockets: &HashMap<u64, Socket>) -> i64 {
+    let is_listener = |descriptor: &&Descriptor| match descriptor.target {
+        Target::Socket(inode) => sockets.get(&inode).is_some_and(|socket| {
+            socket.listens && sockets::port(&socket.local) == sockets::port(&accepted.local)
+        }),
+        _ => false,
+    };
+    open.iter()
+        .find(is_listener)
+        .map_or(-1, |descriptor| descriptor.number.into())
+}
+
+/// What a process executes.
+#[derive(Clone, PartialEq, Eq)]
+struct Program {
+    path: Option<Vec<u8>>,
+    arguments: Vec<u8>,
+    is_cut: bool,
+}
+
+impl Program {
+    fn read(process: &Path) -> Self {
+        let (arguments, is_cut) = process::arguments(process);
+        Self {
+            path: process::executable(process),
+            arguments,
+            is_cut,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{ID, Tree};
+    use super::*;
+
+    fn running(pids: &[u32]) -> Running {
+        Running {
+            path: format!("/docker-{ID}.scope"),
+            directory: PathBuf::new(),
+            cgroup: 99,
+            pids: pids.to_vec(),
+            init_pid: pids[0],
+            start: 1,
+        }
+    }
+
+    /// One line an event: kind, pid, ret, name.
+    fn lines(events: &[Event]) -> Vec<String> {
+        let line = |event: &Event| {
+            let name = String::from_utf8_lossy(&event.name);
+            let kind = event.kind.name().unwrap();
+            format!("{} {kind} {} {name}", event.pid, event.ret)
+        };
+        events.iter().map(line).collect()
+    }
+
+    #[test]
+    fn tells_processes_before_descriptors() {
+        let tree = Tree::new();
+        tree.process(10, 1, &[10, 1], 1)
+            .process(11, 10, &[11, 7], 2)
+            .process(12, 11, &[12, 8], 3);
+        for pid in [10, 11] {
+            tree.link(pid, "exe", "/bin/master")
+                .file(pid, "cmdline", "master\0-d\0");
+        }
+        tree.link(12, "exe", "/bin/worker (deleted)")
+            .file(12, "cmdline", "worker\0");
+        tree.link(10, "cwd", "/srv")
+            .descriptor(10, 3, "/etc/app.conf", "02100000");
+        let events = preface(&tree.proc(), &running(&[10, 12, 11]), 77);
+        assert_eq!(
+            lines(&events),
+            [
+                "10 exec 10 /bin/master",
+                "10 fork 11 a) b",
+                "11 fork 12 a) b",
+                "12 exec 12 /bin/worker",
+                "10 chdir 0 /srv",
+                "10 openat 3 /etc/app.conf",
+                "10 stdio 0 ",
+            ]
+        );
+        let exec = &events[0];
+        assert_eq!(
+            (exec.args, &exec.data[..]),
+            ([1, 99, 0], &b"master\0-d\0"[..])
+        );
+        assert_eq!(events[5].args[1], 0o2100000);
+        let is_marked =
+            |event: &Event| event.flags.contains(EventFlags::ADOPTED) && event.time == 77;
+        assert!(events.iter().all(is_marked));
+    }
+
+    #[test]
+    fn tells_pipes_sockets_and_standard_streams() {
+        let tree = Tree::new();
+        tree.process(10, 1, &[10, 1], 1);
+        tree.descriptor(10, 0, "/dev/null", "0100000")
+            .descriptor(10, 1, "pipe:[500]", "01")
+            .descriptor(10, 2, "pipe:[501]", "01")
+            .descriptor(10, 3, "socket:[101]", "02004002")
+            .descriptor(10, 4, "socket:[102]", "02")
+            .descriptor(10, 5, "pipe:[600]", "00")
+            .descriptor(10, 6, "pipe:[600]", "01")
+            .descriptor(10, 7, "pipe:[601]", "01")
+            .descriptor(10, 8, "anon_inode:[eventpoll]", "02");
+        tree.file(
+            10,
+            "net/tcp",
+            "heading\n0: 00000000:1F90 00000000:0000 0A 0:0 0:0 0 0 0 101 1\n\
+             1: 0A00060A:1F90 0B00060A:C350 01 0:0 0:0 0 0 0 102 1\n",
+        );
+        let events = preface(&tree.proc(), &running(&[10]), 77);
+        let told: Vec<(&str, i64, [i64; 3])> = events
+            .iter()
+            .map(|event| (event.kind.name().unwrap(), event.ret, event.args))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("openat", 0, [-100, 0o100000, 0]),
+                ("socket", 3, [2, 1 | 0o2000000, 0]),
+                ("listen", 0, [3, 0, 0]),
+                ("accept4", 4, [3, 0, 0]),
+                ("pipe2", 0, [5, 6, 0]),
+                ("pipe2", 0, [7, 7, 1]),
+                ("stdio", 0, [0, 0, 0]),
+            ]
+        );
+        let stdio = &events[6].data;
+        assert_eq!(stdio[16..24], 500u64.to_le_bytes());
+        assert_eq!(stdio[24..32], 0o010_000u64.to_le_bytes());
+    }
+
+    #[test]
+    fn a_process_with_endless_descriptors_is_cut() {
+        let tree = Tree::new();
+        tree.process(10, 1, &[10, 1], 1);
+        for number in 0..700 {
+            tree.descriptor(10, number, "/data", "0");
+        }
+        let events = preface(&tree.proc(), &running(&[10]), 1);
+        assert_eq!(events.len(), MAX_DESCRIPTORS + 1);
+    }
+
+    #[test]
+    fn what_has_ended_is_left_out() {
+        assert_eq!(preface(&Tree::new().proc(), &running(&[10]), 1), []);
+    }
+}

@@ -1,0 +1,45 @@
+//! `lastword agent`.
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use super::config::ConfigFile;
+use crate::{
+    logging,
+    node::{self, Options},
+};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Name of the node in Kubernetes [default: $NODE_NAME, or the host's name]
+    #[arg(long, value_name = "NAME")]
+    node_name: Option<String>,
+    /// A kubeconfig, for an agent that runs outside of its cluster
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Read the configuration, say what is wrong in it, and end
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) fn agent(args: Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let (config, file) = args.config.load()?;
+    if args.check {
+        match file {
+            Some(file) => writeln!(out, "{} is valid", file.display())?,
+            None => writeln!(out, "there is no configuration: every key has its default")?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    logging::of_agent(&config.log)?;
+    let variable = std::env::var("NODE_NAME").ok();
+    let node = args.node_name.or(variable).filter(|name| !name.is_empty());
+    let options = Options {
+        config: file,
+        node,
+        kubeconfig: args.kubeconfig,
+    };
+    node::run(config, options)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,124 @@
+//! Parse, resolve, act: the command line, exit codes and broken pipes are handled here alone, also those of the kubectl
+//! plugin, which is this program under another name.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::kubectl;
+
+#[cfg(target_os = "linux")]
+mod agent;
+#[cfg(target_os = "linux")]
+mod config;
+#[cfg(target_os = "linux")]
+mod node;
+#[cfg(target_os = "linux")]
+mod run;
+#[cfg(target_os = "linux")]
+mod spool;
+pub(crate) mod views;
+
+/// Keeps the last words of crashed containers.
+#[derive(Parser)]
+#[command(name = "lastword", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a command, restart it as a kubelet would, and explain why it keeps dying
+    #[cfg(target_os = "linux")]
+    Run(run::Args),
+    /// Say in one sentence why the container died, with the evidence
+    Explain {
+        /// A capture (.lwcap)
+        file: PathBuf,
+        #[command(flatten)]
+        view: views::Explain,
+    },
+    /// Print the events
+    Show {
+        /// A capture (.lwcap)
+        file: PathBuf,
+        #[command(flatten)]
+        view: views::Show,
+    },
+    /// Print what the capture says about itself: container, runs, and what was lost
+    Info {
+        /// A capture (.lwcap)
+        file: PathBuf,
+        #[command(flatten)]
+        view: views::Info,
+    },
+    /// Record every container of this node, and capture those that crash
+    #[cfg(target_os = "linux")]
+    Agent(agent::Args),
+    /// Have the agent of this node capture containers now, without stopping them
+    #[cfg(target_os = "linux")]
+    Capture(node::CaptureArgs),
+    /// Say how the agent of this node is doing, or without one how this machine would be recorded: which probes attach, how, and why so
+    #[cfg(target_os = "linux")]
+    Status(node::StatusArgs),
+    /// The captures that the agent of this node keeps
+    #[cfg(target_os = "linux")]
+    Spool(spool::Args),
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let mut out = io::BufWriter::new(io::stdout());
+    let program = std::env::args_os().next().unwrap_or_default();
+    let acted = if kubectl::is_name(Path::new(&program)) {
+        kubectl::act(kubectl::Cli::parse(), &mut out)
+    } else {
+        act(Cli::parse().command, &mut out)
+    };
+    let flushed = acted.and_then(|code| {
+        out.flush()?;
+        Ok(code)
+    });
+    match flushed {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lastword: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(command: Command, out: &mut (impl Write + Send)) -> anyhow::Result<ExitCode> {
+    match command {
+        #[cfg(target_os = "linux")]
+        Command::Run(args) => run::run(args, out),
+        Command::Explain { file, view } => views::of_file(&file, &view, out),
+        Command::Show { file, view } => views::of_file(&file, &view, out),
+        Command::Info { file, view } => views::of_file(&file, &view, out),
+        #[cfg(target_os = "linux")]
+        Command::Agent(args) => agent::agent(args, out),
+        #[cfg(target_os = "linux")]
+        Command::Capture(args) => node::capture(args, out),
+        #[cfg(target_os = "linux")]
+        Command::Status(args) => node::status(&args, out),
+        #[cfg(target_os = "linux")]
+        Command::Spool(args) => spool::spool(args, out),
+    }
+}
+
+/// Whether whoever read our output has gone, which is not our failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let json = cause
+            .downcast_ref::<serde_json::Error>()
+            .and_then(serde_json::Error::io_error_kind);
+        io.or(json) == Some(io::ErrorKind::BrokenPipe)
+    })
+}

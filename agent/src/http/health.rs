@@ -1,0 +1,137 @@
+//! `/healthz`: the loop answers. `/readyz`: containers are recorded; what else is away is told, and is no reason to
+//! restart or to avoid an agent that records on.
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::Endpoint;
+use crate::node::handle::Status;
+
+pub(super) async fn alive(State(endpoint): State<Endpoint>) -> Response {
+    match endpoint.handle.status().await {
+        Ok(_) => "ok\n".into_response(),
+        Err(unanswered) => unavailable(&unanswered.to_string()),
+    }
+}
+
+pub(super) async fn ready(State(endpoint): State<Endpoint>) -> Response {
+    match endpoint.handle.status().await {
+        Ok(status) => {
+            let readiness = Readiness::of(&status);
+            let code = if readiness.ready {
+                StatusCode::OK
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            };
+            (code, Json(readiness)).into_response()
+        }
+        Err(unanswered) => unavailable(&unanswered.to_string()),
+    }
+}
+
+fn unavailable(why: &str) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
+}
+
+/// The body of `/readyz`.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Readiness {
+    /// Whether containers are recorded.
+    ready: bool,
+    /// What does not work now, in words.
+    away: Vec<String>,
+    /// What cannot be recorded on this machine, in words.
+    limitations: Vec<String>,
+}
+
+impl Readiness {
+    fn of(status: &Status) -> Self {
+        let mut away = Vec::new();
+        let mut say = |what: &str, why: Option<&String>| {
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            away.push(format!("{what}{why}"));
+        };
+        if let Some(why) = &status.recorder_failed {
+            say("nothing is recorded", Some(why));
+        }
+        let connections = [
+            ("the API server does not answer", &status.api_server),
+            ("the container runtime does not answer", &status.cri),
+        ];
+        for (what, connection) in connections {
+            if let Some(connection) = connection
+                && !connection.up
+            {
+                say(what, connection.error.as_ref());
+            }
+        }
+        if let Some(storage) = &status.storage
+            && storage.error.is_some()
+        {
+            say("uploads fail", storage.error.as_ref());
+        }
+        Self {
+            ready: status.recorder_failed.is_none(),
+            away,
+            limitations: status.limitations.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::testing::{Agent, request},
+        *,
+    };
+    use crate::node::handle::Connection;
+
+    #[tokio::test]
+    async fn an_agent_whose_api_server_is_away_is_ready_and_says_so() {
+        let status = Status {
+            api_server: Some(Connection {
+                error: Some("connection refused".to_owned()),
+                ..Connection::default()
+            }),
+            ..Status::default()
+        };
+        let agent = Agent::with_status(status).await;
+        let answer = agent.send(&request("GET", "/readyz", "", "")).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.contains("\"ready\":true"), "{answer}");
+        assert!(
+            answer.contains("the API server does not answer: connection refused"),
+            "{answer}"
+        );
+        let health = agent.send(&request("GET", "/healthz", "", "")).await;
+        assert!(health.starts_with("HTTP/1.1 200"), "{health}");
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_records_nothing_is_alive_but_not_ready() {
+        let status = Status {
+            recorder_failed: Some("out of memory".to_owned()),
+            ..Status::default()
+        };
+        let agent = Agent::with_status(status).await;
+        let answer = agent.send(&request("GET", "/readyz", "", "")).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.contains("out of memory"), "{answer}");
+        let health = agent.send(&request("GET", "/healthz", "", "")).await;
+        assert!(health.starts_with("HTTP/1.1 200"), "{health}");
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_has_ended_is_neither() {
+        let agent = Agent::without_loop().await;
+        for path in ["/readyz", "/healthz"] {
+            let answer = agent.send(&request("GET", path, "", "")).await;
+            assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The agent's HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, and `/api/v1/alerts`, the only one that changes anything.
+//!
+//! It gives no capture away, whoever asks. One request a connection, with deadlines, and few connections: whoever holds
+//! them open hurts neither the agent nor the probes of its health for long.
+
+use std::{path::PathBuf, sync::Arc};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use tokio::net::TcpListener;
+
+use crate::{
+    metrics::{self, Metrics},
+    node::handle::Handle,
+};
+
+mod alert_body;
+mod alerts;
+mod health;
+mod server;
+#[cfg(test)]
+mod testing;
+mod token;
+
+const PATHS: &str = "there are GET /metrics, /healthz and /readyz, and POST /api/v1/alerts";
+
+/// What the endpoint answers from.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    /// The node's loop.
+    pub(crate) handle: Handle,
+    /// The agent's metrics.
+    pub(crate) metrics: Arc<Metrics>,
+    /// File with the bearer token that alerts must bring. It is read at each alert, so it may change. Without one, no
+    /// alerts are taken.
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+impl Endpoint {
+    /// Serves until the future is dropped.
+    pub(crate) async fn serve(self, listener: TcpListener) {
+        server::serve(listener, self.router(), server::Limits::default()).await;
+    }
+
+    fn router(self) -> Router {
+        Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(health::alive))
+            .route("/readyz", get(health::ready))
+            .route(
+                "/api/v1/alerts",
+                post(alerts::post).layer(alerts::body_limit()),
+            )
+            .fallback(async || (StatusCode::NOT_FOUND, format!("no such path; {PATHS}\n")))
+            .method_not_allowed_fallback(async || {
+                let code = StatusCode::METHOD_NOT_ALLOWED;
+                (code, format!("not with this method; {PATHS}\n"))
+            })
+            .with_state(self)
+    }
+}
+
+async fn metrics(State(endpoint): State<Endpoint>) -> Response {
+    let text = match endpoint.handle.status().await {
+        Ok(status) => endpoint.metrics.encode(&status).map_err(|e| e.to_string()),
+        Err(unanswered) => Err(unanswered.to_string()),
+    };
+    match text {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{Agent, request};
+    use crate::node::handle::Status;
+
+    #[tokio::test]
+    async fn metrics_are_open_metrics_with_the_state_of_now() {
+        let mut status = Status::default();
+        status.containers.named = 3;
+        let agent = Agent::with_status(status).await;
+        let answer = agent.send(&request("GET", "/metrics", "", "")).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(
+            answer.contains("content-type: application/openmetrics-text"),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("lastword_containers{named=\"true\"} 3"),
+            "{answer}"
+        );
+        assert!(answer.trim_end().ends_with("# EOF"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn without_a_loop_there_are_no_stale_metrics() {
+        let agent = Agent::without_loop().await;
+        let answer = agent.send(&request("GET", "/metrics", "", "")).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn other_paths_and_methods_say_what_there_is() {
+        let agent = Agent::new().await;
+        for (method, path, code) in [
+            ("GET", "/", "404"),
+            ("GET", "/captures/../../etc/passwd", "404"),
+            ("GET", "/api/v1/alerts", "405"),
+            ("DELETE", "/metrics", "405"),
+        ] {
+            let answer = agent.send(&request(method, path, "", "")).await;
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {code}")),
+                "{path}: {answer}"
+            );
+            assert!(answer.contains("/api/v1/alerts"), "{path}: {answer}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Connections and their limits.
+
+use std::{collections::VecDeque, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, JoinSet},
+    time::{sleep, timeout},
+};
+
+/// Bytes of a request's head, and of what is read ahead of its body.
+const BUFFER_BYTES: usize = 16 * 1024;
+/// Pause after accepting failed, as it does when file descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a client may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Connections at once. One more ends the oldest, so that a flood of silent ones keeps nobody out.
+    pub(super) connections: usize,
+    /// Until the head of the request is there.
+    pub(super) head: Duration,
+    /// Until the answer has been taken.
+    pub(super) connection: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 64,
+            head: Duration::from_secs(5),
+            connection: Duration::from_secs(40),
+        }
+    }
+}
+
+/// Serves until the future is dropped, and then no connection lives on.
+pub(super) async fn serve(listener: TcpListener, app: Router, limits: Limits) {
+    let mut tasks = JoinSet::new();
+    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!("cannot accept an HTTP connection: {error}");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        while tasks.try_join_next().is_some() {}
+        oldest_first.retain(|task| !task.is_finished());
+        if oldest_first.len() >= limits.connections
+            && let Some(oldest) = oldest_first.pop_front()
+        {
+            oldest.abort();
+        }
+        oldest_first.push_back(tasks.spawn(connection(stream, app.clone(), limits)));
+    }
+}
+
+async fn connection(stream: TcpStream, app: Router, limits: Limits) {
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .keep_alive(false)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    match timeout(limits.connection, serving).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("an HTTP connection failed: {error}"),
+        Err(_) => tracing::debug!("an HTTP connection took too long"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+        task::JoinHandle,
+    };
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    async fn server(limits: Limits) -> (std::net::SocketAddr, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new().route("/", get(async || "hello"));
+        (address, tokio::spawn(serve(listener, app, limits)))
+    }
+
+    async fn get_root(address: std::net::SocketAddr) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn silent_connections_keep_nobody_out() {
+        let limits = Limits {
+            connections: 4,
+            head: HOUR,
+            connection: HOUR,
+        };
+        let (address, _server) = server(limits).await;
+        let mut silent = Vec::new();
+        for _ in 0..20 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nX: ").await.unwrap();
+            silent.push(stream);
+        }
+        assert!(get_root(address).await.ends_with("hello"));
+        let mut nothing = Vec::new();
+        // The oldest was ended, with or without a reset.
+        let _ = silent[0].read_to_end(&mut nothing).await;
+        assert_eq!(nothing, b"");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_never_ends_is_cut_off() {
+        let limits = Limits {
+            head: Duration::from_millis(20),
+            connection: HOUR,
+            ..Limits::default()
+        };
+        let (address, _server) = server(limits).await;
+        for start in [&b""[..], b"GET / HTTP/1.1\r\nX: "] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(start).await.unwrap();
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            let answer = String::from_utf8(answer).unwrap();
+            assert!(
+                answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
+                "{answer}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_after_its_request() {
+        let (address, _server) = server(Limits::default()).await;
+        let answer = get_root(address).await;
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_huge_head_is_refused() {
+        let (address, _server) = server(Limits::default()).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(BUFFER_BYTES));
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(answer.starts_with(b"HTTP/1.1 431"), "{answer:?}");
+    }
+}

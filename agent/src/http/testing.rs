@@ -1,0 +1,125 @@
+//! An endpoint with a loop that answers, and a client that sends bytes.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use super::Endpoint;
+use crate::{
+    metrics::Metrics,
+    node::handle::{Alert, AlertOutcome, Handle, Request, Status},
+};
+
+/// Its token.
+pub(super) const TOKEN: &str = "0123456789abcdef";
+
+/// What the loop says to alerts.
+type Answer = fn(&Alert) -> Result<AlertOutcome, String>;
+
+pub(super) struct Agent {
+    address: SocketAddr,
+    /// The alerts that came.
+    pub(super) alerts: Arc<Mutex<Vec<Alert>>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Agent {
+    pub(super) async fn new() -> Self {
+        Self::with_status(Status::default()).await
+    }
+
+    pub(super) async fn with_status(status: Status) -> Self {
+        let answer: Answer = |alert| Ok(AlertOutcome::Created(format!("{}-1", alert.pod)));
+        Self::start(Some((status, answer)), true).await
+    }
+
+    pub(super) async fn answering(answer: Answer) -> Self {
+        Self::start(Some((Status::default(), answer)), true).await
+    }
+
+    pub(super) async fn without_loop() -> Self {
+        Self::start(None, true).await
+    }
+
+    pub(super) async fn without_token() -> Self {
+        let answer: Answer = |_| Err("never asked".to_owned());
+        Self::start(Some((Status::default(), answer)), false).await
+    }
+
+    async fn start(answers: Option<(Status, Answer)>, token: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file: PathBuf = folder.path().join("token");
+        std::fs::write(&file, TOKEN).unwrap();
+        let (handle, mut requests) = Handle::new();
+        let alerts = Arc::new(Mutex::new(Vec::new()));
+        if let Some((status, answer)) = answers {
+            let alerts = Arc::clone(&alerts);
+            tokio::spawn(async move {
+                while let Some(request) = requests.recv().await {
+                    match request {
+                        Request::Status(reply) => drop(reply.send(status.clone())),
+                        Request::Alert { alert, reply } => {
+                            drop(reply.send(answer(&alert)));
+                            alerts.lock().unwrap().push(alert);
+                        }
+                        Request::Capture { .. } => panic!("not by HTTP"),
+                    }
+                }
+            });
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let endpoint = Endpoint {
+            handle,
+            metrics: Arc::new(Metrics::new()),
+            token_file: token.then_some(file),
+        };
+        tokio::spawn(endpoint.serve(listener));
+        Self {
+            address,
+            alerts,
+            _folder: folder,
+        }
+    }
+
+    /// Sends bytes, and reads what is answered until the connection ends.
+    pub(super) async fn send(&self, bytes: &[u8]) -> String {
+        let (mut reader, mut writer) = self.connect().await.into_split();
+        let bytes = bytes.to_vec();
+        // The endpoint may answer, and end, before it has taken everything.
+        tokio::spawn(async move {
+            let _ = writer.write_all(&bytes).await;
+            std::future::pending::<()>().await;
+        });
+        let mut answer = Vec::new();
+        let _ = reader.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    pub(super) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Posts an alert with the right token.
+    pub(super) async fn post(&self, body: &str) -> String {
+        let authorization = format!("Authorization: Bearer {TOKEN}\r\n");
+        let request = request("POST", "/api/v1/alerts", &authorization, body);
+        self.send(&request).await
+    }
+}
+
+/// A request; `headers` are whole lines.
+pub(super) fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}

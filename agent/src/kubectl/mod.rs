@@ -1,0 +1,240 @@
+//! The kubectl plugin: this program under the name `kubectl-lastword`, which kubectl runs as `kubectl lastword`.
+//!
+//! It finds the Capture of a pod, fetches its file with the person's own rights, and shows it with the same views as a
+//! local file. Nothing is left behind on the machine, unless `get` is asked for.
+
+use std::{
+    ffi::OsStr,
+    io::{Cursor, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use capture_format::Reader;
+use clap::{Parser, Subcommand};
+use kubernetes::{
+    Who,
+    capture::Capture,
+    connect::{self, Cluster},
+    fetch,
+};
+
+use crate::cli::views::{self, View};
+
+mod choose;
+mod file;
+mod list;
+mod memory;
+mod request;
+
+/// Says why containers of a cluster crashed.
+#[derive(Parser)]
+#[command(
+    name = "kubectl-lastword",
+    bin_name = "kubectl lastword",
+    version,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Which cluster, named as kubectl names it.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// Namespace of the pod [default: that of the kubeconfig's context]
+    #[arg(short, long, global = true)]
+    namespace: Option<String>,
+    /// Context of the kubeconfig
+    #[arg(long, global = true)]
+    context: Option<String>,
+    /// The kubeconfig [default: $KUBECONFIG, ~/.kube/config]
+    #[arg(long, global = true, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Namespace of the agents, for those who may not list the pods of all namespaces
+    #[arg(long, global = true, value_name = "NAMESPACE")]
+    agents: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List the captures, newest first
+    List {
+        /// In all namespaces
+        #[arg(short = 'A', long, conflicts_with = "namespace")]
+        all_namespaces: bool,
+    },
+    /// Say in one sentence why the pod's container died, with the evidence
+    Explain {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        view: views::Explain,
+    },
+    /// Print the events before it died
+    Show {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        view: views::Show,
+    },
+    /// Print what the capture says about itself: container, runs, and what was lost
+    Info {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        view: views::Info,
+    },
+    /// Fetch the capture's file
+    Get {
+        #[command(flatten)]
+        which: Which,
+        /// Where to write it, - for standard output [default: CAPTURE.lwcap in this directory]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Have a container captured now, without stopping it
+    Capture(request::Args),
+}
+
+/// Which capture.
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// A pod, whose newest capture is taken, or a capture
+    #[arg(value_name = "POD|CAPTURE")]
+    name: String,
+    /// Only captures of this container of the pod
+    #[arg(short, long)]
+    container: Option<String>,
+}
+
+/// Whether a program of this path is the plugin.
+pub(crate) fn is_name(program: &Path) -> bool {
+    let name = program.file_stem().and_then(OsStr::to_str);
+    name.is_some_and(|name| name.ends_with("kubectl-lastword"))
+}
+
+/// Does what was asked.
+///
+/// # Errors
+/// The cluster cannot be reached or forbids it, there is no such capture, or `out` fails.
+pub(crate) fn act(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let session = runtime.block_on(Session::start(cli.place))?;
+    match cli.command {
+        Command::List { all_namespaces } => {
+            let namespace = (!all_namespaces).then_some(&*session.namespace);
+            let listing = fetch::list(&session.cluster.client, namespace);
+            let captures = runtime.block_on(listing)?;
+            list::write(&captures, namespace, std::time::SystemTime::now(), out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Explain { which, view } => show(&session, &runtime, &which, &view, out),
+        Command::Show { which, view } => show(&session, &runtime, &which, &view, out),
+        Command::Info { which, view } => show(&session, &runtime, &which, &view, out),
+        Command::Get { which, output } => {
+            let (capture, bytes) = runtime.block_on(session.fetch(&which))?;
+            file::write(&choose::name(&capture), &bytes, output.as_deref(), out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Capture(args) => runtime.block_on(request::capture(&session, args, out)),
+    }
+}
+
+fn show(
+    session: &Session,
+    runtime: &tokio::runtime::Runtime,
+    which: &Which,
+    view: &impl View,
+    out: &mut impl Write,
+) -> anyhow::Result<ExitCode> {
+    let (capture, bytes) = runtime.block_on(session.fetch(which))?;
+    let name = choose::name(&capture);
+    let mut reader = Reader::open(Cursor::new(bytes)).with_context(|| name.clone())?;
+    views::of_reader(&name, &mut reader, view, out)
+}
+
+/// A cluster, and where in it.
+struct Session {
+    cluster: Cluster,
+    namespace: String,
+    agents: Option<String>,
+}
+
+impl Session {
+    async fn start(place: Place) -> anyhow::Result<Self> {
+        let Place {
+            namespace,
+            context,
+            kubeconfig,
+            agents,
+        } = place;
+        let options = connect::Options {
+            kubeconfig,
+            context,
+        };
+        let cluster = connect::connect(&options, Who::User).await?;
+        let namespace = namespace.unwrap_or_else(|| cluster.namespace.clone());
+        Ok(Self {
+            cluster,
+            namespace,
+            agents,
+        })
+    }
+
+    /// Finds a capture and reads its file.
+    async fn fetch(&self, which: &Which) -> anyhow::Result<(Capture, Vec<u8>)> {
+        let client = &self.cluster.client;
+        let found = fetch::find(client, &self.namespace, &which.name).await?;
+        let choice = choose::choose(found, which.container.as_deref())?;
+        for note in &choice.notes {
+            eprintln!("lastword: {note}");
+        }
+        let mut file = memory::Memory::new();
+        fetch::read(client, &choice.capture, self.agents.as_deref(), &mut file).await?;
+        Ok((choice.capture, file.into_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_plugin_is_known_by_its_name() {
+        for name in [
+            "kubectl-lastword",
+            "/usr/local/bin/kubectl-lastword",
+            "kubectl-lastword.exe",
+        ] {
+            assert!(is_name(Path::new(name)), "{name}");
+        }
+        for name in ["lastword", "/opt/kubectl-lastword/lastword", "kubectl", ""] {
+            assert!(!is_name(Path::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn kubectls_flags_stand_before_or_after_the_command() {
+        Cli::command().debug_assert();
+        for line in [
+            "x -n shop --context c explain web-1 --json",
+            "x explain web-1 -n shop --kubeconfig /k -c web",
+            "x list -A",
+            "x show web-1 --time-of-day",
+            "x get web-1 -o -",
+            "x capture web-1 -c web --wait",
+        ] {
+            Cli::try_parse_from(line.split(' ')).unwrap();
+        }
+        assert!(Cli::try_parse_from(["x", "list", "-A", "-n", "shop"]).is_err());
+    }
+}

@@ -1,0 +1,237 @@
+//! The start of the agent: everything it needs, in the order in which it can fail; and its end.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use anyhow::Context;
+use containers::{directory::Directory, hierarchy};
+use futures::{StreamExt, stream};
+use kubernetes::{Health, Who, announce::Announcer, captures::Captures, connect, namespaces, pods};
+use redact::Redactor;
+use spool::Spool;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use triggers::{Captured, Machine, Observation, PodObservation, Subject, Time};
+
+use super::{
+    ending::Knowledge,
+    handle::Handle,
+    kept::KeptRun,
+    lives::Runs,
+    recording::{Places, RecordingThread},
+    runtime,
+    state::{Node, Sources, Tally},
+    status::Connections,
+    tell::Teller,
+};
+use crate::{
+    cgroupfs::Mounts,
+    config::{Config, RuntimeEndpoint, Switch},
+    host, http,
+    metrics::Metrics,
+    recorder::{Budget, ContainerShape, Hierarchy, Settings},
+    socket,
+};
+
+/// Where the kernel shows cgroups; in a pod the host's are mounted here.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// What the command line adds to the configuration.
+pub(crate) struct Options {
+    /// The configuration file, for `lastword status`.
+    pub(crate) config: Option<PathBuf>,
+    /// Name of the node; the host's name without.
+    pub(crate) node: Option<String>,
+    /// The kubeconfig, instead of the cluster that the agent runs in.
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Result<()> {
+    let node = options.node.clone().unwrap_or_else(|| host::host().name);
+    let redactor = Arc::new(Redactor::new(&config.redaction)?);
+    let (spool, found) = Spool::open(spool_config(&config)).context("cannot use the spool")?;
+    let spool = Arc::new(spool);
+    tracing::info!(node, halves = found.halves, rebuilt = found.rebuilt, orphans = found.orphans, captures = spool.usage().captures, "the spool is open");
+    let listener = socket::server::listen(&config.socket)?;
+    let endpoint = TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} (http.listen in the configuration)", config.http.listen))?;
+
+    let health = Health::new();
+    let cluster = cluster(&config, &options).await?;
+    let detected = hierarchy::detect(CGROUPS.as_ref())?;
+    tracing::info!(hierarchy = ?detected.hierarchy, mount = %detected.mount.display(), containers = detected.containers, "containers are told apart here");
+    let places = Places {
+        proc: "/proc".into(),
+        cgroups: detected.mount,
+        mounts: Mounts::read()?,
+    };
+    let (recording, reports) = RecordingThread::start(settings(&config, detected.hierarchy), places)?;
+    for limitation in &recording.setup.limitations {
+        tracing::warn!("limited: {limitation}");
+    }
+
+    let (inputs, received) = mpsc::unbounded_channel();
+    let mut services = JoinSet::new();
+    let (cri, found_cri) = watch::channel(None);
+    let endpoint_of_runtime = match &config.container_runtime.endpoint {
+        RuntimeEndpoint::Off => None,
+        RuntimeEndpoint::Auto => Some(None),
+        RuntimeEndpoint::Path(path) => Some(Some(path.display().to_string())),
+    };
+    let mut cri_standing = None;
+    if let Some(endpoint) = endpoint_of_runtime {
+        let (standing, watched) = watch::channel(runtime::Standing::default());
+        cri_standing = Some(watched);
+        services.spawn(runtime::find(endpoint, cri, standing, inputs.clone()));
+    }
+
+    let client = cluster.map(|cluster| cluster.client);
+    let teller = Teller::default();
+    let captures = client.clone().map(|client| Captures::new(client, &node, config.kubernetes.ttl, health.clone()));
+    if let Some(client) = client.clone() {
+        let announcer = Announcer::new(client, &node, health.clone());
+        services.spawn(teller.clone().run(announcer, spool.clone(), node.clone()));
+    }
+    let (handle, requests) = Handle::new();
+    let metrics = Arc::new(Metrics::new());
+    services.spawn(socket::server::serve(listener, handle.clone()));
+    let served = http::Endpoint { handle, metrics: metrics.clone(), token_file: config.http.alerts_token_file.clone() };
+    services.spawn(served.serve(endpoint));
+
+    let wants_namespaces = !config.selectors.namespace_labels.is_empty();
+    let mut sources = Sources {
+        reports,
+        inputs: received,
+        requests,
+        pods: client.clone().map_or_else(|| stream::pending().boxed(), |client| pods::watch(client, &node, health.clone())),
+        namespaces: client
+            .clone()
+            .filter(|_| wants_namespaces)
+            .map_or_else(|| stream::pending().boxed(), |client| namespaces::watch(client, health.clone())),
+        offers: captures.as_ref().map_or_else(|| stream::pending().boxed(), Captures::offers),
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    };
+    let mut state = Node {
+        config_path: options.config,
+        started: host::realtime(),
+        knowledge: Knowledge { cri: found_cri, kube: client.clone(), redactor, node, probes: recording.setup.probes.clone().into() },
+        recording: Arc::new(recording),
+        captures,
+        teller,
+        metrics,
+        connections: Connections::new(client.is_some().then(|| health.subscribe()), cri_standing),
+        inputs,
+        directory: Directory::default(),
+        machine: Machine::new(config.machine()),
+        namespaces: HashMap::new(),
+        pods: HashMap::new(),
+        live: HashMap::new(),
+        subjects: HashMap::new(),
+        taking: HashSet::new(),
+        tally: Tally::default(),
+        tasks: JoinSet::new(),
+        spool,
+        config,
+    };
+    state.remember();
+    let outcome = state.serve(&mut sources).await;
+    tracing::info!("stopping");
+    services.shutdown().await;
+    state.stop(&mut sources).await;
+    outcome
+}
+
+/// The API server, if there is one. Not waited for: it may be away.
+async fn cluster(config: &Config, options: &Options) -> anyhow::Result<Option<connect::Cluster>> {
+    let asked = connect::Options { kubeconfig: options.kubeconfig.clone(), context: None };
+    match (config.kubernetes.enabled, connect::connect(&asked, Who::Agent).await) {
+        (Switch::Off, _) => Ok(None),
+        (_, Ok(cluster)) => {
+            tracing::info!(server = cluster.server, "announcing to the API server");
+            Ok(Some(cluster))
+        }
+        (Switch::Auto, Err(error)) => {
+            tracing::info!(%error, "no Kubernetes here: captures stay in the spool");
+            Ok(None)
+        }
+        (Switch::On, Err(error)) => Err(error).context("kubernetes.enabled is on"),
+    }
+}
+
+fn settings(config: &Config, hierarchy: hierarchy::Hierarchy) -> Settings {
+    let recorder = &config.recorder;
+    Settings {
+        text_max: recorder.text_payload.as_u64() as u32,
+        other_max: recorder.other_payload.as_u64() as u32,
+        config_file_max: recorder.config_file_max.as_u64(),
+        shapes: containers::path::PREFIXES
+            .iter()
+            .map(|(prefix, _)| ContainerShape { prefix: (*prefix).into(), digits: containers::path::ID_DIGITS as u32 })
+            .collect(),
+        budget: Budget { bytes: recorder.memory.as_u64(), ..Budget::default() },
+        hierarchy: match hierarchy {
+            hierarchy::Hierarchy::Unified => Hierarchy::Unified,
+            hierarchy::Hierarchy::V1 { controller } => Hierarchy::V1 { controller },
+        },
+        debug_programs: false,
+    }
+}
+
+fn spool_config(config: &Config) -> spool::Config {
+    let limits = &config.spool;
+    spool::Config {
+        directory: limits.directory.clone(),
+        limits: spool::Limits { bytes: limits.bytes.as_u64(), per_pod: limits.per_pod, age: limits.max_age },
+        kept_bytes: config.recorder.memory.as_u64() / 4,
+        ..spool::Config::default()
+    }
+}
+
+impl Node {
+    /// Takes back what an earlier agent left: its captures, so that none is taken twice, and the runs it kept.
+    fn remember(&mut self) {
+        if self.knowledge.kube.is_none() {
+            // Nobody will describe the pods of containers that have none.
+            self.machine.observe_pod(Time(host::realtime()), "", PodObservation::Described(Default::default()));
+        }
+        for entry in self.spool.entries() {
+            let info = &entry.info;
+            let subject = Subject { pod_uid: info.pod_uid.clone(), container: info.container.clone() };
+            let found = Captured {
+                id: entry.id.clone(),
+                at: Time(info.created),
+                cause: info.cause.clone().filter(|cause| cause != "unknown"),
+                runs: info.runs.len(),
+                last_run: info.runs.last().copied().unwrap_or_default(),
+            };
+            let decisions = self.machine.observe(found.at, &subject, Observation::CaptureFound(found));
+            self.decide(decisions);
+        }
+        let restored = match self.spool.restore(&host::boot_id()) {
+            Ok(restored) => restored,
+            Err(error) => return tracing::warn!(%error, "the runs that an earlier agent kept cannot be read"),
+        };
+        for run in restored.runs {
+            let subject = Subject { pod_uid: run.pod_uid, container: run.container };
+            match KeptRun::from_bytes(run.bytes) {
+                Ok(kept) => {
+                    let runs: &mut Runs = self.subjects.entry(subject).or_default();
+                    runs.kept.push_back(Arc::new(kept));
+                }
+                Err(error) => tracing::warn!(%error, container = subject.container, "a kept run cannot be read"),
+            }
+        }
+        for runs in self.subjects.values_mut() {
+            runs.kept.make_contiguous().sort_by_key(|run| run.run.number);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Which cgroup hierarchy tells containers apart: the unified one, or one of version 1 (cgroups(7)).
+
+use super::{StartError, btf::Btf};
+
+/// The hierarchy of cgroups that containers are told apart in. Ids of cgroups (inode numbers of their directories) and
+/// paths are those of this hierarchy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Hierarchy {
+    /// Version 2.
+    #[default]
+    Unified,
+    /// The version 1 hierarchy that has this controller.
+    V1 {
+        /// Name as in /proc/cgroups: `memory`, `pids`, …
+        controller: String,
+    },
+}
+
+/// What the programs need to know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// `cgroup_root.hierarchy_id`; 0: the unified one.
+    pub(super) hierarchy: u64,
+    /// Index of the controller in `css_set.subsys`.
+    pub(super) subsystem: u32,
+}
+
+impl Place {
+    pub(super) const UNIFIED: Self = Self {
+        hierarchy: 0,
+        subsystem: 0,
+    };
+
+    /// The version 1 hierarchy of a controller: its number is in /proc/cgroups, the controller's in BTF.
+    pub(super) fn of(controller: &str, proc_cgroups: &str, btf: &Btf) -> Result<Self, StartError> {
+        let hierarchy = number(proc_cgroups, controller)
+            .filter(|number| *number != 0)
+            .ok_or_else(|| StartError::Hierarchy(controller.into()))?;
+        // include/linux/cgroup_subsys.h: of all controllers only this one is called differently in version 1.
+        let name = if controller == "blkio" {
+            "io"
+        } else {
+            controller
+        };
+        let enumerator = format!("{name}_cgrp_id");
+        let subsystem =
+            btf.enumerator("cgroup_subsys_id", &enumerator)
+                .ok_or(StartError::Offsets {
+                    what: "containers of this cgroup hierarchy",
+                    unknown: enumerator,
+                })?;
+        Ok(Self {
+            hierarchy,
+            subsystem,
+        })
+    }
+}
+
+/// The number of a controller's hierarchy: `NAME NUMBER CGROUPS ENABLED` in /proc/cgroups, separated by tabs.
+fn number(proc_cgroups: &str, controller: &str) -> Option<u64> {
+    proc_cgroups.lines().find_map(|line| {
+        let mut fields = line.split_whitespace();
+        (fields.next()? == controller)
+            .then(|| fields.next()?.parse().ok())
+            .flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n\
+        cpuset\t3\t1\t1\nmemory\t4\t57\t1\npids\t8\t12\t1\nrdma\t0\t1\t1\n";
+
+    #[test]
+    fn finds_the_number_of_a_controllers_hierarchy() {
+        assert_eq!(number(HYBRID, "memory"), Some(4));
+        assert_eq!(number(HYBRID, "rdma"), Some(0));
+        assert_eq!(number(HYBRID, "mem"), None);
+    }
+}

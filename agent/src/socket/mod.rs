@@ -1,0 +1,97 @@
+//! The agent's local socket: how `lastword status` and `lastword capture` speak with the agent of their node.
+//!
+//! A connection carries one request and one answer, each a line of JSON ([`Ask`], [`Answer`]). Only root is answered: the
+//! socket is 0600, and the kernel says who is at the other end.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::node::handle::{CaptureOutcome, Status, Target};
+
+pub(crate) mod client;
+pub(crate) mod server;
+
+/// Where the socket is, unless the configuration says otherwise.
+pub(crate) const PATH: &str = "/run/lastword/agent.sock";
+
+/// What is asked.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Ask {
+    /// How is it going?
+    Status,
+    /// Capture these containers now.
+    Capture {
+        /// Which.
+        target: Target,
+        /// Why, in a person's words.
+        reason: String,
+    },
+}
+
+/// What is answered.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    /// To [`Ask::Status`].
+    Status(Box<Status>),
+    /// To [`Ask::Capture`]: one outcome for each container that matched.
+    Captured(Vec<CaptureOutcome>),
+    /// Why there is no such answer.
+    Refused(String),
+}
+
+/// A socket that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SocketError {
+    /// Nobody listens.
+    #[error(
+        "no agent runs here: nobody listens at {path}; start `lastword agent` (on Kubernetes `kubectl -n lastword get pods -o wide` shows the agent of this node)"
+    )]
+    NoAgent {
+        /// The socket.
+        path: String,
+    },
+    /// Another agent listens.
+    #[error("another agent listens at {path}; one agent a node is enough")]
+    InUse {
+        /// The socket.
+        path: String,
+    },
+    /// Something else is in its place.
+    #[error("{path} is not a socket; remove it, or name another place in the configuration")]
+    NotASocket {
+        /// The file.
+        path: String,
+    },
+    /// It is root's.
+    #[error("only root may speak with the agent at {path}; use sudo")]
+    OnlyRoot {
+        /// The socket.
+        path: String,
+    },
+    /// The agent did not do it.
+    #[error("the agent says: {0}")]
+    Refused(String),
+    /// The other end says something else: another version perhaps.
+    #[error(
+        "cannot understand what the other end says: {0}; are agent and command of the same version?"
+    )]
+    Garbled(String),
+    /// The socket does not work.
+    #[error("{path}: {error}")]
+    Io {
+        /// The socket.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+impl SocketError {
+    fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.display().to_string();
+        move |error| Self::Io { path, error }
+    }
+}

@@ -1,0 +1,339 @@
+//! Ended from outside, and the pod's events say why: a failed probe or hook, an eviction, the pod's deletion.
+//!
+//! kubelet writes `Killing` before it asks the runtime to end a container, with the reason in words (`Container app failed
+//! liveness probe, will be restarted`), and `Unhealthy` with what the probe said each time it failed. A failed readiness probe ends
+//! nothing. Events repeat as one with a count and the first and last time, in seconds.
+
+use capture_format::PodEvent;
+
+use super::outside_signal::{self, Ending};
+use super::{Case, Evidence, Verdict};
+use crate::decode::time::duration;
+use crate::escape::escaped_to;
+
+mod why;
+
+use why::{Why, about};
+
+/// Between `Killing` and the first signal the preStop hook runs; what came later than a minute is not taken for the same.
+const AFTER: u64 = 60_000_000_000;
+/// Seconds are cut off an event's time, and clocks are set.
+const BEFORE: u64 = 2_000_000_000;
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+    let kubernetes = case.header.kubernetes.as_ref()?;
+    let ending = Ending::of(case)?;
+    let killing = about(case, kubernetes).filter(|event| event.reason == "Killing");
+    let killing = killing
+        .filter(|event| led_to(case, event, &ending))
+        .max_by_key(|event| event.last)?;
+    let why = Why::of(case, kubernetes, killing)?;
+    let certain = is_of_this_run(case, killing, &ending);
+    let after_start = duration(ending.first.time.saturating_sub(case.run.start));
+    let mut evidence: Vec<Evidence> = ending
+        .signals
+        .iter()
+        .map(|sent| outside_signal::evidence(sent))
+        .collect();
+    evidence.extend(why.evidence);
+    Some(Verdict {
+        sentence: format!(
+            "{} was ended by kubelet {after_start} after start ({}{}), because {}",
+            case.name(),
+            ending.first.signal,
+            ending.then(case),
+            why.because,
+        ),
+        cause: why.cause,
+        subject: why.subject,
+        confidence: if certain { 99 } else { 98 },
+        why: format!(
+            "the kernel recorded the signal and its sender, and kubelet's event says why: {}",
+            escaped_to(killing.message.trim_end().as_bytes(), 200)
+        ),
+        evidence,
+        next_step: why.next_step,
+        weakened_by: if certain {
+            Vec::new()
+        } else {
+            let count = killing.count;
+            vec![format!(
+                "the event happened {count} times, and only the first and the last have a time"
+            )]
+        },
+    })
+}
+
+/// Whether an event may have been what the run's first signal followed.
+fn led_to(case: &Case<'_>, event: &PodEvent, ending: &Ending<'_>) -> bool {
+    let (Some(first), Some(last)) = (event.first.or(event.last), event.last.or(event.first)) else {
+        return false;
+    };
+    let asked = epoch(case, ending.first.time);
+    asked.is_some_and(|asked| {
+        (first.saturating_sub(BEFORE)..=last.saturating_add(AFTER)).contains(&asked)
+    })
+}
+
+/// Whether it is one of the two times that an event tells which was this run's.
+fn is_of_this_run(case: &Case<'_>, event: &PodEvent, ending: &Ending<'_>) -> bool {
+    let once = [event.first, event.last].map(|time| PodEvent {
+        first: time,
+        last: time,
+        ..PodEvent::default()
+    });
+    event.count <= 1 || once.iter().any(|event| led_to(case, event, ending))
+}
+
+fn epoch(case: &Case<'_>, boottime: u64) -> Option<u64> {
+    boottime.checked_add_signed(case.header.host.clock_offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use capture_format::{Cpu, EventKind, Header, Kubernetes, SignalOrigin};
+    use serde_json::json;
+
+    use super::*;
+    use crate::rules::Cause;
+    use crate::testing::{INIT, Script, header, verdict_with};
+
+    const LIVENESS: &str = "Container main failed liveness probe, will be restarted";
+
+    /// An event about the container `main`, `seconds` after the start of the run.
+    fn event(reason: &str, message: &str, seconds: u64) -> PodEvent {
+        let start = header().host.clock_offset as u64 + crate::testing::START;
+        let time = Some(start + seconds * 1_000_000_000);
+        PodEvent {
+            reason: reason.into(),
+            message: message.into(),
+            count: 1,
+            first: time,
+            last: time,
+            source: "kubelet".into(),
+            field_path: "spec.containers{main}".into(),
+            ..PodEvent::default()
+        }
+    }
+
+    fn with(events: Vec<PodEvent>) -> Header {
+        let mut header = header();
+        header.container.name = "main".into();
+        header.kubernetes = Some(Kubernetes {
+            pod: json!({"spec": {"containers": [{"name": "main", "livenessProbe": {
+                "exec": {"command": ["cat", "/run/app/healthy"]},
+            }}]}}),
+            events,
+        });
+        header
+    }
+
+    /// A program that is well, probed by `cat /run/app/healthy` as runc executes it: through two processes of its own.
+    fn probed() -> Script {
+        let mut s = Script::empty();
+        s.run.init_pid = INIT;
+        runtime(&mut s, 90, INIT);
+        s.exec(
+            INIT,
+            &["sh", "-c", "echo serving; while :; do sleep 1; done"],
+        );
+        s.write(INIT, 1, "serving\n");
+        for (parent, probe) in [(200, 202), (300, 302)] {
+            s.wait(3_000);
+            runtime(&mut s, parent, probe);
+            s.exec(probe, &["cat", "/run/app/healthy"]);
+            s.open(probe, "/run/app/healthy", -2);
+            s.write(
+                probe,
+                2,
+                "cat: can't open '/run/app/healthy': No such file or directory\n",
+            );
+            s.exit(probe, 1);
+        }
+        s
+    }
+
+    /// runc makes a process in the container's cgroup.
+    fn runtime(s: &mut Script, parent: u32, child: u32) {
+        let fork = |s: &mut Script, parent, child: u32, name: &str| {
+            s.call(parent, EventKind::FORK, i64::from(child), [0; 3], name, "");
+        };
+        fork(s, parent, parent + 1, "runc:[0:PARENT]");
+        fork(s, parent + 1, child, "runc:[1:CHILD]");
+        s.open(child, "/proc/thread-self/attr/apparmor/exec", -2);
+    }
+
+    fn killed(s: &mut Script) -> &mut Script {
+        s.wait(20)
+            .signal(INIT, 15, 0, (812, "runc"), SignalOrigin::Outside)
+            .wait(2_000)
+            .signal(INIT, 9, 0, (813, "runc"), SignalOrigin::Outside)
+            .exit_status(INIT, 9)
+    }
+
+    fn unhealthy(seconds: u64) -> PodEvent {
+        let said = "Liveness probe failed: cat: can't open '/run/app/healthy': No such file or directory\n";
+        event("Unhealthy", said, seconds)
+    }
+
+    #[test]
+    fn a_failed_liveness_probe_is_told_in_its_own_words() {
+        let mut s = probed();
+        let header = with(vec![unhealthy(6), event("Killing", LIVENESS, 6)]);
+        let verdict = verdict_with(&header, killed(&mut s));
+        insta::assert_snapshot!(serde_json::to_string_pretty(&verdict).unwrap());
+    }
+
+    #[test]
+    fn a_probe_that_fails_is_not_why_the_application_ends() {
+        let mut s = probed();
+        s.exit(INIT, 1);
+        let verdict = verdict_with(&with(vec![unhealthy(6)]), &s);
+        assert_eq!(verdict.cause, Cause::ExitedNonZero);
+        assert!(verdict.sentence.contains("serving"), "{}", verdict.sentence);
+        // Nor does the probe speak for an application that says nothing.
+        s.events
+            .retain(|event| (event.pid, event.kind) != (INIT, EventKind::WRITE));
+        let silent = verdict_with(&with(vec![unhealthy(6)]), &s);
+        assert_eq!((silent.cause, silent.evidence.len()), (Cause::Unknown, 1));
+    }
+
+    fn cause(events: Vec<PodEvent>) -> Cause {
+        let mut s = probed();
+        verdict_with(&with(events), killed(&mut s)).cause
+    }
+
+    #[test]
+    fn what_says_nothing_about_this_end_is_not_taken_for_its_reason() {
+        let readiness = event("Unhealthy", "Readiness probe failed: no", 6);
+        let other = PodEvent {
+            field_path: "spec.containers{sidecar}".into(),
+            ..event("Killing", LIVENESS, 6)
+        };
+        for events in [
+            vec![],
+            vec![readiness],
+            vec![unhealthy(6)],
+            vec![other],
+            vec![event("Killing", LIVENESS, 20)],
+            vec![event("Killing", "Stopping container main", 6)],
+        ] {
+            assert_eq!(cause(events), Cause::StoppedFromOutside);
+        }
+        let mut early = event("Killing", LIVENESS, 0);
+        (early.first, early.last) = (
+            early.first.map(|it| it - 300_000_000_000),
+            early.last.map(|it| it - 200_000_000_000),
+        );
+        assert_eq!(cause(vec![early.clone()]), Cause::StoppedFromOutside);
+        // It happened again since: between the first and the last time it may have been this run's.
+        (early.last, early.count) = (event("", "", 90).last, 3);
+        let mut s = probed();
+        let between = verdict_with(&with(vec![early]), killed(&mut s));
+        assert_eq!(between.cause, Cause::LivenessProbeFailed);
+        assert_eq!(
+            between.weakened_by,
+            ["the event happened 3 times, and only the first and the last have a time"]
+        );
+    }
+
+    #[test]
+    fn a_startup_probe_ends_a_container_too() {
+        let said = "Startup probe failed: dial tcp 10.244.0.14:8080: connect: connection refused";
+        let killing = event(
+            "Killing",
+            "Container main failed startup probe, will be restarted",
+            6,
+        );
+        let mut s = probed();
+        let verdict = verdict_with(
+            &with(vec![event("Unhealthy", said, 6), killing]),
+            killed(&mut s),
+        );
+        assert_eq!(verdict.cause, Cause::StartupProbeFailed);
+        assert!(
+            verdict.sentence.contains("because its startup probe failed: dial tcp 10.244.0.14:8080: connect: connection refused"),
+            "{}",
+            verdict.sentence
+        );
+    }
+
+    #[test]
+    fn a_probe_that_timed_out_under_throttling_is_starvation() {
+        let said = "Liveness probe failed: Get \"http://10.244.0.13:8080/healthz\": context deadline exceeded";
+        let header = with(vec![
+            event("Unhealthy", said, 6),
+            event("Killing", LIVENESS, 6),
+        ]);
+        let mut s = probed();
+        killed(&mut s);
+        assert_eq!(verdict_with(&header, &s).cause, Cause::LivenessProbeFailed);
+        s.run.cpu = Some(Cpu {
+            quota: Some(5_000_000),
+            period: 100_000_000,
+            periods: 100,
+            throttled_periods: 95,
+            ..Cpu::default()
+        });
+        let starved = verdict_with(&header, &s);
+        assert_eq!(starved.cause, Cause::CpuStarved);
+        assert!(
+            starved
+                .sentence
+                .contains("while its CPU limit held it back in 95 of 100 periods"),
+            "{}",
+            starved.sentence
+        );
+        // The same throttling, and a probe that was answered.
+        let refused = with(vec![unhealthy(6), event("Killing", LIVENESS, 6)]);
+        assert_eq!(verdict_with(&refused, &s).cause, Cause::LivenessProbeFailed);
+    }
+
+    #[test]
+    fn a_failed_hook_is_told_with_what_it_printed() {
+        let said = "Exec lifecycle hook ([cat /nope]) for Container \"main\" in Pod \"p_ns(uid)\" failed - error: command 'cat /nope' exited with 1: cat: can't open '/nope': No such file or directory\n, message: \"cat: ...\"";
+        let killing = event("Killing", "FailedPostStartHook", 6);
+        let mut s = probed();
+        let verdict = verdict_with(
+            &with(vec![event("FailedPostStartHook", said, 6), killing]),
+            killed(&mut s),
+        );
+        assert_eq!(verdict.cause, Cause::PostStartHookFailed);
+        assert!(
+            verdict
+                .sentence
+                .contains("command 'cat /nope' exited with 1: cat: can't open '/nope'"),
+            "{}",
+            verdict.sentence
+        );
+    }
+
+    #[test]
+    fn evictions_and_deletions_are_told_apart() {
+        let stopping = || event("Killing", "Stopping container main", 6);
+        let evicted = PodEvent {
+            field_path: String::new(),
+            ..event("Evicted", "The node was low on resource: memory.", 6)
+        };
+        assert_eq!(cause(vec![stopping(), evicted]), Cause::Evicted);
+        let mut s = probed();
+        killed(&mut s);
+        let mut header = with(vec![stopping()]);
+        let pod = &mut header.kubernetes.as_mut().unwrap().pod;
+        pod["metadata"] = json!({"deletionTimestamp": "2026-11-20T23:24:00Z"});
+        assert_eq!(verdict_with(&header, &s).cause, Cause::PodDeleted);
+        let pod = &mut header.kubernetes.as_mut().unwrap().pod;
+        pod["status"] = json!({"conditions": [{
+            "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+        }]});
+        let drained = verdict_with(&header, &s);
+        assert_eq!(drained.cause, Cause::Evicted);
+        assert!(
+            drained
+                .sentence
+                .contains("(EvictionByEvictionAPI: Eviction API: evicting)"),
+            "{}",
+            drained.sentence
+        );
+    }
+}

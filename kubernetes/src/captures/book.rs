@@ -1,0 +1,477 @@
+//! What is due with the Captures of the cluster: observations and times in, duties out.
+//!
+//! | a Capture that | for | is |
+//! |---|---|---|
+//! | is Pending | | offered, every 5 s |
+//! | is Pending | 3 to 15 s | Failed if there is no such pod |
+//! | is Pending | 5 min | Failed: no agent took it |
+//! | is Capturing, by this node, when the agent starts | | offered once more, the second time Failed |
+//! | is Capturing | 10 min | Failed: whoever took it did not finish |
+//! | is finished | its time to live | deleted by its node's agent; by any other 10 min later |
+//!
+//! Where any agent may do it, each waits another while, and who is first wins.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::{Duration, Instant},
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Offer;
+use crate::{
+    Change,
+    capture::{Capture, CaptureSpec, CaptureStatus, Phase},
+};
+
+const OFFER_EVERY: Duration = Duration::from_secs(5);
+const LOOK_AFTER: Duration = Duration::from_secs(3);
+const LOOK_SPREAD: Duration = Duration::from_secs(12);
+const LATE_AFTER: Duration = Duration::from_secs(5 * 60);
+const LOOK_LATE_EVERY: Duration = Duration::from_secs(60);
+const STUCK_AFTER: Duration = Duration::from_secs(10 * 60);
+const OTHERS_AFTER: Duration = Duration::from_secs(10 * 60);
+const SPREAD: Duration = Duration::from_secs(60);
+/// What failed is tried again after this long.
+const AGAIN: Duration = Duration::from_secs(60);
+/// How often the agent of a node takes the same Capture.
+const ATTEMPTS: i32 = 2;
+
+/// A Capture, trimmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) resource_version: String,
+    pub(super) spec: CaptureSpec,
+    phase: Phase,
+    node: Option<String>,
+    attempts: i32,
+    /// When it was finished, or else made.
+    finished: Timestamp,
+}
+
+impl Seen {
+    /// A Capture without name, UID or version is none.
+    pub(super) fn of(capture: Capture) -> Option<Self> {
+        let phase = capture.phase();
+        let metadata = capture.metadata;
+        let status = capture.status.unwrap_or_default();
+        let times = [status.finished_at, metadata.creation_timestamp];
+        Some(Self {
+            namespace: metadata.namespace?,
+            name: metadata.name?,
+            uid: metadata.uid?,
+            resource_version: metadata.resource_version?,
+            spec: capture.spec,
+            phase,
+            node: status.node,
+            attempts: status.attempts.unwrap_or(0),
+            finished: times.into_iter().flatten().next()?.0,
+        })
+    }
+
+    /// As much of its status as is known here.
+    pub(super) fn status(&self) -> CaptureStatus {
+        CaptureStatus {
+            phase: self.phase,
+            node: self.node.clone(),
+            attempts: Some(self.attempts),
+            ..CaptureStatus::default()
+        }
+    }
+
+    fn offer(&self) -> Offer {
+        Offer {
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            spec: self.spec.clone(),
+            attempts: self.attempts,
+            resource_version: self.resource_version.clone(),
+        }
+    }
+}
+
+/// Where a pod is.
+pub(super) struct PodPlace {
+    pub(super) uid: String,
+    pub(super) node: Option<String>,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Duty {
+    Offer(Offer),
+    /// Look whether its pod exists; the flag says that an agent should have taken it by now.
+    LookForPod(Seen, bool),
+    Fail(Seen, &'static str, String),
+    Delete(Seen),
+}
+
+/// Why a pending Capture fails, if it does: reason and message.
+pub(super) fn judge(
+    seen: &Seen,
+    pod: Option<&PodPlace>,
+    late: bool,
+) -> Option<(&'static str, String)> {
+    let Seen {
+        namespace, spec, ..
+    } = seen;
+    let pod_name = &spec.pod_name;
+    let Some(pod) = pod else {
+        return Some((
+            "PodNotFound",
+            format!("pod {namespace}/{pod_name} not found"),
+        ));
+    };
+    if let Some(uid) = spec.pod_uid.as_ref().filter(|uid| **uid != pod.uid) {
+        let message = format!(
+            "pod {namespace}/{pod_name} with UID {uid} not found: there is another of that name"
+        );
+        return Some(("PodNotFound", message));
+    }
+    if !late {
+        return None;
+    }
+    let minutes = LATE_AFTER.as_secs() / 60;
+    Some(match &pod.node {
+        None => (
+            "PodNotScheduled",
+            format!("pod {namespace}/{pod_name} is on no node after {minutes} min"),
+        ),
+        Some(node) => (
+            "NoAgent",
+            format!(
+                "no agent on node {node} took it within {minutes} min; see `kubectl get pods -A -o wide -l app.kubernetes.io/name=lastword`"
+            ),
+        ),
+    })
+}
+
+struct Entry {
+    seen: Seen,
+    /// When it was first seen in its phase.
+    since: Instant,
+    /// It was Capturing by this node when the agent started.
+    interrupted: bool,
+    /// When it is looked at again.
+    due: Instant,
+    /// When its pod is looked for.
+    look: Instant,
+}
+
+/// All Captures there are.
+pub(super) struct Book {
+    node: String,
+    keep: Duration,
+    synced: bool,
+    entries: HashMap<String, Entry>,
+}
+
+impl Book {
+    pub(super) fn new(node: &str, keep: Duration) -> Self {
+        Self {
+            node: node.to_owned(),
+            keep,
+            synced: false,
+            entries: HashMap::new(),
+        }
+    }
+
+    pub(super) fn observe(&mut self, change: Change<Seen>, now: Instant) {
+        match change {
+            Change::Synced => self.synced = true,
+            Change::Gone { uid } => drop(self.entries.remove(&uid)),
+            Change::Changed(seen) => self.record(seen, now),
+        }
+    }
+
+    fn record(&mut self, seen: Seen, now: Instant) {
+        let capturing_here =
+            seen.phase == Phase::Capturing && seen.node.as_deref() == Some(&self.node);
+        let look = now + LOOK_AFTER + self.wait(&seen.uid, LOOK_SPREAD);
+        let synced = self.synced;
+        let former = self.entries.remove(&seen.uid);
+        let same = former
+            .filter(|entry| entry.seen.phase == seen.phase && entry.seen.attempts == seen.attempts);
+        let entry = match same {
+            Some(entry) => Entry { seen, ..entry },
+            None => Entry {
+                since: now,
+                interrupted: capturing_here && !synced,
+                due: now,
+                look,
+                seen,
+            },
+        };
+        self.entries.insert(entry.seen.uid.clone(), entry);
+    }
+
+    /// How long nothing new can be due, if nothing is observed.
+    pub(super) fn pace(&self) -> Duration {
+        let waiting = |entry: &Entry| matches!(entry.seen.phase, Phase::Pending | Phase::Capturing);
+        if self.entries.values().any(waiting) {
+            Duration::from_secs(1)
+        } else {
+            Duration::from_secs(30)
+        }
+    }
+
+    /// What is to be done now. Each duty comes once, and again later if what it was about is still there.
+    pub(super) fn due(&mut self, now: Instant, clock: Timestamp) -> Vec<Duty> {
+        if !self.synced {
+            return Vec::new();
+        }
+        let mut duties = Vec::new();
+        let mut entries = std::mem::take(&mut self.entries);
+        for entry in entries.values_mut() {
+            if entry.seen.phase == Phase::Pending && now >= entry.look {
+                let late = now >= entry.since + LATE_AFTER;
+                duties.push(Duty::LookForPod(entry.seen.clone(), late));
+                let late_from = entry.since + LATE_AFTER + self.wait(&entry.seen.uid, SPREAD);
+                entry.look = late_from.max(now + LOOK_LATE_EVERY);
+            }
+            if now >= entry.due
+                && let Some((duty, again)) = self.duty(entry, now, clock)
+            {
+                duties.push(duty);
+                entry.due = now + again;
+            }
+        }
+        self.entries = entries;
+        // Somebody waits for those; the others may take their time.
+        duties.sort_by_key(|duty| !matches!(duty, Duty::Offer(_)));
+        duties
+    }
+
+    fn duty(&self, entry: &Entry, now: Instant, clock: Timestamp) -> Option<(Duty, Duration)> {
+        let seen = &entry.seen;
+        match seen.phase {
+            Phase::Pending => Some((Duty::Offer(seen.offer()), OFFER_EVERY)),
+            Phase::Capturing if entry.interrupted && seen.attempts >= ATTEMPTS => {
+                let message = format!(
+                    "the agent of node {} ended {} times while it wrote the capture",
+                    self.node, seen.attempts
+                );
+                Some((Duty::Fail(seen.clone(), "Interrupted", message), AGAIN))
+            }
+            Phase::Capturing if entry.interrupted => Some((Duty::Offer(seen.offer()), OFFER_EVERY)),
+            Phase::Capturing => {
+                let stuck = entry.since + STUCK_AFTER + self.wait(&seen.uid, SPREAD);
+                let node = seen.node.as_deref().unwrap_or("?");
+                let message = format!(
+                    "the agent of node {node} took it and did not finish within {} min",
+                    STUCK_AFTER.as_secs() / 60
+                );
+                (now >= stuck).then(|| (Duty::Fail(seen.clone(), "NotFinished", message), AGAIN))
+            }
+            Phase::Complete | Phase::Failed => {
+                (clock >= self.expiry(seen)).then(|| (Duty::Delete(seen.clone()), AGAIN))
+            }
+        }
+    }
+
+    /// When this agent deletes it.
+    fn expiry(&self, seen: &Seen) -> Timestamp {
+        let ttl = seen.spec.ttl.as_deref();
+        let keep = ttl.and_then(|ttl| humantime::parse_duration(ttl).ok());
+        let mut keep = keep.unwrap_or(self.keep);
+        if seen.node.as_deref() != Some(&self.node) {
+            keep += OTHERS_AFTER + self.wait(&seen.uid, SPREAD);
+        }
+        SignedDuration::try_from(keep)
+            .ok()
+            .and_then(|keep| seen.finished.checked_add(keep).ok())
+            .unwrap_or(Timestamp::MAX)
+    }
+
+    /// A part of `spread` that differs from node to node, and for a node from Capture to Capture.
+    fn wait(&self, uid: &str, spread: Duration) -> Duration {
+        let mut hash = DefaultHasher::new();
+        (&self.node, uid).hash(&mut hash);
+        spread.mul_f64((hash.finish() % 1000) as f64 / 1000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLOCK: &str = "2026-01-01T00:00:00Z";
+
+    struct Scene {
+        book: Book,
+        start: Instant,
+        clock: Timestamp,
+    }
+
+    impl Scene {
+        fn new(seen: &[Seen]) -> Self {
+            let start = Instant::now();
+            let mut book = Book::new("here", Duration::from_secs(3600));
+            for seen in seen {
+                book.observe(Change::Changed(seen.clone()), start);
+            }
+            book.observe(Change::Synced, start);
+            Self {
+                book,
+                start,
+                clock: CLOCK.parse().unwrap(),
+            }
+        }
+
+        fn see(&mut self, seconds: u64, seen: Seen) {
+            self.book.observe(
+                Change::Changed(seen),
+                self.start + Duration::from_secs(seconds),
+            );
+        }
+
+        fn due(&mut self, seconds: u64) -> Vec<String> {
+            let clock = self.clock + SignedDuration::from_secs(seconds as i64);
+            let now = self.start + Duration::from_secs(seconds);
+            let told = |duty: Duty| match duty {
+                Duty::Offer(offer) => format!("offer {} after {}", offer.name, offer.attempts),
+                Duty::LookForPod(seen, late) => format!("look {} late={late}", seen.name),
+                Duty::Fail(seen, reason, _) => format!("fail {} {reason}", seen.name),
+                Duty::Delete(seen) => format!("delete {}", seen.name),
+            };
+            let mut duties: Vec<_> = self.book.due(now, clock).into_iter().map(told).collect();
+            duties.sort();
+            duties
+        }
+    }
+
+    fn seen(name: &str, phase: Phase, node: Option<&str>) -> Seen {
+        Seen {
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+            uid: format!("uid-{name}"),
+            resource_version: "1".to_owned(),
+            spec: CaptureSpec {
+                pod_name: "web".to_owned(),
+                ..CaptureSpec::default()
+            },
+            phase,
+            node: node.map(str::to_owned),
+            attempts: i32::from(phase == Phase::Capturing),
+            finished: CLOCK.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_pending_one_is_offered_until_it_is_taken_and_not_before_all_are_known() {
+        let pending = seen("p", Phase::Pending, None);
+        let mut scene = Scene::new(&[]);
+        scene.book.synced = false;
+        scene.see(0, pending);
+        assert_eq!(scene.due(0), [""; 0]);
+        scene.book.observe(Change::Synced, scene.start);
+        assert_eq!(scene.due(0), ["offer p after 0"]);
+        assert_eq!(scene.due(2), [""; 0]);
+        scene.see(6, seen("p", Phase::Capturing, Some("here")));
+        assert_eq!(scene.due(6), [""; 0], "taken by this very process");
+    }
+
+    #[test]
+    fn the_pod_of_a_pending_one_is_looked_for_once_early_and_then_late() {
+        let mut scene = Scene::new(&[seen("p", Phase::Pending, None)]);
+        let mut looks = Vec::new();
+        for second in 0..600 {
+            let told = scene.due(second);
+            looks.extend(
+                told.into_iter()
+                    .filter(|duty| duty.starts_with("look"))
+                    .map(|duty| (second, duty)),
+            );
+        }
+        assert!(looks.len() >= 3, "{looks:?}");
+        assert!((3..=15).contains(&looks[0].0) && looks[0].1 == "look p late=false");
+        assert!((300..=361).contains(&looks[1].0) && looks[1].1 == "look p late=true");
+        assert_eq!(looks[2].0, looks[1].0 + 60);
+    }
+
+    #[test]
+    fn what_the_former_agent_left_is_redone_once_and_then_fails() {
+        let mut scene = Scene::new(&[seen("c", Phase::Capturing, Some("here"))]);
+        assert_eq!(scene.due(0), ["offer c after 1"]);
+        let again = Seen {
+            attempts: 2,
+            ..seen("c", Phase::Capturing, Some("here"))
+        };
+        scene.see(1, again.clone());
+        assert_eq!(scene.due(10), [""; 0], "this process is at it");
+
+        assert_eq!(Scene::new(&[again]).due(0), ["fail c Interrupted"]);
+        let elsewhere = seen("c", Phase::Capturing, Some("there"));
+        assert_eq!(Scene::new(&[elsewhere]).due(10), [""; 0]);
+    }
+
+    #[test]
+    fn one_that_is_never_finished_fails() {
+        for node in ["here", "there"] {
+            let mut scene = Scene::new(&[]);
+            scene.see(0, seen("c", Phase::Capturing, Some(node)));
+            assert_eq!(scene.due(599), [""; 0]);
+            assert_eq!(scene.due(660), ["fail c NotFinished"]);
+            assert_eq!(scene.due(661), [""; 0], "once is enough");
+        }
+    }
+
+    #[test]
+    fn finished_ones_go_when_their_time_is_over_those_of_others_later() {
+        let short = Seen {
+            spec: CaptureSpec {
+                ttl: Some("1m30s".to_owned()),
+                ..CaptureSpec::default()
+            },
+            ..seen("short", Phase::Failed, Some("here"))
+        };
+        let mut scene = Scene::new(&[
+            short,
+            seen("ours", Phase::Complete, Some("here")),
+            seen("theirs", Phase::Complete, Some("there")),
+        ]);
+        assert_eq!(scene.due(89), [""; 0]);
+        assert_eq!(scene.due(90), ["delete short"]);
+        scene.book.observe(
+            Change::Gone {
+                uid: "uid-short".to_owned(),
+            },
+            scene.start,
+        );
+        assert_eq!(scene.due(3599), [""; 0]);
+        assert_eq!(scene.due(3600), ["delete ours"]);
+        assert_eq!(scene.due(3600 + 599), ["delete ours"], "tried again");
+        assert_eq!(scene.due(3600 + 661), ["delete ours", "delete theirs"]);
+    }
+
+    #[test]
+    fn why_a_pending_one_fails_says_what_was_not_there() {
+        let mut pending = seen("p", Phase::Pending, None);
+        let place = |node: Option<&str>| PodPlace {
+            uid: "u1".to_owned(),
+            node: node.map(str::to_owned),
+        };
+        let message = |outcome: Option<(&'static str, String)>| outcome.unwrap().1;
+        assert_eq!(
+            message(judge(&pending, None, false)),
+            "pod shop/web not found"
+        );
+        assert_eq!(judge(&pending, Some(&place(None)), false), None);
+        assert_eq!(
+            message(judge(&pending, Some(&place(None)), true)),
+            "pod shop/web is on no node after 5 min"
+        );
+        let no_agent = message(judge(&pending, Some(&place(Some("n1"))), true));
+        assert!(
+            no_agent.starts_with("no agent on node n1 took it within 5 min"),
+            "{no_agent}"
+        );
+        pending.spec.pod_uid = Some("u0".to_owned());
+        let another = message(judge(&pending, Some(&place(Some("n1"))), false));
+        assert!(another.contains("UID u0 not found"), "{another}");
+    }
+}

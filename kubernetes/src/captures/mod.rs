@@ -1,0 +1,275 @@
+//! Captures that somebody asked for, and the end of all of them.
+//!
+//! Every agent watches all Captures, trimmed. The one of the pod's node takes a pending one; the resource version as a precondition lets only one of several do so. What
+//! becomes of the others is in [`book`]: nothing stays pending for ever, nothing that expired stays.
+
+mod book;
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use jiff::Timestamp;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, PostParams, Preconditions},
+};
+
+use crate::{
+    Change, Error, Health, Who,
+    announce::apply_status,
+    capture::{Capture, CaptureSpec, CaptureStatus, Phase},
+    error::{
+        CREATE_CAPTURES, DELETE_CAPTURES, GET_POD, LIST_CAPTURES, USER_CREATE_CAPTURES,
+        WATCH_CAPTURES, call,
+    },
+    watch::Watch,
+};
+
+use book::{Book, Duty, PodPlace, Seen};
+
+/// A Capture that waits for an agent. It is offered again every few seconds for as long as it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Its namespace, which is the pod's.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Which container, and why.
+    pub spec: CaptureSpec,
+    /// How often it was taken before: by this node's agent, which ended in the middle.
+    pub attempts: i32,
+    resource_version: String,
+}
+
+/// A Capture that this agent took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taken {
+    /// What was offered.
+    pub offer: Offer,
+    /// Its status now. Filled in and with the phase `Complete` it goes into an [`crate::announce::Announcement`].
+    pub status: CaptureStatus,
+}
+
+/// The Captures of the cluster, as one node's agent sees them.
+#[derive(Clone)]
+pub struct Captures {
+    client: Client,
+    node: String,
+    keep: Duration,
+    health: Health,
+}
+
+impl Captures {
+    /// For the agent of `node`. Finished Captures that don't say otherwise are deleted after `keep`.
+    #[must_use]
+    pub fn new(client: Client, node: &str, keep: Duration, health: Health) -> Self {
+        Self {
+            client,
+            node: node.to_owned(),
+            keep,
+            health,
+        }
+    }
+
+    /// Those that wait to be taken, on whatever node their pod is: the caller knows the pods of its own. While it is polled, it also fails those that nobody takes
+    /// and deletes the expired ones.
+    pub fn offers(&self) -> BoxStream<'static, Offer> {
+        let watch = Watch {
+            who: "captures",
+            list: LIST_CAPTURES,
+            watch: WATCH_CAPTURES,
+        };
+        let api: Api<Capture> = Api::all(self.client.clone());
+        let changes = watch.follow(api, None, self.health.clone(), |capture| {
+            let seen = Seen::of(capture)?;
+            Some((seen.uid.clone(), seen))
+        });
+        let keeper = Keeper {
+            captures: self.clone(),
+            book: Book::new(&self.node, self.keep),
+            changes,
+            duties: VecDeque::new(),
+        };
+        stream::unfold(keeper, Keeper::next).boxed()
+    }
+
+    /// Takes what was offered: the phase becomes `Capturing`, with this node's name. None if another agent was faster, or it is gone.
+    ///
+    /// # Errors
+    /// The API server is away, or forbids it.
+    pub async fn take(&self, offer: &Offer) -> Result<Option<Taken>, Error> {
+        let status = CaptureStatus {
+            phase: Phase::Capturing,
+            node: Some(self.node.clone()),
+            taken_at: Some(now()),
+            attempts: Some(offer.attempts.saturating_add(1)),
+            ..CaptureStatus::default()
+        };
+        let version = Some(offer.resource_version.as_str());
+        let applied = apply_status(
+            &self.client,
+            &offer.namespace,
+            &offer.name,
+            version,
+            &status,
+        );
+        if !unless_changed(applied.await)? {
+            return Ok(None);
+        }
+        Ok(Some(Taken {
+            offer: offer.clone(),
+            status,
+        }))
+    }
+
+    /// There will be no file: the phase becomes `Failed`. `reason` is one word such as `NothingRecorded`, `message` for people.
+    ///
+    /// # Errors
+    /// The API server is away, or forbids it.
+    pub async fn fail(&self, taken: Taken, reason: &str, message: &str) -> Result<(), Error> {
+        let Taken { offer, status } = taken;
+        let status = failed(status, reason, message);
+        let applied = apply_status(&self.client, &offer.namespace, &offer.name, None, &status);
+        unless_changed(applied.await).map(drop)
+    }
+
+    /// Fails one that nobody took, or that whoever took it did not finish.
+    async fn give_up(&self, seen: &Seen, reason: &str, message: &str) -> Result<(), Error> {
+        let status = failed(seen.status(), reason, message);
+        let version = Some(seen.resource_version.as_str());
+        let applied = apply_status(&self.client, &seen.namespace, &seen.name, version, &status);
+        if unless_changed(applied.await)? {
+            tracing::info!(namespace = seen.namespace, capture = seen.name, "{message}");
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, seen: &Seen) -> Result<(), Error> {
+        let api: Api<Capture> = Api::namespaced(self.client.clone(), &seen.namespace);
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(seen.uid.clone()),
+                resource_version: Some(seen.resource_version.clone()),
+            }),
+            ..DeleteParams::default()
+        };
+        let deleted = call(DELETE_CAPTURES, api.delete(&seen.name, &params)).await;
+        unless_changed(deleted.map(drop)).map(drop)
+    }
+
+    async fn place_of_pod(&self, seen: &Seen) -> Result<Option<PodPlace>, Error> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &seen.namespace);
+        let pod = call(GET_POD, api.get_opt(&seen.spec.pod_name)).await?;
+        Ok(pod.map(|pod| PodPlace {
+            uid: pod.metadata.uid.unwrap_or_default(),
+            node: pod.spec.and_then(|spec| spec.node_name),
+        }))
+    }
+
+    async fn act(&self, duty: &Duty) -> Result<(), Error> {
+        match duty {
+            Duty::Offer(_) => Ok(()),
+            Duty::Delete(seen) => self.delete(seen).await,
+            Duty::Fail(seen, reason, message) => self.give_up(seen, reason, message).await,
+            Duty::LookForPod(seen, late) => {
+                let place = self.place_of_pod(seen).await?;
+                match book::judge(seen, place.as_ref(), *late) {
+                    Some((reason, message)) => self.give_up(seen, reason, &message).await,
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// Asks for a capture: makes a Capture that the agent of the pod's node will take. False if one of that name exists already.
+///
+/// # Errors
+/// The API server is away, forbids it, does not know Captures, or refuses the spec.
+pub async fn create(
+    client: &Client,
+    who: Who,
+    namespace: &str,
+    name: &str,
+    spec: CaptureSpec,
+) -> Result<bool, Error> {
+    let access = match who {
+        Who::Agent => CREATE_CAPTURES,
+        Who::User => USER_CREATE_CAPTURES,
+    };
+    let api: Api<Capture> = Api::namespaced(client.clone(), namespace);
+    let capture = Capture::new(name, spec.bounded());
+    match call(access, api.create(&PostParams::default(), &capture)).await {
+        Ok(_) => Ok(true),
+        Err(Error::Conflict(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What [`Captures::offers`] does between two offers.
+struct Keeper {
+    captures: Captures,
+    book: Book,
+    changes: BoxStream<'static, Change<Seen>>,
+    duties: VecDeque<Duty>,
+}
+
+impl Keeper {
+    async fn next(mut self) -> Option<(Offer, Self)> {
+        loop {
+            match self.duties.pop_front() {
+                Some(Duty::Offer(offer)) => return Some((offer, self)),
+                Some(duty) => {
+                    if let Err(error) = self.captures.act(&duty).await {
+                        tracing::debug!(?duty, "{error}");
+                    }
+                }
+                None => {
+                    self.observe().await?;
+                    let duties = self.book.due(Instant::now(), Timestamp::now());
+                    self.duties.extend(duties);
+                }
+            }
+        }
+    }
+
+    /// Waits for a change, or until something may be due. None when the watch has ended, which it does not.
+    async fn observe(&mut self) -> Option<()> {
+        match tokio::time::timeout(self.book.pace(), self.changes.next()).await {
+            Ok(change) => {
+                self.book.observe(change?, Instant::now());
+                Some(())
+            }
+            Err(_) => Some(()),
+        }
+    }
+}
+
+/// False if somebody else changed or deleted it first.
+fn unless_changed(outcome: Result<(), Error>) -> Result<bool, Error> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(Error::Conflict(_) | Error::NotFound(_) | Error::NamespaceGone(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn failed(status: CaptureStatus, reason: &str, message: &str) -> CaptureStatus {
+    CaptureStatus {
+        phase: Phase::Failed,
+        finished_at: Some(now()),
+        reason: Some(reason.to_owned()),
+        message: Some(message.to_owned()),
+        ..status
+    }
+}
+
+/// To the second, as it is stored.
+fn now() -> Time {
+    let now = Timestamp::now();
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}

@@ -1,0 +1,292 @@
+//! Finding Captures, and reading their files: for the kubectl plugin, with a person's own rights.
+//!
+//! The file is read by running `lastword spool cat NAMESPACE/NAME` in the pod of the agent that wrote it (pods/exec); if that is gone and the file is in object
+//! storage, any other agent reads it from there. So RBAC alone decides who may read.
+
+mod exec;
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client, ResourceExt as _, api::ListParams};
+use tokio::io::AsyncWrite;
+
+use crate::{
+    Error,
+    capture::{Capture, Phase},
+    error::{USER_GET_CAPTURE, USER_LIST_CAPTURES, USER_LIST_PODS, call},
+};
+
+use exec::Sum;
+
+/// On every pod of the agent.
+const AGENT_LABEL: &str = "app.kubernetes.io/name=lastword";
+/// Where the agent is looked for by those who may not list the pods of all namespaces.
+const USUAL_NAMESPACE: &str = "lastword";
+/// The container of the agent in its pod.
+const AGENT_CONTAINER: &str = "agent";
+/// So many agents are asked for a file that is in object storage.
+const OTHERS: usize = 3;
+
+/// A file that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256, in lower-case hexadecimal digits.
+    pub sha256: String,
+    /// Whether the Capture told its checksum, and it is this one.
+    pub verified: bool,
+}
+
+/// All Captures of a namespace, or of all, newest first.
+///
+/// # Errors
+/// The API server is away, forbids it, or does not know Captures.
+pub async fn list(client: &Client, namespace: Option<&str>) -> Result<Vec<Capture>, Error> {
+    let api: Api<Capture> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let listed = call(USER_LIST_CAPTURES, api.list(&ListParams::default())).await?;
+    let mut captures = listed.items;
+    captures.sort_by_key(|capture| {
+        let made = capture.creation_timestamp().map(|time| time.0);
+        (std::cmp::Reverse(made), capture.name_any())
+    });
+    Ok(captures)
+}
+
+/// The Captures of the pod of that name, or the one that has that name itself, newest first.
+///
+/// # Errors
+/// As [`list`]; [`Error::NotFound`] if there is none.
+pub async fn find(client: &Client, namespace: &str, name: &str) -> Result<Vec<Capture>, Error> {
+    let mut captures = list(client, Some(namespace)).await?;
+    captures.retain(|capture| capture.spec.pod_name == name || capture.name_any() == name);
+    if captures.is_empty() {
+        return Err(Error::NotFound(format!(
+            "no capture of pod {namespace}/{name}, nor one of that name; see `kubectl get captures -A`"
+        )));
+    }
+    Ok(captures)
+}
+
+/// Waits until a Capture is Complete or Failed, at most for `limit`; returns it as it is then.
+///
+/// # Errors
+/// The API server is away, or forbids it; the Capture was deleted.
+pub async fn wait(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    limit: Duration,
+) -> Result<Capture, Error> {
+    let api: Api<Capture> = Api::namespaced(client.clone(), namespace);
+    let end = tokio::time::Instant::now() + limit;
+    loop {
+        let capture = call(USER_GET_CAPTURE, api.get(name)).await?;
+        let finished = matches!(capture.phase(), Phase::Complete | Phase::Failed);
+        if finished || tokio::time::Instant::now() >= end {
+            return Ok(capture);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Writes the file of `capture` to `out`. Agents are looked for in `agents`; without it in all namespaces, or where that is forbidden in `lastword`.
+///
+/// # Errors
+/// There is no file yet, or no agent that has it; the API server is away or forbids it; the checksum is another. What was written by then is no good.
+pub async fn read(
+    client: &Client,
+    capture: &Capture,
+    agents: Option<&str>,
+    out: &mut (impl AsyncWrite + Unpin),
+) -> Result<Fetched, Error> {
+    let status = capture.status.clone().unwrap_or_default();
+    let namespace = capture.namespace().unwrap_or_default();
+    let title = format!("{namespace}/{}", capture.name_any());
+    if status.phase != Phase::Complete {
+        let why = status.message.unwrap_or_default();
+        let phase = status.phase;
+        return Err(Error::Fetch(format!("capture {title} is {phase:?}: {why}")));
+    }
+    let is_remote = |location: crate::capture::Location| location.object_url.is_some();
+    let remote = status.location.is_some_and(is_remote);
+    let node = status.node.unwrap_or_default();
+    let pods = find_agents(client, agents).await?;
+    let sources = sources(&pods, &node, remote);
+    let mut failures = Vec::new();
+    for source in sources {
+        let mut command = vec!["lastword", "spool", "cat"];
+        if source.remote {
+            command.push("--remote");
+        }
+        command.push(&title);
+        let mut sum = Sum::new();
+        let pod = source.pod;
+        match exec::output(client, pod, AGENT_CONTAINER, &command, out, &mut sum).await {
+            Ok(()) => return check(sum, &title, status.sha256.as_deref()),
+            // What was written cannot be taken back, so another source is of no use.
+            Err(error) if sum.bytes() > 0 => return Err(error),
+            Err(error @ (Error::Forbidden { .. } | Error::Unauthorized(_) | Error::Output(_))) => {
+                return Err(error);
+            }
+            Err(error) => failures.push(format!("agent {}: {error}", pod.name_any())),
+        }
+    }
+    if failures.is_empty() {
+        let what = if remote {
+            "no agent is ready, so nobody can read it from object storage".to_owned()
+        } else {
+            format!("no agent is ready on node {node}, and only that node has the file")
+        };
+        failures.push(what);
+    }
+    Err(Error::Fetch(format!(
+        "cannot read capture {title}: {}",
+        failures.join("; ")
+    )))
+}
+
+fn check(sum: Sum, title: &str, expected: Option<&str>) -> Result<Fetched, Error> {
+    let (bytes, sha256) = sum.finish();
+    if let Some(expected) = expected
+        && expected != sha256
+    {
+        return Err(Error::Fetch(format!(
+            "the file of capture {title} has the checksum {sha256} instead of {expected}: it was damaged on the way or replaced; try again"
+        )));
+    }
+    Ok(Fetched {
+        bytes,
+        verified: expected.is_some(),
+        sha256,
+    })
+}
+
+/// The pods of ready agents.
+async fn find_agents(client: &Client, namespace: Option<&str>) -> Result<Vec<Pod>, Error> {
+    let params = ListParams::default().labels(AGENT_LABEL);
+    let within = |namespace: &str| Api::<Pod>::namespaced(client.clone(), namespace);
+    let listed = match namespace {
+        Some(namespace) => call(USER_LIST_PODS, within(namespace).list(&params)).await?,
+        None => {
+            let everywhere: Api<Pod> = Api::all(client.clone());
+            match call(USER_LIST_PODS, everywhere.list(&params)).await {
+                Err(Error::Forbidden { .. }) => {
+                    call(USER_LIST_PODS, within(USUAL_NAMESPACE).list(&params)).await?
+                }
+                answer => answer?,
+            }
+        }
+    };
+    Ok(listed.items.into_iter().filter(is_ready_agent).collect())
+}
+
+fn is_ready_agent(pod: &Pod) -> bool {
+    let has_agent = pod.spec.as_ref().is_some_and(|spec| {
+        spec.containers
+            .iter()
+            .any(|container| container.name == AGENT_CONTAINER)
+    });
+    let status = pod.status.as_ref();
+    let is_ready = status
+        .and_then(|status| status.conditions.as_ref())
+        .is_some_and(|conditions| {
+            conditions
+                .iter()
+                .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        });
+    has_agent && is_ready && pod.metadata.deletion_timestamp.is_none()
+}
+
+#[derive(Debug, PartialEq)]
+struct Source<'a> {
+    pod: &'a Pod,
+    remote: bool,
+}
+
+/// Who is asked, in this order: the agent of the node for its file, then it and a few others for what is in object storage.
+fn sources<'a>(agents: &'a [Pod], node: &str, remote: bool) -> Vec<Source<'a>> {
+    let on_node = |pod: &&Pod| {
+        let name = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        name == Some(node)
+    };
+    let local = agents.iter().filter(on_node);
+    let mut sources: Vec<_> = local
+        .clone()
+        .map(|pod| Source { pod, remote: false })
+        .collect();
+    if remote {
+        let others = agents.iter().filter(|pod| !on_node(pod));
+        let all = local.chain(others).take(OTHERS);
+        sources.extend(all.map(|pod| Source { pod, remote: true }));
+    }
+    sources
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn agent(node: &str, ready: &str) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": format!("lastword-{node}")},
+            "spec": {"nodeName": node, "containers": [{"name": "agent"}]},
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_agent_of_the_node_is_asked_first_and_others_only_for_what_was_uploaded() {
+        let agents = [agent("a", "True"), agent("b", "True"), agent("c", "True")];
+        let asked = |node: &str, remote: bool| -> Vec<String> {
+            let told = |source: Source<'_>| format!("{} {}", source.pod.name_any(), source.remote);
+            sources(&agents, node, remote)
+                .into_iter()
+                .map(told)
+                .collect()
+        };
+        assert_eq!(asked("b", false), ["lastword-b false"]);
+        assert_eq!(asked("gone", false), [""; 0]);
+        assert_eq!(
+            asked("b", true),
+            [
+                "lastword-b false",
+                "lastword-b true",
+                "lastword-a true",
+                "lastword-c true"
+            ]
+        );
+        assert_eq!(asked("gone", true).len(), 3);
+    }
+
+    #[test]
+    fn an_agent_that_is_not_ready_is_not_asked() {
+        assert!(is_ready_agent(&agent("a", "True")));
+        assert!(!is_ready_agent(&agent("a", "False")));
+        let mut other = agent("a", "True");
+        other.spec.as_mut().unwrap().containers[0].name = "web".to_owned();
+        assert!(!is_ready_agent(&other));
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_an_error() {
+        let mut sum = Sum::new();
+        sum.add(b"abc");
+        let right = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let fetched = check(sum.clone(), "shop/web", Some(right)).unwrap();
+        assert_eq!((fetched.bytes, fetched.verified), (3, true));
+        assert!(!check(sum.clone(), "shop/web", None).unwrap().verified);
+        let error = check(sum, "shop/web", Some("00")).unwrap_err().to_string();
+        assert!(
+            error.contains(right) && error.contains("try again"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,327 @@
+//! From a pod of the API to what is kept of it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{self as core, Pod},
+    apimachinery::pkg::api::resource::Quantity,
+};
+
+use super::{ContainerInfo, ContainerKind, ContainerState, OUR_ANNOTATIONS, PodInfo, Terminated};
+use crate::text::cut;
+
+/// The runtime's messages are kept up to this many bytes; kubelet itself keeps 4,096 of a termination message.
+const MESSAGE_LIMIT: usize = 4096;
+/// The annotation of a mirror pod: the UID that the kubelet has given to the static pod.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+/// `status.reason` of a pod that the kubelet ends: pkg/kubelet/eviction, preemption and nodeshutdown.
+const ENDED_BY_KUBELET: [&str; 4] = ["Evicted", "Preempting", "NodeShutdown", "Terminated"];
+
+/// A pod without namespace, name or UID is none.
+pub(super) fn trim(pod: Pod) -> Option<PodInfo> {
+    let metadata = pod.metadata;
+    let spec = pod.spec.unwrap_or_default();
+    let status = pod.status.unwrap_or_default();
+    let mut states = Vec::new();
+    for list in [
+        status.init_container_statuses,
+        status.container_statuses,
+        status.ephemeral_container_statuses,
+    ] {
+        states.extend(list.into_iter().flatten());
+    }
+    let secrets = Secrets::of(spec.volumes.unwrap_or_default());
+    let init = spec.init_containers.into_iter().flatten().map(|c| {
+        let kind = match c.restart_policy.as_deref() {
+            Some("Always") => ContainerKind::Sidecar,
+            _ => ContainerKind::Init,
+        };
+        (kind, c.name, c.image, c.resources, c.volume_mounts)
+    });
+    let app = spec.containers.into_iter().map(|c| {
+        let kind = ContainerKind::App;
+        (kind, c.name, c.image, c.resources, c.volume_mounts)
+    });
+    let ephemeral = spec.ephemeral_containers.into_iter().flatten().map(|c| {
+        let kind = ContainerKind::Ephemeral;
+        (kind, c.name, c.image, c.resources, c.volume_mounts)
+    });
+    let containers = init.chain(app).chain(ephemeral);
+    let containers = containers.map(|(kind, name, image, resources, mounts)| {
+        // Names are unique over all three lists.
+        let found = states.iter().position(|state| state.name == name);
+        let status = found.map(|at| states.swap_remove(at)).unwrap_or_default();
+        let resources = resources.unwrap_or_default();
+        ContainerInfo {
+            kind,
+            name,
+            image: image.unwrap_or_default(),
+            image_id: status.image_id,
+            id: status.container_id.and_then(bare_id),
+            restart_count: u32::try_from(status.restart_count).unwrap_or(0),
+            state: state(status.state),
+            last: status
+                .last_state
+                .and_then(|last| last.terminated)
+                .map(terminated),
+            limits: quantities(resources.limits),
+            requests: quantities(resources.requests),
+            secret_mounts: secrets.seen_at(mounts),
+        }
+    });
+    let containers = containers.collect();
+    let mut annotations = metadata.annotations.unwrap_or_default();
+    let mirror = annotations.remove(MIRROR);
+    annotations.retain(|key, _| key.starts_with(OUR_ANNOTATIONS));
+    Some(PodInfo {
+        namespace: metadata.namespace?,
+        name: metadata.name?,
+        uid: metadata.uid?,
+        labels: metadata.labels.unwrap_or_default(),
+        annotations,
+        mirror,
+        started: status.start_time.map(|time| time.0),
+        terminating: metadata.deletion_timestamp.is_some()
+            || ENDED_BY_KUBELET.contains(&status.reason.as_deref().unwrap_or_default()),
+        phase: status.phase.unwrap_or_default(),
+        containers,
+    })
+}
+
+/// Volumes that hold secrets, or files of them that do.
+struct Secrets(BTreeMap<String, Vec<String>>);
+
+impl Secrets {
+    /// A volume that is secret as a whole has one empty path.
+    fn of(volumes: Vec<core::Volume>) -> Self {
+        let whole = || vec![String::new()];
+        let paths = |volume: &core::Volume| {
+            let csi = volume.csi.as_ref();
+            if volume.secret.is_some()
+                || csi.is_some_and(|csi| csi.driver == "secrets-store.csi.k8s.io")
+            {
+                return whole();
+            }
+            let projected = volume.projected.as_ref();
+            let sources = projected.and_then(|projected| projected.sources.as_ref());
+            let sources = sources.into_iter().flatten();
+            if sources.clone().any(|source| source.secret.is_some()) {
+                return whole();
+            }
+            sources
+                .filter_map(|source| source.service_account_token.as_ref())
+                .map(|token| format!("/{}", token.path))
+                .collect()
+        };
+        Self(
+            volumes
+                .into_iter()
+                .map(|volume| (volume.name.clone(), paths(&volume)))
+                .filter(|(_, paths)| !paths.is_empty())
+                .collect(),
+        )
+    }
+
+    fn seen_at(&self, mounts: Option<Vec<core::VolumeMount>>) -> Vec<String> {
+        let mounts = mounts.into_iter().flatten();
+        mounts
+            .filter_map(|mount| Some((self.0.get(&mount.name)?, mount.mount_path)))
+            .flat_map(|(paths, at)| {
+                let at = at.trim_end_matches('/').to_owned();
+                paths.iter().map(move |path| format!("{at}{path}"))
+            })
+            .collect()
+    }
+}
+
+fn quantities(map: Option<BTreeMap<String, Quantity>>) -> BTreeMap<String, String> {
+    let map = map.unwrap_or_default().into_iter();
+    map.map(|(name, quantity)| (name, quantity.0)).collect()
+}
+
+fn state(state: Option<core::ContainerState>) -> ContainerState {
+    let state = state.unwrap_or_default();
+    if let Some(ended) = state.terminated {
+        return ContainerState::Terminated(terminated(ended));
+    }
+    if let Some(running) = state.running {
+        return ContainerState::Running {
+            since: running.started_at.map(|time| time.0),
+        };
+    }
+    // A container of which nothing is said waits (ContainerState, Kubernetes API reference).
+    let waiting = state.waiting.unwrap_or_default();
+    ContainerState::Waiting {
+        reason: waiting.reason.unwrap_or_default(),
+        message: cut(&waiting.message.unwrap_or_default(), MESSAGE_LIMIT),
+    }
+}
+
+fn terminated(ended: core::ContainerStateTerminated) -> Terminated {
+    Terminated {
+        exit_code: ended.exit_code,
+        signal: ended.signal.filter(|signal| *signal != 0),
+        reason: ended.reason.unwrap_or_default(),
+        message: cut(&ended.message.unwrap_or_default(), MESSAGE_LIMIT),
+        started: ended.started_at.map(|time| time.0),
+        finished: ended.finished_at.map(|time| time.0),
+        container_id: ended.container_id.and_then(bare_id),
+    }
+}
+
+/// `containerd://ID` → `ID`.
+fn bare_id(id: String) -> Option<String> {
+    let bare = id.split_once("://").map_or(id.as_str(), |(_, bare)| bare);
+    (!bare.is_empty()).then(|| bare.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn trimmed(value: Value) -> PodInfo {
+        trim(serde_json::from_value(value).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn containers_keep_their_kind_and_find_their_state_by_name() {
+        let pod = trimmed(json!({
+            "metadata": {
+                "namespace": "shop", "name": "web", "uid": "u1", "deletionTimestamp": "2026-01-01T00:00:00Z",
+                "annotations": {"lastword.dev/payload": "none", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+            },
+            "spec": {
+                "initContainers": [{"name": "migrate", "image": "db"}, {"name": "mesh", "restartPolicy": "Always"}],
+                "containers": [{"name": "web", "image": "nginx", "resources": {
+                    "limits": {"memory": "64Mi", "cpu": "500m"}, "requests": {"cpu": "0.1"},
+                }}, {"name": "new"}],
+                "ephemeralContainers": [{"name": "debug"}],
+            },
+            "status": {
+                "phase": "Running",
+                "containerStatuses": [{
+                    "name": "web", "image": "x", "imageID": "nginx@sha256:1", "ready": false, "restartCount": 5,
+                    "containerID": "containerd://c5",
+                    "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
+                    "lastState": {"terminated": {
+                        "exitCode": 137, "signal": 9, "reason": "OOMKilled", "containerID": "containerd://c4",
+                        "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:07Z",
+                        "message": "m".repeat(5000),
+                    }},
+                }],
+                "initContainerStatuses": [
+                    {"name": "mesh", "image": "x", "imageID": "", "ready": true, "restartCount": 0, "containerID": "cri-o://m1",
+                     "state": {"running": {"startedAt": "2026-01-01T00:00:01Z"}}},
+                    {"name": "migrate", "image": "x", "imageID": "", "ready": true, "restartCount": 0, "containerID": "",
+                     "state": {"terminated": {"exitCode": 0, "signal": 0}}},
+                ],
+            },
+        }));
+        let told: Vec<_> = pod
+            .containers
+            .iter()
+            .map(|container| {
+                (
+                    container.kind,
+                    container.name.as_str(),
+                    container.id.as_deref(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (ContainerKind::Init, "migrate", None),
+                (ContainerKind::Sidecar, "mesh", Some("m1")),
+                (ContainerKind::App, "web", Some("c5")),
+                (ContainerKind::App, "new", None),
+                (ContainerKind::Ephemeral, "debug", None),
+            ]
+        );
+        let [migrate, mesh, web, new, _] = &pod.containers[..] else {
+            panic!("five containers");
+        };
+        assert!(
+            matches!(&migrate.state, ContainerState::Terminated(ended) if ended.exit_code == 0 && ended.signal.is_none())
+        );
+        assert!(matches!(
+            mesh.state,
+            ContainerState::Running { since: Some(_) }
+        ));
+        assert!(
+            matches!(&web.state, ContainerState::Waiting { reason, .. } if reason == "CrashLoopBackOff")
+        );
+        assert!(matches!(&new.state, ContainerState::Waiting { reason, .. } if reason.is_empty()));
+        let last = web.last.as_ref().unwrap();
+        assert_eq!(
+            (last.exit_code, last.signal, last.container_id.as_deref()),
+            (137, Some(9), Some("c4"))
+        );
+        assert_eq!(last.message.len(), MESSAGE_LIMIT);
+        assert_eq!(
+            (web.restart_count, web.limits["memory"].as_str()),
+            (5, "64Mi")
+        );
+        assert_eq!(web.requests["cpu"], "0.1");
+        assert!(pod.terminating);
+        assert_eq!(
+            pod.annotations.into_keys().collect::<Vec<_>>(),
+            ["lastword.dev/payload"]
+        );
+    }
+
+    #[test]
+    fn secrets_are_known_by_where_a_container_sees_them() {
+        let pod = trimmed(json!({
+            "metadata": {"namespace": "shop", "name": "web", "uid": "u1"},
+            "spec": {
+                "volumes": [
+                    {"name": "certs", "secret": {"secretName": "tls"}},
+                    {"name": "config", "configMap": {"name": "c"}},
+                    {"name": "api", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}, {"configMap": {"name": "ca"}}]}},
+                ],
+                "containers": [{"name": "web", "volumeMounts": [
+                    {"name": "certs", "mountPath": "/etc/tls/"},
+                    {"name": "config", "mountPath": "/etc/web"},
+                    {"name": "api", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"},
+                ]}, {"name": "other"}],
+            },
+        }));
+        assert_eq!(
+            pod.containers[0].secret_mounts,
+            [
+                "/etc/tls",
+                "/var/run/secrets/kubernetes.io/serviceaccount/token"
+            ]
+        );
+        assert_eq!(pod.containers[1].secret_mounts, [""; 0]);
+    }
+
+    #[test]
+    fn a_static_pod_keeps_both_uids_and_an_evicted_one_is_terminating() {
+        let pod = trimmed(json!({
+            "metadata": {"namespace": "kube-system", "name": "etcd-n1", "uid": "u1", "annotations": {"kubernetes.io/config.mirror": "m1"}},
+            "status": {"phase": "Failed", "reason": "Evicted"},
+        }));
+        assert_eq!(
+            (pod.uid.as_str(), pod.mirror.as_deref()),
+            ("u1", Some("m1"))
+        );
+        assert!(pod.terminating && pod.annotations.is_empty());
+    }
+
+    #[test]
+    fn the_field_of_a_container_is_where_kubernetes_has_it() {
+        assert_eq!(ContainerKind::App.field_path("web"), "spec.containers{web}");
+        assert_eq!(
+            ContainerKind::Sidecar.field_path("mesh"),
+            "spec.initContainers{mesh}"
+        );
+        assert_eq!(
+            ContainerKind::Ephemeral.field_path("debug"),
+            "spec.ephemeralContainers{debug}"
+        );
+    }
+}

@@ -1,0 +1,103 @@
+use kube::runtime::wait::{await_condition, conditions::is_pod_running};
+use kubernetes::{
+    Error,
+    capture::{Capture, CaptureSpec, CaptureStatus, Location, Phase},
+    fetch,
+};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::scene::Scene;
+
+/// Writes 300,000 bytes that are known, some of them no text, as `lastword spool cat` does for a capture called `web`.
+const AGENT: &str = r#"
+mkdir -p /bin /tmp/x
+cat > /bin/lastword <<'X'
+#!/bin/sh
+case "$*" in
+  *missing) echo "no capture of that name" >&2; exit 3;;
+  "spool cat "*/web|"spool cat --remote "*/web) i=0; while [ $i -lt 3000 ]; do printf '%099d\377' $i; i=$((i+1)); done;;
+esac
+X
+chmod +x /bin/lastword
+sleep 600
+"#;
+
+fn content() -> Vec<u8> {
+    let mut content = Vec::new();
+    for i in 0..3000 {
+        content.extend(format!("{i:099}").bytes());
+        content.push(0xff);
+    }
+    content
+}
+
+fn capture(scene: &Scene, name: &str, node: &str, sha256: &str, uploaded: bool) -> Capture {
+    let mut capture = Capture::new(name, CaptureSpec::default());
+    capture.metadata.namespace = Some(scene.namespace.clone());
+    capture.status = Some(CaptureStatus {
+        phase: Phase::Complete,
+        node: Some(node.to_owned()),
+        sha256: Some(sha256.to_owned()),
+        location: uploaded.then(|| Location {
+            object_url: Some("s3://bucket/key".to_owned()),
+            ..Location::default()
+        }),
+        ..CaptureStatus::default()
+    });
+    capture
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: cargo test -p kubernetes --test cluster -- --ignored"]
+async fn a_file_is_read_from_the_agent_of_its_node_or_through_another_from_object_storage() {
+    let scene = Scene::new("fetch").await;
+    let labels = json!({"app.kubernetes.io/name": "lastword"});
+    scene.pod("lastword-x", "agent", labels, AGENT).await;
+    let pod = await_condition(scene.pods(), "lastword-x", is_pod_running()).await;
+    let node = pod.unwrap().unwrap().spec.unwrap().node_name.unwrap();
+    let content = content();
+    let digest = Sha256::digest(&content);
+    let sha256: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let agents = Some(scene.namespace.as_str());
+
+    let mut out = Vec::new();
+    let local = capture(&scene, "web", &node, &sha256, false);
+    let read = fetch::read(&scene.client, &local, agents, &mut out).await;
+    let fetched = read.unwrap();
+    assert!(out == content && fetched.verified && fetched.bytes == 300_000);
+
+    let mut out = Vec::new();
+    let remote = capture(&scene, "web", "gone", &sha256, true);
+    let read = fetch::read(&scene.client, &remote, None, &mut out).await;
+    read.unwrap();
+    assert!(out == content);
+
+    let mut out = Vec::new();
+    let damaged = capture(&scene, "web", &node, "00", false);
+    let read = fetch::read(&scene.client, &damaged, agents, &mut out).await;
+    let message = read.unwrap_err().to_string();
+    assert!(message.contains(&sha256), "{message}");
+
+    let mut out = Vec::new();
+    let lost = capture(&scene, "web", "gone", &sha256, false);
+    let error = fetch::read(&scene.client, &lost, agents, &mut out)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("no agent is ready on node gone"),
+        "{error}"
+    );
+    let missing = capture(&scene, "missing", &node, &sha256, false);
+    let error = fetch::read(&scene.client, &missing, agents, &mut out)
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("agent lastword-x: no capture of that name"),
+        "{error}"
+    );
+    assert!(matches!(error, Error::Fetch(_)));
+    scene.end().await;
+}

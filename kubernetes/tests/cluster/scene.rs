@@ -1,0 +1,110 @@
+//! A namespace for one test, and what the tests do with it.
+
+use std::{process, time::Duration};
+
+use k8s_openapi::{
+    api::core::v1::{Namespace, Pod},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, CustomResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+    runtime::wait::{await_condition, conditions},
+};
+use kubernetes::{
+    Who,
+    capture::Capture,
+    connect::{self, Options},
+};
+use serde_json::{Value, json};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) struct Scene {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+}
+
+impl Scene {
+    /// Connects, installs the CRD, makes a namespace.
+    pub(crate) async fn new(name: &str) -> Self {
+        let cluster = connect::connect(&Options::default(), Who::User)
+            .await
+            .unwrap();
+        let client = cluster.client;
+        let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+        let crd = Capture::crd();
+        let params = PatchParams::apply("lastword-tests").force();
+        let name_of_crd = "captures.lastword.dev";
+        definitions
+            .patch(name_of_crd, &params, &Patch::Apply(&crd))
+            .await
+            .unwrap();
+        let established = conditions::is_crd_established();
+        await_condition(definitions, name_of_crd, established)
+            .await
+            .unwrap();
+
+        let namespace = format!("t-kube-{name}-{}", process::id());
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let object: Namespace =
+            serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
+        namespaces
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap();
+        // Pods are refused until the controller has made it.
+        let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> =
+            Api::namespaced(client.clone(), &namespace);
+        let made = |account: Option<&k8s_openapi::api::core::v1::ServiceAccount>| account.is_some();
+        await_condition(accounts, "default", made).await.unwrap();
+        Self { client, namespace }
+    }
+
+    /// Makes a pod whose one container runs a shell script. Returns its UID.
+    pub(crate) async fn pod(
+        &self,
+        name: &str,
+        container: &str,
+        labels: Value,
+        script: &str,
+    ) -> String {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": name, "labels": labels, "annotations": {"lastword.dev/capture": "off", "other": "x"}},
+            "spec": {
+                "terminationGracePeriodSeconds": 1,
+                "automountServiceAccountToken": false,
+                "containers": [{
+                    "name": container,
+                    "image": "localhost/busybox:1",
+                    "imagePullPolicy": "Never",
+                    "command": ["sh", "-c", script],
+                    "resources": {"limits": {"memory": "32Mi"}},
+                }],
+            },
+        }))
+        .unwrap();
+        let made = self
+            .pods()
+            .create(&PostParams::default(), &pod)
+            .await
+            .unwrap();
+        made.metadata.uid.unwrap()
+    }
+
+    pub(crate) fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub(crate) fn captures(&self) -> Api<Capture> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub(crate) async fn end(self) {
+        let namespaces: Api<Namespace> = Api::all(self.client);
+        namespaces
+            .delete(&self.namespace, &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+}

@@ -1,0 +1,166 @@
+use kubernetes::{
+    Error, Health, Retry, Timestamp,
+    announce::{Announcement, Announcer},
+    capture::{CaptureSpec, CaptureStatus, Phase},
+    pods::ContainerKind,
+};
+use serde_json::{Value, json};
+
+use crate::server::{Answer, answer, serve, status};
+
+const EVENT: &str = "/api/v1/namespaces/shop/events/web.";
+const CAPTURE: &str = "/apis/lastword.dev/v1alpha1/namespaces/shop/captures/web-1";
+
+fn announcement() -> Announcement {
+    Announcement {
+        namespace: "shop".to_owned(),
+        name: "web-1".to_owned(),
+        create: true,
+        spec: CaptureSpec {
+            pod_name: "web".to_owned(),
+            ..CaptureSpec::default()
+        },
+        status: CaptureStatus {
+            phase: Phase::Complete,
+            pod_uid: Some("u1".to_owned()),
+            container: Some("main".to_owned()),
+            verdict: Some("main exited 1".to_owned()),
+            ..CaptureStatus::default()
+        },
+        kind: ContainerKind::App,
+        ended: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn event() -> Value {
+    json!({"metadata": {}, "involvedObject": {}})
+}
+
+fn capture() -> Value {
+    json!({"apiVersion": "lastword.dev/v1alpha1", "kind": "Capture", "metadata": {}, "spec": {"podName": "web"}})
+}
+
+/// Announces to a server that answers so; also whether it counts as up, and the requests.
+async fn announce(answers: Vec<Answer>) -> (Result<(), Error>, bool, Vec<String>) {
+    let (client, log) = serve(answers);
+    let health = Health::new();
+    let announcer = Announcer::new(client, "n1", health.clone());
+    let outcome = announcer.announce(&announcement()).await;
+    (outcome, health.subscribe().borrow().is_up(), log.lines())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_event_is_published_even_if_the_cluster_does_not_know_captures() {
+    let (outcome, up, requests) = announce(vec![
+        answer("PATCH", EVENT, 200, event()),
+        answer("PATCH", CAPTURE, 404, "404 page not found\n"),
+    ])
+    .await;
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, Error::CrdMissing), "{error:?}");
+    assert!(
+        error.to_string().contains("kubectl apply -f deploy/crds"),
+        "{error}"
+    );
+    assert_eq!(error.retry(), Retry::Later);
+    assert!(up, "it did answer");
+    let event = requests
+        .iter()
+        .find(|request| request.contains(EVENT))
+        .unwrap();
+    assert!(
+        event.contains("fieldManager=lastword") && event.contains("force=true"),
+        "{event}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn spec_and_status_are_applied_by_two_managers() {
+    let (outcome, up, requests) = announce(vec![
+        answer("PATCH", EVENT, 200, event()),
+        answer("PATCH", CAPTURE, 200, capture()),
+        answer("PATCH", CAPTURE, 200, capture()),
+    ])
+    .await;
+    outcome.unwrap();
+    assert!(up);
+    let sent = |part: &str| requests.iter().any(|request| request.contains(part));
+    assert!(
+        sent("/captures/web-1?&force=true&fieldManager=lastword"),
+        "{requests:?}"
+    );
+    assert!(
+        sent("/captures/web-1/status?&force=true&fieldManager=lastword-status"),
+        "{requests:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_say_what_to_do_and_whether_to_try_again() {
+    let forbidden = status(
+        403,
+        "Forbidden",
+        "no",
+        json!({"kind": "captures", "name": "web-1"}),
+    );
+    let ending = status(
+        403,
+        "Forbidden",
+        "unable to create new content in namespace shop because it is being terminated",
+        json!({"name": "web-1", "causes": [{"reason": "NamespaceTerminating"}]}),
+    );
+    let missing = status(
+        404,
+        "NotFound",
+        "namespaces \"shop\" not found",
+        json!({"kind": "namespaces", "name": "shop"}),
+    );
+    let deleted = status(
+        404,
+        "NotFound",
+        "captures \"web-1\" not found",
+        json!({"kind": "captures", "name": "web-1"}),
+    );
+    let invalid = status(422, "Invalid", "spec.ttl: Invalid value", json!({}));
+    for (code, body, retry, says) in [
+        (
+            401,
+            status(401, "Unauthorized", "Unauthorized", json!({})),
+            Retry::Later,
+            "expired",
+        ),
+        (
+            403,
+            forbidden,
+            Retry::Later,
+            "not allowed to patch captures (API group lastword.dev): no; add this rule to ClusterRole lastword-agent",
+        ),
+        (403, ending, Retry::Never, "being terminated"),
+        (404, missing, Retry::Never, "the namespace is gone"),
+        (404, deleted, Retry::Never, "not found"),
+        (422, invalid, Retry::Never, "spec.ttl"),
+        (
+            500,
+            status(500, "InternalError", "etcd", json!({})),
+            Retry::Soon,
+            "away: etcd",
+        ),
+    ] {
+        let (outcome, ..) = announce(vec![
+            answer("PATCH", EVENT, 200, event()),
+            answer("PATCH", CAPTURE, code, &body),
+        ])
+        .await;
+        let error = outcome.unwrap_err();
+        assert_eq!(error.retry(), retry, "{error:?}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_is_away_after_a_while() {
+    let (outcome, up, _) = announce(Vec::new()).await;
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, Error::Away(_)), "{error:?}");
+    assert!(!up);
+}

@@ -1,0 +1,5 @@
+//! What goes over the wire, with an API server that is played.
+
+mod announces;
+mod server;
+mod watches;

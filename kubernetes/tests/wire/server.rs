@@ -1,0 +1,77 @@
+//! An API server that answers by a list.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use http::{Request, Response};
+use kube::{Client, client::Body};
+use serde_json::Value;
+
+/// One expected request and its answer.
+pub(crate) struct Answer {
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) code: u16,
+    pub(crate) body: String,
+}
+
+/// An answer to the next request of that method whose path begins so.
+pub(crate) fn answer(
+    method: &'static str,
+    path: &'static str,
+    code: u16,
+    body: impl ToString,
+) -> Answer {
+    Answer {
+        method,
+        path,
+        code,
+        body: body.to_string(),
+    }
+}
+
+/// What a `Status` of the API server says.
+pub(crate) fn status(code: u16, reason: &str, message: &str, details: Value) -> Value {
+    serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure",
+        "code": code, "reason": reason, "message": message, "details": details,
+    })
+}
+
+/// The requests that came: method and URI.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// A client of a server that gives these answers, each once, and no others: what is not expected is never answered.
+pub(crate) fn serve(answers: Vec<Answer>) -> (Client, Log) {
+    let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+    let log = Log::default();
+    let seen = log.clone();
+    tokio::spawn(async move {
+        let mut answers = VecDeque::from(answers);
+        let mut held = Vec::new();
+        while let Some((request, respond)) = handle.next_request().await {
+            let line = format!("{} {}", request.method(), request.uri());
+            seen.0.lock().unwrap().push(line.clone());
+            let fits = |answer: &Answer| {
+                request.method() == answer.method && request.uri().path().starts_with(answer.path)
+            };
+            let Some(at) = answers.iter().position(fits) else {
+                held.push(respond);
+                continue;
+            };
+            let answer = answers.remove(at).unwrap();
+            let response = Response::builder().status(answer.code);
+            respond.send_response(response.body(Body::from(answer.body.into_bytes())).unwrap());
+        }
+    });
+    (Client::new(service, "default"), log)
+}

@@ -1,0 +1,45 @@
+//! What is wrong with a configuration.
+
+use thiserror::Error;
+
+/// Why the configured rules cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A pattern is no regular expression, or one too large.
+    #[error(
+        "redaction pattern \"{name}\" cannot be used: {source}; the syntax is that of https://docs.rs/regex/latest/regex/#syntax"
+    )]
+    Pattern {
+        /// Name of the pattern.
+        name: String,
+        /// What is wrong with it.
+        source: Box<regex::Error>,
+    },
+    /// A pattern that matches the empty text would match everywhere, and mask nothing.
+    #[error(
+        "redaction pattern \"{name}\" matches the empty text: write it so that it needs at least one character, such as + instead of *"
+    )]
+    Empty {
+        /// Name of the pattern.
+        name: String,
+    },
+    /// A name that is missing, taken twice, or that of a rule of lastword's own.
+    #[error(
+        "redaction pattern {number} needs a name of its own, it has \"{name}\": captures count by it what was masked"
+    )]
+    Name {
+        /// Its position in the configuration, from 1.
+        number: usize,
+        /// The name it has.
+        name: String,
+    },
+    /// A path of files that hold secrets is not absolute.
+    #[error(
+        "the secret path \"{path}\" is not absolute: write it as the container sees it, from / on"
+    )]
+    Path {
+        /// The path.
+        path: String,
+    },
+}

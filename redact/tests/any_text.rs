@@ -1,0 +1,181 @@
+//! Any bytes: lengths stay, a second pass changes nothing, and planted secrets do not survive.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use capture_format::{Event, EventKind as K};
+use proptest::prelude::*;
+use redact::{Config, Manifest, Payload, Redactor};
+
+static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(&Config::default()).unwrap());
+
+fn redacted(kind: K, payloads: &[Vec<u8>]) -> (Vec<Vec<u8>>, Manifest) {
+    let mut run = REDACTOR.run(Payload::Default, &[]);
+    let mut manifest = Manifest::default();
+    let masked = payloads.iter().map(|payload| {
+        let mut event = Event {
+            kind,
+            data: Bytes::copy_from_slice(payload),
+            ..Event::default()
+        };
+        run.event(&mut event, &mut manifest);
+        event.data.to_vec()
+    });
+    (masked.collect(), manifest)
+}
+
+/// Pieces of what the rules look for, so that they meet in ways nobody thought of.
+fn piece() -> impl Strategy<Value = Vec<u8>> {
+    let known = prop::sample::select(vec![
+        "password",
+        "token",
+        "api_key",
+        "PATH",
+        "HOME",
+        "=",
+        ": ",
+        ":",
+        "\"",
+        "'",
+        "\\",
+        "\n",
+        "\r\n",
+        "\0",
+        " ",
+        "{",
+        "}",
+        ",",
+        "://",
+        "@",
+        "Authorization: ",
+        "Bearer ",
+        "Basic ",
+        "Cookie: ",
+        "X-Api-Key: ",
+        "AKIAIOSFODNN7EXAMPLE",
+        "eyJhbGciOiJIUzI1",
+        "-----BEGIN PRIVATE KEY-----",
+        "-----END PRIVATE KEY-----",
+        "-----",
+        "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us",
+        "$6$salt$",
+        "login x password ",
+        "<secret>",
+        "</secret>",
+        "|",
+        "*",
+        "--",
+        "-p",
+        "mysql ",
+        "sig",
+        "pass",
+        "unexpected ",
+    ]);
+    prop_oneof![
+        4 => known.prop_map(|text| text.as_bytes().to_vec()),
+        1 => "[a-zA-Z0-9./]{1,12}".prop_map(String::into_bytes),
+        1 => prop::collection::vec(any::<u8>(), 1..6),
+    ]
+}
+
+fn payload() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(piece(), 0..24).prop_map(|pieces| pieces.concat())
+}
+
+/// Texts with `@@` where a secret stands, as programs write them.
+const TEMPLATES: &[&str] = &[
+    "DB_PASSWORD=@@\n",
+    "{\"password\":\"@@\"}",
+    "connect: host=db password=@@ sslmode=off",
+    "postgres://app:@@@db/x",
+    "Authorization: Bearer @@\r\n",
+    "authorization: Basic @@\r\n",
+    "x-api-key: @@\r\n",
+    "Cookie: a=@@\r\n",
+    "/login?user=x&token=@@&y=1",
+    "secret: @@\n",
+    "'client_secret': '@@'",
+    "-----BEGIN RSA PRIVATE KEY-----\n@@\n-----END RSA PRIVATE KEY-----\n",
+    "PATH=/bin\nHOME=/\nMODE=@@\n",
+    "<password>@@</password>",
+    "IDENTIFIED BY '@@'",
+    "eyJhbGciOiJIUzI1NiJ9.@@.@@ ",
+    "xoxb-1234567890-@@ ",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn lengths_stay_and_a_second_pass_changes_nothing(
+        payloads in prop::collection::vec(payload(), 1..4),
+        write in any::<bool>(),
+    ) {
+        for kind in [if write { K::WRITE } else { K::READ }, K::EXEC, K::OPEN] {
+            let (once, _) = redacted(kind, &payloads);
+            let lengths = |payloads: &[Vec<u8>]| payloads.iter().map(Vec::len).collect::<Vec<_>>();
+            prop_assert_eq!(lengths(&once), lengths(&payloads));
+            let (twice, manifest) = redacted(kind, &once);
+            let text = |payloads: &[Vec<u8>]| payloads.iter().map(|payload| payload.escape_ascii().to_string()).collect::<Vec<_>>();
+            prop_assert_eq!(text(&twice), text(&once), "{:?}", text(&payloads));
+            prop_assert!(manifest.is_empty(), "{manifest:?}: {:?}", text(&once));
+        }
+    }
+
+    #[test]
+    fn planted_secrets_do_not_survive(
+        template in prop::sample::select(TEMPLATES),
+        secret in "[A-Za-z][A-Za-z0-9_-]{6,30}[0-9]",
+        before in "([ -~]{0,40}\n)?",
+        after in "[ -~\n]{0,40}",
+        write in any::<bool>(),
+    ) {
+        let text = format!("{before}{}{after}", template.replace("@@", &secret));
+        let kind = if write { K::WRITE } else { K::READ };
+        let (masked, _) = redacted(kind, &[text.clone().into_bytes()]);
+        let masked = String::from_utf8_lossy(&masked[0]).into_owned();
+        // What came before or after may hold the same letters.
+        prop_assert!(before.contains(&secret) || after.contains(&secret) || !masked.contains(&secret), "{text:?}\n{masked:?}");
+    }
+}
+
+/// Payloads that keep a backtracking matcher, or one that starts again at every byte, busy for long.
+#[test]
+fn hostile_payloads_are_scanned() {
+    for piece in [
+        "a",
+        ":",
+        "://",
+        "a://a:",
+        "password",
+        "password=",
+        "{\"",
+        "'",
+        "\\",
+        "-----BEGIN ",
+        "-----BEGIN PRIVATE KEY-----",
+        "-----END ",
+        "$4\r\nAUTH\r\n$1\r\n",
+        "Cookie: ",
+        "<token>",
+        "PATH=\nHOME=\n",
+        "eyJ",
+        "mysql -",
+        "\0",
+        "\u{ff}",
+        "\n",
+        "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n",
+    ] {
+        let payload = piece
+            .as_bytes()
+            .iter()
+            .copied()
+            .cycle()
+            .take(4096)
+            .collect::<Vec<u8>>();
+        for kind in [K::READ, K::EXEC] {
+            let (masked, _) = redacted(kind, &[payload.clone(), payload.clone()]);
+            assert_eq!(masked[1].len(), 4096);
+        }
+    }
+}

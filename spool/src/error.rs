@@ -1,0 +1,96 @@
+//! Why the spool could not do something. Each message is whole: it includes its cause.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use capture_format::WriteError;
+use thiserror::Error;
+
+/// Why the spool could not do something.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SpoolError {
+    /// A file operation failed.
+    #[error("{action} {} failed: {error}{}", path.display(), advice(error))]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// How it failed.
+        error: io::Error,
+    },
+    /// Another process has the spool open.
+    #[error("the spool {} is in use by another agent; stop that one, or give this one a directory of its own", directory.display())]
+    InUse {
+        /// The spool.
+        directory: PathBuf,
+    },
+    /// The capture could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The disk is full, and stayed so.
+    #[error("the disk of the spool is full, also after dropping {dropped} older captures: {error}")]
+    Full {
+        /// Captures dropped to make room.
+        dropped: usize,
+        /// How the last attempt failed.
+        error: Box<SpoolError>,
+    },
+    /// The capture alone is larger than the spool may be. It was not kept, and nothing was dropped for it if that was
+    /// expected.
+    #[error(
+        "a capture of {bytes} bytes does not fit into a spool of {limit}; raise the limit, or capture fewer runs"
+    )]
+    TooLarge {
+        /// Bytes of the capture, or expected of it.
+        bytes: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// There is no such capture (any more).
+    #[error("the spool has no capture {id:?}; it may have been dropped to make room")]
+    Unknown {
+        /// What was asked for.
+        id: String,
+    },
+}
+
+impl SpoolError {
+    /// Says which file and which step an error belongs to.
+    pub(crate) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self::File {
+            action,
+            path,
+            error,
+        }
+    }
+
+    /// Whether there was no room on the disk, or in a quota of the file system.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::File { error, .. }
+            | Self::Write(WriteError::Io(error) | WriteError::File { error, .. }) => is_full(error),
+            _ => false,
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+    )
+}
+
+/// What to do about an error of the file system, as the end of a sentence.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        _ if is_full(error) => "; make room there or choose another directory",
+        ErrorKind::PermissionDenied => "; let the agent's user own it, or choose another directory",
+        ErrorKind::ReadOnlyFilesystem => "; mount it writable, or choose another directory",
+        ErrorKind::NotADirectory => "; remove the file that is in the way",
+        _ => "",
+    }
+}

@@ -1,0 +1,177 @@
+//! Kept runs that outlive a graceful stop of the agent: written by the one, read and deleted by the next.
+//!
+//! A file a run: a line of JSON that says whose, and the bytes. They are not synced: after a crash of the node another
+//! boot id makes them worthless anyway.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::entry::nanoseconds;
+use crate::{SpoolError, files};
+
+/// A run that an agent kept in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptRun {
+    /// UID of the pod; empty where there is none.
+    pub pod_uid: String,
+    /// What tells the container from others of the pod across its restarts: its name, or its id.
+    pub container: String,
+    /// Number of the run.
+    pub run: u32,
+    /// The run, as the caller encodes it.
+    pub bytes: Vec<u8>,
+}
+
+/// The runs that an agent kept for the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// The runs, in the order in which they were given.
+    pub runs: Vec<KeptRun>,
+    /// Runs left out since they are of an earlier boot or too old.
+    pub stale: usize,
+    /// Runs left out since their file is damaged, or there is more than the limit allows.
+    pub damaged: usize,
+}
+
+/// The first line of a file.
+#[derive(Serialize, Deserialize)]
+struct Label {
+    pod_uid: String,
+    container: String,
+    run: u32,
+    bytes: u64,
+    boot_id: String,
+    /// Nanoseconds since the Unix epoch.
+    written: u64,
+}
+
+/// Writes as many of the runs as `limit` bytes hold, the first ones first, and returns how many it left out.
+pub(crate) fn write(
+    directory: &Path,
+    runs: &[KeptRun],
+    boot_id: &str,
+    limit: u64,
+) -> Result<usize, SpoolError> {
+    clear(directory)?;
+    files::create_private(directory).map_err(SpoolError::at("creating", directory))?;
+    let written = nanoseconds(SystemTime::now());
+    let mut room = limit;
+    let mut left_out = 0;
+    for (number, run) in runs.iter().enumerate() {
+        let KeptRun {
+            pod_uid,
+            container,
+            run,
+            bytes,
+        } = run;
+        let label = Label {
+            pod_uid: pod_uid.clone(),
+            container: container.clone(),
+            run: *run,
+            bytes: bytes.len() as u64,
+            boot_id: boot_id.into(),
+            written,
+        };
+        let mut line = serde_json::to_vec(&label).unwrap_or_default();
+        line.push(b'\n');
+        let size = (line.len() + bytes.len()) as u64;
+        let path = directory.join(format!("{number}.run"));
+        if size > room {
+            left_out += 1;
+        } else if let Err(error) = files::write_whole(&path, &[&line, bytes], false) {
+            warn!(path = %path.display(), %error, "a run could not be kept for the next agent");
+            left_out += 1;
+        } else {
+            room -= size;
+        }
+    }
+    Ok(left_out)
+}
+
+/// Reads the runs, and deletes them.
+pub(crate) fn take(
+    directory: &Path,
+    boot_id: &str,
+    age: Duration,
+    limit: u64,
+) -> Result<Restored, SpoolError> {
+    let mut restored = Restored::default();
+    let mut room = limit;
+    let now = nanoseconds(SystemTime::now());
+    let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+    for path in paths(directory)? {
+        let left = fs::metadata(&path)
+            .ok()
+            .and_then(|metadata| room.checked_sub(metadata.len()));
+        room = left.unwrap_or(room);
+        match left.and_then(|_| read(&path)) {
+            None => restored.damaged += 1,
+            Some((label, _))
+                if label.boot_id != boot_id || now.saturating_sub(label.written) > age =>
+            {
+                restored.stale += 1;
+            }
+            Some((
+                Label {
+                    pod_uid,
+                    container,
+                    run,
+                    ..
+                },
+                bytes,
+            )) => {
+                restored.runs.push(KeptRun {
+                    pod_uid,
+                    container,
+                    run,
+                    bytes,
+                });
+            }
+        }
+    }
+    clear(directory)?;
+    Ok(restored)
+}
+
+fn read(path: &Path) -> Option<(Label, Vec<u8>)> {
+    let mut file = fs::read(path).ok()?;
+    let end = file.iter().position(|byte| *byte == b'\n')?;
+    let label: Label = serde_json::from_slice(&file[..end]).ok()?;
+    file.drain(..=end);
+    (file.len() as u64 == label.bytes).then_some((label, file))
+}
+
+/// The files of whole runs, in order.
+fn paths(directory: &Path) -> Result<Vec<PathBuf>, SpoolError> {
+    let children = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        children => children.map_err(SpoolError::at("reading", directory))?,
+    };
+    let number = |path: &PathBuf| {
+        path.file_name()?
+            .to_str()?
+            .strip_suffix(".run")?
+            .parse::<u64>()
+            .ok()
+    };
+    let mut paths: Vec<_> = children
+        .filter_map(|child| Some(child.ok()?.path()))
+        .filter_map(|path| Some((number(&path)?, path)))
+        .collect();
+    paths.sort();
+    Ok(paths.into_iter().map(|(_, path)| path).collect())
+}
+
+fn clear(directory: &Path) -> Result<(), SpoolError> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(SpoolError::at("clearing", directory)(error))
+        }
+        _ => Ok(()),
+    }
+}

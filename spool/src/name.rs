@@ -1,0 +1,100 @@
+//! Names that come from a cluster, as names of files and parts of object keys.
+
+use crate::checksum;
+
+/// Above this a name is shortened: a file name has 255 bytes on Linux, and temporary names add to it.
+const LONGEST: usize = 200;
+/// Bytes left of a name that had to be changed.
+const LEGIBLE: usize = 160;
+
+/// `name` as one component of a path: no separator, not hidden, not too long, and different for different names.
+///
+/// Names as Kubernetes allows them (RFC 1123: letters, digits, `-`, `.`) stay as they are. Whatever else is in a
+/// name becomes `_`, and a checksum of the name follows; so does it where the name held a `_`, since no two names may
+/// become one. No name at all becomes `_`.
+pub(crate) fn component(name: &str) -> String {
+    let ordinary = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    if name.is_empty() {
+        return "_".into();
+    }
+    if name.len() <= LONGEST && !name.starts_with('.') && name.chars().all(ordinary) {
+        return name.into();
+    }
+    let legible: String = name
+        .trim_start_matches('.')
+        .chars()
+        .map(|c| if ordinary(c) { c } else { '_' })
+        .take(LEGIBLE)
+        .collect();
+    format!("{legible}_{}", &checksum::of_bytes(name.as_bytes())[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::component;
+
+    #[test]
+    fn ordinary_names_stay() {
+        for name in ["default", "web-0", "kube-apiserver-node1.example.org", "A"] {
+            assert_eq!(component(name), name);
+        }
+    }
+
+    #[test]
+    fn whatever_is_given_is_one_visible_component() {
+        for name in [
+            "",
+            ".",
+            "..",
+            "../..",
+            "/etc/passwd",
+            "a/b",
+            ".hidden",
+            "a\0b",
+            "a\nb",
+            "ü",
+            "_",
+            "a_b",
+            "~",
+            "\u{202e}txt",
+            &"x".repeat(5_000),
+            &"é".repeat(300),
+            "...",
+        ] {
+            let component = component(name);
+            assert!(
+                !component.is_empty() && component.len() <= super::LONGEST,
+                "{name:?}"
+            );
+            assert!(!component.starts_with('.'), "{name:?} became {component}");
+            let allowed = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+            assert!(
+                component.chars().all(allowed),
+                "{name:?} became {component}"
+            );
+        }
+    }
+
+    #[test]
+    fn different_names_stay_different() {
+        let long = |end: &str| "x".repeat(300) + end;
+        let names = [
+            "a/b".into(),
+            "a_b".into(),
+            "a:b".into(),
+            "_".into(),
+            String::new(),
+            ".a".into(),
+            "a".into(),
+            "..a".into(),
+            component("a/b"),
+            component(""),
+            long("1"),
+            long("2"),
+        ];
+        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+        let safe: std::collections::BTreeSet<_> =
+            names.iter().map(|name| component(name)).collect();
+        assert_eq!(safe.len(), distinct.len(), "{safe:?}");
+    }
+}

@@ -1,0 +1,222 @@
+//! What is in a spool's directory.
+
+use std::collections::BTreeMap;
+use std::fs::{self, FileType};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use capture_format::{Header, Losses, Run, open_file};
+use tracing::warn;
+
+use crate::entry::nanoseconds;
+use crate::{Entry, Info, SpoolError, checksum, files};
+
+/// What an agent found when it opened its spool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Files that were still being written when an agent was killed; they were removed.
+    pub halves: usize,
+    /// Captures without a usable sidecar; it was made anew, without verdict, rank and state.
+    pub rebuilt: usize,
+    /// Sidecars whose capture is neither here nor in a store; they were removed.
+    pub orphans: usize,
+}
+
+/// The captures of a spool, which may be in use by an agent; the oldest first. Changes nothing.
+///
+/// # Errors
+/// When a directory cannot be read.
+pub fn list(directory: &Path) -> Result<Vec<Entry>, SpoolError> {
+    let mut entries: Vec<_> = scan(&captures(directory))?.entries.into_values().collect();
+    entries.sort_by_key(|entry| entry.info.created);
+    Ok(entries)
+}
+
+/// Where a spool has the file of a capture, by its [`Entry::id`], if it has one.
+#[must_use]
+pub fn path(directory: &Path, id: &str) -> PathBuf {
+    captures(directory).join(format!("{id}.lwcap"))
+}
+
+/// Where a spool has its captures.
+pub(crate) fn captures(directory: &Path) -> PathBuf {
+    directory.join("captures")
+}
+
+#[derive(Default)]
+pub(crate) struct Scan {
+    pub(crate) entries: BTreeMap<String, Entry>,
+    /// Ids of entries made anew.
+    pub(crate) rebuilt: Vec<String>,
+    pub(crate) halves: Vec<PathBuf>,
+    pub(crate) orphans: Vec<PathBuf>,
+    /// Directories of namespaces.
+    pub(crate) directories: Vec<PathBuf>,
+}
+
+/// Looks at all files below NAMESPACE. Follows no links.
+pub(crate) fn scan(root: &Path) -> Result<Scan, SpoolError> {
+    let mut scan = Scan::default();
+    for (directory, kind) in children(root)? {
+        if kind.is_dir() {
+            scan.directory(root, &directory)?;
+            scan.directories.push(directory);
+        }
+    }
+    Ok(scan)
+}
+
+impl Scan {
+    fn directory(&mut self, root: &Path, directory: &Path) -> Result<(), SpoolError> {
+        let mut sidecars = Vec::new();
+        for (path, kind) in children(directory)? {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+                continue;
+            };
+            if !kind.is_file() {
+                continue;
+            }
+            if files::is_half(name) {
+                self.halves.push(path);
+            } else if let Some(stem) = name.strip_suffix(".lwcap") {
+                if let Some(id) = id(root, directory, stem) {
+                    self.capture(id, &path);
+                }
+            } else if name.ends_with(".json") {
+                sidecars.push(path);
+            }
+        }
+        for path in sidecars {
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            let Some(id) = stem.and_then(|stem| id(root, directory, stem)) else {
+                continue;
+            };
+            if self.entries.contains_key(&id) {
+                continue;
+            }
+            match Entry::load(&path) {
+                Ok(entry) if entry.is_uploaded() => {
+                    let entry = Entry {
+                        id: id.clone(),
+                        present: false,
+                        ..entry
+                    };
+                    self.entries.insert(id, entry);
+                }
+                _ => self.orphans.push(path),
+            }
+        }
+        Ok(())
+    }
+
+    fn capture(&mut self, id: String, path: &Path) {
+        let bytes = match fs::metadata(path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) => {
+                warn!(path = %path.display(), %error, "a capture cannot be looked at");
+                return;
+            }
+        };
+        let entry = match Entry::load(&path.with_extension("json")) {
+            Ok(entry) if entry.info.bytes == bytes && !entry.info.sha256.is_empty() => entry,
+            _ => {
+                self.rebuilt.push(id.clone());
+                Entry {
+                    info: describe(&id, path),
+                    ..Entry::default()
+                }
+            }
+        };
+        self.entries.insert(
+            id.clone(),
+            Entry {
+                id,
+                present: true,
+                ..entry
+            },
+        );
+    }
+}
+
+/// Entries of a directory; one that vanished meanwhile has none.
+fn children(directory: &Path) -> Result<Vec<(PathBuf, FileType)>, SpoolError> {
+    let read = || -> io::Result<Vec<_>> {
+        fs::read_dir(directory)?
+            .map(|child| child.and_then(|child| Ok((child.path(), child.file_type()?))))
+            .collect()
+    };
+    match read() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        result => result.map_err(SpoolError::at("reading", directory)),
+    }
+}
+
+fn id(root: &Path, directory: &Path, stem: &str) -> Option<String> {
+    let directory = directory.strip_prefix(root).ok()?.to_str()?;
+    Some(format!("{directory}/{stem}"))
+}
+
+/// What a capture says of itself. One that cannot be read is still evidence: its place tells whose.
+pub(crate) fn describe(id: &str, path: &Path) -> Info {
+    let metadata = fs::metadata(path);
+    let (header, runs) = match open_file(path) {
+        Ok(reader) => (reader.header().clone(), reader.runs().to_vec()),
+        Err(error) => {
+            warn!(%error, "a capture of the spool cannot be read");
+            (Header::default(), Vec::new())
+        }
+    };
+    let mut info = of_header(&header);
+    info.runs = runs.iter().map(|run| run.number).collect();
+    info.losses = total(&runs);
+    info.bytes = metadata.as_ref().map_or(0, fs::Metadata::len);
+    info.sha256 = checksum::of_file(path).unwrap_or_default();
+    if header == Header::default() {
+        info.namespace = id.split('/').next().unwrap_or_default().to_owned();
+        let modified = metadata.and_then(|metadata| metadata.modified());
+        info.created = modified.map_or(0, nanoseconds);
+    }
+    info
+}
+
+/// As far as the header tells.
+pub(crate) fn of_header(header: &Header) -> Info {
+    let pod = header.pod.clone().unwrap_or_default();
+    Info {
+        namespace: pod.namespace,
+        pod: pod.name,
+        pod_uid: pod.uid,
+        container: header.container.name.clone(),
+        container_kind: header.container.kind.clone(),
+        container_id: header.container.id.clone(),
+        node: header.host.name.clone(),
+        trigger: header.trigger.clone(),
+        created: header.created,
+        ..Info::default()
+    }
+}
+
+fn total(runs: &[Run]) -> Losses {
+    let mut total = Losses::default();
+    for run in runs {
+        let Losses {
+            lost,
+            overwritten,
+            torn,
+            compat,
+            unreadable,
+            recursion_misses,
+        } = run.losses;
+        for (sum, figure) in [
+            (&mut total.lost, lost),
+            (&mut total.overwritten, overwritten),
+            (&mut total.torn, torn),
+            (&mut total.compat, compat),
+            (&mut total.unreadable, unreadable),
+            (&mut total.recursion_misses, recursion_misses),
+        ] {
+            *sum = sum.saturating_add(figure);
+        }
+    }
+    total
+}

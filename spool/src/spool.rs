@@ -1,0 +1,475 @@
+//! The spool: a directory of captures, within limits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use capture_format::{Header, WriteError, Writer, write_file};
+use serde::Deserialize;
+use tracing::{debug, warn};
+
+use crate::entry::{State, nanoseconds};
+use crate::name::component;
+use crate::quota::{self, Coming, Victim};
+use crate::scan::{self, Found};
+use crate::{Entry, Info, KeptRun, Limits, Restored, SpoolError, files, kept};
+
+/// Where the spool is, and how much it may hold.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Its directory; created if it is not there.
+    pub directory: PathBuf,
+    /// Limits of the captures.
+    pub limits: Limits,
+    /// Bytes of runs that are kept for the next agent at a graceful stop; besides [`Limits::bytes`].
+    pub kept_bytes: u64,
+    /// Older ones are of no use to it.
+    #[serde(with = "humantime_serde")]
+    pub kept_age: Duration,
+}
+
+impl Default for Config {
+    /// `/var/lib/lastword`, 128 MiB of kept runs, for an hour.
+    fn default() -> Self {
+        Self {
+            directory: "/var/lib/lastword".into(),
+            limits: Limits::default(),
+            kept_bytes: 128 << 20,
+            kept_age: Duration::from_secs(60 * 60),
+        }
+    }
+}
+
+/// A capture to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct New<'a> {
+    /// Its name, different from those of all others in its namespace: that of its Capture object. A capture of this name is replaced.
+    pub name: &'a str,
+    /// Its header; who it is about, why and when is taken from here.
+    pub header: &'a Header,
+    /// Rank of the trigger.
+    pub rank: u32,
+    /// Whether its Capture object was there before it.
+    pub requested: bool,
+    /// Whether it stays as long as there is any other to drop.
+    pub pinned: bool,
+    /// Bytes it will have at most: so much room is made beforehand.
+    pub expected_bytes: u64,
+}
+
+/// What came of writing a capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The capture.
+    pub entry: Entry,
+    /// Captures that had to go for it, or were too old.
+    pub dropped: Vec<Entry>,
+}
+
+/// How full a spool is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of captures and sidecars, as counted for [`Limits::bytes`].
+    pub bytes: u64,
+    /// Captures in the spool.
+    pub captures: usize,
+    /// Of these, captures that are not in a store.
+    pub not_uploaded: usize,
+    /// Records of captures that are only in a store.
+    pub records: usize,
+    /// Captures dropped since it was opened, for whatever limit.
+    pub dropped: u64,
+    /// Of these, captures that were in no store: evidence that is gone.
+    pub lost: u64,
+}
+
+/// A directory of captures, with what is known of each in memory. One process at a time has it open.
+///
+/// Its methods block on the disk, but for those that only look: [`entries`](Self::entries), [`entry`](Self::entry),
+/// [`path`](Self::path), [`usage`](Self::usage).
+#[derive(Debug)]
+pub struct Spool {
+    config: Config,
+    /// The locked file. Whoever changes the disk holds it.
+    disk: Mutex<File>,
+    /// Held for moments only.
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: BTreeMap<String, Entry>,
+    /// Entries whose sidecar says something older, since it could not be written.
+    unsaved: BTreeSet<String>,
+    dropped: u64,
+    lost: u64,
+}
+
+impl Spool {
+    /// Opens the spool, and tidies up after an agent that was killed.
+    ///
+    /// # Errors
+    /// When another process has it open; when its directories cannot be made or read.
+    pub fn open(config: Config) -> Result<(Self, Found), SpoolError> {
+        let captures = scan::captures(&config.directory);
+        files::create_private(&captures).map_err(SpoolError::at("creating", &captures))?;
+        let lock = lock(&config.directory)?;
+        let scan::Scan {
+            entries,
+            rebuilt,
+            halves,
+            orphans,
+            directories,
+        } = scan::scan(&captures)?;
+        let found = Found {
+            halves: halves.len(),
+            rebuilt: rebuilt.len(),
+            orphans: orphans.len(),
+        };
+        for path in halves.iter().chain(&orphans) {
+            files::remove(path).map_err(SpoolError::at("removing", path))?;
+        }
+        for directory in &directories {
+            files::remove_empty(&captures, directory);
+        }
+        let spool = Self {
+            config,
+            disk: Mutex::new(lock),
+            table: Mutex::new(Table {
+                entries,
+                unsaved: rebuilt.into_iter().collect(),
+                ..Table::default()
+            }),
+        };
+        spool.enforce();
+        Ok((spool, found))
+    }
+
+    /// Writes a capture and its sidecar. Room is made first, so that the spool keeps within its limits; where the disk
+    /// is full all the same, the captures of least worth make room, and writing is tried once more.
+    ///
+    /// `fill` writes the runs; it is called a second time then. `describe` is given the finished file and what the
+    /// capture says of itself; it adds the verdict, before anybody sees the entry. A sidecar that cannot be written is
+    /// written later.
+    ///
+    /// # Errors
+    /// What `fill` returns; which file operation failed; when the disk stays full; when the capture alone is larger
+    /// than the limit. The capture is not in the spool then.
+    pub fn write(
+        &self,
+        new: &New,
+        mut fill: impl FnMut(&mut Writer<File>) -> Result<(), WriteError>,
+        describe: impl FnOnce(&Path, &mut Info),
+    ) -> Result<Written, SpoolError> {
+        let _disk = self.disk();
+        let limits = &self.config.limits;
+        let info = scan::of_header(new.header);
+        let limit = limits.bytes;
+        let too_large = |bytes| SpoolError::TooLarge { bytes, limit };
+        let bytes = new.expected_bytes;
+        if quota::footprint(bytes) > limit {
+            return Err(too_large(bytes));
+        }
+        let mut dropped = self.make_room(limits, Some(&Coming { info: &info, bytes }));
+        let id = format!("{}/{}", component(&info.namespace), component(new.name));
+        let path = self.place(&id);
+
+        let mut attempt = || {
+            self.create_directory(&id)?;
+            write_file(&path, new.header, &mut fill).map_err(SpoolError::from)
+        };
+        let mut written = attempt();
+        if let Err(error) = &written
+            && error.is_full()
+        {
+            warn!(%error, "the disk of the spool is full");
+            dropped.extend(self.free(new.expected_bytes));
+            written = attempt().map_err(|error| match error.is_full() {
+                true => SpoolError::Full {
+                    dropped: dropped.len(),
+                    error: Box::new(error),
+                },
+                false => error,
+            });
+        }
+        let discard = || {
+            if let Err(error) = files::remove(&path) {
+                warn!(path = %path.display(), %error, "a capture that was not wanted cannot be removed");
+            }
+            self.remove_empty(&path);
+        };
+        let summary = written.inspect_err(|_| discard())?;
+        if quota::footprint(summary.bytes) > limit {
+            discard();
+            return Err(too_large(summary.bytes));
+        }
+
+        let mut info = scan::describe(&id, &path);
+        (info.rank, info.pinned) = (new.rank, new.pinned);
+        describe(&path, &mut info);
+        let bytes = info.bytes;
+        dropped.extend(self.make_room(limits, Some(&Coming { info: &info, bytes })));
+        let exists = self.entry(&id).is_some_and(|old| old.state.exists);
+        let entry = Entry {
+            id,
+            present: true,
+            info,
+            state: State {
+                exists: exists || new.requested,
+                ..State::default()
+            },
+        };
+        if let Err(error) = self.put(entry.clone()) {
+            warn!(%error, "the sidecar of a capture is written later");
+        }
+        Ok(Written { entry, dropped })
+    }
+
+    /// What is in the spool, the oldest first.
+    #[must_use]
+    pub fn entries(&self) -> Vec<Entry> {
+        let mut entries: Vec<_> = self.table().entries.values().cloned().collect();
+        entries.sort_by_key(|entry| entry.info.created);
+        entries
+    }
+
+    /// One of [`entries`](Self::entries).
+    #[must_use]
+    pub fn entry(&self, id: &str) -> Option<Entry> {
+        self.table().entries.get(id).cloned()
+    }
+
+    /// The file of a capture; none of one that is not in the spool.
+    #[must_use]
+    pub fn path(&self, id: &str) -> Option<PathBuf> {
+        let entry = self.entry(id)?;
+        entry.present.then(|| self.place(id))
+    }
+
+    /// Changes what is known of a capture, and returns what it is then.
+    ///
+    /// # Errors
+    /// When there is no such capture. When the sidecar cannot be written; the change holds all the same, and is written
+    /// with the next one or by [`enforce`](Self::enforce).
+    pub fn update(&self, id: &str, change: impl FnOnce(&mut Entry)) -> Result<Entry, SpoolError> {
+        let _disk = self.disk();
+        let old = self
+            .entry(id)
+            .ok_or_else(|| SpoolError::Unknown { id: id.into() })?;
+        let mut new = old.clone();
+        change(&mut new);
+        new.id = old.id;
+        new.present = old.present;
+        self.put(new.clone())?;
+        Ok(new)
+    }
+
+    /// Removes a capture for good, with its record; not from a store.
+    ///
+    /// # Errors
+    /// When there is no such capture, or its files cannot be removed.
+    pub fn remove(&self, id: &str) -> Result<Entry, SpoolError> {
+        let _disk = self.disk();
+        let entry = self
+            .entry(id)
+            .ok_or_else(|| SpoolError::Unknown { id: id.into() })?;
+        self.delete(id, true)?;
+        Ok(entry)
+    }
+
+    /// Drops what is too old or too much, and writes sidecars that could not be written. To be called now and then.
+    pub fn enforce(&self) -> Vec<Entry> {
+        let _disk = self.disk();
+        let dropped = self.make_room(&self.config.limits, None);
+        let unsaved: Vec<_> = self.table().unsaved.iter().cloned().collect();
+        for entry in unsaved.iter().filter_map(|id| self.entry(id)) {
+            if let Err(error) = self.put(entry) {
+                warn!(%error, "the sidecar of a capture is written later");
+            }
+        }
+        dropped
+    }
+
+    /// How full it is.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let table = self.table();
+        let captures = table.entries.values().filter(|entry| entry.present);
+        let count = captures.clone().count();
+        Usage {
+            bytes: quota::used(table.entries.values()),
+            captures: count,
+            not_uploaded: captures.filter(|entry| !entry.is_uploaded()).count(),
+            records: table.entries.len() - count,
+            dropped: table.dropped,
+            lost: table.lost,
+        }
+    }
+
+    /// Keeps runs for the next agent, as many as [`Config::kept_bytes`] hold, the first ones first; in place of those
+    /// that were there. Returns how many had to be left out.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn keep(&self, runs: &[KeptRun], boot_id: &str) -> Result<usize, SpoolError> {
+        let _disk = self.disk();
+        kept::write(&self.kept(), runs, boot_id, self.config.kept_bytes)
+    }
+
+    /// Takes the runs that the last agent kept: they are deleted. Those of another boot, or older than
+    /// [`Config::kept_age`], are left out.
+    ///
+    /// # Errors
+    /// When the directory cannot be read or emptied.
+    pub fn restore(&self, boot_id: &str) -> Result<Restored, SpoolError> {
+        let _disk = self.disk();
+        let Config {
+            kept_bytes,
+            kept_age,
+            ..
+        } = self.config;
+        kept::take(&self.kept(), boot_id, kept_age, kept_bytes)
+    }
+
+    fn kept(&self) -> PathBuf {
+        self.config.directory.join("kept")
+    }
+
+    fn captures(&self) -> PathBuf {
+        scan::captures(&self.config.directory)
+    }
+
+    /// The file of a capture, whether it is there or not.
+    fn place(&self, id: &str) -> PathBuf {
+        scan::path(&self.config.directory, id)
+    }
+
+    fn disk(&self) -> MutexGuard<'_, File> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An id that no capture has.
+    fn create_directory(&self, id: &str) -> Result<(), SpoolError> {
+        let (captures, place) = (self.captures(), self.place(id));
+        let directory = Path::new(id).parent().unwrap_or(Path::new(""));
+        files::create_below(&captures, directory)
+            .map(drop)
+            .map_err(SpoolError::at("creating the directory of", &place))
+    }
+
+    fn remove_empty(&self, path: &Path) {
+        if let Some(directory) = path.parent() {
+            files::remove_empty(&self.captures(), directory);
+        }
+    }
+
+    /// Takes the entry into the table and writes its sidecar.
+    fn put(&self, entry: Entry) -> Result<(), SpoolError> {
+        let sidecar = self.place(&entry.id).with_extension("json");
+        let saved = self.create_directory(&entry.id).and_then(|()| {
+            entry
+                .save(&sidecar)
+                .map_err(SpoolError::at("writing", &sidecar))
+        });
+        let mut table = self.table();
+        match saved {
+            Ok(()) => table.unsaved.remove(&entry.id),
+            Err(_) => table.unsaved.insert(entry.id.clone()),
+        };
+        table.entries.insert(entry.id.clone(), entry);
+        saved
+    }
+
+    /// Makes room on a full disk, if captures take so much at all.
+    fn free(&self, bytes: u64) -> Vec<Entry> {
+        let used = quota::used(self.table().entries.values());
+        let Some(left) = used.checked_sub(quota::footprint(bytes)) else {
+            return Vec::new();
+        };
+        let limits = Limits {
+            bytes: left.min(self.config.limits.bytes),
+            ..self.config.limits.clone()
+        };
+        self.make_room(&limits, None)
+    }
+
+    /// Drops what must go. What cannot be removed stays, and is tried again the next time.
+    fn make_room(&self, limits: &Limits, coming: Option<&Coming>) -> Vec<Entry> {
+        let now = nanoseconds(SystemTime::now());
+        let victims = quota::victims(self.table().entries.values(), limits, now, coming);
+        let mut dropped = Vec::new();
+        for Victim { id, record } in victims {
+            let Some(entry) = self.entry(&id) else {
+                continue;
+            };
+            match self.delete(&id, record) {
+                Err(error) => warn!(%error, "a capture cannot be dropped"),
+                Ok(()) if !entry.present => debug!(id, "the record of a capture was dropped"),
+                Ok(()) => {
+                    warn!(
+                        id,
+                        uploaded = entry.is_uploaded(),
+                        "a capture was dropped to keep within the limits"
+                    );
+                    let mut table = self.table();
+                    table.dropped += 1;
+                    table.lost += u64::from(!entry.is_uploaded());
+                    dropped.push(entry);
+                }
+            }
+        }
+        dropped
+    }
+
+    /// Removes the file of a capture and, with its record, the sidecar.
+    fn delete(&self, id: &str, record: bool) -> Result<(), SpoolError> {
+        let path = self.place(id);
+        files::remove(&path).map_err(SpoolError::at("removing", &path))?;
+        if !record {
+            if let Some(entry) = self.table().entries.get_mut(id) {
+                entry.present = false;
+            }
+            return Ok(());
+        }
+        let sidecar = path.with_extension("json");
+        files::remove(&sidecar).map_err(SpoolError::at("removing", &sidecar))?;
+        self.remove_empty(&path);
+        let mut table = self.table();
+        table.entries.remove(id);
+        table.unsaved.remove(id);
+        Ok(())
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        // Closing would do, but for a child that is between fork and exec and has the file too.
+        let _ = self.disk().unlock();
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, SpoolError> {
+    let path = directory.join("lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(SpoolError::at("opening", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse {
+            directory: directory.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(SpoolError::at("locking", &path)(error)),
+    }
+}

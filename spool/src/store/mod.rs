@@ -1,0 +1,321 @@
+//! Object storage: S3, GCS, Azure, or a folder.
+
+mod config;
+mod error;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _, Write};
+use std::path::{Path, PathBuf};
+
+use futures::StreamExt as _;
+use object_store::path::Path as Key;
+use object_store::{
+    Attribute, Attributes, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt as _,
+    PutMultipartOptions, PutOptions,
+};
+
+pub use config::StoreConfig;
+pub use error::StoreError;
+
+use crate::checksum::Checksum;
+use crate::{Entry, Info};
+
+/// Captures up to this size are uploaded in one request, larger ones in parts of this size; so much of a capture is
+/// in memory. Stores want parts of 5 MiB at least.
+const PART: usize = 8 << 20;
+/// The checksum, as metadata of an object (`x-amz-meta-sha256` and the like).
+const SHA256: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("sha256"));
+
+/// A place in object storage, below which captures lie.
+///
+/// An agent needs the right to write objects there (on S3: `s3:PutObject` and `s3:AbortMultipartUpload`) and, to see
+/// that they have arrived, to read them (`s3:GetObject`). A lifecycle rule of the bucket should delete captures when
+/// they are no longer wanted, and what is left of uploads that were cut off.
+pub struct Store {
+    objects: Box<dyn ObjectStore>,
+    prefix: Key,
+    /// What it was opened by, without a slash at the end.
+    url: String,
+    /// Whether objects can have metadata; a folder's cannot.
+    metadata: bool,
+}
+
+/// A capture that is in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Its URL, for [`StoreConfig::of_location`].
+    pub location: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Whether the store was asked afterwards what it has; not if the credentials may only write.
+    pub verified: bool,
+}
+
+/// A capture that was read from the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of what was read, in lower-case hexadecimal digits.
+    pub sha256: String,
+    /// Whether there was a checksum to compare it with.
+    pub verified: bool,
+}
+
+/// The client behind it may hold secrets.
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Where a capture lies, or will lie.
+    #[must_use]
+    pub fn location(&self, key: &str) -> String {
+        format!("{}/{key}", self.url)
+    }
+
+    /// Uploads a capture from its file, then what is known of it as a `.json` beside it, and looks whether the store
+    /// has all of it. What is there under the same name is replaced.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is not what its entry says; what the store says; when what is in the store
+    /// then is something else.
+    pub async fn put(&self, entry: &Entry, file: &Path) -> Result<Uploaded, StoreError> {
+        let Info { sha256, .. } = &entry.info;
+        let (key, location) = (self.key(&entry.key()), self.location(&entry.key()));
+        let attributes = self.attributes(sha256);
+        let mut source = Source::open(file).await?;
+        let first = source.part().await?;
+        if first.len() < PART {
+            source.verify(sha256)?;
+            let options = PutOptions {
+                attributes,
+                ..PutOptions::default()
+            };
+            self.objects
+                .put_opts(&key, first.into(), options)
+                .await
+                .map_err(StoreError::put(&location))?;
+        } else {
+            let options = PutMultipartOptions {
+                attributes,
+                ..PutMultipartOptions::default()
+            };
+            let upload = self.objects.put_multipart_opts(&key, options).await;
+            let mut upload = upload.map_err(StoreError::put(&location))?;
+            if let Err(error) = put_parts(&mut upload, first, &mut source, sha256, &location).await
+            {
+                // What it leaves behind costs money, not truth; the bucket's lifecycle may remove it too.
+                let _ = upload.abort().await;
+                return Err(error);
+            }
+        }
+        let verified = self.verify(&key, &location, source.bytes, sha256).await?;
+
+        let json = serde_json::to_vec_pretty(&entry.info).map_err(io::Error::from);
+        let json = json.map_err(StoreError::file("describing", file))?;
+        let (key, beside) = (
+            format!("{}.json", entry.id),
+            format!("{location}'s description"),
+        );
+        let put = self.objects.put(&self.key(&key), json.into()).await;
+        put.map_err(StoreError::put(&beside))?;
+        Ok(Uploaded {
+            location,
+            bytes: source.bytes,
+            verified,
+        })
+    }
+
+    /// Reads a capture and compares its checksum with `sha256` or, without it, with the one that was stored with it.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read; when the checksum differs. What was written to `out` by then is
+    /// worthless.
+    pub async fn get(
+        &self,
+        key: &str,
+        sha256: Option<&str>,
+        out: &mut (impl Write + Send),
+    ) -> Result<Fetched, StoreError> {
+        let location = self.location(key);
+        let object = self
+            .objects
+            .get(&self.key(key))
+            .await
+            .map_err(StoreError::get(&location))?;
+        let stored = object
+            .attributes
+            .get(&SHA256)
+            .map(|value| value.as_ref().to_owned());
+        let expected = sha256.map(str::to_owned).or(stored);
+        let mut stream = object.into_stream();
+        let (mut bytes, mut checksum) = (0, Checksum::default());
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(StoreError::get(&location))?;
+            checksum.update(&chunk);
+            bytes += chunk.len() as u64;
+            out.write_all(&chunk)
+                .map_err(|error| StoreError::Output { error })?;
+        }
+        let sha256 = checksum.finish();
+        let verified = expected.is_some();
+        match expected {
+            Some(expected) if expected != sha256 => Err(StoreError::Mismatch {
+                location,
+                found: format!("the checksum {sha256}"),
+                expected: format!("the checksum {expected}"),
+            }),
+            _ => Ok(Fetched {
+                bytes,
+                sha256,
+                verified,
+            }),
+        }
+    }
+
+    /// Whether the store has what was uploaded; false if it does not tell us.
+    async fn verify(
+        &self,
+        key: &Key,
+        location: &str,
+        bytes: u64,
+        sha256: &str,
+    ) -> Result<bool, StoreError> {
+        let options = GetOptions {
+            head: true,
+            ..GetOptions::default()
+        };
+        let found = self.objects.get_opts(key, options).await;
+        let found = match found.map_err(StoreError::get(location)) {
+            Err(StoreError::Denied { .. }) => return Ok(false),
+            found => found?,
+        };
+        let mismatch = |found: String, expected: String| {
+            Err(StoreError::Mismatch {
+                location: location.to_owned(),
+                found,
+                expected,
+            })
+        };
+        if found.meta.size != bytes {
+            return mismatch(
+                format!("{} bytes", found.meta.size),
+                format!("{bytes} bytes"),
+            );
+        }
+        match found.attributes.get(&SHA256).map(AsRef::as_ref) {
+            Some(stored) if stored != sha256 => mismatch(
+                format!("the checksum {stored}"),
+                format!("the checksum {sha256}"),
+            ),
+            _ => Ok(true),
+        }
+    }
+
+    fn key(&self, key: &str) -> Key {
+        self.prefix.parts().chain(Key::from(key).parts()).collect()
+    }
+
+    fn attributes(&self, sha256: &str) -> Attributes {
+        let mut attributes = Attributes::new();
+        if self.metadata {
+            attributes.insert(SHA256, sha256.to_owned().into());
+            attributes.insert(Attribute::ContentType, "application/octet-stream".into());
+        }
+        attributes
+    }
+}
+
+async fn put_parts(
+    upload: &mut Box<dyn MultipartUpload>,
+    first: Vec<u8>,
+    source: &mut Source,
+    sha256: &str,
+    location: &str,
+) -> Result<(), StoreError> {
+    let mut part = first;
+    while !part.is_empty() {
+        let put = upload.put_part(part.into()).await;
+        put.map_err(StoreError::put(location))?;
+        part = source.part().await?;
+    }
+    source.verify(sha256)?;
+    upload
+        .complete()
+        .await
+        .map(drop)
+        .map_err(StoreError::put(location))
+}
+
+/// A capture that is being read, in threads that may block.
+struct Source {
+    path: PathBuf,
+    file: Option<File>,
+    /// Of what was read.
+    checksum: Option<Checksum>,
+    /// Bytes read.
+    bytes: u64,
+}
+
+impl Source {
+    async fn open(path: &Path) -> Result<Self, StoreError> {
+        let path = path.to_owned();
+        let opened = {
+            let path = path.clone();
+            blocking(move || File::open(path)).await
+        };
+        let file = opened.map_err(StoreError::file("opening", &path))?;
+        let (file, checksum) = (Some(file), Some(Checksum::default()));
+        Ok(Self {
+            path,
+            file,
+            checksum,
+            bytes: 0,
+        })
+    }
+
+    /// The next [`PART`] bytes; fewer at the end.
+    async fn part(&mut self) -> Result<Vec<u8>, StoreError> {
+        let (file, checksum) = (self.file.take(), self.checksum.take());
+        let read = blocking(move || {
+            let mut part = Vec::new();
+            let (Some(file), Some(mut checksum)) = (file, checksum) else {
+                return Err(io::Error::other("reading it has failed before"));
+            };
+            (&file).take(PART as u64).read_to_end(&mut part)?;
+            checksum.update(&part);
+            Ok((file, checksum, part))
+        });
+        let (file, checksum, part) = read
+            .await
+            .map_err(StoreError::file("reading", &self.path))?;
+        (self.file, self.checksum) = (Some(file), Some(checksum));
+        self.bytes += part.len() as u64;
+        Ok(part)
+    }
+
+    /// Whether what was read is the capture that was written.
+    fn verify(&mut self, sha256: &str) -> Result<(), StoreError> {
+        let found = self.checksum.take().map(Checksum::finish);
+        if found.as_deref() == Some(sha256) {
+            return Ok(());
+        }
+        Err(StoreError::Changed {
+            path: self.path.clone(),
+        })
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
+}

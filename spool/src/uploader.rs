@@ -1,0 +1,323 @@
+//! Uploads what is not yet uploaded.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+use tokio::sync::{Notify, mpsc};
+use tracing::warn;
+
+use crate::entry::nanoseconds;
+use crate::{Entry, Spool, SpoolError, Store, StoreError};
+
+/// When a failed upload is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Backoff {
+    /// After the first failure; it doubles with each further one.
+    #[serde(with = "humantime_serde")]
+    pub first: Duration,
+    /// At most.
+    #[serde(with = "humantime_serde")]
+    pub most: Duration,
+}
+
+impl Default for Backoff {
+    /// 5 seconds, at most 5 minutes.
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(5),
+            most: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Backoff {
+    /// Between half and all of the delay after so many failures, as `random` says: nodes that failed together are not
+    /// to come back together.
+    fn delay(self, failures: u32, random: u64) -> Duration {
+        let doubled = self
+            .first
+            .saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)));
+        let half = doubled.min(self.most) / 2;
+        half + half.mul_f64((random >> 11) as f64 / (1u64 << 53) as f64)
+    }
+}
+
+/// What became of an upload.
+#[derive(Debug)]
+pub enum Progress {
+    /// The capture is in the store.
+    Uploaded {
+        /// Id of the entry. It may have been dropped meanwhile.
+        id: String,
+        /// URL of the object.
+        location: String,
+    },
+    /// It is not yet.
+    Failed {
+        /// Id of the entry.
+        id: String,
+        /// Why.
+        error: StoreError,
+        /// Attempts that failed so far.
+        attempts: u32,
+        /// It is not tried again before then: nanoseconds since the Unix epoch.
+        next: u64,
+    },
+}
+
+/// Uploads what is not yet uploaded, one capture at a time, those with the fewest failures first and of these the
+/// oldest. How far it is stands in the sidecars, so it goes on after a restart.
+#[derive(Debug)]
+pub struct Uploader {
+    spool: Arc<Spool>,
+    store: Store,
+    backoff: Backoff,
+    progress: mpsc::Sender<Progress>,
+    wake: Arc<Notify>,
+    /// Failures of the store in a row.
+    failures: u32,
+    /// Nothing is tried before then: nanoseconds since the Unix epoch.
+    pause: u64,
+}
+
+impl Uploader {
+    /// Makes an uploader that reports to `progress`, and looks for captures when `wake` says so.
+    #[must_use]
+    pub fn new(
+        spool: Arc<Spool>,
+        store: Store,
+        backoff: Backoff,
+        progress: mpsc::Sender<Progress>,
+        wake: Arc<Notify>,
+    ) -> Self {
+        Self {
+            spool,
+            store,
+            backoff,
+            progress,
+            wake,
+            failures: 0,
+            pause: 0,
+        }
+    }
+
+    /// Uploads until nobody listens any more. It may be dropped at any moment: what was under way begins anew.
+    pub async fn run(mut self) {
+        loop {
+            let now = nanoseconds(SystemTime::now());
+            let next = self.next(now);
+            let wait = match &next {
+                Some(entry) => self.due(entry, now).saturating_sub(now),
+                None => u64::MAX,
+            };
+            match next {
+                Some(entry) if wait == 0 => {
+                    if let Some(progress) = self.upload(&entry).await
+                        && self.progress.send(progress).await.is_err()
+                    {
+                        return;
+                    }
+                }
+                _ => {
+                    tokio::select! {
+                        () = self.wake.notified() => {}
+                        () = self.progress.closed() => return,
+                        () = tokio::time::sleep(Duration::from_nanos(wait)) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// The capture to be uploaded next, now or later.
+    fn next(&self, now: u64) -> Option<Entry> {
+        let entries = self.spool.entries().into_iter();
+        let open = entries.filter(|entry| entry.present && !entry.is_uploaded());
+        open.min_by_key(|entry| (self.due(entry, now), entry.state.upload.attempts))
+    }
+
+    /// When it is its turn; `now` if that has come. A time further away than any delay is of another clock.
+    fn due(&self, entry: &Entry, now: u64) -> u64 {
+        let most = u64::try_from(self.backoff.most.as_nanos()).unwrap_or(u64::MAX);
+        let sane = |time: u64| {
+            if time > now.saturating_add(most) {
+                now
+            } else {
+                time.max(now)
+            }
+        };
+        sane(entry.state.upload.next).max(sane(self.pause))
+    }
+
+    async fn upload(&mut self, entry: &Entry) -> Option<Progress> {
+        let id = entry.id.clone();
+        let path = self.spool.path(&id)?;
+        let error = match self.store.put(entry, &path).await {
+            Ok(uploaded) => {
+                self.failures = 0;
+                let location = uploaded.location;
+                self.update(&id, {
+                    let location = location.clone();
+                    move |entry| entry.state.upload.location = Some(location)
+                })
+                .await;
+                return Some(Progress::Uploaded { id, location });
+            }
+            Err(StoreError::File { error, .. })
+                if error.kind() == ErrorKind::NotFound && self.forget(&id).await =>
+            {
+                warn!(id, "a capture is gone from the spool without our doing");
+                return None;
+            }
+            Err(error) => error,
+        };
+        let attempts = entry.state.upload.attempts.saturating_add(1);
+        let next = self.later(attempts);
+        if !error.is_of_capture() {
+            self.failures = self.failures.saturating_add(1);
+            self.pause = self.later(self.failures);
+        }
+        self.update(&id, move |entry| {
+            entry.state.upload.attempts = attempts;
+            entry.state.upload.next = next;
+        })
+        .await;
+        Some(Progress::Failed {
+            id,
+            error,
+            attempts,
+            next,
+        })
+    }
+
+    fn later(&self, failures: u32) -> u64 {
+        let random = RandomState::new().build_hasher().finish();
+        nanoseconds(SystemTime::now() + self.backoff.delay(failures, random))
+    }
+
+    /// Notes how far an upload is; the capture may have been dropped meanwhile.
+    async fn update(&self, id: &str, change: impl FnOnce(&mut Entry) + Send + 'static) {
+        let (spool, id) = (self.spool.clone(), id.to_owned());
+        let updated = tokio::task::spawn_blocking(move || match spool.update(&id, change) {
+            Ok(_) | Err(SpoolError::Unknown { .. }) => {}
+            Err(error) => warn!(%error, "the sidecar of a capture is written later"),
+        });
+        // It panics only if the spool does, which has been told then.
+        let _ = updated.await;
+    }
+
+    /// Whether the spool does not know the capture any more.
+    async fn forget(&self, id: &str) -> bool {
+        let (spool, id) = (self.spool.clone(), id.to_owned());
+        let removed = tokio::task::spawn_blocking(move || spool.remove(&id)).await;
+        matches!(removed, Ok(Ok(_) | Err(SpoolError::Unknown { .. })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, New, StoreConfig};
+
+    fn capture(spool: &Spool) -> Entry {
+        let created = nanoseconds(SystemTime::now());
+        let header = capture_format::Header {
+            created,
+            ..capture_format::Header::default()
+        };
+        let new = New {
+            header: &header,
+            rank: 0,
+            pinned: false,
+            expected_bytes: 0,
+        };
+        spool.write(&new, |_| Ok(()), |_, _| ()).unwrap().entry
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_is_let_alone_and_a_capture_that_fails_delays_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config {
+            directory: directory.path().to_owned(),
+            ..Config::default()
+        };
+        let spool = Arc::new(Spool::open(config).unwrap().0);
+        // Nobody listens on port 1.
+        let options = [
+            ("endpoint", "http://127.0.0.1:1"),
+            ("allow_http", "true"),
+            ("skip_signature", "true"),
+        ];
+        let store = Store::open(&StoreConfig {
+            url: "s3://bucket".into(),
+            options: options
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            ..StoreConfig::default()
+        });
+        let (sender, _progress) = mpsc::channel(1);
+        let backoff = Backoff {
+            first: Duration::from_secs(600),
+            most: Duration::from_secs(600),
+        };
+        let mut uploader = Uploader::new(
+            spool.clone(),
+            store.unwrap(),
+            backoff,
+            sender,
+            Arc::default(),
+        );
+        let (damaged, whole, other) = (capture(&spool), capture(&spool), capture(&spool));
+        std::fs::write(spool.path(&damaged.id).unwrap(), "damaged").unwrap();
+
+        let now = nanoseconds(SystemTime::now());
+        let due = |uploader: &Uploader, entry: &Entry| {
+            uploader.due(&spool.entry(&entry.id).unwrap(), now) > now
+        };
+        let failed = uploader.upload(&damaged).await;
+        assert!(
+            matches!(
+                failed,
+                Some(Progress::Failed {
+                    error: StoreError::Changed { .. },
+                    ..
+                })
+            ),
+            "{failed:?}"
+        );
+        assert_eq!(
+            [&damaged, &whole, &other].map(|entry| due(&uploader, entry)),
+            [true, false, false]
+        );
+        let failed = uploader.upload(&whole).await;
+        assert!(
+            matches!(
+                failed,
+                Some(Progress::Failed {
+                    error: StoreError::Unreachable { .. },
+                    ..
+                })
+            ),
+            "{failed:?}"
+        );
+        assert_eq!(
+            [&damaged, &whole, &other].map(|entry| due(&uploader, entry)),
+            [true, true, true]
+        );
+    }
+
+    #[test]
+    fn delays_double_up_to_the_most_and_are_spread() {
+        let backoff = Backoff::default();
+        let seconds = |failures, random| backoff.delay(failures, random).as_secs_f64().round();
+        assert_eq!(
+            [1, 2, 3, 4, 7, 100, u32::MAX].map(|it| seconds(it, u64::MAX)),
+            [5., 10., 20., 40., 300., 300., 300.]
+        );
+        assert_eq!([2, 3, 100].map(|it| seconds(it, 0)), [5., 10., 150.]);
+    }
+}

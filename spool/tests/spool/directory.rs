@@ -1,0 +1,305 @@
+//! What is where, and what an agent finds at its start.
+
+use std::fs;
+use std::path::Path;
+
+use capture_format::{Pod, open_file};
+use spool::{Entry, Found, Spool, SpoolError, list};
+
+use crate::captures::{config, files, header, now, open, sha256sum, tree, write};
+
+fn reopen(directory: &Path) -> (Spool, Found) {
+    Spool::open(config(directory)).unwrap()
+}
+
+#[test]
+fn a_capture_lies_beside_its_sidecar_and_both_are_their_owners_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    let mut header = header("web-0", 0);
+    header.created = 1_795_229_877_123_456_789;
+    let entry = write(&spool, &header, 5_000).entry;
+    assert_eq!(entry.id, "shop/web-0/app/20261121T025757.123Z-restarts");
+    let path = spool.path(&entry.id).unwrap();
+    assert_eq!(open_file(&path).unwrap().header(), &header);
+    let expected = [
+        ("captures", 0o700),
+        ("captures/shop", 0o700),
+        ("captures/shop/web-0", 0o700),
+        ("captures/shop/web-0/app", 0o700),
+        (
+            "captures/shop/web-0/app/20261121T025757.123Z-restarts.json",
+            0o600,
+        ),
+        (
+            "captures/shop/web-0/app/20261121T025757.123Z-restarts.lwcap",
+            0o600,
+        ),
+        ("lock", 0o600),
+    ];
+    assert_eq!(
+        tree(directory.path()),
+        expected.map(|(path, mode)| (path.into(), mode))
+    );
+}
+
+#[test]
+fn the_entry_says_what_the_capture_is_and_the_next_agent_knows_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    let entry = write(&spool, &header("web-0", 0), 5_000).entry;
+    let info = &entry.info;
+    let names = [
+        &info.namespace,
+        &info.pod,
+        &info.pod_uid,
+        &info.container,
+        &info.container_id,
+        &info.node,
+    ];
+    assert_eq!(
+        names,
+        ["shop", "web-0", "uid-of-web-0", "app", "c0ffee", "node-1"]
+    );
+    assert_eq!(
+        (&*info.trigger.kind, info.rank, info.pinned),
+        ("restarts", 3, false)
+    );
+    assert_eq!((&*info.runs, info.losses.overwritten), (&[4, 5][..], 20));
+    assert_eq!(info.verdict.as_deref(), Some("app exited 1: no such host"));
+    let path = spool.path(&entry.id).unwrap();
+    assert_eq!(info.bytes, fs::metadata(&path).unwrap().len());
+    assert_eq!(info.sha256, sha256sum(&path));
+
+    let entry = spool
+        .update(&entry.id, |entry| entry.state.announced = true)
+        .unwrap();
+    assert_eq!(
+        list(directory.path()).unwrap(),
+        std::slice::from_ref(&entry)
+    );
+    drop(spool);
+    let (spool, found) = reopen(directory.path());
+    assert_eq!((spool.entries(), found), (vec![entry], Found::default()));
+}
+
+#[test]
+fn names_cannot_leave_the_spool_or_meet() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    for (namespace, name) in [
+        ("../..", "/etc"),
+        ("..", "."),
+        ("a/b", "c"),
+        ("a", "b/c"),
+        ("", ""),
+        (".x", "\0"),
+    ] {
+        let mut header = header("web-0", 0);
+        let (namespace, name) = (namespace.into(), name.into());
+        header.pod = Some(Pod {
+            namespace,
+            name,
+            uid: String::new(),
+        });
+        header.container.name = "../../../passwd".into();
+        header.trigger.kind = "../x".into();
+        write(&spool, &header, 10);
+    }
+    let places: Vec<_> = tree(directory.path())
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect();
+    let captures = |path: &&std::path::PathBuf| path.extension().is_some_and(|it| it == "lwcap");
+    assert_eq!(places.iter().filter(captures).count(), 6);
+    assert!(
+        places
+            .iter()
+            .filter(captures)
+            .all(|path| path.components().count() == 5),
+        "{places:?}"
+    );
+    assert_eq!(reopen_after(spool, directory.path()).0.entries().len(), 6);
+}
+
+fn reopen_after(spool: Spool, directory: &Path) -> (Spool, Found) {
+    drop(spool);
+    reopen(directory)
+}
+
+#[test]
+fn captures_of_one_moment_have_names_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    let header = header("web-0", 0);
+    let ids: Vec<_> = (0..3)
+        .map(|_| write(&spool, &header, 10).entry.id)
+        .collect();
+    assert_eq!(ids[1], format!("{}-2", ids[0]));
+    assert_eq!(ids[2], format!("{}-3", ids[0]));
+    assert_eq!(spool.entries().len(), 3);
+}
+
+#[test]
+fn sidecars_that_are_missing_or_damaged_are_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    let entries: Vec<Entry> = (0..5)
+        .map(|age| write(&spool, &header("web-0", age), 5_000).entry)
+        .collect();
+    let sidecars: Vec<_> = entries
+        .iter()
+        .map(|it| spool.path(&it.id).unwrap().with_extension("json"))
+        .collect();
+    fs::remove_file(&sidecars[0]).unwrap();
+    fs::write(&sidecars[1], "{\"id\": \"shop/we").unwrap();
+    fs::write(&sidecars[2], vec![b' '; 100_000]).unwrap();
+    let of_another = fs::read_to_string(&sidecars[4])
+        .unwrap()
+        .replace("\"bytes\": ", "\"bytes\": 1");
+    fs::write(&sidecars[3], of_another).unwrap();
+    let (spool, found) = reopen_after(spool, directory.path());
+    assert_eq!(
+        found,
+        Found {
+            rebuilt: 4,
+            ..Found::default()
+        }
+    );
+    for (number, before) in entries.iter().enumerate() {
+        let mut expected = before.clone();
+        if number < 4 {
+            (
+                expected.info.verdict,
+                expected.info.cause,
+                expected.info.rank,
+            ) = (None, None, 0);
+        }
+        assert_eq!(spool.entry(&before.id).unwrap(), expected);
+    }
+    assert_eq!(reopen_after(spool, directory.path()).1, Found::default());
+}
+
+#[test]
+fn a_capture_that_cannot_be_read_is_kept_under_the_names_of_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    let entry = write(&spool, &header("web-0", 0), 5_000).entry;
+    let path = spool.path(&entry.id).unwrap();
+    fs::write(&path, "damaged").unwrap();
+    let (spool, found) = reopen_after(spool, directory.path());
+    assert_eq!(found.rebuilt, 1);
+    let info = spool.entry(&entry.id).unwrap().info;
+    assert_eq!(
+        [&info.namespace, &info.pod, &info.container],
+        ["shop", "web-0", "app"]
+    );
+    assert_eq!(info.bytes, 7);
+    assert!(now() - info.created < 3_600 * 1_000_000_000);
+}
+
+#[test]
+fn what_a_killed_agent_left_is_removed_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    let entry = write(&spool, &header("web-0", 0), 100).entry;
+    let here = spool.path(&entry.id).unwrap().parent().unwrap().to_owned();
+    fs::write(
+        here.join(".20261121T000000.000Z-oom.lwcap.1-0.part"),
+        "half",
+    )
+    .unwrap();
+    fs::write(here.join(".20261121T000000.000Z-oom.json.part"), "half").unwrap();
+    fs::write(here.join("20261121T000000.000Z-oom.json"), "{}").unwrap();
+    fs::write(here.join("notes.txt"), "mine").unwrap();
+    fs::create_dir_all(directory.path().join("captures/a/b/c")).unwrap();
+    let (_spool, found) = reopen_after(spool, directory.path());
+    assert_eq!(
+        found,
+        Found {
+            halves: 2,
+            orphans: 1,
+            rebuilt: 0
+        }
+    );
+    assert_eq!(files(&here).len(), 3, "{:?}", files(&here));
+    assert!(!directory.path().join("captures/a").exists());
+}
+
+#[test]
+fn links_are_not_followed() {
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let other = open(elsewhere.path());
+    write(&other, &header("web-0", 0), 100);
+    drop(open(directory.path()));
+    let link = directory.path().join("captures/shop");
+    std::os::unix::fs::symlink(elsewhere.path().join("captures/shop"), link).unwrap();
+    assert_eq!(open(directory.path()).entries(), []);
+}
+
+#[test]
+fn the_record_of_an_uploaded_capture_outlives_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    let uploaded = write(&spool, &header("web-0", 1), 100).entry;
+    let other = write(&spool, &header("web-0", 0), 100).entry;
+    let location = Some("s3://bucket/key".to_owned());
+    spool
+        .update(&uploaded.id, |it| {
+            it.state.upload.location = location.clone()
+        })
+        .unwrap();
+    for entry in [&uploaded, &other] {
+        fs::remove_file(spool.path(&entry.id).unwrap()).unwrap();
+    }
+    let (spool, found) = reopen_after(spool, directory.path());
+    assert_eq!(
+        found,
+        Found {
+            orphans: 1,
+            ..Found::default()
+        }
+    );
+    let [record] = &spool.entries()[..] else {
+        panic!("{:?}", spool.entries());
+    };
+    assert_eq!(
+        (record.present, &record.state.upload.location),
+        (false, &location)
+    );
+    assert_eq!(spool.path(&record.id), None);
+}
+
+#[test]
+fn one_agent_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let _spool = open(directory.path());
+    let error = Spool::open(config(directory.path())).unwrap_err();
+    assert!(matches!(error, SpoolError::InUse { .. }), "{error}");
+}
+
+#[test]
+fn a_removed_capture_is_unknown() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    let entry = write(&spool, &header("web-0", 0), 100).entry;
+    spool.remove(&entry.id).unwrap();
+    assert_eq!(files(directory.path()), ["lock"]);
+    assert!(!directory.path().join("captures/shop").exists());
+    let error = spool.update(&entry.id, |_| ()).unwrap_err().to_string();
+    assert!(error.contains("may have been dropped"), "{error}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = Spool::open(config(&file.join("spool")))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("file/spool") && error.ends_with("; remove the file that is in the way"),
+        "{error}"
+    );
+}

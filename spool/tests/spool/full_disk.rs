@@ -1,0 +1,123 @@
+//! A disk that is full, whoever filled it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use spool::{Config, Limits, Spool, SpoolError};
+
+use crate::captures::{config, header, noise, open, tree, try_write, write};
+
+/// A file system of its own; none without the right to mount.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(directory: &Path, options: &str) -> Option<Self> {
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(directory)
+            .stderr(Stdio::null())
+            .status();
+        if mount.is_ok_and(|status| status.success()) {
+            return Some(Self(directory.to_owned()));
+        }
+        eprintln!("skipped: mounting a tmpfs needs root");
+        None
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+fn captures(directory: &Path) -> usize {
+    let is_capture = |path: &Path| path.extension().is_some_and(|it| it == "lwcap");
+    tree(directory)
+        .iter()
+        .filter(|(path, _)| is_capture(path))
+        .count()
+}
+
+#[test]
+fn the_oldest_make_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(_mounted) = Mounted::new(directory.path(), "size=256k") else {
+        return;
+    };
+    let spool = open(directory.path());
+    let mut ids = Vec::new();
+    for age in (0..12).rev() {
+        let written = write(&spool, &header("web-0", age), 40_000);
+        ids.push(written.entry.id.clone());
+        assert!(spool.path(&written.entry.id).unwrap().is_file());
+        for entry in written.dropped {
+            assert_eq!(entry.id, ids.remove(0));
+        }
+    }
+    let left: Vec<_> = spool.entries().into_iter().map(|entry| entry.id).collect();
+    assert_eq!(left, ids);
+    assert!(ids.len() >= 4, "{ids:?}");
+    drop(spool);
+    assert_eq!(open(directory.path()).entries().len(), ids.len());
+}
+
+#[test]
+fn nothing_is_dropped_where_that_cannot_help() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(_mounted) = Mounted::new(directory.path(), "size=256k") else {
+        return;
+    };
+    let spool = open(directory.path());
+    let small = write(&spool, &header("web-0", 1), 4_000).entry;
+    fs::write(directory.path().join("another's"), noise(200_000)).unwrap();
+    let error = try_write(&spool, &header("web-1", 0), 100_000).unwrap_err();
+    assert!(
+        matches!(error, SpoolError::Full { dropped: 0, .. }),
+        "{error}"
+    );
+    let error = error.to_string();
+    assert!(error.contains("No space left on device"), "{error}");
+    assert!(
+        error.ends_with("; make room there or choose another place"),
+        "{error}"
+    );
+    assert_eq!(spool.entries(), [small]);
+    assert!(!directory.path().join("captures/shop/web-1").exists());
+}
+
+#[test]
+fn a_capture_whose_sidecar_finds_no_room_is_not_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    // An inode each for the root, captures, lock, and namespace, pod, container, capture.
+    let Some(_mounted) = Mounted::new(directory.path(), "size=1m,nr_inodes=8") else {
+        return;
+    };
+    let limits = Limits::default();
+    let spool = Spool::open(Config {
+        limits,
+        ..config(directory.path())
+    })
+    .unwrap()
+    .0;
+    let filler = directory.path().join("another's");
+    fs::write(&filler, "").unwrap();
+    let entry = write(&spool, &header("web-0", 0), 4_000).entry;
+    let sidecar = spool.path(&entry.id).unwrap().with_extension("json");
+    assert!(!sidecar.exists());
+    assert_eq!(captures(directory.path()), 1);
+    assert!(
+        spool
+            .update(&entry.id, |it| it.state.announced = true)
+            .is_err()
+    );
+    assert!(spool.entry(&entry.id).unwrap().state.announced);
+
+    fs::remove_file(&filler).unwrap();
+    assert_eq!(spool.enforce(), []);
+    drop(spool);
+    let after = open(directory.path()).entry(&entry.id).unwrap();
+    assert!(after.state.announced);
+    assert_eq!(after.info, entry.info);
+}

@@ -1,0 +1,143 @@
+//! Kept runs from one agent to the next.
+
+use std::fs;
+use std::time::Duration;
+
+use spool::{Config, KeptRun, Restored, Spool};
+
+use crate::captures::{config, files, open, tree};
+
+fn run(container: &str, run: u32, size: usize) -> KeptRun {
+    KeptRun {
+        pod_uid: "uid\n/../x".into(),
+        container: container.into(),
+        run,
+        bytes: vec![b'\n'; size],
+    }
+}
+
+#[test]
+fn they_are_read_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let runs: Vec<_> = (0..12)
+        .map(|number| run("app", number, 100 * number as usize))
+        .collect();
+    assert_eq!(open(directory.path()).keep(&runs, "boot").unwrap(), 0);
+    let kept = directory.path().join("kept");
+    assert!(tree(&kept).iter().all(|(_, mode)| *mode == 0o600));
+    let spool = open(directory.path());
+    let restored = spool.restore("boot").unwrap();
+    assert_eq!(
+        restored,
+        Restored {
+            runs,
+            ..Restored::default()
+        }
+    );
+    assert!(!kept.exists());
+    assert_eq!(spool.restore("boot").unwrap(), Restored::default());
+}
+
+#[test]
+fn the_first_ones_are_kept_as_far_as_there_is_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = Config {
+        kept_bytes: 2_500,
+        ..config(directory.path())
+    };
+    let spool = Spool::open(config).unwrap().0;
+    let runs = [
+        run("a", 1, 1_000),
+        run("b", 1, 1_000),
+        run("c", 1, 1_000),
+        run("d", 1, 10),
+    ];
+    assert_eq!(spool.keep(&runs, "boot").unwrap(), 1);
+    let size: u64 = files(&directory.path().join("kept")).len() as u64;
+    assert_eq!(size, 3);
+    let names: Vec<_> = spool
+        .restore("boot")
+        .unwrap()
+        .runs
+        .into_iter()
+        .map(|run| run.container)
+        .collect();
+    assert_eq!(names, ["a", "b", "d"]);
+}
+
+#[test]
+fn no_more_than_the_limit_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path())
+        .keep(&[run("a", 1, 1_000), run("b", 1, 1_000)], "boot")
+        .unwrap();
+    let config = Config {
+        kept_bytes: 1_500,
+        ..config(directory.path())
+    };
+    let restored = Spool::open(config).unwrap().0.restore("boot").unwrap();
+    assert_eq!((restored.runs.len(), restored.damaged), (1, 1));
+}
+
+#[test]
+fn those_of_another_boot_or_too_old_are_left_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    spool.keep(&[run("a", 1, 1)], "boot").unwrap();
+    assert_eq!(
+        spool.restore("another").unwrap(),
+        Restored {
+            stale: 1,
+            ..Restored::default()
+        }
+    );
+    drop(spool);
+    let config = Config {
+        kept_age: Duration::ZERO,
+        ..config(directory.path())
+    };
+    let spool = Spool::open(config).unwrap().0;
+    spool.keep(&[run("a", 1, 1)], "boot").unwrap();
+    assert_eq!(
+        spool.restore("boot").unwrap(),
+        Restored {
+            stale: 1,
+            ..Restored::default()
+        }
+    );
+    assert!(!directory.path().join("kept").exists());
+}
+
+#[test]
+fn damaged_files_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    spool
+        .keep(
+            &[run("a", 1, 100), run("b", 1, 100), run("c", 1, 100)],
+            "boot",
+        )
+        .unwrap();
+    let kept = directory.path().join("kept");
+    let whole = fs::read(kept.join("0.run")).unwrap();
+    fs::write(kept.join("0.run"), &whole[..whole.len() - 1]).unwrap();
+    fs::write(kept.join("1.run"), "{}").unwrap();
+    fs::write(kept.join(".3.run.part"), "half").unwrap();
+    let restored = spool.restore("boot").unwrap();
+    assert_eq!(
+        (restored.runs.len(), restored.damaged, restored.stale),
+        (1, 2, 0)
+    );
+    assert!(!kept.exists());
+}
+
+#[test]
+fn the_last_agents_runs_replace_earlier_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    spool
+        .keep(&[run("a", 1, 1), run("b", 1, 1)], "boot")
+        .unwrap();
+    spool.keep(&[run("c", 1, 1)], "boot").unwrap();
+    assert_eq!(spool.restore("boot").unwrap().runs, [run("c", 1, 1)]);
+}

@@ -1,0 +1,195 @@
+//! The spool keeps within its limits.
+
+use std::time::Duration;
+
+use spool::{Limits, New, SpoolError};
+
+use crate::captures::{bytes_on_disk, files, header, open_within, try_write, write};
+
+const KIB: u64 = 1024;
+
+#[test]
+fn the_bytes_are_never_exceeded() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        bytes: 200 * KIB,
+        per_pod: 100,
+        ..Limits::default()
+    };
+    let spool = open_within(directory.path(), limits);
+    let mut dropped = 0;
+    for number in 0..40usize {
+        let pod = format!("web-{}", number % 7);
+        dropped += write(&spool, &header(&pod, 0), number % 5 * 10_000)
+            .dropped
+            .len();
+        let bytes = bytes_on_disk(directory.path());
+        assert!(bytes <= 200 * KIB, "{bytes} after {number}");
+        assert!(spool.usage().bytes >= bytes);
+    }
+    let usage = spool.usage();
+    assert_eq!(
+        (usage.dropped, usage.lost),
+        (dropped as u64, dropped as u64)
+    );
+    assert_eq!(usage.captures + dropped, 40);
+}
+
+#[test]
+fn room_is_made_before_writing() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        bytes: 100 * KIB,
+        ..Limits::default()
+    };
+    let spool = open_within(directory.path(), limits);
+    write(&spool, &header("web-0", 1), 60_000);
+    let header = header("web-1", 0);
+    let new = New {
+        name: "big",
+        requested: false,
+        header: &header,
+        rank: 0,
+        pinned: false,
+        expected_bytes: 60_000,
+    };
+    let mut before = None;
+    let fill = |_: &mut _| {
+        before = Some(files(&directory.path().join("captures")).len());
+        Ok(())
+    };
+    spool.write(&new, fill, |_, _| ()).unwrap();
+    assert_eq!(before, Some(1), "the file being written, and nothing else");
+}
+
+#[test]
+fn a_wrong_guess_of_the_size_is_made_good() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        bytes: 100 * KIB,
+        ..Limits::default()
+    };
+    let spool = open_within(directory.path(), limits);
+    let old = write(&spool, &header("web-0", 1), 60_000).entry;
+    let header = header("web-1", 0);
+    let new = New {
+        name: "big",
+        requested: false,
+        header: &header,
+        rank: 0,
+        pinned: false,
+        expected_bytes: 0,
+    };
+    let data = crate::captures::noise(60_000);
+    let fill = |writer: &mut capture_format::Writer<_>| {
+        writer.begin_run(&capture_format::Run::default())?;
+        let data = data.clone().into();
+        writer.event(&capture_format::Event {
+            data,
+            ..Default::default()
+        })
+    };
+    let written = spool.write(&new, fill, |_, _| ()).unwrap();
+    assert_eq!(written.dropped, [old]);
+    assert!(bytes_on_disk(directory.path()) <= 100 * KIB);
+}
+
+#[test]
+fn a_capture_larger_than_the_spool_is_refused_and_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        bytes: 50 * KIB,
+        ..Limits::default()
+    };
+    let spool = open_within(directory.path(), limits);
+    let small = write(&spool, &header("web-0", 1), 1_000).entry;
+    let error = try_write(&spool, &header("web-1", 0), 60_000).unwrap_err();
+    assert!(
+        matches!(error, SpoolError::TooLarge { bytes: 60_000, .. }),
+        "{error}"
+    );
+
+    let header = header("web-1", 0);
+    let new = New {
+        header: &header,
+        rank: 0,
+        pinned: false,
+        expected_bytes: 10,
+    };
+    let data = crate::captures::noise(60_000);
+    let fill = |writer: &mut capture_format::Writer<_>| {
+        writer.begin_run(&capture_format::Run::default())?;
+        let data = data.clone().into();
+        writer.event(&capture_format::Event {
+            data,
+            ..Default::default()
+        })
+    };
+    let error = spool
+        .write(&new, fill, |_, _| panic!("it is not kept"))
+        .unwrap_err();
+    assert!(
+        matches!(error, SpoolError::TooLarge { limit, .. } if limit == 50 * KIB),
+        "{error}"
+    );
+    assert_eq!(spool.entries(), [small]);
+    assert!(!directory.path().join("captures/shop/web-1").exists());
+}
+
+#[test]
+fn each_pod_keeps_its_newest() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        per_pod: 2,
+        ..Limits::default()
+    };
+    let spool = open_within(directory.path(), limits);
+    let other = write(&spool, &header("web-1", 100), 10).entry;
+    let ids: Vec<_> = [4, 3, 2, 1]
+        .map(|age| write(&spool, &header("web-0", age), 10).entry.id)
+        .into();
+    let left: Vec<_> = spool.entries().into_iter().map(|entry| entry.id).collect();
+    assert_eq!(left, [&other.id, &ids[2], &ids[3]].map(String::clone));
+}
+
+#[test]
+fn what_is_too_old_goes_at_the_next_look() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open_within(directory.path(), Limits::default());
+    let [old, _] = [7_200, 60].map(|age| write(&spool, &header("web-0", age), 10).entry);
+    assert_eq!(spool.enforce(), []);
+    drop(spool);
+    let limits = Limits {
+        age: Duration::from_secs(3_600),
+        ..Limits::default()
+    };
+    let spool = open_within(directory.path(), limits);
+    assert_eq!((spool.usage().dropped, spool.entry(&old.id)), (1, None));
+    assert_eq!(spool.entries().len(), 1);
+}
+
+#[test]
+fn an_uploaded_capture_leaves_its_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        per_pod: 1,
+        ..Limits::default()
+    };
+    let spool = open_within(directory.path(), limits);
+    let old = write(&spool, &header("web-0", 1), 10).entry;
+    let location = Some("file:///captures/x".to_owned());
+    spool
+        .update(&old.id, |it| it.state.upload.location = location.clone())
+        .unwrap();
+    write(&spool, &header("web-0", 0), 10);
+    let record = spool.entry(&old.id).unwrap();
+    assert_eq!(
+        (record.present, record.state.upload.location),
+        (false, location)
+    );
+    let usage = spool.usage();
+    assert_eq!(
+        (usage.captures, usage.records, usage.dropped, usage.lost),
+        (1, 1, 1, 0)
+    );
+}

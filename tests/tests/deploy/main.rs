@@ -1,0 +1,133 @@
+//! What is in `deploy/` agrees with itself and with the code: permissions, versions, the chart and the kustomize base.
+
+mod base;
+mod chart;
+
+use std::collections::BTreeSet;
+
+use kubernetes::Access;
+use serde_json::{Value, json};
+
+use base::{base, document, read};
+
+/// Verb, group and resource of everything that a role allows.
+fn allowed(role: &Value) -> BTreeSet<(String, String, String)> {
+    let texts = |rule: &Value, name: &str| -> Vec<String> {
+        let texts = rule[name].as_array().expect("a list").iter();
+        texts
+            .map(|text| text.as_str().expect("a text").to_owned())
+            .collect()
+    };
+    let mut allowed = BTreeSet::new();
+    for rule in role["rules"].as_array().expect("rules") {
+        for group in texts(rule, "apiGroups") {
+            for resource in texts(rule, "resources") {
+                for verb in texts(rule, "verbs") {
+                    allowed.insert((verb, group.clone(), resource.clone()));
+                }
+            }
+        }
+    }
+    allowed
+}
+
+fn needed(accesses: &[Access]) -> BTreeSet<(String, String, String)> {
+    let owned = |access: &Access| {
+        (
+            access.verb.to_owned(),
+            access.group.to_owned(),
+            access.resource.to_owned(),
+        )
+    };
+    accesses.iter().map(owned).collect()
+}
+
+#[test]
+fn the_agent_may_do_what_it_does_and_no_more() {
+    let documents = base();
+    let role = document(&documents, "ClusterRole", "lastword-agent");
+    assert_eq!(allowed(role), needed(kubernetes::AGENT));
+}
+
+#[test]
+fn people_who_have_the_roles_for_them_can_use_the_plugin() {
+    let documents = base();
+    let mut roles = BTreeSet::new();
+    for (kind, name) in [
+        ("ClusterRole", "lastword-reader"),
+        ("ClusterRole", "lastword-requester"),
+        ("Role", "lastword-reader"),
+    ] {
+        roles.extend(allowed(document(&documents, kind, name)));
+    }
+    let missing: Vec<_> = needed(kubernetes::USER)
+        .difference(&roles)
+        .cloned()
+        .collect();
+    assert_eq!(missing, []);
+}
+
+#[test]
+fn the_agent_is_not_privileged() {
+    let documents = base();
+    let pod = &document(&documents, "DaemonSet", "lastword-agent")["spec"]["template"]["spec"];
+    let context = &pod["containers"][0]["securityContext"];
+    assert_eq!(context["privileged"], Value::Null);
+    assert_eq!(context["allowPrivilegeEscalation"], false);
+    assert_eq!(context["readOnlyRootFilesystem"], true);
+    assert_eq!(context["capabilities"]["drop"], json!(["ALL"]));
+    assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
+    for other in ["hostNetwork", "hostIPC"] {
+        assert_eq!(pod[other], Value::Null);
+    }
+}
+
+#[test]
+fn the_manual_has_every_capability_and_every_path_of_the_node() {
+    let documents = base();
+    let pod = &document(&documents, "DaemonSet", "lastword-agent")["spec"]["template"]["spec"];
+    let manual = read("docs/install.md");
+    let capabilities = pod["containers"][0]["securityContext"]["capabilities"]["add"].as_array();
+    let volumes = pod["volumes"].as_array().expect("volumes").iter();
+    let paths = volumes
+        .map(|volume| &volume["hostPath"]["path"])
+        .filter(|path| path.is_string());
+    for name in capabilities.expect("capabilities").iter().chain(paths) {
+        let row = format!("| `{}` |", name.as_str().expect("a name"));
+        assert!(manual.contains(&row), "docs/install.md has no row {row}");
+    }
+}
+
+#[test]
+fn image_and_chart_have_the_version_of_the_workspace() {
+    let version = env!("CARGO_PKG_VERSION");
+    let documents = base();
+    let pod = &document(&documents, "DaemonSet", "lastword-agent")["spec"]["template"]["spec"];
+    let image = format!("localhost/lastword:{version}");
+    assert_eq!(pod["containers"][0]["image"], image);
+    let chart: Value = serde_saphyr::from_str(&read("deploy/helm/lastword/Chart.yaml")).unwrap();
+    assert_eq!(chart["version"], version);
+    assert_eq!(chart["appVersion"], version);
+    assert!(read("deploy/Dockerfile").contains(&image));
+}
+
+#[test]
+fn alerts_use_metrics_that_the_agent_has() {
+    let metrics = read("docs/metrics.md");
+    let rules = read("deploy/components/prometheus/prometheusrule.yaml");
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let used: BTreeSet<&str> = rules
+        .lines()
+        .filter(|line| line.trim_start().starts_with("expr:"))
+        .flat_map(|line| line.split(|c| !is_name(c)))
+        .filter(|word| word.starts_with("lastword_"))
+        .collect();
+    assert!(used.len() > 3, "{used:?}");
+    for name in used {
+        let known = [format!("`{name}`"), format!("`{name}{{")];
+        assert!(
+            known.iter().any(|known| metrics.contains(known)),
+            "docs/metrics.md has no {name}"
+        );
+    }
+}

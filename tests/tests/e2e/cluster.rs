@@ -1,0 +1,206 @@
+//! The cluster, by kubectl: people have that one, and it knows every way to a cluster.
+
+use std::{
+    env,
+    ffi::OsString,
+    io::Write as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::Value;
+
+/// How often something that is awaited is looked at.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The cluster that `$KUBECONFIG` names.
+pub(crate) struct Cluster {
+    kubectl: OsString,
+    /// `lastword` as it runs outside the cluster.
+    pub(crate) binary: PathBuf,
+    /// Image of the agent, if not the one that `deploy/` names.
+    pub(crate) image: Option<String>,
+    /// Image of the crashing containers, if not the one that `tests/scenarios` names.
+    scenarios_image: Option<String>,
+}
+
+/// What the scenarios' files name.
+const SCENARIOS_IMAGE: &str = "localhost/lastword-scenarios:1";
+
+impl Cluster {
+    /// The cluster, which is asked for its version the first time.
+    pub(crate) fn get() -> Result<&'static Cluster> {
+        static CLUSTER: OnceLock<Result<Cluster, String>> = OnceLock::new();
+        let found = CLUSTER.get_or_init(|| Cluster::find().map_err(|error| format!("{error:#}")));
+        found.as_ref().map_err(|error| anyhow!("{error}"))
+    }
+
+    fn find() -> Result<Cluster> {
+        let binary = env::var_os("LASTWORD_BIN")
+            .context("LASTWORD_BIN is not set; run `cargo xtask e2e`")?;
+        let cluster = Cluster {
+            kubectl: env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into()),
+            binary: binary.into(),
+            image: env::var("LASTWORD_IMAGE").ok(),
+            scenarios_image: env::var("LASTWORD_SCENARIOS_IMAGE").ok(),
+        };
+        cluster
+            .run(&["version", "-o", "json"])
+            .context("the cluster does not answer; set KUBECONFIG")?;
+        Ok(cluster)
+    }
+
+    /// Runs kubectl and returns what it prints.
+    ///
+    /// # Errors
+    /// It fails; the error has what it said.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<String> {
+        output(self.command(arguments), "")
+    }
+
+    /// kubectl, not started yet.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command.args(arguments);
+        command
+    }
+
+    /// `kubectl get … -o json`.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let text = self.run(&[&["get", "-o", "json"], arguments].concat())?;
+        serde_json::from_str(&text).context("kubectl prints no JSON")
+    }
+
+    /// The same of a list: its items.
+    pub(crate) fn list(&self, arguments: &[&str]) -> Result<Vec<Value>> {
+        match self.json(arguments)?["items"].take() {
+            Value::Array(items) => Ok(items),
+            _ => bail!("`kubectl get {}` gives no list", arguments.join(" ")),
+        }
+    }
+
+    /// `kubectl apply` of a text, YAML or JSON.
+    pub(crate) fn apply(&self, namespace: &str, documents: &str) -> Result<()> {
+        let documents = match &self.scenarios_image {
+            Some(image) => documents.replace(SCENARIOS_IMAGE, image),
+            None => documents.to_owned(),
+        };
+        output(
+            self.command(&["apply", "-n", namespace, "-f", "-"]),
+            &documents,
+        )?;
+        Ok(())
+    }
+
+    /// `kubectl delete` of a text, YAML or JSON; what is not there does not matter.
+    pub(crate) fn delete(&self, documents: &str) -> Result<()> {
+        output(
+            self.command(&["delete", "--ignore-not-found", "--timeout=180s", "-f", "-"]),
+            documents,
+        )?;
+        Ok(())
+    }
+
+    /// Makes a namespace that is empty, also if there was one of that name.
+    pub(crate) fn fresh_namespace(&self, name: &str) -> Result<()> {
+        self.delete_namespace(name)?;
+        self.run(&["create", "namespace", name])?;
+        Ok(())
+    }
+
+    /// Removes a namespace and what is in it, and waits until it is gone.
+    pub(crate) fn delete_namespace(&self, name: &str) -> Result<()> {
+        // Pods would otherwise use their whole grace period, and the cluster with it.
+        self.run(&[
+            "delete",
+            "pods",
+            "--all",
+            "-n",
+            name,
+            "--grace-period=1",
+            "--wait=false",
+        ])?;
+        self.run(&[
+            "delete",
+            "namespace",
+            name,
+            "--ignore-not-found",
+            "--timeout=180s",
+        ])?;
+        Ok(())
+    }
+
+    /// The kubectl plugin, as kubectl runs it.
+    pub(crate) fn plugin(&self, arguments: &[&str]) -> Result<String> {
+        let folder = tempfile::tempdir()?;
+        let plugin = folder.path().join("kubectl-lastword");
+        std::os::unix::fs::symlink(&self.binary, &plugin)?;
+        let path = env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(folder.path().to_owned()).chain(env::split_paths(&path));
+        let mut command = self.command(&["lastword"]);
+        command
+            .args(arguments)
+            .env("PATH", env::join_paths(folders)?);
+        output(command, "")
+    }
+}
+
+/// Runs a command with standard input, and returns its standard output.
+fn output(mut command: Command, input: &str) -> Result<String> {
+    let line = format!("{command:?}").replace('"', "");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{line}`"))?;
+    let stdin = child.stdin.take().context("no stdin")?;
+    let output = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut stdin = stdin;
+            // Who does not read its input says why on standard error.
+            let _ = stdin.write_all(input.as_bytes());
+        });
+        child.wait_with_output()
+    })?;
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        bail!("`{line}`: {}: {}", output.status, errors.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Looks until there is something, or says what there was instead. `look` gives what it saw while it is not that yet.
+///
+/// # Errors
+/// Time is up, or looking fails at the end of it.
+pub(crate) fn wait<T>(
+    what: &str,
+    limit: Duration,
+    mut look: impl FnMut() -> Result<Result<T, String>>,
+) -> Result<T> {
+    let end = Instant::now() + limit;
+    loop {
+        let seen = match look() {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(seen)) => seen,
+            Err(error) => format!("{error:#}"),
+        };
+        if Instant::now() >= end {
+            bail!("no {what} within {} s; last seen: {seen}", limit.as_secs());
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// A text in a JSON document, or an empty one.
+pub(crate) fn text<'a>(document: &'a Value, pointer: &str) -> &'a str {
+    document
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}

@@ -1,0 +1,102 @@
+//! The agent's HTTP port, by `kubectl port-forward`.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{cluster::Cluster, install::NAMESPACE};
+
+/// A port of this machine that leads to an agent.
+pub(crate) struct Forward {
+    child: Child,
+    port: u16,
+}
+
+impl Forward {
+    /// Opens it.
+    pub(crate) fn open(cluster: &Cluster) -> Result<Forward> {
+        let mut child = cluster
+            .command(&[
+                "port-forward",
+                "-n",
+                NAMESPACE,
+                "daemonset/lastword-agent",
+                ":9440",
+                "--address",
+                "127.0.0.1",
+            ])
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start kubectl")?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
+        // Forwarding from 127.0.0.1:40123 -> 9440
+        let port = line
+            .split("127.0.0.1:")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next());
+        let port = port.and_then(|port| port.parse().ok());
+        let port = port.with_context(|| format!("kubectl port-forward says {line:?}"))?;
+        Ok(Forward { child, port })
+    }
+
+    /// Sends a request and gives the answer's status and body.
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &str,
+    ) -> Result<(u16, String)> {
+        let authorization = token.map_or_else(String::new, |token| {
+            format!("Authorization: Bearer {token}\r\n")
+        });
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: lastword\r\nConnection: close\r\n{authorization}\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        self.exchange(&head, body)
+    }
+
+    /// Sends a body whose length nobody says, in chunks, until the answer comes.
+    pub(crate) fn endless(&self, path: &str, token: &str) -> Result<(u16, String)> {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: lastword\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        let chunk = format!("{:x}\r\n{}\r\n", 1 << 16, " ".repeat(1 << 16));
+        self.exchange(&head, &chunk.repeat(64))
+    }
+
+    fn exchange(&self, head: &str, body: &str) -> Result<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.write_all(head.as_bytes())?;
+        // An answer may come before the whole body has gone, and end the connection.
+        let _ = stream.write_all(body.as_bytes());
+        let mut answer = Vec::new();
+        // What came before a reset is the answer.
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let status = answer
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        let status = status.with_context(|| format!("no HTTP answer: {answer:?}"))?;
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        Ok((status, body.to_owned()))
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

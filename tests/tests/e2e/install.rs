@@ -1,0 +1,218 @@
+//! lastword in the cluster, from `deploy/`, as it is or with something changed.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, text, wait};
+
+/// Where `deploy/` installs to.
+pub(crate) const NAMESPACE: &str = "lastword";
+/// Marks an installation of these tests; another one is not touched.
+const MARK: &str = "lastword.dev/end-to-end-test";
+
+/// `deploy/`, rendered; not applied yet.
+pub(crate) struct Install {
+    documents: Vec<Value>,
+}
+
+impl Install {
+    /// What `kubectl apply -k deploy` would apply.
+    ///
+    /// # Errors
+    /// kubectl cannot render it, or somebody else has installed lastword here.
+    pub(crate) fn standard(cluster: &Cluster) -> Result<Install> {
+        refuse_others(cluster)?;
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+        let folder = folder
+            .to_str()
+            .context("the path of deploy/ is not UTF-8")?;
+        let documents = cluster.run(&["kustomize", folder])?;
+        let documents =
+            serde_saphyr::from_multiple(&documents).context("deploy/ renders to no YAML")?;
+        let mut install = Install { documents };
+        install.document("Namespace", NAMESPACE)?["metadata"]["labels"][MARK] = json!("true");
+        if let Some(image) = &cluster.image {
+            install.container()?["image"] = json!(image);
+        }
+        Ok(install)
+    }
+
+    /// A document, to be changed.
+    pub(crate) fn document(&mut self, kind: &str, name: &str) -> Result<&mut Value> {
+        let mut documents = self.documents.iter_mut();
+        documents
+            .find(|document| {
+                text(document, "/kind") == kind
+                    && text(document, "/metadata/name").starts_with(name)
+            })
+            .with_context(|| format!("deploy/ has no {kind} {name}"))
+    }
+
+    /// Leaves a document out.
+    pub(crate) fn without(&mut self, kind: &str) {
+        self.documents
+            .retain(|document| text(document, "/kind") != kind);
+    }
+
+    /// The agent's pod, to be changed.
+    pub(crate) fn pod(&mut self) -> Result<&mut Value> {
+        Ok(&mut self.document("DaemonSet", "lastword-agent")?["spec"]["template"]["spec"])
+    }
+
+    /// The agent's container, to be changed.
+    pub(crate) fn container(&mut self) -> Result<&mut Value> {
+        Ok(&mut self.pod()?["containers"][0])
+    }
+
+    /// Adds an element to a list of the agent's container: `env`, `volumeMounts`.
+    pub(crate) fn push(&mut self, list: &str, element: Value) -> Result<()> {
+        let list = self.container()?[list].as_array_mut();
+        list.context("the container has no such list")?
+            .push(element);
+        Ok(())
+    }
+
+    /// Gives the agent's pod a volume at a path.
+    pub(crate) fn mount(&mut self, mut volume: Value, name: &str, path: &str) -> Result<()> {
+        volume["name"] = json!(name);
+        let volumes = self.pod()?["volumes"].as_array_mut();
+        volumes.context("the pod has no volumes")?.push(volume);
+        self.push("volumeMounts", json!({ "name": name, "mountPath": path }))
+    }
+
+    /// Replaces the agent's configuration.
+    pub(crate) fn configure(&mut self, yaml: &str) -> Result<()> {
+        self.document("ConfigMap", "lastword-agent")?["data"]["agent.yaml"] = json!(yaml);
+        // The map's name stays, so something else must tell the agent's pod from the former.
+        let template = &mut self.document("DaemonSet", "lastword-agent")?["spec"]["template"];
+        template["metadata"]["annotations"]["lastword.dev/configuration"] = json!(yaml);
+        Ok(())
+    }
+
+    /// Applies it, without waiting for anything.
+    pub(crate) fn apply(&self, cluster: &Cluster) -> Result<()> {
+        // A list is applied in its order; the namespace and the resource definition come first.
+        let (first, then): (Vec<&Value>, Vec<&Value>) =
+            self.documents.iter().partition(|document| {
+                ["Namespace", "CustomResourceDefinition"].contains(&text(document, "/kind"))
+            });
+        for documents in [first, then] {
+            let list = json!({ "apiVersion": "v1", "kind": "List", "items": documents });
+            cluster.apply(NAMESPACE, &list.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Applies it, and waits until every agent is ready.
+    pub(crate) fn complete(&self, cluster: &Cluster) -> Result<()> {
+        self.apply(cluster)?;
+        ready(cluster)
+    }
+}
+
+/// Waits until every node has an agent of the newest template that is ready.
+pub(crate) fn ready(cluster: &Cluster) -> Result<()> {
+    cluster
+        .run(&[
+            "rollout",
+            "status",
+            "daemonset/lastword-agent",
+            "-n",
+            NAMESPACE,
+            "--timeout=300s",
+        ])
+        .map(drop)
+        .with_context(|| format!("the agent does not get ready; it says:\n{}", log(cluster)))
+}
+
+/// What the agents said last, also the one before the last restart.
+pub(crate) fn log(cluster: &Cluster) -> String {
+    let log = |more: &[&str]| {
+        let arguments = [
+            "logs",
+            "-n",
+            NAMESPACE,
+            "-l",
+            "app.kubernetes.io/name=lastword",
+            "--tail=30",
+        ];
+        cluster
+            .run(&[&arguments, more].concat())
+            .unwrap_or_default()
+    };
+    log(&[]) + &log(&["--previous"])
+}
+
+/// Runs something in an agent's container.
+pub(crate) fn exec(cluster: &Cluster, command: &[&str]) -> Result<String> {
+    let arguments = [
+        "exec",
+        "-n",
+        NAMESPACE,
+        "daemonset/lastword-agent",
+        "-c",
+        "agent",
+        "--",
+    ];
+    cluster.run(&[&arguments, command].concat())
+}
+
+/// The agents' pods that are not going away.
+pub(crate) fn pods(cluster: &Cluster) -> Result<Vec<Value>> {
+    let mut pods = cluster.list(&[
+        "pods",
+        "-n",
+        NAMESPACE,
+        "-l",
+        "app.kubernetes.io/name=lastword",
+    ])?;
+    pods.retain(|pod| text(pod, "/metadata/deletionTimestamp").is_empty());
+    Ok(pods)
+}
+
+/// Waits until the agent's log says something.
+pub(crate) fn says(cluster: &Cluster, words: &[&str]) -> Result<()> {
+    let what = format!("word of the agent on {}", words.join(", "));
+    wait(&what, Duration::from_secs(90), || {
+        let log = log(cluster);
+        Ok(if words.iter().all(|word| log.contains(word)) {
+            Ok(())
+        } else {
+            Err(log)
+        })
+    })
+}
+
+/// Removes what these tests installed.
+pub(crate) fn remove_all() {
+    let Ok(cluster) = Cluster::get() else { return };
+    let removed = Install::standard(cluster).and_then(|install| {
+        let namespaces = cluster.list(&["namespaces", "-l", MARK])?;
+        if namespaces.is_empty() {
+            return Ok(());
+        }
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": install.documents });
+        cluster.delete(&list.to_string())
+    });
+    if let Err(error) = removed {
+        eprintln!("cannot remove the installation: {error:#}");
+    }
+}
+
+fn refuse_others(cluster: &Cluster) -> Result<()> {
+    let found = cluster.run(&[
+        "get",
+        "namespace",
+        NAMESPACE,
+        "--ignore-not-found",
+        "--show-labels",
+    ])?;
+    if !found.is_empty() && !found.contains(MARK) {
+        bail!(
+            "this cluster has a namespace {NAMESPACE} that these tests did not make; remove it, or label it {MARK}=true if it may be replaced"
+        );
+    }
+    Ok(())
+}

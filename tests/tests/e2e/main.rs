@@ -1,0 +1,72 @@
+//! End-to-end tests on the cluster that `$KUBECONFIG` names: ignored unless `LASTWORD_E2E=1`, run by `cargo xtask e2e`, which makes the images and says
+//! where they are. They install `deploy/`, crash containers, and look at what people would look at.
+//!
+//! Cases run one after another, in the order of [`cases`], since all of them share one installation. Each one starts from what it
+//! needs, so a filter may pick any.
+
+mod capabilities;
+mod cluster;
+mod events;
+mod http;
+mod install;
+mod report;
+mod requests;
+mod scenarios;
+mod storage;
+mod trouble;
+mod upheaval;
+
+use std::{env, process::ExitCode};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::cluster::Cluster;
+
+/// A test: what it found goes to the report.
+type Case = fn(&Cluster) -> anyhow::Result<String>;
+
+/// The same, with what it is about.
+type Boxed = Box<dyn Fn(&Cluster) -> anyhow::Result<String> + Send>;
+
+fn cases() -> Vec<(String, Boxed)> {
+    let rounds = env::var("LASTWORD_E2E_ROUNDS").ok();
+    let rounds = rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(3);
+    let mut cases = scenarios::cases(rounds);
+    let groups: [&[(&str, Case)]; 5] = [
+        requests::CASES,
+        upheaval::CASES,
+        storage::CASES,
+        trouble::CASES,
+        capabilities::CASES,
+    ];
+    for (name, case) in groups.concat() {
+        cases.push((name.to_owned(), Box::new(case)));
+    }
+    cases
+}
+
+fn main() -> ExitCode {
+    let asked = env::var_os("LASTWORD_E2E").is_some_and(|value| value == "1");
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let trials = cases()
+        .into_iter()
+        .map(|(name, case)| {
+            let shown = name.clone();
+            Trial::test(name, move || run(&shown, &*case)).with_ignored_flag(!asked)
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if asked && env::var_os("LASTWORD_E2E_KEEP").is_none() {
+        install::remove_all();
+    }
+    conclusion.exit_code()
+}
+
+fn run(name: &str, case: &dyn Fn(&Cluster) -> anyhow::Result<String>) -> Result<(), Failed> {
+    let outcome = Cluster::get().and_then(case);
+    report::add(name, &outcome);
+    outcome
+        .map(drop)
+        .map_err(|error| format!("{error:#}").into())
+}

@@ -1,0 +1,181 @@
+//! Captures that people and alerts ask for.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+
+use crate::{
+    Case,
+    cluster::{Cluster, text, wait},
+    http::Forward,
+    install::{Install, NAMESPACE},
+    scenarios::{HEALTHY, complete},
+};
+
+pub(crate) const CASES: &[(&str, Case)] = &[
+    ("a live pod is captured on request without a restart", live),
+    ("a Capture of a pod that is not there fails", not_there),
+    ("an alert has its pod captured", alert),
+    (
+        "alerts without a token or with rubbish are refused",
+        bad_alerts,
+    ),
+    ("metrics and health are served", metrics),
+];
+
+const SPACE: &str = "lastword-e2e-requests";
+const TOKEN: &str = "end-to-end";
+const ALERTS: &str = "/api/v1/alerts";
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The agent with a token for alerts, and the healthy pod.
+fn prepare(cluster: &Cluster) -> Result<()> {
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": "lastword-alerts" },
+        "stringData": { "token": TOKEN },
+    });
+    let install = Install::standard(cluster)?;
+    install.apply(cluster)?;
+    cluster.apply(NAMESPACE, &secret.to_string())?;
+    install.complete(cluster)?;
+    cluster.fresh_namespace(SPACE)?;
+    cluster.apply(SPACE, HEALTHY.file)?;
+    cluster.run(&[
+        "wait",
+        "-n",
+        SPACE,
+        "--for=condition=Ready",
+        "pod/healthy",
+        "--timeout=120s",
+    ])?;
+    Ok(())
+}
+
+/// That the healthy container still has its first life.
+fn untouched(cluster: &Cluster) -> Result<()> {
+    let pod = cluster.json(&["pod", HEALTHY.name, "-n", SPACE])?;
+    let restarts = &pod["status"]["containerStatuses"][0]["restartCount"];
+    ensure!(
+        *restarts == 0,
+        "capturing restarted the container: {restarts}"
+    );
+    Ok(())
+}
+
+fn request(pod: &str) -> String {
+    json!({
+        "apiVersion": "lastword.dev/v1alpha1",
+        "kind": "Capture",
+        "metadata": { "name": format!("by-hand-{pod}") },
+        "spec": { "podName": pod },
+    })
+    .to_string()
+}
+
+fn live(cluster: &Cluster) -> Result<String> {
+    prepare(cluster)?;
+    cluster.apply(SPACE, &request(HEALTHY.name))?;
+    complete(cluster, SPACE, HEALTHY.name, 1)?;
+    let shown = cluster.plugin(&["show", HEALTHY.name, "-n", SPACE])?;
+    ensure!(
+        shown.contains("/data/beat"),
+        "the capture does not hold what the container did:\n{shown}"
+    );
+    untouched(cluster)?;
+    Ok("Complete, container untouched".to_owned())
+}
+
+fn not_there(cluster: &Cluster) -> Result<String> {
+    prepare(cluster)?;
+    cluster.apply(SPACE, &request("nobody"))?;
+    wait("Failed Capture", LIMIT, || {
+        let capture = cluster.json(&["captures", "by-hand-nobody", "-n", SPACE])?;
+        let message = text(&capture, "/status/message").to_owned();
+        let failed = text(&capture, "/status/phase") == "Failed" && message.contains("nobody");
+        Ok(if failed {
+            Ok(message)
+        } else {
+            Err(capture["status"].to_string())
+        })
+    })
+}
+
+fn alert(cluster: &Cluster) -> Result<String> {
+    prepare(cluster)?;
+    let body = json!({
+        "version": "4",
+        "groupKey": "{}:{alertname=\"PodNotReady\"}",
+        "status": "firing",
+        "receiver": "lastword",
+        "groupLabels": {},
+        "commonLabels": { "alertname": "PodNotReady" },
+        "commonAnnotations": {},
+        "externalURL": "http://alertmanager",
+        "alerts": [{
+            "status": "firing",
+            "labels": { "alertname": "PodNotReady", "namespace": SPACE, "pod": HEALTHY.name, "container": "main" },
+            "annotations": {},
+            "startsAt": "2026-01-01T00:00:00Z",
+            "endsAt": "0001-01-01T00:00:00Z",
+            "generatorURL": "",
+            "fingerprint": "1",
+        }],
+    });
+    let (status, answer) =
+        Forward::open(cluster)?.request("POST", ALERTS, Some(TOKEN), &body.to_string())?;
+    ensure!(
+        status == 202,
+        "an alert is answered with {status}: {answer}"
+    );
+    let capture = complete(cluster, SPACE, HEALTHY.name, 1)?;
+    let kind = text(&capture, "/spec/trigger/kind");
+    ensure!(kind == "alert", "the Capture's trigger is {kind:?}");
+    untouched(cluster)?;
+    Ok(format!("202, {}", text(&capture, "/spec/trigger/detail")))
+}
+
+fn bad_alerts(cluster: &Cluster) -> Result<String> {
+    prepare(cluster)?;
+    let forward = Forward::open(cluster)?;
+    let answers = [
+        (401, forward.request("POST", ALERTS, None, "{}")?),
+        (401, forward.request("POST", ALERTS, Some("guess"), "{}")?),
+        (
+            400,
+            forward.request("POST", ALERTS, Some(TOKEN), "rubbish")?,
+        ),
+        (413, forward.endless(ALERTS, TOKEN)?),
+        (405, forward.request("GET", ALERTS, Some(TOKEN), "")?),
+    ];
+    for (expected, (status, answer)) in &answers {
+        ensure!(
+            status == expected,
+            "answered {status} instead of {expected}: {answer}"
+        );
+    }
+    let captures = cluster.list(&["captures", "-n", SPACE])?;
+    ensure!(
+        captures.is_empty(),
+        "refused alerts left Captures: {captures:?}"
+    );
+    Ok("401 without a token and with a wrong one, 400, 413, 405".to_owned())
+}
+
+fn metrics(cluster: &Cluster) -> Result<String> {
+    prepare(cluster)?;
+    let forward = Forward::open(cluster)?;
+    for path in ["/healthz", "/readyz"] {
+        let (status, answer) = forward.request("GET", path, None, "")?;
+        ensure!(status == 200, "{path}: {status} {answer}");
+    }
+    let (status, metrics) = forward.request("GET", "/metrics", None, "")?;
+    ensure!(status == 200, "/metrics: {status}");
+    let containers = metrics
+        .lines()
+        .find(|line| line.starts_with("lastword_containers"));
+    let containers = containers.context("no lastword_containers among the metrics")?;
+    Ok(containers.to_owned())
+}

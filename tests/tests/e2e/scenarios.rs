@@ -1,0 +1,251 @@
+//! The containers of `tests/scenarios`: what the Event on the pod says, how soon, and that the capture outlives the pod.
+
+use std::{
+    sync::{Mutex, OnceLock},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{
+    Boxed,
+    cluster::{Cluster, text, wait},
+    events::{Seen, Watch},
+    install::Install,
+};
+
+/// Until a container that crashes has an Event; starting one takes some seconds on a slow node.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// A file of `tests/scenarios`, and what must be said of its pod of the same name.
+pub(crate) struct Scenario {
+    /// The pod's name.
+    pub(crate) name: &'static str,
+    /// The file.
+    pub(crate) file: &'static str,
+    /// Stable name of the cause.
+    cause: &'static str,
+    /// What the verdict must hold.
+    words: &'static [&'static str],
+}
+
+macro_rules! scenario {
+    ($name:literal, $cause:literal, $words:expr) => {
+        Scenario {
+            name: $name,
+            file: include_str!(concat!("../../scenarios/", $name, ".yaml")),
+            cause: $cause,
+            words: &$words,
+        }
+    };
+}
+
+/// Those that crash.
+pub(crate) const CRASHING: [Scenario; 7] = [
+    scenario!(
+        "nginx-missing-upstream",
+        "dns_no_such_host",
+        [
+            "nginx exited 1",
+            "\"flask\"",
+            "NXDOMAIN",
+            "host not found in upstream"
+        ]
+    ),
+    scenario!(
+        "bad-command",
+        "command_not_found",
+        ["/usr/local/bin/srever"]
+    ),
+    scenario!(
+        "missing-config",
+        "missing_file",
+        ["exited 1", "/etc/app/settings.conf", "does not exist"]
+    ),
+    scenario!(
+        "dependency-refused",
+        "connection_refused",
+        ["exited 3", ":5432", "refused"]
+    ),
+    scenario!("oom", "oom_killed", ["OOM killer", "64 MiB"]),
+    scenario!(
+        "readonly-volume",
+        "read_only",
+        ["/data/state", "ead-only file system"]
+    ),
+    scenario!("liveness-kill", "killed_from_outside", ["liveness"]),
+];
+
+/// The one that does not.
+pub(crate) const HEALTHY: Scenario = scenario!("healthy", "", []);
+
+/// Every scenario in each of some rounds.
+pub(crate) fn cases(rounds: u32) -> Vec<(String, Boxed)> {
+    let mut cases: Vec<(String, Boxed)> = Vec::new();
+    for round in 1..=rounds {
+        for scenario in &CRASHING {
+            let case = move |cluster: &Cluster| crashes(cluster, round, scenario);
+            cases.push((format!("{} round {round}", scenario.name), Box::new(case)));
+        }
+        let case = move |cluster: &Cluster| healthy(cluster, round);
+        cases.push((format!("healthy round {round}"), Box::new(case)));
+    }
+    cases
+}
+
+/// A round: all containers in a namespace of their own, watched from before they start.
+struct Round {
+    number: u32,
+    namespace: String,
+    watch: Watch,
+}
+
+/// Starts a round unless it is the present one, and does something with it.
+fn in_round<T>(cluster: &Cluster, number: u32, act: impl FnOnce(&Round) -> Result<T>) -> Result<T> {
+    static ROUND: OnceLock<Mutex<Option<Round>>> = OnceLock::new();
+    let round = ROUND.get_or_init(Mutex::default).lock();
+    let mut round = round.map_err(|_| anyhow::anyhow!("a former case panicked"))?;
+    if round.as_ref().is_none_or(|round| round.number != number) {
+        if let Some(former) = round.take() {
+            cluster.delete_namespace(&former.namespace)?;
+        }
+        let namespace = format!("lastword-e2e-{number}");
+        Install::standard(cluster)?.complete(cluster)?;
+        cluster.fresh_namespace(&namespace)?;
+        let watch = Watch::start(cluster, &namespace)?;
+        for scenario in CRASHING.iter().chain([&HEALTHY]) {
+            cluster.apply(&namespace, scenario.file)?;
+        }
+        *round = Some(Round {
+            number,
+            namespace,
+            watch,
+        });
+    }
+    act(round.as_ref().context("no round")?)
+}
+
+fn crashes(cluster: &Cluster, round: u32, scenario: &Scenario) -> Result<String> {
+    in_round(cluster, round, |round| {
+        let name = scenario.name;
+        let event = wait(&format!("Event on {name}"), LIMIT, || {
+            let events = round.watch.of(name);
+            Ok(events
+                .first()
+                .cloned()
+                .ok_or_else(|| status(cluster, &round.namespace, name)))
+        })?;
+        scenario.check(&event.message)?;
+        // A loop: the capture of the back-off has more runs, and takes the place of the first one's.
+        let capture = complete(cluster, &round.namespace, name, 3)?;
+        for event in round.watch.of(name) {
+            scenario.check(&event.message)?;
+        }
+        let cause = text(&capture, "/status/cause");
+        ensure!(
+            cause == scenario.cause,
+            "the cause of {name} is {cause:?}, expected {:?}",
+            scenario.cause
+        );
+        scenario.check(text(&capture, "/status/verdict"))?;
+        let explained = outlives(cluster, &round.namespace, name)?;
+        scenario.check(&explained)?;
+        Ok(found(&event))
+    })
+}
+
+fn found(event: &Seen) -> String {
+    let latency = event
+        .latency()
+        .map_or("?".to_owned(), |latency| latency.to_string());
+    format!("{latency} ms | {}", event.message)
+}
+
+/// Deletes the pod, and gets its capture afterwards.
+fn outlives(cluster: &Cluster, namespace: &str, name: &str) -> Result<String> {
+    cluster.run(&[
+        "delete",
+        "pod",
+        name,
+        "-n",
+        namespace,
+        "--grace-period=1",
+        "--timeout=120s",
+    ])?;
+    cluster
+        .plugin(&["explain", name, "-n", namespace])
+        .with_context(|| format!("the capture of {name} cannot be read once its pod is gone"))
+}
+
+/// The Capture of a pod once it is Complete, with at least so many runs.
+pub(crate) fn complete(cluster: &Cluster, namespace: &str, pod: &str, runs: u64) -> Result<Value> {
+    wait(
+        &format!("Complete Capture of {pod} with {runs} runs"),
+        LIMIT,
+        || {
+            let captures = of_pod(cluster, namespace, pod)?;
+            let mut good = captures.iter().filter(|capture| {
+                text(capture, "/status/phase") == "Complete"
+                    && capture["status"]["runs"].as_u64() >= Some(runs)
+            });
+            Ok(good.next().cloned().ok_or_else(|| {
+                let seen: Vec<String> = captures
+                    .iter()
+                    .map(|capture| capture["status"].to_string())
+                    .collect();
+                format!("{seen:?}")
+            }))
+        },
+    )
+}
+
+/// The Captures of a pod.
+pub(crate) fn of_pod(cluster: &Cluster, namespace: &str, pod: &str) -> Result<Vec<Value>> {
+    let mut captures = cluster.list(&["captures", "-n", namespace])?;
+    captures.retain(|capture| text(capture, "/spec/podName") == pod);
+    Ok(captures)
+}
+
+/// The first container's state, for a message.
+fn status(cluster: &Cluster, namespace: &str, pod: &str) -> String {
+    cluster.json(&["pod", pod, "-n", namespace]).map_or_else(
+        |error| format!("{error:#}"),
+        |pod| pod["status"]["containerStatuses"][0].to_string(),
+    )
+}
+
+impl Scenario {
+    /// Whether a verdict, or an explanation, says what is true of this scenario.
+    pub(crate) fn check(&self, said: &str) -> Result<()> {
+        if let Some(missing) = self.words.iter().find(|word| !said.contains(**word)) {
+            bail!(
+                "what is said of {} does not hold {missing:?}: {said}",
+                self.name
+            );
+        }
+        Ok(())
+    }
+}
+
+fn healthy(cluster: &Cluster, round: u32) -> Result<String> {
+    in_round(cluster, round, |round| {
+        let pod = cluster.json(&["pod", HEALTHY.name, "-n", &round.namespace])?;
+        let restarts = &pod["status"]["containerStatuses"][0]["restartCount"];
+        ensure!(
+            *restarts == 0,
+            "the healthy container restarted: {restarts}"
+        );
+        let events = round.watch.of(HEALTHY.name);
+        ensure!(
+            events.is_empty(),
+            "the healthy container got a verdict: {events:?}"
+        );
+        let captures = of_pod(cluster, &round.namespace, HEALTHY.name)?;
+        ensure!(
+            captures.is_empty(),
+            "the healthy container was captured: {captures:?}"
+        );
+        Ok("no Event, no Capture".to_owned())
+    })
+}

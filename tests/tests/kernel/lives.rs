@@ -1,0 +1,250 @@
+//! Containers that run already, that are let go, and whose end is told; in either cgroup hierarchy.
+
+use std::{path::Path, process::Child};
+
+use agent::{
+    adopt,
+    recorder::{
+        AdoptError, ContainerShape, FirstProcess, Hierarchy, Message, MessageKind, Recorder,
+        RingId, Settings,
+    },
+};
+use capture_format::{Event, EventKind as K, ExitStatus, SignalOrigin};
+use libtest_mimic::Failed;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::{
+    Case,
+    made::{ID, Made, alone, refill, start, start_as_pid_1, top},
+    support::cgroup2,
+};
+
+pub(crate) const CASES: &[Case] = &[
+    ("adopts_a_container_that_runs_already", adopts),
+    ("refuses_to_adopt_twice_or_what_is_gone", adopts_once),
+    ("a_released_container_lives_on_unrecorded", released),
+    ("tells_the_end_of_a_containers_first_process", first_process),
+    (
+        "tells_no_end_of_a_process_that_shares_its_pid_namespace",
+        shared_pids,
+    ),
+    ("recognises_containers_in_a_version_1_hierarchy", version_1),
+];
+
+fn container(top: &Made) -> Result<Made, Failed> {
+    Made::below(&top.0, &format!("docker-{ID}.scope"))
+}
+
+/// Opens of a path, in the ring.
+fn opens(recorder: &Recorder, ring: RingId, path: &str) -> Result<Vec<Event>, Failed> {
+    let mut events = recorder.read(ring)?.events;
+    events.retain(|event| event.kind == K::OPENAT && event.name == path);
+    Ok(events)
+}
+
+fn first_exit(messages: Vec<Message>) -> Option<(u64, RingId, u32, ExitStatus)> {
+    messages.into_iter().find_map(|message| match message.kind {
+        MessageKind::InitExit { ring, pid, status } => Some((message.cgroup, ring, pid, status)),
+        _ => None,
+    })
+}
+
+/// Ends the standard input of a script, so that it goes on, and waits for its end.
+fn finish(mut child: Child) -> Result<(), Failed> {
+    drop(child.stdin.take());
+    child.wait()?;
+    Ok(())
+}
+
+fn adopts() -> Result<(), Failed> {
+    let _alone = alone();
+    let top = top()?;
+    let made = container(&top)?;
+    let inner = Made::below(&made.0, "inner")?;
+    let child = start(
+        &made,
+        "echo 0 > inner/cgroup.procs; cat /missing/1; echo out; echo err >&2; exit 3",
+    )?;
+    let pid = child.id();
+    let mut recorder = Recorder::start(&Settings::default())?;
+    let (proc, shapes) = (Path::new("/proc"), ContainerShape::runtimes());
+    let found = adopt::containers(proc, &cgroup2(), &shapes)?;
+    let running = found.iter().find(|running| running.directory == made.0);
+    let running = running.ok_or("the container was not found")?;
+    assert_eq!((running.cgroup, running.init_pid), (made.id()?, pid));
+    let first = adopt::first_process(proc, running);
+    let ring = recorder.adopt(running.cgroup, first, || adopt::nested(running, &shapes))?;
+    assert_eq!(recorder.ring_of(inner.id()?), Some(ring));
+    let preface = adopt::preface(proc, running, recorder.read(ring)?.since);
+    let exec = preface.first().ok_or("no preface")?;
+    assert_eq!((exec.kind, exec.pid), (K::EXEC, pid));
+    assert!(
+        exec.data.starts_with(b"/bin/sh\0-c\0read line;"),
+        "{exec:?}"
+    );
+    finish(child)?;
+    let recording = recorder.read(ring)?;
+    for (data, inode) in [("out\n", first.stdout), ("err\n", first.stderr)] {
+        let mut writes = recording.events.iter().filter(|event| event.data == data);
+        let written_to = writes.next().map(|event| event.args[1] as u64);
+        assert_eq!(written_to, Some(inode), "{data:?}");
+    }
+    assert_eq!(opens(&recorder, ring, "/missing/1")?.len(), 1);
+    let told = first_exit(recorder.messages());
+    assert_eq!(told, Some((made.id()?, ring, pid, ExitStatus::Code(3))));
+    Ok(())
+}
+
+fn adopts_once() -> Result<(), Failed> {
+    let _alone = alone();
+    let top = top()?;
+    let made = container(&top)?;
+    let mut recorder = Recorder::start(&Settings::default())?;
+    let used = recorder.stock().used;
+    let first = FirstProcess::default();
+    let gone = recorder.adopt(made.id()?, first, || {
+        Err(std::io::ErrorKind::NotFound.into())
+    });
+    assert!(matches!(gone, Err(AdoptError::Gone)), "{gone:?}");
+    assert_eq!(
+        (recorder.ring_of(made.id()?), recorder.stock().used),
+        (None, used)
+    );
+    let ring = recorder.adopt(made.id()?, first, || Ok(Vec::new()))?;
+    let again = recorder.adopt(made.id()?, first, || Ok(Vec::new()));
+    assert!(
+        matches!(again, Err(AdoptError::HasOne(same)) if same == ring),
+        "{again:?}"
+    );
+    // What is made inside it from now on belongs to it.
+    let inner = Made::below(&made.0, "inner")?;
+    assert_eq!(recorder.ring_of(inner.id()?), Some(ring));
+    Ok(())
+}
+
+fn released() -> Result<(), Failed> {
+    let _alone = alone();
+    let mut recorder = Recorder::start(&Settings::default())?;
+    let top = top()?;
+    let made = container(&top)?;
+    let id = made.id()?;
+    let ring = recorder.ring_of(id).ok_or("no ring")?;
+    let child = start(&made, "cat /missing/2")?;
+    let before = recorder.stock();
+    recorder.release(ring);
+    assert_eq!(recorder.ring_of(id), None);
+    // It counts as free at once, so that no other is made for it.
+    assert_eq!(recorder.stock().used + 1, before.used);
+    assert_eq!(recorder.stock().free, before.free + 1);
+    refill(&mut recorder)?;
+    finish(child)?;
+    assert_eq!(opens(&recorder, ring, "/missing/2")?, []);
+    Ok(())
+}
+
+fn first_process() -> Result<(), Failed> {
+    let _alone = alone();
+    let mut recorder = Recorder::start(&Settings::default())?;
+    let top = top()?;
+    let made = container(&top)?;
+    let inner = Made::below(&made.0, "inner")?;
+    let ring = recorder.ring_of(made.id()?).ok_or("no ring")?;
+    // The shell in a pid namespace inside the container's is not the container's first process.
+    let child = start_as_pid_1(&inner, "unshare -p -f /bin/sh -c 'exit 4'; exit 5")?;
+    let pid = child.id();
+    finish(child)?;
+    let told = first_exit(recorder.messages());
+    assert_eq!(told, Some((made.id()?, ring, pid, ExitStatus::Code(5))));
+    Ok(())
+}
+
+fn shared_pids() -> Result<(), Failed> {
+    let _alone = alone();
+    let mut recorder = Recorder::start(&Settings::default())?;
+    let top = top()?;
+    let made = container(&top)?;
+    finish(start(&made, "unshare -p -f /bin/sh -c 'exit 4'; exit 5")?)?;
+    assert_eq!(first_exit(recorder.messages()), None);
+    Ok(())
+}
+
+/// A mount that is undone at the end.
+struct Mounted(tempfile::TempDir);
+
+impl Mounted {
+    /// The version 1 hierarchy of the freezer, which version 2 does not have as a controller: every kernel can mount it.
+    fn freezer() -> Result<Self, Failed> {
+        let folder = tempfile::tempdir()?;
+        mount(
+            Some("none"),
+            folder.path(),
+            Some("cgroup"),
+            MsFlags::empty(),
+            Some("freezer"),
+        )?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+fn version_1() -> Result<(), Failed> {
+    let _alone = alone();
+    let mounted = Mounted::freezer()?;
+    let mut recorder = Recorder::start(&Settings {
+        hierarchy: Hierarchy::V1 {
+            controller: "freezer".into(),
+        },
+        ..Settings::default()
+    })?;
+    let unified = top()?;
+    let elsewhere = container(&unified)?;
+    let made = container(&Made(mounted.0.path().into()))?;
+    let inner = Made::below(&made.0, "inner")?;
+    let ring = recorder.ring_of(made.id()?).ok_or("no ring")?;
+    assert_eq!(recorder.ring_of(inner.id()?), Some(ring));
+    let assigned: Vec<String> = recorder
+        .messages()
+        .into_iter()
+        .filter_map(|message| match message.kind {
+            MessageKind::Assigned { path, .. } => Some(path),
+            _ => None,
+        })
+        .filter(|path| path.contains(ID))
+        .collect();
+    assert_eq!(assigned, [format!("/docker-{ID}.scope")]);
+    let child = start_as_pid_1(
+        &inner,
+        "cat /missing/3; sleep 100 & kill -TERM $!; wait; exit 6",
+    )?;
+    let pid = child.id();
+    finish(child)?;
+    assert_eq!(opens(&recorder, ring, "/missing/3")?.len(), 1);
+    let events = recorder.read(ring)?.events;
+    for kind in [K::EXEC, K::FORK, K::EXIT, K::STDIO, K::SIGNAL_DELIVER] {
+        assert!(events.iter().any(|event| event.kind == kind), "{kind:?}");
+    }
+    let mut sent = events
+        .iter()
+        .filter(|event| event.kind == K::SIGNAL_GENERATE);
+    let origin = sent.find(|event| event.ret == 15).ok_or("no SIGTERM")?.args[2];
+    assert_eq!(SignalOrigin::from_code(origin), Some(SignalOrigin::Inside));
+    let told = first_exit(recorder.messages());
+    assert_eq!(told, Some((made.id()?, ring, pid, ExitStatus::Code(6))));
+    let id = made.id()?;
+    drop(inner);
+    drop(made);
+    drop(elsewhere);
+    let removed: Vec<u64> = recorder
+        .messages()
+        .into_iter()
+        .filter(|message| matches!(message.kind, MessageKind::Removed(_)))
+        .map(|message| message.cgroup)
+        .collect();
+    assert_eq!(removed, [id]);
+    Ok(())
+}
