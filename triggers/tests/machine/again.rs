@@ -205,10 +205,20 @@ fn a_capture_that_is_named_while_it_is_taken_is_known() {
     node.pass(2.0);
     assert_eq!(node.taken[0].subject, id);
     node.see(3.0, &id, Observation::Named { to: app(), run: 4 });
-    let captured = node.capture(0, at(4.0));
+    let captured = Captured {
+        last_run: 0,
+        ..node.capture(0, at(4.0))
+    };
     node.machine
-        .captured(at(4.0), node.taken[0].attempt, captured);
+        .captured(at(4.0), node.taken[0].attempt, captured.clone());
     node.answers = true;
+    // Its run stands in a capture, whatever becomes of that.
+    let id = captured.id.clone();
+    node.app(4.1, Observation::CaptureDeleted { id });
+    node.app(4.2, Observation::BackedOff);
+    node.pass(5.0);
+    assert_eq!(node.taken.len(), 1);
+    node.app(5.0, Observation::CaptureFound(captured));
     node.exit(10.0, 5, 1, "dns");
     node.pass(20.0);
     assert_eq!(node.taken.len(), 1);
