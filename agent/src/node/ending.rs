@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use capture_format::{
     Container, Event, EventKind, ExitStatus, Header, Host, Kubernetes, Pod, PodEvent, Probe, Run,
-    Terminated,
+    SignalOrigin, Terminated,
 };
 use containers::{
     cri,
@@ -29,6 +29,14 @@ const RUNTIME_PATIENCE: [Duration; 5] = [
     Duration::from_millis(200),
     Duration::from_millis(400),
 ];
+/// The kubelet writes its events behind its work.
+const EVENT_PATIENCE: [Duration; 3] = [
+    Duration::from_millis(150),
+    Duration::from_millis(300),
+    Duration::from_millis(500),
+];
+/// Nanoseconds by which an event about a kill may be older than the signal: a preStop hook runs in between.
+const EVENT_AGE: u64 = 60_000_000_000;
 /// How long the API server has to tell the pod's events.
 const EVENTS_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -76,7 +84,7 @@ impl Knowledge {
                     None
                 }
             },
-            self.events(ending.identity.as_ref())
+            self.events_of_end(&ending)
         );
         let header = self.header(&ending, events.clone());
         let work = move || -> anyhow::Result<Ended> {
@@ -126,6 +134,27 @@ impl Knowledge {
             }
         }
         None
+    }
+
+    /// The pod's events, with the one that says why the kubelet killed the container, if it did: that may come later than the death.
+    async fn events_of_end(&self, ending: &Ending) -> Vec<PodEvent> {
+        let mut events = self.events(ending.identity.as_ref()).await;
+        let Some(killed) = killed_from_outside(&ending.life.recording.events) else {
+            return events;
+        };
+        let killed = killed.saturating_add_signed(host::clock_offset());
+        for pause in EVENT_PATIENCE {
+            let told = |event: &PodEvent| {
+                event.reason == "Killing"
+                    && event.last.is_some_and(|last| last + EVENT_AGE > killed)
+            };
+            if self.kube.is_none() || events.iter().any(told) {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            events = self.events(ending.identity.as_ref()).await;
+        }
+        events
     }
 
     /// The pod's events: the kubelet says there why it killed a container.
@@ -250,6 +279,16 @@ fn pod_event(event: kubernetes::events::PodEvent) -> PodEvent {
         source: event.source,
         field_path: event.field_path,
     }
+}
+
+/// When somebody outside first sent a signal that ends a container.
+fn killed_from_outside(events: &[Event]) -> Option<u64> {
+    let fatal = |event: &&Event| {
+        event.kind == EventKind::SIGNAL_GENERATE
+            && event.args[2] == SignalOrigin::Outside as i64
+            && [i64::from(libc::SIGTERM), i64::from(libc::SIGKILL)].contains(&event.ret)
+    };
+    events.iter().find(fatal).map(|event| event.time)
 }
 
 fn exit_of(events: &[Event], pid: u32) -> Option<ExitStatus> {
