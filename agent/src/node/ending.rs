@@ -37,6 +37,8 @@ const EVENT_PATIENCE: [Duration; 3] = [
 ];
 /// Nanoseconds by which an event about a kill may be older than the signal: a preStop hook runs in between.
 const EVENT_AGE: u64 = 60_000_000_000;
+/// Signals that runtimes stop containers with (`STOPSIGNAL` of an image).
+const STOPPING: [i32; 4] = [libc::SIGTERM, libc::SIGKILL, libc::SIGQUIT, libc::SIGINT];
 /// How long the API server has to tell the pod's events.
 const EVENTS_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -286,7 +288,7 @@ fn killed_from_outside(events: &[Event]) -> Option<u64> {
     let fatal = |event: &&Event| {
         event.kind == EventKind::SIGNAL_GENERATE
             && event.args[2] == SignalOrigin::Outside as i64
-            && [i64::from(libc::SIGTERM), i64::from(libc::SIGKILL)].contains(&event.ret)
+            && STOPPING.contains(&(event.ret as i32))
     };
     events.iter().find(fatal).map(|event| event.time)
 }
