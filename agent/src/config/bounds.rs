@@ -76,7 +76,9 @@ pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Socke
     })
 }
 
-pub(super) fn redaction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<redact::Config, D::Error> {
+pub(super) fn redaction<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<redact::Config, D::Error> {
     let config = redact::Config::deserialize(deserializer)?;
     redact::Redactor::new(&config).map_err(D::Error::custom)?;
     Ok(config)

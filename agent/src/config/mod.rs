@@ -13,7 +13,8 @@ mod tree;
 pub use error::ConfigError;
 pub use read::load;
 pub use sections::{
-    ContainerRuntime, Http, Kubernetes, Log, LogFormat, LogLevel, Recorder, Runs, RuntimeEndpoint, Spool, Storage, Switch,
+    ContainerRuntime, Http, Kubernetes, Log, LogFormat, LogLevel, Recorder, Runs, RuntimeEndpoint,
+    Spool, Storage, Switch,
 };
 
 /// The whole file.
