@@ -30,6 +30,7 @@ pub struct Config {
     /// Which pods are captured.
     pub selectors: triggers::Selectors,
     /// What counts as a secret, besides what always does.
+    #[serde(deserialize_with = "bounds::redaction")]
     pub redaction: redact::Config,
     /// Captures on the node's disk.
     pub spool: Spool,
