@@ -23,11 +23,21 @@ impl Node {
                 self.pods
                     .insert((pod.namespace.clone(), pod.name.clone()), uid.clone());
                 self.directory.saw_pod(&sighting(&pod), now);
+                if let Some(known) = self.directory.pod(uid) {
+                    self.describe(&known);
+                }
                 self.name_all();
                 self.observe_pod(at, &pod);
             }
             PodChange::Gone { uid } => {
+                // A static pod's object has another UID than its containers.
+                let is_it = |known: &&String| {
+                    let pod = self.directory.pod(known);
+                    pod.is_some_and(|pod| pod.api_uid.as_ref() == Some(&uid))
+                };
+                let known = self.pods.values().find(is_it).cloned();
                 self.directory.pod_deleted(&uid, now);
+                let uid = known.unwrap_or(uid);
                 self.pods.retain(|_, known| *known != uid);
                 let decisions = self.machine.observe_pod(at, &uid, PodObservation::Gone);
                 self.decide(decisions);
@@ -41,24 +51,25 @@ impl Node {
 
     /// The watch of namespaces tells of one.
     pub(super) fn namespace(&mut self, change: Change<NamespaceInfo>) {
-        if let Change::Changed(namespace) = change {
-            self.namespaces.insert(namespace.name, namespace.labels);
+        let Change::Changed(namespace) = change else {
+            return;
+        };
+        let name = namespace.name.clone();
+        if self.namespaces.insert(name.clone(), namespace.clone()) == Some(namespace) {
+            return;
+        }
+        let here = self.pods.iter().filter(|((of, _), _)| *of == name);
+        let pods: Vec<_> = here
+            .filter_map(|(_, uid)| self.directory.pod(uid))
+            .collect();
+        for pod in pods {
+            self.describe(&pod);
         }
     }
 
     fn observe_pod(&mut self, at: Time, pod: &PodInfo) {
         let uid = pod.mirror.as_ref().unwrap_or(&pod.uid);
-        let mut decisions = self.machine.observe_pod(
-            at,
-            uid,
-            PodObservation::Described(Description {
-                namespace: Some(pod.namespace.clone()),
-                labels: Some(pod.labels.clone()),
-                annotations: pod.annotations.clone(),
-                namespace_labels: self.namespaces.get(&pod.namespace).cloned(),
-                ..Description::default()
-            }),
-        );
+        let mut decisions = Vec::new();
         if pod.terminating {
             decisions.extend(
                 self.machine
@@ -117,20 +128,19 @@ impl Node {
 
     /// Tells the triggers of a pod whatever of it is known: until the API server is heard, that is what the runtime knows.
     pub(super) fn describe(&mut self, pod: &Arc<Pod>) {
-        if pod.api_uid.is_some() {
-            return;
-        }
+        let namespace = self.namespaces.get(&pod.namespace);
         let description = Description {
             namespace: Some(pod.namespace.clone()),
             labels: Some(pod.labels.clone()),
             annotations: pod.annotations.clone(),
-            namespace_labels: self.namespaces.get(&pod.namespace).cloned(),
-            ..Description::default()
+            namespace_labels: namespace.map(|namespace| namespace.labels.clone()),
+            namespace_annotations: namespace
+                .map(|namespace| namespace.annotations.clone())
+                .unwrap_or_default(),
         };
         let at = Time(host::realtime());
-        let decisions =
-            self.machine
-                .observe_pod(at, &pod.uid, PodObservation::Described(description));
+        let described = PodObservation::Described(description);
+        let decisions = self.machine.observe_pod(at, &pod.uid, described);
         self.decide(decisions);
     }
 
@@ -149,11 +159,10 @@ impl Node {
 
 /// What a container's status says.
 fn said_of(now: Time, pod: &PodInfo, container: &ContainerInfo) -> Vec<(Time, Observation)> {
-    let last = container
-        .last
-        .as_ref()
-        .and_then(|last| last.finished)
-        .map(time);
+    // In a container that waits it is the end of the newest run.
+    let runs = matches!(container.state, ContainerState::Running { .. });
+    let last = container.last.as_ref().filter(|_| runs);
+    let last = last.and_then(|last| last.finished).map(time);
     let mut said = vec![(
         now,
         Observation::RestartCount {

@@ -48,7 +48,8 @@ pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
                 if is_inside {
                     inside.insert(event.ret as u32);
                 }
-                is_inside
+                // Who forked a process tells a probe's from the container's own.
+                true
             }
             EventKind::OOM_KILL => true,
             // An exec kills the other threads of the runtime.
@@ -129,11 +130,14 @@ mod tests {
         assert_eq!(
             left(life(), true),
             [
+                of(EventKind::FORK, 10),
+                of(EventKind::FORK, 11),
                 of(EventKind::CHDIR, 12),
                 of(EventKind::EXEC, 12),
                 of(EventKind::OPENAT, 12),
                 of(EventKind::FORK, 12),
                 of(EventKind::WRITE, 13),
+                of(EventKind::FORK, 20),
                 of(EventKind::EXEC, 21),
                 of(EventKind::OPENAT, 21),
                 of(EventKind::EXIT, 21),
@@ -143,7 +147,7 @@ mod tests {
         );
         let mut events = life();
         remove(&mut events, true);
-        assert_eq!(&events[0].name[..], b"/app");
+        assert_eq!(&events[2].name[..], b"/app");
     }
 
     #[test]
@@ -155,7 +159,14 @@ mod tests {
         let names: Vec<&[u8]> = events.iter().map(|event| &event.name[..]).collect();
         assert_eq!(
             names,
-            [&b"/sys/fs/selinux"[..], b"", b"/usr/bin/srever", b""]
+            [
+                &b""[..],
+                b"",
+                b"/sys/fs/selinux",
+                b"",
+                b"/usr/bin/srever",
+                b""
+            ]
         );
         assert!(events.iter().all(|event| event.data.is_empty()));
     }

@@ -139,7 +139,6 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         services.spawn(upload.run());
     }
 
-    let wants_namespaces = !config.selectors.namespace_labels.is_empty();
     let mut sources = Sources {
         reports,
         inputs: received,
@@ -148,7 +147,7 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
             || stream::pending().boxed(),
             |client| pods::watch(client, &node, health.clone()),
         ),
-        namespaces: client.clone().filter(|_| wants_namespaces).map_or_else(
+        namespaces: client.clone().map_or_else(
             || stream::pending().boxed(),
             |client| namespaces::watch(client, health.clone()),
         ),

@@ -1,11 +1,6 @@
 //! The node's state, and the loop that alone changes it.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use capture_format::Losses;
 use containers::directory::Directory;
@@ -61,8 +56,8 @@ pub(super) struct Node {
     pub(super) inputs: mpsc::UnboundedSender<Input>,
     pub(super) directory: Directory,
     pub(super) machine: Machine,
-    /// Labels of namespaces, where selectors ask for them.
-    pub(super) namespaces: HashMap<String, BTreeMap<String, String>>,
+    /// Labels and annotations of namespaces.
+    pub(super) namespaces: HashMap<String, NamespaceInfo>,
     /// UIDs of the node's pods, as the kubelet has them, by namespace and name.
     pub(super) pods: HashMap<(String, String), String>,
     /// Containers that are recorded, or whose run is being kept, by the id of their cgroup.
