@@ -230,6 +230,8 @@ mod tests {
             ..capture_format::Header::default()
         };
         let new = New {
+            name: "capture",
+            requested: false,
             header: &header,
             rank: 0,
             pinned: false,
