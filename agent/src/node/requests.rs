@@ -62,8 +62,17 @@ impl Node {
         for decision in decisions {
             match decision {
                 Decision::Warn { pod_uid, message } => tracing::warn!(pod_uid, "{message}"),
-                Decision::Capture { attempt, subject, trigger, replaces } => {
-                    let held = Held { attempt, trigger, replaces };
+                Decision::Capture {
+                    attempt,
+                    subject,
+                    trigger,
+                    replaces,
+                } => {
+                    let held = Held {
+                        attempt,
+                        trigger,
+                        replaces,
+                    };
                     match self.subjects.get_mut(&subject) {
                         // The run that tripped it is being kept.
                         Some(runs) if runs.ending > 0 => runs.held.push(held),
@@ -95,7 +104,10 @@ impl Node {
         let order = Order {
             name,
             identity,
-            trigger: Trigger { kind: held.trigger.kind.name().into(), detail: held.trigger.detail },
+            trigger: Trigger {
+                kind: held.trigger.kind.name().into(),
+                detail: held.trigger.detail,
+            },
             rank: held.trigger.kind as u32,
             runs: kept,
             replaces: held.replaces,
@@ -106,7 +118,8 @@ impl Node {
 
     fn kept_of(&self, subject: &Subject) -> Vec<Arc<KeptRun>> {
         let runs = self.subjects.get(subject);
-        runs.map(|runs| runs.kept.iter().cloned().collect()).unwrap_or_default()
+        runs.map(|runs| runs.kept.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     fn identity(&self, subject: &Subject) -> Option<Identity> {
@@ -114,27 +127,55 @@ impl Node {
     }
 
     fn order(&mut self, subject: Subject, asked: Asked, order: Order) {
-        let (knowledge, spool, inputs) = (self.knowledge.clone(), self.spool.clone(), self.inputs.clone());
+        let (knowledge, spool, inputs) = (
+            self.knowledge.clone(),
+            self.spool.clone(),
+            self.inputs.clone(),
+        );
         let over = order.runs.iter().filter(|run| run.run.end.is_some());
-        let ended = (over.clone().next_back().map_or(0, |run| run.run.number), over.count());
+        let ended = (
+            over.clone().next_back().map_or(0, |run| run.run.number),
+            over.count(),
+        );
         let (began, metrics) = (Instant::now(), self.metrics.clone());
         let kind = order.trigger.kind.clone();
         self.tasks.spawn(async move {
             let result = knowledge.capture(order, spool).await;
             metrics.captured(&kind, began.elapsed(), result.is_ok());
-            let _ = inputs.send(Input::Taken(Box::new(Outcome { subject, asked, ended, result })));
+            let _ = inputs.send(Input::Taken(Box::new(Outcome {
+                subject,
+                asked,
+                ended,
+                result,
+            })));
         });
     }
 
     /// A capture stands, or does not.
-    pub(super) fn taken(&mut self, Outcome { subject, asked, ended, result }: Outcome) {
+    pub(super) fn taken(
+        &mut self,
+        Outcome {
+            subject,
+            asked,
+            ended,
+            result,
+        }: Outcome,
+    ) {
         let now = Time(host::realtime());
         let stands = match &result {
             Ok(taken) => {
                 let entry = &taken.entry;
-                tracing::info!(capture = entry.id, trigger = entry.info.trigger.kind, bytes = entry.info.bytes, "{}", taken.explanation.sentence);
-                self.metrics.verdict(entry.info.cause.as_deref().unwrap_or("unknown"));
+                tracing::info!(
+                    capture = entry.id,
+                    trigger = entry.info.trigger.kind,
+                    bytes = entry.info.bytes,
+                    "{}",
+                    taken.explanation.sentence
+                );
+                self.metrics
+                    .verdict(entry.info.cause.as_deref().unwrap_or("unknown"));
                 self.teller.wake();
+                self.uploader.notify_one();
                 Some(Captured {
                     id: entry.id.clone(),
                     at: now,
@@ -144,12 +185,18 @@ impl Node {
                 })
             }
             Err(error) => {
-                tracing::error!(pod_uid = subject.pod_uid, container = subject.container, "no capture could be taken: {error:#}");
+                tracing::error!(
+                    pod_uid = subject.pod_uid,
+                    container = subject.container,
+                    "no capture could be taken: {error:#}"
+                );
                 None
             }
         };
         let decisions = match (asked, stands) {
-            (Asked::Trigger(attempt), Some(captured)) => self.machine.captured(now, attempt, captured),
+            (Asked::Trigger(attempt), Some(captured)) => {
+                self.machine.captured(now, attempt, captured)
+            }
             (Asked::Trigger(attempt), None) => self.machine.failed(now, attempt),
             (Asked::Person(reply, mut outcome), stands) => {
                 outcome.result = result
@@ -175,20 +222,34 @@ impl Node {
         let Some(captured) = captured.filter(|captured| captured.runs > 0) else {
             return Vec::new();
         };
-        self.machine.observe(captured.at, subject, Observation::CaptureFound(captured))
+        self.machine
+            .observe(captured.at, subject, Observation::CaptureFound(captured))
     }
 
     /// Somebody on this machine asks.
     pub(super) fn request(&mut self, request: Request) {
         match request {
             Request::Status(reply) => self.status(reply),
-            Request::Capture { target, reason, reply } => self.capture_for_person(&target, &reason, reply),
+            Request::Capture {
+                target,
+                reason,
+                reply,
+            } => self.capture_for_person(&target, &reason, reply),
             Request::Alert { alert, reply } => self.alert(alert, reply),
         }
     }
 
-    fn capture_for_person(&mut self, target: &Target, reason: &str, reply: oneshot::Sender<Vec<CaptureOutcome>>) {
-        let detail = if reason.is_empty() { "somebody asked for it on the node".to_owned() } else { reason.to_owned() };
+    fn capture_for_person(
+        &mut self,
+        target: &Target,
+        reason: &str,
+        reply: oneshot::Sender<Vec<CaptureOutcome>>,
+    ) {
+        let detail = if reason.is_empty() {
+            "somebody asked for it on the node".to_owned()
+        } else {
+            reason.to_owned()
+        };
         let mut answers = Vec::new();
         for subject in self.matching(target) {
             let identity = self.identity(&subject);
@@ -196,7 +257,12 @@ impl Node {
                 namespace: String::new(),
                 pod: String::new(),
                 container: subject.container.clone(),
-                container_id: self.live.values().find(|live| live.subject == subject).map(|live| live.id.clone()).unwrap_or_default(),
+                container_id: self
+                    .live
+                    .values()
+                    .find(|live| live.subject == subject)
+                    .map(|live| live.id.clone())
+                    .unwrap_or_default(),
                 result: Err(String::new()),
             };
             if let Some(identity) = &identity {
@@ -206,8 +272,16 @@ impl Node {
             let (sender, answer) = oneshot::channel();
             answers.push(answer);
             let name = capture_name(identity.as_ref(), &subject, &host::realtime().to_string());
-            let trigger = Trigger { kind: "manual".into(), detail: detail.clone() };
-            self.look(subject, Asked::Person(sender, Box::new(outcome)), trigger, name);
+            let trigger = Trigger {
+                kind: "manual".into(),
+                detail: detail.clone(),
+            };
+            self.look(
+                subject,
+                Asked::Person(sender, Box::new(outcome)),
+                trigger,
+                name,
+            );
         }
         self.tasks.spawn(async move {
             let mut outcomes = Vec::new();
@@ -221,24 +295,41 @@ impl Node {
     /// The subjects that a target matches.
     fn matching(&self, target: &Target) -> Vec<Subject> {
         let mut found: Vec<Subject> = match target {
-            Target::Everything => self.live.values().map(|live| live.subject.clone()).collect(),
+            Target::Everything => self
+                .live
+                .values()
+                .map(|live| live.subject.clone())
+                .collect(),
             Target::ContainerId(id) => self
                 .live
                 .values()
                 .filter(|live| live.id.starts_with(id.as_str()))
                 .map(|live| live.subject.clone())
                 .collect(),
-            Target::Pod { namespace, name, container } => {
+            Target::Pod {
+                namespace,
+                name,
+                container,
+            } => {
                 let key = (namespace.clone(), name.clone());
                 let of_pod = |subject: &&Subject| {
-                    let identity = self.subjects.get(*subject).and_then(|runs| runs.identity.as_ref());
+                    let identity = self
+                        .subjects
+                        .get(*subject)
+                        .and_then(|runs| runs.identity.as_ref());
                     self.pods.get(&key) == Some(&subject.pod_uid)
-                        || identity.is_some_and(|identity| (&identity.pod.namespace, &identity.pod.name) == (namespace, name))
+                        || identity.is_some_and(|identity| {
+                            (&identity.pod.namespace, &identity.pod.name) == (namespace, name)
+                        })
                 };
                 self.subjects
                     .keys()
                     .filter(of_pod)
-                    .filter(|subject| container.as_ref().is_none_or(|only| *only == subject.container))
+                    .filter(|subject| {
+                        container
+                            .as_ref()
+                            .is_none_or(|only| *only == subject.container)
+                    })
                     .cloned()
                     .collect()
             }
@@ -250,31 +341,64 @@ impl Node {
 
     /// Captures a subject with the run that it is in.
     fn look(&mut self, subject: Subject, asked: Asked, trigger: Trigger, name: String) {
-        let live = self.live.iter().find(|(_, live)| live.subject == subject && !live.is_over());
+        let live = self
+            .live
+            .iter()
+            .find(|(_, live)| live.subject == subject && !live.is_over());
         let ending = live.map(|(cgroup, live)| {
             let (cgroup, id, number) = (*cgroup, live.id.clone(), live.run);
             let identity = self.directory.container(&live.id);
             (cgroup, id, number, identity, self.policy(&subject))
         });
-        let (recording, knowledge, inputs) = (self.recording.clone(), self.knowledge.clone(), self.inputs.clone());
+        let (recording, knowledge, inputs) = (
+            self.recording.clone(),
+            self.knowledge.clone(),
+            self.inputs.clone(),
+        );
         self.tasks.spawn(async move {
             let mut run = None;
             if let Some((cgroup, id, number, identity, policy)) = ending
                 && let Some(life) = recording.snapshot(cgroup).await
             {
-                let looked = knowledge.end(Ending { cgroup, id, number, identity, policy, life }).await;
+                let looked = knowledge
+                    .end(Ending {
+                        cgroup,
+                        id,
+                        number,
+                        identity,
+                        policy,
+                        life,
+                    })
+                    .await;
                 run = looked
-                    .inspect_err(|error| tracing::error!("a live container cannot be captured: {error:#}"))
+                    .inspect_err(|error| {
+                        tracing::error!("a live container cannot be captured: {error:#}")
+                    })
                     .ok()
                     .map(|looked| looked.kept);
             }
-            let looked = Looked { subject, asked, trigger, name, live: run };
+            let looked = Looked {
+                subject,
+                asked,
+                trigger,
+                name,
+                live: run,
+            };
             let _ = inputs.send(Input::Looked(Box::new(looked)));
         });
     }
 
     /// The live run of a subject to be captured is there.
-    pub(super) fn looked(&mut self, Looked { subject, asked, trigger, name, live }: Looked) {
+    pub(super) fn looked(
+        &mut self,
+        Looked {
+            subject,
+            asked,
+            trigger,
+            name,
+            live,
+        }: Looked,
+    ) {
         let mut runs = self.kept_of(&subject);
         if let Some(live) = live {
             runs.retain(|run| run.run.number != live.run.number);
@@ -282,11 +406,24 @@ impl Node {
         }
         if runs.is_empty() {
             let ended = (0, 0);
-            return self.taken(Outcome { subject, asked, ended, result: Err(anyhow::anyhow!(NOBODY)) });
+            return self.taken(Outcome {
+                subject,
+                asked,
+                ended,
+                result: Err(anyhow::anyhow!(NOBODY)),
+            });
         }
         let requested = matches!(asked, Asked::Object(_));
         let identity = self.identity(&subject);
-        let order = Order { name, identity, trigger, rank: ASKED_FOR, runs, replaces: None, requested };
+        let order = Order {
+            name,
+            identity,
+            trigger,
+            rank: ASKED_FOR,
+            runs,
+            replaces: None,
+            requested,
+        };
         self.order(subject, asked, order);
     }
 
@@ -296,7 +433,13 @@ impl Node {
         let Some(uid) = self.pods.get(&pod) else {
             return;
         };
-        if offer.spec.pod_uid.as_ref().is_some_and(|wanted| wanted != uid) || !self.taking.insert(key(&offer)) {
+        if offer
+            .spec
+            .pod_uid
+            .as_ref()
+            .is_some_and(|wanted| wanted != uid)
+            || !self.taking.insert(key(&offer))
+        {
             return;
         }
         let Some(captures) = self.captures.clone() else {
@@ -308,7 +451,10 @@ impl Node {
             if let Err(error) = &granted {
                 tracing::warn!(%error, capture = offer.name, "a requested capture cannot be taken");
             }
-            let granted = Granted { key: key(&offer), taken: granted.ok().flatten() };
+            let granted = Granted {
+                key: key(&offer),
+                taken: granted.ok().flatten(),
+            };
             let _ = inputs.send(Input::Granted(Box::new(granted)));
         });
     }
@@ -337,12 +483,23 @@ impl Node {
 
     /// Which container a Capture object means: the one it names, or else the one that crashed last, or else the first.
     fn subject_of(&self, offer: &Offer) -> Result<Subject, String> {
-        let CaptureSpec { pod_name, container, .. } = &offer.spec;
-        let target = Target::Pod { namespace: offer.namespace.clone(), name: pod_name.clone(), container: container.clone() };
+        let CaptureSpec {
+            pod_name,
+            container,
+            ..
+        } = &offer.spec;
+        let target = Target::Pod {
+            namespace: offer.namespace.clone(),
+            name: pod_name.clone(),
+            container: container.clone(),
+        };
         let mut found = self.matching(&target);
         if let Some(id) = &offer.spec.container_id {
             found.retain(|subject| {
-                let identity = self.subjects.get(subject).and_then(|runs| runs.identity.as_ref());
+                let identity = self
+                    .subjects
+                    .get(subject)
+                    .and_then(|runs| runs.identity.as_ref());
                 identity.is_some_and(|identity| identity.id == *id)
             });
         }
@@ -354,7 +511,9 @@ impl Node {
             .into_iter()
             .max_by_key(|subject| crashed(subject))
             .ok_or_else(|| match container {
-                Some(container) => format!("pod {pod_name} has no container {container} that is recorded: {NOBODY}"),
+                Some(container) => format!(
+                    "pod {pod_name} has no container {container} that is recorded: {NOBODY}"
+                ),
                 None => format!("pod {pod_name}: {NOBODY}"),
             })
     }
@@ -373,26 +532,52 @@ impl Node {
     /// An alert about a pod anywhere: its Capture object finds the right node.
     fn alert(&mut self, alert: Alert, reply: oneshot::Sender<Result<AlertOutcome, String>>) {
         let Some(client) = self.knowledge.kube.clone() else {
-            let _ = reply.send(Err("there is no API server here to create the Capture at".into()));
+            let _ = reply.send(Err(
+                "there is no API server here to create the Capture at".into()
+            ));
             return;
         };
         self.tasks.spawn(async move {
-            let _ = reply.send(create(&client, alert).await.map_err(|error| error.to_string()));
+            let _ = reply.send(
+                create(&client, alert)
+                    .await
+                    .map_err(|error| error.to_string()),
+            );
         });
     }
 }
 
-async fn create(client: &kubernetes::Client, alert: Alert) -> Result<AlertOutcome, kubernetes::Error> {
-    let seed = alert.key.clone().unwrap_or_else(|| host::realtime().to_string());
+async fn create(
+    client: &kubernetes::Client,
+    alert: Alert,
+) -> Result<AlertOutcome, kubernetes::Error> {
+    let seed = alert
+        .key
+        .clone()
+        .unwrap_or_else(|| host::realtime().to_string());
     let name = kubernetes::capture_name(&alert.pod, alert.container.as_deref(), &["alert", &seed]);
     let spec = CaptureSpec {
         pod_name: alert.pod,
         container: alert.container,
-        trigger: kubernetes::capture::Trigger { kind: "alert".into(), detail: Some(alert.detail) },
+        trigger: kubernetes::capture::Trigger {
+            kind: "alert".into(),
+            detail: Some(alert.detail),
+        },
         ..CaptureSpec::default()
     };
-    let created = captures::create(client, kubernetes::Who::Agent, &alert.namespace, &name, spec).await?;
-    Ok(if created { AlertOutcome::Created(name) } else { AlertOutcome::Existed(name) })
+    let created = captures::create(
+        client,
+        kubernetes::Who::Agent,
+        &alert.namespace,
+        &name,
+        spec,
+    )
+    .await?;
+    Ok(if created {
+        AlertOutcome::Created(name)
+    } else {
+        AlertOutcome::Existed(name)
+    })
 }
 
 /// A Capture object was this agent's to take, or was not.

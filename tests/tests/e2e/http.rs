@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    process::{Child, Stdio},
+    process::{Child, ChildStdout, Stdio},
     time::Duration,
 };
 
@@ -15,6 +15,8 @@ use crate::{cluster::Cluster, install::NAMESPACE};
 pub(crate) struct Forward {
     child: Child,
     port: u16,
+    /// kubectl writes a line for each connection, and ends if nobody could read it.
+    _stdout: BufReader<ChildStdout>,
 }
 
 impl Forward {
@@ -34,7 +36,8 @@ impl Forward {
             .spawn()
             .context("cannot start kubectl")?;
         let mut line = String::new();
-        BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
+        let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?);
+        stdout.read_line(&mut line)?;
         // Forwarding from 127.0.0.1:40123 -> 9440
         let port = line
             .split("127.0.0.1:")
@@ -42,7 +45,11 @@ impl Forward {
             .and_then(|rest| rest.split(' ').next());
         let port = port.and_then(|port| port.parse().ok());
         let port = port.with_context(|| format!("kubectl port-forward says {line:?}"))?;
-        Ok(Forward { child, port })
+        Ok(Forward {
+            child,
+            port,
+            _stdout: stdout,
+        })
     }
 
     /// Sends a request and gives the answer's status and body.

@@ -9,6 +9,8 @@ use crate::cluster::{Cluster, text, wait};
 
 /// Where `deploy/` installs to.
 pub(crate) const NAMESPACE: &str = "lastword";
+/// What the names of the namespaces begin with whose containers are captured; those of other people are let alone.
+pub(crate) const SPACES: &str = "lastword-e2e-";
 /// Marks an installation of these tests; another one is not touched.
 const MARK: &str = "lastword.dev/end-to-end-test";
 
@@ -36,6 +38,13 @@ impl Install {
         if let Some(image) = &cluster.image {
             install.container()?["image"] = json!(image);
         }
+        let configuration = text(
+            install.document("ConfigMap", "lastword-agent")?,
+            "/data/agent.yaml",
+        );
+        let mut configuration: Value = serde_saphyr::from_str(configuration)?;
+        configuration["selectors"]["namespaces"]["include"] = json!([format!("{SPACES}*")]);
+        install.configure(&configuration.to_string())?;
         Ok(install)
     }
 

@@ -71,10 +71,14 @@ pub(crate) const CRASHING: [Scenario; 7] = [
     scenario!("oom", "oom_killed", ["OOM killer", "64 MiB"]),
     scenario!(
         "readonly-volume",
-        "read_only",
+        "exited_non_zero",
         ["/data/state", "ead-only file system"]
     ),
-    scenario!("liveness-kill", "killed_from_outside", ["liveness"]),
+    scenario!(
+        "liveness-kill",
+        "liveness_probe_failed",
+        ["liveness probe failed", "/run/app/healthy"]
+    ),
 ];
 
 /// The one that does not.
