@@ -230,7 +230,7 @@ mod tests {
             ..capture_format::Header::default()
         };
         let new = New {
-            name: "capture",
+            name: &format!("c{created}"),
             requested: false,
             header: &header,
             rank: 0,

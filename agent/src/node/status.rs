@@ -115,8 +115,7 @@ impl Node {
             if let Some((stock, misses)) = recording.stock().await {
                 status.memory.rings_used = stock.used as u64;
                 status.memory.rings_free = stock.free as u64;
-                status.memory.ring_bytes =
-                    stock.ring_bytes / (stock.used + stock.free).max(1) as u64;
+                status.memory.ring_bytes = stock.ring_bytes;
                 status.losses.recursion_misses = misses;
             }
             let _ = reply.send(status);
