@@ -129,15 +129,15 @@ impl Node {
 
     /// Asks again who those are that nobody knew: a pause container is listed only after its cgroup was made.
     pub(super) fn ask_again(&mut self) {
-        let unnamed: Vec<u64> = self
-            .live
-            .iter()
-            .filter(|(_, live)| !live.named)
-            .map(|(cgroup, _)| *cgroup)
-            .collect();
-        for cgroup in unnamed {
+        for cgroup in self.unnamed() {
             self.ask(cgroup);
         }
+    }
+
+    /// Recorded containers that have no names yet.
+    pub(super) fn unnamed(&self) -> Vec<u64> {
+        let unnamed = self.live.iter().filter(|(_, live)| !live.named);
+        unnamed.map(|(cgroup, _)| *cgroup).collect()
     }
 
     /// Asks the container runtime who it is.

@@ -145,13 +145,7 @@ impl Node {
     }
 
     fn name_all(&mut self) {
-        let unnamed: Vec<u64> = self
-            .live
-            .iter()
-            .filter(|(_, live)| !live.named)
-            .map(|(cgroup, _)| *cgroup)
-            .collect();
-        for cgroup in unnamed {
+        for cgroup in self.unnamed() {
             self.name(cgroup);
         }
     }
