@@ -9,7 +9,10 @@ use redact::{Manifest, Redactor};
 use spool::{Entry, New, Spool};
 use tokio::time::timeout;
 
-use super::{ending::Knowledge, kept::KeptRun};
+use super::{
+    ending::{Knowledge, identify},
+    kept::KeptRun,
+};
 
 /// How long the API server has to tell about the pod.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -90,6 +93,7 @@ fn write(
     header.trigger = order.trigger.clone();
     let mut manifest = Manifest::default();
     if let Some(identity) = &order.identity {
+        identify(&mut header, identity);
         header.container.resources = resources(&pod, &identity.name);
         header.container.command = command(&pod, &identity.name);
     }

@@ -201,15 +201,7 @@ impl Knowledge {
             ..Header::default()
         };
         if let Some(identity) = &ending.identity {
-            header.container.name.clone_from(&identity.name);
-            header.container.kind = kind(identity.kind).into();
-            header.container.image.clone_from(&identity.image);
-            header.container.image_id.clone_from(&identity.image_id);
-            header.pod = Some(Pod {
-                namespace: identity.pod.namespace.clone(),
-                name: identity.pod.name.clone(),
-                uid: identity.pod.uid.clone(),
-            });
+            identify(&mut header, identity);
             header.kubernetes = Some(Kubernetes {
                 events,
                 ..Kubernetes::default()
@@ -217,6 +209,19 @@ impl Knowledge {
         }
         header
     }
+}
+
+/// Says in a header who the container is.
+pub(super) fn identify(header: &mut Header, identity: &Identity) {
+    header.container.name.clone_from(&identity.name);
+    header.container.kind = kind(identity.kind).into();
+    header.container.image.clone_from(&identity.image);
+    header.container.image_id.clone_from(&identity.image_id);
+    header.pod = Some(Pod {
+        namespace: identity.pod.namespace.clone(),
+        name: identity.pod.name.clone(),
+        uid: identity.pod.uid.clone(),
+    });
 }
 
 fn kind(kind: Option<Kind>) -> &'static str {

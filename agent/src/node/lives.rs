@@ -182,38 +182,64 @@ impl Node {
         let Some(identity) = self.directory.container(&live.id) else {
             return false;
         };
+        let (run, started) = (identity.run(), self.wall(live.started));
+        let before = live.subject.clone();
+        let subject = self.known(&before, identity, started);
+        if let Some(live) = self.live.get_mut(&cgroup) {
+            (live.subject, live.run, live.named) = (subject.clone(), run, true);
+        }
+        let observation = Observation::Started { run };
+        let decisions = self.machine.observe(started, &subject, observation);
+        self.decide(decisions);
+        true
+    }
+
+    /// Who a container is has become known; its runs go to the subject that it belongs to.
+    fn known(&mut self, before: &Subject, identity: Identity, at: Time) -> Subject {
         let subject = Subject {
             pod_uid: identity.pod.uid.clone(),
             container: identity.name.clone(),
         };
         let run = identity.run();
-        let started = self.wall(live.started);
-        let before = live.subject.clone();
-        if let Some(live) = self.live.get_mut(&cgroup) {
-            (live.subject, live.run, live.named) = (subject.clone(), run, true);
-        }
-        if let Some(unnamed) = self.subjects.remove(&before) {
+        self.describe(&identity.pod);
+        if let Some(unnamed) = self.subjects.remove(before) {
             let runs = self.subjects.entry(subject.clone()).or_default();
-            runs.kept.extend(unnamed.kept);
+            runs.kept.extend(unnamed.kept.into_iter().map(|mut kept| {
+                // Without names it was the first of its container.
+                Arc::make_mut(&mut kept).run.number = run;
+                kept
+            }));
+            runs.kept
+                .make_contiguous()
+                .sort_by_key(|run| run.run.number);
             runs.ending += unnamed.ending;
             runs.held.extend(unnamed.held);
-            let decisions = self.machine.observe(
-                started,
-                &before,
-                Observation::Named {
-                    to: subject.clone(),
-                    run,
-                },
-            );
+            let to = subject.clone();
+            let named = Observation::Named { to, run };
+            let decisions = self.machine.observe(at, before, named);
             self.decide(decisions);
         }
-        self.describe(&identity.pod);
         self.subjects.entry(subject.clone()).or_default().identity = Some(identity);
-        let decisions = self
-            .machine
-            .observe(started, &subject, Observation::Started { run });
-        self.decide(decisions);
-        true
+        subject
+    }
+
+    /// Names runs whose container vanished before anybody could say who it was.
+    pub(super) fn name_vanished(&mut self) {
+        let vanished = self.subjects.iter().filter(|(subject, runs)| {
+            runs.identity.is_none() && containers::path::is_id(&subject.container)
+        });
+        let found: Vec<(Subject, Identity)> = vanished
+            .filter_map(|(subject, _)| {
+                Some((
+                    subject.clone(),
+                    self.directory.container(&subject.container)?,
+                ))
+            })
+            .collect();
+        for (subject, identity) in found {
+            let at = Time(host::realtime());
+            self.known(&subject, identity, at);
+        }
     }
 
     /// A run ended, and is kept.

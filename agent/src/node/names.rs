@@ -148,6 +148,7 @@ impl Node {
         for cgroup in self.unnamed() {
             self.name(cgroup);
         }
+        self.name_vanished();
     }
 }
 

@@ -30,6 +30,8 @@ use super::{
 };
 use crate::{config::Config, host, metrics::Metrics};
 
+/// How long runs are kept after a container's last one.
+const KEEP: Duration = Duration::from_secs(3600);
 /// How often what nobody asks for any more is forgotten.
 const TIDY: Duration = Duration::from_secs(30);
 
@@ -64,7 +66,7 @@ pub(super) struct Node {
     pub(super) live: HashMap<u64, Live>,
     pub(super) subjects: HashMap<Subject, Runs>,
     /// Names of the Captures that are being taken.
-    pub(super) taking: std::collections::HashSet<(String, String)>,
+    pub(super) taking: HashSet<(String, String)>,
     pub(super) tally: Tally,
     /// Wakes the uploader.
     pub(super) uploader: Arc<Notify>,
@@ -164,6 +166,7 @@ impl Node {
 
     fn tidy(&mut self) {
         self.directory.expire(host::uptime());
+        self.forget_subjects();
         self.ask_again();
         let (spool, teller) = (self.spool.clone(), self.teller.clone());
         self.tasks.spawn_blocking(move || {
@@ -175,6 +178,18 @@ impl Node {
             }
             teller.wake();
         });
+    }
+
+    /// Forgets what has not run for longer than any back-off lasts.
+    fn forget_subjects(&mut self) {
+        let recently = host::boottime().saturating_sub(KEEP.as_nanos() as u64);
+        let alive: HashSet<&Subject> = self.live.values().map(|live| &live.subject).collect();
+        self.subjects.retain(|subject, runs| {
+            let last = runs.kept.back().and_then(|run| run.run.end);
+            alive.contains(subject) || runs.ending > 0 || last.is_some_and(|end| end > recently)
+        });
+        let kept = self.kept_bytes();
+        self.recording.set_kept(kept);
     }
 
     /// Waits for what is under way, and leaves what is kept to the next start.
