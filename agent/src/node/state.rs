@@ -1,6 +1,11 @@
 //! The node's state, and the loop that alone changes it.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use capture_format::Losses;
 use containers::directory::Directory;
