@@ -9,7 +9,10 @@ use crate::Case;
 
 pub(super) const CASES: &[Case] = &[
     ("agent_captures_a_crash_once", crash),
-    ("agent_replaces_a_capture_when_there_are_more_runs", crash_loop),
+    (
+        "agent_replaces_a_capture_when_there_are_more_runs",
+        crash_loop,
+    ),
     ("agent_captures_another_cause_apart", causes),
     ("agent_adopts_a_container_that_runs_already", adopts),
     ("agent_lets_a_good_end_be", good_ends),

@@ -190,9 +190,7 @@ impl Drop for Node {
 }
 
 /// Starts a process in a mount namespace where the unified hierarchy alone is in the usual place, as on most nodes.
-fn on_a_node<T: Send>(
-    start: impl FnOnce() -> std::io::Result<T> + Send,
-) -> Result<T, Failed> {
+fn on_a_node<T: Send>(start: impl FnOnce() -> std::io::Result<T> + Send) -> Result<T, Failed> {
     thread::scope(|scope| {
         let thread = scope.spawn(|| -> Result<T, Failed> {
             unshare(CloneFlags::CLONE_NEWNS)?;
