@@ -1,13 +1,16 @@
 //! Agents that end, well or not, and those that come after them.
 
-use std::{fs, thread, time::Duration};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use libtest_mimic::Failed;
 use nix::sys::signal::Signal;
 
 use super::{
     container::Container,
-    node::{Node, until},
+    node::{Node, PATIENCE},
 };
 use crate::Case;
 
@@ -79,31 +82,28 @@ fn restarts() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Containers crash all the time while agents are killed at the moment at which they write.
+/// Agents are killed while they write captures of several containers.
 fn killed() -> Result<(), Failed> {
     const ROUNDS: u64 = 8;
-    let mut node = Node::new("triggers: {cool_down: 1h}")?;
-    let containers: Vec<Container> = (0..3).map(|_| Container::on(&node)).collect();
-    let is_half = |node: &Node| {
-        let files = node.files();
-        let mut names = files.iter().filter_map(|path| path.file_name()?.to_str());
-        names.any(|name| name.ends_with(".part"))
-    };
+    const AT_ONCE: usize = 3;
+    let mut node = Node::new("")?;
+    let mut containers: Vec<Container> = Vec::new();
     for round in 0..ROUNDS {
         node.start()?;
-        assert!(!is_half(&node), "what the agent before left is still there");
-        // Each round another cause, which is worth a capture.
-        let path = format!("/missing/{round}");
-        let exit = (40 + round).to_string();
-        let words: [&[&str]; 2] = [&["open", &path], &["exit", &exit]];
-        for container in &containers {
-            container.run(words[round as usize % 2])?;
+        assert!(!has_half(&node), "what was left is still there");
+        let before = node.files();
+        for _ in 0..AT_ONCE {
+            let container = Container::on(&node);
+            container.crash("/missing/killed")?;
+            containers.push(container);
         }
-        // Every other time the first file is enough; else it is let go on a little further each time.
-        until("a capture is being written", || {
-            (is_half(&node) || round % 2 == 1).then_some(())
-        })?;
-        thread::sleep(Duration::from_millis(round / 2 * 3));
+        // The first change in the spool is a file that is being written. It is seen at once, and goes on a bit further every time.
+        let start = Instant::now();
+        while node.files() == before {
+            assert!(start.elapsed() < PATIENCE, "{}", node.log());
+            thread::yield_now();
+        }
+        thread::sleep(Duration::from_millis(round * 2));
         node.stop(Signal::SIGKILL)?;
         for container in &containers {
             // Whatever has its name is whole.
@@ -111,22 +111,24 @@ fn killed() -> Result<(), Failed> {
         }
     }
     node.start()?;
-    assert!(!is_half(&node));
+    assert!(!has_half(&node));
     for container in &containers {
-        container.crash("/missing/last")?;
+        node.ready()?;
+        container.crash("/missing/killed")?;
     }
+    node.ready()?;
     node.judged()?;
     for container in &containers {
         let captures = node.captures(container)?;
-        let mut causes = Vec::new();
-        for capture in &captures {
-            causes.push(capture.sidecar()?["cause"].to_string());
-        }
-        causes.sort();
-        let all = causes.len();
-        causes.dedup();
-        assert_eq!(causes.len(), all, "the same twice: {causes:?}");
-        assert!(causes.iter().any(|cause| cause.contains("missing_file")));
+        assert_eq!(captures.len(), 1, "{}", container.id);
+        assert_eq!(captures[0].sidecar()?["cause"], "missing_file");
     }
     Ok(())
+}
+
+/// Whether the spool has a file that was not written to its end.
+fn has_half(node: &Node) -> bool {
+    let files = node.files();
+    let mut names = files.iter().filter_map(|path| path.file_name()?.to_str());
+    names.any(|name| name.ends_with(".part"))
 }
