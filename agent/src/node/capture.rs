@@ -6,7 +6,7 @@ use capture_format::{Kubernetes, PodEvent, Resources, Trigger};
 use containers::directory::Identity;
 use inspect::explain::{Explanation, explain};
 use redact::{Manifest, Redactor};
-use spool::{Entry, New, Spool};
+use spool::{Entry, Info, New, Spool};
 use tokio::time::timeout;
 
 use super::{
@@ -132,14 +132,8 @@ fn write(
     let written = spool.write(
         &new,
         |writer| order.runs.iter().try_for_each(|run| run.write_to(writer)),
-        |path, info| match verdict(path) {
-            Ok(said) => {
-                info.verdict = Some(said.sentence.clone());
-                let last = said.runs.last().map(|run| &run.verdict);
-                info.cause = last.map(|verdict| verdict.cause.name());
-                info.confidence = last.map(|verdict| verdict.confidence);
-                explanation = Some(said);
-            }
+        |path, info| match explained(path, info) {
+            Ok(said) => explanation = Some(said),
             Err(error) => {
                 tracing::error!(%error, path = %path.display(), "a capture cannot be read back")
             }
@@ -164,9 +158,17 @@ fn write(
     })
 }
 
-/// The verdict on what is on the disk.
-fn verdict(path: &Path) -> anyhow::Result<Explanation> {
-    Ok(explain(&mut capture_format::open_file(path)?))
+/// Explains what is on the disk, and notes the verdict.
+///
+/// # Errors
+/// The file is no capture.
+pub(super) fn explained(path: &Path, info: &mut Info) -> anyhow::Result<Explanation> {
+    let said = explain(&mut capture_format::open_file(path)?);
+    info.verdict = Some(said.sentence.clone());
+    let last = said.runs.last().map(|run| &run.verdict);
+    info.cause = last.map(|verdict| verdict.cause.name());
+    info.confidence = last.map(|verdict| verdict.confidence);
+    Ok(said)
 }
 
 /// The container in the pod's specification.

@@ -173,6 +173,7 @@ impl Node {
         self.directory.expire(host::uptime());
         self.forget_subjects();
         self.ask_again();
+        self.forget_old();
         let (spool, teller) = (self.spool.clone(), self.teller.clone());
         self.tasks.spawn_blocking(move || {
             for dropped in spool.enforce() {

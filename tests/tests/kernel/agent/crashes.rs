@@ -28,7 +28,7 @@ fn crash() -> Result<(), Failed> {
     let verdict = sidecar["verdict"].as_str().unwrap_or_default();
     assert!(verdict.contains("/etc/app/config.yaml"), "{verdict}");
     assert_eq!(sidecar["container_id"], container.id.as_str());
-    assert_eq!(capture.header.trigger.kind, "first_crash");
+    assert_eq!(capture.header.trigger.kind, "first-crash");
     for path in [capture.path.clone(), capture.sidecar_path()] {
         assert_eq!(mode(&path)?, 0o600, "{}", path.display());
     }
