@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
+use capture_format::Cpu;
 
 use crate::cgroupfs::{Mounts, below, keyed, number};
 
 /// Figures of one cgroup. What its files do not tell, or told no more since it was removed, is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Memory in use, in bytes.
     pub memory: Option<u64>,
@@ -21,14 +21,8 @@ pub struct Figures {
     pub memory_limit: Option<u64>,
     /// Processes that the OOM killer chose in it.
     pub oom_kills: Option<u64>,
-    /// CPU time that it may use in each period, in thousandths of a processor.
-    pub cpu_limit: Option<u64>,
-    /// Periods in which it wanted to run.
-    pub cpu_periods: Option<u64>,
-    /// Of these, the ones in which its CPU time was used up.
-    pub cpu_throttled: Option<u64>,
-    /// How long it was held up so, in nanoseconds, added up over processors.
-    pub cpu_throttled_time: Option<u64>,
+    /// CPU time, and how it was held back.
+    pub cpu: Option<Cpu>,
 }
 
 impl Figures {
@@ -41,6 +35,7 @@ impl Figures {
             unified: mounts.unified().map(|mount| below(mount, path)),
             memory: in_v1("memory"),
             cpu: in_v1("cpu"),
+            cpu_account: in_v1("cpuacct"),
         };
         places.figures()
     }
@@ -51,13 +46,13 @@ struct Places {
     unified: Option<PathBuf>,
     memory: Option<PathBuf>,
     cpu: Option<PathBuf>,
+    cpu_account: Option<PathBuf>,
 }
 
 impl Places {
     fn figures(&self) -> Figures {
         let unified = |file: &str| Some(self.unified.as_ref()?.join(file));
         let memory = |file: &str| Some(self.memory.as_ref()?.join(file));
-        let cpu = |file: &str| Some(self.cpu.as_ref()?.join(file));
         let value = |file: Option<PathBuf>| number(&file?);
         let named = |file: Option<PathBuf>, name| keyed(&file?, name);
         let directories = (self.unified.as_deref(), self.memory.as_deref());
@@ -72,21 +67,43 @@ impl Places {
                 .as_deref()
                 .and_then(oom_kills)
                 .or_else(|| named(memory("memory.oom_control"), "oom_kill")),
-            cpu_limit: unified("cpu.max")
-                .and_then(|file| cpu_max(&file))
-                .or_else(|| {
-                    // -1, no limit, is no number.
-                    let quota = value(cpu("cpu.cfs_quota_us"))?;
-                    share(quota, value(cpu("cpu.cfs_period_us"))?)
-                }),
-            cpu_periods: named(unified("cpu.stat"), "nr_periods")
-                .or_else(|| named(cpu("cpu.stat"), "nr_periods")),
-            cpu_throttled: named(unified("cpu.stat"), "nr_throttled")
-                .or_else(|| named(cpu("cpu.stat"), "nr_throttled")),
-            cpu_throttled_time: named(unified("cpu.stat"), "throttled_usec")
-                .map(|microseconds| microseconds * 1000)
-                .or_else(|| named(cpu("cpu.stat"), "throttled_time")),
+            cpu: self.cpu_figures(),
         }
+    }
+}
+
+impl Places {
+    /// None where neither version has the controller for this cgroup.
+    fn cpu_figures(&self) -> Option<Cpu> {
+        let version_2 = || {
+            let directory = self.unified.as_deref()?;
+            let stat = directory.join("cpu.stat");
+            let (quota, period) = cpu_max(&directory.join("cpu.max"))?;
+            let microseconds = |name| Some(keyed(&stat, name)? * 1000);
+            Some(Cpu {
+                usage: microseconds("usage_usec")?,
+                quota,
+                period,
+                periods: keyed(&stat, "nr_periods")?,
+                throttled_periods: keyed(&stat, "nr_throttled")?,
+                throttled_time: microseconds("throttled_usec")?,
+            })
+        };
+        let version_1 = || {
+            let directory = self.cpu.as_deref()?;
+            let stat = directory.join("cpu.stat");
+            let period = number(&directory.join("cpu.cfs_period_us"))? * 1000;
+            Some(Cpu {
+                usage: number(&self.cpu_account.as_ref()?.join("cpuacct.usage"))?,
+                // -1, no limit, is no number.
+                quota: number(&directory.join("cpu.cfs_quota_us")).map(|quota| quota * 1000),
+                period,
+                periods: keyed(&stat, "nr_periods")?,
+                throttled_periods: keyed(&stat, "nr_throttled")?,
+                throttled_time: keyed(&stat, "throttled_time")?,
+            })
+        };
+        version_2().or_else(version_1)
     }
 }
 
@@ -103,6 +120,10 @@ pub(crate) fn memory_limit(unified: Option<&Path>, version_1: Option<&Path>) -> 
 fn limit_upwards(directory: &Path, file: &str) -> Option<u64> {
     /// Version 1 shows no limit as the largest multiple of the page size.
     const UNLIMITED: u64 = 1 << 62;
+    // Of a cgroup that was removed only the wider limits above it would be found.
+    if !directory.is_dir() {
+        return None;
+    }
     directory
         .ancestors()
         .filter_map(|directory| number(&directory.join(file)))
@@ -115,16 +136,12 @@ pub(crate) fn oom_kills(unified: &Path) -> Option<u64> {
     keyed(&unified.join("memory.events"), "oom_kill")
 }
 
-/// `QUOTA PERIOD` in microseconds; a quota `max` is none.
-fn cpu_max(file: &Path) -> Option<u64> {
+/// `QUOTA PERIOD` in microseconds, as nanoseconds; a quota `max` is none.
+fn cpu_max(file: &Path) -> Option<(Option<u64>, u64)> {
     let text = fs::read_to_string(file).ok()?;
     let (quota, period) = text.trim().split_once(' ')?;
-    share(quota.parse().ok()?, period.parse().ok()?)
-}
-
-/// In thousandths of a processor.
-fn share(quota: u64, period: u64) -> Option<u64> {
-    quota.checked_mul(1000)?.checked_div(period)
+    let quota = quota.parse::<u64>().ok().map(|quota| quota * 1000);
+    Some((quota, period.parse::<u64>().ok()? * 1000))
 }
 
 #[cfg(test)]
@@ -177,19 +194,17 @@ mod tests {
             memory_peak: Some(990),
             memory_limit: Some(1000),
             oom_kills: Some(2),
-            cpu_limit: Some(500),
-            cpu_periods: Some(10),
-            cpu_throttled: Some(7),
-            cpu_throttled_time: Some(8000),
+            cpu: Some(Cpu {
+                usage: 5_000,
+                quota: Some(50_000_000),
+                period: 100_000_000,
+                periods: 10,
+                throttled_periods: 7,
+                throttled_time: 8_000,
+            }),
         };
         assert_eq!(Figures::read(&mounts, "/pod/c"), expected);
-        assert_eq!(
-            Figures::read(&mounts, "/pod/gone"),
-            Figures {
-                memory_limit: Some(1000),
-                ..Figures::default()
-            }
-        );
+        assert_eq!(Figures::read(&mounts, "/pod/gone"), Figures::default());
     }
 
     #[test]
@@ -204,6 +219,7 @@ mod tests {
                 "memory/c/memory.oom_control",
                 "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
             ),
+            ("cpuacct/c/cpuacct.usage", "4\n"),
             ("cpu/c/cpu.cfs_quota_us", "-1\n"),
             ("cpu/c/cpu.cfs_period_us", "100000\n"),
             (
@@ -216,7 +232,8 @@ mod tests {
             &[
                 ("unified", "cgroup2", "rw"),
                 ("memory", "cgroup", "rw,memory"),
-                ("cpu", "cgroup", "rw,cpu,cpuacct"),
+                ("cpu", "cgroup", "rw,cpu"),
+                ("cpuacct", "cgroup", "rw,cpuacct"),
             ],
         );
         let expected = Figures {
@@ -224,10 +241,14 @@ mod tests {
             memory_peak: Some(2),
             memory_limit: Some(2000),
             oom_kills: Some(1),
-            cpu_limit: None,
-            cpu_periods: Some(1),
-            cpu_throttled: Some(2),
-            cpu_throttled_time: Some(3),
+            cpu: Some(Cpu {
+                usage: 4,
+                quota: None,
+                period: 100_000_000,
+                periods: 1,
+                throttled_periods: 2,
+                throttled_time: 3,
+            }),
         };
         assert_eq!(Figures::read(&mounts, "/c"), expected);
     }

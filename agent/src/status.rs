@@ -60,23 +60,18 @@ pub(crate) fn of_agent(status: &Status, now: u64, out: &mut impl Write) -> io::R
             containers.unnamed
         ),
     )?;
-    let rings = memory.rings_used + memory.rings_free;
     field(
         "rings",
-        format!(
-            "{} used, {} free, {} each",
-            memory.rings_used,
-            memory.rings_free,
-            size(memory.ring_bytes)
-        ),
+        format!("{} used, {} free", memory.rings_used, memory.rings_free),
     )?;
-    let taken = rings * memory.ring_bytes + memory.kept_run_bytes;
+    let taken = memory.ring_bytes + memory.kept_run_bytes;
     field(
         "memory",
         format!(
-            "{} of {}; {} of it for {} kept runs",
+            "{} of {}: {} for rings, {} for {} kept runs",
             size(taken),
             size(memory.budget_bytes),
+            size(memory.ring_bytes),
             size(memory.kept_run_bytes),
             memory.kept_runs
         ),
@@ -179,7 +174,7 @@ mod tests {
             memory: Memory {
                 rings_used: 30,
                 rings_free: 4,
-                ring_bytes: 1 << 20,
+                ring_bytes: 34 << 20,
                 kept_runs: 3,
                 kept_run_bytes: 1 << 20,
                 budget_bytes: 256 << 20,
@@ -215,8 +210,8 @@ mod tests {
 agent         lastword 0.1.0 on node n1, up 2 min
 configuration /etc/lastword/agent.yaml
 containers    30 recorded, 1 of them not named yet; 2 not recorded
-rings         30 used, 4 free, 1 MiB each
-memory        35 MiB of 256 MiB; 1 MiB of it for 3 kept runs
+rings         30 used, 4 free
+memory        35 MiB of 256 MiB: 34 MiB for rings, 1 MiB for 3 kept runs
 losses        2 lost (never recorded), 70 overwritten (displaced by newer events)
 spool         /var/lib/lastword: 5 captures, 3 MiB of 1 GiB
 storage       s3://bucket/a: 1 to upload; the last upload failed: 403

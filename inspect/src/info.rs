@@ -434,6 +434,7 @@ mod tests {
         let mut header = header();
         header.container = Container {
             id: "4cc470dd2b06".into(),
+            kind: "app".into(),
             name: "app".into(),
             image: "registry.example/app:1".into(),
             image_id: "registry.example/app@sha256:df135dd6530430927f92c7fb1a59d0ad".into(),

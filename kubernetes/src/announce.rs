@@ -28,8 +28,8 @@ use crate::{
 const MANAGER: &str = "lastword";
 /// Owns the status. Before Kubernetes 1.22 fields were not owned by subresource, and one manager for both would give up the spec by applying the status.
 const STATUS_MANAGER: &str = "lastword-status";
-/// Of the Events.
-const REASON: &str = "LastWords";
+/// `reason` of the agent's own Events.
+pub const REASON: &str = "LastWords";
 /// The longest `note` of an Event (events.k8s.io/v1), in bytes.
 const NOTE_LIMIT: usize = 1024;
 const WHO: &str = "announce";

@@ -46,7 +46,6 @@ mod scan;
 pub use config::{Config, Pattern, Payload};
 pub use error::Error;
 pub use manifest::Manifest;
-pub use metadata::secret_mounts;
 pub use run::RunRedactor;
 
 use credential::Source;
@@ -77,7 +76,7 @@ impl Redactor {
         })
     }
 
-    /// Starts on a run. `secret_mounts` are the paths at which the container sees secrets: see [`secret_mounts`].
+    /// Starts on a run. `secret_mounts` are the paths at which the container sees secrets.
     #[must_use]
     pub fn run<'r>(&'r self, payload: Payload, secret_mounts: &'r [String]) -> RunRedactor<'r> {
         RunRedactor::new(self, payload, secret_mounts)

@@ -146,39 +146,6 @@ fn mask_all(text: &mut String, rule: &str, manifest: &mut Manifest) {
     }
 }
 
-/// Paths at which a container of the Pod object sees secrets: its mounts of Secrets and CSI secret stores, and projected
-/// service account tokens.
-#[must_use]
-pub fn secret_mounts(pod: &Value, container: &str) -> Vec<String> {
-    let list = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
-    let spec = &pod["spec"];
-    let volumes = list(spec, "volumes");
-    let kinds = ["containers", "initContainers", "ephemeralContainers"];
-    let containers = kinds.iter().flat_map(|kind| list(spec, kind));
-    let mine = containers.filter(|other| other["name"] == container);
-    let mut paths = Vec::new();
-    for mount in mine.flat_map(|container| list(&container, "volumeMounts")) {
-        let volume = volumes
-            .iter()
-            .find(|volume| volume["name"] == mount["name"]);
-        let (Some(volume), Some(path)) = (volume, mount["mountPath"].as_str()) else {
-            continue;
-        };
-        let sources = list(&volume["projected"], "sources");
-        let is_secret = !volume["secret"].is_null()
-            || volume["csi"]["driver"] == "secrets-store.csi.k8s.io"
-            || sources.iter().any(|source| !source["secret"].is_null());
-        if is_secret {
-            paths.push(path.to_owned());
-        }
-        let tokens = sources
-            .iter()
-            .filter_map(|source| source["serviceAccountToken"]["path"].as_str());
-        paths.extend(tokens.map(|token| format!("{}/{token}", path.trim_end_matches('/'))));
-    }
-    paths
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -269,31 +236,5 @@ mod tests {
         let expected = expected.map(|(rule, count)| (rule.to_owned(), count));
         assert_eq!(header.redaction.masked, expected);
         assert!(!format!("{header:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn secret_volumes_are_found_and_others_are_not() {
-        let pod = json!({"spec": {
-            "volumes": [
-                {"name": "db", "secret": {"secretName": "db"}},
-                {"name": "conf", "configMap": {"name": "conf"}},
-                {"name": "both", "projected": {"sources": [{"configMap": {}}, {"secret": {"name": "x"}}]}},
-                {"name": "sa", "projected": {"sources": [{"serviceAccountToken": {"path": "vault"}}]}},
-            ],
-            "containers": [
-                {"name": "app", "volumeMounts": [
-                    {"name": "db", "mountPath": "/etc/db"},
-                    {"name": "conf", "mountPath": "/etc/conf"},
-                    {"name": "both", "mountPath": "/etc/both"},
-                    {"name": "sa", "mountPath": "/var/sa/"},
-                ]},
-                {"name": "other", "volumeMounts": [{"name": "db", "mountPath": "/other"}]},
-            ],
-        }});
-        assert_eq!(
-            secret_mounts(&pod, "app"),
-            ["/etc/db", "/etc/both", "/var/sa/vault"]
-        );
-        assert_eq!(secret_mounts(&Value::Null, "app"), [""; 0]);
     }
 }

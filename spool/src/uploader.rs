@@ -221,6 +221,96 @@ impl Uploader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Config, New, StoreConfig};
+
+    fn capture(spool: &Spool) -> Entry {
+        let created = nanoseconds(SystemTime::now());
+        let header = capture_format::Header {
+            created,
+            ..capture_format::Header::default()
+        };
+        let new = New {
+            name: &format!("c{created}"),
+            requested: false,
+            header: &header,
+            rank: 0,
+            pinned: false,
+            expected_bytes: 0,
+        };
+        spool.write(&new, |_| Ok(()), |_, _| ()).unwrap().entry
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_is_let_alone_and_a_capture_that_fails_delays_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config {
+            directory: directory.path().to_owned(),
+            ..Config::default()
+        };
+        let spool = Arc::new(Spool::open(config).unwrap().0);
+        // Nobody listens on port 1.
+        let options = [
+            ("endpoint", "http://127.0.0.1:1"),
+            ("allow_http", "true"),
+            ("skip_signature", "true"),
+        ];
+        let store = Store::open(&StoreConfig {
+            url: "s3://bucket".into(),
+            options: options
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            ..StoreConfig::default()
+        });
+        let (sender, _progress) = mpsc::channel(1);
+        let backoff = Backoff {
+            first: Duration::from_secs(600),
+            most: Duration::from_secs(600),
+        };
+        let mut uploader = Uploader::new(
+            spool.clone(),
+            store.unwrap(),
+            backoff,
+            sender,
+            Arc::default(),
+        );
+        let (damaged, whole, other) = (capture(&spool), capture(&spool), capture(&spool));
+        std::fs::write(spool.path(&damaged.id).unwrap(), "damaged").unwrap();
+
+        let now = nanoseconds(SystemTime::now());
+        let due = |uploader: &Uploader, entry: &Entry| {
+            uploader.due(&spool.entry(&entry.id).unwrap(), now) > now
+        };
+        let failed = uploader.upload(&damaged).await;
+        assert!(
+            matches!(
+                failed,
+                Some(Progress::Failed {
+                    error: StoreError::Changed { .. },
+                    ..
+                })
+            ),
+            "{failed:?}"
+        );
+        assert_eq!(
+            [&damaged, &whole, &other].map(|entry| due(&uploader, entry)),
+            [true, false, false]
+        );
+        let failed = uploader.upload(&whole).await;
+        assert!(
+            matches!(
+                failed,
+                Some(Progress::Failed {
+                    error: StoreError::Unreachable { .. },
+                    ..
+                })
+            ),
+            "{failed:?}"
+        );
+        assert_eq!(
+            [&damaged, &whole, &other].map(|entry| due(&uploader, entry)),
+            [true, true, true]
+        );
+    }
 
     #[test]
     fn delays_double_up_to_the_most_and_are_spread() {

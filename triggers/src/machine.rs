@@ -154,7 +154,6 @@ impl Machine {
             PodObservation::Terminating => {
                 if let Some(pod) = self.pod(uid) {
                     pod.terminating = true;
-                    pod.containers.values_mut().for_each(Container::ignore);
                 }
                 Vec::new()
             }

@@ -18,6 +18,8 @@ const MAX_PROCESSES: usize = 512;
 /// Descriptors that are told, of a process and in all. What is not told stays visibly unknown.
 const MAX_DESCRIPTORS: usize = 512;
 const MAX_DESCRIPTORS_IN_ALL: usize = 4096;
+/// Bytes of a command name (`TASK_COMM_LEN` of include/linux/sched.h, without NUL).
+const COMM_MAX: usize = 15;
 /// The part of the flags of an open that says for what (`O_ACCMODE`).
 const O_ACCMODE: i64 = libc::O_ACCMODE as i64;
 const O_WRONLY: i64 = libc::O_WRONLY as i64;
@@ -119,7 +121,7 @@ impl Writer<'_> {
         }
         let mut in_order = Vec::new();
         while let Some((process, of_parent)) = queue.pop_front() {
-            let program = Program::read(&self.folder(process.pid));
+            let program = Program::read(&self.folder(process.pid), &process.comm);
             if program.path.is_some() && Some(&program) != of_parent.as_ref() {
                 self.exec(process, &program);
             }
@@ -302,10 +304,21 @@ struct Program {
 }
 
 impl Program {
-    fn read(process: &Path) -> Self {
+    /// The path is the first argument where that fits the command name: of a program with many names (busybox) the file does not tell which.
+    fn read(process: &Path, comm: &[u8]) -> Self {
         let (arguments, is_cut) = process::arguments(process);
+        let first = arguments
+            .split(|byte| *byte == 0)
+            .next()
+            .unwrap_or_default();
+        let base = first
+            .rsplit(|byte| *byte == b'/')
+            .next()
+            .unwrap_or_default();
+        let fits = !base.is_empty() && base[..base.len().min(COMM_MAX)] == *comm;
+        let executable = process::executable(process);
         Self {
-            path: process::executable(process),
+            path: executable.map(|path| if fits { first.to_vec() } else { path }),
             arguments,
             is_cut,
         }
@@ -415,6 +428,23 @@ mod tests {
         let stdio = &events[6].data;
         assert_eq!(stdio[16..24], 500u64.to_le_bytes());
         assert_eq!(stdio[24..32], 0o010_000u64.to_le_bytes());
+    }
+
+    #[test]
+    fn a_program_of_many_names_has_that_of_its_command() {
+        let tree = Tree::new();
+        let told = |arguments: &str, comm: &[u8]| {
+            tree.file(10, "cmdline", arguments);
+            Program::read(&tree.proc().join("10"), comm).path.unwrap()
+        };
+        tree.link(10, "exe", "/bin/busybox");
+        assert_eq!(told("sleep\x0010\0", b"sleep"), b"sleep");
+        assert_eq!(
+            told("/bin/a-name-of-many-bytes\0", b"a-name-of-many-"),
+            b"/bin/a-name-of-many-bytes"
+        );
+        assert_eq!(told("worker: idle\0", b"worker"), b"/bin/busybox");
+        assert_eq!(told("", b"worker"), b"/bin/busybox");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use inspect::{decode::time::size, escape::escaped};
-use spool::{Entry, Store, StoreConfig};
+use spool::{Entry, Store};
 
 use super::{config::ConfigFile, views::print_json};
 use crate::config::Config;
@@ -103,12 +103,8 @@ fn file(directory: &Path, capture: &str) -> anyhow::Result<PathBuf> {
 }
 
 fn remote(config: &Config, id: String, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
-    let url = config.storage.url.clone();
-    let store = StoreConfig {
-        url: url.context("no object storage is configured: the key is storage.url")?,
-        options: config.storage.options.clone(),
-        ..StoreConfig::default()
-    };
+    let store = config.storage.store();
+    let store = store.context("no object storage is configured: the key is storage.url")?;
     let store = Store::open(&store)?;
     let key = Entry {
         id,

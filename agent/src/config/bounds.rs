@@ -76,6 +76,14 @@ pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Socke
     })
 }
 
+pub(super) fn redaction<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<redact::Config, D::Error> {
+    let config = redact::Config::deserialize(deserializer)?;
+    redact::Redactor::new(&config).map_err(D::Error::custom)?;
+    Ok(config)
+}
+
 fn at_least<T: PartialOrd + Display, E: Error>(value: T, least: T) -> Result<T, E> {
     if value < least {
         return Err(E::custom(format!(

@@ -13,7 +13,8 @@ mod tree;
 pub use error::ConfigError;
 pub use read::load;
 pub use sections::{
-    ContainerRuntime, Http, Kubernetes, Log, LogFormat, LogLevel, Recorder, Runs, RuntimeEndpoint, Spool, Storage, Switch,
+    ContainerRuntime, Http, Kubernetes, Log, LogFormat, LogLevel, Recorder, Runs, RuntimeEndpoint,
+    Spool, Storage, Switch,
 };
 
 /// The whole file.
@@ -29,6 +30,7 @@ pub struct Config {
     /// Which pods are captured.
     pub selectors: triggers::Selectors,
     /// What counts as a secret, besides what always does.
+    #[serde(deserialize_with = "bounds::redaction")]
     pub redaction: redact::Config,
     /// Captures on the node's disk.
     pub spool: Spool,

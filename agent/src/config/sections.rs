@@ -91,8 +91,24 @@ impl Default for Spool {
 pub struct Storage {
     /// Where to: `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///directory`; nowhere without it.
     pub url: Option<String>,
-    /// Options of the object_store crate, such as `aws_region`. Credentials belong into the environment.
+    /// Options of the object_store crate, such as `aws_region`. Credentials belong into the environment, or into `credentials`.
     pub options: BTreeMap<String, String>,
+    /// A directory whose files are options too, as a mounted Secret is.
+    pub credentials: Option<PathBuf>,
+    /// A file of certificates (PEM) to trust besides those of the system.
+    pub ca_certificates: Option<PathBuf>,
+}
+
+impl Storage {
+    /// The store, if there is to be one.
+    pub fn store(&self) -> Option<spool::StoreConfig> {
+        Some(spool::StoreConfig {
+            url: self.url.clone()?,
+            options: self.options.clone(),
+            credentials: self.credentials.clone(),
+            ca_certificates: self.ca_certificates.clone(),
+        })
+    }
 }
 
 /// The container runtime.

@@ -176,6 +176,20 @@ fn files_that_cannot_be_read_are_refused() {
 }
 
 #[test]
+fn patterns_are_tried() {
+    let bad = problems(
+        "redaction:\n  patterns:\n    - {name: one, regex: a+}\n    - {name: two, regex: '('}\n",
+    );
+    assert!(
+        bad.contains("redaction.patterns: redaction pattern \"two\" cannot be used"),
+        "{bad}"
+    );
+    let twice =
+        problems("redaction:\n  patterns: [{name: one, regex: a}, {name: one, regex: b}]\n");
+    assert!(twice.contains("needs a name of its own"), "{twice}");
+}
+
+#[test]
 fn what_is_no_configuration_is_refused() {
     for text in [
         "a",

@@ -94,7 +94,9 @@ mod tests {
     async fn server(limits: Limits) -> (std::net::SocketAddr, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let app = Router::new().route("/", get(async || "hello"));
+        let app = Router::new()
+            .route("/", get(async || "hello"))
+            .route("/never", get(std::future::pending::<&str>));
         (address, tokio::spawn(serve(listener, app, limits)))
     }
 
@@ -122,10 +124,7 @@ mod tests {
             silent.push(stream);
         }
         assert!(get_root(address).await.ends_with("hello"));
-        let mut nothing = Vec::new();
-        // The oldest was ended, with or without a reset.
-        let _ = silent[0].read_to_end(&mut nothing).await;
-        assert_eq!(nothing, b"");
+        assert_eq!(rest(&mut silent[0]).await, "");
     }
 
     #[tokio::test]
@@ -137,16 +136,39 @@ mod tests {
         };
         let (address, _server) = server(limits).await;
         for start in [&b""[..], b"GET / HTTP/1.1\r\nX: "] {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(start).await.unwrap();
-            let mut answer = Vec::new();
-            let _ = stream.read_to_end(&mut answer).await;
-            let answer = String::from_utf8(answer).unwrap();
+            let answer = until_the_end(address, start).await;
             assert!(
                 answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
                 "{answer}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_takes_too_long_is_cut_off() {
+        let limits = Limits {
+            head: HOUR,
+            connection: Duration::from_millis(20),
+            ..Limits::default()
+        };
+        let (address, _server) = server(limits).await;
+        let request = b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n";
+        assert_eq!(until_the_end(address, request).await, "");
+    }
+
+    /// Sends this much and waits; what comes until the connection ends.
+    async fn until_the_end(address: std::net::SocketAddr, start: &[u8]) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(start).await.unwrap();
+        rest(&mut stream).await
+    }
+
+    /// What comes until the connection ends, with or without a reset.
+    async fn rest(stream: &mut TcpStream) -> String {
+        let mut answer = Vec::new();
+        let ending = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer));
+        let _ = ending.await.expect("the connection lives on");
+        String::from_utf8(answer).unwrap()
     }
 
     #[tokio::test]

@@ -9,7 +9,10 @@ use redact::{Manifest, Redactor};
 use spool::{Entry, New, Spool};
 use tokio::time::timeout;
 
-use super::{ending::Knowledge, kept::KeptRun};
+use super::{
+    ending::{Knowledge, identify},
+    kept::KeptRun,
+};
 
 /// How long the API server has to tell about the pod.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -61,10 +64,18 @@ impl Knowledge {
         let pod = &identity.pod;
         let asked = kubernetes::pods::get(client, &pod.namespace, &pod.name);
         let object = timeout(PATIENCE, asked).await;
-        let object = object.ok().and_then(Result::ok).flatten().unwrap_or_default();
+        let object = object
+            .ok()
+            .and_then(Result::ok)
+            .flatten()
+            .unwrap_or_default();
         // A pod that was deleted and made again under the same name is another one.
         let uid = pod.api_uid.as_ref().unwrap_or(&pod.uid);
-        if object["metadata"]["uid"] == uid.as_str() { object } else { serde_json::Value::Null }
+        if object["metadata"]["uid"] == uid.as_str() {
+            object
+        } else {
+            serde_json::Value::Null
+        }
     }
 }
 
@@ -82,11 +93,16 @@ fn write(
     header.trigger = order.trigger.clone();
     let mut manifest = Manifest::default();
     if let Some(identity) = &order.identity {
+        identify(&mut header, identity);
         header.container.resources = resources(&pod, &identity.name);
         header.container.command = command(&pod, &identity.name);
     }
     let events = if events.is_empty() {
-        header.kubernetes.take().map(|known| known.events).unwrap_or_default()
+        header
+            .kubernetes
+            .take()
+            .map(|known| known.events)
+            .unwrap_or_default()
     } else {
         events
     };
@@ -105,7 +121,12 @@ fn write(
         header: &header,
         rank: order.rank,
         pinned: false,
-        expected_bytes: HEADER_BYTES + order.runs.iter().map(|run| run.bytes().len() as u64).sum::<u64>(),
+        expected_bytes: HEADER_BYTES
+            + order
+                .runs
+                .iter()
+                .map(|run| run.bytes().len() as u64)
+                .sum::<u64>(),
     };
     let mut explanation = None;
     let written = spool.write(
@@ -119,14 +140,28 @@ fn write(
                 info.confidence = last.map(|verdict| verdict.confidence);
                 explanation = Some(said);
             }
-            Err(error) => tracing::error!(%error, path = %path.display(), "a capture cannot be read back"),
+            Err(error) => {
+                tracing::error!(%error, path = %path.display(), "a capture cannot be read back")
+            }
         },
     )?;
-    if let Some(old) = order.replaces.as_ref().filter(|old| **old != written.entry.id) {
+    if let Some(old) = order
+        .replaces
+        .as_ref()
+        .filter(|old| **old != written.entry.id)
+    {
         spool.remove(old)?;
     }
-    let explanation = explanation.ok_or_else(|| anyhow::anyhow!("the capture {} was written and cannot be read back", written.entry.id))?;
-    Ok(Taken { entry: written.entry, explanation })
+    let explanation = explanation.ok_or_else(|| {
+        anyhow::anyhow!(
+            "the capture {} was written and cannot be read back",
+            written.entry.id
+        )
+    })?;
+    Ok(Taken {
+        entry: written.entry,
+        explanation,
+    })
 }
 
 /// The verdict on what is on the disk.

@@ -3,16 +3,23 @@
 use std::{sync::Arc, time::Duration};
 
 use capture_format::{
-    Container, Cpu, Event, EventKind, ExitStatus, Header, Host, Kubernetes, Pod, PodEvent, Probe, Run,
-    Terminated,
+    Container, Event, EventKind, ExitStatus, Header, Host, Kubernetes, Pod, PodEvent, Probe, Run,
+    SignalOrigin, Terminated,
 };
-use containers::{cri, directory::{Identity, Kind}};
+use containers::{
+    cri,
+    directory::{Identity, Kind},
+};
 use inspect::explain::RunVerdict;
 use redact::Redactor;
 use tokio::{sync::watch, time::timeout};
 
-use super::{kept::{KeptRun, Policy}, recording::Life, setup_steps};
-use crate::{figures::Figures, host};
+use super::{
+    kept::{KeptRun, Policy},
+    recording::Life,
+    setup_steps,
+};
+use crate::host;
 
 /// How long the runtime has to notice the end of a container: it learns of it as we do, by the death of the process.
 const RUNTIME_PATIENCE: [Duration; 5] = [
@@ -22,6 +29,16 @@ const RUNTIME_PATIENCE: [Duration; 5] = [
     Duration::from_millis(200),
     Duration::from_millis(400),
 ];
+/// The kubelet writes its events behind its work.
+const EVENT_PATIENCE: [Duration; 3] = [
+    Duration::from_millis(150),
+    Duration::from_millis(300),
+    Duration::from_millis(500),
+];
+/// Nanoseconds by which an event about a kill may be older than the signal: a preStop hook runs in between.
+const EVENT_AGE: u64 = 60_000_000_000;
+/// Signals that runtimes stop containers with (`STOPSIGNAL` of an image).
+const STOPPING: [i32; 4] = [libc::SIGTERM, libc::SIGKILL, libc::SIGQUIT, libc::SIGINT];
 /// How long the API server has to tell the pod's events.
 const EVENTS_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -62,17 +79,36 @@ impl Knowledge {
     pub(super) async fn end(self, ending: Ending) -> anyhow::Result<Ended> {
         let over = ending.life.end.is_some();
         let (terminated, events) = tokio::join!(
-            async { if over { self.terminated(&ending.id).await } else { None } },
-            self.events(ending.identity.as_ref())
+            async {
+                if over {
+                    self.terminated(&ending.id).await
+                } else {
+                    None
+                }
+            },
+            self.events_of_end(&ending)
         );
         let header = self.header(&ending, events.clone());
         let work = move || -> anyhow::Result<Ended> {
-            let Ending { cgroup, number, policy, mut life, .. } = ending;
-            setup_steps::remove(&mut life.recording.events, life.recording.losses.overwritten == 0);
+            let Ending {
+                cgroup,
+                number,
+                policy,
+                mut life,
+                ..
+            } = ending;
+            setup_steps::remove(
+                &mut life.recording.events,
+                life.recording.losses.overwritten == 0,
+            );
             let run = run(cgroup, number, &life, terminated);
             let kept = KeptRun::encode(header, run, life, &self.redactor, &policy)?;
             let verdict = kept.explain()?.runs.pop();
-            Ok(Ended { kept, verdict, events })
+            Ok(Ended {
+                kept,
+                verdict,
+                events,
+            })
         };
         tokio::task::spawn_blocking(work).await?
     }
@@ -102,15 +138,45 @@ impl Knowledge {
         None
     }
 
+    /// The pod's events, with the one that says why the kubelet killed the container, if it did: that may come later than the death.
+    async fn events_of_end(&self, ending: &Ending) -> Vec<PodEvent> {
+        let mut events = self.events(ending.identity.as_ref()).await;
+        let Some(killed) = killed_from_outside(&ending.life.recording.events) else {
+            return events;
+        };
+        let killed = killed.saturating_add_signed(host::clock_offset());
+        for pause in EVENT_PATIENCE {
+            let told = |event: &PodEvent| {
+                event.reason == "Killing"
+                    && event.last.is_some_and(|last| last + EVENT_AGE > killed)
+            };
+            if self.kube.is_none() || events.iter().any(told) {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            events = self.events(ending.identity.as_ref()).await;
+        }
+        events
+    }
+
     /// The pod's events: the kubelet says there why it killed a container.
     pub(super) async fn events(&self, identity: Option<&Identity>) -> Vec<PodEvent> {
         let (Some(client), Some(identity)) = (&self.kube, identity) else {
             return Vec::new();
         };
         let pod = &identity.pod;
-        let asked = kubernetes::events::of_pod(client, &pod.namespace, pod.api_uid.as_ref().unwrap_or(&pod.uid));
+        let asked = kubernetes::events::of_pod(
+            client,
+            &pod.namespace,
+            pod.api_uid.as_ref().unwrap_or(&pod.uid),
+        );
         match timeout(EVENTS_PATIENCE, asked).await {
-            Ok(Ok(events)) => events.into_iter().map(pod_event).collect(),
+            // What we said ourselves is no evidence.
+            Ok(Ok(events)) => events
+                .into_iter()
+                .filter(|event| event.reason != kubernetes::announce::REASON)
+                .map(pod_event)
+                .collect(),
             Ok(Err(error)) => {
                 tracing::debug!(%error, pod = pod.name, "the pod's events are not known");
                 Vec::new()
@@ -123,25 +189,39 @@ impl Knowledge {
         let mut header = Header {
             program: concat!("lastword ", env!("CARGO_PKG_VERSION")).into(),
             created: host::realtime(),
-            host: Host { name: self.node.clone(), ..host::host() },
-            container: Container { id: ending.id.clone(), ..Container::default() },
+            host: Host {
+                name: self.node.clone(),
+                ..host::host()
+            },
+            container: Container {
+                id: ending.id.clone(),
+                ..Container::default()
+            },
             probes: self.probes.to_vec(),
             ..Header::default()
         };
         if let Some(identity) = &ending.identity {
-            header.container.name.clone_from(&identity.name);
-            header.container.kind = kind(identity.kind).into();
-            header.container.image.clone_from(&identity.image);
-            header.container.image_id.clone_from(&identity.image_id);
-            header.pod = Some(Pod {
-                namespace: identity.pod.namespace.clone(),
-                name: identity.pod.name.clone(),
-                uid: identity.pod.uid.clone(),
+            identify(&mut header, identity);
+            header.kubernetes = Some(Kubernetes {
+                events,
+                ..Kubernetes::default()
             });
-            header.kubernetes = Some(Kubernetes { events, ..Kubernetes::default() });
         }
         header
     }
+}
+
+/// Says in a header who the container is.
+pub(super) fn identify(header: &mut Header, identity: &Identity) {
+    header.container.name.clone_from(&identity.name);
+    header.container.kind = kind(identity.kind).into();
+    header.container.image.clone_from(&identity.image);
+    header.container.image_id.clone_from(&identity.image_id);
+    header.pod = Some(Pod {
+        namespace: identity.pod.namespace.clone(),
+        name: identity.pod.name.clone(),
+        uid: identity.pod.uid.clone(),
+    });
 }
 
 fn kind(kind: Option<Kind>) -> &'static str {
@@ -158,11 +238,19 @@ fn kind(kind: Option<Kind>) -> &'static str {
 fn run(cgroup: u64, number: u32, life: &Life, terminated: Option<Terminated>) -> Run {
     let events = &life.recording.events;
     let first = events.iter().find(|event| event.kind == EventKind::EXEC);
-    let init_pid = life.exit.map(|(pid, _)| pid).or(first.map(|event| event.pid)).unwrap_or_default();
-    let own = events.iter().find(|event| event.kind == EventKind::EXEC && event.pid == init_pid);
+    let init_pid = life
+        .exit
+        .map(|(pid, _)| pid)
+        .or(first.map(|event| event.pid))
+        .unwrap_or_default();
+    let own = events
+        .iter()
+        .find(|event| event.kind == EventKind::EXEC && event.pid == init_pid);
     let start_error = terminated
         .as_ref()
-        .filter(|said| first.is_none() && matches!(said.reason.as_str(), "StartError" | "ContainerCannotRun"))
+        .filter(|said| {
+            first.is_none() && matches!(said.reason.as_str(), "StartError" | "ContainerCannotRun")
+        })
         .map(|said| said.message.clone());
     Run {
         number,
@@ -171,29 +259,19 @@ fn run(cgroup: u64, number: u32, life: &Life, terminated: Option<Terminated>) ->
         // The container's cgroup is there before its program is.
         start: own.map_or(life.recording.since, |event| event.time),
         end: life.end,
-        status: life.exit.map(|(_, status)| status).or_else(|| exit_of(events, init_pid)),
+        status: life
+            .exit
+            .map(|(_, status)| status)
+            .or_else(|| exit_of(events, init_pid)),
         start_error,
         memory_limit: life.figures.memory_limit,
         oom_kills: life.figures.oom_kills,
         memory_peak: life.figures.memory_peak,
         memory_current: life.figures.memory,
-        cpu: cpu(&life.figures),
+        cpu: life.figures.cpu,
         terminated,
         losses: life.recording.losses,
     }
-}
-
-fn cpu(figures: &Figures) -> Option<Cpu> {
-    /// The kubelet's and the runtimes' period (`cpuCFSQuotaPeriod`).
-    const PERIOD: u64 = 100_000_000;
-    Some(Cpu {
-        usage: 0,
-        quota: figures.cpu_limit.map(|millis| millis * (PERIOD / 1000)),
-        period: PERIOD,
-        periods: figures.cpu_periods?,
-        throttled_periods: figures.cpu_throttled?,
-        throttled_time: figures.cpu_throttled_time?,
-    })
 }
 
 fn pod_event(event: kubernetes::events::PodEvent) -> PodEvent {
@@ -210,7 +288,19 @@ fn pod_event(event: kubernetes::events::PodEvent) -> PodEvent {
     }
 }
 
+/// When somebody outside first sent a signal that ends a container.
+fn killed_from_outside(events: &[Event]) -> Option<u64> {
+    let fatal = |event: &&Event| {
+        event.kind == EventKind::SIGNAL_GENERATE
+            && event.args[2] == SignalOrigin::Outside as i64
+            && STOPPING.contains(&(event.ret as i32))
+    };
+    events.iter().find(fatal).map(|event| event.time)
+}
+
 fn exit_of(events: &[Event], pid: u32) -> Option<ExitStatus> {
-    let exit = events.iter().rfind(|event| event.kind == EventKind::EXIT && event.pid == pid)?;
+    let exit = events
+        .iter()
+        .rfind(|event| event.kind == EventKind::EXIT && event.pid == pid)?;
     Some(ExitStatus::from_wait(exit.ret as i32))
 }

@@ -249,7 +249,7 @@ pub(crate) struct Memory {
     pub(crate) rings_used: u64,
     /// Rings that wait for one.
     pub(crate) rings_free: u64,
-    /// Size of a ring in bytes.
+    /// Bytes of all rings.
     pub(crate) ring_bytes: u64,
     /// Runs that are kept for captures to come.
     pub(crate) kept_runs: u64,

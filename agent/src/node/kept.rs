@@ -9,6 +9,7 @@ use redact::{Manifest, Payload, Redactor};
 use super::recording::Life;
 
 /// A run as a capture of its own, in memory.
+#[derive(Clone)]
 pub(super) struct KeptRun {
     pub(super) run: Run,
     /// A whole capture that holds this run alone.

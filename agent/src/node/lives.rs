@@ -21,7 +21,6 @@ use crate::host;
 pub(super) struct Live {
     /// The container's id.
     pub(super) id: String,
-    pub(super) pod_uid: Option<String>,
     pub(super) subject: Subject,
     /// Number of its run.
     pub(super) run: u32,
@@ -101,23 +100,28 @@ impl Node {
 
     fn started(&mut self, cgroup: u64, path: &str, time: u64) {
         let Some(known) = containers::path::parse(path) else {
-            tracing::debug!(path, "a cgroup has a container's shape, but is none that is known");
+            tracing::debug!(
+                path,
+                "a cgroup has a container's shape, but is none that is known"
+            );
             return;
         };
         let subject = Subject {
-            pod_uid: known.pod_uid.clone().unwrap_or_default(),
+            pod_uid: known.pod_uid.unwrap_or_default(),
             container: known.container.clone(),
         };
-        self.live.insert(cgroup, Live {
-            id: known.container,
-            pod_uid: known.pod_uid,
-            subject,
-            run: 1,
-            started: time,
-            named: false,
-            ending: false,
-            removed: false,
-        });
+        self.live.insert(
+            cgroup,
+            Live {
+                id: known.container,
+                subject,
+                run: 1,
+                started: time,
+                named: false,
+                ending: false,
+                removed: false,
+            },
+        );
         if !self.name(cgroup) {
             self.ask(cgroup);
         }
@@ -125,15 +129,22 @@ impl Node {
 
     /// Asks again who those are that nobody knew: a pause container is listed only after its cgroup was made.
     pub(super) fn ask_again(&mut self) {
-        let unnamed: Vec<u64> = self.live.iter().filter(|(_, live)| !live.named).map(|(cgroup, _)| *cgroup).collect();
-        for cgroup in unnamed {
+        for cgroup in self.unnamed() {
             self.ask(cgroup);
         }
     }
 
+    /// Recorded containers that have no names yet.
+    pub(super) fn unnamed(&self) -> Vec<u64> {
+        let unnamed = self.live.iter().filter(|(_, live)| !live.named);
+        unnamed.map(|(cgroup, _)| *cgroup).collect()
+    }
+
     /// Asks the container runtime who it is.
     fn ask(&mut self, cgroup: u64) {
-        let (Some(live), Some(client)) = (self.live.get(&cgroup), self.knowledge.cri.borrow().clone()) else {
+        let (Some(live), Some(client)) =
+            (self.live.get(&cgroup), self.knowledge.cri.borrow().clone())
+        else {
             return;
         };
         let (id, inputs) = (live.id.clone(), self.inputs.clone());
@@ -146,7 +157,9 @@ impl Node {
     /// The container runtime answered.
     pub(super) fn answered(&mut self, Answer { cgroup, who }: Answer) {
         match who {
-            Some(Who::Container(container)) => self.directory.saw_container(&container, host::uptime()),
+            Some(Who::Container(container)) => {
+                self.directory.saw_container(&container, host::uptime())
+            }
             Some(Who::Sandbox(sandbox)) => self.directory.saw_sandbox(&sandbox, host::uptime()),
             None => return,
         }
@@ -169,29 +182,64 @@ impl Node {
         let Some(identity) = self.directory.container(&live.id) else {
             return false;
         };
+        let (run, started) = (identity.run(), self.wall(live.started));
+        let before = live.subject.clone();
+        let subject = self.known(&before, identity, started);
+        if let Some(live) = self.live.get_mut(&cgroup) {
+            (live.subject, live.run, live.named) = (subject.clone(), run, true);
+        }
+        let observation = Observation::Started { run };
+        let decisions = self.machine.observe(started, &subject, observation);
+        self.decide(decisions);
+        true
+    }
+
+    /// Who a container is has become known; its runs go to the subject that it belongs to.
+    fn known(&mut self, before: &Subject, identity: Identity, at: Time) -> Subject {
         let subject = Subject {
             pod_uid: identity.pod.uid.clone(),
             container: identity.name.clone(),
         };
         let run = identity.run();
-        let started = self.wall(live.started);
-        let before = live.subject.clone();
-        if let Some(live) = self.live.get_mut(&cgroup) {
-            (live.subject, live.run, live.named) = (subject.clone(), run, true);
-        }
-        if let Some(unnamed) = self.subjects.remove(&before) {
+        self.describe(&identity.pod);
+        if let Some(unnamed) = self.subjects.remove(before) {
             let runs = self.subjects.entry(subject.clone()).or_default();
-            runs.kept.extend(unnamed.kept);
+            runs.kept.extend(unnamed.kept.into_iter().map(|mut kept| {
+                // Without names it was the first of its container.
+                Arc::make_mut(&mut kept).run.number = run;
+                kept
+            }));
+            runs.kept
+                .make_contiguous()
+                .sort_by_key(|run| run.run.number);
             runs.ending += unnamed.ending;
             runs.held.extend(unnamed.held);
-            let decisions = self.machine.observe(started, &before, Observation::Named { to: subject.clone(), run });
+            let to = subject.clone();
+            let named = Observation::Named { to, run };
+            let decisions = self.machine.observe(at, before, named);
             self.decide(decisions);
         }
-        self.describe(&identity.pod);
         self.subjects.entry(subject.clone()).or_default().identity = Some(identity);
-        let decisions = self.machine.observe(started, &subject, Observation::Started { run });
-        self.decide(decisions);
-        true
+        subject
+    }
+
+    /// Names runs whose container vanished before anybody could say who it was.
+    pub(super) fn name_vanished(&mut self) {
+        let vanished = self.subjects.iter().filter(|(subject, runs)| {
+            runs.identity.is_none() && containers::path::is_id(&subject.container)
+        });
+        let found: Vec<(Subject, Identity)> = vanished
+            .filter_map(|(subject, _)| {
+                Some((
+                    subject.clone(),
+                    self.directory.container(&subject.container)?,
+                ))
+            })
+            .collect();
+        for (subject, identity) in found {
+            let at = Time(host::realtime());
+            self.known(&subject, identity, at);
+        }
     }
 
     /// A run ended, and is kept.
@@ -214,12 +262,19 @@ impl Node {
             policy,
             life,
         };
-        let time = ending.life.end.map_or_else(host::realtime, |end| self.wall(end).0);
+        let time = ending
+            .life
+            .end
+            .map_or_else(host::realtime, |end| self.wall(end).0);
         self.subjects.entry(subject).or_default().ending += 1;
         let (knowledge, inputs) = (self.knowledge.clone(), self.inputs.clone());
         self.tasks.spawn(async move {
             let result = knowledge.end(ending).await;
-            let _ = inputs.send(Input::Ended(Box::new(EndedRun { cgroup, time, result })));
+            let _ = inputs.send(Input::Ended(Box::new(EndedRun {
+                cgroup,
+                time,
+                result,
+            })));
         });
     }
 
@@ -230,12 +285,23 @@ impl Node {
                 Some(triggers::Payload::None) => redact::Payload::None,
                 Some(triggers::Payload::Default) | None => redact::Payload::Default,
             },
-            secret_mounts: self.subjects.get(subject).map(|runs| runs.secret_mounts.clone()).unwrap_or_default(),
+            secret_mounts: self
+                .subjects
+                .get(subject)
+                .map(|runs| runs.secret_mounts.clone())
+                .unwrap_or_default(),
         }
     }
 
     /// A run has been kept.
-    pub(super) fn kept(&mut self, EndedRun { cgroup, time, result }: EndedRun) {
+    pub(super) fn kept(
+        &mut self,
+        EndedRun {
+            cgroup,
+            time,
+            result,
+        }: EndedRun,
+    ) {
         // Its names may have come meanwhile.
         self.name(cgroup);
         let Some(live) = self.live.get_mut(&cgroup) else {
@@ -248,7 +314,11 @@ impl Node {
         let runs = self.subjects.entry(subject.clone()).or_default();
         runs.ending = runs.ending.saturating_sub(1);
         match result {
-            Ok(ending::Ended { kept, verdict, events }) => {
+            Ok(ending::Ended {
+                kept,
+                verdict,
+                events,
+            }) => {
                 add(&mut self.tally.losses, &kept.run.losses);
                 let ended = ended(&kept, verdict.as_ref());
                 runs.kept.push_back(Arc::new(kept));
@@ -257,9 +327,17 @@ impl Node {
                 }
                 self.keep_to_budget();
                 if let Some(verdict) = &verdict {
-                    tracing::info!(pod_uid = subject.pod_uid, container = subject.container, run = verdict.run, "{}", verdict.verdict.sentence);
+                    tracing::info!(
+                        pod_uid = subject.pod_uid,
+                        container = subject.container,
+                        run = verdict.run,
+                        "{}",
+                        verdict.verdict.sentence
+                    );
                 }
-                let mut decisions = self.machine.observe(at, &subject, Observation::Ended(ended));
+                let mut decisions = self
+                    .machine
+                    .observe(at, &subject, Observation::Ended(ended));
                 decisions.extend(self.pod_events(&subject, &events));
                 self.decide(decisions);
             }
@@ -277,7 +355,12 @@ impl Node {
         events
             .iter()
             .filter(about)
-            .filter_map(|event| Some((Time(event.last?), Observation::of_event(&event.reason, &event.message)?)))
+            .filter_map(|event| {
+                Some((
+                    Time(event.last?),
+                    Observation::of_event(&event.reason, &event.message)?,
+                ))
+            })
             .flat_map(|(at, observation)| self.machine.observe(at, subject, observation))
             .collect()
     }
@@ -295,7 +378,11 @@ impl Node {
     }
 
     fn forget_if_over(&mut self, cgroup: u64) {
-        if self.live.get(&cgroup).is_some_and(|live| live.removed && !live.ending) {
+        if self
+            .live
+            .get(&cgroup)
+            .is_some_and(|live| live.removed && !live.ending)
+        {
             self.live.remove(&cgroup);
         }
     }
@@ -305,8 +392,14 @@ impl Node {
         let most = self.config.recorder.memory.as_u64() / 4;
         let mut bytes = self.kept_bytes();
         while bytes > most {
-            let oldest = self.subjects.values_mut().filter(|runs| !runs.kept.is_empty()).min_by_key(|runs| runs.kept.front().and_then(|run| run.run.end));
-            let Some(dropped) = oldest.and_then(|runs| runs.kept.pop_front()) else { break };
+            let oldest = self
+                .subjects
+                .values_mut()
+                .filter(|runs| !runs.kept.is_empty())
+                .min_by_key(|runs| runs.kept.front().and_then(|run| run.run.end));
+            let Some(dropped) = oldest.and_then(|runs| runs.kept.pop_front()) else {
+                break;
+            };
             bytes -= dropped.bytes().len() as u64;
         }
         self.recording.set_kept(bytes);
@@ -314,7 +407,11 @@ impl Node {
 
     /// Bytes of all kept runs.
     pub(super) fn kept_bytes(&self) -> u64 {
-        self.subjects.values().flat_map(|runs| &runs.kept).map(|run| run.bytes().len() as u64).sum()
+        self.subjects
+            .values()
+            .flat_map(|runs| &runs.kept)
+            .map(|run| run.bytes().len() as u64)
+            .sum()
     }
 
     /// A time of CLOCK_BOOTTIME as the triggers have it.
@@ -335,7 +432,9 @@ fn add(sum: &mut capture_format::Losses, more: &capture_format::Losses) {
 fn ended(kept: &KeptRun, verdict: Option<&RunVerdict>) -> Ended {
     let run = &kept.run;
     let reason = run.terminated.as_ref().map(|said| said.reason.as_str());
-    let cause = verdict.map(|said| said.verdict.cause).filter(|cause| *cause != Cause::Unknown);
+    let cause = verdict
+        .map(|said| said.verdict.cause)
+        .filter(|cause| *cause != Cause::Unknown);
     Ended {
         run: run.number,
         status: run.status.map(|status| match status {

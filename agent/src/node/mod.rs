@@ -9,6 +9,8 @@ pub(crate) mod handle;
 mod kept;
 mod lives;
 mod names;
+mod objects;
+mod orders;
 mod recording;
 mod requests;
 mod runtime;
@@ -35,9 +37,9 @@ enum Input {
     /// A live container has been looked at.
     Looked(Box<requests::Looked>),
     /// A Capture object is this agent's to fill, or not.
-    Granted(Box<requests::Granted>),
+    Granted(Box<objects::Granted>),
     /// A capture stands, or could not be taken.
-    Taken(Box<requests::Outcome>),
+    Taken(Box<orders::Outcome>),
 }
 
 /// Runs until SIGTERM or SIGINT.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use containers::directory::{ContainerSighting, Kind, Pod, PodSighting};
-use kubernetes::pods::{ContainerInfo, ContainerKind, ContainerState, PodChange, PodInfo, Terminated};
+use kubernetes::pods::{
+    ContainerInfo, ContainerKind, ContainerState, PodChange, PodInfo, Terminated,
+};
 use kubernetes::{Change, namespaces::NamespaceInfo};
 use triggers::{Description, Ended, Observation, PodObservation, Subject, Time};
 
@@ -18,13 +20,24 @@ impl Node {
             PodChange::Synced => {}
             PodChange::Changed(pod) => {
                 let uid = pod.mirror.as_ref().unwrap_or(&pod.uid);
-                self.pods.insert((pod.namespace.clone(), pod.name.clone()), uid.clone());
+                self.pods
+                    .insert((pod.namespace.clone(), pod.name.clone()), uid.clone());
                 self.directory.saw_pod(&sighting(&pod), now);
+                if let Some(known) = self.directory.pod(uid) {
+                    self.describe(&known);
+                }
                 self.name_all();
                 self.observe_pod(at, &pod);
             }
             PodChange::Gone { uid } => {
+                // A static pod's object has another UID than its containers.
+                let is_it = |known: &&String| {
+                    let pod = self.directory.pod(known);
+                    pod.is_some_and(|pod| pod.api_uid.as_ref() == Some(&uid))
+                };
+                let known = self.pods.values().find(is_it).cloned();
                 self.directory.pod_deleted(&uid, now);
+                let uid = known.unwrap_or(uid);
                 self.pods.retain(|_, known| *known != uid);
                 let decisions = self.machine.observe_pod(at, &uid, PodObservation::Gone);
                 self.decide(decisions);
@@ -38,25 +51,36 @@ impl Node {
 
     /// The watch of namespaces tells of one.
     pub(super) fn namespace(&mut self, change: Change<NamespaceInfo>) {
-        if let Change::Changed(namespace) = change {
-            self.namespaces.insert(namespace.name, namespace.labels);
+        let Change::Changed(namespace) = change else {
+            return;
+        };
+        let name = namespace.name.clone();
+        if self.namespaces.insert(name.clone(), namespace.clone()) == Some(namespace) {
+            return;
+        }
+        let here = self.pods.iter().filter(|((of, _), _)| *of == name);
+        let pods: Vec<_> = here
+            .filter_map(|(_, uid)| self.directory.pod(uid))
+            .collect();
+        for pod in pods {
+            self.describe(&pod);
         }
     }
 
     fn observe_pod(&mut self, at: Time, pod: &PodInfo) {
         let uid = pod.mirror.as_ref().unwrap_or(&pod.uid);
-        let mut decisions = self.machine.observe_pod(at, uid, PodObservation::Described(Description {
-            namespace: Some(pod.namespace.clone()),
-            labels: Some(pod.labels.clone()),
-            annotations: pod.annotations.clone(),
-            namespace_labels: self.namespaces.get(&pod.namespace).cloned(),
-            ..Description::default()
-        }));
+        let mut decisions = Vec::new();
         if pod.terminating {
-            decisions.extend(self.machine.observe_pod(at, uid, PodObservation::Terminating));
+            decisions.extend(
+                self.machine
+                    .observe_pod(at, uid, PodObservation::Terminating),
+            );
         }
         for container in &pod.containers {
-            let subject = Subject { pod_uid: uid.clone(), container: container.name.clone() };
+            let subject = Subject {
+                pod_uid: uid.clone(),
+                container: container.name.clone(),
+            };
             if !container.secret_mounts.is_empty() {
                 let runs = self.subjects.entry(subject.clone()).or_default();
                 runs.secret_mounts.clone_from(&container.secret_mounts);
@@ -71,7 +95,11 @@ impl Node {
     /// The container runtime has been found: what runs gets its names, what ended its counts.
     pub(super) fn found_runtime(&mut self, all: &Everything) {
         let (now, at) = (host::uptime(), Time(host::realtime()));
-        let containers: Vec<_> = all.containers.iter().map(|status| status.container.clone()).collect();
+        let containers: Vec<_> = all
+            .containers
+            .iter()
+            .map(|status| status.container.clone())
+            .collect();
         self.directory.saw_cri(&all.sandboxes, &containers, now);
         self.name_all();
         for status in &all.containers {
@@ -79,12 +107,19 @@ impl Node {
                 continue;
             };
             self.describe(&identity.pod);
-            let subject = Subject { pod_uid: identity.pod.uid.clone(), container: identity.name.clone() };
+            let subject = Subject {
+                pod_uid: identity.pod.uid.clone(),
+                container: identity.name.clone(),
+            };
             let ended = status.finished_at.map(Time);
             let count = Observation::RestartCount {
                 count: identity.attempt,
                 since: None,
-                last: if ended.is_some() { None } else { status.started_at.map(Time) },
+                last: if ended.is_some() {
+                    None
+                } else {
+                    status.started_at.map(Time)
+                },
             };
             let decisions = self.machine.observe(at, &subject, count);
             self.decide(decisions);
@@ -93,43 +128,56 @@ impl Node {
 
     /// Tells the triggers of a pod whatever of it is known: until the API server is heard, that is what the runtime knows.
     pub(super) fn describe(&mut self, pod: &Arc<Pod>) {
-        if pod.api_uid.is_some() {
-            return;
-        }
+        let namespace = self.namespaces.get(&pod.namespace);
         let description = Description {
             namespace: Some(pod.namespace.clone()),
             labels: Some(pod.labels.clone()),
             annotations: pod.annotations.clone(),
-            namespace_labels: self.namespaces.get(&pod.namespace).cloned(),
-            ..Description::default()
+            namespace_labels: namespace.map(|namespace| namespace.labels.clone()),
+            namespace_annotations: namespace
+                .map(|namespace| namespace.annotations.clone())
+                .unwrap_or_default(),
         };
         let at = Time(host::realtime());
-        let decisions = self.machine.observe_pod(at, &pod.uid, PodObservation::Described(description));
+        let described = PodObservation::Described(description);
+        let decisions = self.machine.observe_pod(at, &pod.uid, described);
         self.decide(decisions);
     }
 
     fn name_all(&mut self) {
-        let unnamed: Vec<u64> = self.live.iter().filter(|(_, live)| !live.named).map(|(cgroup, _)| *cgroup).collect();
-        for cgroup in unnamed {
+        for cgroup in self.unnamed() {
             self.name(cgroup);
         }
+        self.name_vanished();
     }
 }
 
 /// What a container's status says.
 fn said_of(now: Time, pod: &PodInfo, container: &ContainerInfo) -> Vec<(Time, Observation)> {
-    let last = container.last.as_ref().and_then(|last| last.finished).map(time);
-    let mut said = vec![(now, Observation::RestartCount {
-        count: container.restart_count,
-        since: pod.started.map(time),
-        last,
-    })];
+    // In a container that waits it is the end of the newest run.
+    let runs = matches!(container.state, ContainerState::Running { .. });
+    let last = container.last.as_ref().filter(|_| runs);
+    let last = last.and_then(|last| last.finished).map(time);
+    let mut said = vec![(
+        now,
+        Observation::RestartCount {
+            count: container.restart_count,
+            since: pod.started.map(time),
+            last,
+        },
+    )];
     let over = match &container.state {
         ContainerState::Terminated(over) => Some((over, container.restart_count + 1)),
-        _ => container.last.as_ref().map(|over| (over, container.restart_count)),
+        _ => container
+            .last
+            .as_ref()
+            .map(|over| (over, container.restart_count)),
     };
     if let Some((over, run)) = over {
-        said.push((over.finished.map_or(now, time), Observation::EndExplained(explained(over, run))));
+        said.push((
+            over.finished.map_or(now, time),
+            Observation::EndExplained(explained(over, run)),
+        ));
     }
     if let ContainerState::Waiting { reason, .. } = &container.state {
         said.extend(Observation::of_waiting(reason).map(|waiting| (now, waiting)));
@@ -140,7 +188,9 @@ fn said_of(now: Time, pod: &PodInfo, container: &ContainerInfo) -> Vec<(Time, Ob
 fn explained(over: &Terminated, run: u32) -> Ended {
     Ended {
         run,
-        status: u8::try_from(over.exit_code).ok().map(triggers::ExitStatus::Code),
+        status: u8::try_from(over.exit_code)
+            .ok()
+            .map(triggers::ExitStatus::Code),
         oom_killed: over.reason == "OOMKilled",
         start_failed: over.reason == "StartError",
         cause: None,
@@ -159,19 +209,26 @@ fn sighting(pod: &PodInfo) -> PodSighting {
         name: pod.name.clone(),
         labels: pod.labels.clone(),
         annotations: pod.annotations.clone(),
-        containers: pod.containers.iter().map(|container| ContainerSighting {
-            name: container.name.clone(),
-            kind: match container.kind {
-                ContainerKind::Init => Kind::Init,
-                ContainerKind::Sidecar => Kind::Sidecar,
-                ContainerKind::App => Kind::App,
-                ContainerKind::Ephemeral => Kind::Ephemeral,
-            },
-            image: container.image.clone(),
-            image_id: container.image_id.clone(),
-            restart_count: container.restart_count,
-            current: container.id.clone(),
-            previous: container.last.as_ref().and_then(|last| last.container_id.clone()),
-        }).collect(),
+        containers: pod
+            .containers
+            .iter()
+            .map(|container| ContainerSighting {
+                name: container.name.clone(),
+                kind: match container.kind {
+                    ContainerKind::Init => Kind::Init,
+                    ContainerKind::Sidecar => Kind::Sidecar,
+                    ContainerKind::App => Kind::App,
+                    ContainerKind::Ephemeral => Kind::Ephemeral,
+                },
+                image: container.image.clone(),
+                image_id: container.image_id.clone(),
+                restart_count: container.restart_count,
+                current: container.id.clone(),
+                previous: container
+                    .last
+                    .as_ref()
+                    .and_then(|last| last.container_id.clone()),
+            })
+            .collect(),
     }
 }

@@ -129,6 +129,7 @@ impl RecordingThread {
                     shapes: settings.shapes,
                     places,
                     recorded: HashMap::new(),
+                    messages_lost: 0,
                 };
                 if let Err(error) = server.serve(&requests, woken) {
                     // Nobody listens any more: the agent is stopping.
@@ -206,6 +207,7 @@ struct Server {
     shapes: Vec<ContainerShape>,
     places: Places,
     recorded: HashMap<u64, Recorded>,
+    messages_lost: u64,
 }
 
 impl Server {
@@ -217,12 +219,21 @@ impl Server {
         self.adopt()?;
         loop {
             for message in self.recorder.messages() {
-                self.message(message)?;
+                self.message(message);
+            }
+            let lost = self.recorder.messages_lost()?;
+            if lost != self.messages_lost {
+                tracing::warn!(
+                    messages = lost - self.messages_lost,
+                    "the kernel side had more to say than there was room for"
+                );
+                self.messages_lost = lost;
+                self.catch_up()?;
             }
             loop {
                 match requests.try_recv() {
                     Ok(Command::Stop) | Err(mpsc::TryRecvError::Disconnected) => return Ok(()),
-                    Ok(command) => self.command(command)?,
+                    Ok(command) => self.command(command),
                     Err(mpsc::TryRecvError::Empty) => break,
                 }
             }
@@ -278,22 +289,55 @@ impl Server {
         Ok(())
     }
 
-    fn message(&mut self, message: Message) -> io::Result<()> {
+    /// Finds the containers that came and went untold.
+    fn catch_up(&mut self) -> io::Result<()> {
+        let present = adopt::containers(&self.places.proc, &self.places.cgroups, &self.shapes)?;
+        let rings: HashMap<u64, RingId> = self.recorder.rings().collect();
+        let gone = rings
+            .iter()
+            .filter(|(cgroup, _)| !present.iter().any(|running| running.cgroup == **cgroup));
+        let gone: Vec<(u64, RingId)> = gone.map(|(cgroup, ring)| (*cgroup, *ring)).collect();
+        for running in present {
+            if rings.contains_key(&running.cgroup) && !self.recorded.contains_key(&running.cgroup) {
+                self.started(running.cgroup, running.path, running.start);
+            }
+        }
+        for (cgroup, ring) in gone {
+            self.removed(cgroup, ring, host::boottime());
+        }
+        Ok(())
+    }
+
+    fn started(&mut self, cgroup: u64, path: String, time: u64) {
+        let misses = self.recorder.recursion_misses();
+        let recorded = Recorded {
+            path: path.clone(),
+            misses,
+            preface: Vec::new(),
+            ended: false,
+        };
+        self.recorded.insert(cgroup, recorded);
+        self.report(Report::Started { cgroup, path, time });
+    }
+
+    fn removed(&mut self, cgroup: u64, ring: RingId, time: u64) {
+        let recorded = self.recorded.get(&cgroup);
+        let ended = recorded.is_none_or(|recorded| recorded.ended);
+        // Without a first process that the kernel side knows (it shares its pid namespace, or was never executed) this is its end.
+        let life = if ended {
+            None
+        } else {
+            self.life(cgroup, Some(time), None)
+        };
+        self.recorded.remove(&cgroup);
+        self.recorder.release(ring);
+        self.report(Report::Removed { cgroup, life });
+    }
+
+    fn message(&mut self, message: Message) {
         let Message { cgroup, time, kind } = message;
         match kind {
-            MessageKind::Assigned { path, .. } => {
-                let misses = self.recorder.recursion_misses();
-                self.recorded.insert(
-                    cgroup,
-                    Recorded {
-                        path: path.clone(),
-                        misses,
-                        preface: Vec::new(),
-                        ended: false,
-                    },
-                );
-                self.report(Report::Started { cgroup, path, time });
-            }
+            MessageKind::Assigned { path, .. } => self.started(cgroup, path, time),
             MessageKind::PoolEmpty { path } => self.refused(path, "no ring was free"),
             MessageKind::TableFull { path } => self.refused(path, "the recorder's table is full"),
             MessageKind::InitExit { pid, status, .. } => {
@@ -304,26 +348,11 @@ impl Server {
                     self.report(Report::Ended { cgroup, life });
                 }
             }
-            MessageKind::Removed(ring) => {
-                let ended = self
-                    .recorded
-                    .get(&cgroup)
-                    .is_none_or(|recorded| recorded.ended);
-                // A container that shares its pod's pid namespace has no first process that the kernel side knows.
-                let life = if ended {
-                    None
-                } else {
-                    self.life(cgroup, Some(time), None)
-                };
-                self.recorded.remove(&cgroup);
-                self.recorder.release(ring);
-                self.report(Report::Removed { cgroup, life });
-            }
+            MessageKind::Removed(ring) => self.removed(cgroup, ring, time),
         }
-        Ok(())
     }
 
-    fn command(&mut self, command: Command) -> io::Result<()> {
+    fn command(&mut self, command: Command) {
         match command {
             Command::Snapshot(cgroup, reply) => drop(reply.send(self.life(cgroup, None, None))),
             Command::LetGo(cgroup) => {
@@ -334,11 +363,10 @@ impl Server {
             }
             Command::SetKept(bytes) => self.recorder.set_kept(bytes),
             Command::Stock(reply) => {
-                drop(reply.send((self.recorder.stock(), self.recorder.recursion_misses())))
+                let _ = reply.send((self.recorder.stock(), self.recorder.recursion_misses()));
             }
             Command::Stop => {}
         }
-        Ok(())
     }
 
     /// Reads a container's ring.

@@ -63,7 +63,8 @@ pub(super) async fn find(
             }
             Err(error) => {
                 let told = error.to_string();
-                let news = !matches!(&*standing.borrow(), Standing::Down(before) if *before == told);
+                let news =
+                    !matches!(&*standing.borrow(), Standing::Down(before) if *before == told);
                 if news {
                     tracing::warn!("the container runtime does not answer: {told}");
                     standing.send_replace(Standing::Down(told));

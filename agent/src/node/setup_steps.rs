@@ -14,7 +14,9 @@ use capture_format::{Event, EventFlags, EventKind};
 /// `complete` says that no event of this run was overwritten: only then is a process that never executed anything and
 /// was forked by nobody one of the runtime's.
 pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
-    let executed: HashSet<u32> = of_kind(events, EventKind::EXEC).map(|event| event.pid).collect();
+    let executed: HashSet<u32> = of_kind(events, EventKind::EXEC)
+        .map(|event| event.pid)
+        .collect();
     let adopted: HashSet<u32> = events
         .iter()
         .filter(|event| event.flags.contains(EventFlags::ADOPTED))
@@ -33,7 +35,11 @@ pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
             EventKind::EXEC => {
                 inside.insert(event.pid);
                 // The last directory that was set before the first exec is the program's.
-                if let Some(&(_, set)) = directories.iter().rev().find(|(pid, _)| *pid == event.pid && !is_inside) {
+                if let Some(&(_, set)) = directories
+                    .iter()
+                    .rev()
+                    .find(|(pid, _)| *pid == event.pid && !is_inside)
+                {
                     keep[set] = true;
                 }
                 true
@@ -42,10 +48,14 @@ pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
                 if is_inside {
                     inside.insert(event.ret as u32);
                 }
-                is_inside
+                // Who forked a process tells a probe's from the container's own.
+                true
             }
-            EventKind::SIGNAL_GENERATE | EventKind::SIGNAL_DELIVER | EventKind::OOM_KILL => true,
-            EventKind::EXIT => is_inside || never_started || !complete,
+            EventKind::OOM_KILL => true,
+            // An exec kills the other threads of the runtime.
+            EventKind::EXIT | EventKind::SIGNAL_GENERATE | EventKind::SIGNAL_DELIVER => {
+                is_inside || never_started || !complete
+            }
             _ if is_inside => true,
             EventKind::CHDIR if event.ret == 0 => {
                 directories.push((event.pid, index));
@@ -99,6 +109,7 @@ mod tests {
             event(EventKind::CHDIR, 12, 0, "/app"),
             event(EventKind::OPENAT, 12, -2, "/sys/fs/selinux"),
             event(EventKind::EXIT, 10, 0, ""),
+            event(EventKind::SIGNAL_DELIVER, 12, 9, ""),
             event(EventKind::EXEC, 12, 12, "/bin/app"),
             event(EventKind::OPENAT, 12, -2, "/etc/app.conf"),
             event(EventKind::FORK, 12, 13, ""),
@@ -119,11 +130,14 @@ mod tests {
         assert_eq!(
             left(life(), true),
             [
+                of(EventKind::FORK, 10),
+                of(EventKind::FORK, 11),
                 of(EventKind::CHDIR, 12),
                 of(EventKind::EXEC, 12),
                 of(EventKind::OPENAT, 12),
                 of(EventKind::FORK, 12),
                 of(EventKind::WRITE, 13),
+                of(EventKind::FORK, 20),
                 of(EventKind::EXEC, 21),
                 of(EventKind::OPENAT, 21),
                 of(EventKind::EXIT, 21),
@@ -133,7 +147,7 @@ mod tests {
         );
         let mut events = life();
         remove(&mut events, true);
-        assert_eq!(&events[0].name[..], b"/app");
+        assert_eq!(&events[2].name[..], b"/app");
     }
 
     #[test]
@@ -143,14 +157,27 @@ mod tests {
         events.push(event(EventKind::EXIT, 12, 256, ""));
         remove(&mut events, true);
         let names: Vec<&[u8]> = events.iter().map(|event| &event.name[..]).collect();
-        assert_eq!(names, [&b"/sys/fs/selinux"[..], b"", b"/usr/bin/srever", b""]);
+        assert_eq!(
+            names,
+            [
+                &b""[..],
+                b"",
+                b"/sys/fs/selinux",
+                b"",
+                b"/usr/bin/srever",
+                b""
+            ]
+        );
         assert!(events.iter().all(|event| event.data.is_empty()));
     }
 
     #[test]
     fn where_the_start_was_overwritten_nothing_of_the_program_goes() {
         // Its exec is gone, and so are the forks of its children.
-        let rest = vec![event(EventKind::OPENAT, 12, -2, "/etc/app.conf"), event(EventKind::EXIT, 12, 256, "")];
+        let rest = vec![
+            event(EventKind::OPENAT, 12, -2, "/etc/app.conf"),
+            event(EventKind::EXIT, 12, 256, ""),
+        ];
         assert_eq!(left(rest.clone(), false).len(), 2);
         let mut probed = rest;
         probed.insert(0, event(EventKind::EXEC, 21, 21, "/bin/cat"));

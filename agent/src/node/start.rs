@@ -1,6 +1,7 @@
 //! The start of the agent: everything it needs, in the order in which it can fail; and its end.
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, HashSet},
     path::PathBuf,
     sync::Arc,
@@ -11,11 +12,11 @@ use containers::{directory::Directory, hierarchy};
 use futures::{StreamExt, stream};
 use kubernetes::{Health, Who, announce::Announcer, captures::Captures, connect, namespaces, pods};
 use redact::Redactor;
-use spool::Spool;
+use spool::{Backoff, Spool, Store, Uploader};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinSet,
 };
 use triggers::{Captured, Machine, Observation, PodObservation, Subject, Time};
@@ -58,11 +59,23 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
     let redactor = Arc::new(Redactor::new(&config.redaction)?);
     let (spool, found) = Spool::open(spool_config(&config)).context("cannot use the spool")?;
     let spool = Arc::new(spool);
-    tracing::info!(node, halves = found.halves, rebuilt = found.rebuilt, orphans = found.orphans, captures = spool.usage().captures, "the spool is open");
+    tracing::info!(
+        node,
+        halves = found.halves,
+        rebuilt = found.rebuilt,
+        orphans = found.orphans,
+        captures = spool.usage().captures,
+        "the spool is open"
+    );
     let listener = socket::server::listen(&config.socket)?;
     let endpoint = TcpListener::bind(config.http.listen)
         .await
-        .with_context(|| format!("cannot listen on {} (http.listen in the configuration)", config.http.listen))?;
+        .with_context(|| {
+            format!(
+                "cannot listen on {} (http.listen in the configuration)",
+                config.http.listen
+            )
+        })?;
 
     let health = Health::new();
     let cluster = cluster(&config, &options).await?;
@@ -73,7 +86,8 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         cgroups: detected.mount,
         mounts: Mounts::read()?,
     };
-    let (recording, reports) = RecordingThread::start(settings(&config, detected.hierarchy), places)?;
+    let (recording, reports) =
+        RecordingThread::start(settings(&config, detected.hierarchy), places)?;
     for limitation in &recording.setup.limitations {
         tracing::warn!("limited: {limitation}");
     }
@@ -95,7 +109,9 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
 
     let client = cluster.map(|cluster| cluster.client);
     let teller = Teller::default();
-    let captures = client.clone().map(|client| Captures::new(client, &node, config.kubernetes.ttl, health.clone()));
+    let captures = client
+        .clone()
+        .map(|client| Captures::new(client, &node, config.kubernetes.ttl, health.clone()));
     if let Some(client) = client.clone() {
         let announcer = Announcer::new(client, &node, health.clone());
         services.spawn(teller.clone().run(announcer, spool.clone(), node.clone()));
@@ -103,27 +119,56 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
     let (handle, requests) = Handle::new();
     let metrics = Arc::new(Metrics::new());
     services.spawn(socket::server::serve(listener, handle.clone()));
-    let served = http::Endpoint { handle, metrics: metrics.clone(), token_file: config.http.alerts_token_file.clone() };
+    let served = http::Endpoint {
+        handle,
+        metrics: metrics.clone(),
+        token_file: config.http.alerts_token_file.clone(),
+    };
     services.spawn(served.serve(endpoint));
 
-    let wants_namespaces = !config.selectors.namespace_labels.is_empty();
+    let uploader = Arc::new(Notify::new());
+    let (progress, uploads) = mpsc::channel(1);
+    if let Some(store) = config.storage.store() {
+        let store = Store::open(&store).context("cannot use the object storage")?;
+        let upload = Uploader::new(
+            spool.clone(),
+            store,
+            Backoff::default(),
+            progress,
+            uploader.clone(),
+        );
+        services.spawn(upload.run());
+    }
+
     let mut sources = Sources {
         reports,
         inputs: received,
         requests,
-        pods: client.clone().map_or_else(|| stream::pending().boxed(), |client| pods::watch(client, &node, health.clone())),
-        namespaces: client
-            .clone()
-            .filter(|_| wants_namespaces)
-            .map_or_else(|| stream::pending().boxed(), |client| namespaces::watch(client, health.clone())),
-        offers: captures.as_ref().map_or_else(|| stream::pending().boxed(), Captures::offers),
+        pods: client.clone().map_or_else(
+            || stream::pending().boxed(),
+            |client| pods::watch(client, &node, health.clone()),
+        ),
+        namespaces: client.clone().map_or_else(
+            || stream::pending().boxed(),
+            |client| namespaces::watch(client, health.clone()),
+        ),
+        offers: captures
+            .as_ref()
+            .map_or_else(|| stream::pending().boxed(), Captures::offers),
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
+        uploads,
     };
     let mut state = Node {
         config_path: options.config,
         started: host::realtime(),
-        knowledge: Knowledge { cri: found_cri, kube: client.clone(), redactor, node, probes: recording.setup.probes.clone().into() },
+        knowledge: Knowledge {
+            cri: found_cri,
+            kube: client.clone(),
+            redactor,
+            node,
+            probes: recording.setup.probes.clone().into(),
+        },
         recording: Arc::new(recording),
         captures,
         teller,
@@ -138,6 +183,8 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         subjects: HashMap::new(),
         taking: HashSet::new(),
         tally: Tally::default(),
+        uploader,
+        upload_error: None,
         tasks: JoinSet::new(),
         spool,
         config,
@@ -152,8 +199,14 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
 
 /// The API server, if there is one. Not waited for: it may be away.
 async fn cluster(config: &Config, options: &Options) -> anyhow::Result<Option<connect::Cluster>> {
-    let asked = connect::Options { kubeconfig: options.kubeconfig.clone(), context: None };
-    match (config.kubernetes.enabled, connect::connect(&asked, Who::Agent).await) {
+    let asked = connect::Options {
+        kubeconfig: options.kubeconfig.clone(),
+        context: None,
+    };
+    match (
+        config.kubernetes.enabled,
+        connect::connect(&asked, Who::Agent).await,
+    ) {
         (Switch::Off, _) => Ok(None),
         (_, Ok(cluster)) => {
             tracing::info!(server = cluster.server, "announcing to the API server");
@@ -167,17 +220,30 @@ async fn cluster(config: &Config, options: &Options) -> anyhow::Result<Option<co
     }
 }
 
+/// The names of containers' cgroups. The first prefix that fits decides: the longer ones come first, the empty one last.
+fn shapes() -> Vec<ContainerShape> {
+    let mut shapes: Vec<ContainerShape> = containers::path::PREFIXES
+        .iter()
+        .map(|(prefix, _)| ContainerShape {
+            prefix: (*prefix).into(),
+            digits: containers::path::ID_DIGITS as u32,
+        })
+        .collect();
+    shapes.sort_by_key(|shape| Reverse(shape.prefix.len()));
+    shapes
+}
+
 fn settings(config: &Config, hierarchy: hierarchy::Hierarchy) -> Settings {
     let recorder = &config.recorder;
     Settings {
         text_max: recorder.text_payload.as_u64() as u32,
         other_max: recorder.other_payload.as_u64() as u32,
         config_file_max: recorder.config_file_max.as_u64(),
-        shapes: containers::path::PREFIXES
-            .iter()
-            .map(|(prefix, _)| ContainerShape { prefix: (*prefix).into(), digits: containers::path::ID_DIGITS as u32 })
-            .collect(),
-        budget: Budget { bytes: recorder.memory.as_u64(), ..Budget::default() },
+        shapes: shapes(),
+        budget: Budget {
+            bytes: recorder.memory.as_u64(),
+            ..Budget::default()
+        },
         hierarchy: match hierarchy {
             hierarchy::Hierarchy::Unified => Hierarchy::Unified,
             hierarchy::Hierarchy::V1 { controller } => Hierarchy::V1 { controller },
@@ -190,7 +256,11 @@ fn spool_config(config: &Config) -> spool::Config {
     let limits = &config.spool;
     spool::Config {
         directory: limits.directory.clone(),
-        limits: spool::Limits { bytes: limits.bytes.as_u64(), per_pod: limits.per_pod, age: limits.max_age },
+        limits: spool::Limits {
+            bytes: limits.bytes.as_u64(),
+            per_pod: limits.per_pod,
+            age: limits.max_age,
+        },
         kept_bytes: config.recorder.memory.as_u64() / 4,
         ..spool::Config::default()
     }
@@ -201,11 +271,18 @@ impl Node {
     fn remember(&mut self) {
         if self.knowledge.kube.is_none() {
             // Nobody will describe the pods of containers that have none.
-            self.machine.observe_pod(Time(host::realtime()), "", PodObservation::Described(Default::default()));
+            self.machine.observe_pod(
+                Time(host::realtime()),
+                "",
+                PodObservation::Described(Default::default()),
+            );
         }
         for entry in self.spool.entries() {
             let info = &entry.info;
-            let subject = Subject { pod_uid: info.pod_uid.clone(), container: info.container.clone() };
+            let subject = Subject {
+                pod_uid: info.pod_uid.clone(),
+                container: info.container.clone(),
+            };
             let found = Captured {
                 id: entry.id.clone(),
                 at: Time(info.created),
@@ -213,25 +290,51 @@ impl Node {
                 runs: info.runs.len(),
                 last_run: info.runs.last().copied().unwrap_or_default(),
             };
-            let decisions = self.machine.observe(found.at, &subject, Observation::CaptureFound(found));
+            let decisions =
+                self.machine
+                    .observe(found.at, &subject, Observation::CaptureFound(found));
             self.decide(decisions);
         }
         let restored = match self.spool.restore(&host::boot_id()) {
             Ok(restored) => restored,
-            Err(error) => return tracing::warn!(%error, "the runs that an earlier agent kept cannot be read"),
+            Err(error) => {
+                return tracing::warn!(%error, "the runs that an earlier agent kept cannot be read");
+            }
         };
         for run in restored.runs {
-            let subject = Subject { pod_uid: run.pod_uid, container: run.container };
+            let subject = Subject {
+                pod_uid: run.pod_uid,
+                container: run.container,
+            };
             match KeptRun::from_bytes(run.bytes) {
                 Ok(kept) => {
                     let runs: &mut Runs = self.subjects.entry(subject).or_default();
                     runs.kept.push_back(Arc::new(kept));
                 }
-                Err(error) => tracing::warn!(%error, container = subject.container, "a kept run cannot be read"),
+                Err(error) => {
+                    tracing::warn!(%error, container = subject.container, "a kept run cannot be read")
+                }
             }
         }
         for runs in self.subjects.values_mut() {
-            runs.kept.make_contiguous().sort_by_key(|run| run.run.number);
+            runs.kept
+                .make_contiguous()
+                .sort_by_key(|run| run.run.number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_of_every_runtime_are_recorded() {
+        let id = "0123456789abcdef".repeat(4);
+        for (prefix, _) in containers::path::PREFIXES {
+            for name in [format!("{prefix}{id}"), format!("{prefix}{id}.scope")] {
+                assert!(ContainerShape::any_fits(&shapes(), &name), "{name}");
+            }
         }
     }
 }

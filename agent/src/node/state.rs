@@ -1,7 +1,7 @@
 //! The node's state, and the loop that alone changes it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -15,10 +15,10 @@ use kubernetes::{
     namespaces::NamespaceInfo,
     pods::PodChange,
 };
-use spool::Spool;
+use spool::{Progress, Spool};
 use tokio::{
     signal::unix::Signal,
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc},
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
@@ -30,12 +30,13 @@ use super::{
     handle::Request,
     lives::{Live, Runs},
     recording::{RecordingThread, Report},
-    runtime,
     status::Connections,
     tell::Teller,
 };
 use crate::{config::Config, host, metrics::Metrics};
 
+/// How long runs are kept after a container's last one.
+const KEEP: Duration = Duration::from_secs(3600);
 /// How often what nobody asks for any more is forgotten.
 const TIDY: Duration = Duration::from_secs(30);
 
@@ -62,16 +63,20 @@ pub(super) struct Node {
     pub(super) inputs: mpsc::UnboundedSender<Input>,
     pub(super) directory: Directory,
     pub(super) machine: Machine,
-    /// Labels of namespaces, where selectors ask for them.
-    pub(super) namespaces: HashMap<String, BTreeMap<String, String>>,
+    /// Labels and annotations of namespaces.
+    pub(super) namespaces: HashMap<String, NamespaceInfo>,
     /// UIDs of the node's pods, as the kubelet has them, by namespace and name.
     pub(super) pods: HashMap<(String, String), String>,
     /// Containers that are recorded, or whose run is being kept, by the id of their cgroup.
     pub(super) live: HashMap<u64, Live>,
     pub(super) subjects: HashMap<Subject, Runs>,
     /// Names of the Captures that are being taken.
-    pub(super) taking: std::collections::HashSet<(String, String)>,
+    pub(super) taking: HashSet<(String, String)>,
     pub(super) tally: Tally,
+    /// Wakes the uploader.
+    pub(super) uploader: Arc<Notify>,
+    /// Why the last upload failed.
+    pub(super) upload_error: Option<String>,
     pub(super) tasks: JoinSet<()>,
 }
 
@@ -85,6 +90,8 @@ pub(super) struct Sources {
     pub(super) offers: BoxStream<'static, Offer>,
     pub(super) terminate: Signal,
     pub(super) interrupt: Signal,
+    /// Without object storage nothing comes.
+    pub(super) uploads: mpsc::Receiver<Progress>,
 }
 
 impl Node {
@@ -97,7 +104,10 @@ impl Node {
         tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let now = host::realtime();
-            let due = self.machine.next_due().map(|due| Duration::from_nanos(due.0.saturating_sub(now)));
+            let due = self
+                .machine
+                .next_due()
+                .map(|due| Duration::from_nanos(due.0.saturating_sub(now)));
             tokio::select! {
                 // What the kernel says comes first: rings wait for it.
                 biased;
@@ -106,6 +116,7 @@ impl Node {
                 Some(pod) = sources.pods.next() => self.pod(pod),
                 Some(namespace) = sources.namespaces.next() => self.namespace(namespace),
                 Some(offer) = sources.offers.next() => self.offered(offer),
+                Some(progress) = sources.uploads.recv() => self.uploaded(progress),
                 Some(request) = sources.requests.recv() => self.request(request),
                 () = tokio::time::sleep(due.unwrap_or(TIDY)) => {
                     let decisions = self.machine.due(Time(host::realtime()));
@@ -130,16 +141,60 @@ impl Node {
         }
     }
 
+    fn uploaded(&mut self, progress: Progress) {
+        match progress {
+            Progress::Uploaded { id, location } => {
+                tracing::info!(capture = id, location, "a capture is in the object storage");
+                self.metrics.uploaded(true);
+                self.upload_error = None;
+                let (spool, teller) = (self.spool.clone(), self.teller.clone());
+                self.tasks.spawn_blocking(move || {
+                    // Its Capture object is to say where it is.
+                    if let Err(error) = spool.update(&id, |entry| entry.state.announced = false) {
+                        tracing::debug!(%error, "a capture left the spool as it was uploaded");
+                    }
+                    teller.wake();
+                });
+            }
+            Progress::Failed {
+                id,
+                error,
+                attempts,
+                ..
+            } => {
+                tracing::warn!(capture = id, attempts, %error, "a capture is uploaded later");
+                self.metrics.uploaded(false);
+                self.upload_error = Some(error.to_string());
+            }
+        }
+    }
+
     fn tidy(&mut self) {
         self.directory.expire(host::uptime());
+        self.forget_subjects();
         self.ask_again();
         let (spool, teller) = (self.spool.clone(), self.teller.clone());
         self.tasks.spawn_blocking(move || {
             for dropped in spool.enforce() {
-                tracing::info!(capture = dropped.id, "a capture left the spool, which keeps within its limits");
+                tracing::info!(
+                    capture = dropped.id,
+                    "a capture left the spool, which keeps within its limits"
+                );
             }
             teller.wake();
         });
+    }
+
+    /// Forgets what has not run for longer than any back-off lasts.
+    fn forget_subjects(&mut self) {
+        let recently = host::boottime().saturating_sub(KEEP.as_nanos() as u64);
+        let alive: HashSet<&Subject> = self.live.values().map(|live| &live.subject).collect();
+        self.subjects.retain(|subject, runs| {
+            let last = runs.kept.back().and_then(|run| run.run.end);
+            alive.contains(subject) || runs.ending > 0 || last.is_some_and(|end| end > recently)
+        });
+        let kept = self.kept_bytes();
+        self.recording.set_kept(kept);
     }
 
     /// Waits for what is under way, and leaves what is kept to the next start.
@@ -172,11 +227,12 @@ impl Node {
             })
             .collect();
         match self.spool.keep(&runs, &host::boot_id()) {
-            Ok(left_out) => tracing::info!(runs = runs.len() - left_out, left_out, "kept runs wait for the next start"),
+            Ok(left_out) => tracing::info!(
+                runs = runs.len() - left_out,
+                left_out,
+                "kept runs wait for the next start"
+            ),
             Err(error) => tracing::error!(%error, "kept runs cannot be left to the next start"),
         }
     }
 }
-
-/// Whether the runtime answers, as a watch.
-pub(super) type RuntimeStanding = watch::Receiver<runtime::Standing>;

@@ -4,7 +4,7 @@ use kubernetes::Standing as Api;
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    handle::{Connection, Containers, Memory, Spool, Status},
+    handle::{Connection, Containers, Memory, Spool, Status, Storage},
     runtime::Standing,
     state::Node,
 };
@@ -19,13 +19,25 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(api: Option<watch::Receiver<Api>>, cri: Option<watch::Receiver<Standing>>) -> Self {
-        Self { api, cri, api_since: (false, 0), cri_since: (false, 0) }
+    pub(super) fn new(
+        api: Option<watch::Receiver<Api>>,
+        cri: Option<watch::Receiver<Standing>>,
+    ) -> Self {
+        Self {
+            api,
+            cri,
+            api_since: (false, 0),
+            cri_since: (false, 0),
+        }
     }
 
     fn api(&mut self) -> Option<Connection> {
         let standing = self.api.as_ref()?.borrow().clone();
-        let error = standing.troubles.values().map(|trouble| trouble.message.clone()).reduce(|all, next| format!("{all}; {next}"));
+        let error = standing
+            .troubles
+            .values()
+            .map(|trouble| trouble.message.clone())
+            .reduce(|all, next| format!("{all}; {next}"));
         Some(connection(&mut self.api_since, standing.is_up(), error))
     }
 
@@ -35,7 +47,11 @@ impl Connections {
             Standing::Down(error) => Some(error.clone()),
             _ => None,
         };
-        Some(connection(&mut self.cri_since, matches!(standing, Standing::Up), error))
+        Some(connection(
+            &mut self.cri_since,
+            matches!(standing, Standing::Up),
+            error,
+        ))
     }
 }
 
@@ -43,7 +59,11 @@ fn connection(since: &mut (bool, u64), up: bool, error: Option<String>) -> Conne
     if since.0 != up || since.1 == 0 {
         *since = (up, host::realtime());
     }
-    Connection { up, since: since.1, error }
+    Connection {
+        up,
+        since: since.1,
+        error,
+    }
 }
 
 impl Node {
@@ -59,9 +79,16 @@ impl Node {
             recorder_failed: None,
             probes: self.recording.setup.probes.clone(),
             limitations: self.recording.setup.limitations.clone(),
-            containers: Containers { named, unnamed: self.live.len() as u64 - named },
+            containers: Containers {
+                named,
+                unnamed: self.live.len() as u64 - named,
+            },
             memory: Memory {
-                kept_runs: self.subjects.values().map(|runs| runs.kept.len() as u64).sum(),
+                kept_runs: self
+                    .subjects
+                    .values()
+                    .map(|runs| runs.kept.len() as u64)
+                    .sum(),
                 kept_run_bytes: self.kept_bytes(),
                 budget_bytes: self.config.recorder.memory.as_u64(),
                 ..Memory::default()
@@ -74,7 +101,11 @@ impl Node {
                 bytes: usage.bytes,
                 quota_bytes: self.config.spool.bytes.as_u64(),
             },
-            storage: None,
+            storage: self.config.storage.url.clone().map(|location| Storage {
+                location,
+                pending: usage.not_uploaded as u64,
+                error: self.upload_error.clone(),
+            }),
             api_server: self.connections.api(),
             cri: self.connections.cri(),
             announce_pending: self.teller.pending(),

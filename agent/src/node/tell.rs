@@ -45,7 +45,11 @@ impl Teller {
     pub(super) async fn run(self, announcer: Announcer, spool: Arc<Spool>, node: String) {
         let mut pause = SOON;
         loop {
-            let waiting: Vec<Entry> = spool.entries().into_iter().filter(|entry| !entry.state.announced).collect();
+            let waiting: Vec<Entry> = spool
+                .entries()
+                .into_iter()
+                .filter(|entry| !entry.state.announced)
+                .collect();
             self.pending.store(waiting.len() as u64, Ordering::Relaxed);
             let mut retry = None;
             for entry in &waiting {
@@ -93,7 +97,9 @@ async fn announced(spool: &Arc<Spool>, entry: &Entry, exists: bool) {
     let (spool, told) = (spool.clone(), entry.clone());
     let noted = tokio::task::spawn_blocking(move || {
         spool.update(&told.id, |entry| {
-            if entry.info.sha256 == told.info.sha256 && entry.state.upload.location == told.state.upload.location {
+            if entry.info.sha256 == told.info.sha256
+                && entry.state.upload.location == told.state.upload.location
+            {
                 entry.state.announced = true;
                 entry.state.exists |= exists;
             }

@@ -40,36 +40,30 @@ pub struct Stock {
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Make this many rings.
-    Add(usize),
-    /// Give this many free rings' memory back.
-    Remove(usize),
+    /// Make a ring.
+    Add,
+    /// Give a free ring's memory back.
+    Remove,
     /// Nothing.
     Keep,
 }
 
 impl Budget {
-    /// Decides. The pool is kept between `ready` (or an eighth of the rings in use, if more) and three times that;
-    /// rings in use are never touched.
-    pub(super) fn change(&self, ring_bytes: u64, stock: &Stock) -> Change {
+    /// Decides the next step. Below `ready` free rings (or an eighth of those in use, if more) the pool is filled up to twice as many, above
+    /// three times as many it shrinks; rings in use are never touched. `filling`: the last decision was to add.
+    pub(super) fn change(&self, ring_bytes: u64, stock: &Stock, filling: bool) -> Change {
         let low = self.ready.max(stock.used / 8);
         let affordable = (self.bytes.saturating_sub(stock.kept_bytes) / ring_bytes) as usize;
         let affordable = affordable.min(RINGS);
         let total = stock.free + stock.used;
-        if total > affordable && stock.free > 0 {
-            return Change::Remove((total - affordable).min(stock.free));
+        if stock.free > 0 && (total > affordable || stock.free > 3 * low) {
+            return Change::Remove;
         }
-        if stock.free > 3 * low {
-            return Change::Remove(stock.free - 2 * low);
-        }
-        let missing = if stock.free < low {
-            2 * low - stock.free
+        let enough = if filling { 2 * low } else { low };
+        if stock.free < enough && total < affordable {
+            Change::Add
         } else {
-            0
-        };
-        match missing.min(affordable.saturating_sub(total)) {
-            0 => Change::Keep,
-            count => Change::Add(count),
+            Change::Keep
         }
     }
 }
@@ -80,55 +74,55 @@ mod tests {
 
     const RING: u64 = 1 << 20;
 
-    fn change(free: usize, used: usize, kept_bytes: u64) -> Change {
-        Budget {
+    fn change(free: usize, used: usize, kept_bytes: u64, filling: bool) -> Change {
+        let stock = Stock {
+            free,
+            used,
+            kept_bytes,
+            ..Stock::default()
+        };
+        let budget = Budget {
             bytes: 64 << 20,
             ready: 4,
+        };
+        budget.change(RING, &stock, filling)
+    }
+
+    /// How many free rings there are when nothing is to be done any more.
+    fn settled(mut free: usize, used: usize, kept_bytes: u64) -> usize {
+        let mut filling = false;
+        for _ in 0..100 {
+            let change = change(free, used, kept_bytes, filling);
+            match change {
+                Change::Add => free += 1,
+                Change::Remove => free -= 1,
+                Change::Keep => return free,
+            }
+            filling = change == Change::Add;
         }
-        .change(
-            RING,
-            &Stock {
-                free,
-                used,
-                kept_bytes,
-                ..Stock::default()
-            },
-        )
+        panic!("still changing at {free} free rings");
     }
 
     #[test]
     fn fills_the_pool_before_it_is_empty() {
-        assert_eq!(change(0, 0, 0), Change::Add(8));
-        assert_eq!(change(3, 10, 0), Change::Add(5));
-        assert_eq!(change(4, 10, 0), Change::Keep);
-        assert_eq!(change(4, 48, 0), Change::Add(8));
+        assert_eq!(settled(0, 0, 0), 8);
+        assert_eq!(settled(3, 10, 0), 8);
+        assert_eq!(settled(4, 10, 0), 4);
+        assert_eq!(settled(4, 48, 0), 12);
     }
 
     #[test]
     fn never_goes_beyond_the_budget() {
-        assert_eq!(change(0, 62, 0), Change::Add(2));
-        assert_eq!(change(0, 64, 0), Change::Keep);
-        assert_eq!(change(0, 60, 4 << 20), Change::Keep);
+        assert_eq!(settled(0, 62, 0), 2);
+        assert_eq!(settled(0, 64, 0), 0);
+        assert_eq!(settled(0, 60, 4 << 20), 0);
     }
 
     #[test]
     fn gives_memory_back() {
-        assert_eq!(change(13, 0, 0), Change::Remove(5));
+        assert_eq!(settled(20, 0, 0), 12);
         // Kept runs have taken what the free rings have.
-        assert_eq!(change(8, 50, 10 << 20), Change::Remove(4));
-        assert_eq!(change(2, 60, 10 << 20), Change::Remove(2));
-    }
-
-    #[test]
-    fn settles() {
-        let (mut free, used) = (0usize, 20);
-        for _ in 0..10 {
-            match change(free, used, 0) {
-                Change::Add(count) => free += count,
-                Change::Remove(count) => free -= count,
-                Change::Keep => return,
-            }
-        }
-        panic!("still changing at {free} free rings");
+        assert_eq!(settled(8, 50, 10 << 20), 4);
+        assert_eq!(settled(2, 60, 10 << 20), 0);
     }
 }

@@ -45,8 +45,9 @@ pub enum MessageKind {
         /// Path of the cgroup, as above. Its name may not be a container's: then it is inside one.
         path: String,
     },
-    /// The container's first process has ended: pid 1 of its namespace, started from outside. Of a container that shares its
-    /// pid namespace with others or the host this is never told; its run ends with [`Removed`](Self::Removed).
+    /// The container's first process has ended: pid 1 of its namespace, started from outside. It is not told of a container
+    /// whose program could not be executed, nor of one that shares its pid namespace with others or the host (unless it was adopted):
+    /// its run ends with [`Removed`](Self::Removed).
     InitExit {
         /// The container's ring.
         ring: RingId,

@@ -67,6 +67,8 @@ pub(super) struct Pool {
     leaving: Vec<u32>,
     fence: Fence,
     budget: Budget,
+    /// The last step made a ring.
+    filling: bool,
     kept: u64,
     refused: u64,
 }
@@ -90,6 +92,7 @@ impl Pool {
             leaving: Vec::new(),
             fence: Fence::new()?,
             budget,
+            filling: false,
             kept: 0,
             refused: 0,
         };
@@ -102,9 +105,12 @@ impl Pool {
     /// Either is a change of an array of maps, which returns only when all programs have ended that ran before it (`maybe_wait_bpf_programs` of
     /// kernel/bpf/syscall.c). So the rings that left before it are free then, all in one step.
     pub(super) fn refill(&mut self) -> io::Result<bool> {
-        match self.change() {
-            Change::Add(_) => self.add()?,
-            Change::Remove(_) => self.remove()?,
+        let change = self.change();
+        self.filling = change == Change::Add;
+        match change {
+            Change::Add => self.add()?,
+            Change::Remove if !self.remove()? => return Ok(false),
+            Change::Remove => {}
             Change::Keep if self.leaving.is_empty() => return Ok(false),
             Change::Keep => self.fence.wait()?,
         }
@@ -117,7 +123,7 @@ impl Pool {
     }
 
     fn change(&self) -> Change {
-        self.budget.change(RING_MEMORY, &self.stock())
+        self.budget.change(RING_MEMORY, &self.stock(), self.filling)
     }
 
     pub(super) fn stock(&self) -> Stock {
@@ -143,18 +149,19 @@ impl Pool {
         self.free.push(number, 0).map_err(io::Error::other)
     }
 
-    fn remove(&mut self) -> io::Result<()> {
+    /// False if no ring is free at this moment.
+    fn remove(&mut self) -> io::Result<bool> {
         let number = match self.leaving.pop() {
             Some(number) => number,
             None => match self.take()? {
                 Some(number) => number,
-                None => return Ok(()),
+                None => return Ok(false),
             },
         };
         sys::delete_element(self.rings.fd(), number)?;
         self.mapped.remove(&number);
         self.table.remove(number);
-        Ok(())
+        Ok(true)
     }
 
     /// Takes a ring from its container. Nothing is written to it from now on but by programs that had looked it up before; it

@@ -17,6 +17,7 @@ use std::{
 
 use anyhow::Context;
 use capture_format::{Container, Event, EventKind, ExitStatus, Header, Run, Trigger};
+use redact::{Manifest, Payload, Redactor};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -88,11 +89,14 @@ async fn session(mut request: Request) -> anyhow::Result<Outcome> {
         parent,
         prefix,
         kept: Vec::new(),
+        redactor: Redactor::new(&redact::Config::default())?,
+        masked: Manifest::default(),
         code: 1,
     };
     let interrupted = lives.live(&mut stop).await?;
 
-    let header = lives.header(interrupted);
+    let mut header = lives.header(interrupted);
+    lives.redactor.header(&mut header, &mut lives.masked);
     let summary = capture_format::write_file(&output, &header, |writer| {
         for (run, events) in &lives.kept {
             writer.begin_run(run)?;
@@ -120,6 +124,9 @@ struct Lives {
     parent: PathBuf,
     prefix: String,
     kept: Vec<(Run, Vec<Event>)>,
+    redactor: Redactor,
+    /// What was masked in all runs.
+    masked: Manifest,
     /// The last exit code, as a shell's `$?`.
     code: u8,
 }
@@ -212,6 +219,10 @@ impl Lives {
     ) -> anyhow::Result<()> {
         let mut recording = self.recorder.read(ring).context("cannot read the ring")?;
         drop_preparations(&mut recording.events, run.init_pid);
+        let mut masking = self.redactor.run(Payload::Default, &[]);
+        for event in &mut recording.events {
+            masking.event(event, &mut self.masked);
+        }
         run.oom_kills = cgroup.oom_kills();
         run.losses = recording.losses;
         run.losses.recursion_misses = recording.losses.recursion_misses.saturating_sub(misses);

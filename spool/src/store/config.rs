@@ -1,6 +1,7 @@
 //! Which store, and how to get in.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ use crate::files;
 ///
 /// Credentials need not stand here: what the provider puts into the environment of a pod is used (`AWS_…`, `AZURE_…`,
 /// `GOOGLE_…`, web identity, workload identity, the metadata service of the machine), and a Secret may be mounted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct StoreConfig {
     /// `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX` or `file:///FOLDER`. Clusters that share a
@@ -43,6 +44,24 @@ pub struct StoreConfig {
     pub credentials: Option<PathBuf>,
     /// A file of certificates (PEM) to trust besides those of the system.
     pub ca_certificates: Option<PathBuf>,
+}
+
+/// Tells which options there are, not what they hold: some are secrets.
+impl fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            url,
+            options,
+            credentials,
+            ca_certificates,
+        } = self;
+        f.debug_struct("StoreConfig")
+            .field("url", url)
+            .field("options", &options.keys())
+            .field("credentials", credentials)
+            .field("ca_certificates", ca_certificates)
+            .finish()
+    }
 }
 
 impl StoreConfig {

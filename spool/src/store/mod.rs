@@ -3,6 +3,7 @@
 mod config;
 mod error;
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
@@ -31,7 +32,6 @@ const SHA256: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("sha256
 /// An agent needs the right to write objects there (on S3: `s3:PutObject` and `s3:AbortMultipartUpload`) and, to see
 /// that they have arrived, to read them (`s3:GetObject`). A lifecycle rule of the bucket should delete captures when
 /// they are no longer wanted, and what is left of uploads that were cut off.
-#[derive(Debug)]
 pub struct Store {
     objects: Box<dyn ObjectStore>,
     prefix: Key,
@@ -61,6 +61,15 @@ pub struct Fetched {
     pub sha256: String,
     /// Whether there was a checksum to compare it with.
     pub verified: bool,
+}
+
+/// The client behind it may hold secrets.
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Store {

@@ -127,6 +127,15 @@ pub(crate) fn write(spool: &Spool, header: &Header, size: usize) -> Written {
     try_write(spool, header, size).unwrap()
 }
 
+/// The checksum of a file, by another program.
+pub(crate) fn sha256sum(path: &Path) -> String {
+    let sum = std::process::Command::new("sha256sum")
+        .arg(path)
+        .output()
+        .unwrap();
+    String::from_utf8(sum.stdout).unwrap()[..64].to_owned()
+}
+
 /// All files and directories below, as paths relative to it with their permissions.
 pub(crate) fn tree(directory: &Path) -> Vec<(PathBuf, u32)> {
     let mut found = Vec::new();

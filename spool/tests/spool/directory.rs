@@ -6,7 +6,7 @@ use std::path::Path;
 use capture_format::{Pod, open_file};
 use spool::{Entry, Found, Spool, SpoolError, list};
 
-use crate::captures::{config, files, header, now, open, tree, write};
+use crate::captures::{config, files, header, now, open, sha256sum, tree, write};
 
 fn reopen(directory: &Path) -> (Spool, Found) {
     Spool::open(config(directory)).unwrap()
@@ -69,14 +69,7 @@ fn the_entry_says_what_the_capture_is_and_the_next_agent_knows_it() {
     assert_eq!(info.verdict.as_deref(), Some("app exited 1: no such host"));
     let path = spool.path(&entry.id).unwrap();
     assert_eq!(info.bytes, fs::metadata(&path).unwrap().len());
-    let sum = std::process::Command::new("sha256sum")
-        .arg(&path)
-        .output()
-        .unwrap();
-    assert_eq!(
-        String::from_utf8(sum.stdout).unwrap().split(' ').next(),
-        Some(&*info.sha256)
-    );
+    assert_eq!(info.sha256, sha256sum(&path));
 
     let entry = spool
         .update(&entry.id, |entry| entry.state.announced = true)

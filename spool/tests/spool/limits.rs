@@ -111,6 +111,8 @@ fn a_capture_larger_than_the_spool_is_refused_and_leaves_nothing() {
 
     let header = header("web-1", 0);
     let new = New {
+        name: "capture",
+        requested: false,
         header: &header,
         rank: 0,
         pinned: false,

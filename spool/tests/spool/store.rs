@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use spool::{Entry, Fetched, Store, StoreConfig, StoreError};
 
-use crate::captures::{files, header, noise, open, tree, write};
+use crate::captures::{files, header, noise, open, sha256sum, tree, write};
 use crate::server::{BUCKET, Server};
 
 /// A capture of about so many bytes, and its file.
@@ -72,15 +72,11 @@ async fn large_captures_go_in_parts() {
         let path = directory.path().join("large");
         let bytes = noise(size);
         fs::write(&path, &bytes).unwrap();
-        let sum = std::process::Command::new("sha256sum")
-            .arg(&path)
-            .output()
-            .unwrap();
         let mut entry = Entry {
             id: format!("shop/web-0/app/{size}"),
             ..Entry::default()
         };
-        entry.info.sha256 = String::from_utf8(sum.stdout).unwrap()[..64].into();
+        entry.info.sha256 = sha256sum(&path);
         let uploaded = server.store().put(&entry, &path).await.unwrap();
         assert_eq!(uploaded.bytes, size as u64);
         assert!(fs::read(server.object(&entry.key())).unwrap() == bytes);
@@ -132,19 +128,25 @@ async fn a_store_that_lies_is_not_believed() {
     let error = server.store().put(&entry, &path).await.unwrap_err();
     assert!(matches!(error, StoreError::Missing { .. }), "{error}");
 
+    let object = server.object(&entry.key());
+    fs::create_dir_all(object.parent().unwrap()).unwrap();
+    fs::write(&object, "shorter").unwrap();
+    let error = server.store().put(&entry, &path).await.unwrap_err();
+    assert!(matches!(error, StoreError::Mismatch { .. }), "{error}");
+    assert!(error.to_string().contains("has 7 bytes"), "{error}");
+
     server.behaviour().lies.store(false, Ordering::Relaxed);
-    let (other, shorter) = {
-        let elsewhere = directory.path().join("elsewhere");
-        capture(&elsewhere, 10_000)
-    };
-    let other = Entry {
-        id: entry.id.clone(),
-        ..other
-    };
-    server.store().put(&other, &shorter).await.unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    let another = directory.path().join("of the same size");
+    fs::write(&another, bytes).unwrap();
+    let mut changed = entry.clone();
+    changed.info.sha256 = sha256sum(&another);
+    server.store().put(&changed, &another).await.unwrap();
     server.behaviour().lies.store(true, Ordering::Relaxed);
     let error = server.store().put(&entry, &path).await.unwrap_err();
     assert!(matches!(error, StoreError::Mismatch { .. }), "{error}");
+    assert!(error.to_string().contains(&changed.info.sha256), "{error}");
 }
 
 #[tokio::test]
@@ -326,6 +328,23 @@ fn what_is_no_store_is_refused() {
     assert!(
         error.contains("SecretAccessKey") && error.contains("check its options"),
         "{error}"
+    );
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let options = [("access_key_id", "AKIA"), ("secret_access_key", "hunter2")];
+    let config = StoreConfig {
+        url: "s3://b/x".into(),
+        options: options
+            .map(|(key, value)| (key.into(), value.into()))
+            .into(),
+        ..StoreConfig::default()
+    };
+    let printed = format!("{config:?} {:?}", Store::open(&config).unwrap());
+    assert!(
+        printed.contains("secret_access_key") && !printed.contains("hunter2"),
+        "{printed}"
     );
 }
 

@@ -31,6 +31,21 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
     match words {
         ["exit", code] => return Ok(number::<u8>(code)?.into()),
         ["say", text] => eprintln!("{text}"),
+        ["print", text] => println!("{text}"),
+        ["enter", cgroup, program, words @ ..] => return Err(enter(cgroup, program, words)),
+        ["wait", then @ ..] => {
+            message()?;
+            return run(then);
+        }
+        ["hold", path, then @ ..] => {
+            let _held = fs::File::create(path)?;
+            return run(then);
+        }
+        ["both", first, then @ ..] => {
+            run(&first.split(' ').collect::<Vec<_>>())?;
+            return run(then);
+        }
+        ["until-terminated"] => until_terminated()?,
         ["open", path] => drop(
             fs::File::open(path).map_err(|error| io::Error::other(format!("{path}: {error}")))?,
         ),
@@ -67,6 +82,47 @@ fn number<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
     text: &str,
 ) -> io::Result<T> {
     text.parse().map_err(io::Error::other)
+}
+
+/// A message from standard input, which is a datagram socket.
+fn message() -> io::Result<Vec<u8>> {
+    let mut message = vec![0; 4096];
+    // SAFETY: a buffer of that length.
+    let length = check(unsafe { libc::read(0, message.as_mut_ptr().cast(), 4096) } as i64)?;
+    message.truncate(length as usize);
+    Ok(message)
+}
+
+/// As container runtimes do: enters the container's cgroup, reads its configuration, a password, and becomes its program.
+fn enter(cgroup: &str, program: &str, words: &[&str]) -> io::Error {
+    let configure = || {
+        fs::write(format!("{cgroup}/cgroup.procs"), "0")?;
+        String::from_utf8(message()?).map_err(io::Error::other)
+    };
+    match configure() {
+        Ok(password) => Command::new(program)
+            .args(words)
+            .env("APP_PASSWORD", password)
+            .exec(),
+        Err(error) => error,
+    }
+}
+
+/// Ends well when it is asked to.
+fn until_terminated() -> io::Result<()> {
+    // SAFETY: a set of signals that lives over the calls.
+    unsafe {
+        let mut signals: libc::sigset_t = std::mem::zeroed();
+        libc::sigaddset(&raw mut signals, libc::SIGTERM);
+        check(libc::sigprocmask(
+            libc::SIG_BLOCK,
+            &raw const signals,
+            std::ptr::null_mut(),
+        ))?;
+        let mut signal = 0;
+        libc::sigwait(&raw const signals, &raw mut signal);
+    }
+    Ok(())
 }
 
 /// Turns a system call's result into an error where it is negative.

@@ -1,6 +1,7 @@
 //! Tests that need root and a kernel: ignored unless `LASTWORD_PRIVILEGED=1`, run by `cargo xtask test`, which also runs
 //! this program as the only one of a virtual machine, on every kernel that is supported.
 
+mod agent;
 mod containers;
 mod lanes;
 mod lives;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         lanes::CASES,
         containers::CASES,
         lives::CASES,
+        &agent::cases(),
     ]
     .concat();
     let mut trials: Vec<Trial> = cases

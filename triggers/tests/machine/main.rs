@@ -1,5 +1,6 @@
 //! The machine, told stories.
 
+mod again;
 mod any;
 mod node;
 mod policy;

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use triggers::{
-    Captured, Config, Ended, ExitStatus, Kind, Observation, PodObservation, Probe, Rules, Subject,
+    Captured, Config, Ended, ExitStatus, Kind, Observation, PodObservation, Probe, Rules,
 };
 
 use crate::node::{Node, app, at};
 
-fn node() -> Node {
+pub(crate) fn node() -> Node {
     Node::new(Config::default())
 }
 
-fn with(rules: Rules) -> Node {
+pub(crate) fn with(rules: Rules) -> Node {
     Node::new(Config {
         rules,
         ..Config::default()
@@ -20,7 +20,7 @@ fn with(rules: Rules) -> Node {
 }
 
 /// The kubelet's back-off: 10 s, doubled up to 5 min; runs of 1 s that fail alike.
-fn crash_loop(node: &mut Node, runs: u32, cause: &str) -> f64 {
+pub(crate) fn crash_loop(node: &mut Node, runs: u32, cause: &str) -> f64 {
     let mut now = 0.0;
     for run in 1..=runs {
         node.start(now, run);
@@ -43,6 +43,43 @@ fn a_crash_loop_gives_one_capture_which_is_replaced_when_it_can_hold_all_runs() 
     assert_eq!(node.taken[0].replaces, None);
     assert_eq!(node.taken[1].replaces.as_deref(), Some("0"));
     assert_eq!(node.taken[0].detail, "first crash: exited with code 1");
+}
+
+#[test]
+fn a_loop_that_was_backed_off_is_complete_with_its_next_crash() {
+    let mut node = node();
+    for run in [1, 2, 3] {
+        node.start(f64::from(run) * 10.0, run);
+        node.exit(f64::from(run) * 10.0 + 1.0, run, 1, "dns");
+        if run == 2 {
+            node.app(23.0, Observation::BackedOff);
+        }
+    }
+    node.pass(32.0);
+    assert_eq!(node.kinds(), [Kind::FirstCrash, Kind::CrashLoopBackOff]);
+}
+
+#[test]
+fn a_back_off_belongs_to_its_loop() {
+    // Its loop is over.
+    let mut node = node();
+    let now = crash_loop(&mut node, 2, "dns");
+    assert_eq!(node.kinds(), [Kind::FirstCrash]);
+    node.start(now, 3);
+    node.exit(now + 1000.0, 3, 1, "refused");
+    node.pass(now + 1001.0);
+    assert_eq!(node.kinds(), [Kind::FirstCrash, Kind::FirstCrash]);
+    // Told long after it.
+    let mut node = self::node();
+    node.start(500.0, 1);
+    node.exit(1000.0, 1, 1, "dns");
+    node.app(1000.1, Observation::NotReady);
+    let decisions = node
+        .machine
+        .observe(at(600.0), &app(), Observation::BackedOff);
+    assert!(decisions.is_empty());
+    node.pass(1001.0);
+    assert_eq!(node.kinds(), [Kind::FirstCrash]);
 }
 
 #[test]
@@ -205,6 +242,23 @@ fn a_loop_is_over_when_a_run_has_lasted() {
 }
 
 #[test]
+fn a_recent_capture_outlives_its_loop() {
+    let mut node = node();
+    node.start(0.0, 1);
+    let found = Captured {
+        id: "by hand".to_owned(),
+        at: at(1000.0),
+        cause: Some("leak".to_owned()),
+        runs: 1,
+        last_run: 0,
+    };
+    node.app(1000.0, Observation::CaptureFound(found));
+    node.exit(1100.0, 1, 1, "leak");
+    node.pass(1200.0);
+    assert!(node.taken.is_empty());
+}
+
+#[test]
 fn what_the_status_says_later_counts() {
     let mut node = node();
     let ended = |oom_killed, status| Ended {
@@ -312,202 +366,22 @@ fn readiness_is_captured_alive_if_wanted() {
         node.app(f64::from(second), Observation::NotReady);
     }
     assert_eq!(node.kinds(), [Kind::Readiness]);
+    // It replaces nothing, even if that shows no cause and has fewer runs.
+    let mut crashed = with(Rules {
+        crash_loop_back_off: false,
+        readiness: true,
+        ..Rules::default()
+    });
+    for run in [1, 2, 3] {
+        crashed.exit(f64::from(run) * 10.0, run, 1, "");
+    }
+    crashed.app(50.0, Observation::NotReady);
+    crashed.pass(60.0);
+    assert_eq!(crashed.kinds(), [Kind::FirstCrash]);
     // Its death shows more.
     node.exit(500.0, 1, 1, "dns");
     node.pass(501.0);
     assert_eq!(node.kinds(), [Kind::Readiness, Kind::FirstCrash]);
-}
-
-#[test]
-fn a_capture_that_failed_is_tried_again() {
-    let mut node = node();
-    node.answers = false;
-    node.start(0.0, 1);
-    node.exit(1.0, 1, 1, "dns");
-    node.pass(2.0);
-    // Nothing else is decided meanwhile.
-    node.start(2.0, 2);
-    node.exit(3.0, 2, 1, "refused");
-    node.pass(10.0);
-    assert_eq!(node.taken.len(), 1);
-    for (attempts, retry_at) in [(1, 20.0), (2, 40.0), (3, 80.0)] {
-        let attempt = node.taken[attempts - 1].attempt;
-        assert!(node.machine.failed(at(retry_at / 2.0), attempt).is_empty());
-        node.pass(retry_at - 0.1);
-        assert_eq!(node.taken.len(), attempts);
-        node.pass(retry_at);
-        assert_eq!(node.taken.len(), attempts + 1);
-    }
-    // An outcome that is no attempt's is nobody's.
-    let stale = node.taken[0].attempt;
-    let captured = node.capture(0, at(81.0));
-    node.machine.captured(at(81.0), stale, captured.clone());
-    assert_eq!(node.machine.next_due(), None);
-    node.machine
-        .captured(at(82.0), node.taken[3].attempt, captured);
-    node.pass(1000.0);
-    assert_eq!(node.taken.len(), 4);
-}
-
-#[test]
-fn what_happens_during_a_capture_is_judged_after_it() {
-    let mut node = node();
-    node.answers = false;
-    node.start(0.0, 1);
-    node.exit(1.0, 1, 1, "dns");
-    node.pass(2.0);
-    let first = node.capture(0, at(4.0));
-    node.start(2.0, 2);
-    node.exit(3.0, 2, 1, "refused");
-    node.pass(4.0);
-    let decisions = node.machine.captured(at(4.0), node.taken[0].attempt, first);
-    assert_eq!(decisions.len(), 1);
-}
-
-#[test]
-fn a_restart_of_the_agent_captures_nothing_twice() {
-    // A loop that has been captured goes on.
-    let mut node = node();
-    let found = Captured {
-        id: "old".to_owned(),
-        at: at(-60.0),
-        cause: Some("dns".to_owned()),
-        runs: 3,
-        last_run: 5,
-    };
-    node.app(0.0, Observation::CaptureFound(found.clone()));
-    node.app(
-        0.0,
-        Observation::RestartCount {
-            count: 5,
-            since: Some(at(-200.0)),
-            last: Some(at(-5.0)),
-        },
-    );
-    // A run of before that was kept is told again.
-    node.exit(0.0, 5, 1, "dns");
-    node.app(0.0, Observation::BackedOff);
-    node.exit(1.0, 6, 1, "dns");
-    node.start(2.0, 7);
-    node.exit(3.0, 7, 1, "dns");
-    node.exit(4.0, 8, 1, "dns");
-    node.pass(100.0);
-    assert!(node.taken.is_empty(), "{:?}", node.taken);
-    // Another cause is news.
-    node.exit(101.0, 9, 1, "refused");
-    node.pass(102.0);
-    assert_eq!(node.taken.len(), 1);
-    assert_eq!(node.taken[0].replaces, None);
-    // What was found with a single run is replaced.
-    let mut node = self::node();
-    node.app(
-        0.0,
-        Observation::CaptureFound(Captured { runs: 1, ..found }),
-    );
-    for run in 6..10 {
-        node.exit(f64::from(run), run, 1, "dns");
-    }
-    node.app(10.0, Observation::BackedOff);
-    node.pass(100.0);
-    assert_eq!(node.taken.len(), 1);
-    assert_eq!(node.taken[0].replaces.as_deref(), Some("old"));
-}
-
-#[test]
-fn restarts_that_were_read_back_count() {
-    let restarts = Rules::parse("restarts>4/2m", &Rules::default()).unwrap();
-    let mut node = with(restarts);
-    node.app(
-        0.0,
-        Observation::RestartCount {
-            count: 4,
-            since: Some(at(-30.0)),
-            last: Some(at(-2.0)),
-        },
-    );
-    node.exit(1.0, 5, 1, "dns");
-    node.pass(2.0);
-    assert!(node.taken.is_empty());
-    node.start(3.0, 6);
-    assert_eq!(node.kinds(), [Kind::Restarts]);
-}
-
-#[test]
-fn a_deleted_capture_is_taken_anew() {
-    let mut node = node();
-    let now = crash_loop(&mut node, 5, "dns");
-    assert_eq!(node.taken.len(), 2);
-    node.app(now, Observation::CaptureDeleted { id: "1".to_owned() });
-    node.start(now, 6);
-    node.exit(now + 1.0, 6, 1, "dns");
-    node.pass(now + 2.0);
-    assert_eq!(node.taken.len(), 3);
-    assert_eq!(node.taken[2].replaces, None);
-}
-
-#[test]
-fn names_may_come_late() {
-    let unnamed = |id: &str| Subject {
-        pod_uid: String::new(),
-        container: id.to_owned(),
-    };
-    let mut node = node();
-    node.start(0.0, 1);
-    node.exit(1.0, 1, 1, "dns");
-    node.pass(2.0);
-    // Each restart is a container of its own to the runtime.
-    for (run, id) in [(2, "a"), (3, "b"), (4, "c")] {
-        let start = f64::from(run) * 10.0;
-        node.see(start, &unnamed(id), Observation::Started { run: 1 });
-        let ended = Ended {
-            run: 1,
-            status: Some(ExitStatus::Code(1)),
-            cause: Some("dns".to_owned()),
-            ..Ended::default()
-        };
-        node.see(start + 1.0, &unnamed(id), Observation::Ended(ended));
-        node.see(
-            start + 1.1,
-            &unnamed(id),
-            Observation::Named { to: app(), run },
-        );
-        node.pass(start + 5.0);
-    }
-    assert_eq!(node.kinds(), [Kind::FirstCrash]);
-    node.app(46.0, Observation::BackedOff);
-    assert_eq!(node.kinds(), [Kind::FirstCrash, Kind::CrashLoopBackOff]);
-    node.start(50.0, 5);
-    node.exit(51.0, 5, 1, "dns");
-    node.start(52.0, 6);
-    node.pass(60.0);
-    assert_eq!(node.taken.len(), 2);
-}
-
-#[test]
-fn a_capture_that_is_named_while_it_is_taken_is_known() {
-    let id = Subject {
-        pod_uid: String::new(),
-        container: "0123".to_owned(),
-    };
-    let mut node = node();
-    node.answers = false;
-    let ended = Ended {
-        run: 1,
-        status: Some(ExitStatus::Code(1)),
-        cause: Some("dns".to_owned()),
-        ..Ended::default()
-    };
-    node.see(1.0, &id, Observation::Ended(ended));
-    node.pass(2.0);
-    assert_eq!(node.taken[0].subject, id);
-    node.see(3.0, &id, Observation::Named { to: app(), run: 4 });
-    let captured = node.capture(0, at(4.0));
-    node.machine
-        .captured(at(4.0), node.taken[0].attempt, captured);
-    node.answers = true;
-    node.exit(10.0, 5, 1, "dns");
-    node.pass(20.0);
-    assert_eq!(node.taken.len(), 1);
 }
 
 #[test]
@@ -522,19 +396,6 @@ fn the_cool_down_is_configured() {
     }
     node.pass(100.0);
     assert_eq!(node.taken.len(), 5);
-}
-
-#[test]
-fn runs_may_be_numbered_anew() {
-    let mut node = node();
-    for run in [5, 6, 7] {
-        node.start(f64::from(run) * 10.0, run);
-        node.exit(f64::from(run) * 10.0 + 1.0, run, 1, "dns");
-    }
-    node.start(100.0, 1);
-    node.exit(101.0, 1, 1, "refused");
-    node.pass(102.0);
-    assert_eq!(node.taken.len(), 2);
 }
 
 #[test]

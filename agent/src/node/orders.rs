@@ -1,0 +1,242 @@
+//! Captures that were decided on: ordered from a task, and what became of them.
+
+use std::{sync::Arc, time::Instant};
+
+use capture_format::Trigger;
+use containers::directory::Identity;
+use kubernetes::captures;
+use tokio::sync::oneshot;
+use triggers::{Attempt, Captured, Decision, Observation, Subject, Time};
+
+use super::{
+    Input,
+    capture::{Order, Taken},
+    handle::{CaptureOutcome, Written},
+    kept::KeptRun,
+    lives::Held,
+    objects::key,
+    state::Node,
+};
+use crate::host;
+
+/// What became of an order.
+pub(super) struct Outcome {
+    subject: Subject,
+    asked: Asked,
+    /// Number of the newest run that had ended, and how many had.
+    ended: (u32, usize),
+    result: anyhow::Result<Taken>,
+}
+
+impl Outcome {
+    /// There is nothing to capture.
+    pub(super) fn nothing(subject: Subject, asked: Asked, why: &'static str) -> Self {
+        Self {
+            subject,
+            asked,
+            ended: (0, 0),
+            result: Err(anyhow::anyhow!(why)),
+        }
+    }
+}
+
+/// Who wants a capture.
+pub(super) enum Asked {
+    /// The triggers.
+    Trigger(Attempt),
+    /// A person at the socket.
+    Person(oneshot::Sender<CaptureOutcome>, Box<CaptureOutcome>),
+    /// A Capture object.
+    Object(Box<captures::Taken>),
+}
+
+impl Node {
+    /// Does what the triggers decided.
+    pub(super) fn decide(&mut self, decisions: Vec<Decision>) {
+        for decision in decisions {
+            match decision {
+                Decision::Warn { pod_uid, message } => tracing::warn!(pod_uid, "{message}"),
+                Decision::Capture {
+                    attempt,
+                    subject,
+                    trigger,
+                    replaces,
+                } => {
+                    let held = Held {
+                        attempt,
+                        trigger,
+                        replaces,
+                    };
+                    match self.subjects.get_mut(&subject) {
+                        // The run that tripped it is being kept.
+                        Some(runs) if runs.ending > 0 => runs.held.push(held),
+                        _ => self.take(subject, held),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Captures the kept runs of a subject.
+    pub(super) fn take(&mut self, subject: Subject, held: Held) {
+        let kept = self.kept_of(&subject);
+        let Some(last) = kept.last() else {
+            tracing::warn!(
+                pod_uid = subject.pod_uid,
+                container = subject.container,
+                "a trigger tripped, and no run of the container was recorded: {}",
+                held.trigger.detail
+            );
+            let decisions = self.machine.failed(Time(host::realtime()), held.attempt);
+            return self.decide(decisions);
+        };
+        let identity = self.identity(&subject);
+        let name = match &held.replaces {
+            Some(replaced) => replaced.rsplit('/').next().unwrap_or(replaced).to_owned(),
+            None => capture_name(identity.as_ref(), &subject, &last.run.number.to_string()),
+        };
+        let order = Order {
+            name,
+            identity,
+            trigger: Trigger {
+                kind: held.trigger.kind.name().into(),
+                detail: held.trigger.detail,
+            },
+            rank: held.trigger.kind as u32,
+            runs: kept,
+            replaces: held.replaces,
+            requested: false,
+        };
+        self.order(subject, Asked::Trigger(held.attempt), order);
+    }
+
+    pub(super) fn kept_of(&self, subject: &Subject) -> Vec<Arc<KeptRun>> {
+        let runs = self.subjects.get(subject);
+        runs.map(|runs| runs.kept.iter().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn identity(&self, subject: &Subject) -> Option<Identity> {
+        self.subjects.get(subject)?.identity.clone()
+    }
+
+    pub(super) fn order(&mut self, subject: Subject, asked: Asked, order: Order) {
+        let (knowledge, spool, inputs) = (
+            self.knowledge.clone(),
+            self.spool.clone(),
+            self.inputs.clone(),
+        );
+        let over = order.runs.iter().filter(|run| run.run.end.is_some());
+        let ended = (
+            over.clone().next_back().map_or(0, |run| run.run.number),
+            over.count(),
+        );
+        let (began, metrics) = (Instant::now(), self.metrics.clone());
+        let kind = order.trigger.kind.clone();
+        self.tasks.spawn(async move {
+            let result = knowledge.capture(order, spool).await;
+            metrics.captured(&kind, began.elapsed(), result.is_ok());
+            let _ = inputs.send(Input::Taken(Box::new(Outcome {
+                subject,
+                asked,
+                ended,
+                result,
+            })));
+        });
+    }
+
+    /// A capture stands, or does not.
+    pub(super) fn taken(
+        &mut self,
+        Outcome {
+            subject,
+            asked,
+            ended,
+            result,
+        }: Outcome,
+    ) {
+        let now = Time(host::realtime());
+        let stands = match &result {
+            Ok(taken) => {
+                let entry = &taken.entry;
+                tracing::info!(
+                    capture = entry.id,
+                    trigger = entry.info.trigger.kind,
+                    bytes = entry.info.bytes,
+                    "{}",
+                    taken.explanation.sentence
+                );
+                self.metrics
+                    .verdict(entry.info.cause.as_deref().unwrap_or("unknown"));
+                self.teller.wake();
+                self.uploader.notify_one();
+                Some(Captured {
+                    id: entry.id.clone(),
+                    at: now,
+                    cause: entry.info.cause.clone().filter(|cause| cause != "unknown"),
+                    runs: ended.1,
+                    last_run: ended.0,
+                })
+            }
+            Err(error) => {
+                tracing::error!(
+                    pod_uid = subject.pod_uid,
+                    container = subject.container,
+                    "no capture could be taken: {error:#}"
+                );
+                None
+            }
+        };
+        let decisions = match (asked, stands) {
+            (Asked::Trigger(attempt), Some(captured)) => {
+                self.machine.captured(now, attempt, captured)
+            }
+            (Asked::Trigger(attempt), None) => self.machine.failed(now, attempt),
+            (Asked::Person(reply, mut outcome), stands) => {
+                outcome.result = result
+                    .map(|taken| written(&taken, &self.spool))
+                    .map_err(|error| format!("{error:#}"));
+                let _ = reply.send(*outcome);
+                self.found(&subject, stands)
+            }
+            (Asked::Object(taken), stands) => {
+                self.taking.remove(&key(&taken.offer));
+                if let Err(error) = result {
+                    self.fail(*taken, "CaptureFailed", format!("{error:#}"));
+                }
+                self.found(&subject, stands)
+            }
+        };
+        self.decide(decisions);
+    }
+
+    /// A capture that no trigger asked for counts all the same: the same runs are not captured twice.
+    fn found(&mut self, subject: &Subject, captured: Option<Captured>) -> Vec<Decision> {
+        // One without an ended run says nothing about a crash.
+        let Some(captured) = captured.filter(|captured| captured.runs > 0) else {
+            return Vec::new();
+        };
+        self.machine
+            .observe(captured.at, subject, Observation::CaptureFound(captured))
+    }
+}
+
+fn written(taken: &Taken, spool: &spool::Spool) -> Written {
+    let entry = &taken.entry;
+    Written {
+        name: entry.id.clone(),
+        file: spool.path(&entry.id).unwrap_or_default(),
+        size: entry.info.bytes,
+        runs: entry.info.runs.len() as u32,
+        sentence: taken.explanation.sentence.clone(),
+    }
+}
+
+/// The name of a capture: the same for the same run of the same container, so that an agent that starts anew does not make a second one.
+pub(super) fn capture_name(identity: Option<&Identity>, subject: &Subject, of: &str) -> String {
+    let seed = [subject.pod_uid.as_str(), of];
+    match identity {
+        Some(identity) => kubernetes::capture_name(&identity.pod.name, Some(&identity.name), &seed),
+        None => kubernetes::capture_name(&subject.container, None, &seed),
+    }
+}

@@ -1,0 +1,112 @@
+//! What is in a node's spool.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use capture_format::{Event, Header, Run};
+use libtest_mimic::Failed;
+use serde_json::Value;
+
+use super::{
+    container::Container,
+    node::{Node, until},
+};
+use crate::support::read;
+
+/// A capture, read as a whole.
+pub(crate) struct Capture {
+    pub(super) path: PathBuf,
+    pub(super) header: Header,
+    pub(super) runs: Vec<(Run, Vec<Event>)>,
+}
+
+impl Capture {
+    /// None if it was replaced meanwhile.
+    fn open(path: PathBuf) -> Result<Option<Self>, Failed> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let header = capture_format::open_file(&path)?.header().clone();
+        let runs = read(&path)?;
+        Ok(Some(Self { path, header, runs }))
+    }
+
+    /// Numbers of its runs.
+    pub(super) fn numbers(&self) -> Vec<u32> {
+        self.runs.iter().map(|(run, _)| run.number).collect()
+    }
+
+    pub(super) fn events(&self) -> impl Iterator<Item = &Event> {
+        self.runs.iter().flat_map(|(_, events)| events)
+    }
+
+    pub(super) fn has(&self, fits: impl Fn(&Event) -> bool) -> bool {
+        self.events().any(fits)
+    }
+
+    pub(super) fn sidecar_path(&self) -> PathBuf {
+        self.path.with_extension("json")
+    }
+
+    /// What stands beside it.
+    pub(super) fn sidecar(&self) -> Result<Value, Failed> {
+        let path = self.sidecar_path();
+        let text = until("the sidecar", || fs::read(&path).ok())?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+}
+
+impl Node {
+    /// Files of the spool: captures, sidecars, and what is being written.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let inside = |path: &Path| {
+            let entries = fs::read_dir(path).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        let folders = inside(&self.spool().join("captures"));
+        folders.iter().flat_map(|path| inside(path)).collect()
+    }
+
+    /// All captures of a container, oldest first. The machine may have containers of its own, which crash too.
+    pub(super) fn captures(&self, container: &Container) -> Result<Vec<Capture>, Failed> {
+        let mut found = Vec::new();
+        for path in self.files() {
+            if path.extension().is_some_and(|it| it == "lwcap")
+                && let Some(capture) = Capture::open(path)?
+                && capture.header.container.id == container.id
+            {
+                found.push(capture);
+            }
+        }
+        found.sort_by_key(|capture| capture.header.created);
+        Ok(found)
+    }
+
+    /// Waits for a container's only capture to hold these runs.
+    pub(super) fn captured(&self, container: &Container, runs: &[u32]) -> Result<Capture, Failed> {
+        let found = until("a capture", || match self.captures(container) {
+            Ok(mut captures) => {
+                let last = captures.pop()?;
+                assert!(captures.is_empty(), "two captures");
+                (last.numbers() == runs).then_some(Ok(last))
+            }
+            Err(error) => Some(Err(error)),
+        });
+        found.map_err(|error| format!("{error:?}: no capture with {runs:?}\n{}", self.log()))?
+    }
+
+    /// Waits until everything that has been seen so far has been judged: another container's crash is captured.
+    pub(super) fn judged(&self) -> Result<(), Failed> {
+        let other = Container::on(self);
+        other.crash("/missing/marker")?;
+        self.captured(&other, &[1]).map(drop)
+    }
+}
+
+/// Permissions of a file.
+pub(super) fn mode(path: &Path) -> Result<u32, Failed> {
+    Ok(fs::metadata(path)?.permissions().mode() & 0o777)
+}

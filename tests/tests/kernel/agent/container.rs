@@ -1,0 +1,130 @@
+//! Containers as a runtime makes them.
+
+use std::{
+    fs,
+    os::{fd::OwnedFd, unix::net::UnixDatagram},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
+
+use libtest_mimic::Failed;
+use nix::{
+    sched::{CloneFlags, unshare},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::node::{Node, until};
+use crate::{made::Made, support::victim};
+
+/// A container's id, under which it may run several times.
+pub(crate) struct Container {
+    pub(super) id: String,
+    parent: PathBuf,
+}
+
+/// A run of a container, killed at the end.
+pub(crate) struct Running {
+    cgroup: Option<Made>,
+    child: Child,
+    stdin: UnixDatagram,
+}
+
+impl Container {
+    pub(super) fn on(node: &Node) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self {
+            id: format!("{:032x}{number:032x}", std::process::id()),
+            parent: node.cgroups.0.clone(),
+        }
+    }
+
+    /// Starts the victim as a container runtime does.
+    pub(super) fn start(&self, words: &[&str]) -> Result<Running, Failed> {
+        self.start_with("nothing", words)
+    }
+
+    /// Likewise, with a password in the configuration that the runtime reads, and in the environment.
+    pub(super) fn start_with(&self, password: &str, words: &[&str]) -> Result<Running, Failed> {
+        let name = format!("cri-containerd-{}.scope", self.id);
+        let cgroup = Made::below(&self.parent, &name)?;
+        let (stdin, theirs) = UnixDatagram::pair()?;
+        let mut command = Command::new(victim());
+        command
+            .arg("enter")
+            .args([cgroup.0.as_os_str(), victim().as_os_str()])
+            .args(words)
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // The namespace is that of children of the calling thread.
+        let child = thread::scope(|scope| {
+            let thread = scope.spawn(|| -> Result<Child, Failed> {
+                unshare(CloneFlags::CLONE_NEWPID)?;
+                Ok(command.spawn()?)
+            });
+            thread.join().map_err(|_| "the thread panicked")?
+        })?;
+        stdin.send(password.as_bytes())?;
+        Ok(Running {
+            cgroup: Some(cgroup),
+            child,
+            stdin,
+        })
+    }
+
+    /// Lets the victim run until it ends; its exit status.
+    pub(super) fn run(&self, words: &[&str]) -> Result<ExitStatus, Failed> {
+        self.start(words)?.wait()
+    }
+
+    /// Opens a file that is not there: exit code 1.
+    pub(super) fn crash(&self, path: &str) -> Result<(), Failed> {
+        assert_eq!(self.run(&["open", path])?.code(), Some(1));
+        Ok(())
+    }
+}
+
+impl Running {
+    pub(super) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// Waits until it runs its own program, and that waits for a message or a signal.
+    pub(super) fn settled(&self, word: &str) -> Result<(), Failed> {
+        let proc = PathBuf::from(format!("/proc/{}", self.child.id()));
+        until("the container's program runs", || {
+            let arguments = fs::read_to_string(proc.join("cmdline")).ok()?;
+            let status = fs::read_to_string(proc.join("status")).ok()?;
+            let second = arguments.split('\0').nth(1)?;
+            (second == word && status.contains("State:\tS")).then_some(())
+        })
+    }
+
+    /// Lets a victim go on that waits.
+    pub(super) fn go_on(&self) -> Result<(), Failed> {
+        self.stdin.send(b"go on")?;
+        Ok(())
+    }
+
+    pub(super) fn signal(&self, signal: Signal) -> Result<(), Failed> {
+        Ok(kill(self.pid(), signal)?)
+    }
+
+    /// Waits for its end; its cgroup goes.
+    pub(super) fn wait(mut self) -> Result<ExitStatus, Failed> {
+        let status = self.child.wait()?;
+        self.cgroup.take();
+        Ok(status)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,115 @@
+//! What is captured, and what is not.
+
+use capture_format::{EventFlags, EventKind as K};
+use libtest_mimic::Failed;
+use nix::sys::signal::Signal;
+
+use super::{captures::mode, container::Container, node::Node};
+use crate::Case;
+
+pub(super) const CASES: &[Case] = &[
+    ("agent_captures_a_crash_once", crash),
+    (
+        "agent_replaces_a_capture_when_there_are_more_runs",
+        crash_loop,
+    ),
+    ("agent_captures_another_cause_apart", causes),
+    ("agent_adopts_a_container_that_runs_already", adopts),
+    ("agent_lets_a_good_end_be", good_ends),
+];
+
+fn crash() -> Result<(), Failed> {
+    let node = Node::with_agent("")?;
+    let container = Container::on(&node);
+    container.crash("/etc/app/config.yaml")?;
+    let capture = node.captured(&container, &[1])?;
+    let sidecar = capture.sidecar()?;
+    assert_eq!(sidecar["cause"], "missing_file", "{sidecar:#}");
+    let verdict = sidecar["verdict"].as_str().unwrap_or_default();
+    assert!(verdict.contains("/etc/app/config.yaml"), "{verdict}");
+    assert_eq!(sidecar["container_id"], container.id.as_str());
+    assert_eq!(capture.header.trigger.kind, "first_crash");
+    for path in [capture.path.clone(), capture.sidecar_path()] {
+        assert_eq!(mode(&path)?, 0o600, "{}", path.display());
+    }
+    // The same again is no news.
+    container.crash("/etc/app/config.yaml")?;
+    node.judged()?;
+    node.captured(&container, &[1])?;
+    Ok(())
+}
+
+fn crash_loop() -> Result<(), Failed> {
+    let node = Node::with_agent("triggers: {restarts: [{more_than: 1, within: 1h}]}")?;
+    let container = Container::on(&node);
+    container.crash("/missing/1")?;
+    let first = node.captured(&container, &[1])?;
+    container.crash("/missing/1")?;
+    container.crash("/missing/1")?;
+    let full = node.captured(&container, &[1, 2, 3])?;
+    assert_eq!(full.path, first.path);
+    assert_eq!(full.header.trigger.kind, "restarts");
+    let opens = full.events().filter(|event| event.name == "/missing/1");
+    assert_eq!(opens.count(), 3);
+    container.crash("/missing/1")?;
+    node.judged()?;
+    node.captured(&container, &[1, 2, 3])?;
+    Ok(())
+}
+
+fn causes() -> Result<(), Failed> {
+    let node = Node::with_agent("")?;
+    let container = Container::on(&node);
+    container.crash("/missing/1")?;
+    node.captured(&container, &[1])?;
+    container.run(&["segv"])?;
+    node.judged()?;
+    let captures = node.captures(&container)?;
+    let causes: Result<Vec<_>, Failed> = captures
+        .iter()
+        .map(|capture| Ok(capture.sidecar()?["cause"].clone()))
+        .collect();
+    assert_eq!(causes?, ["missing_file", "segmentation_fault"]);
+    Ok(())
+}
+
+fn adopts() -> Result<(), Failed> {
+    let mut node = Node::new("")?;
+    let held = node.file("held.log");
+    let held = held.to_str().ok_or("path")?;
+    let container = Container::on(&node);
+    let running = container.start(&["hold", held, "wait", "open", "/missing/2"])?;
+    running.settled("hold")?;
+    let pid = running.pid().as_raw() as u32;
+    node.start()?;
+    running.go_on()?;
+    assert_eq!(running.wait()?.code(), Some(1));
+    let capture = node.captured(&container, &[1])?;
+    assert_eq!(capture.sidecar()?["cause"], "missing_file");
+    assert_eq!(capture.runs[0].0.init_pid, pid);
+    let adopted = |fits: &dyn Fn(&capture_format::Event) -> bool| {
+        capture.has(|event| event.flags.contains(EventFlags::ADOPTED) && fits(event))
+    };
+    let arguments = |event: &capture_format::Event| {
+        event.kind == K::EXEC && event.data.ends_with(b"\0wait\0open\0/missing/2\0")
+    };
+    assert!(adopted(&arguments), "{:#?}", capture.runs);
+    assert!(adopted(&|event| event.name == held), "{:#?}", capture.runs);
+    assert!(capture.has(|event| event.name == "/missing/2" && event.ret < 0));
+    Ok(())
+}
+
+fn good_ends() -> Result<(), Failed> {
+    let node = Node::with_agent("")?;
+    let (done, stopped) = (Container::on(&node), Container::on(&node));
+    assert_eq!(done.run(&["print", "done"])?.code(), Some(0));
+    let running = stopped.start(&["until-terminated"])?;
+    running.settled("until-terminated")?;
+    running.signal(Signal::SIGTERM)?;
+    assert_eq!(running.wait()?.code(), Some(0));
+    node.judged()?;
+    for container in [done, stopped] {
+        assert_eq!(node.captures(&container)?.len(), 0);
+    }
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! The agent, its configuration and its spool.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::MutexGuard,
+    sync::atomic::{AtomicU16, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use libtest_mimic::Failed;
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    made::{Made, alone, top},
+    support::lastword,
+};
+
+/// How long anything may take, on a guest that is emulated while the machine is busy.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until something is there.
+pub(super) fn until<T>(what: &str, mut there: impl FnMut() -> Option<T>) -> Result<T, Failed> {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        if let Some(found) = there() {
+            return Ok(found);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Err(format!("not within {} s: {what}", PATIENCE.as_secs()).into())
+}
+
+/// A node: files of its agent, cgroups of its containers.
+pub(crate) struct Node {
+    folder: tempfile::TempDir,
+    port: u16,
+    pub(super) cgroups: Made,
+    agent: Option<Child>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Node {
+    /// With this added to the configuration; no agent yet.
+    pub(super) fn new(more: &str) -> Result<Self, Failed> {
+        static NUMBER: AtomicU16 = AtomicU16::new(0);
+        let node = Self {
+            folder: tempfile::tempdir()?,
+            port: 20_000 + NUMBER.fetch_add(1, Ordering::Relaxed),
+            cgroups: top()?,
+            agent: None,
+            _alone: alone(),
+        };
+        node.configure(more)?;
+        Ok(node)
+    }
+
+    /// With an agent that records.
+    pub(super) fn with_agent(more: &str) -> Result<Self, Failed> {
+        let mut node = Self::new(more)?;
+        node.start()?;
+        Ok(node)
+    }
+
+    pub(super) fn configure(&self, more: &str) -> Result<(), Failed> {
+        let (spool, socket) = (self.spool(), self.socket());
+        let text = format!(
+            "kubernetes: {{enabled: off}}\ncontainer_runtime: {{endpoint: off}}\nsocket: {}\n\
+             spool: {{directory: {}, bytes: 1MiB}}\nhttp: {{listen: '{}', alerts_token_file: {}}}\n{more}\n",
+            socket.display(),
+            spool.display(),
+            self.address(),
+            self.file("token").display(),
+        );
+        fs::write(self.file("token"), "open-sesame\n")?;
+        Ok(fs::write(self.file("agent.yaml"), text)?)
+    }
+
+    /// A file of this node's folder.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(super) fn spool(&self) -> PathBuf {
+        self.file("spool")
+    }
+
+    pub(super) fn socket(&self) -> PathBuf {
+        self.file("agent.sock")
+    }
+
+    pub(super) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// `lastword agent` with this node's configuration.
+    fn command(&self) -> Command {
+        let mut command = Command::new(lastword());
+        command.arg("agent").arg("--config");
+        command.arg(self.file("agent.yaml"));
+        command
+    }
+
+    /// Starts the agent and waits until it records.
+    pub(super) fn start(&mut self) -> Result<(), Failed> {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.file("log"))?;
+        let mut command = self.command();
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        self.agent = Some(on_a_node(move || command.spawn())?);
+        until("the agent answers", || {
+            let over = self.agent.as_mut().and_then(|it| it.try_wait().ok()?);
+            assert!(over.is_none(), "the agent ended: {over:?}\n{}", self.log());
+            self.ask(&["status", "--json"]).ok()
+        })?;
+        Ok(())
+    }
+
+    /// Runs an agent that is expected to end by itself, with an error.
+    pub(super) fn refused(&self) -> Result<String, Failed> {
+        let mut command = self.command();
+        let output = on_a_node(move || command.output())?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        Ok(said)
+    }
+
+    /// Sends the agent a signal and waits for its end.
+    pub(super) fn stop(&mut self, signal: Signal) -> Result<ExitStatus, Failed> {
+        let mut agent = self.agent.take().ok_or("no agent")?;
+        kill(Pid::from_raw(agent.id() as i32), signal)?;
+        Ok(agent.wait()?)
+    }
+
+    /// Whether the agent still runs.
+    pub(super) fn runs(&mut self) -> bool {
+        let over = self.agent.as_mut().map(|agent| agent.try_wait());
+        matches!(over, Some(Ok(None)))
+    }
+
+    /// `lastword capture` or `lastword status`.
+    pub(super) fn request(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(lastword());
+        command.args(words).arg("--socket").arg(self.socket());
+        command
+    }
+
+    /// What the agent answers to `lastword capture` or `lastword status`, in JSON.
+    pub(super) fn ask(&self, words: &[&str]) -> Result<serde_json::Value, Failed> {
+        let Output { status, stdout, .. } = self.request(words).output()?;
+        if !status.success() {
+            return Err(format!("{words:?}: {status}\n{}", self.log()).into());
+        }
+        Ok(serde_json::from_slice(&stdout)?)
+    }
+
+    /// What the agents of this node have logged.
+    pub(super) fn log(&self) -> String {
+        fs::read_to_string(self.file("log")).unwrap_or_default()
+    }
+
+    /// Waits until the log has a line with all of these words.
+    pub(super) fn logged(&self, words: &[&str]) -> Result<(), Failed> {
+        let there = |line: &str| words.iter().all(|word| line.contains(word));
+        until(&format!("{words:?} in the log"), || {
+            self.log().lines().any(there).then_some(())
+        })
+        .map_err(|_| format!("no line with {words:?}:\n{}", self.log()).into())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.agent.is_some() {
+            let _ = self.stop(Signal::SIGKILL);
+        }
+    }
+}
+
+/// Starts a process in a mount namespace where the unified hierarchy alone is in the usual place, as on most nodes.
+fn on_a_node<T: Send>(start: impl FnOnce() -> std::io::Result<T> + Send) -> Result<T, Failed> {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| -> Result<T, Failed> {
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            mount(
+                Some("none"),
+                "/sys/fs/cgroup",
+                Some("cgroup2"),
+                MsFlags::empty(),
+                None::<&str>,
+            )?;
+            Ok(start()?)
+        });
+        thread.join().map_err(|_| "the thread panicked")?
+    })
+}

@@ -1,0 +1,3 @@
+use crate::Case;
+
+pub(super) const CASES: &[Case] = &[];
