@@ -400,7 +400,7 @@ impl Node {
 
     /// Forgets containers that have not run for long, where no API server says that their pods are gone.
     pub(super) fn forget_old(&mut self) {
-        let has_server = self.knowledge.kube.is_some();
+        let pods: HashSet<&String> = self.pods.values().collect();
         let oldest = host::boottime().saturating_sub(KEPT_FOR.as_nanos() as u64);
         let alive: HashSet<Subject> = self
             .live
@@ -413,7 +413,7 @@ impl Node {
                 let end = runs.kept.back().and_then(|run| run.run.end);
                 end.is_some_and(|end| end > oldest)
             };
-            let stays = has_server && !subject.pod_uid.is_empty()
+            let stays = pods.contains(&subject.pod_uid)
                 || alive.contains(subject)
                 || runs.ending > 0
                 || is_recent();

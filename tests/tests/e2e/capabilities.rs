@@ -1,12 +1,14 @@
-//! The agent without each of its capabilities: every one is needed, and the table in docs/install.md says for what.
+//! The agent without each of its capabilities: every one is needed, and docs/install.md says for what.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use crate::{
     Case,
     cluster::Cluster,
-    install::{self, Install},
+    install::{self, Install, NAMESPACE, SPACES},
+    requests::request,
+    scenarios::complete,
 };
 
 pub(crate) const CASES: &[(&str, Case)] = &[
@@ -16,12 +18,23 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("without PERFMON the agent says so", |cluster| {
         needed(cluster, "PERFMON")
     }),
+    (
+        "what containers had open before the agent came is known",
+        |cluster| adopted(cluster, None, [true, true]),
+    ),
+    ("without SYS_PTRACE it is not", |cluster| {
+        adopted(cluster, Some("SYS_PTRACE"), [false, false])
+    }),
+    (
+        "without DAC_READ_SEARCH it is not for processes of other users",
+        |cluster| adopted(cluster, Some("DAC_READ_SEARCH"), [true, false]),
+    ),
 ];
 
 /// Drops a capability without which there is no recording.
 fn needed(cluster: &Cluster, capability: &str) -> Result<String> {
     let mut install = Install::standard(cluster)?;
-    drop_capability(&mut install, capability)?;
+    leave_out(&mut install, capability)?;
     install.apply(cluster)?;
     let named = format!("CAP_{capability}");
     install::says(cluster, &[&named])?;
@@ -35,12 +48,90 @@ fn needed(cluster: &Cluster, capability: &str) -> Result<String> {
     Ok(said)
 }
 
-fn drop_capability(install: &mut Install, capability: &str) -> Result<()> {
+fn leave_out(install: &mut Install, capability: &str) -> Result<()> {
     let added = &mut install.container()?["securityContext"]["capabilities"]["add"];
-    let had = added.as_array().map_or(0, Vec::len);
-    if let Some(added) = added.as_array_mut() {
-        added.retain(|name| *name != json!(capability));
-        ensure!(added.len() + 1 == had, "deploy/ does not add {capability}");
-    }
+    let added = added
+        .as_array_mut()
+        .context("deploy/ adds no capabilities")?;
+    let had = added.len();
+    added.retain(|name| *name != json!(capability));
+    ensure!(added.len() + 1 == had, "deploy/ does not add {capability}");
     Ok(())
+}
+
+/// Two containers that keep a file open, one of root and one of another user.
+const OPEN: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata:
+  name: as-root
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: localhost/lastword-scenarios:1
+    command: [sh, -c, "exec 7</etc/passwd; while :; do sleep 1; done"]
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: as-nobody
+spec:
+  terminationGracePeriodSeconds: 1
+  securityContext:
+    runAsUser: 65534
+  containers:
+  - name: main
+    image: localhost/lastword-scenarios:1
+    command: [sh, -c, "exec 7</etc/passwd; while :; do sleep 1; done"]
+"#;
+
+/// Starts the agent after containers that have a file open; `known` is whether it can tell so, for root's and for another user's.
+fn adopted(cluster: &Cluster, without: Option<&str>, known: [bool; 2]) -> Result<String> {
+    let space = format!("{SPACES}adopted");
+    let mut install = Install::standard(cluster)?;
+    if let Some(capability) = without {
+        leave_out(&mut install, capability)?;
+    }
+    cluster.fresh_namespace(&space)?;
+    cluster.apply(&space, OPEN)?;
+    cluster.run(&[
+        "wait",
+        "-n",
+        &space,
+        "--for=condition=Ready",
+        "pod",
+        "--all",
+        "--timeout=120s",
+    ])?;
+    install.apply(cluster)?;
+    cluster.run(&[
+        "rollout",
+        "restart",
+        "daemonset/lastword-agent",
+        "-n",
+        NAMESPACE,
+    ])?;
+    install::ready(cluster)?;
+    let mut found = Vec::new();
+    for (pod, known) in ["as-root", "as-nobody"].into_iter().zip(known) {
+        cluster.apply(&space, &request(pod))?;
+        complete(cluster, &space, pod, 1)?;
+        let shown = cluster.plugin(&["show", pod, "-n", &space])?;
+        let mut before = shown.lines().filter(|line| line.contains("was so before"));
+        let is_known = before.any(|line| line.contains("openat(\"/etc/passwd\""));
+        ensure!(
+            is_known == known,
+            "the open file of {pod}: known is {is_known}, expected {known}\n{shown}"
+        );
+        found.push(format!(
+            "{pod}: {}",
+            if known { "known" } else { "unknown" }
+        ));
+    }
+    cluster.delete_namespace(&space)?;
+    if without.is_some() {
+        Install::standard(cluster)?.complete(cluster)?;
+    }
+    Ok(found.join(", "))
 }

@@ -96,7 +96,7 @@ impl Install {
         self.document("ConfigMap", "lastword-agent")?["data"]["agent.yaml"] = json!(yaml);
         // The map's name stays, so something else must tell the agent's pod from the former.
         let template = &mut self.document("DaemonSet", "lastword-agent")?["spec"]["template"];
-        template["metadata"]["annotations"]["lastword.dev/configuration"] = json!(yaml);
+        template["metadata"]["annotations"]["checksum/config"] = json!(yaml);
         Ok(())
     }
 

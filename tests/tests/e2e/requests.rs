@@ -65,7 +65,8 @@ fn untouched(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn request(pod: &str) -> String {
+/// A Capture that somebody applies.
+pub(crate) fn request(pod: &str) -> String {
     json!({
         "apiVersion": "lastword.dev/v1alpha1",
         "kind": "Capture",

@@ -1,5 +1,86 @@
-//! Captures in object storage: they can be read when the node's own files are gone.
+//! Captures in object storage: they can be read when the node's own files are gone. The storage is a folder of the node here; the tests of the crate `spool`
+//! have a real S3 server.
 
-use crate::Case;
+use std::time::Duration;
 
-pub(crate) const CASES: &[(&str, Case)] = &[];
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::{
+    Case,
+    cluster::{Cluster, text, wait},
+    install::Install,
+    scenarios::{CRASHING, complete, of_pod},
+    upheaval::{HELPER, helper},
+};
+
+pub(crate) const CASES: &[(&str, Case)] =
+    &[("an uploaded capture outlives pod and node", outlives)];
+
+const SPACE: &str = "lastword-e2e-storage";
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Deletes what the agent keeps on the node.
+const WIPE: &str = "
+import os, shutil
+for name in os.listdir('/spool'):
+    path = os.path.join('/spool', name)
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+";
+
+fn outlives(cluster: &Cluster) -> Result<String> {
+    let scenario = &CRASHING[0];
+    let mut install = Install::standard(cluster)?;
+    let configuration = text(
+        install.document("ConfigMap", "lastword-agent")?,
+        "/data/agent.yaml",
+    );
+    let mut configuration: Value = serde_saphyr::from_str(configuration)?;
+    configuration["storage"]["url"] = json!("file:///store/captures");
+    install.configure(&configuration.to_string())?;
+    let folder = json!({ "hostPath": { "path": "/var/tmp/lastword-e2e-store", "type": "DirectoryOrCreate" } });
+    install.mount(folder, "store", "/store")?;
+    install.complete(cluster)?;
+    cluster.fresh_namespace(SPACE)?;
+    cluster.apply(SPACE, HELPER)?;
+    cluster.run(&[
+        "wait",
+        "-n",
+        SPACE,
+        "--for=condition=Ready",
+        "pod/helper",
+        "--timeout=120s",
+    ])?;
+    cluster.apply(SPACE, scenario.file)?;
+    complete(cluster, SPACE, scenario.name, 3)?;
+    let url = wait("uploaded capture", LIMIT, || {
+        let captures = of_pod(cluster, SPACE, scenario.name)?;
+        let status = captures.first().map(|capture| &capture["status"]);
+        let status = status.context("no Capture")?;
+        let url = text(status, "/location/objectUrl").to_owned();
+        Ok(if url.is_empty() {
+            Err(status.to_string())
+        } else {
+            Ok(url)
+        })
+    })?;
+    cluster.run(&[
+        "delete",
+        "pod",
+        scenario.name,
+        "-n",
+        SPACE,
+        "--grace-period=1",
+        "--timeout=120s",
+    ])?;
+    helper(cluster, SPACE, WIPE, "")?;
+    let explained = cluster.plugin(&["explain", scenario.name, "-n", SPACE])?;
+    scenario.check(&explained)?;
+    ensure!(
+        url.starts_with("file:///store/captures/"),
+        "uploaded to {url}"
+    );
+    Install::standard(cluster)?.complete(cluster)?;
+    Ok(url)
+}

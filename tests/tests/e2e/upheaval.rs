@@ -121,7 +121,7 @@ fn runs(cluster: &Cluster, pod: &str) -> Result<Vec<u64>> {
 }
 
 /// A pod that sees the node's processes and the spool, with a Python to do things.
-const HELPER: &str = r#"
+pub(crate) const HELPER: &str = r#"
 apiVersion: v1
 kind: Pod
 metadata:
@@ -142,9 +142,14 @@ spec:
 "#;
 
 /// Runs Python in the helper.
-fn helper(cluster: &Cluster, program: &str, argument: &str) -> Result<String> {
+pub(crate) fn helper(
+    cluster: &Cluster,
+    space: &str,
+    program: &str,
+    argument: &str,
+) -> Result<String> {
     cluster.run(&[
-        "exec", "-n", SPACE, "helper", "--", "python3", "-c", program, argument,
+        "exec", "-n", space, "helper", "--", "python3", "-c", program, argument,
     ])
 }
 
@@ -194,7 +199,7 @@ fn kill(cluster: &Cluster) -> Result<String> {
             .map(|pod| text(pod, "/status/containerStatuses/0/containerID"));
         let id = id.and_then(|id| id.rsplit('/').next()).unwrap_or_default();
         ensure!(id.len() == 64, "the agent's container has no id");
-        killed += helper(cluster, KILL, id)?.lines().count();
+        killed += helper(cluster, SPACE, KILL, id)?.lines().count();
         install::ready(cluster)?;
     }
     ensure!(killed > 0, "no process of the agent was found");
@@ -213,7 +218,7 @@ fn kill(cluster: &Cluster) -> Result<String> {
             "several Captures of one loop: {captures:?}"
         );
     }
-    let half = helper(cluster, HALF, "")?;
+    let half = helper(cluster, SPACE, HALF, "")?;
     ensure!(!half.contains("lwcap"), "half files are left: {half}");
     Ok(format!("{killed} processes killed, every capture whole"))
 }
