@@ -28,6 +28,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 const CRASHES: usize = 40;
 /// Containers that come and go, again and again.
 const TURNS: usize = 20;
+/// Between starts: a node that starts fifty containers a second has other worries.
+const APART: Duration = Duration::from_millis(20);
 const CPU_PERCENT: f64 = 1.0;
 const BUDGET_MIB: f64 = 256.0;
 /// What an allocator may keep.
@@ -37,7 +39,10 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
     let agent = Agent::start(folder)?;
     let others = agent.number("/containers/unnamed")?;
     let quiet = (0..QUIET)
-        .map(|number| Run::start(number, "quiet"))
+        .map(|number| {
+            thread::sleep(APART);
+            Run::start(number, "quiet")
+        })
         .collect::<Result<Vec<Run>>>()?;
     cpu(&agent)?;
     say!("");
@@ -103,8 +108,7 @@ fn memory(agent: &Agent) -> Result<()> {
     let (mut most, mut after) = (0f64, Vec::new());
     for number in 1..=1000 {
         Run::start(2000 + number % TURNS, "fail")?.end()?;
-        // A node that starts fifty containers a second has other worries.
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(APART);
         if number % 20 == 0 {
             let (anonymous, rings) = (agent.anonymous()?, agent.rings()?);
             most = most.max(anonymous + rings);

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long anything may take, on a guest that is emulated while the machine is busy.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until something is there.
 pub(super) fn until<T>(what: &str, mut there: impl FnMut() -> Option<T>) -> Result<T, Failed> {
