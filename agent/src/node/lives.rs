@@ -62,6 +62,8 @@ pub(super) struct Runs {
     pub(super) kept: VecDeque<Arc<KeptRun>>,
     /// Number of the newest run that started, where nobody else counts them.
     pub(super) newest: u32,
+    /// CLOCK_BOOTTIME in nanoseconds when it last started, ended, or was remembered from before.
+    pub(super) seen: u64,
     pub(super) identity: Option<Identity>,
     /// Paths at which it sees secrets.
     pub(super) secret_mounts: Vec<String>,
@@ -121,6 +123,7 @@ impl Node {
         };
         let runs = self.subjects.entry(subject.clone()).or_default();
         runs.newest += 1;
+        runs.seen = time;
         let run = runs.newest;
         self.live.insert(
             cgroup,
@@ -334,6 +337,7 @@ impl Node {
         let at = Time(time);
         let runs = self.subjects.entry(subject.clone()).or_default();
         runs.ending = runs.ending.saturating_sub(1);
+        runs.seen = host::boottime();
         match result {
             Ok(ending::Ended {
                 kept,
@@ -409,14 +413,10 @@ impl Node {
             .collect();
         let (now, machine) = (Time(host::realtime()), &mut self.machine);
         self.subjects.retain(|subject, runs| {
-            let is_recent = || {
-                let end = runs.kept.back().and_then(|run| run.run.end);
-                end.is_some_and(|end| end > oldest)
-            };
             let stays = pods.contains(&subject.pod_uid)
                 || alive.contains(subject)
                 || runs.ending > 0
-                || is_recent();
+                || runs.seen > oldest;
             if !stays {
                 machine.observe(now, subject, Observation::Gone);
             }

@@ -343,6 +343,7 @@ impl Node {
         if !is_named {
             let runs: &mut Runs = self.subjects.entry(subject.clone()).or_default();
             runs.newest = runs.newest.max(last_run);
+            runs.seen = host::boottime();
         }
         let found = Captured {
             id: entry.id,
@@ -369,6 +370,7 @@ impl Node {
         let kept: Vec<Arc<KeptRun>> = runs.kept.iter().cloned().collect();
         let newest = kept.last().map_or(0, |run| run.run.number);
         runs.newest = runs.newest.max(newest);
+        runs.seen = host::boottime();
         for kept in kept {
             let run = &kept.run;
             let verdict = kept.explain().ok().and_then(|mut said| said.runs.pop());

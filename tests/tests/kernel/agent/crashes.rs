@@ -35,7 +35,8 @@ fn crash() -> Result<(), Failed> {
     // The same again is no news.
     container.crash("/etc/app/config.yaml")?;
     node.judged()?;
-    node.captured(&container, &[1])?;
+    let still = node.captured(&container, &[1])?;
+    assert_eq!(still.header.created, capture.header.created);
     Ok(())
 }
 
@@ -53,7 +54,8 @@ fn crash_loop() -> Result<(), Failed> {
     assert_eq!(opens.count(), 3);
     container.crash("/missing/1")?;
     node.judged()?;
-    node.captured(&container, &[1, 2, 3])?;
+    let still = node.captured(&container, &[1, 2, 3])?;
+    assert_eq!(still.header.created, full.header.created);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Agents that end, well or not, and those that come after them.
 
 use std::{
+    collections::HashMap,
     fs, thread,
     time::{Duration, Instant},
 };
@@ -62,9 +63,14 @@ fn once() -> Result<(), Failed> {
         node.start()?;
         container.crash("/missing/1")?;
         node.judged()?;
-        node.captured(&container, &[1])?;
-        assert_eq!(capture.sidecar()?["cause"], "missing_file");
+        let still = node.captured(&container, &[1])?;
+        assert_eq!(still.header.created, capture.header.created);
+        assert_eq!(still.sidecar()?["cause"], "missing_file");
     }
+    // Each time it was the second run: the captured one counts.
+    let log = node.log();
+    let second = |line: &&str| line.contains(&container.id) && line.contains("run=2");
+    assert_eq!(log.lines().filter(second).count(), 3, "{log}");
     Ok(())
 }
 
@@ -88,6 +94,7 @@ fn killed() -> Result<(), Failed> {
     const AT_ONCE: usize = 3;
     let mut node = Node::new("")?;
     let mut containers: Vec<Container> = Vec::new();
+    let mut taken: HashMap<String, Option<u64>> = HashMap::new();
     for round in 0..ROUNDS {
         node.start()?;
         assert!(!has_half(&node), "what was left is still there");
@@ -107,7 +114,11 @@ fn killed() -> Result<(), Failed> {
         node.stop(Signal::SIGKILL)?;
         for container in &containers {
             // Whatever has its name is whole.
-            node.captures(container)?;
+            let captures = node.captures(container)?;
+            let created = captures.first().map(|capture| capture.header.created);
+            let before = taken.entry(container.id.clone()).or_insert(created);
+            assert!(before.is_none() || *before == created, "taken again");
+            *before = created;
         }
     }
     node.start()?;
@@ -121,6 +132,9 @@ fn killed() -> Result<(), Failed> {
     for container in &containers {
         let captures = node.captures(container)?;
         assert_eq!(captures.len(), 1, "{}", container.id);
+        let before = taken[&container.id];
+        let again = before.is_some_and(|created| created != captures[0].header.created);
+        assert!(!again, "{} was taken again:\n{}", container.id, node.log());
         assert_eq!(captures[0].sidecar()?["cause"], "missing_file");
     }
     Ok(())
