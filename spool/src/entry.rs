@@ -19,8 +19,8 @@ const LARGEST: u64 = 64 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Entry {
-    /// `NAMESPACE/NAME` of its Capture object, made safe for paths and object keys; unique in a spool. The file's path and the
-    /// object's key end with it and `.lwcap`.
+    /// `NAMESPACE/NAME` of its Capture object, made safe for paths and object keys; unique in a spool. The file's path
+    /// and the object's key end with it and `.lwcap`.
     pub id: String,
     /// Whether the capture's file is (still) in the spool.
     pub present: bool,

@@ -141,7 +141,7 @@ struct Bench {
 
 impl Bench {
     fn build() -> Result<Bench> {
-        let artifacts = vm::build(&["--bench", "recorder"])?;
+        let artifacts = vm::build("release", &["--bench", "recorder"])?;
         let folder = place::workspace().join("target/bench");
         fs::create_dir_all(folder.join("corpus"))
             .with_context(|| format!("cannot make {}", folder.display()))?;
