@@ -125,7 +125,8 @@ impl Node {
             assert!(over.is_none(), "the agent ended: {over:?}\n{}", self.log());
             self.ask(&["status", "--json"]).ok()
         })?;
-        Ok(())
+        // Containers that ran already took some.
+        self.ready()
     }
 
     /// Runs an agent that is expected to end by itself, with an error.
