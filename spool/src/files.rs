@@ -11,10 +11,15 @@ pub(crate) fn is_half(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(".part")
 }
 
+/// Where a file is before it gets its name.
+pub(crate) fn half(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.part"))
+}
+
 /// Writes a small file under a temporary name, syncs it and gives it its name.
 pub(crate) fn write_whole(path: &Path, parts: &[&[u8]], sync: bool) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.part"));
+    let temporary = half(path);
     let written = (|| {
         let mut file = OpenOptions::new()
             .write(true)
@@ -39,8 +44,10 @@ pub(crate) fn write_whole(path: &Path, parts: &[&[u8]], sync: bool) -> io::Resul
     written
 }
 
-/// Creates the directory below `root`, which is there; all that is created is on the disk then.
+/// Creates the directory below `root`, which is made anew if somebody removed it; all that is created below it is on
+/// the disk then.
 pub(crate) fn create_below(root: &Path, relative: &Path) -> io::Result<PathBuf> {
+    create_private_unless_there(root)?;
     let mut directory = root.to_owned();
     for component in relative {
         let parent = directory.clone();
@@ -86,7 +93,7 @@ pub(crate) fn remove_empty(root: &Path, mut directory: &Path) {
     }
 }
 
-fn sync_directory(directory: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
     match File::open(directory)?.sync_all() {
         // Some file systems do not sync directories.
         Err(error)

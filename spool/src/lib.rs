@@ -6,18 +6,18 @@
 //!
 //! ```text
 //! /var/lib/lastword/
-//!   lock                                   held by the agent
-//!   captures/NAMESPACE/POD/CONTAINER/
-//!     20261121T025757.123Z-restarts.lwcap  a capture, written by `capture_format::write_file`
-//!     20261121T025757.123Z-restarts.json   its sidecar
-//!   kept/0.run …                           kept runs of an agent that was stopped: see `Spool::keep`
+//!   lock                           held by the agent
+//!   captures/NAMESPACE/NAME.lwcap  a capture, named as its Capture object, written by `capture_format::write_file`
+//!   captures/NAMESPACE/NAME.json   its sidecar
+//!   kept/0.run …                   kept runs of an agent that was stopped: see `Spool::keep`
 //! ```
 //!
 //! All files are their owner's alone (0600, directories 0700). Every file appears under its name only when it is
 //! whole, so an agent may be killed at any moment. The sidecar is a convenience: one that is missing or damaged is
 //! made anew from the capture, and only what the capture does not hold (verdict, rank, what was done) is forgotten.
+//! A capture of a name that is taken replaces that one, which stays as it is until the new one is whole.
 //!
-//! In a store a capture has the key `PREFIX/NAMESPACE/POD/CONTAINER/NAME.lwcap`, with a `.json` beside it that holds
+//! In a store a capture has the key `PREFIX/NAMESPACE/NAME.lwcap`, with a `.json` beside it that holds
 //! its [`Info`]. Nothing here deletes from a store: let a lifecycle rule of the bucket do it.
 #![forbid(unsafe_code)]
 

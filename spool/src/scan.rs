@@ -9,14 +9,15 @@ use capture_format::{Header, Losses, Run, open_file};
 use tracing::warn;
 
 use crate::entry::nanoseconds;
-use crate::{Entry, Info, SpoolError, checksum, files};
+use crate::{Entry, Info, SpoolError, State, checksum, files};
 
 /// What an agent found when it opened its spool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Files that were still being written when an agent was killed; they were removed.
     pub halves: usize,
-    /// Captures without a usable sidecar; it was made anew, without verdict, rank and state.
+    /// Captures without a usable sidecar; it was made anew, without verdict and rank. Of the state only
+    /// [`State::exists`] is kept, if the sidecar can be read.
     pub rebuilt: usize,
     /// Sidecars whose capture is neither here nor in a store; they were removed.
     pub orphans: usize,
@@ -119,10 +120,15 @@ impl Scan {
         };
         let entry = match Entry::load(&path.with_extension("json")) {
             Ok(entry) if entry.info.bytes == bytes && !entry.info.sha256.is_empty() => entry,
-            _ => {
+            sidecar => {
                 self.rebuilt.push(id.clone());
                 Entry {
                     info: describe(&id, path),
+                    // That of the name, whichever capture of that name the sidecar described.
+                    state: State {
+                        exists: sidecar.is_ok_and(|entry| entry.state.exists),
+                        ..State::default()
+                    },
                     ..Entry::default()
                 }
             }
@@ -156,7 +162,7 @@ fn id(root: &Path, directory: &Path, stem: &str) -> Option<String> {
     Some(format!("{directory}/{stem}"))
 }
 
-/// What a capture says of itself. One that cannot be read is still evidence: its place tells whose.
+/// What a capture says of itself. One that cannot be read is still evidence: its place tells its namespace.
 pub(crate) fn describe(id: &str, path: &Path) -> Info {
     let metadata = fs::metadata(path);
     let (header, runs) = match open_file(path) {

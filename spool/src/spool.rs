@@ -1,7 +1,7 @@
 //! The spool: a directory of captures, within limits.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -47,7 +47,7 @@ impl Default for Config {
 /// A capture to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct New<'a> {
-    /// Its name, different from those of all others in its namespace: that of its Capture object. A capture of this name is replaced.
+    /// Its name, that of its Capture object. A capture of this name in the same namespace is replaced.
     pub name: &'a str,
     /// Its header; who it is about, why and when is taken from here.
     pub header: &'a Header,
@@ -156,9 +156,12 @@ impl Spool {
     /// capture says of itself; it adds the verdict, before anybody sees the entry. A sidecar that cannot be written is
     /// written later.
     ///
+    /// A capture of the same name stays as it is until the new one is whole, and takes room besides the limit until
+    /// then. Of its state only [`State::exists`] is kept.
+    ///
     /// # Errors
     /// What `fill` returns; which file operation failed; when the disk stays full; when the capture alone is larger
-    /// than the limit. The capture is not in the spool then.
+    /// than the limit. The capture is not in the spool then; the one of the same name still is.
     pub fn write(
         &self,
         new: &New,
@@ -174,20 +177,22 @@ impl Spool {
         if quota::footprint(bytes) > limit {
             return Err(too_large(bytes));
         }
-        let mut dropped = self.make_room(limits, Some(&Coming { info: &info, bytes }));
         let id = format!("{}/{}", component(&info.namespace), component(new.name));
+        let replaced = self.entry(&id);
+        let mut dropped = self.make_room(limits, Some(&Coming { info: &info, bytes }), &id);
         let path = self.place(&id);
+        let unnamed = files::half(&path);
 
         let mut attempt = || {
             self.create_directory(&id)?;
-            write_file(&path, new.header, &mut fill).map_err(SpoolError::from)
+            write_file(&unnamed, new.header, &mut fill).map_err(SpoolError::from)
         };
         let mut written = attempt();
         if let Err(error) = &written
             && error.is_full()
         {
             warn!(%error, "the disk of the spool is full");
-            dropped.extend(self.free(new.expected_bytes));
+            dropped.extend(self.free(new.expected_bytes, &id));
             written = attempt().map_err(|error| match error.is_full() {
                 true => SpoolError::Full {
                     dropped: dropped.len(),
@@ -196,24 +201,26 @@ impl Spool {
                 false => error,
             });
         }
-        let discard = || {
-            if let Err(error) = files::remove(&path) {
-                warn!(path = %path.display(), %error, "a capture that was not wanted cannot be removed");
+        let named = written.and_then(|summary| {
+            if quota::footprint(summary.bytes) > limit {
+                return Err(too_large(summary.bytes));
+            }
+            self.name(&unnamed, &path, replaced.as_ref())
+        });
+        named.inspect_err(|_| {
+            if let Err(error) = files::remove(&unnamed) {
+                warn!(path = %unnamed.display(), %error, "a capture that was not wanted cannot be removed");
             }
             self.remove_empty(&path);
-        };
-        let summary = written.inspect_err(|_| discard())?;
-        if quota::footprint(summary.bytes) > limit {
-            discard();
-            return Err(too_large(summary.bytes));
-        }
+        })?;
 
         let mut info = scan::describe(&id, &path);
         (info.rank, info.pinned) = (new.rank, new.pinned);
+        info.name = new.name.to_owned();
         describe(&path, &mut info);
         let bytes = info.bytes;
-        dropped.extend(self.make_room(limits, Some(&Coming { info: &info, bytes })));
-        let exists = self.entry(&id).is_some_and(|old| old.state.exists);
+        dropped.extend(self.make_room(limits, Some(&Coming { info: &info, bytes }), &id));
+        let exists = replaced.is_some_and(|old| old.state.exists);
         let entry = Entry {
             id,
             present: true,
@@ -284,7 +291,7 @@ impl Spool {
     /// Drops what is too old or too much, and writes sidecars that could not be written. To be called now and then.
     pub fn enforce(&self) -> Vec<Entry> {
         let _disk = self.disk();
-        let dropped = self.make_room(&self.config.limits, None);
+        let dropped = self.make_room(&self.config.limits, None, "");
         let unsaved: Vec<_> = self.table().unsaved.iter().cloned().collect();
         for entry in unsaved.iter().filter_map(|id| self.entry(id)) {
             if let Err(error) = self.put(entry) {
@@ -292,6 +299,16 @@ impl Spool {
             }
         }
         dropped
+    }
+
+    /// Removes a capture whose file is gone, with its record; returns whether it was.
+    pub(crate) fn remove_gone(&self, id: &str) -> Result<bool, SpoolError> {
+        let _disk = self.disk();
+        let gone = !self.place(id).exists();
+        if gone {
+            self.delete(id, true)?;
+        }
+        Ok(gone)
     }
 
     /// How full it is.
@@ -356,7 +373,35 @@ impl Spool {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An id that no capture has.
+    /// Gives a whole capture its name, in place of the one that had it. Between the two the sidecar is that of no
+    /// capture, so the next agent does not take the one for the other if this one is killed.
+    fn name(
+        &self,
+        unnamed: &Path,
+        path: &Path,
+        replaced: Option<&Entry>,
+    ) -> Result<(), SpoolError> {
+        if let Some(old) = replaced {
+            let sidecar = path.with_extension("json");
+            let mut of_none = old.clone();
+            of_none.info.sha256.clear();
+            if of_none.save(&sidecar).is_err() {
+                files::remove(&sidecar).map_err(SpoolError::at("removing", &sidecar))?;
+            }
+        }
+        if let Err(error) = fs::rename(unnamed, path) {
+            if let Some(Err(error)) = replaced.cloned().map(|old| self.put(old)) {
+                warn!(%error, "the sidecar of a capture is written later");
+            }
+            return Err(SpoolError::at("naming", path)(error));
+        }
+        let synced = path.parent().map_or(Ok(()), files::sync_directory);
+        if let Err(error) = synced {
+            warn!(path = %path.display(), %error, "a capture may not outlive a crash of the node");
+        }
+        Ok(())
+    }
+
     fn create_directory(&self, id: &str) -> Result<(), SpoolError> {
         let (captures, place) = (self.captures(), self.place(id));
         let directory = Path::new(id).parent().unwrap_or(Path::new(""));
@@ -388,9 +433,9 @@ impl Spool {
         saved
     }
 
-    /// Makes room on a full disk, if captures take so much at all.
-    fn free(&self, bytes: u64) -> Vec<Entry> {
-        let used = quota::used(self.table().entries.values());
+    /// Makes room on a full disk, if captures other than `spared` take so much at all.
+    fn free(&self, bytes: u64, spared: &str) -> Vec<Entry> {
+        let used = quota::used(others(&self.table().entries, spared));
         let Some(left) = used.checked_sub(quota::footprint(bytes)) else {
             return Vec::new();
         };
@@ -398,13 +443,17 @@ impl Spool {
             bytes: left.min(self.config.limits.bytes),
             ..self.config.limits.clone()
         };
-        self.make_room(&limits, None)
+        self.make_room(&limits, None, spared)
     }
 
-    /// Drops what must go. What cannot be removed stays, and is tried again the next time.
-    fn make_room(&self, limits: &Limits, coming: Option<&Coming>) -> Vec<Entry> {
+    /// Drops what must go, but not the capture that is being replaced: it does not count. What cannot be removed stays,
+    /// and is tried again the next time.
+    fn make_room(&self, limits: &Limits, coming: Option<&Coming>, replaced: &str) -> Vec<Entry> {
         let now = nanoseconds(SystemTime::now());
-        let victims = quota::victims(self.table().entries.values(), limits, now, coming);
+        let victims = {
+            let table = self.table();
+            quota::victims(others(&table.entries, replaced), limits, now, coming)
+        };
         let mut dropped = Vec::new();
         for Victim { id, record } in victims {
             let Some(entry) = self.entry(&id) else {
@@ -454,6 +503,14 @@ impl Drop for Spool {
         // Closing would do, but for a child that is between fork and exec and has the file too.
         let _ = self.disk().unlock();
     }
+}
+
+/// All entries but one.
+fn others<'a>(
+    entries: &'a BTreeMap<String, Entry>,
+    id: &'a str,
+) -> impl Iterator<Item = &'a Entry> {
+    entries.values().filter(move |entry| entry.id != id)
 }
 
 fn lock(directory: &Path) -> Result<File, SpoolError> {

@@ -51,7 +51,7 @@ impl Backoff {
 pub enum Progress {
     /// The capture is in the store.
     Uploaded {
-        /// Id of the entry. It may have been dropped meanwhile.
+        /// Id of the entry. It may have been dropped or replaced meanwhile.
         id: String,
         /// URL of the object.
         location: String,
@@ -160,7 +160,7 @@ impl Uploader {
             Ok(uploaded) => {
                 self.failures = 0;
                 let location = uploaded.location;
-                self.update(&id, {
+                self.update(entry, {
                     let location = location.clone();
                     move |entry| entry.state.upload.location = Some(location)
                 })
@@ -181,7 +181,7 @@ impl Uploader {
             self.failures = self.failures.saturating_add(1);
             self.pause = self.later(self.failures);
         }
-        self.update(&id, move |entry| {
+        self.update(entry, move |entry| {
             entry.state.upload.attempts = attempts;
             entry.state.upload.next = next;
         })
@@ -199,9 +199,15 @@ impl Uploader {
         nanoseconds(SystemTime::now() + self.backoff.delay(failures, random))
     }
 
-    /// Notes how far an upload is; the capture may have been dropped meanwhile.
-    async fn update(&self, id: &str, change: impl FnOnce(&mut Entry) + Send + 'static) {
-        let (spool, id) = (self.spool.clone(), id.to_owned());
+    /// Notes how far the upload of `tried` is; it may have been dropped or replaced meanwhile.
+    async fn update(&self, tried: &Entry, change: impl FnOnce(&mut Entry) + Send + 'static) {
+        let (spool, id) = (self.spool.clone(), tried.id.clone());
+        let sha256 = tried.info.sha256.clone();
+        let change = move |entry: &mut Entry| {
+            if entry.info.sha256 == sha256 {
+                change(entry);
+            }
+        };
         let updated = tokio::task::spawn_blocking(move || match spool.update(&id, change) {
             Ok(_) | Err(SpoolError::Unknown { .. }) => {}
             Err(error) => warn!(%error, "the sidecar of a capture is written later"),
@@ -210,11 +216,11 @@ impl Uploader {
         let _ = updated.await;
     }
 
-    /// Whether the spool does not know the capture any more.
+    /// Takes a capture whose file is gone out of the spool; not one that replaced it meanwhile.
     async fn forget(&self, id: &str) -> bool {
         let (spool, id) = (self.spool.clone(), id.to_owned());
-        let removed = tokio::task::spawn_blocking(move || spool.remove(&id)).await;
-        matches!(removed, Ok(Ok(_) | Err(SpoolError::Unknown { .. })))
+        let removed = tokio::task::spawn_blocking(move || spool.remove_gone(&id)).await;
+        matches!(removed, Ok(Ok(true)))
     }
 }
 
@@ -225,12 +231,16 @@ mod tests {
 
     fn capture(spool: &Spool) -> Entry {
         let created = nanoseconds(SystemTime::now());
+        capture_as(spool, &format!("c{created}"), created)
+    }
+
+    fn capture_as(spool: &Spool, name: &str, created: u64) -> Entry {
         let header = capture_format::Header {
             created,
             ..capture_format::Header::default()
         };
         let new = New {
-            name: &format!("c{created}"),
+            name,
             requested: false,
             header: &header,
             rank: 0,
@@ -310,6 +320,37 @@ mod tests {
             [&damaged, &whole, &other].map(|entry| due(&uploader, entry)),
             [true, true, true]
         );
+    }
+
+    #[tokio::test]
+    async fn what_became_of_a_capture_is_not_noted_of_the_one_that_replaced_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config {
+            directory: directory.path().join("spool"),
+            ..Config::default()
+        };
+        let spool = Arc::new(Spool::open(config).unwrap().0);
+        let store = Store::open(&StoreConfig {
+            url: format!("file://{}", directory.path().join("store").display()),
+            ..StoreConfig::default()
+        });
+        let (sender, _progress) = mpsc::channel(1);
+        let (store, backoff) = (store.unwrap(), Backoff::default());
+        let mut uploader = Uploader::new(spool.clone(), store, backoff, sender, Arc::default());
+        let old = capture_as(&spool, "c", 1);
+        let new = capture_as(&spool, "c", 2);
+        let failed = uploader.upload(&old).await;
+        assert!(
+            matches!(failed, Some(Progress::Failed { .. })),
+            "{failed:?}"
+        );
+        uploader
+            .update(&old, |entry| {
+                entry.state.upload.location = Some("s3://b/k".into())
+            })
+            .await;
+        assert!(!uploader.forget(&old.id).await);
+        assert_eq!(spool.entry(&new.id).as_ref(), Some(&new));
     }
 
     #[test]

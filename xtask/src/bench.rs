@@ -49,6 +49,8 @@ pub(crate) enum Section {
     Death,
     /// Memory with 100 containers
     Memory,
+    /// The node agent: CPU and memory while containers come, crash and go
+    Agent,
     /// What survives a chatty container
     Evidence,
     /// Events a second of the reading commands, bytes an event of the format
@@ -63,6 +65,7 @@ impl Section {
             Section::Idle => "The agent while nothing dies",
             Section::Death => "From the exit of a container to its capture",
             Section::Memory => "Memory with 100 containers",
+            Section::Agent => "The node agent",
             Section::Evidence => "Evidence first",
             Section::Reading => "Reading captures",
         }
@@ -91,6 +94,11 @@ impl Section {
             }
             Section::Memory => {
                 "100 cgroups with a container's name, each with a process that wrote a line."
+            }
+            Section::Agent => {
+                "`lastword agent` without Kubernetes and container runtime. 30 containers write a line every three seconds, another one crashes again and \
+                 again: over half a minute the CPU time of the agent's cgroup (cpu.stat). Then crashes of 40 containers, one after another, from the \
+                 exit of each to the change time of its capture; then 20 containers take turns to start and crash, a thousand times in all."
             }
             Section::Evidence => {
                 "A program that opens a missing file, writes to standard error, gets a signal and NXDOMAIN; then writes lines to standard output \
@@ -133,7 +141,7 @@ struct Bench {
 
 impl Bench {
     fn build() -> Result<Bench> {
-        let artifacts = vm::build(&["--bench", "recorder"])?;
+        let artifacts = vm::build("release", &["--bench", "recorder"])?;
         let folder = place::workspace().join("target/bench");
         fs::create_dir_all(folder.join("corpus"))
             .with_context(|| format!("cannot make {}", folder.display()))?;
@@ -148,6 +156,7 @@ impl Bench {
             Section::Idle => self.here("idle", Some(folder)),
             Section::Death => self.here("death", Some(folder)),
             Section::Memory => self.here("many", None),
+            Section::Agent => self.here("agent", Some(folder)),
             Section::Evidence => self.here("chatter", Some(folder)),
             Section::Reading => {
                 let corpus = folder.join("corpus");

@@ -66,7 +66,7 @@ impl Machine {
     /// # Errors
     /// Something cannot be fetched, built or written.
     pub(crate) fn get() -> Result<Machine> {
-        Machine::with(&build(&["--test", "kernel"])?)
+        Machine::with(&build("dev", &["--test", "kernel"])?)
     }
 
     /// Gets QEMU and busybox, and packs these programs and tests.
@@ -189,17 +189,18 @@ fn file(path: String, source: &Path) -> Result<File> {
     })
 }
 
-/// Builds what runs in guests: all programs of `agent` and `lastword-tests`, and what `tests` asks cargo for.
+/// Builds what runs in guests: all programs of `agent` and `lastword-tests`, and what `targets` asks cargo for.
+/// Tests do without the optimiser, which takes longer than they do.
 ///
 /// # Errors
 /// The build fails.
-pub(crate) fn build(tests: &[&str]) -> Result<Vec<Artifact>> {
+pub(crate) fn build(profile: &str, targets: &[&str]) -> Result<Vec<Artifact>> {
     step::say("building lastword and its tests without shared libraries, as for guests");
     let mut command = cargo_without_shared_libraries("build");
     command
-        .args(["--release", "--package", "agent", "--package"])
-        .args(["lastword-tests", "--bins"])
-        .args(tests);
+        .args(["--profile", profile, "--package", "agent"])
+        .args(["--package", "lastword-tests", "--bins"])
+        .args(targets);
     cargo::artifacts(&mut command)
 }
 

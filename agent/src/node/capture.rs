@@ -6,7 +6,7 @@ use capture_format::{Kubernetes, PodEvent, Resources, Trigger};
 use containers::directory::Identity;
 use inspect::explain::{Explanation, explain};
 use redact::{Manifest, Redactor};
-use spool::{Entry, New, Spool};
+use spool::{Entry, Info, New, Spool};
 use tokio::time::timeout;
 
 use super::{
@@ -21,15 +21,13 @@ const HEADER_BYTES: u64 = 16 << 10;
 
 /// What to capture.
 pub(super) struct Order {
-    /// Name of the capture: that of its Capture object.
+    /// Name of the capture: that of its Capture object. A capture of that name is superseded.
     pub(super) name: String,
     pub(super) identity: Option<Identity>,
     pub(super) trigger: Trigger,
     pub(super) rank: u32,
     /// At least one; first run first.
     pub(super) runs: Vec<Arc<KeptRun>>,
-    /// The capture this one supersedes.
-    pub(super) replaces: Option<String>,
     /// Whether there is a Capture object for it.
     pub(super) requested: bool,
 }
@@ -132,26 +130,13 @@ fn write(
     let written = spool.write(
         &new,
         |writer| order.runs.iter().try_for_each(|run| run.write_to(writer)),
-        |path, info| match verdict(path) {
-            Ok(said) => {
-                info.verdict = Some(said.sentence.clone());
-                let last = said.runs.last().map(|run| &run.verdict);
-                info.cause = last.map(|verdict| verdict.cause.name());
-                info.confidence = last.map(|verdict| verdict.confidence);
-                explanation = Some(said);
-            }
+        |path, info| match explained(path, info) {
+            Ok(said) => explanation = Some(said),
             Err(error) => {
                 tracing::error!(%error, path = %path.display(), "a capture cannot be read back")
             }
         },
     )?;
-    if let Some(old) = order
-        .replaces
-        .as_ref()
-        .filter(|old| **old != written.entry.id)
-    {
-        spool.remove(old)?;
-    }
     let explanation = explanation.ok_or_else(|| {
         anyhow::anyhow!(
             "the capture {} was written and cannot be read back",
@@ -164,9 +149,17 @@ fn write(
     })
 }
 
-/// The verdict on what is on the disk.
-fn verdict(path: &Path) -> anyhow::Result<Explanation> {
-    Ok(explain(&mut capture_format::open_file(path)?))
+/// Explains what is on the disk, and notes the verdict.
+///
+/// # Errors
+/// The file is no capture.
+pub(super) fn explained(path: &Path, info: &mut Info) -> anyhow::Result<Explanation> {
+    let said = explain(&mut capture_format::open_file(path)?);
+    info.verdict = Some(said.sentence.clone());
+    let last = said.runs.last().map(|run| &run.verdict);
+    info.cause = last.map(|verdict| verdict.cause.name());
+    info.confidence = last.map(|verdict| verdict.confidence);
+    Ok(said)
 }
 
 /// The container in the pod's specification.

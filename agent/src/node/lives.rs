@@ -1,6 +1,10 @@
 //! Containers from the start of their cgroup to the kept run.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use capture_format::{ExitStatus, PodEvent};
 use containers::directory::Identity;
@@ -16,6 +20,9 @@ use super::{
     state::Node,
 };
 use crate::host;
+
+/// How long the runs of a container that does not run any more are kept, where nobody says that it is gone.
+const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// A container that is recorded, or whose run is being kept.
 pub(super) struct Live {
@@ -53,6 +60,10 @@ pub(super) struct Held {
 pub(super) struct Runs {
     /// First run first.
     pub(super) kept: VecDeque<Arc<KeptRun>>,
+    /// Number of the newest run that started, where nobody else counts them.
+    pub(super) newest: u32,
+    /// CLOCK_BOOTTIME in nanoseconds when it last started, ended, or was remembered from before.
+    pub(super) seen: u64,
     pub(super) identity: Option<Identity>,
     /// Paths at which it sees secrets.
     pub(super) secret_mounts: Vec<String>,
@@ -110,21 +121,32 @@ impl Node {
             pod_uid: known.pod_uid.unwrap_or_default(),
             container: known.container.clone(),
         };
+        let runs = self.subjects.entry(subject.clone()).or_default();
+        runs.newest += 1;
+        runs.seen = time;
+        let run = runs.newest;
         self.live.insert(
             cgroup,
             Live {
                 id: known.container,
-                subject,
-                run: 1,
+                subject: subject.clone(),
+                run,
                 started: time,
                 named: false,
                 ending: false,
                 removed: false,
             },
         );
-        if !self.name(cgroup) {
-            self.ask(cgroup);
+        if self.name(cgroup) {
+            return;
         }
+        // In a pod every run has an id of its own, and a name that will come.
+        if subject.pod_uid.is_empty() {
+            let started = Observation::Started { run };
+            let decisions = self.machine.observe(self.wall(time), &subject, started);
+            self.decide(decisions);
+        }
+        self.ask(cgroup);
     }
 
     /// Asks again who those are that nobody knew: a pause container is listed only after its cgroup was made.
@@ -176,7 +198,9 @@ impl Node {
         }
         if self.directory.is_sandbox(&live.id) {
             self.recording.let_go(cgroup);
-            self.live.remove(&cgroup);
+            if let Some(live) = self.live.remove(&cgroup) {
+                self.subjects.remove(&live.subject);
+            }
             return true;
         }
         let Some(identity) = self.directory.container(&live.id) else {
@@ -313,6 +337,7 @@ impl Node {
         let at = Time(time);
         let runs = self.subjects.entry(subject.clone()).or_default();
         runs.ending = runs.ending.saturating_sub(1);
+        runs.seen = host::boottime();
         match result {
             Ok(ending::Ended {
                 kept,
@@ -321,7 +346,12 @@ impl Node {
             }) => {
                 add(&mut self.tally.losses, &kept.run.losses);
                 let ended = ended(&kept, verdict.as_ref());
-                runs.kept.push_back(Arc::new(kept));
+                // Runs that end soon after each other may be kept in another order.
+                let number = kept.run.number;
+                let place = runs
+                    .kept
+                    .partition_point(|before| before.run.number < number);
+                runs.kept.insert(place, Arc::new(kept));
                 while runs.kept.len() > self.config.runs.keep {
                     runs.kept.pop_front();
                 }
@@ -377,6 +407,28 @@ impl Node {
         }
     }
 
+    /// Forgets containers that have not run for long, where no API server says that their pods are gone.
+    pub(super) fn forget_old(&mut self) {
+        let pods: HashSet<&String> = self.pods.values().collect();
+        let oldest = host::boottime().saturating_sub(KEPT_FOR.as_nanos() as u64);
+        let alive: HashSet<Subject> = self
+            .live
+            .values()
+            .map(|live| live.subject.clone())
+            .collect();
+        let (now, machine) = (Time(host::realtime()), &mut self.machine);
+        self.subjects.retain(|subject, runs| {
+            let stays = pods.contains(&subject.pod_uid)
+                || alive.contains(subject)
+                || runs.ending > 0
+                || runs.seen > oldest;
+            if !stays {
+                machine.observe(now, subject, Observation::Gone);
+            }
+            stays
+        });
+    }
+
     fn forget_if_over(&mut self, cgroup: u64) {
         if self
             .live
@@ -429,7 +481,7 @@ fn add(sum: &mut capture_format::Losses, more: &capture_format::Losses) {
 }
 
 /// A run's end as triggers see it.
-fn ended(kept: &KeptRun, verdict: Option<&RunVerdict>) -> Ended {
+pub(super) fn ended(kept: &KeptRun, verdict: Option<&RunVerdict>) -> Ended {
     let run = &kept.run;
     let reason = run.terminated.as_ref().map(|said| said.reason.as_str());
     let cause = verdict

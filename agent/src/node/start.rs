@@ -12,7 +12,7 @@ use containers::{directory::Directory, hierarchy};
 use futures::{StreamExt, stream};
 use kubernetes::{Health, Who, announce::Announcer, captures::Captures, connect, namespaces, pods};
 use redact::Redactor;
-use spool::{Backoff, Spool, Store, Uploader};
+use spool::{Backoff, Entry, Spool, Store, Uploader};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -22,10 +22,11 @@ use tokio::{
 use triggers::{Captured, Machine, Observation, PodObservation, Subject, Time};
 
 use super::{
+    capture,
     ending::Knowledge,
     handle::Handle,
     kept::KeptRun,
-    lives::Runs,
+    lives::{Runs, ended},
     recording::{Places, RecordingThread},
     runtime,
     state::{Node, Sources, Tally},
@@ -278,22 +279,7 @@ impl Node {
             );
         }
         for entry in self.spool.entries() {
-            let info = &entry.info;
-            let subject = Subject {
-                pod_uid: info.pod_uid.clone(),
-                container: info.container.clone(),
-            };
-            let found = Captured {
-                id: entry.id.clone(),
-                at: Time(info.created),
-                cause: info.cause.clone().filter(|cause| cause != "unknown"),
-                runs: info.runs.len(),
-                last_run: info.runs.last().copied().unwrap_or_default(),
-            };
-            let decisions =
-                self.machine
-                    .observe(found.at, &subject, Observation::CaptureFound(found));
-            self.decide(decisions);
+            self.remember_capture(entry);
         }
         let restored = match self.spool.restore(&host::boot_id()) {
             Ok(restored) => restored,
@@ -316,10 +302,84 @@ impl Node {
                 }
             }
         }
-        for runs in self.subjects.values_mut() {
-            runs.kept
-                .make_contiguous()
-                .sort_by_key(|run| run.run.number);
+        let subjects: Vec<Subject> = self.subjects.keys().cloned().collect();
+        for subject in subjects {
+            self.remember_runs(&subject);
+        }
+    }
+
+    /// What was captured is not captured again.
+    fn remember_capture(&mut self, mut entry: Entry) {
+        if entry.present
+            && entry.info.verdict.is_none()
+            && let Some(path) = self.spool.path(&entry.id)
+        {
+            // The agent was killed before it wrote the sidecar.
+            match capture::explained(&path, &mut entry.info) {
+                Ok(_) => {
+                    let noted = self
+                        .spool
+                        .update(&entry.id, |old| old.info = entry.info.clone());
+                    if let Err(error) = noted {
+                        tracing::warn!(%error, capture = entry.id, "a verdict is noted in memory only");
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, capture = entry.id, "a capture of the spool cannot be read")
+                }
+            }
+        }
+        let info = entry.info;
+        let is_named = !info.container.is_empty();
+        let subject = Subject {
+            pod_uid: info.pod_uid,
+            container: if is_named {
+                info.container
+            } else {
+                info.container_id
+            },
+        };
+        let last_run = info.runs.last().copied().unwrap_or_default();
+        if !is_named {
+            let runs: &mut Runs = self.subjects.entry(subject.clone()).or_default();
+            runs.newest = runs.newest.max(last_run);
+            runs.seen = host::boottime();
+        }
+        let found = Captured {
+            id: entry.id,
+            at: Time(info.created),
+            cause: info.cause.filter(|cause| cause != "unknown"),
+            runs: info.runs.len(),
+            last_run,
+        };
+        let at = found.at;
+        let decisions = self
+            .machine
+            .observe(at, &subject, Observation::CaptureFound(found));
+        self.decide(decisions);
+    }
+
+    /// What is kept counts as if it had been seen by this agent.
+    fn remember_runs(&mut self, subject: &Subject) {
+        let Some(runs) = self.subjects.get_mut(subject) else {
+            return;
+        };
+        runs.kept
+            .make_contiguous()
+            .sort_by_key(|run| run.run.number);
+        let kept: Vec<Arc<KeptRun>> = runs.kept.iter().cloned().collect();
+        let newest = kept.last().map_or(0, |run| run.run.number);
+        runs.newest = runs.newest.max(newest);
+        runs.seen = host::boottime();
+        for kept in kept {
+            let run = &kept.run;
+            let verdict = kept.explain().ok().and_then(|mut said| said.runs.pop());
+            let started = Observation::Started { run: run.number };
+            let ended = Observation::Ended(ended(&kept, verdict.as_ref()));
+            for (at, seen) in [(run.start, started), (run.end.unwrap_or(run.start), ended)] {
+                let decisions = self.machine.observe(self.wall(at), subject, seen);
+                self.decide(decisions);
+            }
         }
     }
 }

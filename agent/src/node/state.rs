@@ -35,8 +35,6 @@ use super::{
 };
 use crate::{config::Config, host, metrics::Metrics};
 
-/// How long runs are kept after a container's last one.
-const KEEP: Duration = Duration::from_secs(3600);
 /// How often what nobody asks for any more is forgotten.
 const TIDY: Duration = Duration::from_secs(30);
 
@@ -171,8 +169,8 @@ impl Node {
 
     fn tidy(&mut self) {
         self.directory.expire(host::uptime());
-        self.forget_subjects();
         self.ask_again();
+        self.forget_old();
         let (spool, teller) = (self.spool.clone(), self.teller.clone());
         self.tasks.spawn_blocking(move || {
             for dropped in spool.enforce() {
@@ -183,18 +181,6 @@ impl Node {
             }
             teller.wake();
         });
-    }
-
-    /// Forgets what has not run for longer than any back-off lasts.
-    fn forget_subjects(&mut self) {
-        let recently = host::boottime().saturating_sub(KEEP.as_nanos() as u64);
-        let alive: HashSet<&Subject> = self.live.values().map(|live| &live.subject).collect();
-        self.subjects.retain(|subject, runs| {
-            let last = runs.kept.back().and_then(|run| run.run.end);
-            alive.contains(subject) || runs.ending > 0 || last.is_some_and(|end| end > recently)
-        });
-        let kept = self.kept_bytes();
-        self.recording.set_kept(kept);
     }
 
     /// Waits for what is under way, and leaves what is kept to the next start.

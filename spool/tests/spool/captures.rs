@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use capture_format::{Container, Event, EventKind, Header, Host, Losses, Pod, Run, Trigger};
-use spool::{Config, Limits, New, Spool, SpoolError, Written};
+use spool::{Config, Entry, Limits, New, Spool, SpoolError, Written};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 
@@ -74,7 +74,7 @@ pub(crate) fn noise(size: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(size).collect()
 }
 
-/// Writes a capture of two runs and about `size` bytes.
+/// Writes a capture of two runs and about `size` bytes, under a name of its own.
 pub(crate) fn try_write(
     spool: &Spool,
     header: &Header,
@@ -82,8 +82,18 @@ pub(crate) fn try_write(
 ) -> Result<Written, SpoolError> {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let name = format!("c{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    try_write_as(spool, &name, header, size)
+}
+
+/// Writes a capture of that name.
+pub(crate) fn try_write_as(
+    spool: &Spool,
+    name: &str,
+    header: &Header,
+    size: usize,
+) -> Result<Written, SpoolError> {
     let new = New {
-        name: &name,
+        name,
         requested: false,
         header,
         rank: 3,
@@ -125,6 +135,10 @@ pub(crate) fn try_write(
 
 pub(crate) fn write(spool: &Spool, header: &Header, size: usize) -> Written {
     try_write(spool, header, size).unwrap()
+}
+
+pub(crate) fn write_as(spool: &Spool, name: &str, header: &Header, size: usize) -> Entry {
+    try_write_as(spool, name, header, size).unwrap().entry
 }
 
 /// The checksum of a file, by another program.

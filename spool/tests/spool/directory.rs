@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use capture_format::{Pod, open_file};
+use capture_format::{Header, Pod, open_file};
 use spool::{Entry, Found, Spool, SpoolError, list};
 
-use crate::captures::{config, files, header, now, open, sha256sum, tree, write};
+use crate::captures::{config, files, header, now, open, sha256sum, tree, write, write_as};
 
 fn reopen(directory: &Path) -> (Spool, Found) {
     Spool::open(config(directory)).unwrap()
@@ -18,23 +18,18 @@ fn a_capture_lies_beside_its_sidecar_and_both_are_their_owners_alone() {
     let spool = open(directory.path());
     let mut header = header("web-0", 0);
     header.created = 1_795_229_877_123_456_789;
-    let entry = write(&spool, &header, 5_000).entry;
-    assert_eq!(entry.id, "shop/web-0/app/20261121T025757.123Z-restarts");
+    let entry = write_as(&spool, "web-0-app-x7k2p", &header, 5_000);
+    assert_eq!(
+        (&*entry.id, entry.name()),
+        ("shop/web-0-app-x7k2p", "web-0-app-x7k2p")
+    );
     let path = spool.path(&entry.id).unwrap();
     assert_eq!(open_file(&path).unwrap().header(), &header);
     let expected = [
         ("captures", 0o700),
         ("captures/shop", 0o700),
-        ("captures/shop/web-0", 0o700),
-        ("captures/shop/web-0/app", 0o700),
-        (
-            "captures/shop/web-0/app/20261121T025757.123Z-restarts.json",
-            0o600,
-        ),
-        (
-            "captures/shop/web-0/app/20261121T025757.123Z-restarts.lwcap",
-            0o600,
-        ),
+        ("captures/shop/web-0-app-x7k2p.json", 0o600),
+        ("captures/shop/web-0-app-x7k2p.lwcap", 0o600),
         ("lock", 0o600),
     ];
     assert_eq!(
@@ -94,32 +89,28 @@ fn names_cannot_leave_the_spool_or_meet() {
         ("a", "b/c"),
         ("", ""),
         (".x", "\0"),
+        ("..", ".."),
+        ("a", "b_c"),
+        ("a", "b.json"),
+        ("a", "b"),
+        ("a", "b.lwcap"),
     ] {
-        let mut header = header("web-0", 0);
-        let (namespace, name) = (namespace.into(), name.into());
-        header.pod = Some(Pod {
-            namespace,
-            name,
-            uid: String::new(),
-        });
-        header.container.name = "../../../passwd".into();
-        header.trigger.kind = "../x".into();
-        write(&spool, &header, 10);
+        write_as(&spool, name, &header_in(namespace), 10);
     }
     let places: Vec<_> = tree(directory.path())
         .into_iter()
         .map(|(path, _)| path)
         .collect();
     let captures = |path: &&std::path::PathBuf| path.extension().is_some_and(|it| it == "lwcap");
-    assert_eq!(places.iter().filter(captures).count(), 6);
+    assert_eq!(places.iter().filter(captures).count(), 11);
     assert!(
         places
             .iter()
             .filter(captures)
-            .all(|path| path.components().count() == 5),
+            .all(|path| path.components().count() == 3),
         "{places:?}"
     );
-    assert_eq!(reopen_after(spool, directory.path()).0.entries().len(), 6);
+    assert_eq!(reopen_after(spool, directory.path()).0.entries().len(), 11);
 }
 
 fn reopen_after(spool: Spool, directory: &Path) -> (Spool, Found) {
@@ -127,17 +118,15 @@ fn reopen_after(spool: Spool, directory: &Path) -> (Spool, Found) {
     reopen(directory)
 }
 
-#[test]
-fn captures_of_one_moment_have_names_of_their_own() {
-    let directory = tempfile::tempdir().unwrap();
-    let spool = open(directory.path());
-    let header = header("web-0", 0);
-    let ids: Vec<_> = (0..3)
-        .map(|_| write(&spool, &header, 10).entry.id)
-        .collect();
-    assert_eq!(ids[1], format!("{}-2", ids[0]));
-    assert_eq!(ids[2], format!("{}-3", ids[0]));
-    assert_eq!(spool.entries().len(), 3);
+/// Of a pod of that namespace.
+fn header_in(namespace: &str) -> Header {
+    let mut header = header("web-0", 0);
+    header.pod = header.pod.map(|pod| Pod {
+        namespace: namespace.into(),
+        uid: format!("uid-in-{namespace}"),
+        ..pod
+    });
+    header
 }
 
 #[test]
@@ -181,7 +170,7 @@ fn sidecars_that_are_missing_or_damaged_are_made_anew() {
 }
 
 #[test]
-fn a_capture_that_cannot_be_read_is_kept_under_the_names_of_its_place() {
+fn a_capture_that_cannot_be_read_is_kept_under_the_namespace_of_its_place() {
     let directory = tempfile::tempdir().unwrap();
     let spool = open(directory.path());
     let entry = write(&spool, &header("web-0", 0), 5_000).entry;
@@ -192,7 +181,7 @@ fn a_capture_that_cannot_be_read_is_kept_under_the_names_of_its_place() {
     let info = spool.entry(&entry.id).unwrap().info;
     assert_eq!(
         [&info.namespace, &info.pod, &info.container],
-        ["shop", "web-0", "app"]
+        ["shop", "", ""]
     );
     assert_eq!(info.bytes, 7);
     assert!(now() - info.created < 3_600 * 1_000_000_000);
@@ -204,20 +193,17 @@ fn what_a_killed_agent_left_is_removed_and_nothing_else() {
     let spool = open(directory.path());
     let entry = write(&spool, &header("web-0", 0), 100).entry;
     let here = spool.path(&entry.id).unwrap().parent().unwrap().to_owned();
-    fs::write(
-        here.join(".20261121T000000.000Z-oom.lwcap.1-0.part"),
-        "half",
-    )
-    .unwrap();
-    fs::write(here.join(".20261121T000000.000Z-oom.json.part"), "half").unwrap();
-    fs::write(here.join("20261121T000000.000Z-oom.json"), "{}").unwrap();
+    fs::write(here.join("..oom.lwcap.part.1-0.part"), "half").unwrap();
+    fs::write(here.join(".oom.lwcap.part"), "whole, without a name").unwrap();
+    fs::write(here.join(".oom.json.part"), "half").unwrap();
+    fs::write(here.join("oom.json"), "{}").unwrap();
     fs::write(here.join("notes.txt"), "mine").unwrap();
-    fs::create_dir_all(directory.path().join("captures/a/b/c")).unwrap();
+    fs::create_dir_all(directory.path().join("captures/a")).unwrap();
     let (_spool, found) = reopen_after(spool, directory.path());
     assert_eq!(
         found,
         Found {
-            halves: 2,
+            halves: 3,
             orphans: 1,
             rebuilt: 0
         }
@@ -288,6 +274,16 @@ fn a_removed_capture_is_unknown() {
     assert!(!directory.path().join("captures/shop").exists());
     let error = spool.update(&entry.id, |_| ()).unwrap_err().to_string();
     assert!(error.contains("may have been dropped"), "{error}");
+}
+
+#[test]
+fn a_directory_that_somebody_removed_is_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    write(&spool, &header("web-0", 0), 100);
+    fs::remove_dir_all(directory.path().join("captures")).unwrap();
+    let entry = write(&spool, &header("web-0", 0), 100).entry;
+    assert!(spool.path(&entry.id).unwrap().is_file());
 }
 
 #[test]

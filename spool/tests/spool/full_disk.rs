@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 
 use spool::{Config, Limits, Spool, SpoolError};
 
-use crate::captures::{config, header, noise, open, tree, try_write, write};
+use crate::captures::{
+    config, header, noise, open, sha256sum, tree, try_write, try_write_as, write, write_as,
+};
 
 /// A file system of its own; none without the right to mount.
 struct Mounted(PathBuf);
@@ -72,7 +74,9 @@ fn nothing_is_dropped_where_that_cannot_help() {
     let spool = open(directory.path());
     let small = write(&spool, &header("web-0", 1), 4_000).entry;
     fs::write(directory.path().join("another's"), noise(200_000)).unwrap();
-    let error = try_write(&spool, &header("web-1", 0), 100_000).unwrap_err();
+    let mut header = header("web-1", 0);
+    header.pod.as_mut().unwrap().namespace = "bank".into();
+    let error = try_write(&spool, &header, 100_000).unwrap_err();
     assert!(
         matches!(error, SpoolError::Full { dropped: 0, .. }),
         "{error}"
@@ -84,14 +88,32 @@ fn nothing_is_dropped_where_that_cannot_help() {
         "{error}"
     );
     assert_eq!(spool.entries(), [small]);
-    assert!(!directory.path().join("captures/shop/web-1").exists());
+    assert!(!directory.path().join("captures/bank").exists());
+}
+
+#[test]
+fn a_capture_stays_when_there_is_no_room_for_the_one_that_replaces_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(_mounted) = Mounted::new(directory.path(), "size=256k") else {
+        return;
+    };
+    let spool = open(directory.path());
+    let old = write_as(&spool, "c", &header("web-0", 1), 150_000);
+    let error = try_write_as(&spool, "c", &header("web-0", 0), 150_000).unwrap_err();
+    assert!(
+        matches!(error, SpoolError::Full { dropped: 0, .. }),
+        "{error}"
+    );
+    assert_eq!(sha256sum(&spool.path(&old.id).unwrap()), old.info.sha256);
+    drop(spool);
+    assert_eq!(open(directory.path()).entries(), [old]);
 }
 
 #[test]
 fn a_capture_whose_sidecar_finds_no_room_is_not_lost() {
     let directory = tempfile::tempdir().unwrap();
-    // An inode each for the root, captures, lock, and namespace, pod, container, capture.
-    let Some(_mounted) = Mounted::new(directory.path(), "size=1m,nr_inodes=8") else {
+    // An inode each for the root, captures, lock, namespace, capture and the filler.
+    let Some(_mounted) = Mounted::new(directory.path(), "size=1m,nr_inodes=6") else {
         return;
     };
     let limits = Limits::default();

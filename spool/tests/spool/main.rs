@@ -6,6 +6,7 @@ mod full_disk;
 mod kept;
 mod killed;
 mod limits;
+mod replaced;
 mod server;
 mod store;
 mod uploads;

@@ -3,6 +3,7 @@
 //! The first argument names a section. Lines of its report, in Markdown, begin with `bench> `, so that they stand out
 //! from whatever else a guest's console shows.
 
+mod agent;
 mod calls;
 mod chatter;
 mod container;
@@ -31,6 +32,7 @@ fn main() -> Result<()> {
         ["native"] => cost::as_ratios(),
         ["idle", folder] => idle::run(Path::new(folder)),
         ["death", folder] => death::run(Path::new(folder)),
+        ["agent", folder] => agent::run(Path::new(folder)),
         ["many"] => many::run(),
         ["chatter", folder] => chatter::run(Path::new(folder)),
         ["corpus", folder] => corpus::record(Path::new(folder)),

@@ -17,7 +17,7 @@ const FEW: usize = 2;
 const BUDGET_MIB: f64 = 256.0;
 
 /// A value of a file in the form of /proc/meminfo, in MiB.
-fn mib(file: &str, name: &str) -> Result<f64> {
+pub(crate) fn mib(file: &str, name: &str) -> Result<f64> {
     let text = fs::read_to_string(file)?;
     let line = text
         .lines()

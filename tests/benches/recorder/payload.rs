@@ -15,11 +15,14 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 
-use crate::{calls::question, container};
+use crate::{agent, calls::question, container};
 
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     match words {
         ["nothing"] => Ok(()),
+        ["inside", cgroup, payload] => agent::inside(cgroup, payload),
+        ["quiet"] => quiet(),
+        ["fail"] => fail(),
         ["fill", file] => fill(Path::new(file)),
         ["fill", file, cgroup] => {
             container::enter(Path::new(cgroup))?;
@@ -39,6 +42,28 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         }
         _ => bail!("no such payload: {words:?}"),
     }
+}
+
+/// A line every few seconds, for as long as it is let.
+fn quiet() -> Result<()> {
+    loop {
+        println!("nothing to report");
+        thread::sleep(Duration::from_secs(3));
+    }
+}
+
+/// What a small service does that lacks its configuration.
+fn fail() -> Result<()> {
+    for number in 0..50 {
+        let _ = fs::File::open(format!("/usr/lib/application/{number}.so"));
+        println!("looking for part {number}");
+    }
+    let settings = "/etc/application/settings.yaml";
+    if let Err(error) = fs::read(settings) {
+        eprintln!("{settings}: {error}");
+        std::process::exit(1);
+    }
+    Ok(())
 }
 
 extern "C" fn nothing(_: i32) {}

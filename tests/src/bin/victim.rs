@@ -93,11 +93,15 @@ fn message() -> io::Result<Vec<u8>> {
     Ok(message)
 }
 
-/// As container runtimes do: enters the container's cgroup, reads its configuration, a password, and becomes its program.
+/// As container runtimes do: enters the container's cgroup, reads its configuration, a password, from a socket and a pipe, and
+/// becomes its program.
 fn enter(cgroup: &str, program: &str, words: &[&str]) -> io::Error {
     let configure = || {
         fs::write(format!("{cgroup}/cgroup.procs"), "0")?;
-        String::from_utf8(message()?).map_err(io::Error::other)
+        let (mut reader, mut writer) = io::pipe()?;
+        writer.write_all(&message()?)?;
+        drop(writer);
+        io::read_to_string(&mut reader)
     };
     match configure() {
         Ok(password) => Command::new(program)

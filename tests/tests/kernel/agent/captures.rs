@@ -98,11 +98,15 @@ impl Node {
         found.map_err(|error| format!("{error:?}: no capture with {runs:?}\n{}", self.log()))?
     }
 
-    /// Waits until everything that has been seen so far has been judged: another container's crash is captured.
+    /// Waits until everything that has happened so far has been judged: another container's crash is captured, and then one more,
+    /// since captures are written side by side.
     pub(super) fn judged(&self) -> Result<(), Failed> {
-        let other = Container::on(self);
-        other.crash("/missing/marker")?;
-        self.captured(&other, &[1]).map(drop)
+        for _ in 0..2 {
+            let other = Container::on(self);
+            other.crash("/missing/marker")?;
+            self.captured(&other, &[1])?;
+        }
+        Ok(())
     }
 }
 

@@ -28,14 +28,15 @@ fn crash() -> Result<(), Failed> {
     let verdict = sidecar["verdict"].as_str().unwrap_or_default();
     assert!(verdict.contains("/etc/app/config.yaml"), "{verdict}");
     assert_eq!(sidecar["container_id"], container.id.as_str());
-    assert_eq!(capture.header.trigger.kind, "first_crash");
+    assert_eq!(capture.header.trigger.kind, "first-crash");
     for path in [capture.path.clone(), capture.sidecar_path()] {
         assert_eq!(mode(&path)?, 0o600, "{}", path.display());
     }
     // The same again is no news.
     container.crash("/etc/app/config.yaml")?;
     node.judged()?;
-    node.captured(&container, &[1])?;
+    let still = node.captured(&container, &[1])?;
+    assert_eq!(still.header.created, capture.header.created);
     Ok(())
 }
 
@@ -53,7 +54,8 @@ fn crash_loop() -> Result<(), Failed> {
     assert_eq!(opens.count(), 3);
     container.crash("/missing/1")?;
     node.judged()?;
-    node.captured(&container, &[1, 2, 3])?;
+    let still = node.captured(&container, &[1, 2, 3])?;
+    assert_eq!(still.header.created, full.header.created);
     Ok(())
 }
 

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long anything may take, on a guest that is emulated while the machine is busy.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until something is there.
 pub(super) fn until<T>(what: &str, mut there: impl FnMut() -> Option<T>) -> Result<T, Failed> {
@@ -164,6 +164,14 @@ impl Node {
             return Err(format!("{words:?}: {status}\n{}", self.log()).into());
         }
         Ok(serde_json::from_slice(&stdout)?)
+    }
+
+    /// Waits until there is a free ring for several containers.
+    pub(super) fn ready(&self) -> Result<(), Failed> {
+        until("free rings", || {
+            let status = self.ask(&["status", "--json"]).ok()?;
+            (status["memory"]["rings_free"].as_u64() >= Some(4)).then_some(())
+        })
     }
 
     /// What the agents of this node have logged.

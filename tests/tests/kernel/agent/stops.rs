@@ -1,3 +1,148 @@
+//! Agents that end, well or not, and those that come after them.
+
+use std::{
+    collections::HashMap,
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use libtest_mimic::Failed;
+use nix::sys::signal::Signal;
+
+use super::{
+    container::Container,
+    node::{Node, PATIENCE},
+};
 use crate::Case;
 
-pub(super) const CASES: &[Case] = &[];
+pub(super) const CASES: &[Case] = &[
+    ("agent_keeps_runs_over_a_restart", kept),
+    ("agent_captures_nothing_again_after_a_restart", once),
+    ("agent_counts_restarts_over_a_restart", restarts),
+    ("agent_killed_while_it_captures_leaves_no_half_file", killed),
+];
+
+/// A trigger that only the last run of a container trips.
+const AT_LAST: &str = "triggers: {first_crash: false, restarts: [], exit_codes: [7]}";
+
+fn kept() -> Result<(), Failed> {
+    let mut node = Node::with_agent(AT_LAST)?;
+    let container = Container::on(&node);
+    for run in 1..=2 {
+        container.crash("/missing/kept")?;
+        node.logged(&[&container.id, &format!("run={run}")])?;
+    }
+    assert_eq!(node.stop(Signal::SIGTERM)?.code(), Some(0));
+    node.start()?;
+    container.run(&["exit", "7"])?;
+    let capture = node.captured(&container, &[1, 2, 3])?;
+    assert_eq!(capture.header.trigger.kind, "exit-code");
+    let opens = capture
+        .events()
+        .filter(|event| event.name == "/missing/kept");
+    assert_eq!(opens.count(), 2);
+    Ok(())
+}
+
+fn once() -> Result<(), Failed> {
+    let mut node = Node::with_agent("")?;
+    let container = Container::on(&node);
+    container.crash("/missing/1")?;
+    let capture = node.captured(&container, &[1])?;
+    capture.sidecar()?;
+    // With and without the runs before, with and without what stands beside the capture.
+    for (signal, with_sidecar) in [
+        (Signal::SIGTERM, true),
+        (Signal::SIGKILL, true),
+        (Signal::SIGKILL, false),
+    ] {
+        node.stop(signal)?;
+        if !with_sidecar {
+            fs::remove_file(capture.sidecar_path())?;
+        }
+        node.start()?;
+        container.crash("/missing/1")?;
+        node.judged()?;
+        let still = node.captured(&container, &[1])?;
+        assert_eq!(still.header.created, capture.header.created);
+        assert_eq!(still.sidecar()?["cause"], "missing_file");
+    }
+    // Each time it was the second run: the captured one counts.
+    let log = node.log();
+    let second = |line: &&str| line.contains(&container.id) && line.contains("run=2");
+    assert_eq!(log.lines().filter(second).count(), 3, "{log}");
+    Ok(())
+}
+
+fn restarts() -> Result<(), Failed> {
+    let mut node = Node::with_agent("triggers: {restarts: [{more_than: 1, within: 1h}]}")?;
+    let container = Container::on(&node);
+    container.crash("/missing/1")?;
+    node.captured(&container, &[1])?;
+    container.crash("/missing/1")?;
+    node.logged(&[&container.id, "run=2"])?;
+    node.stop(Signal::SIGTERM)?;
+    node.start()?;
+    container.crash("/missing/1")?;
+    node.captured(&container, &[1, 2, 3])?;
+    Ok(())
+}
+
+/// Agents are killed while they write captures of several containers.
+fn killed() -> Result<(), Failed> {
+    const ROUNDS: u64 = 8;
+    const AT_ONCE: usize = 3;
+    let mut node = Node::new("")?;
+    let mut containers: Vec<Container> = Vec::new();
+    let mut taken: HashMap<String, Option<u64>> = HashMap::new();
+    for round in 0..ROUNDS {
+        node.start()?;
+        assert!(!has_half(&node), "what was left is still there");
+        let before = node.files();
+        for _ in 0..AT_ONCE {
+            let container = Container::on(&node);
+            container.crash("/missing/killed")?;
+            containers.push(container);
+        }
+        // The first change in the spool is a file that is being written. It is seen at once, and goes on a bit further every time.
+        let start = Instant::now();
+        while node.files() == before {
+            assert!(start.elapsed() < PATIENCE, "{}", node.log());
+            thread::yield_now();
+        }
+        thread::sleep(Duration::from_millis(round * 2));
+        node.stop(Signal::SIGKILL)?;
+        for container in &containers {
+            // Whatever has its name is whole.
+            let captures = node.captures(container)?;
+            let created = captures.first().map(|capture| capture.header.created);
+            let before = taken.entry(container.id.clone()).or_insert(created);
+            assert!(before.is_none() || *before == created, "taken again");
+            *before = created;
+        }
+    }
+    node.start()?;
+    assert!(!has_half(&node));
+    for container in &containers {
+        node.ready()?;
+        container.crash("/missing/killed")?;
+    }
+    node.ready()?;
+    node.judged()?;
+    for container in &containers {
+        let captures = node.captures(container)?;
+        assert_eq!(captures.len(), 1, "{}", container.id);
+        let before = taken[&container.id];
+        let again = before.is_some_and(|created| created != captures[0].header.created);
+        assert!(!again, "{} was taken again:\n{}", container.id, node.log());
+        assert_eq!(captures[0].sidecar()?["cause"], "missing_file");
+    }
+    Ok(())
+}
+
+/// Whether the spool has a file that was not written to its end.
+fn has_half(node: &Node) -> bool {
+    let files = node.files();
+    let mut names = files.iter().filter_map(|path| path.file_name()?.to_str());
+    names.any(|name| name.ends_with(".part"))
+}

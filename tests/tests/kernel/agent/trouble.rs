@@ -1,3 +1,130 @@
+//! Bad configurations, and what an agent cannot start with or is short of.
+
+use std::{fs, net::TcpListener};
+
+use libtest_mimic::Failed;
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sys::signal::Signal,
+};
+
+use super::{container::Container, node::Node};
 use crate::Case;
 
-pub(super) const CASES: &[Case] = &[];
+pub(super) const CASES: &[Case] = &[
+    ("agent_refuses_a_bad_configuration", bad_configurations),
+    ("agent_refuses_a_spool_that_it_cannot_write", no_spool),
+    ("agent_refuses_a_port_that_is_in_use", no_port),
+    ("agent_is_the_only_one_of_its_node", second),
+    ("agent_lives_on_when_the_spool_is_full", full),
+];
+
+fn bad_configurations() -> Result<(), Failed> {
+    for (more, said) in [
+        ("runs: {keeep: 2}", "did you mean `keep`?"),
+        ("trigers: {first_crash: true}", "did you mean `triggers`?"),
+        (
+            "triggers: {crash_loop_backoff: true}",
+            "did you mean `crash_loop_back_off`?",
+        ),
+        ("triggers: {signals: [SIGSEGF]}", "SIGSEGV"),
+        ("runs: {keep: 0}", "the least is 1"),
+        ("log: {level: loud}", "there is no value `loud`"),
+        ("redaction: {patterns: [{name: x, regex: '('}]}", "x"),
+        ("runs: [", "agent.yaml"),
+    ] {
+        let node = Node::new(more)?;
+        let text = node.refused()?;
+        assert!(text.contains(said), "{more}: {text}");
+        assert!(!text.contains("panicked"), "{more}: {text}");
+    }
+    let node = Node::new("")?;
+    fs::remove_file(node.file("agent.yaml"))?;
+    let text = node.refused()?;
+    assert!(text.contains("cannot read the configuration"), "{text}");
+    Ok(())
+}
+
+fn no_spool() -> Result<(), Failed> {
+    let node = Node::new("")?;
+    // Not even root can make a directory below a file.
+    fs::write(node.spool(), "")?;
+    let text = node.refused()?;
+    let place = node.spool().display().to_string();
+    assert!(text.contains("spool") && text.contains(&place), "{text}");
+    Ok(())
+}
+
+fn no_port() -> Result<(), Failed> {
+    let node = Node::new("")?;
+    let _listener = TcpListener::bind(node.address())?;
+    let text = node.refused()?;
+    assert!(
+        text.contains(&node.address()) && text.contains("http.listen"),
+        "{text}"
+    );
+    Ok(())
+}
+
+fn second() -> Result<(), Failed> {
+    let mut node = Node::with_agent("")?;
+    let text = node.refused()?;
+    let place = node.spool().display().to_string();
+    assert!(text.contains("in use") && text.contains(&place), "{text}");
+    assert!(node.runs());
+    let container = Container::on(&node);
+    container.crash("/missing/1")?;
+    node.captured(&container, &[1])?;
+    // What a killed agent left is no agent.
+    node.stop(Signal::SIGKILL)?;
+    node.start()
+}
+
+/// A small file system, gone at the end.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn at(path: std::path::PathBuf) -> Result<Self, Failed> {
+        fs::create_dir(&path)?;
+        mount(
+            Some("none"),
+            &path,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("size=2m"),
+        )?;
+        Ok(Self(path))
+    }
+
+    /// Fills it; what is returned must be removed for there to be room again.
+    fn fill(&self) -> Result<std::path::PathBuf, Failed> {
+        let path = self.0.join("filler");
+        let mut file = fs::File::create(&path)?;
+        while std::io::Write::write_all(&mut file, &[b'x'; 4096]).is_ok() {}
+        Ok(path)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+fn full() -> Result<(), Failed> {
+    let mut node = Node::new("")?;
+    let small = Small::at(node.spool())?;
+    node.start()?;
+    let filler = small.fill()?;
+    let container = Container::on(&node);
+    container.crash("/missing/full")?;
+    node.logged(&["ERROR", &container.id, "no capture could be taken", "space"])?;
+    assert!(node.runs());
+    node.ask(&["status", "--json"])?;
+    fs::remove_file(filler)?;
+    // It tries again by itself.
+    let capture = node.captured(&container, &[1])?;
+    assert_eq!(capture.sidecar()?["cause"], "missing_file");
+    node.stop(Signal::SIGTERM)?;
+    Ok(())
+}

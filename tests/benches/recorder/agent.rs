@@ -1,0 +1,334 @@
+//! `lastword agent` on a node with quiet containers, a crash loop, and containers that come and go.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+};
+use serde_json::Value;
+
+use crate::{
+    container::{self, Container},
+    mark, median, program, say,
+};
+
+const QUIET: usize = 30;
+const WINDOW: Duration = Duration::from_secs(30);
+/// Between the crashes of the loop.
+const PAUSE: Duration = Duration::from_secs(5);
+const CRASHES: usize = 40;
+/// Containers that come and go, again and again.
+const TURNS: usize = 20;
+/// Between starts: a node that starts fifty containers a second has other worries.
+const APART: Duration = Duration::from_millis(20);
+const CPU_PERCENT: f64 = 1.0;
+const BUDGET_MIB: f64 = 256.0;
+/// What an allocator may keep.
+const NOISE_MIB: f64 = 2.0;
+
+pub(crate) fn run(folder: &Path) -> Result<()> {
+    let agent = Agent::start(folder)?;
+    let others = agent.number("/containers/unnamed")?;
+    let quiet = (0..QUIET)
+        .map(|number| {
+            thread::sleep(APART);
+            Run::start(number, "quiet")
+        })
+        .collect::<Result<Vec<Run>>>()?;
+    cpu(&agent)?;
+    say!("");
+    captures(&agent)?;
+    say!("");
+    memory(&agent)?;
+    say!("");
+    say!(
+        "The machine had {others} containers of its own, which the agent recorded too. Containers that it could not record: {}.",
+        agent.number("/refused")?
+    );
+    drop(quiet);
+    Ok(())
+}
+
+fn cpu(agent: &Agent) -> Result<()> {
+    thread::sleep(Duration::from_secs(2));
+    let (start, before) = (Instant::now(), agent.cpu()?);
+    let mut crashes = 0;
+    while start.elapsed() < WINDOW {
+        Run::start(QUIET, "fail")?.end()?;
+        crashes += 1;
+        thread::sleep(PAUSE);
+    }
+    let (used, elapsed) = (agent.cpu()? - before, start.elapsed());
+    let share = 100.0 * used.as_secs_f64() / elapsed.as_secs_f64();
+    say!(
+        "| quiet containers | crashes of one other | seconds | agent: CPU time | share of one core | target | |"
+    );
+    say!("|--:|--:|--:|--:|--:|--:|---|");
+    say!(
+        "| {QUIET} | {crashes} | {:.1} | {:.0} ms | {share:.2} % | {CPU_PERCENT} % | {} |",
+        elapsed.as_secs_f64(),
+        used.as_secs_f64() * 1e3,
+        mark(share, CPU_PERCENT)
+    );
+    Ok(())
+}
+
+/// From exits to captures, each of another container.
+fn captures(agent: &Agent) -> Result<()> {
+    let mut took = Vec::new();
+    for number in 0..CRASHES {
+        let run = Run::start(1000 + number, "fail")?;
+        let id = run.id();
+        run.end()?;
+        took.push(agent.captured(&id)?);
+    }
+    let most = took.iter().copied().fold(0.0, f64::max);
+    say!(
+        "From the exit of a container to its capture in the spool, over {CRASHES} crashes: {:.0} ms (median), {most:.0} ms (most). \
+         Half a second of it the agent waits, since the pod may turn out to be deleted.",
+        median(took)
+    );
+    Ok(())
+}
+
+fn memory(agent: &Agent) -> Result<()> {
+    say!(
+        "| starts and deaths | anonymous memory (RssAnon) | rings | together, at most so far | kept runs | |"
+    );
+    say!("|--:|--:|--:|--:|--:|---|");
+    let (mut most, mut after) = (0f64, Vec::new());
+    for number in 1..=1000 {
+        Run::start(2000 + number % TURNS, "fail")?.end()?;
+        thread::sleep(APART);
+        if number % 20 == 0 {
+            let (anonymous, rings) = (agent.anonymous()?, agent.rings()?);
+            most = most.max(anonymous + rings);
+            if number == 200 || number == 1000 {
+                after.push(anonymous);
+                say!(
+                    "| {number} | {anonymous:.1} MiB | {rings:.1} MiB | {most:.1} MiB | {:.2} MiB | {} |",
+                    agent.number("/memory/kept_run_bytes")? / 1048576.0,
+                    mark(most, BUDGET_MIB)
+                );
+            }
+        }
+    }
+    let grown = after[1] - after[0];
+    say!("");
+    say!(
+        "Budget: {BUDGET_MIB} MiB. Between 200 and 1,000 anonymous memory grew by {grown:.1} MiB; target: {NOISE_MIB} MiB, {}.",
+        mark(grown, NOISE_MIB)
+    );
+    Ok(())
+}
+
+/// One run of a container.
+struct Run {
+    container: Container,
+    child: Child,
+}
+
+impl Run {
+    /// Starts a payload as pid 1 of a pid namespace, as runtimes do.
+    fn start(number: usize, payload: &str) -> Result<Self> {
+        let container = Container::make(number)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["payload", "inside"])
+            .arg(&container.path)
+            .arg(payload)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = in_thread(CloneFlags::CLONE_NEWPID, move || Ok(command.spawn()?))?;
+        Ok(Self { container, child })
+    }
+
+    fn id(&self) -> String {
+        let name = self.container.path.file_name().unwrap_or_default();
+        let name = name.to_string_lossy();
+        let name = name.strip_prefix("docker-").unwrap_or(&name);
+        name.strip_suffix(".scope").unwrap_or(name).to_owned()
+    }
+
+    fn end(mut self) -> Result<()> {
+        let status = self.child.wait()?;
+        ensure!(
+            status.code() == Some(1),
+            "the container did not fail: {status}"
+        );
+        Ok(())
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Does something in a thread with namespaces of its own.
+fn in_thread<T: Send>(namespaces: CloneFlags, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            unshare(namespaces)?;
+            act()
+        });
+        thread.join().map_err(|_| anyhow!("a thread panicked"))?
+    })
+}
+
+struct Agent {
+    child: Child,
+    folder: PathBuf,
+    /// The agent's own.
+    cgroup: Container,
+}
+
+impl Agent {
+    fn start(folder: &Path) -> Result<Self> {
+        let folder = folder.join("agent");
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => fs::create_dir_all(&folder)?,
+        }
+        let config = folder.join("agent.yaml");
+        let place = folder.display();
+        fs::write(
+            &config,
+            format!(
+                "kubernetes: {{enabled: off}}\ncontainer_runtime: {{endpoint: off}}\nspool: {{directory: {place}/spool}}\n\
+                 socket: {place}/agent.sock\nhttp: {{listen: '127.0.0.1:0'}}\n"
+            ),
+        )?;
+        let cgroup = Container::make_other()?;
+        let mut command = Command::new(program("LASTWORD_BIN")?);
+        command
+            .args(["agent", "--config"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(folder.join("log"))?);
+        // The unified hierarchy alone in the usual place, as on most nodes.
+        let child = in_thread(CloneFlags::CLONE_NEWNS, || {
+            let nothing = None::<&str>;
+            mount(
+                Some("none"),
+                "/sys/fs/cgroup",
+                Some("cgroup2"),
+                MsFlags::empty(),
+                nothing,
+            )?;
+            Ok(command.spawn()?)
+        })?;
+        fs::write(cgroup.path.join("cgroup.procs"), child.id().to_string())?;
+        let mut agent = Self {
+            child,
+            folder,
+            cgroup,
+        };
+        let start = Instant::now();
+        while agent.status().is_err() {
+            let over = agent.child.try_wait()?;
+            ensure!(
+                over.is_none() && start.elapsed().as_secs() < 60,
+                "the agent does not run: {}",
+                fs::read_to_string(agent.folder.join("log"))?
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(agent)
+    }
+
+    fn status(&self) -> Result<Value> {
+        let output = Command::new(program("LASTWORD_BIN")?)
+            .args(["status", "--json", "--socket"])
+            .arg(self.folder.join("agent.sock"))
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "lastword status: {}",
+            output.status
+        );
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// A number of the agent's status.
+    fn number(&self, place: &str) -> Result<f64> {
+        let status = self.status()?;
+        let value = status.pointer(place).and_then(Value::as_f64);
+        value.with_context(|| format!("no {place} in {status}"))
+    }
+
+    /// CPU time so far, of threads that have ended too: cpu.stat of its cgroup.
+    fn cpu(&self) -> Result<Duration> {
+        let text = fs::read_to_string(self.cgroup.path.join("cpu.stat"))?;
+        let usage = text
+            .lines()
+            .find_map(|line| line.strip_prefix("usage_usec "));
+        Ok(Duration::from_micros(
+            usage.context("no usage_usec")?.parse()?,
+        ))
+    }
+
+    /// RssAnon in MiB.
+    fn anonymous(&self) -> Result<f64> {
+        crate::many::mib(&format!("/proc/{}/status", self.child.id()), "RssAnon")
+    }
+
+    /// All rings, in MiB.
+    fn rings(&self) -> Result<f64> {
+        Ok(self.number("/memory/ring_bytes")? / 1048576.0)
+    }
+
+    /// Waits for the capture of a container: milliseconds from the container's exit to the file's last change.
+    fn captured(&self, id: &str) -> Result<f64> {
+        let start = Instant::now();
+        let captures = self.folder.join("spool/captures/_");
+        while start.elapsed().as_secs() < 60 {
+            for entry in fs::read_dir(&captures).into_iter().flatten().flatten() {
+                let (name, path) = (entry.file_name(), entry.path());
+                let name = name.to_string_lossy();
+                if name.starts_with(id) && name.ends_with(".lwcap") {
+                    let reader = capture_format::open_file(&path)?;
+                    let offset = reader.header().host.clock_offset;
+                    let end = reader.runs().last().and_then(|run| run.end);
+                    let end = end.context("the run has no end")? as i64 + offset;
+                    let file = fs::metadata(&path)?;
+                    let written = file.ctime() * 1_000_000_000 + file.ctime_nsec();
+                    return Ok((written - end) as f64 / 1e6);
+                }
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Err(anyhow!(
+            "no capture of {id}: {}",
+            fs::read_to_string(self.folder.join("log"))?
+        ))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// As a container runtime: enters a cgroup, and becomes the program of the container.
+pub(crate) fn inside(cgroup: &str, payload: &str) -> Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    container::enter(Path::new(cgroup))?;
+    let own = std::env::current_exe()?;
+    Err(Command::new(own).args(["payload", payload]).exec().into())
+}
