@@ -35,6 +35,8 @@ pub struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Info {
+    /// Name of its Capture object; empty where only the id tells.
+    pub name: String,
     /// Namespace of the pod; empty where there is none.
     pub namespace: String,
     /// Name of the pod; empty where there is none.
@@ -107,7 +109,11 @@ impl Entry {
     /// Name of its Capture object.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.id.rsplit('/').next().unwrap_or_default()
+        match self.info.name.as_str() {
+            // Made anew from the file, which does not tell: the id does, but for names that are too long for files.
+            "" => self.id.rsplit('/').next().unwrap_or_default(),
+            name => name,
+        }
     }
 
     /// The key of the capture in a store, without the store's prefix.

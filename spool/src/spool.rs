@@ -216,6 +216,7 @@ impl Spool {
 
         let mut info = scan::describe(&id, &path);
         (info.rank, info.pinned) = (new.rank, new.pinned);
+        info.name = new.name.to_owned();
         describe(&path, &mut info);
         let bytes = info.bytes;
         dropped.extend(self.make_room(limits, Some(&Coming { info: &info, bytes }), &id));

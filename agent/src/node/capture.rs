@@ -21,15 +21,13 @@ const HEADER_BYTES: u64 = 16 << 10;
 
 /// What to capture.
 pub(super) struct Order {
-    /// Name of the capture: that of its Capture object.
+    /// Name of the capture: that of its Capture object. A capture of that name is superseded.
     pub(super) name: String,
     pub(super) identity: Option<Identity>,
     pub(super) trigger: Trigger,
     pub(super) rank: u32,
     /// At least one; first run first.
     pub(super) runs: Vec<Arc<KeptRun>>,
-    /// The capture this one supersedes.
-    pub(super) replaces: Option<String>,
     /// Whether there is a Capture object for it.
     pub(super) requested: bool,
 }
@@ -139,13 +137,6 @@ fn write(
             }
         },
     )?;
-    if let Some(old) = order
-        .replaces
-        .as_ref()
-        .filter(|old| **old != written.entry.id)
-    {
-        spool.remove(old)?;
-    }
     let explanation = explanation.ok_or_else(|| {
         anyhow::anyhow!(
             "the capture {} was written and cannot be read back",

@@ -346,7 +346,12 @@ impl Node {
             }) => {
                 add(&mut self.tally.losses, &kept.run.losses);
                 let ended = ended(&kept, verdict.as_ref());
-                runs.kept.push_back(Arc::new(kept));
+                // Runs that end soon after each other may be kept in another order.
+                let number = kept.run.number;
+                let place = runs
+                    .kept
+                    .partition_point(|before| before.run.number < number);
+                runs.kept.insert(place, Arc::new(kept));
                 while runs.kept.len() > self.config.runs.keep {
                     runs.kept.pop_front();
                 }

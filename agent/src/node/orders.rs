@@ -104,7 +104,6 @@ impl Node {
             },
             rank: held.trigger.kind as u32,
             runs: kept,
-            replaces: held.replaces,
             requested: false,
         };
         self.order(subject, Asked::Trigger(held.attempt), order);

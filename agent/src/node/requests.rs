@@ -223,7 +223,6 @@ impl Node {
             trigger,
             rank: ASKED_FOR,
             runs,
-            replaces: None,
             requested,
         };
         self.order(subject, asked, order);

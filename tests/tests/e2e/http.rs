@@ -68,7 +68,7 @@ impl Forward {
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        self.exchange(&head, body)
+        self.exchange(&head, [body])
     }
 
     /// Sends a body whose length nobody says, in chunks, until the answer comes.
@@ -78,15 +78,25 @@ impl Forward {
              Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         );
         let chunk = format!("{:x}\r\n{}\r\n", 1 << 16, " ".repeat(1 << 16));
-        self.exchange(&head, &chunk.repeat(64))
+        self.exchange(&head, [chunk.as_str(); 64])
     }
 
-    fn exchange(&self, head: &str, body: &str) -> Result<(u16, String)> {
+    /// Sends the parts of a body until there is an answer: who goes on sending loses it by the reset that comes after it.
+    fn exchange<'a>(
+        &self,
+        head: &str,
+        body: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         stream.write_all(head.as_bytes())?;
-        // An answer may come before the whole body has gone, and end the connection.
-        let _ = stream.write_all(body.as_bytes());
+        stream.set_read_timeout(Some(Duration::from_millis(100)))?;
+        for part in body {
+            stream.write_all(part.as_bytes())?;
+            if stream.peek(&mut [0]).is_ok() {
+                break;
+            }
+        }
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         let mut answer = Vec::new();
         // What came before a reset is the answer.
         let _ = stream.read_to_end(&mut answer);

@@ -9,7 +9,7 @@ use crate::{
     Case,
     cluster::{Cluster, text, wait},
     http::Forward,
-    install::{Install, NAMESPACE},
+    install::{self, Install, NAMESPACE},
     scenarios::{HEALTHY, complete},
 };
 
@@ -22,6 +22,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         bad_alerts,
     ),
     ("metrics and health are served", metrics),
+    ("the agent says how it records", status),
 ];
 
 const SPACE: &str = "lastword-e2e-requests";
@@ -179,4 +180,37 @@ fn metrics(cluster: &Cluster) -> Result<String> {
         .find(|line| line.starts_with("lastword_containers"));
     let containers = containers.context("no lastword_containers among the metrics")?;
     Ok(containers.to_owned())
+}
+
+fn status(cluster: &Cluster) -> Result<String> {
+    prepare(cluster)?;
+    let status = install::exec(cluster, &["lastword", "status"])?;
+    for field in [
+        "containers",
+        "rings",
+        "memory",
+        "losses",
+        "spool",
+        "API server",
+        "sys_exit",
+    ] {
+        ensure!(
+            status.contains(field),
+            "`lastword status` does not tell of {field}:\n{status}"
+        );
+    }
+    let said = cluster.run(&["logs", "-n", NAMESPACE, "daemonset/lastword-agent"])?;
+    let hierarchy = said.lines().find_map(|line| line.split_once("hierarchy="));
+    let (_, hierarchy) = hierarchy.context("the log does not tell the cgroup hierarchy")?;
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        line.map_or("", |line| line.trim_start_matches(name).trim())
+            .to_owned()
+    };
+    Ok(format!(
+        "cgroups: {hierarchy}; rings: {}; memory: {}; {}",
+        field("rings"),
+        field("memory"),
+        field("losses")
+    ))
 }

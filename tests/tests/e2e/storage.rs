@@ -11,7 +11,7 @@ use crate::{
     cluster::{Cluster, text, wait},
     install::Install,
     scenarios::{CRASHING, complete, of_pod},
-    upheaval::{HELPER, helper},
+    upheaval::HELPER,
 };
 
 pub(crate) const CASES: &[(&str, Case)] =
@@ -19,15 +19,6 @@ pub(crate) const CASES: &[(&str, Case)] =
 
 const SPACE: &str = "lastword-e2e-storage";
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// Deletes what the agent keeps on the node.
-const WIPE: &str = "
-import os, shutil
-for name in os.listdir('/spool'):
-    path = os.path.join('/spool', name)
-    if os.path.isdir(path):
-        shutil.rmtree(path)
-";
 
 fn outlives(cluster: &Cluster) -> Result<String> {
     let scenario = &CRASHING[0];
@@ -74,7 +65,16 @@ fn outlives(cluster: &Cluster) -> Result<String> {
         "--grace-period=1",
         "--timeout=120s",
     ])?;
-    helper(cluster, SPACE, WIPE, "")?;
+    cluster.run(&[
+        "exec",
+        "-n",
+        SPACE,
+        "helper",
+        "--",
+        "sh",
+        "-c",
+        "rm -rf /spool/*",
+    ])?;
     let explained = cluster.plugin(&["explain", scenario.name, "-n", SPACE])?;
     scenario.check(&explained)?;
     ensure!(

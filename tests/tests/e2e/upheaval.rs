@@ -142,14 +142,9 @@ spec:
 "#;
 
 /// Runs Python in the helper.
-pub(crate) fn helper(
-    cluster: &Cluster,
-    space: &str,
-    program: &str,
-    argument: &str,
-) -> Result<String> {
+fn helper(cluster: &Cluster, program: &str, argument: &str) -> Result<String> {
     cluster.run(&[
-        "exec", "-n", space, "helper", "--", "python3", "-c", program, argument,
+        "exec", "-n", SPACE, "helper", "--", "python3", "-c", program, argument,
     ])
 }
 
@@ -199,7 +194,7 @@ fn kill(cluster: &Cluster) -> Result<String> {
             .map(|pod| text(pod, "/status/containerStatuses/0/containerID"));
         let id = id.and_then(|id| id.rsplit('/').next()).unwrap_or_default();
         ensure!(id.len() == 64, "the agent's container has no id");
-        killed += helper(cluster, SPACE, KILL, id)?.lines().count();
+        killed += helper(cluster, KILL, id)?.lines().count();
         install::ready(cluster)?;
     }
     ensure!(killed > 0, "no process of the agent was found");
@@ -218,7 +213,7 @@ fn kill(cluster: &Cluster) -> Result<String> {
             "several Captures of one loop: {captures:?}"
         );
     }
-    let half = helper(cluster, SPACE, HALF, "")?;
+    let half = helper(cluster, HALF, "")?;
     ensure!(!half.contains("lwcap"), "half files are left: {half}");
     Ok(format!("{killed} processes killed, every capture whole"))
 }
