@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::{
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
 };
 use serde_json::Value;
@@ -222,6 +222,7 @@ impl Agent {
         // The unified hierarchy alone in the usual place, as on most nodes.
         let child = in_thread(CloneFlags::CLONE_NEWNS, || {
             let nothing = None::<&str>;
+            umount2("/sys/fs/cgroup", MntFlags::MNT_DETACH)?;
             mount(
                 Some("none"),
                 "/sys/fs/cgroup",

@@ -12,7 +12,7 @@ use std::{
 
 use libtest_mimic::Failed;
 use nix::{
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -203,6 +203,8 @@ fn on_a_node<T: Send>(start: impl FnOnce() -> std::io::Result<T> + Send) -> Resu
     thread::scope(|scope| {
         let thread = scope.spawn(|| -> Result<T, Failed> {
             unshare(CloneFlags::CLONE_NEWNS)?;
+            // With what is mounted below it.
+            umount2("/sys/fs/cgroup", MntFlags::MNT_DETACH)?;
             mount(
                 Some("none"),
                 "/sys/fs/cgroup",
