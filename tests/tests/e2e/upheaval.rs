@@ -10,6 +10,7 @@ use crate::{
     cluster::{Cluster, text, wait},
     events::Watch,
     install::{self, Install, NAMESPACE},
+    requests::request,
     scenarios::{CRASHING, Scenario, complete, of_pod},
 };
 
@@ -68,8 +69,29 @@ fn in_the_middle(cluster: &Cluster, act: impl Fn(&str) -> Result<String>) -> Res
     cluster.apply(SPACE, scenario.file)?;
     complete(cluster, SPACE, scenario.name, 1)?;
 
+    let before = runs(cluster, scenario.name)?;
+
     act(&agent(cluster)?)?;
     install::ready(cluster)?;
+    // What is asked for now holds what the former agent had recorded.
+    let asked = format!("by-hand-{}", scenario.name);
+    cluster.apply(SPACE, &request(scenario.name))?;
+    wait("Capture asked for", LIMIT, || {
+        let capture = cluster.json(&["captures", &asked, "-n", SPACE])?;
+        let is_complete = text(&capture, "/status/phase") == "Complete";
+        Ok(if is_complete {
+            Ok(())
+        } else {
+            Err(capture["status"].to_string())
+        })
+    })?;
+    let after = runs(cluster, &asked)?;
+    let last = before.last().context("a capture without runs")?;
+    ensure!(
+        after.contains(last),
+        "run {last} is gone: {before:?} before, {after:?} after"
+    );
+    cluster.run(&["delete", "capture", &asked, "-n", SPACE])?;
     let capture = complete(cluster, SPACE, scenario.name, 3)?;
     scenario.check(text(&capture, "/status/verdict"))?;
 
@@ -97,7 +119,9 @@ fn in_the_middle(cluster: &Cluster, act: impl Fn(&str) -> Result<String>) -> Res
     let numbers = runs(cluster, scenario.name)?;
     let gap = numbers.windows(2).any(|pair| pair[1] != pair[0] + 1);
     ensure!(!gap, "runs are missing between {numbers:?}");
-    Ok(format!("one Capture, one Event, runs {numbers:?}"))
+    Ok(format!(
+        "runs {before:?} before, {after:?} right after, {numbers:?} at last; one Capture, one Event"
+    ))
 }
 
 /// The agent's pod.
@@ -107,7 +131,7 @@ fn agent(cluster: &Cluster) -> Result<String> {
     Ok(text(pod, "/metadata/name").to_owned())
 }
 
-/// The numbers of the runs in a pod's capture.
+/// The numbers of the runs in a capture, or a pod's newest.
 fn runs(cluster: &Cluster, pod: &str) -> Result<Vec<u64>> {
     let info = cluster.plugin(&["info", pod, "-n", SPACE, "--json"])?;
     let info: Value = serde_json::from_str(&info).context("`info --json` prints no JSON")?;
