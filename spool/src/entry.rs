@@ -35,7 +35,7 @@ pub struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Info {
-    /// Name of its Capture object; empty where only the id tells.
+    /// Name of its Capture object. Of an entry made anew it is that of the file, which differs where the name is too long for a file.
     pub name: String,
     /// Namespace of the pod; empty where there is none.
     pub namespace: String,
@@ -109,11 +109,7 @@ impl Entry {
     /// Name of its Capture object.
     #[must_use]
     pub fn name(&self) -> &str {
-        match self.info.name.as_str() {
-            // Made anew from the file, which does not tell: the id does, but for names that are too long for files.
-            "" => self.id.rsplit('/').next().unwrap_or_default(),
-            name => name,
-        }
+        &self.info.name
     }
 
     /// The key of the capture in a store, without the store's prefix.

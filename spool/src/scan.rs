@@ -173,6 +173,7 @@ pub(crate) fn describe(id: &str, path: &Path) -> Info {
         }
     };
     let mut info = of_header(&header);
+    info.name = id.rsplit('/').next().unwrap_or_default().to_owned();
     info.runs = runs.iter().map(|run| run.number).collect();
     info.losses = total(&runs);
     info.bytes = metadata.as_ref().map_or(0, fs::Metadata::len);

@@ -243,7 +243,8 @@ fn settings(config: &Config, hierarchy: hierarchy::Hierarchy) -> Settings {
         shapes: shapes(),
         budget: Budget {
             bytes: recorder.memory.as_u64(),
-            ..Budget::default()
+            // A node that starts has many containers to start at once, and each pod a pause container.
+            ready: 8,
         },
         hierarchy: match hierarchy {
             hierarchy::Hierarchy::Unified => Hierarchy::Unified,
