@@ -105,6 +105,19 @@ fn not_there(cluster: &Cluster) -> Result<String> {
     })
 }
 
+/// Opens the port of an agent once the kubelet has brought it the token.
+fn with_token(cluster: &Cluster) -> Result<Forward> {
+    wait("agent with a token", LIMIT, || {
+        let forward = Forward::open(cluster)?;
+        let (status, answer) = forward.request("POST", ALERTS, None, "{}")?;
+        Ok(if status == 401 {
+            Ok(forward)
+        } else {
+            Err(format!("{status} {answer}"))
+        })
+    })
+}
+
 fn alert(cluster: &Cluster) -> Result<String> {
     prepare(cluster)?;
     let body = json!({
@@ -127,7 +140,7 @@ fn alert(cluster: &Cluster) -> Result<String> {
         }],
     });
     let (status, answer) =
-        Forward::open(cluster)?.request("POST", ALERTS, Some(TOKEN), &body.to_string())?;
+        with_token(cluster)?.request("POST", ALERTS, Some(TOKEN), &body.to_string())?;
     ensure!(
         status == 202,
         "an alert is answered with {status}: {answer}"
@@ -141,7 +154,7 @@ fn alert(cluster: &Cluster) -> Result<String> {
 
 fn bad_alerts(cluster: &Cluster) -> Result<String> {
     prepare(cluster)?;
-    let forward = Forward::open(cluster)?;
+    let forward = with_token(cluster)?;
     let answers = [
         (401, forward.request("POST", ALERTS, None, "{}")?),
         (401, forward.request("POST", ALERTS, Some("guess"), "{}")?),
