@@ -52,6 +52,13 @@ pub(super) async fn post(State(endpoint): State<Endpoint>, request: Request) -> 
     };
     match token::check(request.headers(), file) {
         Ok(()) => {}
+        Err(Denied::NotEnabled) => {
+            let said = format!(
+                "alerts are not taken: the agent has no {}; on Kubernetes, create the Secret lastword-alerts as docs/alerts.md says\n",
+                file.display()
+            );
+            return (StatusCode::FORBIDDEN, said).into_response();
+        }
         Err(Denied::Unusable(why)) => {
             tracing::error!("alerts are refused: {why}");
             let said = "the agent cannot read its token; see its log\n";

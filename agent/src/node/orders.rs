@@ -6,7 +6,7 @@ use capture_format::Trigger;
 use containers::directory::Identity;
 use kubernetes::captures;
 use tokio::sync::oneshot;
-use triggers::{Attempt, Captured, Decision, Observation, Subject, Time};
+use triggers::{Attempt, Captured, Decision, Subject, Time};
 
 use super::{
     Input,
@@ -186,37 +186,28 @@ impl Node {
                 None
             }
         };
+        // What somebody asked for is theirs: it is not replaced when the container's loop goes on, and stands for no loop.
         let decisions = match (asked, stands) {
             (Asked::Trigger(attempt), Some(captured)) => {
                 self.machine.captured(now, attempt, captured)
             }
             (Asked::Trigger(attempt), None) => self.machine.failed(now, attempt),
-            (Asked::Person(reply, mut outcome), stands) => {
+            (Asked::Person(reply, mut outcome), _) => {
                 outcome.result = result
                     .map(|taken| written(&taken, &self.spool))
                     .map_err(|error| format!("{error:#}"));
                 let _ = reply.send(*outcome);
-                self.found(&subject, stands)
+                Vec::new()
             }
-            (Asked::Object(taken), stands) => {
+            (Asked::Object(taken), _) => {
                 self.taking.remove(&key(&taken.offer));
                 if let Err(error) = result {
                     self.fail(*taken, "CaptureFailed", format!("{error:#}"));
                 }
-                self.found(&subject, stands)
+                Vec::new()
             }
         };
         self.decide(decisions);
-    }
-
-    /// A capture that no trigger asked for counts all the same: the same runs are not captured twice.
-    fn found(&mut self, subject: &Subject, captured: Option<Captured>) -> Vec<Decision> {
-        // One without an ended run says nothing about a crash.
-        let Some(captured) = captured.filter(|captured| captured.runs > 0) else {
-            return Vec::new();
-        };
-        self.machine
-            .observe(captured.at, subject, Observation::CaptureFound(captured))
     }
 }
 

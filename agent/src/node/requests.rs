@@ -19,7 +19,7 @@ use super::{
 use crate::host;
 
 /// Rank of a capture that somebody asked for: triggers' own rank below.
-const ASKED_FOR: u32 = 100;
+pub(super) const ASKED_FOR: u32 = 100;
 /// Why there is nothing to capture.
 pub(super) const NOBODY: &str = "nothing of the container has been recorded yet; it may have started before the agent, or not at all";
 

@@ -28,6 +28,7 @@ use super::{
     kept::KeptRun,
     lives::{Runs, ended},
     recording::{Places, RecordingThread},
+    requests::ASKED_FOR,
     runtime,
     state::{Node, Sources, Tally},
     status::Connections,
@@ -345,6 +346,9 @@ impl Node {
             let runs: &mut Runs = self.subjects.entry(subject.clone()).or_default();
             runs.newest = runs.newest.max(last_run);
             runs.seen = host::boottime();
+        }
+        if info.rank >= ASKED_FOR {
+            return;
         }
         let found = Captured {
             id: entry.id,
