@@ -66,7 +66,7 @@ impl Machine {
     /// # Errors
     /// Something cannot be fetched, built or written.
     pub(crate) fn get() -> Result<Machine> {
-        Machine::with(&build("dev", &["--test", "kernel"])?)
+        Machine::with(&build("guest", &["--test", "kernel"])?)
     }
 
     /// Gets QEMU and busybox, and packs these programs and tests.
@@ -190,7 +190,7 @@ fn file(path: String, source: &Path) -> Result<File> {
 }
 
 /// Builds what runs in guests: all programs of `agent` and `lastword-tests`, and what `targets` asks cargo for.
-/// Tests do without the optimiser, which takes longer than they do.
+/// Tests get by with a little optimisation: without any they are slow in an emulated machine, and all of it takes long to build.
 ///
 /// # Errors
 /// The build fails.
