@@ -48,7 +48,7 @@ fn upstream() -> Result<(), Failed> {
     ] {
         assert!(verdict.contains(part), "no {part:?} in: {verdict}");
     }
-    let runs = read(&capture)?;
+    let (_, runs) = read(&capture)?;
     assert_eq!(runs.len(), 3);
     for (run, events) in &runs {
         let losses = run.losses;

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use capture_format::{Event, EventKind, Run};
+use capture_format::{Event, EventKind, Header, Run};
 
 /// Where cgroup v2 is mounted.
 pub(crate) fn cgroup2() -> PathBuf {
@@ -138,7 +138,7 @@ fn record_by(mut lastword: Command, options: &[&str], command: &[&str]) -> Recor
         .args(command)
         .output()
         .expect("lastword run");
-    let runs = read(&capture).unwrap_or_else(|error| {
+    let (_, runs) = read(&capture).unwrap_or_else(|error| {
         panic!(
             "{error:#}; lastword said: {}",
             String::from_utf8_lossy(&output.stderr)
@@ -165,9 +165,9 @@ pub(crate) fn record_victim(words: &[&str]) -> Recorded {
     record(&command)
 }
 
-pub(crate) fn read(capture: &Path) -> anyhow::Result<Vec<(Run, Vec<Event>)>> {
+pub(crate) fn read(capture: &Path) -> anyhow::Result<(Header, Vec<(Run, Vec<Event>)>)> {
     let mut reader = capture_format::open_file(capture)?;
-    let runs = reader.runs().to_vec();
+    let (header, runs) = (reader.header().clone(), reader.runs().to_vec());
     let mut all = Vec::new();
     for (index, run) in runs.into_iter().enumerate() {
         let events: Result<Vec<Event>, _> = reader
@@ -176,7 +176,7 @@ pub(crate) fn read(capture: &Path) -> anyhow::Result<Vec<(Run, Vec<Event>)>> {
             .collect();
         all.push((run, events.map_err(|damage| anyhow::anyhow!("{damage}"))?));
     }
-    Ok(all)
+    Ok((header, all))
 }
 
 /// A DNS server for one question, that answers with a code of RFC 1035 section 4.1.1; none: with nothing.

@@ -29,8 +29,8 @@ impl Capture {
         if !path.exists() {
             return Ok(None);
         }
-        let header = capture_format::open_file(&path)?.header().clone();
-        let runs = read(&path)?;
+        // Opened once: it may be replaced at any moment, and the header must be that of the runs.
+        let (header, runs) = read(&path)?;
         Ok(Some(Self { path, header, runs }))
     }
 
