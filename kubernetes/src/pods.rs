@@ -2,7 +2,7 @@
 
 mod trim;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use futures::stream::BoxStream;
 use jiff::Timestamp;
@@ -64,6 +64,8 @@ pub struct ContainerInfo {
     pub restart_count: u32,
     /// What it does now.
     pub state: ContainerState,
+    /// How long after its start it is not ready because its readiness probe failed; set while it runs and is not ready.
+    pub unready_after: Option<Duration>,
     /// How its previous run ended.
     pub last: Option<Terminated>,
     /// `resources.limits`, such as `memory` → `64Mi`.

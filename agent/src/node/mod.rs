@@ -11,6 +11,7 @@ mod lives;
 mod names;
 mod objects;
 mod orders;
+mod readiness;
 mod recording;
 mod requests;
 mod runtime;

@@ -39,6 +39,7 @@ impl Node {
                 self.directory.pod_deleted(&uid, now);
                 let uid = known.unwrap_or(uid);
                 self.pods.retain(|_, known| *known != uid);
+                self.unready.forget(&uid);
                 let decisions = self.machine.observe_pod(at, &uid, PodObservation::Gone);
                 self.decide(decisions);
                 let alive: Vec<&Subject> = self.live.values().map(|live| &live.subject).collect();
@@ -88,8 +89,19 @@ impl Node {
             for (time, observation) in said_of(at, pod, container) {
                 decisions.extend(self.machine.observe(time, &subject, observation));
             }
+            self.unready.see(&subject, container);
         }
         self.decide(decisions);
+        self.tell_unready();
+    }
+
+    /// Tells the triggers of the containers whose readiness probe has failed.
+    pub(super) fn tell_unready(&mut self) {
+        let now = Time(host::realtime());
+        for subject in self.unready.due(now) {
+            let decisions = self.machine.observe(now, &subject, Observation::NotReady);
+            self.decide(decisions);
+        }
     }
 
     /// The container runtime has been found: what runs gets its names, what ended its counts.

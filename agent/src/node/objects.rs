@@ -3,11 +3,19 @@
 use capture_format::Trigger;
 use kubernetes::{
     capture::CaptureSpec,
-    captures::{self, Offer},
+    captures::{self, Notice, Offer},
 };
-use triggers::Subject;
+use spool::Entry;
+use triggers::{Observation, Subject, Time};
 
-use super::{Input, handle::Target, orders::Asked, requests::NOBODY, state::Node};
+use super::{
+    Input,
+    handle::Target,
+    orders::Asked,
+    requests::{ASKED_FOR, NOBODY, Wanted},
+    state::Node,
+};
+use crate::host;
 
 /// A Capture object was this agent's to take, or was not.
 pub(super) struct Granted {
@@ -16,8 +24,32 @@ pub(super) struct Granted {
 }
 
 impl Node {
+    /// The watch of the cluster's Captures tells of one.
+    pub(super) fn noticed(&mut self, notice: Notice) {
+        match notice {
+            Notice::Offered(offer) => self.offered(offer),
+            Notice::Deleted { namespace, name } => self.deleted(&namespace, &name),
+        }
+    }
+
+    /// Who deleted a Capture is done with it: when the container crashes again, that is news.
+    fn deleted(&mut self, namespace: &str, name: &str) {
+        let mut entries = self.spool.entries().into_iter();
+        let Some(entry) =
+            entries.find(|entry| entry.info.namespace == namespace && entry.name() == name)
+        else {
+            return;
+        };
+        let (id, subject) = (entry.id.clone(), subject_of_entry(&entry));
+        let at = Time(host::realtime());
+        let decisions = self
+            .machine
+            .observe(at, &subject, Observation::CaptureDeleted { id });
+        self.decide(decisions);
+    }
+
     /// A Capture object waits for an agent: for this one, if its pod is here.
-    pub(super) fn offered(&mut self, offer: Offer) {
+    fn offered(&mut self, offer: Offer) {
         let pod = (offer.namespace.clone(), offer.spec.pod_name.clone());
         let Some(uid) = self.pods.get(&pod) else {
             return;
@@ -60,8 +92,12 @@ impl Node {
                     kind: taken.offer.spec.trigger.kind.clone(),
                     detail: taken.offer.spec.trigger.detail.clone().unwrap_or_default(),
                 };
-                let name = taken.offer.name.clone();
-                self.look(subject, Asked::Object(Box::new(taken)), trigger, name);
+                let wanted = Wanted {
+                    name: taken.offer.name.clone(),
+                    trigger,
+                    rank: ASKED_FOR,
+                };
+                self.look(subject, Asked::Object(Box::new(taken)), wanted);
             }
             Err(message) => {
                 self.taking.remove(&key);
@@ -116,6 +152,20 @@ impl Node {
                 tracing::warn!(%error, "that a capture failed cannot be said: {message}");
             }
         });
+    }
+}
+
+/// Whose capture it is. One that was taken before anybody knew the container's name goes by its id.
+pub(super) fn subject_of_entry(entry: &Entry) -> Subject {
+    let info = &entry.info;
+    let container = if info.container.is_empty() {
+        &info.container_id
+    } else {
+        &info.container
+    };
+    Subject {
+        pod_uid: info.pod_uid.clone(),
+        container: container.clone(),
     }
 }
 

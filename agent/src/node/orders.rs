@@ -6,7 +6,7 @@ use capture_format::Trigger;
 use containers::directory::Identity;
 use kubernetes::captures;
 use tokio::sync::oneshot;
-use triggers::{Attempt, Captured, Decision, Subject, Time};
+use triggers::{Attempt, Captured, Decision, Kind, Subject, Time};
 
 use super::{
     Input,
@@ -15,6 +15,7 @@ use super::{
     kept::KeptRun,
     lives::Held,
     objects::key,
+    requests::Wanted,
     state::Node,
 };
 use crate::host;
@@ -77,8 +78,23 @@ impl Node {
         }
     }
 
-    /// Captures the kept runs of a subject.
+    /// Captures the kept runs of a subject; what trips while it lives, with the run that it is in.
     pub(super) fn take(&mut self, subject: Subject, held: Held) {
+        let trigger = Trigger {
+            kind: held.trigger.kind.name().into(),
+            detail: held.trigger.detail.clone(),
+        };
+        let rank = held.trigger.kind as u32;
+        if held.trigger.kind == Kind::Readiness {
+            let identity = self.identity(&subject);
+            let name = capture_name(identity.as_ref(), &subject, &host::realtime().to_string());
+            let wanted = Wanted {
+                name,
+                trigger,
+                rank,
+            };
+            return self.look(subject, Asked::Trigger(held.attempt), wanted);
+        }
         let kept = self.kept_of(&subject);
         let Some(last) = kept.last() else {
             tracing::warn!(
@@ -98,11 +114,8 @@ impl Node {
         let order = Order {
             name,
             identity,
-            trigger: Trigger {
-                kind: held.trigger.kind.name().into(),
-                detail: held.trigger.detail,
-            },
-            rank: held.trigger.kind as u32,
+            trigger,
+            rank,
             runs: kept,
             requested: false,
         };

@@ -23,12 +23,19 @@ pub(super) const ASKED_FOR: u32 = 100;
 /// Why there is nothing to capture.
 pub(super) const NOBODY: &str = "nothing of the container has been recorded yet; it may have started before the agent, or not at all";
 
+/// What capture is wanted of a live container.
+pub(super) struct Wanted {
+    /// Name of the capture.
+    pub(super) name: String,
+    pub(super) trigger: Trigger,
+    pub(super) rank: u32,
+}
+
 /// A live container has been looked at for a capture.
 pub(super) struct Looked {
     subject: Subject,
     asked: Asked,
-    trigger: Trigger,
-    name: String,
+    wanted: Wanted,
     /// The run that it is in, if it is in one.
     live: Option<KeptRun>,
 }
@@ -84,12 +91,12 @@ impl Node {
                 kind: "manual".into(),
                 detail: detail.clone(),
             };
-            self.look(
-                subject,
-                Asked::Person(sender, Box::new(outcome)),
-                trigger,
+            let wanted = Wanted {
                 name,
-            );
+                trigger,
+                rank: ASKED_FOR,
+            };
+            self.look(subject, Asked::Person(sender, Box::new(outcome)), wanted);
         }
         self.tasks.spawn(async move {
             let mut outcomes = Vec::new();
@@ -148,7 +155,7 @@ impl Node {
     }
 
     /// Captures a subject with the run that it is in.
-    pub(super) fn look(&mut self, subject: Subject, asked: Asked, trigger: Trigger, name: String) {
+    pub(super) fn look(&mut self, subject: Subject, asked: Asked, wanted: Wanted) {
         let live = self
             .live
             .iter()
@@ -188,8 +195,7 @@ impl Node {
             let looked = Looked {
                 subject,
                 asked,
-                trigger,
-                name,
+                wanted,
                 live: run,
             };
             let _ = inputs.send(Input::Looked(Box::new(looked)));
@@ -202,8 +208,7 @@ impl Node {
         Looked {
             subject,
             asked,
-            trigger,
-            name,
+            wanted,
             live,
         }: Looked,
     ) {
@@ -217,11 +222,16 @@ impl Node {
         }
         let requested = matches!(asked, Asked::Object(_));
         let identity = self.identity(&subject);
+        let Wanted {
+            name,
+            trigger,
+            rank,
+        } = wanted;
         let order = Order {
             name,
             identity,
             trigger,
-            rank: ASKED_FOR,
+            rank,
             runs,
             requested,
         };

@@ -27,6 +27,8 @@ use super::{
     handle::Handle,
     kept::KeptRun,
     lives::{Runs, ended},
+    objects::subject_of_entry,
+    readiness::Unready,
     recording::{Places, RecordingThread},
     requests::ASKED_FOR,
     runtime,
@@ -154,9 +156,9 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
             || stream::pending().boxed(),
             |client| namespaces::watch(client, health.clone()),
         ),
-        offers: captures
+        notices: captures
             .as_ref()
-            .map_or_else(|| stream::pending().boxed(), Captures::offers),
+            .map_or_else(|| stream::pending().boxed(), Captures::notices),
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
         uploads,
@@ -183,6 +185,7 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         pods: HashMap::new(),
         live: HashMap::new(),
         subjects: HashMap::new(),
+        unready: Unready::default(),
         taking: HashSet::new(),
         tally: Tally::default(),
         uploader,
@@ -331,18 +334,10 @@ impl Node {
                 }
             }
         }
+        let subject = subject_of_entry(&entry);
         let info = entry.info;
-        let is_named = !info.container.is_empty();
-        let subject = Subject {
-            pod_uid: info.pod_uid,
-            container: if is_named {
-                info.container
-            } else {
-                info.container_id
-            },
-        };
         let last_run = info.runs.last().copied().unwrap_or_default();
-        if !is_named {
+        if info.container.is_empty() {
             let runs: &mut Runs = self.subjects.entry(subject.clone()).or_default();
             runs.newest = runs.newest.max(last_run);
             runs.seen = host::boottime();

@@ -11,7 +11,7 @@ use capture_format::Losses;
 use containers::directory::Directory;
 use futures::{StreamExt, stream::BoxStream};
 use kubernetes::{
-    captures::{Captures, Offer},
+    captures::{Captures, Notice},
     namespaces::NamespaceInfo,
     pods::PodChange,
 };
@@ -29,6 +29,7 @@ use super::{
     ending::Knowledge,
     handle::Request,
     lives::{Live, Runs},
+    readiness::Unready,
     recording::{RecordingThread, Report},
     status::Connections,
     tell::Teller,
@@ -68,6 +69,7 @@ pub(super) struct Node {
     /// Containers that are recorded, or whose run is being kept, by the id of their cgroup.
     pub(super) live: HashMap<u64, Live>,
     pub(super) subjects: HashMap<Subject, Runs>,
+    pub(super) unready: Unready,
     /// Names of the Captures that are being taken.
     pub(super) taking: HashSet<(String, String)>,
     pub(super) tally: Tally,
@@ -85,7 +87,7 @@ pub(super) struct Sources {
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) pods: BoxStream<'static, PodChange>,
     pub(super) namespaces: BoxStream<'static, kubernetes::Change<NamespaceInfo>>,
-    pub(super) offers: BoxStream<'static, Offer>,
+    pub(super) notices: BoxStream<'static, Notice>,
     pub(super) terminate: Signal,
     pub(super) interrupt: Signal,
     /// Without object storage nothing comes.
@@ -113,7 +115,7 @@ impl Node {
                 Some(input) = sources.inputs.recv() => self.input(input),
                 Some(pod) = sources.pods.next() => self.pod(pod),
                 Some(namespace) = sources.namespaces.next() => self.namespace(namespace),
-                Some(offer) = sources.offers.next() => self.offered(offer),
+                Some(notice) = sources.notices.next() => self.noticed(notice),
                 Some(progress) = sources.uploads.recv() => self.uploaded(progress),
                 Some(request) = sources.requests.recv() => self.request(request),
                 () = tokio::time::sleep(due.unwrap_or(TIDY)) => {
@@ -170,6 +172,7 @@ impl Node {
     fn tidy(&mut self) {
         self.directory.expire(host::uptime());
         self.ask_again();
+        self.tell_unready();
         self.forget_old();
         let (spool, teller) = (self.spool.clone(), self.teller.clone());
         self.tasks.spawn_blocking(move || {

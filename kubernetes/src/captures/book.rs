@@ -180,12 +180,14 @@ impl Book {
         }
     }
 
-    pub(super) fn observe(&mut self, change: Change<Seen>, now: Instant) {
+    /// Takes in what the watch tells; the Capture, if one was deleted.
+    pub(super) fn observe(&mut self, change: Change<Seen>, now: Instant) -> Option<Seen> {
         match change {
             Change::Synced => self.synced = true,
-            Change::Gone { uid } => drop(self.entries.remove(&uid)),
+            Change::Gone { uid } => return self.entries.remove(&uid).map(|entry| entry.seen),
             Change::Changed(seen) => self.record(seen, now),
         }
+        None
     }
 
     fn record(&mut self, seen: Seen, now: Instant) {

@@ -45,6 +45,20 @@ pub struct Offer {
     resource_version: String,
 }
 
+/// What an agent is to know of the cluster's Captures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// One waits to be taken.
+    Offered(Offer),
+    /// One was deleted, by whomever.
+    Deleted {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
 /// A Capture that this agent took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Taken {
@@ -75,9 +89,9 @@ impl Captures {
         }
     }
 
-    /// Those that wait to be taken, on whatever node their pod is: the caller knows the pods of its own. While it is polled, it also fails those that nobody takes
-    /// and deletes the expired ones.
-    pub fn offers(&self) -> BoxStream<'static, Offer> {
+    /// Those that wait to be taken, on whatever node their pod is (the caller knows the pods of its own), and those that are deleted. While it is polled, it also
+    /// fails those that nobody takes and deletes the expired ones.
+    pub fn notices(&self) -> BoxStream<'static, Notice> {
         let watch = Watch {
             who: "captures",
             list: LIST_CAPTURES,
@@ -93,6 +107,7 @@ impl Captures {
             book: Book::new(&self.node, self.keep),
             changes,
             duties: VecDeque::new(),
+            deleted: VecDeque::new(),
         };
         stream::unfold(keeper, Keeper::next).boxed()
     }
@@ -210,19 +225,26 @@ pub async fn create(
     }
 }
 
-/// What [`Captures::offers`] does between two offers.
+/// What [`Captures::notices`] does between two notices.
 struct Keeper {
     captures: Captures,
     book: Book,
     changes: BoxStream<'static, Change<Seen>>,
     duties: VecDeque<Duty>,
+    deleted: VecDeque<Seen>,
 }
 
 impl Keeper {
-    async fn next(mut self) -> Option<(Offer, Self)> {
+    async fn next(mut self) -> Option<(Notice, Self)> {
         loop {
+            if let Some(Seen {
+                namespace, name, ..
+            }) = self.deleted.pop_front()
+            {
+                return Some((Notice::Deleted { namespace, name }, self));
+            }
             match self.duties.pop_front() {
-                Some(Duty::Offer(offer)) => return Some((offer, self)),
+                Some(Duty::Offer(offer)) => return Some((Notice::Offered(offer), self)),
                 Some(duty) => {
                     if let Err(error) = self.captures.act(&duty).await {
                         tracing::debug!(?duty, "{error}");
@@ -241,7 +263,8 @@ impl Keeper {
     async fn observe(&mut self) -> Option<()> {
         match tokio::time::timeout(self.book.pace(), self.changes.next()).await {
             Ok(change) => {
-                self.book.observe(change?, Instant::now());
+                self.deleted
+                    .extend(self.book.observe(change?, Instant::now()));
                 Some(())
             }
             Err(_) => Some(()),

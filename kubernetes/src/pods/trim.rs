@@ -1,6 +1,6 @@
 //! From a pod of the API to what is kept of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::{
     api::core::v1::{self as core, Pod},
@@ -36,23 +36,25 @@ pub(super) fn trim(pod: Pod) -> Option<PodInfo> {
             Some("Always") => ContainerKind::Sidecar,
             _ => ContainerKind::Init,
         };
-        (kind, c.name, c.image, c.resources, c.volume_mounts)
+        let probe = c.readiness_probe;
+        (kind, c.name, c.image, c.resources, c.volume_mounts, probe)
     });
     let app = spec.containers.into_iter().map(|c| {
-        let kind = ContainerKind::App;
-        (kind, c.name, c.image, c.resources, c.volume_mounts)
+        let (kind, probe) = (ContainerKind::App, c.readiness_probe);
+        (kind, c.name, c.image, c.resources, c.volume_mounts, probe)
     });
     let ephemeral = spec.ephemeral_containers.into_iter().flatten().map(|c| {
         let kind = ContainerKind::Ephemeral;
-        (kind, c.name, c.image, c.resources, c.volume_mounts)
+        (kind, c.name, c.image, c.resources, c.volume_mounts, None)
     });
     let containers = init.chain(app).chain(ephemeral);
-    let containers = containers.map(|(kind, name, image, resources, mounts)| {
+    let containers = containers.map(|(kind, name, image, resources, mounts, probe)| {
         // Names are unique over all three lists.
         let found = states.iter().position(|state| state.name == name);
         let status = found.map(|at| states.swap_remove(at)).unwrap_or_default();
         let resources = resources.unwrap_or_default();
         ContainerInfo {
+            unready_after: unready_after(&status, probe),
             kind,
             name,
             image: image.unwrap_or_default(),
@@ -137,6 +139,24 @@ impl Secrets {
 fn quantities(map: Option<BTreeMap<String, Quantity>>) -> BTreeMap<String, String> {
     let map = map.unwrap_or_default().into_iter();
     map.map(|(name, quantity)| (name, quantity.0)).collect()
+}
+
+/// How long a container that runs and is not ready may take, if it has a readiness probe: as long as that takes to fail, with the defaults of the API (Probe,
+/// Kubernetes API reference). Until the startup probe has succeeded the readiness probe is not asked.
+fn unready_after(status: &core::ContainerStatus, probe: Option<core::Probe>) -> Option<Duration> {
+    let probe = probe?;
+    let runs = status.state.as_ref()?.running.is_some();
+    if !runs || status.ready || status.started == Some(false) {
+        return None;
+    }
+    let seconds =
+        |of: Option<i32>, default| of.and_then(|it| u32::try_from(it).ok()).unwrap_or(default);
+    let period = seconds(probe.period_seconds, 10);
+    let failures = seconds(probe.failure_threshold, 3);
+    let delay = seconds(probe.initial_delay_seconds, 0);
+    Some(Duration::from_secs(
+        u64::from(period) * u64::from(failures) + u64::from(delay),
+    ))
 }
 
 fn state(state: Option<core::ContainerState>) -> ContainerState {
@@ -270,6 +290,32 @@ mod tests {
             pod.annotations.into_keys().collect::<Vec<_>>(),
             ["lastword.dev/payload"]
         );
+    }
+
+    #[test]
+    fn a_readiness_probe_fails_after_as_long_as_it_takes() {
+        let unready = |probe: Value, status: Value| {
+            let pod = trimmed(json!({
+                "metadata": {"namespace": "shop", "name": "web", "uid": "u1"},
+                "spec": {"containers": [{"name": "web", "readinessProbe": probe}]},
+                "status": {"containerStatuses": [status]},
+            }));
+            pod.containers[0].unready_after.map(|after| after.as_secs())
+        };
+        let status = |ready: bool, started: bool, state: &str| {
+            json!({
+                "name": "web", "image": "x", "imageID": "", "restartCount": 0, "ready": ready, "started": started,
+                "state": {state: {}},
+            })
+        };
+        let running = || status(false, true, "running");
+        let own = json!({"initialDelaySeconds": 5, "periodSeconds": 2, "failureThreshold": 4});
+        assert_eq!(unready(own, running()), Some(13));
+        assert_eq!(unready(json!({}), running()), Some(30));
+        assert_eq!(unready(Value::Null, running()), None);
+        assert_eq!(unready(json!({}), status(true, true, "running")), None);
+        assert_eq!(unready(json!({}), status(false, false, "running")), None);
+        assert_eq!(unready(json!({}), status(false, false, "waiting")), None);
     }
 
     #[test]

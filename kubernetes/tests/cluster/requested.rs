@@ -3,7 +3,7 @@ use kube::api::PostParams;
 use kubernetes::{
     Health, Who,
     capture::{Capture, CaptureSpec, Phase},
-    captures::{self, Captures, Offer},
+    captures::{self, Captures, Notice, Offer},
     fetch,
 };
 use tokio::time::timeout;
@@ -23,12 +23,12 @@ fn captures(scene: &Scene, node: &str) -> Captures {
 }
 
 async fn offer(captures: &Captures, name: &str) -> Offer {
-    let mut offers = captures.offers();
+    let mut notices = captures.notices();
     timeout(PATIENCE, async {
         loop {
-            let offer = offers.next().await.unwrap();
-            if offer.name == name {
-                return offer;
+            match notices.next().await.unwrap() {
+                Notice::Offered(offer) if offer.name == name => return offer,
+                _ => {}
             }
         }
     })
@@ -101,7 +101,7 @@ async fn one_for_a_pod_that_is_not_there_fails() {
         .await
         .unwrap();
     let (one, two) = (captures(&scene, "nowhere-1"), captures(&scene, "nowhere-2"));
-    let run = async |captures: &Captures| captures.offers().for_each(async |_| {}).await;
+    let run = async |captures: &Captures| captures.notices().for_each(async |_| {}).await;
     let failed = fetch::wait(&scene.client, &scene.namespace, "orphan", PATIENCE);
     let failed = tokio::select! {
         () = run(&one) => unreachable!(),
@@ -141,13 +141,17 @@ async fn finished_ones_of_this_node_are_deleted_when_their_time_is_over() {
     here.fail(taken, "NothingRecorded", "no run of it was recorded")
         .await
         .unwrap();
+    let told = Notice::Deleted {
+        namespace: scene.namespace.clone(),
+        name: "short".to_owned(),
+    };
+    let is_it = here
+        .notices()
+        .any(|notice| std::future::ready(notice == told));
+    assert!(timeout(PATIENCE, is_it).await.unwrap());
     let gone = |capture: Option<&Capture>| capture.is_none();
-    tokio::select! {
-        () = here.offers().for_each(async |_| {}) => unreachable!(),
-        waited = timeout(PATIENCE, kube::runtime::wait::await_condition(scene.captures(), "short", gone)) => {
-            waited.unwrap().unwrap();
-        }
-    }
+    let waited = kube::runtime::wait::await_condition(scene.captures(), "short", gone);
+    timeout(PATIENCE, waited).await.unwrap().unwrap();
     scene.end().await;
 }
 

@@ -10,12 +10,17 @@ use crate::{
     cluster::{Cluster, text, wait},
     http::Forward,
     install::{self, Install, NAMESPACE},
-    scenarios::{HEALTHY, complete},
+    scenarios::{HEALTHY, complete, quick},
 };
 
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("a live pod is captured on request without a restart", live),
     ("a Capture of a pod that is not there fails", not_there),
+    (
+        "a container that never gets ready is captured alive",
+        unready,
+    ),
+    ("a loop whose Capture was deleted is captured anew", deleted),
     ("an alert has its pod captured", alert),
     (
         "alerts without a token or with rubbish are refused",
@@ -55,9 +60,9 @@ fn prepare(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// That the healthy container still has its first life.
-fn untouched(cluster: &Cluster) -> Result<()> {
-    let pod = cluster.json(&["pod", HEALTHY.name, "-n", SPACE])?;
+/// That a container still has its first life.
+fn untouched(cluster: &Cluster, pod: &str) -> Result<()> {
+    let pod = cluster.json(&["pod", pod, "-n", SPACE])?;
     let restarts = &pod["status"]["containerStatuses"][0]["restartCount"];
     ensure!(
         *restarts == 0,
@@ -86,7 +91,7 @@ fn live(cluster: &Cluster) -> Result<String> {
         shown.contains("/data/beat"),
         "the capture does not hold what the container did:\n{shown}"
     );
-    untouched(cluster)?;
+    untouched(cluster, HEALTHY.name)?;
     Ok("Complete, container untouched".to_owned())
 }
 
@@ -103,6 +108,57 @@ fn not_there(cluster: &Cluster) -> Result<String> {
             Err(capture["status"].to_string())
         })
     })
+}
+
+/// Its readiness probe asks for a file that nobody writes.
+const UNREADY: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata:
+  name: unready
+  annotations: {lastword.dev/trigger: readiness}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: localhost/lastword-scenarios:1
+    command: [sh, -c, "echo waiting for the database; while :; do sleep 1; done"]
+    readinessProbe:
+      exec:
+        command: [cat, /run/app/ready]
+      periodSeconds: 5
+      timeoutSeconds: 10
+      failureThreshold: 1
+"#;
+
+fn unready(cluster: &Cluster) -> Result<String> {
+    Install::standard(cluster)?.complete(cluster)?;
+    cluster.fresh_namespace(SPACE)?;
+    cluster.apply(SPACE, UNREADY)?;
+    let capture = complete(cluster, SPACE, "unready", 1)?;
+    let kind = text(&capture, "/spec/trigger/kind");
+    ensure!(kind == "readiness", "the Capture's trigger is {kind:?}");
+    let shown = cluster.plugin(&["show", "unready", "-n", SPACE])?;
+    ensure!(
+        shown.contains("waiting for the database"),
+        "the capture does not hold what the container wrote:\n{shown}"
+    );
+    untouched(cluster, "unready")?;
+    Ok("Complete, container untouched".to_owned())
+}
+
+fn deleted(cluster: &Cluster) -> Result<String> {
+    let scenario = quick();
+    Install::standard(cluster)?.complete(cluster)?;
+    cluster.fresh_namespace(SPACE)?;
+    cluster.apply(SPACE, scenario.file)?;
+    let first = complete(cluster, SPACE, scenario.name, 1)?;
+    let first = text(&first, "/metadata/name");
+    cluster.run(&["delete", "capture", first, "-n", SPACE])?;
+    let second = complete(cluster, SPACE, scenario.name, 2)?;
+    let second = text(&second, "/metadata/name");
+    ensure!(first != second, "{first} is back");
+    Ok(format!("{first} deleted, then {second}"))
 }
 
 /// Opens the port of an agent once the kubelet has brought it the token.
@@ -148,7 +204,7 @@ fn alert(cluster: &Cluster) -> Result<String> {
     let capture = complete(cluster, SPACE, HEALTHY.name, 1)?;
     let kind = text(&capture, "/spec/trigger/kind");
     ensure!(kind == "alert", "the Capture's trigger is {kind:?}");
-    untouched(cluster)?;
+    untouched(cluster, HEALTHY.name)?;
     Ok(format!("202, {}", text(&capture, "/spec/trigger/detail")))
 }
 

@@ -81,6 +81,14 @@ pub(crate) const CRASHING: [Scenario; 7] = [
     ),
 ];
 
+/// The scenario whose container ends soonest.
+pub(crate) fn quick() -> &'static Scenario {
+    let mut scenarios = CRASHING.iter();
+    scenarios
+        .find(|scenario| scenario.name == "readonly-volume")
+        .unwrap_or(&CRASHING[0])
+}
+
 /// The one that does not.
 pub(crate) const HEALTHY: Scenario = scenario!("healthy", "", []);
 

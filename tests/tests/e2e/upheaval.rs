@@ -11,7 +11,7 @@ use crate::{
     events::Watch,
     install::{self, Install, NAMESPACE},
     requests::request,
-    scenarios::{CRASHING, Scenario, complete, of_pod},
+    scenarios::{CRASHING, complete, of_pod, quick},
 };
 
 pub(crate) const CASES: &[(&str, Case)] = &[
@@ -32,14 +32,6 @@ pub(crate) const CASES: &[(&str, Case)] = &[
 
 const SPACE: &str = "lastword-e2e-upheaval";
 const LIMIT: Duration = Duration::from_secs(240);
-
-/// The scenario whose container ends soonest.
-fn quick() -> &'static Scenario {
-    let mut scenarios = CRASHING.iter();
-    scenarios
-        .find(|scenario| scenario.name == "readonly-volume")
-        .unwrap_or(&CRASHING[0])
-}
 
 fn restart(cluster: &Cluster) -> Result<String> {
     in_the_middle(cluster, |pod| {

@@ -1,0 +1,108 @@
+//! Containers that run and are not ready: nothing happens when a readiness probe keeps failing, so time must tell.
+
+use std::collections::HashMap;
+
+use kubernetes::pods::{ContainerInfo, ContainerState};
+use triggers::{Subject, Time};
+
+/// Containers that are not ready.
+#[derive(Debug, Default)]
+pub(super) struct Unready(HashMap<Subject, Since>);
+
+#[derive(Debug)]
+struct Since {
+    /// When the run started.
+    start: Time,
+    /// From then on it is because the probe failed.
+    due: Time,
+    told: bool,
+}
+
+impl Unready {
+    /// Takes in what the API server says of a container.
+    pub(super) fn see(&mut self, subject: &Subject, container: &ContainerInfo) {
+        let since = match &container.state {
+            ContainerState::Running { since } => *since,
+            _ => None,
+        };
+        let (Some(since), Some(after)) = (since, container.unready_after) else {
+            self.0.remove(subject);
+            return;
+        };
+        let start = Time(u64::try_from(since.as_nanosecond()).unwrap_or_default());
+        let known = self.0.get(subject);
+        if known.is_none_or(|known| known.start != start) {
+            let (due, told) = (start + after, false);
+            self.0.insert(subject.clone(), Since { start, due, told });
+        }
+    }
+
+    /// Containers whose readiness probe has failed by now; each is told once, until it was ready again.
+    pub(super) fn due(&mut self, now: Time) -> Vec<Subject> {
+        let failed = self
+            .0
+            .iter_mut()
+            .filter(|(_, since)| since.due <= now && !since.told);
+        failed
+            .map(|(subject, since)| {
+                since.told = true;
+                subject.clone()
+            })
+            .collect()
+    }
+
+    /// A pod is gone.
+    pub(super) fn forget(&mut self, pod_uid: &str) {
+        self.0.retain(|subject, _| subject.pod_uid != pod_uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use kubernetes::{Timestamp, pods::ContainerKind};
+
+    use super::*;
+
+    fn container(start: i64, after: Option<u64>) -> ContainerInfo {
+        ContainerInfo {
+            kind: ContainerKind::App,
+            name: "web".to_owned(),
+            image: String::new(),
+            image_id: String::new(),
+            id: None,
+            restart_count: 0,
+            state: ContainerState::Running {
+                since: Timestamp::from_second(start).ok(),
+            },
+            unready_after: after.map(Duration::from_secs),
+            last: None,
+            limits: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            secret_mounts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_failed_probe_is_told_once_until_the_container_was_ready_or_started_anew() {
+        let at = |second: u64| Time(second * 1_000_000_000);
+        let web = Subject {
+            pod_uid: "u1".to_owned(),
+            container: "web".to_owned(),
+        };
+        let mut unready = Unready::default();
+        unready.see(&web, &container(100, Some(30)));
+        assert_eq!(unready.due(at(129)), []);
+        assert_eq!(unready.due(at(130)), [web.clone()]);
+        unready.see(&web, &container(100, Some(30)));
+        assert_eq!(unready.due(at(140)), []);
+        unready.see(&web, &container(100, None));
+        unready.see(&web, &container(100, Some(30)));
+        assert_eq!(unready.due(at(150)), [web.clone()]);
+        unready.see(&web, &container(160, Some(30)));
+        assert_eq!(unready.due(at(170)), []);
+        unready.forget("u1");
+        assert_eq!(unready.due(at(200)), []);
+    }
+}
