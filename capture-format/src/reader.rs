@@ -150,6 +150,26 @@ impl<R: Read + Seek> Reader<R> {
         payload.ok_or(DamageCause::Changed)
     }
 
+    /// The same reader, with its source made into something else that reads the same bytes: a box, for one.
+    pub fn map_source<T>(self, into: impl FnOnce(R) -> T) -> Reader<T> {
+        let Self {
+            source,
+            version,
+            header,
+            runs,
+            items,
+            damage,
+        } = self;
+        Reader {
+            source: source.map(into),
+            version,
+            header,
+            runs,
+            items,
+            damage,
+        }
+    }
+
     /// The format version of the file.
     #[must_use]
     pub fn version(&self) -> Version {

@@ -26,6 +26,21 @@ impl<R: Read + Seek> Source<R> {
         })
     }
 
+    pub(crate) fn map<T>(self, into: impl FnOnce(R) -> T) -> Source<T> {
+        let Self {
+            inner,
+            size,
+            window,
+            window_offset,
+        } = self;
+        Source {
+            inner: into(inner),
+            size,
+            window,
+            window_offset,
+        }
+    }
+
     /// Bytes of the file.
     pub(crate) fn size(&self) -> u64 {
         self.size

@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
 };
 
@@ -21,7 +21,6 @@ mod node;
 mod run;
 #[cfg(target_os = "linux")]
 mod spool;
-pub(crate) mod views;
 
 /// Keeps the last words of crashed containers.
 #[derive(Parser)]
@@ -36,27 +35,8 @@ enum Command {
     /// Run a command, restart it as a kubelet would, and explain why it keeps dying
     #[cfg(target_os = "linux")]
     Run(run::Args),
-    /// Say in one sentence why the container died, with the evidence
-    Explain {
-        /// A capture (.lwcap)
-        file: PathBuf,
-        #[command(flatten)]
-        view: views::Explain,
-    },
-    /// Print the events
-    Show {
-        /// A capture (.lwcap)
-        file: PathBuf,
-        #[command(flatten)]
-        view: views::Show,
-    },
-    /// Print what the capture says about itself: container, runs, and what was lost
-    Info {
-        /// A capture (.lwcap)
-        file: PathBuf,
-        #[command(flatten)]
-        view: views::Info,
-    },
+    #[command(flatten)]
+    Read(reading::Command<reading::Files>),
     /// Record every container of this node, and capture those that crash
     #[cfg(target_os = "linux")]
     Agent(agent::Args),
@@ -98,9 +78,10 @@ fn act(command: Command, out: &mut (impl Write + Send)) -> anyhow::Result<ExitCo
     match command {
         #[cfg(target_os = "linux")]
         Command::Run(args) => run::run(args, out),
-        Command::Explain { file, view } => views::of_file(&file, &view, out),
-        Command::Show { file, view } => views::of_file(&file, &view, out),
-        Command::Info { file, view } => views::of_file(&file, &view, out),
+        Command::Read(command) => {
+            let (files, view) = command.parts();
+            files.show(&*view, out)
+        }
         #[cfg(target_os = "linux")]
         Command::Agent(args) => agent::agent(args, out),
         #[cfg(target_os = "linux")]

@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::Context as _;
 use inspect::{decode::time::size, escape::escaped};
+use reading::print_json;
 
-use super::views::print_json;
 use crate::{
     node::handle::{CaptureOutcome, Target, Written},
     socket::{self, SocketError, client},

@@ -2,7 +2,6 @@
 
 use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
 
-use super::views;
 use crate::{
     logging,
     recorder::Settings,
@@ -59,6 +58,7 @@ pub(super) fn run(args: Args, out: &mut impl Write) -> anyhow::Result<ExitCode> 
         output: args.output,
         settings,
     })?;
-    views::of_file(&outcome.capture, &views::Explain::default(), out)?;
+    let mut capture = reading::Capture::file(&outcome.capture)?;
+    reading::show(&mut capture, &reading::Explain::default(), out)?;
     Ok(outcome.code.into())
 }

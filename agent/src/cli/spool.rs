@@ -12,7 +12,9 @@ use anyhow::Context as _;
 use inspect::{decode::time::size, escape::escaped};
 use spool::{Entry, Store};
 
-use super::{config::ConfigFile, views::print_json};
+use reading::print_json;
+
+use super::config::ConfigFile;
 use crate::config::Config;
 
 #[derive(clap::Args)]

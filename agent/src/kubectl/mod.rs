@@ -20,8 +20,6 @@ use kubernetes::{
     fetch,
 };
 
-use crate::cli::views::{self, View};
-
 mod choose;
 mod file;
 mod list;
@@ -68,27 +66,8 @@ enum Command {
         #[arg(short = 'A', long, conflicts_with = "namespace")]
         all_namespaces: bool,
     },
-    /// Say in one sentence why the pod's container died, with the evidence
-    Explain {
-        #[command(flatten)]
-        which: Which,
-        #[command(flatten)]
-        view: views::Explain,
-    },
-    /// Print the events before it died
-    Show {
-        #[command(flatten)]
-        which: Which,
-        #[command(flatten)]
-        view: views::Show,
-    },
-    /// Print what the capture says about itself: container, runs, and what was lost
-    Info {
-        #[command(flatten)]
-        which: Which,
-        #[command(flatten)]
-        view: views::Info,
-    },
+    #[command(flatten)]
+    Read(reading::Command<Which>),
     /// Fetch the capture's file
     Get {
         #[command(flatten)]
@@ -135,9 +114,14 @@ pub(crate) fn act(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
             list::write(&captures, namespace, std::time::SystemTime::now(), out)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Explain { which, view } => show(&session, &runtime, &which, &view, out),
-        Command::Show { which, view } => show(&session, &runtime, &which, &view, out),
-        Command::Info { which, view } => show(&session, &runtime, &which, &view, out),
+        Command::Read(command) => {
+            let (which, view) = command.parts();
+            let (capture, bytes) = runtime.block_on(session.fetch(&which))?;
+            let name = choose::name(&capture);
+            let bytes: Box<dyn reading::Source> = Box::new(Cursor::new(bytes));
+            let reader = Reader::open(bytes).with_context(|| name.clone())?;
+            reading::show(&mut reading::Capture { name, reader }, &*view, out)
+        }
         Command::Get { which, output } => {
             let (capture, bytes) = runtime.block_on(session.fetch(&which))?;
             file::write(&choose::name(&capture), &bytes, output.as_deref(), out)?;
@@ -145,19 +129,6 @@ pub(crate) fn act(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         }
         Command::Capture(args) => runtime.block_on(request::capture(&session, args, out)),
     }
-}
-
-fn show(
-    session: &Session,
-    runtime: &tokio::runtime::Runtime,
-    which: &Which,
-    view: &impl View,
-    out: &mut impl Write,
-) -> anyhow::Result<ExitCode> {
-    let (capture, bytes) = runtime.block_on(session.fetch(which))?;
-    let name = choose::name(&capture);
-    let mut reader = Reader::open(Cursor::new(bytes)).with_context(|| name.clone())?;
-    views::of_reader(&name, &mut reader, view, out)
 }
 
 /// A cluster, and where in it.
