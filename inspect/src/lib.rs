@@ -1,7 +1,7 @@
 //! What captures mean: from events to text, JSON, facts and a verdict.
 //!
 //! ```text
-//! Reader ─► events ─┬─► show    one line, or one JSON object, an event
+//! Reader ─► events ─┬─► context ─► show   one line, or one JSON object, an event
 //!                   └─► facts   one pass: processes, output, DNS, connections, signals
 //!                         └─► rules   each: facts → a verdict with its evidence, or nothing
 //!                               └─► explain   the best verdict of each run, and one sentence for all
@@ -14,6 +14,7 @@
 
 use bytes::Bytes;
 
+pub mod context;
 pub mod decode;
 pub mod escape;
 pub mod explain;

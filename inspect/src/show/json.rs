@@ -12,18 +12,17 @@ use serde_json::ser::Formatter;
 
 use super::Item;
 use super::args::{NameRole, Value, args, name_role};
-use super::names::Names;
+use crate::context::{Context, Seen};
 use crate::decode::time::time_of_day;
 use crate::decode::{Errno, Message, SockAddr};
 use crate::escape::is_harmful;
-use crate::fds::{Fd, Fds, Target, acts_on_fd, is_on_socket, type_name};
+use crate::fds::{Fd, Target, acts_on_fd, is_on_socket, type_name};
 
 /// Shows the events of one run.
 pub(super) struct Printer<'a> {
     host: &'a Host,
     run: &'a Run,
-    fds: Fds,
-    names: Names,
+    context: Context,
 }
 
 #[derive(Serialize)]
@@ -118,8 +117,7 @@ impl<'a> Printer<'a> {
         Self {
             host,
             run,
-            fds: Fds::default(),
-            names: Names::default(),
+            context: Context::default(),
         }
     }
 
@@ -149,9 +147,9 @@ impl<'a> Printer<'a> {
         event: &Event,
         out: &mut impl Write,
     ) -> io::Result<()> {
-        let path = self.fds.path(event);
-        let fd = self.fds.observe(event);
-        let process = self.names.observe(event);
+        let Seen {
+            program, fd, path, ..
+        } = self.context.observe(number, event);
         let role = name_role(event.kind);
         let descriptor = acts_on_fd(event.kind).then(|| descriptor(event, fd.as_ref()));
         let executes = matches!(
@@ -175,7 +173,7 @@ impl<'a> Printer<'a> {
             time: time_of_day(event.time, self.host),
             pid: event.pid,
             tid: event.tid,
-            process,
+            process: program.label.clone(),
             event: event
                 .kind
                 .name()

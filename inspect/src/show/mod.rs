@@ -6,7 +6,6 @@ use capture_format::{Damage, NumberedEvent, Reader};
 
 mod args;
 mod json;
-mod names;
 mod text;
 
 /// How events are shown.

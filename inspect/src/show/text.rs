@@ -6,12 +6,12 @@ use std::io::{self, Write};
 use capture_format::{Event, EventFlags, EventKind, Host, Run};
 
 use super::args::{NameRole, args, name_role, stdio_in_words};
-use super::names::Names;
 use super::{Item, Options};
+use crate::context::{Context, Seen};
 use crate::decode::time::time_of_day;
 use crate::decode::{Errno, Message, SockAddr};
 use crate::escape::{escaped, escaped_to, is_text};
-use crate::fds::{Fd, Fds, acts_on_fd, is_on_socket, type_name};
+use crate::fds::{Fd, acts_on_fd, is_on_socket, type_name};
 
 /// Bytes of a binary payload that are shown.
 const MAX_HEX: usize = 16;
@@ -21,8 +21,7 @@ pub(super) struct Printer<'a> {
     host: &'a Host,
     run: &'a Run,
     options: Options,
-    fds: Fds,
-    names: Names,
+    context: Context,
 }
 
 impl<'a> Printer<'a> {
@@ -31,8 +30,7 @@ impl<'a> Printer<'a> {
             host,
             run,
             options,
-            fds: Fds::default(),
-            names: Names::default(),
+            context: Context::default(),
         }
     }
 
@@ -52,9 +50,10 @@ impl<'a> Printer<'a> {
     }
 
     pub(super) fn line(&mut self, number: u64, event: &Event) -> String {
-        let path = self.fds.path(event);
-        let fd = self.fds.observe(event);
-        let process = self.names.observe(event);
+        let Seen {
+            program, fd, path, ..
+        } = self.context.observe(number, event);
+        let process = &program.label;
         let who = if event.tid == event.pid {
             event.pid.to_string()
         } else {
