@@ -9,6 +9,7 @@ use std::{
 use capture_format::{ExitStatus, Losses, PodEvent};
 use containers::directory::Identity;
 use inspect::{explain::RunVerdict, rules::Cause};
+use redact::Payload;
 use triggers::{Attempt, Ended, Observation, Subject, Time, Trigger};
 
 use super::{
@@ -305,9 +306,9 @@ impl Node {
     /// What of a container's payloads may be kept.
     pub(super) fn policy(&self, subject: &Subject) -> Policy {
         Policy {
-            payload: match self.machine.payload(subject) {
-                Some(triggers::Payload::None) => redact::Payload::None,
-                Some(triggers::Payload::Default) | None => redact::Payload::Default,
+            payload: match self.machine.stores_payload(subject) {
+                Some(false) => Payload::None,
+                Some(true) | None => Payload::Default,
             },
             secret_mounts: self
                 .subjects
