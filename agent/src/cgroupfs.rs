@@ -5,8 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::recorder::Hierarchy;
-
 /// Mount points of cgroup hierarchies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mounts {
@@ -53,15 +51,6 @@ impl Mounts {
     pub fn controller(&self, name: &str) -> Option<&Path> {
         let mut found = self.controllers.iter().filter(|(own, _)| own == name);
         found.next().map(|(_, point)| point.as_path())
-    }
-
-    /// Where a hierarchy is mounted.
-    #[must_use]
-    pub fn of(&self, hierarchy: &Hierarchy) -> Option<&Path> {
-        match hierarchy {
-            Hierarchy::Unified => self.unified(),
-            Hierarchy::V1 { controller } => self.controller(controller),
-        }
     }
 }
 
@@ -140,10 +129,6 @@ mod tests {
             let expected = Some(Path::new("/sys/fs/cgroup/cpu,cpuacct"));
             assert_eq!(mounts.controller(controller), expected);
         }
-        let memory = Hierarchy::V1 {
-            controller: "memory".into(),
-        };
-        assert_eq!(mounts.of(&memory), Some(Path::new("/sys/fs/cgroup/memory")));
         assert_eq!(mounts.controller("pids"), None);
     }
 
