@@ -19,6 +19,7 @@ use std::{fs, io};
 use thiserror::Error;
 
 use crate::path;
+pub use mounts::{CgroupMount, cgroup_mounts};
 use mounts::{Mount, mounts};
 
 /// What to tell containers apart by. Ids of cgroups (inode numbers of their directories) and paths are those of this hierarchy.
