@@ -41,6 +41,8 @@ fn names() -> Result<(), Failed> {
         (format!("crio-{ID}.scope"), true),
         (format!("docker-{ID}.scope"), true),
         (format!("libpod-{ID}.scope"), true),
+        (format!("libpod-payload-{ID}.scope"), true),
+        (format!("nerdctl-{ID}.scope"), true),
         (ID.to_owned(), true),
         (format!("crio-conmon-{ID}.scope"), false),
         (format!("docker-{}.scope", &ID[1..]), false),
