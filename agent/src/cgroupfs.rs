@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::recorder::Hierarchy;
+use containers::hierarchy::{CgroupMount, cgroup_mounts};
 
 /// Mount points of cgroup hierarchies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,15 +28,15 @@ impl Mounts {
     /// From the text of such a file. Of several mounts of one hierarchy one in the usual place counts, else the first.
     #[must_use]
     pub fn parse(mountinfo: &str) -> Self {
-        let mut all: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
-        all.sort_by_key(|mount| !mount.point.starts_with("/sys/fs/cgroup"));
+        let mut all: Vec<CgroupMount> = cgroup_mounts(mountinfo).collect();
+        all.sort_by_key(|mount| !mount.path.starts_with("/sys/fs/cgroup"));
         let mut mounts = Self::default();
-        for Mount { point, options } in all {
+        for CgroupMount { path, options } in all {
             match options {
-                None => mounts.unified = mounts.unified.or(Some(point)),
+                None => mounts.unified = mounts.unified.or(Some(path)),
                 Some(options) => mounts
                     .controllers
-                    .extend(options.split(',').map(|name| (name.into(), point.clone()))),
+                    .extend(options.split(',').map(|name| (name.into(), path.clone()))),
             }
         }
         mounts
@@ -54,50 +54,6 @@ impl Mounts {
         let mut found = self.controllers.iter().filter(|(own, _)| own == name);
         found.next().map(|(_, point)| point.as_path())
     }
-
-    /// Where a hierarchy is mounted.
-    #[must_use]
-    pub fn of(&self, hierarchy: &Hierarchy) -> Option<&Path> {
-        match hierarchy {
-            Hierarchy::Unified => self.unified(),
-            Hierarchy::V1 { controller } => self.controller(controller),
-        }
-    }
-}
-
-/// A line of `/proc/self/mountinfo` that is about cgroups.
-struct Mount<'a> {
-    point: PathBuf,
-    /// Of version 1: its controllers are among them.
-    options: Option<&'a str>,
-}
-
-impl<'a> Mount<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        let (mount, file_system) = line.split_once(" - ")?;
-        let point = unescape(mount.split(' ').nth(4)?).into();
-        let mut fields = file_system.split(' ');
-        let options = match fields.next()? {
-            "cgroup2" => None,
-            "cgroup" => Some(fields.nth(1)?),
-            _ => return None,
-        };
-        Some(Self { point, options })
-    }
-}
-
-/// Blanks, tabs, line ends and backslashes are written as three octal digits.
-fn unescape(field: &str) -> String {
-    [
-        ("\\040", " "),
-        ("\\011", "\t"),
-        ("\\012", "\n"),
-        ("\\134", "\\"),
-    ]
-    .iter()
-    .fold(field.to_owned(), |field, (code, character)| {
-        field.replace(code, character)
-    })
 }
 
 /// The directory of a cgroup by its path in its hierarchy.
@@ -140,10 +96,6 @@ mod tests {
             let expected = Some(Path::new("/sys/fs/cgroup/cpu,cpuacct"));
             assert_eq!(mounts.controller(controller), expected);
         }
-        let memory = Hierarchy::V1 {
-            controller: "memory".into(),
-        };
-        assert_eq!(mounts.of(&memory), Some(Path::new("/sys/fs/cgroup/memory")));
         assert_eq!(mounts.controller("pids"), None);
     }
 

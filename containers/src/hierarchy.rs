@@ -19,16 +19,18 @@ use std::{fs, io};
 use thiserror::Error;
 
 use crate::path;
+pub use mounts::{CgroupMount, cgroup_mounts};
 use mounts::{Mount, mounts};
 
-/// What to tell containers apart by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What to tell containers apart by. Ids of cgroups (inode numbers of their directories) and paths are those of this hierarchy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Hierarchy {
     /// Version 2.
+    #[default]
     Unified,
     /// Version 1.
     V1 {
-        /// One controller of the hierarchy, by the kernel's name: `memory`, `pids`, ….
+        /// One controller of the hierarchy, by the kernel's name, as in /proc/cgroups: `memory`, `pids`, ….
         controller: String,
     },
 }

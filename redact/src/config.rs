@@ -23,8 +23,7 @@ pub struct Pattern {
 }
 
 /// What is kept of the bytes that processes read, write, send and receive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Payload {
     /// All that was recorded, its secrets masked.
     #[default]

@@ -5,7 +5,7 @@ use std::fs::{self, FileType};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use capture_format::{Header, Losses, Run, open_file};
+use capture_format::{Header, open_file};
 use tracing::warn;
 
 use crate::entry::nanoseconds;
@@ -175,7 +175,7 @@ pub(crate) fn describe(id: &str, path: &Path) -> Info {
     let mut info = of_header(&header);
     info.name = id.rsplit('/').next().unwrap_or_default().to_owned();
     info.runs = runs.iter().map(|run| run.number).collect();
-    info.losses = total(&runs);
+    info.losses = runs.iter().map(|run| run.losses).sum();
     info.bytes = metadata.as_ref().map_or(0, fs::Metadata::len);
     info.sha256 = checksum::of_file(path).unwrap_or_default();
     if header == Header::default() {
@@ -201,29 +201,4 @@ pub(crate) fn of_header(header: &Header) -> Info {
         created: header.created,
         ..Info::default()
     }
-}
-
-fn total(runs: &[Run]) -> Losses {
-    let mut total = Losses::default();
-    for run in runs {
-        let Losses {
-            lost,
-            overwritten,
-            torn,
-            compat,
-            unreadable,
-            recursion_misses,
-        } = run.losses;
-        for (sum, figure) in [
-            (&mut total.lost, lost),
-            (&mut total.overwritten, overwritten),
-            (&mut total.torn, torn),
-            (&mut total.compat, compat),
-            (&mut total.unreadable, unreadable),
-            (&mut total.recursion_misses, recursion_misses),
-        ] {
-            *sum = sum.saturating_add(figure);
-        }
-    }
-    total
 }

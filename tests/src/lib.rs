@@ -8,4 +8,4 @@ pub mod scene;
 mod world;
 
 #[cfg(target_os = "linux")]
-pub use world::enter_own_world;
+pub use world::{enter_own_world, in_thread, on_a_node};

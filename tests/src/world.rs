@@ -1,12 +1,12 @@
-//! A network and mounts of one's own.
+//! Namespaces of one's own.
 
 #![expect(unsafe_code, reason = "ioctl(2)")]
 
-use std::{io, net::UdpSocket, os::fd::AsRawFd};
+use std::{io, net::UdpSocket, os::fd::AsRawFd, thread};
 
 use anyhow::{Context, Result};
 use nix::{
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
 };
 
@@ -27,6 +27,49 @@ pub fn enter_own_world() -> Result<()> {
     )
     .context("cannot make mounts private")?;
     loopback_up().context("cannot bring lo up")
+}
+
+/// Does something in a thread with namespaces of its own. One of pids is that of the processes the thread starts.
+///
+/// # Errors
+/// This is not root, or `act` fails.
+pub fn in_thread<T, E>(
+    namespaces: CloneFlags,
+    act: impl FnOnce() -> Result<T, E> + Send,
+) -> Result<T, E>
+where
+    T: Send,
+    E: From<io::Error> + Send,
+{
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            unshare(namespaces).map_err(io::Error::from)?;
+            act()
+        });
+        thread
+            .join()
+            .map_err(|_| io::Error::other("the thread panicked"))?
+    })
+}
+
+/// Starts a process in a mount namespace where the unified hierarchy alone is in the usual place, as on most nodes.
+///
+/// # Errors
+/// This is not root, or `start` fails.
+pub fn on_a_node<T: Send>(start: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    const PLACE: &str = "/sys/fs/cgroup";
+    in_thread(CloneFlags::CLONE_NEWNS, || {
+        // With what is mounted below it.
+        umount2(PLACE, MntFlags::MNT_DETACH)?;
+        mount(
+            Some("none"),
+            PLACE,
+            Some("cgroup2"),
+            MsFlags::empty(),
+            None::<&str>,
+        )?;
+        start()
+    })
 }
 
 /// Brings `lo` up in the current network namespace: netdevice(7).

@@ -1,22 +1,9 @@
 //! What pods and namespaces say about their own captures.
 
-use serde::{Deserialize, Serialize};
-
 use crate::{Labels, Rules, closest};
 
 const PREFIX: &str = "lastword.dev/";
 const NAMES: [&str; 3] = ["capture", "trigger", "payload"];
-
-/// What of payloads is stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Payload {
-    /// As configured.
-    #[default]
-    Default,
-    /// None of it.
-    None,
-}
 
 /// The annotations of ours on a pod and on its namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,9 +57,9 @@ impl Annotations {
         })
     }
 
-    /// What of the container's payloads is stored.
-    pub(crate) fn payload(&self, container: &str) -> Payload {
-        self.find(container, "payload", payload).unwrap_or_default()
+    /// Whether the container's payloads are stored.
+    pub(crate) fn payload(&self, container: &str) -> bool {
+        self.find(container, "payload", payload).unwrap_or(true)
     }
 
     /// A sentence for each annotation that is ignored.
@@ -114,10 +101,10 @@ fn capture(value: &str) -> Result<bool, String> {
     }
 }
 
-fn payload(value: &str) -> Result<Payload, String> {
+fn payload(value: &str) -> Result<bool, String> {
     match value {
-        "none" => Ok(Payload::None),
-        "default" => Ok(Payload::Default),
+        "none" => Ok(false),
+        "default" => Ok(true),
         _ => Err(format!("`{value}` is neither `none` nor `default`")),
     }
 }
@@ -150,11 +137,11 @@ mod tests {
         );
         assert_eq!(both.capture("app"), Some(true));
         assert_eq!(both.capture("sidecar"), Some(false));
-        assert_eq!(both.payload("app"), Payload::None);
+        assert!(!both.payload("app"));
         let none = annotations(&[("example.com/capture", "off")], &[]);
         assert_eq!(none, Annotations::default());
         assert_eq!(none.capture("app"), None);
-        assert_eq!(none.payload("app"), Payload::Default);
+        assert!(none.payload("app"));
     }
 
     #[test]

@@ -43,7 +43,6 @@ mod signal;
 mod suggestion;
 mod time;
 
-pub use annotations::Payload;
 pub use decision::{Attempt, Decision, Kind, Trigger};
 pub use label_selector::LabelSelector;
 pub use machine::{Config, Machine};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
-    Attempt, Captured, Decision, Observation, Payload, PodObservation, Rules, Selectors, Subject,
-    Time, annotations::Annotations, container::Container,
+    Attempt, Captured, Decision, Observation, PodObservation, Rules, Selectors, Subject, Time,
+    annotations::Annotations, container::Container,
 };
 
 /// Pods, and containers of one pod, that are remembered. Far above what a node has: the caller forgot to say what is gone.
@@ -245,8 +245,8 @@ impl Machine {
         self.pods.get(&subject.pod_uid)?.wanted(&subject.container)
     }
 
-    /// What of a container's payloads may be stored; `None` as long as its pod has not been described.
-    pub fn payload(&self, subject: &Subject) -> Option<Payload> {
+    /// Whether a container's payloads may be stored; `None` as long as its pod has not been described.
+    pub fn stores_payload(&self, subject: &Subject) -> Option<bool> {
         let described = self.pods.get(&subject.pod_uid)?.described.as_ref()?;
         Some(described.annotations.payload(&subject.container))
     }

@@ -44,17 +44,12 @@ impl Knowledge {
     /// # Errors
     /// The spool's.
     pub(super) async fn capture(self, order: Order, spool: Arc<Spool>) -> anyhow::Result<Taken> {
-        let around = self.around(order.identity.as_ref()).await;
+        let identity = order.identity.as_ref();
+        let around = tokio::join!(self.object(identity), self.events(identity));
         tokio::task::spawn_blocking(move || write(&order, around, &spool, &self.redactor)).await?
     }
 
-    /// The pod as the API server has it, and its events.
-    async fn around(&self, identity: Option<&Identity>) -> (serde_json::Value, Vec<PodEvent>) {
-        let (object, events) = tokio::join!(self.object(identity), self.events(identity));
-        (object, events)
-    }
-
-    /// The pod's object.
+    /// The pod as the API server has it.
     async fn object(&self, identity: Option<&Identity>) -> serde_json::Value {
         let (Some(client), Some(identity)) = (&self.kube, identity) else {
             return serde_json::Value::Null;

@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
-use capture_format::{ExitStatus, PodEvent};
+use capture_format::{ExitStatus, Losses, PodEvent};
 use containers::directory::Identity;
 use inspect::{explain::RunVerdict, rules::Cause};
+use redact::Payload;
 use triggers::{Attempt, Ended, Observation, Subject, Time, Trigger};
 
 use super::{
@@ -305,9 +306,9 @@ impl Node {
     /// What of a container's payloads may be kept.
     pub(super) fn policy(&self, subject: &Subject) -> Policy {
         Policy {
-            payload: match self.machine.payload(subject) {
-                Some(triggers::Payload::None) => redact::Payload::None,
-                Some(triggers::Payload::Default) | None => redact::Payload::Default,
+            payload: match self.machine.stores_payload(subject) {
+                Some(false) => Payload::None,
+                Some(true) | None => Payload::Default,
             },
             secret_mounts: self
                 .subjects
@@ -344,7 +345,11 @@ impl Node {
                 verdict,
                 events,
             }) => {
-                add(&mut self.tally.losses, &kept.run.losses);
+                self.tally.losses += Losses {
+                    // The recorder tells them of the whole node: runs at the same time have the same ones.
+                    recursion_misses: 0,
+                    ..kept.run.losses
+                };
                 let ended = ended(&kept, verdict.as_ref());
                 // Runs that end soon after each other may be kept in another order.
                 let number = kept.run.number;
@@ -470,14 +475,6 @@ impl Node {
     pub(super) fn wall(&self, boottime: u64) -> Time {
         Time(boottime.saturating_add_signed(host::clock_offset()))
     }
-}
-
-fn add(sum: &mut capture_format::Losses, more: &capture_format::Losses) {
-    sum.lost += more.lost;
-    sum.overwritten += more.overwritten;
-    sum.torn += more.torn;
-    sum.compat += more.compat;
-    sum.unreadable += more.unreadable;
 }
 
 /// A run's end as triggers see it.

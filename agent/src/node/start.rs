@@ -1,7 +1,6 @@
 //! The start of the agent: everything it needs, in the order in which it can fail; and its end.
 
 use std::{
-    cmp::Reverse,
     collections::{HashMap, HashSet},
     path::PathBuf,
     sync::Arc,
@@ -41,7 +40,7 @@ use crate::{
     config::{Config, RuntimeEndpoint, Switch},
     host, http,
     metrics::Metrics,
-    recorder::{Budget, ContainerShape, Hierarchy, Settings},
+    recorder::{Budget, Hierarchy, Settings},
     socket,
 };
 
@@ -225,36 +224,19 @@ async fn cluster(config: &Config, options: &Options) -> anyhow::Result<Option<co
     }
 }
 
-/// The names of containers' cgroups. The first prefix that fits decides: the longer ones come first, the empty one last.
-fn shapes() -> Vec<ContainerShape> {
-    let mut shapes: Vec<ContainerShape> = containers::path::PREFIXES
-        .iter()
-        .map(|(prefix, _)| ContainerShape {
-            prefix: (*prefix).into(),
-            digits: containers::path::ID_DIGITS as u32,
-        })
-        .collect();
-    shapes.sort_by_key(|shape| Reverse(shape.prefix.len()));
-    shapes
-}
-
-fn settings(config: &Config, hierarchy: hierarchy::Hierarchy) -> Settings {
+fn settings(config: &Config, hierarchy: Hierarchy) -> Settings {
     let recorder = &config.recorder;
     Settings {
         text_max: recorder.text_payload.as_u64() as u32,
         other_max: recorder.other_payload.as_u64() as u32,
         config_file_max: recorder.config_file_max.as_u64(),
-        shapes: shapes(),
         budget: Budget {
             bytes: recorder.memory.as_u64(),
             // A node that starts has many containers to start at once, and each pod a pause container.
             ready: 8,
         },
-        hierarchy: match hierarchy {
-            hierarchy::Hierarchy::Unified => Hierarchy::Unified,
-            hierarchy::Hierarchy::V1 { controller } => Hierarchy::V1 { controller },
-        },
-        debug_programs: false,
+        hierarchy,
+        ..Settings::default()
     }
 }
 
@@ -379,21 +361,6 @@ impl Node {
             for (at, seen) in [(run.start, started), (run.end.unwrap_or(run.start), ended)] {
                 let decisions = self.machine.observe(self.wall(at), subject, seen);
                 self.decide(decisions);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn containers_of_every_runtime_are_recorded() {
-        let id = "0123456789abcdef".repeat(4);
-        for (prefix, _) in containers::path::PREFIXES {
-            for name in [format!("{prefix}{id}"), format!("{prefix}{id}.scope")] {
-                assert!(ContainerShape::any_fits(&shapes(), &name), "{name}");
             }
         }
     }

@@ -1,20 +1,6 @@
-//! Which cgroup hierarchy tells containers apart: the unified one, or one of version 1 (cgroups(7)).
+//! How the programs find a task's cgroup in the hierarchy that tells containers apart: the unified one, or one of version 1 (cgroups(7)).
 
 use super::{StartError, btf::Btf};
-
-/// The hierarchy of cgroups that containers are told apart in. Ids of cgroups (inode numbers of their directories) and
-/// paths are those of this hierarchy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Hierarchy {
-    /// Version 2.
-    #[default]
-    Unified,
-    /// The version 1 hierarchy that has this controller.
-    V1 {
-        /// Name as in /proc/cgroups: `memory`, `pids`, …
-        controller: String,
-    },
-}
 
 /// What the programs need to know of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! Loading: the running kernel's offsets and what they allow, settings, the object.
 
-use std::{fs, io};
+use std::{cmp::Reverse, fs, io};
 
 use agent_ebpf::wire::{Config, DATA_MAX, MISSING, NO_SHAPE, Offsets, SHAPES, Shape, features};
 use aya::{Ebpf, EbpfLoader, maps::Array};
+use containers::path;
 
 use super::{Hierarchy, StartError, btf::Btf, hierarchy::Place, sys::Plain, syscalls};
 
@@ -53,15 +54,15 @@ pub struct ContainerShape {
 }
 
 impl ContainerShape {
-    /// The container runtimes: systemd's cgroup driver names a scope, cgroupfs a bare id.
+    /// The container runtimes. The first prefix that fits decides: the longer ones come first, the empty one last.
     #[must_use]
     pub fn runtimes() -> Vec<Self> {
-        ["cri-containerd-", "crio-", "docker-", "libpod-", ""]
-            .map(|prefix| Self {
-                prefix: prefix.into(),
-                digits: 64,
-            })
-            .into()
+        let mut shapes = path::PREFIXES.map(|(prefix, _)| Self {
+            prefix: prefix.into(),
+            digits: path::ID_DIGITS as u32,
+        });
+        shapes.sort_by_key(|shape| Reverse(shape.prefix.len()));
+        shapes.into()
     }
 
     /// Whether a cgroup's name has one of these shapes; the first whose prefix fits decides, as in the kernel.
@@ -345,4 +346,21 @@ fn random_key() -> io::Result<u64> {
     let mut bytes = [0; 8];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u64::from_ne_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_of_every_runtime_are_recorded() {
+        let shapes = ContainerShape::runtimes();
+        assert!(shapes.len() <= SHAPES);
+        let id = "0123456789abcdef".repeat(4);
+        for (prefix, _) in path::PREFIXES {
+            for name in [format!("{prefix}{id}"), format!("{prefix}{id}.scope")] {
+                assert!(ContainerShape::any_fits(&shapes, &name), "{name}");
+            }
+        }
+    }
 }

@@ -32,8 +32,8 @@ use nix::{
 
 pub use budget::{Budget, Stock};
 pub use capabilities::{Capability, missing as missing_capabilities};
+pub use containers::hierarchy::Hierarchy;
 pub use control::{Message, MessageKind};
-pub use hierarchy::Hierarchy;
 pub use load::{ContainerShape, Settings};
 pub use pool::{AdoptError, FirstProcess, RingId};
 pub use probes::ProbeError;

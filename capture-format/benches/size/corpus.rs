@@ -99,6 +99,11 @@ impl Recorder {
         self.add(EventKind::CLOSE, 0, [3, 0, 0], b"", b"");
     }
 
+    fn write(&mut self, [fd, inode]: [i64; 2], name: &[u8], line: &[u8]) {
+        let length = line.len() as i64;
+        self.add(EventKind::WRITE, length, [fd, inode, length], name, line);
+    }
+
     fn missing(&mut self, kind: EventKind, path: &str) {
         self.add(kind, -2, [-100, 0, 0], path.as_bytes(), b"");
     }
@@ -176,20 +181,8 @@ fn nginx(recorder: &mut Recorder) {
         recorder.add(EventKind::CLOSE, 0, [4, 0, 0], b"", b"");
     }
     let line = b"2026/03/02 10:11:12 [emerg] 1#1: host not found in upstream \"flask:5000\" in /etc/nginx/conf.d/default.conf:2\n";
-    recorder.add(
-        EventKind::WRITE,
-        line.len() as i64,
-        [5, 77, line.len() as i64],
-        b"error.log",
-        line,
-    );
-    recorder.add(
-        EventKind::WRITE,
-        line.len() as i64,
-        [2, 0, line.len() as i64],
-        b"",
-        line,
-    );
+    recorder.write([5, 77], b"error.log", line);
+    recorder.write([2, 0], b"", line);
     recorder.add(EventKind::EXIT, 256, [1, 0, 0], b"nginx", b"");
 }
 
@@ -227,13 +220,7 @@ fn script(recorder: &mut Recorder) {
         "  File \"/app/main.py\", line 3, in <module>\n    import flask\n",
         "ModuleNotFoundError: No module named 'flask'\n",
     ] {
-        recorder.add(
-            EventKind::WRITE,
-            line.len() as i64,
-            [2, 0, line.len() as i64],
-            b"",
-            line.as_bytes(),
-        );
+        recorder.write([2, 0], b"", line.as_bytes());
     }
     recorder.add(EventKind::EXIT, 256, [1, 0, 0], b"python3", b"");
 }
@@ -276,13 +263,7 @@ fn busy(recorder: &mut Recorder) {
             request % 60,
             4000 + recorder.random(300)
         );
-        recorder.add(
-            EventKind::WRITE,
-            line.len() as i64,
-            [5, 77, line.len() as i64],
-            b"access.log",
-            line.as_bytes(),
-        );
+        recorder.write([5, 77], b"access.log", line.as_bytes());
         recorder.add(EventKind::CLOSE, 0, [9, 0, 0], b"", b"");
     }
     recorder.add(EventKind::SIGNAL_GENERATE, 11, [1, 0, 2], b"", b"");
@@ -295,12 +276,6 @@ fn chatty(recorder: &mut Recorder) {
             "INFO request {line} handled in {} ms\n",
             recorder.random(1000)
         );
-        recorder.add(
-            EventKind::WRITE,
-            line.len() as i64,
-            [1, 5, line.len() as i64],
-            b"",
-            line.as_bytes(),
-        );
+        recorder.write([1, 5], b"", line.as_bytes());
     }
 }

@@ -1,5 +1,7 @@
 //! What a capture says about one run.
 
+use std::{iter::Sum, ops::AddAssign};
+
 use serde::{Deserialize, Serialize};
 
 /// One run: one life of the container, from its start to its exit.
@@ -124,4 +126,64 @@ pub struct Losses {
     /// Times the kernel skipped a probe on this node during the run because the probe was already running on that
     /// CPU (`recursion_misses` of bpf_prog_info): events of any container.
     pub recursion_misses: u64,
+}
+
+/// A file may claim any figures: sums stop at the largest number.
+impl AddAssign for Losses {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            lost,
+            overwritten,
+            torn,
+            compat,
+            unreadable,
+            recursion_misses,
+        } = other;
+        for (sum, figure) in [
+            (&mut self.lost, lost),
+            (&mut self.overwritten, overwritten),
+            (&mut self.torn, torn),
+            (&mut self.compat, compat),
+            (&mut self.unreadable, unreadable),
+            (&mut self.recursion_misses, recursion_misses),
+        ] {
+            *sum = sum.saturating_add(figure);
+        }
+    }
+}
+
+impl Sum for Losses {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, losses| {
+            sum += losses;
+            sum
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_added_figure_by_figure() {
+        let of = |n: u64| Losses {
+            lost: n,
+            overwritten: 2 * n,
+            torn: 3 * n,
+            compat: 4 * n,
+            unreadable: 5 * n,
+            recursion_misses: 6 * n,
+        };
+        assert_eq!(
+            [of(1), of(10), of(100)].into_iter().sum::<Losses>(),
+            of(111)
+        );
+        let mut most = Losses {
+            lost: u64::MAX,
+            ..Losses::default()
+        };
+        most += of(1);
+        assert_eq!((most.lost, most.torn), (u64::MAX, 3));
+    }
 }

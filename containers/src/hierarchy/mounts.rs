@@ -13,31 +13,50 @@ pub(super) struct Mount {
     pub(super) hierarchy: Hierarchy,
 }
 
-/// The hierarchies that are mounted at or below `root`, by the text of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
-pub(super) fn mounts(mountinfo: &str, root: &Path) -> Vec<Mount> {
-    mountinfo
-        .lines()
-        .filter_map(mount)
-        .filter(|mount| mount.path.starts_with(root))
-        .collect()
+/// A mount of cgroups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupMount<'a> {
+    /// Where.
+    pub path: PathBuf,
+    /// Of version 1: its options, with the controllers among them.
+    pub options: Option<&'a str>,
 }
 
-fn mount(line: &str) -> Option<Mount> {
+/// The mounts of cgroups, by the text of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
+pub fn cgroup_mounts(mountinfo: &str) -> impl Iterator<Item = CgroupMount<'_>> {
+    mountinfo.lines().filter_map(cgroup_mount)
+}
+
+fn cgroup_mount(line: &str) -> Option<CgroupMount<'_>> {
     // 33 31 0:30 / /sys/fs/cgroup/cpu rw,relatime shared:9 - cgroup cgroup rw,cpu
     let (front, back) = line.split_once(" - ")?;
     let path = front.split(' ').nth(4)?;
     let mut back = back.split(' ');
-    let hierarchy = match back.next()? {
-        "cgroup2" => Hierarchy::Unified,
-        "cgroup" => Hierarchy::V1 {
-            controller: controller(back.nth(1)?)?.into(),
-        },
+    let options = match back.next()? {
+        "cgroup2" => None,
+        "cgroup" => Some(back.nth(1)?),
         _ => return None,
     };
-    Some(Mount {
+    Some(CgroupMount {
         path: unescaped(path).into(),
-        hierarchy,
+        options,
     })
+}
+
+/// The hierarchies that are mounted at or below `root`.
+pub(super) fn mounts(mountinfo: &str, root: &Path) -> Vec<Mount> {
+    cgroup_mounts(mountinfo)
+        .filter(|mount| mount.path.starts_with(root))
+        .filter_map(|CgroupMount { path, options }| {
+            let hierarchy = match options {
+                None => Hierarchy::Unified,
+                Some(options) => Hierarchy::V1 {
+                    controller: controller(options)?.into(),
+                },
+            };
+            Some(Mount { path, hierarchy })
+        })
+        .collect()
 }
 
 /// What the kernel has as controllers of version 1:

@@ -1,12 +1,34 @@
 //! The spool keeps within its limits.
 
+use std::fs::File;
 use std::time::Duration;
 
+use capture_format::{Event, Header, Run, WriteError, Writer};
 use spool::{Limits, New, SpoolError};
 
-use crate::captures::{bytes_on_disk, files, header, open_within, try_write, write};
+use crate::captures::{bytes_on_disk, files, header, noise, open_within, try_write, write};
 
 const KIB: u64 = 1024;
+
+fn new(header: &Header, expected_bytes: u64) -> New<'_> {
+    New {
+        name: "big",
+        requested: false,
+        header,
+        rank: 0,
+        pinned: false,
+        expected_bytes,
+    }
+}
+
+/// Fills a capture with 60,000 bytes that do not compress.
+fn fill(writer: &mut Writer<File>) -> Result<(), WriteError> {
+    writer.begin_run(&Run::default())?;
+    writer.event(&Event {
+        data: noise(60_000).into(),
+        ..Event::default()
+    })
+}
 
 #[test]
 fn the_bytes_are_never_exceeded() {
@@ -45,20 +67,12 @@ fn room_is_made_before_writing() {
     let spool = open_within(directory.path(), limits);
     write(&spool, &header("web-0", 1), 60_000);
     let header = header("web-1", 0);
-    let new = New {
-        name: "big",
-        requested: false,
-        header: &header,
-        rank: 0,
-        pinned: false,
-        expected_bytes: 60_000,
-    };
     let mut before = None;
     let fill = |_: &mut _| {
         before = Some(files(&directory.path().join("captures")).len());
         Ok(())
     };
-    spool.write(&new, fill, |_, _| ()).unwrap();
+    spool.write(&new(&header, 60_000), fill, |_, _| ()).unwrap();
     assert_eq!(before, Some(1), "the file being written, and nothing else");
 }
 
@@ -72,24 +86,7 @@ fn a_wrong_guess_of_the_size_is_made_good() {
     let spool = open_within(directory.path(), limits);
     let old = write(&spool, &header("web-0", 1), 60_000).entry;
     let header = header("web-1", 0);
-    let new = New {
-        name: "big",
-        requested: false,
-        header: &header,
-        rank: 0,
-        pinned: false,
-        expected_bytes: 0,
-    };
-    let data = crate::captures::noise(60_000);
-    let fill = |writer: &mut capture_format::Writer<_>| {
-        writer.begin_run(&capture_format::Run::default())?;
-        let data = data.clone().into();
-        writer.event(&capture_format::Event {
-            data,
-            ..Default::default()
-        })
-    };
-    let written = spool.write(&new, fill, |_, _| ()).unwrap();
+    let written = spool.write(&new(&header, 0), fill, |_, _| ()).unwrap();
     assert_eq!(written.dropped, [old]);
     assert!(bytes_on_disk(directory.path()) <= 100 * KIB);
 }
@@ -110,25 +107,8 @@ fn a_capture_larger_than_the_spool_is_refused_and_leaves_nothing() {
     );
 
     let header = header("web-1", 0);
-    let new = New {
-        name: "capture",
-        requested: false,
-        header: &header,
-        rank: 0,
-        pinned: false,
-        expected_bytes: 10,
-    };
-    let data = crate::captures::noise(60_000);
-    let fill = |writer: &mut capture_format::Writer<_>| {
-        writer.begin_run(&capture_format::Run::default())?;
-        let data = data.clone().into();
-        writer.event(&capture_format::Event {
-            data,
-            ..Default::default()
-        })
-    };
     let error = spool
-        .write(&new, fill, |_, _| panic!("it is not kept"))
+        .write(&new(&header, 10), fill, |_, _| panic!("it is not kept"))
         .unwrap_err();
     assert!(
         matches!(error, SpoolError::TooLarge { limit, .. } if limit == 50 * KIB),

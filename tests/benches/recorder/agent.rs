@@ -10,10 +10,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use nix::{
-    mount::{MntFlags, MsFlags, mount, umount2},
-    sched::{CloneFlags, unshare},
-};
+use lastword_tests::{in_thread, on_a_node};
+use nix::sched::CloneFlags;
 use serde_json::Value;
 
 use crate::{
@@ -149,7 +147,7 @@ impl Run {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let child = in_thread(CloneFlags::CLONE_NEWPID, move || Ok(command.spawn()?))?;
+        let child = in_thread(CloneFlags::CLONE_NEWPID, move || command.spawn())?;
         Ok(Self { container, child })
     }
 
@@ -175,17 +173,6 @@ impl Drop for Run {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Does something in a thread with namespaces of its own.
-fn in_thread<T: Send>(namespaces: CloneFlags, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            unshare(namespaces)?;
-            act()
-        });
-        thread.join().map_err(|_| anyhow!("a thread panicked"))?
-    })
 }
 
 struct Agent {
@@ -219,19 +206,7 @@ impl Agent {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(folder.join("log"))?);
-        // The unified hierarchy alone in the usual place, as on most nodes.
-        let child = in_thread(CloneFlags::CLONE_NEWNS, || {
-            let nothing = None::<&str>;
-            umount2("/sys/fs/cgroup", MntFlags::MNT_DETACH)?;
-            mount(
-                Some("none"),
-                "/sys/fs/cgroup",
-                Some("cgroup2"),
-                MsFlags::empty(),
-                nothing,
-            )?;
-            Ok(command.spawn()?)
-        })?;
+        let child = on_a_node(move || command.spawn())?;
         fs::write(cgroup.path.join("cgroup.procs"), child.id().to_string())?;
         let mut agent = Self {
             child,

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::{
     Case,
     cluster::Cluster,
-    install::{self, Install, NAMESPACE, SPACES},
+    install::{self, Install, SPACES},
     requests::request,
     scenarios::complete,
 };
@@ -95,23 +95,9 @@ fn adopted(cluster: &Cluster, without: Option<&str>, known: [bool; 2]) -> Result
     }
     cluster.fresh_namespace(&space)?;
     cluster.apply(&space, OPEN)?;
-    cluster.run(&[
-        "wait",
-        "-n",
-        &space,
-        "--for=condition=Ready",
-        "pod",
-        "--all",
-        "--timeout=120s",
-    ])?;
+    cluster.pods_ready(&space, &["pod", "--all"])?;
     install.apply(cluster)?;
-    cluster.run(&[
-        "rollout",
-        "restart",
-        "daemonset/lastword-agent",
-        "-n",
-        NAMESPACE,
-    ])?;
+    install::restart(cluster)?;
     install::ready(cluster)?;
     let mut found = Vec::new();
     for (pod, known) in ["as-root", "as-nobody"].into_iter().zip(known) {

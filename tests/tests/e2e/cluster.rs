@@ -134,6 +134,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// Waits until pods are ready: `pod/NAME`, or those that other arguments of `kubectl wait` choose.
+    pub(crate) fn pods_ready(&self, namespace: &str, pods: &[&str]) -> Result<()> {
+        let wait = ["wait", "-n", namespace, "--for=condition=Ready"];
+        self.run(&[&wait, pods, &["--timeout=120s"]].concat())?;
+        Ok(())
+    }
+
     /// The kubectl plugin, as kubectl runs it.
     pub(crate) fn plugin(&self, arguments: &[&str]) -> Result<String> {
         let folder = tempfile::tempdir()?;

@@ -121,6 +121,17 @@ impl Install {
     }
 }
 
+/// Replaces the agents by new ones, without waiting for them.
+pub(crate) fn restart(cluster: &Cluster) -> Result<String> {
+    cluster.run(&[
+        "rollout",
+        "restart",
+        "daemonset/lastword-agent",
+        "-n",
+        NAMESPACE,
+    ])
+}
+
 /// Waits until every node has an agent of the newest template that is ready.
 pub(crate) fn ready(cluster: &Cluster) -> Result<()> {
     cluster

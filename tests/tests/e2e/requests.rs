@@ -49,15 +49,7 @@ fn prepare(cluster: &Cluster) -> Result<()> {
     install.complete(cluster)?;
     cluster.fresh_namespace(SPACE)?;
     cluster.apply(SPACE, HEALTHY.file)?;
-    cluster.run(&[
-        "wait",
-        "-n",
-        SPACE,
-        "--for=condition=Ready",
-        "pod/healthy",
-        "--timeout=120s",
-    ])?;
-    Ok(())
+    cluster.pods_ready(SPACE, &["pod/healthy"])
 }
 
 /// That a container still has its first life.

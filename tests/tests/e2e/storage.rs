@@ -35,14 +35,7 @@ fn outlives(cluster: &Cluster) -> Result<String> {
     install.complete(cluster)?;
     cluster.fresh_namespace(SPACE)?;
     cluster.apply(SPACE, HELPER)?;
-    cluster.run(&[
-        "wait",
-        "-n",
-        SPACE,
-        "--for=condition=Ready",
-        "pod/helper",
-        "--timeout=120s",
-    ])?;
+    cluster.pods_ready(SPACE, &["pod/helper"])?;
     cluster.apply(SPACE, scenario.file)?;
     complete(cluster, SPACE, scenario.name, 3)?;
     let url = wait("uploaded capture", LIMIT, || {

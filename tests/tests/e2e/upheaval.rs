@@ -40,15 +40,7 @@ fn restart(cluster: &Cluster) -> Result<String> {
 }
 
 fn upgrade(cluster: &Cluster) -> Result<String> {
-    in_the_middle(cluster, |_| {
-        cluster.run(&[
-            "rollout",
-            "restart",
-            "daemonset/lastword-agent",
-            "-n",
-            NAMESPACE,
-        ])
-    })
+    in_the_middle(cluster, |_| install::restart(cluster))
 }
 
 /// Does something to the agent after the first capture of a loop, and looks at what the later ones have.
@@ -189,14 +181,7 @@ fn kill(cluster: &Cluster) -> Result<String> {
     Install::standard(cluster)?.complete(cluster)?;
     cluster.fresh_namespace(SPACE)?;
     cluster.apply(SPACE, HELPER)?;
-    cluster.run(&[
-        "wait",
-        "-n",
-        SPACE,
-        "--for=condition=Ready",
-        "pod/helper",
-        "--timeout=120s",
-    ])?;
+    cluster.pods_ready(SPACE, &["pod/helper"])?;
     for scenario in &CRASHING {
         cluster.apply(SPACE, scenario.file)?;
     }

@@ -4,10 +4,11 @@ use std::process::Command;
 
 use agent::recorder::{Budget, ContainerShape, MessageKind, Recorder, Settings};
 use capture_format::EventKind as K;
+use lastword_tests::in_thread;
 use libtest_mimic::Failed;
 use nix::{
     mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
+    sched::CloneFlags,
 };
 
 use crate::{
@@ -40,6 +41,8 @@ fn names() -> Result<(), Failed> {
         (format!("crio-{ID}.scope"), true),
         (format!("docker-{ID}.scope"), true),
         (format!("libpod-{ID}.scope"), true),
+        (format!("libpod-payload-{ID}.scope"), true),
+        (format!("nerdctl-{ID}.scope"), true),
         (ID.to_owned(), true),
         (format!("crio-conmon-{ID}.scope"), false),
         (format!("docker-{}.scope", &ID[1..]), false),
@@ -252,8 +255,7 @@ fn log() -> Result<(), Failed> {
 
 /// The thread has a mount namespace of its own, in which the kernel's BTF is covered.
 fn without_btf() -> Result<(), Failed> {
-    let output = std::thread::spawn(|| {
-        unshare(CloneFlags::CLONE_NEWNS)?;
+    let output = in_thread(CloneFlags::CLONE_NEWNS, || {
         let place = "/sys/kernel/btf";
         mount(
             Some("none"),
@@ -265,8 +267,7 @@ fn without_btf() -> Result<(), Failed> {
         // An agent of this machine would answer instead.
         let status = ["status", "--socket", "/nowhere/agent.sock"];
         Ok::<_, Failed>(Command::new(lastword()).args(status).output()?)
-    });
-    let output = output.join().map_err(|_| "the thread panicked")??;
+    })?;
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(

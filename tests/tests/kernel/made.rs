@@ -12,8 +12,9 @@ use std::{
 };
 
 use agent::recorder::Recorder;
+use lastword_tests::in_thread;
 use libtest_mimic::Failed;
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::CloneFlags;
 
 use crate::support::cgroup2;
 
@@ -89,12 +90,5 @@ pub(crate) fn start(cgroup: &Made, script: &str) -> Result<Child, Failed> {
 
 /// Likewise, as pid 1 of a pid namespace of its own.
 pub(crate) fn start_as_pid_1(cgroup: &Made, script: &str) -> Result<Child, Failed> {
-    // The namespace is that of children of the calling thread.
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            unshare(CloneFlags::CLONE_NEWPID)?;
-            start(cgroup, script)
-        });
-        thread.join().map_err(|_| "the thread panicked")?
-    })
+    in_thread(CloneFlags::CLONE_NEWPID, || start(cgroup, script))
 }

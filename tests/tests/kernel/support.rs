@@ -165,7 +165,10 @@ pub(crate) fn record_victim(words: &[&str]) -> Recorded {
     record(&command)
 }
 
-pub(crate) fn read(capture: &Path) -> anyhow::Result<(Header, Vec<(Run, Vec<Event>)>)> {
+/// Runs with their events.
+type Runs = Vec<(Run, Vec<Event>)>;
+
+pub(crate) fn read(capture: &Path) -> anyhow::Result<(Header, Runs)> {
     let mut reader = capture_format::open_file(capture)?;
     let (header, runs) = (reader.header().clone(), reader.runs().to_vec());
     let mut all = Vec::new();

@@ -1,7 +1,7 @@
 //! Who is captured at all, and what is stored of it.
 
 use triggers::{
-    Config, Description, Kind, Labels, Observation, Payload, PodObservation, Selectors, Subject,
+    Config, Description, Kind, Labels, Observation, PodObservation, Selectors, Subject,
 };
 
 use crate::node::{Node, app, labels};
@@ -18,7 +18,7 @@ fn nothing_is_decided_before_the_pod_is_known() {
     crash(&mut node, 0.0, 1, "dns");
     assert!(node.taken.is_empty());
     assert_eq!(node.machine.next_due(), None);
-    assert_eq!(node.machine.payload(&app()), None);
+    assert_eq!(node.machine.stores_payload(&app()), None);
     node.describe(&[]);
     assert_eq!(node.kinds(), [Kind::FirstCrash]);
     let mut node = Node::undescribed(Config::default());
@@ -81,12 +81,12 @@ fn what_was_off_is_not_made_up_for() {
 fn payload_is_told() {
     let mut node = Node::new(Config::default());
     node.describe(&[("lastword.dev/payload.app", "none")]);
-    assert_eq!(node.machine.payload(&app()), Some(Payload::None));
+    assert_eq!(node.machine.stores_payload(&app()), Some(false));
     let other = Subject {
         container: "other".to_owned(),
         ..app()
     };
-    assert_eq!(node.machine.payload(&other), Some(Payload::Default));
+    assert_eq!(node.machine.stores_payload(&other), Some(true));
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::{
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU32, Ordering},
-    thread,
 };
 
+use lastword_tests::in_thread;
 use libtest_mimic::Failed;
 use nix::{
-    sched::{CloneFlags, unshare},
+    sched::CloneFlags,
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -60,14 +60,7 @@ impl Container {
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        // The namespace is that of children of the calling thread.
-        let child = thread::scope(|scope| {
-            let thread = scope.spawn(|| -> Result<Child, Failed> {
-                unshare(CloneFlags::CLONE_NEWPID)?;
-                Ok(command.spawn()?)
-            });
-            thread.join().map_err(|_| "the thread panicked")?
-        })?;
+        let child = in_thread(CloneFlags::CLONE_NEWPID, || command.spawn())?;
         stdin.send(password.as_bytes())?;
         Ok(Running {
             cgroup: Some(cgroup),

@@ -10,10 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lastword_tests::on_a_node;
 use libtest_mimic::Failed;
 use nix::{
-    mount::{MntFlags, MsFlags, mount, umount2},
-    sched::{CloneFlags, unshare},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -196,24 +195,4 @@ impl Drop for Node {
             let _ = self.stop(Signal::SIGKILL);
         }
     }
-}
-
-/// Starts a process in a mount namespace where the unified hierarchy alone is in the usual place, as on most nodes.
-fn on_a_node<T: Send>(start: impl FnOnce() -> std::io::Result<T> + Send) -> Result<T, Failed> {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| -> Result<T, Failed> {
-            unshare(CloneFlags::CLONE_NEWNS)?;
-            // With what is mounted below it.
-            umount2("/sys/fs/cgroup", MntFlags::MNT_DETACH)?;
-            mount(
-                Some("none"),
-                "/sys/fs/cgroup",
-                Some("cgroup2"),
-                MsFlags::empty(),
-                None::<&str>,
-            )?;
-            Ok(start()?)
-        });
-        thread.join().map_err(|_| "the thread panicked")?
-    })
 }
