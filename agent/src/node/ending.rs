@@ -21,19 +21,26 @@ use super::{
 };
 use crate::host;
 
-/// How long the runtime has to notice the end of a container: it learns of it as we do, by the death of the process.
-const RUNTIME_PATIENCE: [Duration; 5] = [
+/// How long the runtime has to notice the end of a container: it learns of it as we do, by the death of the process. Most take some milliseconds, a busy node
+/// seconds. The sum is less than what the agent has for its own end (`Node::stop`).
+const RUNTIME_PATIENCE: [Duration; 8] = [
     Duration::from_millis(20),
     Duration::from_millis(50),
     Duration::from_millis(100),
     Duration::from_millis(200),
     Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(1500),
+    Duration::from_millis(3000),
 ];
-/// The kubelet writes its events behind its work.
-const EVENT_PATIENCE: [Duration; 3] = [
+/// The kubelet writes its events behind its work. The sum is bounded likewise.
+const EVENT_PATIENCE: [Duration; 6] = [
     Duration::from_millis(150),
     Duration::from_millis(300),
     Duration::from_millis(500),
+    Duration::from_millis(1000),
+    Duration::from_millis(1500),
+    Duration::from_millis(2500),
 ];
 /// Nanoseconds by which an event about a kill may be older than the signal: a preStop hook runs in between.
 const EVENT_AGE: u64 = 60_000_000_000;

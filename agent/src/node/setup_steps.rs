@@ -14,14 +14,12 @@ use capture_format::{Event, EventFlags, EventKind};
 /// `complete` says that no event of this run was overwritten: only then is a process that never executed anything and
 /// was forked by nobody one of the runtime's.
 pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
-    let executed: HashSet<u32> = of_kind(events, EventKind::EXEC)
-        .map(|event| event.pid)
-        .collect();
     let adopted: HashSet<u32> = events
         .iter()
         .filter(|event| event.flags.contains(EventFlags::ADOPTED))
         .map(|event| event.pid)
         .collect();
+    let executed = executed(events, &adopted);
     let never_started = executed.is_empty() && adopted.is_empty();
     if never_started && !complete {
         return;
@@ -32,6 +30,7 @@ pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
     for (index, event) in events.iter().enumerate() {
         let is_inside = inside.contains(&event.pid);
         keep[index] = match event.kind {
+            EventKind::EXEC if !is_inside && is_of_runtime(event) => false,
             EventKind::EXEC => {
                 inside.insert(event.pid);
                 // The last directory that was set before the first exec is the program's.
@@ -74,8 +73,30 @@ pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
     }
 }
 
-fn of_kind(events: &[Event], kind: EventKind) -> impl Iterator<Item = &Event> {
-    events.iter().filter(move |event| event.kind == kind)
+/// Processes that executed something of the container's, not of the runtime's.
+fn executed(events: &[Event], adopted: &HashSet<u32>) -> HashSet<u32> {
+    let mut inside = adopted.clone();
+    let mut executed = HashSet::new();
+    for event in events {
+        match event.kind {
+            EventKind::EXEC if inside.contains(&event.pid) || !is_of_runtime(event) => {
+                inside.insert(event.pid);
+                executed.insert(event.pid);
+            }
+            EventKind::FORK if inside.contains(&event.pid) => {
+                inside.insert(event.ret as u32);
+            }
+            _ => {}
+        }
+    }
+    executed
+}
+
+/// Whether runc executes itself anew: from a copy of its program that it has made, so that a container cannot overwrite the node's
+/// (libcontainer/nsenter/cloned_binary.c). By then it may have been moved into the container's cgroup.
+fn is_of_runtime(exec: &Event) -> bool {
+    let copies: [&[u8]; 3] = [b"/dev/fd/", b"/proc/self/fd/", b"/proc/self/exe"];
+    copies.iter().any(|copy| exec.name.starts_with(copy)) && exec.data.starts_with(b"runc\0init\0")
 }
 
 #[cfg(test)]
@@ -169,6 +190,35 @@ mod tests {
             ]
         );
         assert!(events.iter().all(|event| event.data.is_empty()));
+    }
+
+    /// A runc that executes its own copy inside the cgroup.
+    fn cloned() -> Event {
+        Event {
+            data: b"runc\0init\0".as_slice().into(),
+            ..event(EventKind::EXEC, 10, 10, "/dev/fd/6")
+        }
+    }
+
+    #[test]
+    fn that_the_runtime_executes_itself_is_a_step_of_its_own() {
+        let mut events = life();
+        events.insert(1, cloned());
+        assert_eq!(left(events, true), left(life(), true));
+        let never: Vec<Event> = life().into_iter().take(8).collect();
+        let mut cloned_never = never.clone();
+        cloned_never.insert(1, cloned());
+        assert_eq!(left(cloned_never, true), left(never, true));
+    }
+
+    #[test]
+    fn a_runtime_inside_the_container_is_the_containers() {
+        let mut events = life();
+        events.push(Event {
+            pid: 13,
+            ..cloned()
+        });
+        assert!(left(events, true).contains(&(EventKind::EXEC, 13)));
     }
 
     #[test]
