@@ -12,7 +12,10 @@ use containers::{
 };
 use inspect::explain::RunVerdict;
 use redact::Redactor;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 
 use super::{
     kept::{KeptRun, Policy},
@@ -33,20 +36,15 @@ const RUNTIME_PATIENCE: [Duration; 8] = [
     Duration::from_millis(1500),
     Duration::from_millis(3000),
 ];
-/// The kubelet writes its events behind its work. The sum is bounded likewise.
-const EVENT_PATIENCE: [Duration; 6] = [
-    Duration::from_millis(150),
-    Duration::from_millis(300),
-    Duration::from_millis(500),
-    Duration::from_millis(1000),
-    Duration::from_millis(1500),
-    Duration::from_millis(2500),
-];
+/// How long the kubelet has to say why it killed a container: it writes its events behind its work. Bounded likewise.
+const KILLING_PATIENCE: Duration = Duration::from_secs(7);
+/// How often it is asked whether it has.
+const KILLING_PACE: Duration = Duration::from_millis(300);
 /// Nanoseconds by which an event about a kill may be older than the signal: a preStop hook runs in between.
 const EVENT_AGE: u64 = 60_000_000_000;
 /// Signals that runtimes stop containers with (`STOPSIGNAL` of an image).
 const STOPPING: [i32; 4] = [libc::SIGTERM, libc::SIGKILL, libc::SIGQUIT, libc::SIGINT];
-/// How long the API server has to tell the pod's events.
+/// How long the API server has to tell the pod's events, where the verdict does not depend on them.
 const EVENTS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the ends of runs need; clones share it.
@@ -134,7 +132,7 @@ impl Knowledge {
                         finished_at: status.finished_at,
                     });
                 }
-                Ok(Some(_)) => tokio::time::sleep(pause).await,
+                Ok(Some(_)) => sleep(pause).await,
                 Ok(None) => return None,
                 Err(error) => {
                     tracing::debug!(%error, id, "the runtime does not say how a container ended");
@@ -147,27 +145,38 @@ impl Knowledge {
 
     /// The pod's events, with the one that says why the kubelet killed the container, if it did: that may come later than the death.
     async fn events_of_end(&self, ending: &Ending) -> Vec<PodEvent> {
-        let mut events = self.events(ending.identity.as_ref()).await;
+        let identity = ending.identity.as_ref();
         let Some(killed) = killed_from_outside(&ending.life.recording.events) else {
-            return events;
+            return self.events(identity).await;
         };
+        if self.kube.is_none() || identity.is_none() {
+            return Vec::new();
+        }
         let killed = killed.saturating_add_signed(host::clock_offset());
-        for pause in EVENT_PATIENCE {
-            let told = |event: &PodEvent| {
-                event.reason == "Killing"
-                    && event.last.is_some_and(|last| last + EVENT_AGE > killed)
-            };
-            if self.kube.is_none() || events.iter().any(told) {
+        let told = |event: &PodEvent| {
+            event.reason == "Killing" && event.last.is_some_and(|last| last + EVENT_AGE > killed)
+        };
+        let deadline = Instant::now() + KILLING_PATIENCE;
+        let mut events = Vec::new();
+        while let Ok(listed) = timeout_at(deadline, self.list_events(identity)).await {
+            events = listed;
+            if events.iter().any(told) || Instant::now() + KILLING_PACE > deadline {
                 break;
             }
-            tokio::time::sleep(pause).await;
-            events = self.events(ending.identity.as_ref()).await;
+            sleep(KILLING_PACE).await;
         }
         events
     }
 
-    /// The pod's events: the kubelet says there why it killed a container.
+    /// The pod's events, if the API server tells them soon.
     pub(super) async fn events(&self, identity: Option<&Identity>) -> Vec<PodEvent> {
+        timeout(EVENTS_PATIENCE, self.list_events(identity))
+            .await
+            .unwrap_or_default()
+    }
+
+    /// The pod's events: the kubelet says there why it killed a container.
+    async fn list_events(&self, identity: Option<&Identity>) -> Vec<PodEvent> {
         let (Some(client), Some(identity)) = (&self.kube, identity) else {
             return Vec::new();
         };
@@ -177,18 +186,17 @@ impl Knowledge {
             &pod.namespace,
             pod.api_uid.as_ref().unwrap_or(&pod.uid),
         );
-        match timeout(EVENTS_PATIENCE, asked).await {
+        match asked.await {
             // What we said ourselves is no evidence.
-            Ok(Ok(events)) => events
+            Ok(events) => events
                 .into_iter()
                 .filter(|event| event.reason != kubernetes::announce::REASON)
                 .map(pod_event)
                 .collect(),
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::debug!(%error, pod = pod.name, "the pod's events are not known");
                 Vec::new()
             }
-            Err(_) => Vec::new(),
         }
     }
 
