@@ -13,6 +13,9 @@ use crate::facts::{Facts, Process};
 /// How long before the end, or before the last words, something still counts as right before it: 5 s, in nanoseconds.
 pub(super) const CLOSE: u64 = 5_000_000_000;
 
+/// Periods with a CPU limit that say something.
+const MIN_PERIODS: u64 = 20;
+
 /// A run and what every rule needs of it.
 #[derive(Debug)]
 pub struct Case<'a> {
@@ -238,6 +241,15 @@ impl<'a> Case<'a> {
             _ => how(exit.status),
         };
         (format!("; before that {name} {by}"), evidence)
+    }
+
+    /// `its CPU limit held it back in 90 of 100 periods`, where that was at least every other.
+    #[must_use]
+    pub fn throttled(&self) -> Option<String> {
+        let cpu = self.run.cpu.filter(|cpu| cpu.quota.is_some())?;
+        let (periods, held) = (cpu.periods, cpu.throttled_periods);
+        (periods >= MIN_PERIODS && held >= periods / 2)
+            .then(|| format!("its CPU limit held it back in {held} of {periods} periods"))
     }
 
     /// The headline of the last words as evidence.

@@ -5,6 +5,7 @@
 //! by another failure is thereby no evidence.
 
 use super::Evidence;
+use super::doubt::is_warning;
 use crate::escape::escaped_to;
 use crate::facts::output::{Line, Stream};
 
@@ -53,6 +54,21 @@ const FAILURE: &[&str] = &[
     "can not",
     "unexpected",
     "bad address",
+    "read-only",
+    "readonly",
+    "no space",
+    "too many open files",
+    "already in use",
+    "exceeded",
+    "not set",
+    "unset",
+    "unbound",
+    "required",
+    "must be set",
+    "must be defined",
+    "not defined",
+    "malformed",
+    "can't locate",
 ];
 
 /// How lines begin that belong to the message before them.
@@ -73,6 +89,7 @@ const CONTINUATION: &[&str] = &[
     "Traceback (",
     "stack backtrace",
     "Emitted '",
+    "BEGIN failed--",
     "exit status ",
     "Stack trace:",
     "#0 ",
@@ -230,11 +247,15 @@ fn headline(lines: &[&Words]) -> Option<usize> {
         .filter(|&at| !is_continuation(&lines[at].text))
         .collect();
     let recent = &heads[heads.len().saturating_sub(MAX_AFTER + 1)..];
-    let failing = recent
-        .iter()
-        .rev()
-        .find(|&&at| speaks_of_failure(&lines[at].text));
-    failing
+    let failing = || {
+        recent
+            .iter()
+            .rev()
+            .filter(|&&at| speaks_of_failure(&lines[at].text))
+    };
+    failing()
+        .find(|&&at| !is_warning(&lines[at].text))
+        .or(failing().next())
         .or(heads.last())
         .copied()
         .or(lines.len().checked_sub(1))
