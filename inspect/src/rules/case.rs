@@ -266,7 +266,9 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn lost_events(&self) -> Option<String> {
         let lost = self.run.losses.lost;
-        (lost > 0).then(|| format!("{lost} events lost (never recorded)"))
+        (lost > 0).then(|| {
+            format!("{lost} events lost (never recorded): another failure may be among them")
+        })
     }
 
     /// What was displaced by newer events, in words. Of each lane of the ring the newest events stay, so that what
@@ -275,7 +277,7 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn overwritten_events(&self) -> Option<String> {
         let overwritten = self.run.losses.overwritten;
-        (overwritten > 0).then(|| format!("{overwritten} older events overwritten by newer ones"))
+        (overwritten > 0).then(|| format!("{overwritten} older events overwritten by newer ones: what came before them is not known"))
     }
 
     /// What else the capture says it lacks, in words: whatever rests on something *not* having happened is weakened by it.
@@ -307,7 +309,7 @@ impl<'a> Case<'a> {
 }
 
 /// `exited 1`, `was killed by SIGSEGV (segmentation fault)`.
-pub(super) fn how(status: ExitStatus) -> String {
+pub(crate) fn how(status: ExitStatus) -> String {
     match status {
         ExitStatus::Code(code) => format!("exited {code}"),
         ExitStatus::Signal { signal, .. } => {

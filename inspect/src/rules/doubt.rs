@@ -13,6 +13,8 @@ const SHELL_MAY_HAVE_GONE_ON: u8 = 65;
 const SHELL_WENT_ON: u8 = 60;
 /// A process that began something new after its last words.
 const WENT_ON: u8 = 55;
+/// Silence that the loss of events may have made.
+const LAST_WORDS_LOST: u8 = 45;
 /// Words that say themselves that they end nothing: less than what the exit code alone carries.
 const ONLY_A_WARNING: u8 = 35;
 /// A code of a child's that no test or `exit 1` of a script would have: 0, 1 and 2 are what those end with.
@@ -26,7 +28,12 @@ impl Doubt {
     /// The greatest doubt.
     pub(super) fn of(case: &Case<'_>) -> Self {
         let Some(line) = case.words.headline() else {
-            return Self(of_end(case, case.culprit()));
+            let lost = (case.run.losses.lost > 0).then_some((
+                LAST_WORDS_LOST,
+                "events were lost, and its last words may be among them",
+            ));
+            let doubts = [lost, of_end(case, case.culprit())].into_iter().flatten();
+            return Self(doubts.min_by_key(|(limit, _)| *limit));
         };
         let speaker = case.facts.processes.get(line.pid);
         let doubts = [of_words(line), of_work(case, line), of_end(case, speaker)];
@@ -225,6 +232,16 @@ mod tests {
                 "{words}"
             );
         }
+    }
+
+    #[test]
+    fn silence_proves_little_where_events_were_lost() {
+        let ended = |lost| {
+            let mut s = Script::new(&["app"]);
+            s.run.losses.lost = lost;
+            verdict(s.open(INIT, "/etc/app.conf", -2).exit(INIT, 1))
+        };
+        assert_eq!((ended(0).confidence, ended(3).confidence), (55, 45));
     }
 
     #[test]

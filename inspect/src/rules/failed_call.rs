@@ -173,7 +173,7 @@ impl Found<'_> {
 }
 
 /// The call as evidence: `openat /data/x: EROFS (Read-only file system)`.
-pub(super) fn evidence(failure: &Failure) -> Evidence {
+pub(crate) fn evidence(failure: &Failure) -> Evidence {
     let call = failure.kind.name().unwrap_or("call");
     let label = label(failure);
     let about = if label.is_empty() {
@@ -192,7 +192,7 @@ pub(super) fn evidence(failure: &Failure) -> Evidence {
 }
 
 /// Path or address of a call; escaped, empty where it has neither.
-pub(super) fn label(failure: &Failure) -> String {
+pub(crate) fn label(failure: &Failure) -> String {
     match address(failure) {
         Some(address) => address.to_string(),
         None => escaped_to(&failure.path, 300).to_string(),

@@ -6,7 +6,7 @@
 
 use capture_format::EventKind;
 
-use super::{Case, Cause, Evidence, Verdict};
+use super::{Case, Cause, Evidence, Verdict, volume};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
 use crate::facts::Failure;
@@ -54,7 +54,7 @@ const NOISE: &[&[u8]] = &[
 ];
 
 /// Whether such a call fails in nearly every program's life.
-pub(super) fn is_noise(failure: &Failure) -> bool {
+pub(crate) fn is_noise(failure: &Failure) -> bool {
     // realpath(3) asks of each part of a path whether it is a link.
     let is_link = matches!(failure.kind, EventKind::READLINK | EventKind::READLINKAT);
     NOISE.iter().any(|start| failure.name.starts_with(start))
@@ -156,6 +156,7 @@ fn verdict(
     why: &str,
 ) -> Verdict {
     let path = escaped_to(path, 300).to_string();
+    let mount = volume::below(case, &path);
     let call = failure.kind.name().unwrap_or("call");
     let cited = line.map_or_else(String::new, |line| format!("; {}", line.cited()));
     let what = match line {
@@ -191,10 +192,10 @@ fn verdict(
         evidence,
         next_step: match failure.creates || failure.errno == Errno::ENOTDIR {
             true => format!(
-                "Check each directory of {path}: in the image, or where a volume should be mounted."
+                "Check each directory of {path}{mount}: in the image, or where a volume should be mounted."
             ),
             false => format!(
-                "Put {path} where the program looks for it (image, ConfigMap or volume mount), or point the program to where it is."
+                "Put {path}{mount} where the program looks for it (image, ConfigMap or volume mount), or point the program to where it is."
             ),
         },
         weakened_by: if line.is_none() {

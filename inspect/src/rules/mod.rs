@@ -23,12 +23,12 @@ mod dns;
 mod doubt;
 mod exec;
 mod exit_zero;
-mod failed_call;
+pub(crate) mod failed_call;
 mod fault;
 mod inside_signal;
 mod kubelet;
 mod missing_dependency;
-mod missing_file;
+pub(crate) mod missing_file;
 mod missing_variable;
 mod non_zero_exit;
 mod oom;
@@ -42,6 +42,7 @@ mod too_many_files;
 mod unexplained_signal;
 mod unknown;
 mod visit;
+mod volume;
 pub mod words;
 
 pub use case::Case;
@@ -205,6 +206,9 @@ pub struct Verdict {
 pub struct Evidence {
     /// Its number in the capture.
     pub event: u64,
+    /// When it happened: nanoseconds after the run's start; none where the event could not be read again.
+    #[serde(rename = "after_start_ns", skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
     /// What it says, escaped.
     pub text: String,
 }
@@ -213,6 +217,7 @@ impl Evidence {
     pub(crate) fn new(event: u64, text: impl Into<String>) -> Self {
         Self {
             event,
+            offset: None,
             text: text.into(),
         }
     }

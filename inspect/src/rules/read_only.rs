@@ -1,7 +1,7 @@
 //! A file system that is mounted read-only, and a program that has to write there.
 
 use super::failed_call::{Kind, find};
-use super::{Case, Cause, Verdict};
+use super::{Case, Cause, Verdict, volume};
 use crate::decode::Errno;
 
 const KIND: Kind = Kind {
@@ -16,7 +16,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let path = found.label();
     let what = format!("\"{path}\" is on a read-only file system");
     let next_step = format!(
-        "Mount a writable volume (an emptyDir, say) where {path} lies, or look for readOnlyRootFilesystem and readOnly in the pod's volumeMounts."
+        "Mount a writable volume (an emptyDir, say) where {path} lies{}, or look for readOnlyRootFilesystem and readOnly in the pod's volumeMounts.",
+        volume::below(case, &path)
     );
     Some(found.verdict(case, Cause::ReadOnlyFileSystem, path, &what, next_step))
 }
