@@ -18,6 +18,8 @@ use crate::rules::missing_file::is_noise;
 
 /// Failed calls of a run that are compared.
 const MAX_FAILURES: usize = 512;
+/// Where programs look for parts of themselves: nearly all fails there, and tells nothing.
+const INSTALLED: &[&[u8]] = &[b"/usr/", b"/lib"];
 /// Lives of which the longest is at most this many times the shortest are alike.
 const ALIKE: u64 = 3;
 
@@ -53,6 +55,9 @@ impl Trait {
     pub(crate) fn of(facts: &Facts, run: &Run) -> Self {
         let told = facts.failures.iter().filter(|failure| {
             !is_noise(failure)
+                && !INSTALLED
+                    .iter()
+                    .any(|start| failure.path.starts_with(start))
                 && failure.errno != Errno::EAGAIN
                 && failure.kind != EventKind::READLINK
         });
