@@ -101,7 +101,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         let why = "the program read the file, and its last words name it and what is wrong in it";
         return Some(verdict(case, &file.path, Some(file), line, 88, why));
     }
-    if let Some(line) = block.iter().find(parses) {
+    if let Some(line) = block.iter().find(parses)
+        && !block.iter().any(|line| names_a_source(&line.text))
+    {
         let file = read().find(|file| file.event < line.event && file.pid == line.pid)?;
         let (confidence, why) = match file.empty {
             true => (
@@ -132,6 +134,16 @@ fn is_about(line: &Line, file: &ConfigFile) -> bool {
 fn without(text: &str, file: &ConfigFile) -> String {
     let [path, name] = [&file.path[..], basename(&file.path)].map(String::from_utf8_lossy);
     text.replace(&*path, "").replace(&*name, "")
+}
+
+/// Whether a line names a program's source: what does not parse is then that. Frames of a stack trace are no such lines.
+fn names_a_source(text: &str) -> bool {
+    let mut words =
+        text.split(|c: char| c.is_whitespace() || matches!(c, ':' | '"' | '\'' | '(' | ')'));
+    !text.starts_with([' ', '\t'])
+        && words.any(|word| {
+            word.contains('/') && SOURCES.iter().any(|end| word.as_bytes().ends_with(end))
+        })
 }
 
 /// `/etc/nginx/nginx.conf` of `in /etc/nginx/nginx.conf:5`, if it is no source.
@@ -260,6 +272,16 @@ mod tests {
         let mut s = Script::new(&["ruby"]);
         assert_eq!(
             verdict(s.write(INIT, 2, words).exit(INIT, 1)).cause,
+            Cause::ExitedNonZero
+        );
+    }
+
+    #[test]
+    fn a_source_that_does_not_parse_is_not_the_fault_of_the_configuration() {
+        let words =
+            "PHP Parse error:  syntax error, unexpected token in /srv/index.php on line 1\n";
+        assert_eq!(
+            reads("/etc/php.ini", "x=1", words).cause,
             Cause::ExitedNonZero
         );
     }

@@ -20,6 +20,10 @@ const ONLY_A_WARNING: u8 = 35;
 /// A code of a child's that no test or `exit 1` of a script would have: 0, 1 and 2 are what those end with.
 const COMMON_CODES: std::ops::RangeInclusive<u8> = 0..=2;
 
+/// A shell that complained itself, and exited 1: what it complained of may not have ended it.
+const SHELL_ITSELF: &str =
+    "the shell that said so may have gone on and ended over something that left no trace";
+
 /// How sure a verdict from last words can be, and why not surer.
 #[derive(Debug)]
 pub(super) struct Doubt(Option<(u8, &'static str)>);
@@ -36,12 +40,23 @@ impl Doubt {
             return Self(doubts.min_by_key(|(limit, _)| *limit));
         };
         let speaker = case.facts.processes.get(line.pid);
-        let doubts = [of_words(line), of_work(case, line), of_end(case, speaker)];
+        let doubts = [
+            of_words(line),
+            of_work(case, line),
+            of_end(case, speaker),
+            of_shell(case, speaker),
+        ];
         Self(doubts.into_iter().flatten().min_by_key(|(limit, _)| *limit))
     }
 
     /// The verdict, no surer than the doubt lets it be.
     pub(super) fn weigh(&self, mut verdict: Verdict) -> Verdict {
+        // A shell ends over a variable that is not set: that is what asking so is for.
+        if verdict.cause == Cause::MissingVariable
+            && self.0.is_some_and(|(_, why)| why == SHELL_ITSELF)
+        {
+            return verdict;
+        }
         if let Some((limit, why)) = self.0
             && rests_on_words(verdict.cause)
             && verdict.confidence > limit
@@ -168,6 +183,13 @@ fn of_end(case: &Case<'_>, speaker: Option<&Process>) -> Option<(u8, &'static st
     ))
 }
 
+/// Whether it was a shell itself that complained, of a command of its own (`.`, `cd`, a redirection), after which it may have gone on.
+fn of_shell(case: &Case<'_>, speaker: Option<&Process>) -> Option<(u8, &'static str)> {
+    let shell = speaker.filter(|speaker| speaker.is_shell() && case.in_chain(speaker.pid))?;
+    let common = case.exit_code() == Some(1);
+    (common && !shell.script.hands_on).then_some((SHELL_MAY_HAVE_GONE_ON, SHELL_ITSELF))
+}
+
 /// Whether the shell did anything new after its child had ended.
 fn case_went_on(shell: &Process, end: u64) -> bool {
     shell.last_work > Some(end)
@@ -202,6 +224,20 @@ mod tests {
             cat_fails(&["sh", "-c", "cat /etc/app.conf; exit 3"], 3).confidence,
             60
         );
+    }
+
+    #[test]
+    fn a_shell_goes_on_after_its_own_complaints_too() {
+        let mut s = Script::new(&["bash", "-c", ". /etc/app/env; [ -n \"$X\" ] || exit 1"]);
+        s.open(INIT, "/etc/app/env", -2).write(
+            INIT,
+            2,
+            "bash: line 1: /etc/app/env: No such file or directory\n",
+        );
+        assert_eq!(verdict(s.exit(INIT, 1)).confidence, 65);
+        let mut s = Script::new(&["bash", "-uc", "echo $X"]);
+        s.write(INIT, 2, "bash: line 1: X: unbound variable\n");
+        assert_eq!(verdict(s.exit(INIT, 1)).confidence, 91);
     }
 
     #[test]

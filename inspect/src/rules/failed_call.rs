@@ -84,11 +84,10 @@ pub(super) fn find<'a>(case: &Case<'a>, kind: &Kind) -> Option<Found<'a>> {
     match case.words.headline() {
         Some(line) if kind.rare => {
             let between = |other: &Failure| other.event > last.event && other.event < line.event;
-            let is_last = !case
-                .facts
-                .failures
-                .iter()
-                .any(|other| other.pid == last.pid && between(other));
+            let is_last =
+                !case.facts.failures.iter().any(|other| {
+                    other.pid == last.pid && between(other) && other.path != last.path
+                });
             let close = last.event < line.event && line.time.saturating_sub(last.time) <= CLOSE;
             (is_last && close).then(|| found(last, Some(line), Tie::Before))
         }

@@ -163,7 +163,7 @@ fn dependency(text: &str) -> Option<(&str, &'static Loader)> {
     LOADERS.iter().find_map(|loader| {
         let (_, rest) = text.split_once(loader.before)?;
         let name = rest.split(loader.after).next()?;
-        (!name.is_empty() && !name.starts_with('/')).then_some((name, loader))
+        (!name.is_empty() && !name.starts_with(['/', '.'])).then_some((name, loader))
     })
 }
 
@@ -245,10 +245,10 @@ mod tests {
 
     #[test]
     fn an_entry_point_that_is_missing_is_a_file() {
-        assert_eq!(
-            said("Error: Cannot find module '/srv/server.js'\n").0,
-            Cause::ExitedNonZero
-        );
+        for path in ["/srv/server.js", "./config/prod.json"] {
+            let words = format!("Error: Cannot find module '{path}'\n");
+            assert_eq!(said(&words).0, Cause::ExitedNonZero);
+        }
     }
 
     #[test]

@@ -92,6 +92,11 @@ fn of_line<'a>(case: &Case<'a>, line: &'a Line) -> Option<(String, &'a Line, u8,
             false => return None,
         });
     }
+    if text.starts_with("TypeError: Cannot read properties of undefined") {
+        let name = of_process_env(case, line)?;
+        let why = "JavaScript found it undefined in the line that it shows, which reads it from process.env";
+        return Some((name, line, 85, why));
+    }
     if !has_any(text, MISSING) {
         return None;
     }
@@ -134,6 +139,26 @@ fn of_shell(case: &Case<'_>, line: &Line) -> Option<String> {
     });
     let name = parts.next().filter(|name| is_shell && is_variable(name))?;
     parts.next().is_some().then(|| name.to_owned())
+}
+
+/// The only variable that the source line above Node's error reads: `const key = process.env.API_KEY.trim();`.
+fn of_process_env(case: &Case<'_>, line: &Line) -> Option<String> {
+    let lines = case.facts.processes.get(line.pid)?.output.lines();
+    let lines: Vec<&Line> = lines.filter(|other| other.event <= line.event).collect();
+    let caret = lines
+        .iter()
+        .rposition(|other| other.text.trim() == "^" || other.text.trim().starts_with("^^"))?;
+    let source = &lines.get(caret.checked_sub(1)?)?.text;
+    let mut reads = source.split("process.env.").skip(1);
+    let read = reads
+        .next()
+        .filter(|_| source.matches("process.env.").count() == 1)?;
+    let name = read
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .next()?;
+    // What is undefined is what something is read from: `API_KEY.trim`, `API_KEY[0]`.
+    let is_read_from = read[name.len()..].starts_with(['.', '[']);
+    (is_name(name) && is_read_from).then(|| name.to_owned())
 }
 
 /// Whether the trace before a KeyError is that of os.environ.
@@ -215,6 +240,28 @@ mod tests {
         assert_eq!(said("python3", trace).1, "DATABASE_URL");
         let of_dict = "Traceback (most recent call last):\n  File \"/srv/env.py\", line 2, in <module>\n    url = rows[\"DATABASE_URL\"]\nKeyError: 'DATABASE_URL'\n";
         assert_eq!(said("python3", of_dict).0, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn node_shows_the_line_that_read_it() {
+        let shows = |source: &str| {
+            let words = format!(
+                "/srv/server.js:1\n{source}\n               ^\n\nTypeError: Cannot read properties of undefined (reading 'trim')\n    at Object.<anonymous> (/srv/server.js:1:31)\n\nNode.js v20.20.2\n"
+            );
+            said("node", &words)
+        };
+        assert_eq!(
+            shows("const key = process.env.API_KEY.trim();"),
+            (Cause::MissingVariable, "API_KEY".into(), 85)
+        );
+        assert_eq!(
+            shows("const key = options.key.trim();").0,
+            Cause::ExitedNonZero
+        );
+        assert_eq!(
+            shows("f(process.env.MODE, options.key.trim());").0,
+            Cause::ExitedNonZero
+        );
     }
 
     #[test]

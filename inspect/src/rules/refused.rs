@@ -55,6 +55,22 @@ const KINDS: &[Kind] = &[
 /// How programs say that they waited no longer, in lower case.
 const TOO_LONG: &[&str] = &["timed out", "timeout", "deadline exceeded", "took too long"];
 
+/// How programs say that what they waited for did not come, in lower case.
+const GIVES_UP: &[&str] = &[
+    "giving up",
+    "gave up",
+    "unavailable",
+    "not available",
+    "not ready",
+    "unreachable",
+    "not reachable",
+    "attempt",
+    "retries",
+    "waiting for",
+];
+/// Failed tries of one address that show that it was waited for.
+const MIN_TRIES: usize = 2;
+
 fn kind(errno: Errno) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.errno == errno)
 }
@@ -96,6 +112,19 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             .any(|line| names_an_address(&line.text));
         let why = "the last words name the error, and this was the last connect that failed";
         return (close && !names_another).then(|| verdict(case, last, kind, Some(line), 81, why));
+    }
+    let tries = failed
+        .iter()
+        .filter(|(other, _)| other.address == last.address);
+    if let Some(line) = case.words.find(|text| has_any(text, GIVES_UP))
+        && tries.count() >= MIN_TRIES
+        && line.event > last.event
+    {
+        let why = "the last words say that something is not there, and all it tried again and again was this";
+        let only = failed
+            .iter()
+            .all(|(other, _)| other.address == last.address);
+        return only.then(|| verdict(case, last, kind, Some(line), 74, why));
     }
     let silent = case.words.is_empty() && is_last_act(case, last);
     silent.then(|| {
@@ -468,6 +497,26 @@ mod tests {
             .write(INIT, 2, "error: connection refused by policy\n")
             .exit(INIT, 1);
         assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn who_gives_up_after_trying_one_address_again_gave_up_on_that() {
+        let mut s = Script::new(&["app"]);
+        for fd in 3..6 {
+            s.connect(INIT, fd, &inet([10, 0, 0, 7], 5672), -111).write(
+                INIT,
+                1,
+                "broker unavailable\n",
+            );
+        }
+        let verdict = verdict(
+            s.write(INIT, 2, "giving up after 3 attempts\n")
+                .exit(INIT, 1),
+        );
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::ConnectionRefused, 74)
+        );
     }
 
     #[test]

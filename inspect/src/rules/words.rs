@@ -59,6 +59,9 @@ const FAILURE: &[&str] = &[
     "no space",
     "too many open files",
     "already in use",
+    "unavailable",
+    "not available",
+    "not ready",
     "exceeded",
     "not set",
     "unset",
@@ -204,6 +207,12 @@ impl<'a> LastWords<'a> {
         } else {
             Some(line)
         }
+    }
+
+    /// The lines after one event and before another.
+    pub fn between(&self, after: u64, before: u64) -> impl Iterator<Item = &'a Words> {
+        let lines = self.lines.iter().copied();
+        lines.filter(move |line| (after..before).contains(&line.event))
     }
 
     /// Whether nothing was printed.
