@@ -13,15 +13,6 @@ ruby-not-readable() {
     as_user ruby --disable-gems app.rb
 }
 ruby-env-fetch() { echo 'ENV.fetch("REDIS_URL")' >app.rb; run ruby --disable-gems app.rb; }
-php-variable() {
-    echo '<?php if (getenv("APP_KEY") === false) { throw new RuntimeException("APP_KEY is not set"); }' >index.php
-    run php index.php
-}
-php-disk-full() {
-    mount -t tmpfs -o size=64k none /data
-    echo '<?php if (file_put_contents("/data/session", str_repeat("x", 200000)) === false) { fwrite(STDERR, "session store failed\n"); exit(1); } exit(2);' >index.php
-    run php index.php
-}
 perl-refused() {
     printf 'use IO::Socket::INET;\nmy $s = IO::Socket::INET->new(PeerAddr => "127.0.0.1:11211") or die "memcached: $@\\n";\n' >app.pl
     run perl app.pl
@@ -62,9 +53,7 @@ X
     compile_it && run ./app
 }
 c-illegal-instruction() { echo 'int main() { __builtin_trap(); }' >app.c; compile_it && run ./app; }
-python-port-443() { printf 'import http.server\nhttp.server.HTTPServer(("", 443), None).serve_forever()\n' >app.py; as_user python3 app.py; }
 python-log-handler() { printf 'import logging\nlogging.FileHandler("/var/log/app.log")\n' >app.py; as_user python3 app.py; }
-python-http-server-port() { listen_on 8000; run python3 -m http.server 8000; }
 python-ini-broken() { echo 'port = 80' >app.ini; printf 'import configparser\nconfigparser.ConfigParser().read("/srv/app.ini")\n' >app.py; run python3 app.py; }
 python-toml-broken() { echo 'port = = 80' >app.toml; printf 'import tomllib\ntomllib.load(open("/srv/app.toml", "rb"))\n' >app.py; run python3 app.py; }
 python-division-after-statsd() {
@@ -127,7 +116,6 @@ nginx-include-missing() {
 }
 redis-config-missing() { run redis-server /etc/redis/none.conf; }
 redis-bad-argument() { run redis-server --maxmemory abc; }
-psql-timeout() { run env PGCONNECT_TIMEOUT=2 psql -h 10.9.0.7 -U app -c 'select 1'; }
 wget-no-such-host() { no_names; run wget -q -O /dev/null http://assets.internal/x; }
 wget-no-such-host-told() { no_names; run wget -O /dev/null http://assets.internal/x; }
 java-port-in-use() {
