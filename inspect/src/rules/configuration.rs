@@ -103,8 +103,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     }
     if let Some(line) = block.iter().find(parses)
         && !block.iter().any(|line| names_a_source(&line.text))
+        && let Some(file) = read()
+            .find(|file| file.event < line.event && file.pid == line.pid && !is_of_system(file))
     {
-        let file = read().find(|file| file.event < line.event && file.pid == line.pid)?;
         let (confidence, why) = match file.empty {
             true => (
                 84,
@@ -123,6 +124,22 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let why = "the last words name file and line; that it was read was not seen";
     has_any(&line.text.replace(path, ""), BESIDE_NAME)
         .then(|| verdict(case, path.as_bytes(), None, line, 64, why))
+}
+
+/// What libraries read in every program: what does not parse is the program's own.
+fn is_of_system(file: &ConfigFile) -> bool {
+    const STARTS: &[&[u8]] = &[
+        b"/usr/",
+        b"/lib",
+        b"/etc/ssl/",
+        b"/etc/nsswitch.conf",
+        b"/etc/resolv.conf",
+        b"/etc/host.conf",
+        b"/etc/gai.conf",
+        b"/proc/",
+        b"/sys/",
+    ];
+    STARTS.iter().any(|start| file.path.starts_with(start))
 }
 
 /// Whether a line names the file, by its path or by its last component.
@@ -283,6 +300,19 @@ mod tests {
         assert_eq!(
             reads("/etc/php.ini", "x=1", words).cause,
             Cause::ExitedNonZero
+        );
+    }
+
+    #[test]
+    fn what_libraries_read_is_not_what_the_program_parsed() {
+        let words = "*** FATAL CONFIG FILE ERROR ***\n";
+        assert_eq!(
+            reads("/usr/lib/ssl/openssl.cnf", "x=1", words).cause,
+            Cause::ExitedNonZero
+        );
+        assert_eq!(
+            reads("/srv/redis.conf", "x=1", words).cause,
+            Cause::InvalidConfiguration
         );
     }
 

@@ -41,6 +41,7 @@ const TEXTS: &[&str] = &[
     "couldn't open",
     "unable to access",
     "failed opening",
+    "can't cd",
 ];
 /// The error itself: with it, the last component of a path is enough.
 const ERROR_ITSELF: &[&str] = &["no such file", "enoent"];
