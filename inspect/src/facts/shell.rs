@@ -36,7 +36,7 @@ impl Process {
         let first = exec.argv.first().map(|arg| &arg[..]).unwrap_or_default();
         [&exec.path[..], first].iter().any(|path| {
             SHELLS.contains(&basename(path).strip_prefix(b"-").unwrap_or(basename(path)))
-        }) || exec.path.ends_with(b".sh")
+        })
     }
 }
 

@@ -17,9 +17,8 @@ const WENT_ON: u8 = 55;
 const LAST_WORDS_LOST: u8 = 45;
 /// Words that say themselves that they end nothing: less than what the exit code alone carries.
 const ONLY_A_WARNING: u8 = 35;
-/// A code of a child's that no test or `exit 1` of a script would have: 0, 1 and 2 are what those end with.
+/// What tests and `exit 1` of scripts end with, too: that a shell has its child's code then proves little.
 const COMMON_CODES: std::ops::RangeInclusive<u8> = 0..=2;
-
 /// A shell that complained itself, and exited 1: what it complained of may not have ended it.
 const SHELL_ITSELF: &str =
     "the shell that said so may have gone on and ended over something that left no trace";
@@ -162,7 +161,7 @@ fn of_end(case: &Case<'_>, speaker: Option<&Process>) -> Option<(u8, &'static st
         .ancestors(speaker)
         .into_iter()
         .find(|above| above.is_shell() && case.in_chain(above.pid))?;
-    if shell.script.hands_on && !case_went_on(shell, end.event) {
+    if shell.script.hands_on && !shell_went_on(shell, end.event) {
         return None;
     }
     let code = match end.status {
@@ -170,7 +169,7 @@ fn of_end(case: &Case<'_>, speaker: Option<&Process>) -> Option<(u8, &'static st
         ExitStatus::Signal { .. } => return None,
     };
     let handed_on = shell.exit.map(|exit| exit.status) == Some(ExitStatus::Code(code));
-    if handed_on && !case_went_on(shell, end.event) {
+    if handed_on && !shell_went_on(shell, end.event) {
         let sure = !COMMON_CODES.contains(&code) || shell.script.read_to_end;
         return (!sure).then_some((
             SHELL_MAY_HAVE_GONE_ON,
@@ -191,7 +190,7 @@ fn of_shell(case: &Case<'_>, speaker: Option<&Process>) -> Option<(u8, &'static 
 }
 
 /// Whether the shell did anything new after its child had ended.
-fn case_went_on(shell: &Process, end: u64) -> bool {
+fn shell_went_on(shell: &Process, end: u64) -> bool {
     shell.last_work > Some(end)
 }
 
