@@ -2,9 +2,10 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::Reader;
+use capture_format::{Reader, Run};
 use serde::Serialize;
 
+use crate::compare::{Comparison, Trait, compare, offset, shown};
 use crate::facts::Facts;
 use crate::rules::{Verdict, judge};
 
@@ -18,6 +19,8 @@ pub struct Explanation {
     pub sentence: String,
     /// Whether all runs ended alike: the same cause with the same subject.
     pub alike: bool,
+    /// What the runs had in common, and where they differed.
+    pub comparison: Comparison,
     /// The runs, first one first.
     pub runs: Vec<RunVerdict>,
 }
@@ -36,7 +39,7 @@ pub struct RunVerdict {
 pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
     let header = reader.header().clone();
     let runs = reader.runs().to_vec();
-    let mut verdicts = Vec::new();
+    let (mut verdicts, mut traits) = (Vec::new(), Vec::new());
     for (index, run) in runs.iter().enumerate() {
         let mut facts = Facts::new(run);
         let mut damage = Vec::new();
@@ -49,6 +52,8 @@ pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
         }
         let mut verdict = judge(&facts, run, &header);
         verdict.weakened_by.extend(damage);
+        traits.push(Trait::of(&facts, run));
+        find_times(reader, index, run, &mut verdict);
         verdicts.push(RunVerdict {
             run: run.number,
             verdict,
@@ -58,7 +63,28 @@ pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
     Explanation {
         sentence: sentence(&verdicts, alike),
         alike,
+        comparison: compare(&traits, &verdicts),
         runs: verdicts,
+    }
+}
+
+/// Looks the cited events up again: when they happened.
+fn find_times<R: Read + Seek>(
+    reader: &mut Reader<R>,
+    index: usize,
+    run: &Run,
+    verdict: &mut Verdict,
+) {
+    let last = verdict.evidence.iter().map(|evidence| evidence.event).max();
+    for event in reader.events(index).flatten() {
+        if Some(event.number) > last {
+            break;
+        }
+        let cited = verdict
+            .evidence
+            .iter_mut()
+            .filter(|evidence| evidence.event == event.number);
+        cited.for_each(|evidence| evidence.offset = Some(offset(run, &event.event)));
     }
 }
 
@@ -101,6 +127,13 @@ impl Explanation {
                 writeln!(out, "  {:<12}run {run}: {events}", "alike")?;
             }
         }
+        let Comparison { common, differed } = &self.comparison;
+        for (label, lines) in [("in common", common), ("differed", differed)] {
+            let labels = std::iter::once(label).chain(std::iter::repeat(""));
+            for (label, line) in labels.zip(lines) {
+                writeln!(out, "  {label:<12}{line}")?;
+            }
+        }
         Ok(())
     }
 }
@@ -108,7 +141,8 @@ impl Explanation {
 fn details(verdict: &Verdict, out: &mut impl Write) -> io::Result<()> {
     let mut label = "evidence";
     for evidence in &verdict.evidence {
-        writeln!(out, "  {label:<12}#{:<5} {}", evidence.event, evidence.text)?;
+        let (event, time) = (evidence.event, shown(evidence.offset));
+        writeln!(out, "  {label:<12}#{event:<5} {time:<10} {}", evidence.text)?;
         label = "";
     }
     writeln!(

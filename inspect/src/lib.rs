@@ -14,6 +14,7 @@
 
 use bytes::Bytes;
 
+pub mod compare;
 pub mod context;
 pub mod decode;
 pub mod escape;

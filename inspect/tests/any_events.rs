@@ -32,6 +32,14 @@ fn event() -> impl Strategy<Value = Event> {
         Just(b"error: flask: Name or service not known\nsh: 1: foo: not found\n".to_vec()),
         Just(b"error: /etc/app.conf: No such file or directory".to_vec()),
         Just(b"connection refused".to_vec()),
+        Just(
+            b"OSError: No space left on device: '/etc/app.conf'\nbind: Address already in use\n"
+                .to_vec()
+        ),
+        Just(b"error: \x1b[31mCannot find module 'x\x1b]0;y\x07'\nset -e; exit $?".to_vec()),
+        Just(
+            b"sh: 1: X\x1b[31m: parameter not set\ninvalid: /etc/app.conf:3: parse error".to_vec()
+        ),
         prop::collection::vec(any::<u8>(), 0..64),
     ];
     let fd_type = prop::sample::select(vec![0u8, 1, 2, 8, 12, 99]);

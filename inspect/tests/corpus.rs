@@ -15,7 +15,11 @@ use inspect::show::{Options, show};
 
 /// The captures, in the order of their names.
 fn captures() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/captures");
+    captures_in("../tests/captures")
+}
+
+fn captures_in(folder: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let files = directory
         .read_dir()
         .unwrap()
@@ -128,4 +132,27 @@ fn show_json() {
             event["number"].as_u64().unwrap()
         })
     });
+}
+
+/// The crashes that rules were not written for: only that every command reads them, and escapes what they hold.
+#[test]
+fn what_is_held_out_is_read_and_escaped() {
+    for folder in [
+        "../tests/captures/held-out",
+        "../tests/captures/held-out-later",
+    ] {
+        let captures = captures_in(folder);
+        assert!(!captures.is_empty());
+        for path in captures {
+            let mut reader = capture_format::open_file(&path).unwrap();
+            let mut out = Vec::new();
+            explain(&mut reader).write_text(&mut out).unwrap();
+            Info::of(&mut reader).write_text(&mut out).unwrap();
+            let text = String::from_utf8(out).unwrap()
+                + &shown(&mut reader, false)
+                + &shown(&mut reader, true);
+            let is_safe = |c: char| c == '\n' || !c.is_control();
+            assert!(text.chars().all(is_safe), "{}", path.display());
+        }
+    }
 }

@@ -49,6 +49,16 @@ impl Errno {
     pub const EHOSTUNREACH: Self = Self(113);
     /// Network is unreachable.
     pub const ENETUNREACH: Self = Self(101);
+    /// File exists.
+    pub const EROFS: Self = Self(30);
+    /// Too many open files.
+    pub const EMFILE: Self = Self(24);
+    /// Too many open files in system.
+    pub const ENFILE: Self = Self(23);
+    /// Disk quota exceeded.
+    pub const EDQUOT: Self = Self(122);
+    /// Address already in use.
+    pub const EADDRINUSE: Self = Self(98);
     /// Operation already in progress.
     pub const EALREADY: Self = Self(114);
 

@@ -76,6 +76,16 @@ impl Connections {
             {
                 self.ended(number, event, error);
             }
+            // What moves bytes is connected, whoever looked.
+            _ if event.ret > 0 && moves_bytes(event.kind) => {
+                let peer = fd.and_then(Fd::peer).cloned().map(SockAddr::canonical);
+                if self
+                    .open(event)
+                    .is_some_and(|open| Some(&open.address) == peer.as_ref())
+                {
+                    self.ended(number, event, None);
+                }
+            }
             _ => {}
         }
     }
@@ -143,6 +153,12 @@ impl Connections {
             .find(same)
             .filter(|open| open.outcome.is_none())
     }
+}
+
+fn moves_bytes(kind: EventKind) -> bool {
+    (EventKind::READ..=EventKind::PREADV2).contains(&kind)
+        || (EventKind::WRITE..=EventKind::PWRITEV2).contains(&kind)
+        || (EventKind::SENDTO..=EventKind::RECVMMSG).contains(&kind)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 use bytes::Bytes;
 use capture_format::{Event, EventKind, ExitStatus, Run};
 
+mod binds;
+pub mod config_files;
 pub mod connections;
 pub mod dns;
 pub mod lookup;
@@ -13,11 +15,13 @@ pub mod output;
 pub mod process;
 mod recent;
 pub mod resolv_conf;
+pub mod shell;
 pub mod signals;
 
 pub use process::Process;
 pub use recent::Recent;
 
+pub use binds::Bind;
 use naming::names;
 use resolv_conf::ResolvConf;
 
@@ -31,6 +35,8 @@ const MAX_MADE_GOOD: usize = 256;
 const MAX_FAILURES: usize = 4096;
 /// Generations of processes that are followed.
 const MAX_DEPTH: usize = 64;
+/// Bound addresses kept.
+const MAX_BINDS: usize = 256;
 /// OOM kills kept.
 const MAX_OOM_KILLS: usize = 64;
 
@@ -47,9 +53,9 @@ pub struct Failure {
     pub kind: EventKind,
     /// Why.
     pub errno: Errno,
-    /// The path as passed; empty where the call has none.
+    /// The path as passed, or the address of bind(2) and listen(2); empty where the call has none.
     pub name: Bytes,
-    /// The path made absolute where the working directory is known.
+    /// The path made absolute where the working directory is known; of a call on a descriptor, that it was opened with.
     pub path: Bytes,
     /// Whether the call was to create what `path` names.
     pub creates: bool,
@@ -83,6 +89,10 @@ pub struct Facts {
     pub dns: dns::Dns,
     /// Connects and their ends.
     pub connections: connections::Connections,
+    /// Addresses that were bound to.
+    pub binds: Recent<Bind>,
+    /// Configuration files that were read.
+    pub config_files: config_files::ConfigFiles,
     /// What resolv.conf said when it was last read.
     pub resolv_conf: Option<ResolvConf>,
     /// Number of the events.
@@ -103,6 +113,8 @@ impl Facts {
             visitors_failures: Recent::new(MAX_FAILURES),
             dns: dns::Dns::default(),
             connections: connections::Connections::default(),
+            binds: Recent::new(MAX_BINDS),
+            config_files: config_files::ConfigFiles::default(),
             resolv_conf: None,
             events: 0,
             fds: Fds::default(),
@@ -133,6 +145,10 @@ impl Facts {
             self.before_exec(event);
         }
         self.processes.observe(number, event);
+        self.processes.went_on(number, event, &path);
+        if let Some(process) = self.processes.get_mut(event.pid) {
+            shell::observe(process, event, fd.as_ref());
+        }
         match event.kind {
             EventKind::SIGNAL_GENERATE | EventKind::SIGNAL_DELIVER => {
                 self.signals.observe(number, event)
@@ -165,6 +181,10 @@ impl Facts {
         {
             self.resolv_conf = ResolvConf::read(self.resolv_conf.take(), number, event);
         }
+        if !is_visitor {
+            self.config_files.observe(number, event, fd.as_ref());
+            self.binds.extend(Bind::of(number, event));
+        }
         match Errno::from_ret(event.ret) {
             Some(_) if event.kind == EventKind::CONNECT => {}
             Some(errno) => self.failures_of(is_visitor).push(Failure {
@@ -174,7 +194,10 @@ impl Facts {
                 kind: event.kind,
                 errno,
                 name: own(&event.name),
-                path,
+                path: match fd.as_ref().and_then(crate::fds::Fd::path) {
+                    Some(of_fd) if path.is_empty() => own(of_fd),
+                    _ => path,
+                },
                 creates: creates(event),
                 made_good: false,
             }),

@@ -47,6 +47,8 @@ pub struct Line {
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds of that event.
     pub time: u64,
+    /// The process that wrote it.
+    pub pid: u32,
     /// Where it went.
     pub stream: Stream,
     /// Its text, without the line end. Bytes that are no UTF-8 are replaced; not escaped.
@@ -62,6 +64,7 @@ struct Partial {
     stream: Stream,
     event: u64,
     time: u64,
+    pid: u32,
     bytes: Vec<u8>,
     cut: bool,
     discarded: bool,
@@ -74,6 +77,7 @@ impl Partial {
         Line {
             event: self.event,
             time: self.time,
+            pid: self.pid,
             stream: self.stream,
             text,
             cut: self.cut,
@@ -122,6 +126,7 @@ impl Output {
             stream: stream.clone(),
             event: number,
             time: event.time,
+            pid: event.pid,
             bytes: Vec::new(),
             cut: false,
             discarded: is_null || failed.is_some(),

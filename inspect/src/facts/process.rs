@@ -7,6 +7,7 @@ use capture_format::{Event, EventKind, ExitStatus};
 
 use super::naming::basename;
 use super::output::Output;
+use super::shell::Script;
 use crate::escape::escaped;
 use crate::own;
 
@@ -32,6 +33,10 @@ pub struct Process {
     pub last_fork: Option<u64>,
     /// Number of its last event that is neither a close nor its exit.
     pub last_call: Option<u64>,
+    /// Number of its last event that began something new: a file opened to be read, a connection, a process.
+    pub last_work: Option<u64>,
+    /// What is known of the script it runs, if it is a shell.
+    pub script: Script,
     /// What it printed.
     pub output: Output,
 }
@@ -70,6 +75,8 @@ impl Process {
             exit: None,
             last_fork: None,
             last_call: None,
+            last_work: None,
+            script: Script::default(),
             output: Output::default(),
         }
     }
@@ -150,10 +157,12 @@ impl Processes {
                 }
                 let (parent, exec, comm) =
                     (process.pid, process.exec.clone(), process.comm.clone());
+                let script = process.script.clone();
                 let child = event.ret as u32;
                 self.by_pid.remove(&child);
                 if let Some(child) = self.entry(child) {
                     (child.parent, child.exec, child.comm) = (Some(parent), exec, comm);
+                    child.script = script;
                 }
                 return;
             }
@@ -183,6 +192,22 @@ impl Processes {
         process.last_call = Some(number);
     }
 
+    /// Takes the event as the beginning of something new, if it is one: `path` is what it opened.
+    pub(super) fn went_on(&mut self, number: u64, event: &Event, path: &[u8]) {
+        use EventKind as K;
+        let begins = match event.kind {
+            K::FORK | K::EXEC => true,
+            K::CONNECT | K::LISTEN | K::ACCEPT | K::ACCEPT4 => event.ret >= 0,
+            K::OPEN | K::OPENAT | K::OPENAT2 => {
+                event.ret >= 0 && is_read_only(event) && !is_incidental(path)
+            }
+            _ => false,
+        };
+        if begins && let Some(process) = self.by_pid.get_mut(&event.pid) {
+            process.last_work = Some(number);
+        }
+    }
+
     fn entry(&mut self, pid: u32) -> Option<&mut Process> {
         self.first.get_or_insert(pid);
         if !self.by_pid.contains_key(&pid) {
@@ -195,6 +220,29 @@ impl Processes {
         }
         Some(self.by_pid.entry(pid).or_insert_with(|| Process::new(pid)))
     }
+}
+
+/// Whether an open is to read only: `O_ACCMODE` of open(2), the same on every architecture.
+fn is_read_only(event: &Event) -> bool {
+    event.args[1] & 0o3 == 0
+}
+
+/// What programs open on their way out, or to say that they failed: libraries, translations, their own source.
+fn is_incidental(path: &[u8]) -> bool {
+    const BEGINNINGS: &[&[u8]] = &[
+        b"/proc/",
+        b"/sys/",
+        b"/dev/",
+        b"/usr/",
+        b"/lib",
+        b"/etc/ld.so",
+        b"/etc/localtime",
+    ];
+    const ENDINGS: &[&[u8]] = &[
+        b".py", b".pyc", b".js", b".rb", b".pl", b".php", b".so", b".mo",
+    ];
+    BEGINNINGS.iter().any(|start| path.starts_with(start))
+        || ENDINGS.iter().any(|end| path.ends_with(end))
 }
 
 #[cfg(test)]

@@ -27,6 +27,10 @@ impl<T> Recent<T> {
         self.total += 1;
     }
 
+    pub(crate) fn extend(&mut self, items: impl IntoIterator<Item = T>) {
+        items.into_iter().for_each(|item| self.push(item));
+    }
+
     /// The kept items, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> + ExactSizeIterator {
         self.items.iter()

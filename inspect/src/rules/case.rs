@@ -13,6 +13,9 @@ use crate::facts::{Facts, Process};
 /// How long before the end, or before the last words, something still counts as right before it: 5 s, in nanoseconds.
 pub(super) const CLOSE: u64 = 5_000_000_000;
 
+/// Periods with a CPU limit that say something.
+const MIN_PERIODS: u64 = 20;
+
 /// A run and what every rule needs of it.
 #[derive(Debug)]
 pub struct Case<'a> {
@@ -240,6 +243,15 @@ impl<'a> Case<'a> {
         (format!("; before that {name} {by}"), evidence)
     }
 
+    /// `its CPU limit held it back in 90 of 100 periods`, where that was at least every other.
+    #[must_use]
+    pub fn throttled(&self) -> Option<String> {
+        let cpu = self.run.cpu.filter(|cpu| cpu.quota.is_some())?;
+        let (periods, held) = (cpu.periods, cpu.throttled_periods);
+        (periods >= MIN_PERIODS && held >= periods / 2)
+            .then(|| format!("its CPU limit held it back in {held} of {periods} periods"))
+    }
+
     /// The headline of the last words as evidence.
     #[must_use]
     pub fn words_evidence(&self) -> Vec<Evidence> {
@@ -254,7 +266,9 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn lost_events(&self) -> Option<String> {
         let lost = self.run.losses.lost;
-        (lost > 0).then(|| format!("{lost} events lost (never recorded)"))
+        (lost > 0).then(|| {
+            format!("{lost} events lost (never recorded): another failure may be among them")
+        })
     }
 
     /// What was displaced by newer events, in words. Of each lane of the ring the newest events stay, so that what
@@ -263,7 +277,7 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn overwritten_events(&self) -> Option<String> {
         let overwritten = self.run.losses.overwritten;
-        (overwritten > 0).then(|| format!("{overwritten} older events overwritten by newer ones"))
+        (overwritten > 0).then(|| format!("{overwritten} older events overwritten by newer ones: what came before them is not known"))
     }
 
     /// What else the capture says it lacks, in words: whatever rests on something *not* having happened is weakened by it.
@@ -295,7 +309,7 @@ impl<'a> Case<'a> {
 }
 
 /// `exited 1`, `was killed by SIGSEGV (segmentation fault)`.
-pub(super) fn how(status: ExitStatus) -> String {
+pub(crate) fn how(status: ExitStatus) -> String {
     match status {
         ExitStatus::Code(code) => format!("exited {code}"),
         ExitStatus::Signal { signal, .. } => {

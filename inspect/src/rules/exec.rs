@@ -379,7 +379,7 @@ mod tests {
         let verdict = verdict(s.exit(INIT, 127));
         assert_eq!(
             (verdict.cause, verdict.subject.as_str()),
-            (Cause::MissingFile, "libfoo.so.1")
+            (Cause::MissingDependency, "libfoo.so.1")
         );
     }
 }

@@ -6,7 +6,7 @@
 
 use capture_format::EventKind;
 
-use super::{Case, Cause, Evidence, Verdict};
+use super::{Case, Cause, Evidence, Verdict, volume};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
 use crate::facts::Failure;
@@ -39,6 +39,9 @@ const TEXTS: &[&str] = &[
     "failed to open",
     "failed to load",
     "couldn't open",
+    "unable to access",
+    "failed opening",
+    "can't cd",
 ];
 /// The error itself: with it, the last component of a path is enough.
 const ERROR_ITSELF: &[&str] = &["no such file", "enoent"];
@@ -54,7 +57,7 @@ const NOISE: &[&[u8]] = &[
 ];
 
 /// Whether such a call fails in nearly every program's life.
-pub(super) fn is_noise(failure: &Failure) -> bool {
+pub(crate) fn is_noise(failure: &Failure) -> bool {
     // realpath(3) asks of each part of a path whether it is a link.
     let is_link = matches!(failure.kind, EventKind::READLINK | EventKind::READLINKAT);
     NOISE.iter().any(|start| failure.name.starts_with(start))
@@ -87,9 +90,13 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     }
     let by_name = failures.iter().rev().find_map(|failure| {
         let name = basename(&failure.name);
-        let line = (name.len() >= MIN_NAME && name.contains(&b'.'))
-            .then(|| line_naming(case, failure, ERROR_ITSELF, name, name))?;
-        Some((*failure, name, line?))
+        let is_name = name.len() >= MIN_NAME && name.contains(&b'.');
+        let line = is_name.then(|| line_naming(case, failure, ERROR_ITSELF, name, name));
+        Some((
+            *failure,
+            name,
+            line.flatten().or_else(|| line_of_perror(case, failure))?,
+        ))
     });
     if let Some((failure, name, line)) = by_name {
         return Some(verdict(
@@ -100,6 +107,15 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             85,
             "calls for this name failed, and the last words name it and the error",
         ));
+    }
+    if let Some((failure, line)) = failures
+        .iter()
+        .rev()
+        .find_map(|failure| Some((*failure, named_around(case, failure)?)))
+    {
+        let why =
+            "the call failed, the last words name the error, and what was said with them its path";
+        return Some(verdict(case, failure, &failure.path, Some(line), 84, why));
     }
     let last = failures
         .last()
@@ -133,9 +149,45 @@ fn line_naming<'a>(
     let line = case.words.find(|text| {
         // The path's own words are none of the program's: `/etc/missing.conf`.
         let said = text.replace(&*path, "").replace(&*name, "").to_lowercase();
-        texts.iter().any(|words| said.contains(words)) && (names(text, &path) || names(text, &name))
+        texts.iter().any(|words| said.contains(words))
+            && (names(text, &path) || names(text, &name) || names_end(text, &path))
     })?;
     (failure.event < line.event).then_some(line)
+}
+
+/// perror(3): `settings: No such file or directory`, whatever the name is.
+fn line_of_perror<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
+    let name = String::from_utf8_lossy(basename(&failure.name));
+    let line = case
+        .words
+        .find(|text| text.trim() == format!("{name}: {}", failure.errno.text()))?;
+    (!name.is_empty() && failure.event < line.event).then_some(line)
+}
+
+/// The line that says the error, if another that was written after the call names its path.
+fn named_around<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
+    let line = case.words.find(|text| {
+        let text = text.to_lowercase();
+        ERROR_ITSELF.iter().any(|words| text.contains(words))
+    })?;
+    let path = String::from_utf8_lossy(&failure.path);
+    let mut around = case.words.between(failure.event, line.event);
+    (path.len() > 1 && around.any(|line| names(&line.text, &path))).then_some(line)
+}
+
+/// Whether a text names the end of a path as programs name files relative to where they lie: `vendor/autoload.php`.
+fn names_end(text: &str, path: &str) -> bool {
+    let mut words = text.split(|c: char| {
+        c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '(' | ')' | ':' | ',')
+    });
+    words.any(|word| {
+        let rest = word.strip_prefix("./").unwrap_or(word);
+        rest.contains('/')
+            && !rest.starts_with(['/', '.'])
+            && path
+                .strip_suffix(rest)
+                .is_some_and(|start| start.ends_with('/'))
+    })
 }
 
 /// The open is the last thing the process did but close, and nothing one looks for in vain as a matter of course.
@@ -156,6 +208,7 @@ fn verdict(
     why: &str,
 ) -> Verdict {
     let path = escaped_to(path, 300).to_string();
+    let mount = volume::below(case, &path);
     let call = failure.kind.name().unwrap_or("call");
     let cited = line.map_or_else(String::new, |line| format!("; {}", line.cited()));
     let what = match line {
@@ -191,10 +244,10 @@ fn verdict(
         evidence,
         next_step: match failure.creates || failure.errno == Errno::ENOTDIR {
             true => format!(
-                "Check each directory of {path}: in the image, or where a volume should be mounted."
+                "Check each directory of {path}{mount}: in the image, or where a volume should be mounted."
             ),
             false => format!(
-                "Put {path} where the program looks for it (image, ConfigMap or volume mount), or point the program to where it is."
+                "Put {path}{mount} where the program looks for it (image, ConfigMap or volume mount), or point the program to where it is."
             ),
         },
         weakened_by: if line.is_none() {
@@ -451,6 +504,41 @@ mod tests {
             "sh exited 3, 9 ms after start, and printed nothing itself; before that, stderr (discarded): cat: /etc/opt.conf: No such file or directory"
         );
         assert_eq!(verdict.cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn perror_names_it_whatever_it_is_called() {
+        let verdict = ended(
+            &["/etc/svc/config"],
+            &["config: No such file or directory\n"],
+        );
+        assert_eq!(
+            (verdict.subject.as_str(), verdict.confidence),
+            ("config", 85)
+        );
+    }
+
+    #[test]
+    fn a_path_relative_to_the_program_is_the_end_of_the_one_it_looked_for() {
+        let words = ["PHP Fatal error:  Failed opening required 'vendor/autoload.php'\n"];
+        assert_eq!(
+            ended(&["/srv/vendor/autoload.php"], &words).subject,
+            "/srv/vendor/autoload.php"
+        );
+        assert_eq!(
+            ended(&["/srv/vendor/other.php"], &words).cause,
+            Cause::ExitedNonZero
+        );
+    }
+
+    #[test]
+    fn the_path_may_stand_a_line_before_the_error() {
+        let words = [
+            "FATAL CONFIG FILE ERROR\n",
+            ">>> 'dir \"/data/redis\"'\n",
+            "No such file or directory\n",
+        ];
+        assert_eq!(ended(&["/data/redis"], &words).subject, "/data/redis");
     }
 
     #[test]

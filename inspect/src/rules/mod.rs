@@ -6,8 +6,8 @@
 //! | confidence | what carries it |
 //! |---|---|
 //! | 95–100 | the kernel said it: wait status, signal with its sender, OOM kill |
-//! | 80–94 | a failed call, and the program's last words name it |
-//! | 50–79 | a failed call right before the end of a program that said nothing; a status without what led to it |
+//! | 80–94 | a failed call, and the program's last words name it; a message that only one failure has |
+//! | 50–79 | a failed call right before the end of a program that said nothing; a status without what led to it; one of the above in doubt (`doubt.rs`) |
 //! | below 50 | the exit code and the last words |
 
 use capture_format::{Header, Run};
@@ -16,24 +16,37 @@ use serde::Serialize;
 use crate::facts::Facts;
 
 pub mod case;
+mod configuration;
+mod cpu_starved;
+mod disk_full;
 mod dns;
+mod doubt;
 mod exec;
 mod exit_zero;
+pub(crate) mod failed_call;
 mod fault;
 mod inside_signal;
 mod kubelet;
-mod missing_file;
+mod missing_dependency;
+pub(crate) mod missing_file;
+mod missing_variable;
 mod non_zero_exit;
 mod oom;
 mod outside_signal;
+mod permission;
+mod port_in_use;
+mod read_only;
 mod refused;
 mod start_error;
+mod too_many_files;
 mod unexplained_signal;
 mod unknown;
 mod visit;
+mod volume;
 pub mod words;
 
 pub use case::Case;
+use doubt::Doubt;
 
 /// One rule: says what ended the run, or nothing.
 pub type Rule = fn(&Case<'_>) -> Option<Verdict>;
@@ -51,7 +64,16 @@ pub const RULES: &[(&str, Rule)] = &[
     ("exec", exec::rule),
     ("dns", dns::rule),
     ("refused", refused::rule),
+    ("read_only", read_only::rule),
+    ("disk_full", disk_full::rule),
+    ("too_many_files", too_many_files::rule),
+    ("port_in_use", port_in_use::rule),
+    ("missing_dependency", missing_dependency::rule),
+    ("missing_variable", missing_variable::rule),
     ("missing_file", missing_file::rule),
+    ("permission", permission::rule),
+    ("configuration", configuration::rule),
+    ("cpu_starved", cpu_starved::rule),
     ("non_zero_exit", non_zero_exit::rule),
     ("unknown", unknown::rule),
 ];
@@ -77,7 +99,7 @@ pub enum Cause {
     StartupProbeFailed,
     /// kubelet ended it because its postStart hook failed.
     PostStartHookFailed,
-    /// Its liveness or startup probe timed out while its CPU limit held it back.
+    /// Its liveness or startup probe timed out, or it gave up waiting itself, while its CPU limit held it back.
     CpuStarved,
     /// Its pod was evicted, preempted, or shut down with its node.
     Evicted,
@@ -125,6 +147,22 @@ pub enum Cause {
     HostUnreachable,
     /// ENOENT or ENOTDIR.
     MissingFile,
+    /// EROFS.
+    ReadOnlyFileSystem,
+    /// EACCES or EPERM, but for execve(2).
+    PermissionDenied,
+    /// ENOSPC or EDQUOT.
+    DiskFull,
+    /// EMFILE or ENFILE.
+    TooManyOpenFiles,
+    /// EADDRINUSE.
+    PortInUse,
+    /// A module, class or shared library is missing.
+    MissingDependency,
+    /// An environment variable is not set.
+    MissingVariable,
+    /// A configuration file is empty or malformed.
+    InvalidConfiguration,
     /// Exit code 0.
     ExitedZero,
     /// Another exit code, and last words that no other rule explains.
@@ -168,6 +206,9 @@ pub struct Verdict {
 pub struct Evidence {
     /// Its number in the capture.
     pub event: u64,
+    /// When it happened: nanoseconds after the run's start; none where the event could not be read again.
+    #[serde(rename = "after_start_ns", skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
     /// What it says, escaped.
     pub text: String,
 }
@@ -176,6 +217,7 @@ impl Evidence {
     pub(crate) fn new(event: u64, text: impl Into<String>) -> Self {
         Self {
             event,
+            offset: None,
             text: text.into(),
         }
     }
@@ -185,7 +227,9 @@ impl Evidence {
 #[must_use]
 pub fn judge(facts: &Facts, run: &Run, header: &Header) -> Verdict {
     let case = Case::new(facts, run, header);
+    let doubt = Doubt::of(&case);
     let verdicts = RULES.iter().filter_map(|(_, rule)| rule(&case));
+    let verdicts = verdicts.map(|verdict| doubt.weigh(verdict));
     let best = verdicts.reduce(|best, next| {
         if next.confidence > best.confidence {
             next

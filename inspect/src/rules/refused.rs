@@ -30,7 +30,13 @@ const KINDS: &[Kind] = &[
         errno: Errno::ETIMEDOUT,
         cause: Cause::ConnectionTimedOut,
         error: &["connection timed out", "etimedout", "connect timed out"],
-        beside_address: &["timed out", "timeout", "connect"],
+        beside_address: &[
+            "timed out",
+            "timeout",
+            "connect",
+            "deadline exceeded",
+            "took too long",
+        ],
     },
     Kind {
         errno: Errno::EHOSTUNREACH,
@@ -45,6 +51,25 @@ const KINDS: &[Kind] = &[
         beside_address: &["connect", "unreachable"],
     },
 ];
+
+/// How programs say that they waited no longer, in lower case.
+const TOO_LONG: &[&str] = &["timed out", "timeout", "deadline exceeded", "took too long"];
+
+/// How programs say that what they waited for did not come, in lower case.
+const GIVES_UP: &[&str] = &[
+    "giving up",
+    "gave up",
+    "unavailable",
+    "not available",
+    "not ready",
+    "unreachable",
+    "not reachable",
+    "attempt",
+    "retries",
+    "waiting for",
+];
+/// Failed tries of one address that show that it was waited for.
+const MIN_TRIES: usize = 2;
 
 fn kind(errno: Errno) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.errno == errno)
@@ -75,9 +100,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         return Some(verdict(case, connection, kind, Some(line), 91, why));
     }
     let &(last, kind) = failed.last()?;
-    let told = last.outcome?;
-    if let Some(line) = case.words.find(|text| has_any(text, kind.error)) {
-        let close = line.time >= told.time && line.time - told.time <= CLOSE;
+    let pending = last.outcome.is_none();
+    let says = |text: &str| has_any(text, kind.error) || pending && has_any(text, TOO_LONG);
+    if let Some(line) = case.words.find(says) {
+        let told = last.outcome.map_or(line.time, |outcome| outcome.time);
+        let close = line.time >= told && line.time - told <= CLOSE && line.event > last.event;
         let names_another = case
             .words
             .block()
@@ -85,6 +112,19 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             .any(|line| names_an_address(&line.text));
         let why = "the last words name the error, and this was the last connect that failed";
         return (close && !names_another).then(|| verdict(case, last, kind, Some(line), 81, why));
+    }
+    let tries = failed
+        .iter()
+        .filter(|(other, _)| other.address == last.address);
+    if let Some(line) = case.words.find(|text| has_any(text, GIVES_UP))
+        && tries.count() >= MIN_TRIES
+        && line.event > last.event
+    {
+        let why = "the last words say that something is not there, and all it tried again and again was this";
+        let only = failed
+            .iter()
+            .all(|(other, _)| other.address == last.address);
+        return only.then(|| verdict(case, last, kind, Some(line), 74, why));
     }
     let silent = case.words.is_empty() && is_last_act(case, last);
     silent.then(|| {
@@ -106,7 +146,11 @@ fn has_any(text: &str, texts: &[&str]) -> bool {
 
 /// Why the connection failed; none if it did not, or was made good by a later one to the same address.
 fn failure(case: &Case<'_>, connection: &Connection) -> Option<&'static Kind> {
-    let kind = kind(connection.outcome?.error?)?;
+    // Nobody answered yet: whoever gives up now has waited in vain.
+    let kind = match connection.outcome {
+        Some(outcome) => kind(outcome.error?)?,
+        None => kind(Errno::ETIMEDOUT)?,
+    };
     let later = case
         .facts
         .connections
@@ -208,7 +252,8 @@ fn verdict(
     let &Kind { errno, cause, .. } = kind;
     let same = |other: &&Connection| {
         other.address == connection.address
-            && other.outcome.and_then(|outcome| outcome.error) == Some(errno)
+            && other.outcome.and_then(|outcome| outcome.error)
+                == connection.outcome.and_then(|outcome| outcome.error)
     };
     let tries: Vec<&Connection> = case.facts.connections.iter().filter(same).collect();
     let address = connection.address.to_string();
@@ -228,11 +273,12 @@ fn verdict(
         _ => format!("{address}{host} cannot be reached: {}{times}", errno.text()),
     };
     let cited = line.map_or_else(String::new, |line| format!("; {}", line.cited()));
-    let evidence = tries.iter().rev().take(4).filter_map(|tried| {
-        Some(Evidence::new(
-            tried.outcome?.event,
-            format!("connect to {address}: {errno} ({})", errno.text()),
-        ))
+    let evidence = tries.iter().rev().take(4).map(|tried| {
+        let (event, how) = match tried.outcome {
+            Some(outcome) => (outcome.event, format!("{errno} ({})", errno.text())),
+            None => (tried.event, "no answer before it gave up".to_owned()),
+        };
+        Evidence::new(event, format!("connect to {address}: {how}"))
     });
     Verdict {
         sentence: format!("{}: {what}{cited}", case.ended()),
@@ -451,6 +497,26 @@ mod tests {
             .write(INIT, 2, "error: connection refused by policy\n")
             .exit(INIT, 1);
         assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn who_gives_up_after_trying_one_address_again_gave_up_on_that() {
+        let mut s = Script::new(&["app"]);
+        for fd in 3..6 {
+            s.connect(INIT, fd, &inet([10, 0, 0, 7], 5672), -111).write(
+                INIT,
+                1,
+                "broker unavailable\n",
+            );
+        }
+        let verdict = verdict(
+            s.write(INIT, 2, "giving up after 3 attempts\n")
+                .exit(INIT, 1),
+        );
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::ConnectionRefused, 74)
+        );
     }
 
     #[test]

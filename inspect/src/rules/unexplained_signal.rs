@@ -54,8 +54,8 @@ mod tests {
         assert_eq!(
             verdict(s.exit_status(INIT, 9)).weakened_by,
             [
-                "3 events lost (never recorded)",
-                "12 older events overwritten by newer ones"
+                "3 events lost (never recorded): another failure may be among them",
+                "12 older events overwritten by newer ones: what came before them is not known"
             ]
         );
     }

@@ -5,6 +5,7 @@
 //! by another failure is thereby no evidence.
 
 use super::Evidence;
+use super::doubt::is_warning;
 use crate::escape::escaped_to;
 use crate::facts::output::{Line, Stream};
 
@@ -53,6 +54,24 @@ const FAILURE: &[&str] = &[
     "can not",
     "unexpected",
     "bad address",
+    "read-only",
+    "readonly",
+    "no space",
+    "too many open files",
+    "already in use",
+    "unavailable",
+    "not available",
+    "not ready",
+    "exceeded",
+    "not set",
+    "unset",
+    "unbound",
+    "required",
+    "must be set",
+    "must be defined",
+    "not defined",
+    "malformed",
+    "can't locate",
 ];
 
 /// How lines begin that belong to the message before them.
@@ -73,6 +92,7 @@ const CONTINUATION: &[&str] = &[
     "Traceback (",
     "stack backtrace",
     "Emitted '",
+    "BEGIN failed--",
     "exit status ",
     "Stack trace:",
     "#0 ",
@@ -189,6 +209,12 @@ impl<'a> LastWords<'a> {
         }
     }
 
+    /// The lines after one event and before another.
+    pub fn between(&self, after: u64, before: u64) -> impl Iterator<Item = &'a Words> {
+        let lines = self.lines.iter().copied();
+        lines.filter(move |line| (after..before).contains(&line.event))
+    }
+
     /// Whether nothing was printed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -230,11 +256,15 @@ fn headline(lines: &[&Words]) -> Option<usize> {
         .filter(|&at| !is_continuation(&lines[at].text))
         .collect();
     let recent = &heads[heads.len().saturating_sub(MAX_AFTER + 1)..];
-    let failing = recent
-        .iter()
-        .rev()
-        .find(|&&at| speaks_of_failure(&lines[at].text));
-    failing
+    let failing = || {
+        recent
+            .iter()
+            .rev()
+            .filter(|&&at| speaks_of_failure(&lines[at].text))
+    };
+    failing()
+        .find(|&&at| !is_warning(&lines[at].text))
+        .or(failing().next())
         .or(heads.last())
         .copied()
         .or(lines.len().checked_sub(1))

@@ -71,7 +71,7 @@ pub(crate) const CRASHING: [Scenario; 7] = [
     scenario!("oom", "oom_killed", ["OOM killer", "64 MiB"]),
     scenario!(
         "readonly-volume",
-        "exited_non_zero",
+        "read_only_file_system",
         ["/data/state", "ead-only file system"]
     ),
     scenario!(

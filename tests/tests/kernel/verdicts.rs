@@ -57,6 +57,20 @@ pub(crate) const CASES: &[Case] = &[
             "bad licence key",
         )
     }),
+    ("explains_missing_variable", || {
+        expect(
+            &record(&["/bin/sh", "-c", ": ${DATABASE_URL:?must be set}"]),
+            "missing_variable",
+            "DATABASE_URL",
+        )
+    }),
+    ("explains_full_disk", || {
+        expect(
+            &record(&["/bin/sh", "-ec", "echo state > /dev/full; sleep 60"]),
+            "disk_full",
+            "/dev/full",
+        )
+    }),
     ("explains_own_signal", || {
         expect(
             &record_victim(&["signal", "15"]),

@@ -6,9 +6,6 @@ use crate::escape::escaped_to;
 use crate::rules::visit::visit;
 use crate::rules::{Case, Cause, Evidence};
 
-/// Periods with a CPU limit that say something.
-const MIN_PERIODS: u64 = 20;
-
 /// The events about the container, or about all of its pod.
 pub(super) fn about<'a>(
     case: &Case<'a>,
@@ -59,7 +56,7 @@ impl Why {
             format!(": {}", escaped_to(said.as_bytes(), 300))
         });
         let evidence = said.map_or_else(Vec::new, |said| visit(case, &[key], said));
-        let starved = said.filter(|said| timed_out(said)).and(throttled(case));
+        let starved = said.filter(|said| timed_out(said)).and(case.throttled());
         let pod = case.header.pod.as_ref().map_or("POD", |pod| &pod.name);
         let pod = escaped_to(pod.as_bytes(), 100);
         match starved {
@@ -208,12 +205,4 @@ fn timed_out(said: &str) -> bool {
     let said = said.to_lowercase();
     let texts = ["timeout", "timed out", "deadline exceeded"];
     texts.iter().any(|text| said.contains(text))
-}
-
-/// `its CPU limit held it back in 90 of 100 periods`, where that was at least every other.
-fn throttled(case: &Case<'_>) -> Option<String> {
-    let cpu = case.run.cpu.filter(|cpu| cpu.quota.is_some())?;
-    let (periods, held) = (cpu.periods, cpu.throttled_periods);
-    (periods >= MIN_PERIODS && held >= periods / 2)
-        .then(|| format!("its CPU limit held it back in {held} of {periods} periods"))
 }

@@ -1,0 +1,64 @@
+//! A program that gave up waiting while its CPU limit held it back. Where a probe gave up on it, it is the rule `kubelet`'s.
+
+use super::failed_call::has_any;
+use super::{Case, Cause, Verdict};
+
+/// How programs say that something took too long, in lower case.
+const TOO_LONG: &[&str] = &[
+    "timed out",
+    "timeout",
+    "deadline exceeded",
+    "took too long",
+    "watchdog",
+    "did not start in time",
+    "not ready after",
+    "heartbeat",
+];
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+    case.exit_code().filter(|&code| code != 0)?;
+    let throttled = case.throttled()?;
+    let line = case.words.find(|text| has_any(text, TOO_LONG))?;
+    Some(Verdict {
+        sentence: format!("{}, while {throttled}; {}", case.ended(), line.cited()),
+        cause: Cause::CpuStarved,
+        subject: "CPU limit".into(),
+        confidence: 60,
+        why: "the last words say that something took too long, and its CPU limit held it back at least every other period; what it waited for is not known".into(),
+        evidence: vec![line.evidence()],
+        next_step: "Raise resources.limits.cpu, and see whether it still takes too long.".into(),
+        weakened_by: case.missing_events(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, verdict};
+    use capture_format::Cpu;
+
+    fn ended(words: &str, throttled_periods: u64) -> Cause {
+        let mut s = Script::new(&["app"]);
+        s.run.cpu = Some(Cpu {
+            quota: Some(5_000_000),
+            period: 100_000_000,
+            periods: 100,
+            throttled_periods,
+            ..Cpu::default()
+        });
+        verdict(s.write(INIT, 2, words).exit(INIT, 1)).cause
+    }
+
+    #[test]
+    fn a_wait_that_was_too_long_under_a_limit() {
+        assert_eq!(
+            ended("fatal: initialisation timed out after 10 s\n", 93),
+            Cause::CpuStarved
+        );
+        assert_eq!(
+            ended("fatal: initialisation timed out after 10 s\n", 3),
+            Cause::ExitedNonZero
+        );
+        assert_eq!(ended("fatal: bad port\n", 93), Cause::ExitedNonZero);
+    }
+}

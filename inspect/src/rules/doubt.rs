@@ -1,0 +1,298 @@
+//! What makes it doubtful that the run ended over what its last words speak of: whatever rule reads them, it can be no
+//! surer than this.
+
+use capture_format::ExitStatus;
+
+use super::{Case, Cause, Verdict};
+use crate::facts::Process;
+use crate::facts::output::Line;
+
+/// A shell that handed on the code of its child: it may as well have gone on, and met the same code elsewhere.
+const SHELL_MAY_HAVE_GONE_ON: u8 = 65;
+/// A shell that ended with a code of its own after its child failed.
+const SHELL_WENT_ON: u8 = 60;
+/// A process that began something new after its last words.
+const WENT_ON: u8 = 55;
+/// Silence that the loss of events may have made.
+const LAST_WORDS_LOST: u8 = 45;
+/// Words that say themselves that they end nothing: less than what the exit code alone carries.
+const ONLY_A_WARNING: u8 = 35;
+/// What tests and `exit 1` of scripts end with, too: that a shell has its child's code then proves little.
+const COMMON_CODES: std::ops::RangeInclusive<u8> = 0..=2;
+/// A shell that complained itself, and exited 1: what it complained of may not have ended it.
+const SHELL_ITSELF: &str =
+    "the shell that said so may have gone on and ended over something that left no trace";
+
+/// How sure a verdict from last words can be, and why not surer.
+#[derive(Debug)]
+pub(super) struct Doubt(Option<(u8, &'static str)>);
+
+impl Doubt {
+    /// The greatest doubt.
+    pub(super) fn of(case: &Case<'_>) -> Self {
+        let Some(line) = case.words.headline() else {
+            let lost = (case.run.losses.lost > 0).then_some((
+                LAST_WORDS_LOST,
+                "events were lost, and its last words may be among them",
+            ));
+            let doubts = [lost, of_end(case, case.culprit())].into_iter().flatten();
+            return Self(doubts.min_by_key(|(limit, _)| *limit));
+        };
+        let speaker = case.facts.processes.get(line.pid);
+        let doubts = [
+            of_words(line),
+            of_work(case, line),
+            of_end(case, speaker),
+            of_shell(case, speaker),
+        ];
+        Self(doubts.into_iter().flatten().min_by_key(|(limit, _)| *limit))
+    }
+
+    /// The verdict, no surer than the doubt lets it be.
+    pub(super) fn weigh(&self, mut verdict: Verdict) -> Verdict {
+        // A shell ends over a variable that is not set: that is what asking so is for.
+        if verdict.cause == Cause::MissingVariable
+            && self.0.is_some_and(|(_, why)| why == SHELL_ITSELF)
+        {
+            return verdict;
+        }
+        if let Some((limit, why)) = self.0
+            && rests_on_words(verdict.cause)
+            && verdict.confidence > limit
+        {
+            verdict.confidence = limit;
+            verdict.why = format!("{}; but {why}", verdict.why);
+        }
+        verdict
+    }
+}
+
+/// Whether such a cause is known from a failed call and the last words, and not from what the kernel said of the end.
+fn rests_on_words(cause: Cause) -> bool {
+    use Cause as C;
+    matches!(
+        cause,
+        C::DnsNoSuchHost
+            | C::DnsNoAddress
+            | C::DnsServerFailed
+            | C::DnsNoAnswer
+            | C::ConnectionRefused
+            | C::ConnectionTimedOut
+            | C::HostUnreachable
+            | C::MissingFile
+            | C::ReadOnlyFileSystem
+            | C::PermissionDenied
+            | C::DiskFull
+            | C::TooManyOpenFiles
+            | C::PortInUse
+            | C::MissingDependency
+            | C::MissingVariable
+            | C::InvalidConfiguration
+            | C::CpuStarved
+    )
+}
+
+fn of_words(line: &Line) -> Option<(u8, &'static str)> {
+    is_warning(&line.text).then_some((ONLY_A_WARNING, "the last words call themselves a warning"))
+}
+
+/// Whether a line says that what it speaks of ended nothing.
+pub(super) fn is_warning(text: &str) -> bool {
+    const LEVELS: &[&str] = &[
+        "warn:",
+        "warning:",
+        "[warn]",
+        "[warning]",
+        "warning ",
+        "warn ",
+        "info:",
+        "[info]",
+        "notice:",
+        "[notice]",
+        "debug:",
+    ];
+    const TOLERANT: &[&str] = &[
+        "using default",
+        "falling back",
+        "ignoring",
+        "ignored",
+        "skipping",
+        "skipped",
+        "continuing",
+        "will retry",
+        "proceeding",
+        "non-fatal",
+        "optional",
+    ];
+    let text = text.to_lowercase();
+    let message = text.trim_start_matches(|c: char| !c.is_alphabetic() && c != '[');
+    let level = LEVELS.iter().any(|level| message.starts_with(level))
+        || [
+            " warn ",
+            " warning ",
+            " warn: ",
+            " warning: ",
+            "[warn]",
+            "level=warn",
+            "\"level\":\"warn",
+            " - warning - ",
+        ]
+        .iter()
+        .any(|level| text.contains(level));
+    // What a path is called says nothing: `/etc/app/optional.conf`.
+    let words = text.split_whitespace().filter(|word| !word.contains('/'));
+    let said = words.collect::<Vec<_>>().join(" ");
+    level || TOLERANT.iter().any(|words| said.contains(words))
+}
+
+/// Whoever spoke began something new after that.
+fn of_work(case: &Case<'_>, line: &Line) -> Option<(u8, &'static str)> {
+    let speaker = case.facts.processes.get(line.pid)?;
+    (speaker.last_work > Some(line.event))
+        .then_some((WENT_ON, "it went on to something else after these words"))
+}
+
+/// Whether a shell stands between what failed and the end of the run.
+fn of_end(case: &Case<'_>, speaker: Option<&Process>) -> Option<(u8, &'static str)> {
+    let speaker = speaker?;
+    let end = speaker.exit?;
+    let shell = case
+        .facts
+        .ancestors(speaker)
+        .into_iter()
+        .find(|above| above.is_shell() && case.in_chain(above.pid))?;
+    if shell.script.hands_on && !shell_went_on(shell, end.event) {
+        return None;
+    }
+    let code = match end.status {
+        ExitStatus::Code(code) => code,
+        ExitStatus::Signal { .. } => return None,
+    };
+    let handed_on = shell.exit.map(|exit| exit.status) == Some(ExitStatus::Code(code));
+    if handed_on && !shell_went_on(shell, end.event) {
+        let sure = !COMMON_CODES.contains(&code) || shell.script.read_to_end;
+        return (!sure).then_some((
+            SHELL_MAY_HAVE_GONE_ON,
+            "the shell that started it may have gone on and ended over something that left no trace",
+        ));
+    }
+    Some((
+        SHELL_WENT_ON,
+        "the shell that started it ended with a code of its own, or did something else first",
+    ))
+}
+
+/// Whether it was a shell itself that complained, of a command of its own (`.`, `cd`, a redirection), after which it may have gone on.
+fn of_shell(case: &Case<'_>, speaker: Option<&Process>) -> Option<(u8, &'static str)> {
+    let shell = speaker.filter(|speaker| speaker.is_shell() && case.in_chain(speaker.pid))?;
+    let common = case.exit_code() == Some(1);
+    (common && !shell.script.hands_on).then_some((SHELL_MAY_HAVE_GONE_ON, SHELL_ITSELF))
+}
+
+/// Whether the shell did anything new after its child had ended.
+fn shell_went_on(shell: &Process, end: u64) -> bool {
+    shell.last_work > Some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, verdict};
+
+    /// `cat` fails below a shell with these arguments, which then exits with this code.
+    fn cat_fails(argv: &[&str], code: i32) -> Verdict {
+        let mut s = Script::new(argv);
+        s.fork(INIT, 200)
+            .exec(200, &["cat", "/etc/app.conf"])
+            .open(200, "/etc/app.conf", -2)
+            .write(200, 2, "cat: /etc/app.conf: No such file or directory\n")
+            .exit(200, 1);
+        verdict(s.exit(INIT, code))
+    }
+
+    #[test]
+    fn a_shell_may_have_gone_on_after_its_child() {
+        let script = "cat /etc/app.conf; [ -n \"$X\" ] || exit 1";
+        let verdict = cat_fails(&["sh", "-c", script], 1);
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::MissingFile, 65)
+        );
+        assert!(verdict.why.contains("may have gone on"), "{}", verdict.why);
+        assert_eq!(
+            cat_fails(&["sh", "-c", "cat /etc/app.conf; exit 3"], 3).confidence,
+            60
+        );
+    }
+
+    #[test]
+    fn a_shell_goes_on_after_its_own_complaints_too() {
+        let mut s = Script::new(&["bash", "-c", ". /etc/app/env; [ -n \"$X\" ] || exit 1"]);
+        s.open(INIT, "/etc/app/env", -2).write(
+            INIT,
+            2,
+            "bash: line 1: /etc/app/env: No such file or directory\n",
+        );
+        assert_eq!(verdict(s.exit(INIT, 1)).confidence, 65);
+        let mut s = Script::new(&["bash", "-uc", "echo $X"]);
+        s.write(INIT, 2, "bash: line 1: X: unbound variable\n");
+        assert_eq!(verdict(s.exit(INIT, 1)).confidence, 91);
+    }
+
+    #[test]
+    fn one_that_ends_with_its_commands_has_not() {
+        assert_eq!(
+            cat_fails(&["sh", "-ec", "cat /etc/app.conf; app"], 1).confidence,
+            90
+        );
+        assert_eq!(
+            cat_fails(&["sh", "-c", "cat /etc/app.conf; exit $?"], 1).confidence,
+            90
+        );
+    }
+
+    #[test]
+    fn a_warning_is_no_cause() {
+        for words in [
+            "WARNING: /etc/app.conf: No such file or directory\n",
+            "2026-11-21 10:00:00 WARN /etc/app.conf not found\n",
+            "error: /etc/app.conf: No such file or directory, using defaults\n",
+        ] {
+            let mut s = Script::new(&["app"]);
+            s.open(INIT, "/etc/app.conf", -2).write(INIT, 2, words);
+            let verdict = verdict(s.exit(INIT, 1));
+            assert_eq!(
+                (verdict.cause, verdict.confidence),
+                (Cause::ExitedNonZero, 40),
+                "{words}"
+            );
+        }
+    }
+
+    #[test]
+    fn silence_proves_little_where_events_were_lost() {
+        let ended = |lost| {
+            let mut s = Script::new(&["app"]);
+            s.run.losses.lost = lost;
+            verdict(s.open(INIT, "/etc/app.conf", -2).exit(INIT, 1))
+        };
+        assert_eq!((ended(0).confidence, ended(3).confidence), (55, 45));
+    }
+
+    #[test]
+    fn what_a_file_is_called_is_no_warning() {
+        assert!(!is_warning(
+            "cat: /etc/app/optional.conf: No such file or directory"
+        ));
+        assert!(is_warning("cannot read /etc/app.conf, which is optional"));
+    }
+
+    #[test]
+    fn a_program_that_went_on_after_its_words_may_have_ended_over_something_else() {
+        let mut s = Script::new(&["app"]);
+        s.open(INIT, "/etc/app.conf", -2)
+            .write(INIT, 2, "error: /etc/app.conf: No such file or directory\n")
+            .open(INIT, "/data/state", 3);
+        assert_eq!(verdict(s.exit(INIT, 1)).confidence, 55);
+    }
+}

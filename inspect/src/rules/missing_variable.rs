@@ -1,0 +1,290 @@
+//! An environment variable that is not set, as shells, Python and programs in general say it. Only its name is told.
+
+use super::failed_call::has_any;
+use super::{Case, Cause, Verdict};
+use crate::facts::output::Line;
+
+/// What follows the name where a shell says it: bash, dash and BusyBox.
+const OF_SHELLS: &[&str] = &[
+    "unbound variable",
+    "parameter not set",
+    "parameter null or not set",
+];
+/// How programs say that it is a variable of the environment, in lower case.
+const ENVIRONMENT: &[&str] = &[
+    "environment variable",
+    "env var",
+    "env variable",
+    "environment key",
+    "process.env",
+    "os.environ",
+    "env[",
+    "environ[",
+];
+/// How programs say that it is missing, in lower case.
+const MISSING: &[&str] = &[
+    "not set",
+    "is unset",
+    "must be set",
+    "required",
+    "missing",
+    "undefined",
+    "not defined",
+    "not found",
+    "must be defined",
+    "must be specified",
+    "must provide",
+    "was not provided",
+    "is empty",
+    "unset",
+    "no value",
+    "does not exist",
+    "not provided",
+    "need to be set",
+    "to be set",
+    "not present",
+    "expected",
+];
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+    case.exit_code().filter(|&code| code != 0)?;
+    let (name, line, confidence, why) = case
+        .words
+        .block()
+        .iter()
+        .find_map(|line| of_line(case, line))?;
+    Some(Verdict {
+        sentence: format!(
+            "{}: the environment variable {name} is not set",
+            case.ended()
+        ),
+        cause: Cause::MissingVariable,
+        subject: name.clone(),
+        confidence,
+        why: why.into(),
+        evidence: vec![line.evidence()],
+        next_step: format!(
+            "Set {name} in the container's env or envFrom, and check that the ConfigMap or Secret it comes from has that key."
+        ),
+        weakened_by: Vec::new(),
+    })
+}
+
+fn of_line<'a>(case: &Case<'a>, line: &'a Line) -> Option<(String, &'a Line, u8, &'static str)> {
+    let text = &*line.text;
+    if let Some(name) = of_shell(case, line) {
+        return Some((
+            name,
+            line,
+            91,
+            "the shell says so, in words it has for nothing else",
+        ));
+    }
+    if let Some(rest) = text.strip_prefix("KeyError: '") {
+        let name = rest.strip_suffix('\'').filter(|name| is_variable(name))?;
+        return Some(match of_environ(case, line, name) {
+            true => (
+                name.to_owned(),
+                line,
+                91,
+                "Python looked it up in os.environ, as its stack trace shows",
+            ),
+            false => return None,
+        });
+    }
+    if text.starts_with("TypeError: Cannot read properties of undefined") {
+        let name = of_process_env(case, line)?;
+        let why = "JavaScript found it undefined in the line that it shows, which reads it from process.env";
+        return Some((name, line, 85, why));
+    }
+    if !has_any(text, MISSING) {
+        return None;
+    }
+    let said = has_any(text, ENVIRONMENT);
+    let name = variables(text).find(|name| said || name.contains('_'))?;
+    Some(match said {
+        true => (
+            name.to_owned(),
+            line,
+            85,
+            "the last words call it a variable of the environment, and missing",
+        ),
+        false => (
+            name.to_owned(),
+            line,
+            66,
+            "the last words say that it is missing, and its name is written as variables are",
+        ),
+    })
+}
+
+/// `sh: 1: DATABASE_URL: must be set`: shell, line number, name and what `${NAME:?text}` says.
+fn of_shell(case: &Case<'_>, line: &Line) -> Option<String> {
+    let text = line.text.trim();
+    let known = OF_SHELLS
+        .iter()
+        .find_map(|words| text.strip_suffix(words)?.strip_suffix(": "));
+    if let Some(before) = known {
+        let name = before.rsplit(": ").next()?;
+        return is_name(name).then(|| name.to_owned());
+    }
+    let is_shell = case
+        .facts
+        .processes
+        .get(line.pid)
+        .is_some_and(|process| process.is_shell());
+    let mut parts = text.split(": ").skip(1).filter(|part| {
+        let part = part.strip_prefix("line ").unwrap_or(part);
+        !part.chars().all(|c| c.is_ascii_digit())
+    });
+    let name = parts.next().filter(|name| is_shell && is_variable(name))?;
+    parts.next().is_some().then(|| name.to_owned())
+}
+
+/// The only variable that the source line above Node's error reads: `const key = process.env.API_KEY.trim();`.
+fn of_process_env(case: &Case<'_>, line: &Line) -> Option<String> {
+    let lines = case.facts.processes.get(line.pid)?.output.lines();
+    let lines: Vec<&Line> = lines.filter(|other| other.event <= line.event).collect();
+    let caret = lines
+        .iter()
+        .rposition(|other| other.text.trim() == "^" || other.text.trim().starts_with("^^"))?;
+    let source = &lines.get(caret.checked_sub(1)?)?.text;
+    let mut reads = source.split("process.env.").skip(1);
+    let read = reads
+        .next()
+        .filter(|_| source.matches("process.env.").count() == 1)?;
+    let name = read
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .next()?;
+    // What is undefined is what something is read from: `API_KEY.trim`, `API_KEY[0]`.
+    let is_read_from = read[name.len()..].starts_with(['.', '[']);
+    (is_name(name) && is_read_from).then(|| name.to_owned())
+}
+
+/// Whether the trace before a KeyError is that of os.environ.
+fn of_environ(case: &Case<'_>, line: &Line, name: &str) -> bool {
+    let lines = case
+        .facts
+        .processes
+        .get(line.pid)
+        .map(|process| process.output.lines());
+    let before = lines
+        .into_iter()
+        .flatten()
+        .filter(|other| other.event <= line.event);
+    before.rev().take(8).any(|other| {
+        let text = &other.text;
+        text.contains("<frozen os>")
+            || text.contains("/os.py\"")
+            || text.contains("environ") && text.contains(name)
+    })
+}
+
+/// The words of a text that are written as variables of the environment are.
+fn variables(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| is_variable(word))
+}
+
+/// `DATABASE_URL`, `PORT`; but not the error `EADDRINUSE`, or a level.
+fn is_variable(word: &str) -> bool {
+    const NONE: &[&str] = &[
+        "ERROR", "FATAL", "WARN", "WARNING", "CRITICAL", "INFO", "DEBUG", "PANIC", "EMERG", "HTTP",
+        "JSON", "YAML", "SSL", "TLS", "DNS", "TCP", "API", "URL", "UTC", "NOT", "SQL",
+    ];
+    let errno = word.starts_with('E') && !word.contains('_') && word.len() > 4;
+    is_name(word)
+        && word.len() > 2
+        && word
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+        && !errno
+        && !word.starts_with("ERR_")
+        && !NONE.contains(&word)
+}
+
+fn is_name(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, verdict};
+
+    fn said(argv0: &str, words: &str) -> (Cause, String, u8) {
+        let mut s = Script::new(&[argv0]);
+        let verdict = verdict(s.write(INIT, 2, words).exit(INIT, 1));
+        (verdict.cause, verdict.subject, verdict.confidence)
+    }
+
+    #[test]
+    fn shells_say_it_each_in_its_way() {
+        for words in [
+            "sh: 1: DATABASE_URL: must be set\n",
+            "bash: line 1: DATABASE_URL: unbound variable\n",
+            "sh: DATABASE_URL: parameter not set\n",
+        ] {
+            assert_eq!(
+                said("sh", words),
+                (Cause::MissingVariable, "DATABASE_URL".into(), 91),
+                "{words}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_error_is_a_variables_only_in_os_environ() {
+        let trace = "Traceback (most recent call last):\n  File \"/srv/env.py\", line 2, in <module>\n    url = os.environ[\"DATABASE_URL\"]\n  File \"<frozen os>\", line 679, in __getitem__\nKeyError: 'DATABASE_URL'\n";
+        assert_eq!(said("python3", trace).1, "DATABASE_URL");
+        let of_dict = "Traceback (most recent call last):\n  File \"/srv/env.py\", line 2, in <module>\n    url = rows[\"DATABASE_URL\"]\nKeyError: 'DATABASE_URL'\n";
+        assert_eq!(said("python3", of_dict).0, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn node_shows_the_line_that_read_it() {
+        let shows = |source: &str| {
+            let words = format!(
+                "/srv/server.js:1\n{source}\n               ^\n\nTypeError: Cannot read properties of undefined (reading 'trim')\n    at Object.<anonymous> (/srv/server.js:1:31)\n\nNode.js v20.20.2\n"
+            );
+            said("node", &words)
+        };
+        assert_eq!(
+            shows("const key = process.env.API_KEY.trim();"),
+            (Cause::MissingVariable, "API_KEY".into(), 85)
+        );
+        assert_eq!(
+            shows("const key = options.key.trim();").0,
+            Cause::ExitedNonZero
+        );
+        assert_eq!(
+            shows("f(process.env.MODE, options.key.trim());").0,
+            Cause::ExitedNonZero
+        );
+    }
+
+    #[test]
+    fn a_program_that_calls_it_so_is_believed_more() {
+        assert_eq!(
+            said("node", "Error: environment variable PORT is not set\n"),
+            (Cause::MissingVariable, "PORT".into(), 85)
+        );
+        assert_eq!(
+            said("app", "fatal: SESSION_SECRET is required\n"),
+            (Cause::MissingVariable, "SESSION_SECRET".into(), 66)
+        );
+        assert_eq!(
+            said("app", "FATAL ERROR: licence is required\n").0,
+            Cause::ExitedNonZero
+        );
+    }
+
+    #[test]
+    fn the_value_of_another_variable_is_not_in_the_sentence() {
+        let mut s = Script::new(&["app"]);
+        s.write(INIT, 2, "env var TOKEN missing (MODE=s3cr3t)\n")
+            .exit(INIT, 1);
+        assert!(!verdict(&s).sentence.contains("s3cr3t"));
+    }
+}
