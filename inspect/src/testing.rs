@@ -14,6 +14,7 @@ pub(crate) const START: u64 = 1_000_000_000_000;
 pub(crate) const INIT: u32 = 100;
 
 /// A run being written down: each call appends one event, 1 ms after the one before.
+#[derive(Clone)]
 pub(crate) struct Script {
     pub(crate) run: Run,
     pub(crate) events: Vec<Event>,

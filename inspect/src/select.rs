@@ -1,0 +1,141 @@
+//! Which events of a capture are looked at: of which run and time, by which processes, and by a filter.
+//!
+//! What is dropped here has been observed by the [`Context`](crate::context::Context) all the same, so that what is left is understood.
+
+use std::collections::HashSet;
+
+use capture_format::{EventKind, Header, Run};
+
+use crate::context::Seen;
+use crate::filter::{Filter, Scope};
+
+mod moment;
+
+pub use moment::{Moment, NoMoment};
+
+/// Processes that are followed at once: those forked beyond it are not, so that a capture cannot grow the set without end.
+const MAX_FOLLOWED: usize = 1 << 16;
+
+/// Which events; by default all.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Those that match.
+    pub filter: Option<Filter>,
+    /// Those of the run with this number.
+    pub run: Option<u32>,
+    /// Those that happened at this moment of their run or later.
+    pub from: Option<Moment>,
+    /// Those that happened at this moment of their run or earlier.
+    pub to: Option<Moment>,
+    /// Those of this process (host pid) and all that it forks, and those fork.
+    pub follow: Option<u32>,
+    /// The first so many of what is left, over all runs.
+    pub limit: Option<u64>,
+}
+
+impl Selection {
+    /// Whether nothing is left out.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        let Self {
+            filter,
+            run,
+            from,
+            to,
+            follow,
+            limit,
+        } = self;
+        filter.is_none()
+            && (run, follow, limit) == (&None, &None, &None)
+            && (from, to) == (&None, &None)
+    }
+
+    /// Whether a run with this number is looked at.
+    #[must_use]
+    pub fn takes_run(&self, run: &Run) -> bool {
+        self.run.is_none_or(|number| run.number == number)
+    }
+
+    /// Whether the time at which the run's events end must be known.
+    #[must_use]
+    pub fn counts_from_end(&self) -> bool {
+        [self.from, self.to]
+            .into_iter()
+            .flatten()
+            .any(|moment| moment.counts_from_end())
+    }
+
+    /// What is looked at of one run, of which the last event happened at `last` (CLOCK_BOOTTIME).
+    #[must_use]
+    pub fn in_run(&self, header: &Header, run: &Run, last: u64) -> InRun {
+        let clock = |moment: Option<Moment>| Some(moment?.boottime(header, run, last));
+        InRun {
+            filter: self.filter.as_ref().map(|it| it.for_run(header, run)),
+            from: clock(self.from).unwrap_or(i128::MIN),
+            to: clock(self.to).unwrap_or(i128::MAX),
+            followed: self.follow.map(Followed::new),
+        }
+    }
+}
+
+/// Which events of one run.
+#[derive(Clone, Debug)]
+pub struct InRun {
+    filter: Option<Filter>,
+    /// Nanoseconds of CLOCK_BOOTTIME, both included.
+    from: i128,
+    to: i128,
+    followed: Option<Followed>,
+}
+
+impl InRun {
+    /// Whether the next event of the run, in its order, is one of them.
+    pub fn takes(&mut self, scope: &Scope<'_>, seen: &Seen<'_>) -> bool {
+        let is_followed = self.followed.as_mut().is_none_or(|it| it.observe(seen));
+        let time = i128::from(seen.event.time);
+        is_followed
+            && (self.from..=self.to).contains(&time)
+            && self
+                .filter
+                .as_ref()
+                .is_none_or(|filter| filter.matches(scope, seen))
+    }
+}
+
+/// A process and its descendants.
+#[derive(Clone, Debug)]
+struct Followed {
+    root: u32,
+    descendants: HashSet<u32>,
+}
+
+impl Followed {
+    fn new(root: u32) -> Self {
+        Self {
+            root,
+            descendants: HashSet::new(),
+        }
+    }
+
+    /// Whether the event is one of theirs.
+    fn observe(&mut self, seen: &Seen<'_>) -> bool {
+        let event = seen.event;
+        let is_one = event.pid == self.root || self.descendants.contains(&event.pid);
+        match event.kind {
+            EventKind::FORK => {
+                let child = event.ret as u32;
+                // A pid that somebody else gives to a child is no longer the one that was followed.
+                if !is_one {
+                    self.descendants.remove(&child);
+                } else if self.descendants.len() < MAX_FOLLOWED {
+                    self.descendants.insert(child);
+                }
+            }
+            EventKind::EXIT => {
+                self.descendants.remove(&event.pid);
+            }
+            _ => {}
+        }
+        is_one
+    }
+}
