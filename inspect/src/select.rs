@@ -139,3 +139,93 @@ impl Followed {
         is_one
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Context;
+    use crate::testing::{INIT, START, Script, header};
+
+    fn selected(select: &Selection, script: &Script) -> Vec<u64> {
+        let (header, mut context) = (header(), Context::default());
+        let last = script.events.last().unwrap().time;
+        let mut selected = select.in_run(&header, &script.run, last);
+        let mut numbers = Vec::new();
+        for (number, event) in script.numbered() {
+            let seen = context.observe(number, event);
+            let scope = Scope {
+                header: &header,
+                run: &script.run,
+                context: &context,
+            };
+            numbers.extend(selected.takes(&scope, &seen).then_some(number));
+        }
+        numbers
+    }
+
+    fn follow(pid: u32) -> Selection {
+        Selection {
+            follow: Some(pid),
+            ..Selection::default()
+        }
+    }
+
+    #[test]
+    fn descendants_are_followed() {
+        let mut s = Script::new(&["sh"]);
+        s.fork(INIT, 200)
+            .fork(INIT, 300)
+            .fork(200, 201)
+            .fork(201, 202);
+        s.exit(201, 0)
+            .write(202, 1, "x")
+            .write(300, 1, "x")
+            .write(200, 1, "x");
+        assert_eq!(selected(&follow(200), &s), [5, 6, 7, 8, 10]);
+        assert_eq!(selected(&follow(INIT), &s).len(), 10);
+        assert_eq!(selected(&follow(4711), &s), [0; 0]);
+    }
+
+    #[test]
+    fn a_pid_that_somebody_else_gets_is_not_followed() {
+        let mut s = Script::new(&["sh"]);
+        s.fork(INIT, 200)
+            .fork(200, 201)
+            .exit(201, 0)
+            .write(201, 1, "x");
+        s.fork(200, 202).fork(INIT, 202).write(202, 1, "x");
+        assert_eq!(selected(&follow(200), &s), [4, 5, 7]);
+    }
+
+    #[test]
+    fn both_ends_of_a_time_are_in_it() {
+        let s = Script::new(&["sh"])
+            .write(INIT, 1, "x")
+            .write(INIT, 1, "y")
+            .clone();
+        let select = |from: &str, to: &str| Selection {
+            from: (!from.is_empty()).then(|| from.parse().unwrap()),
+            to: (!to.is_empty()).then(|| to.parse().unwrap()),
+            ..Selection::default()
+        };
+        assert_eq!(selected(&select("2ms", "3ms"), &s), [2, 3]);
+        assert_eq!(selected(&select("-1ms", ""), &s), [3, 4]);
+        assert_eq!(selected(&select("", "-2ms"), &s), [1, 2]);
+        assert_eq!(selected(&select("1h", ""), &s), [0; 0]);
+        let time = crate::decode::time::time_of_day(START + 2_000_000, &header().host).unwrap();
+        assert_eq!(selected(&select(&time, &time), &s), [2]);
+    }
+
+    #[test]
+    fn followed_processes_are_bounded() {
+        let mut s = Script::empty();
+        for child in 0..MAX_FOLLOWED as u32 + 10 {
+            s.fork(7, 1000 + child);
+        }
+        let (mut context, mut followed) = (Context::default(), Followed::new(7));
+        for (number, event) in s.numbered() {
+            followed.observe(&context.observe(number, event));
+        }
+        assert_eq!(followed.descendants.len(), MAX_FOLLOWED);
+    }
+}

@@ -263,4 +263,57 @@ mod tests {
             "{text}"
         );
     }
+
+    #[test]
+    fn a_limit_is_one_of_all_runs() {
+        let limited = |limit| {
+            let mut out = Vec::new();
+            let options = Options {
+                select: Selection {
+                    limit: Some(limit),
+                    ..Selection::default()
+                },
+                ..Options::default()
+            };
+            let shown = show(&mut capture(&[nginx(), variety()]), &mut out, options).unwrap();
+            (shown, String::from_utf8(out).unwrap())
+        };
+        assert_eq!(limited(0), (0, String::new()));
+        let (shown, text) = limited(2);
+        assert_eq!((shown, text.lines().count()), (2, 3), "{text}");
+        let all_of_first = nginx().events.len() as u64;
+        assert!(!limited(all_of_first).1.contains("run 2"));
+        assert!(limited(all_of_first + 1).1.contains("run 2"));
+    }
+
+    #[test]
+    fn damage_is_shown_whatever_the_filter() {
+        let mut script = Script::new(&["sh"]);
+        // Several blocks, of which one in the middle gets lost.
+        for line in 0..40_000 {
+            script.write(INIT, 1, &format!("line {line} {}", line * 7919));
+        }
+        let mut bytes = crate::testing::capture_bytes(&[script]);
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 64].fill(0xa5);
+        for json in [false, true] {
+            let options = Options {
+                json,
+                select: Selection {
+                    filter: Some("evt.type = exit".parse().unwrap()),
+                    ..Selection::default()
+                },
+                ..Options::default()
+            };
+            let mut reader = Reader::open(std::io::Cursor::new(bytes.clone())).unwrap();
+            let mut out = Vec::new();
+            assert_eq!(show(&mut reader, &mut out, options).unwrap(), 0);
+            let text = String::from_utf8(out).unwrap();
+            assert!(
+                text.contains(if json { "\"damage\"" } else { "  ---- " }),
+                "{text}"
+            );
+            assert!(!reader.damage().is_empty());
+        }
+    }
 }
