@@ -62,7 +62,7 @@ fn what_matches_in_real_captures() {
         ),
         (
             "library-missing",
-            "evt.res=ENOENT and fs.path.name glob *.so*",
+            "evt.res=ENOENT and fs.path.name regex '/(usr/)?lib/libneeded\\.so'",
         ),
         (
             "child-file-missing",
