@@ -12,6 +12,8 @@ use crate::own;
 
 /// Processes kept at once: beyond it all are forgotten, so that a capture cannot grow the table without end.
 const MAX_PROCESSES: usize = 1 << 16;
+/// Generations that are looked back at once, so that a capture cannot make each event cost a walk over all processes.
+const MAX_GENERATIONS: usize = 1 << 10;
 /// Longest label, in bytes.
 const MAX_LABEL: usize = 64;
 
@@ -80,18 +82,18 @@ impl Context {
         (parent.id == program.parent_id).then_some(parent)
     }
 
-    /// The pids and programs of those that forked this one, its parent first, as far as they are known and alive.
+    /// The pids and programs of those that forked this one, its parent first, as far as they are known and alive; 1024 at most.
     pub fn ancestors<'a>(
         &'a self,
         program: &'a Program,
     ) -> impl Iterator<Item = (u32, &'a Program)> {
         let mut at = program;
-        // An ancestor has a smaller id than its child, so this comes to an end.
-        std::iter::from_fn(move || {
+        let next = move || {
             let pid = at.parent?;
             at = self.parent(at)?;
             Some((pid, at))
-        })
+        };
+        std::iter::from_fn(next).take(MAX_GENERATIONS)
     }
 
     fn program(&mut self, event: &Event) -> Arc<Program> {

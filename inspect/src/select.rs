@@ -3,6 +3,7 @@
 //! What is dropped here has been observed by the [`Context`](crate::context::Context) all the same, so that what is left is understood.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use capture_format::{EventKind, Header, Run};
 
@@ -102,6 +103,28 @@ impl InRun {
     }
 }
 
+impl InRun {
+    /// Whether certainly none of the next events is one of them that are of these kinds and processes, happened in this time (CLOCK_BOOTTIME) and have
+    /// these numbers, as a block's summary says it of its events: see [`Filter::excludes`].
+    ///
+    /// Events before them must have been observed, and of such a block those by which processes fork and exit must be.
+    #[must_use]
+    pub fn excludes(
+        &self,
+        kinds: &[EventKind],
+        pids: &[u32],
+        time: RangeInclusive<u64>,
+        numbers: RangeInclusive<u64>,
+    ) -> bool {
+        let is_outside = i128::from(*time.end()) < self.from || i128::from(*time.start()) > self.to;
+        let of_others = |followed: &Followed| !pids.iter().any(|pid| followed.has(*pid));
+        let filter = self.filter.as_ref();
+        is_outside
+            || self.followed.as_ref().is_some_and(of_others)
+            || filter.is_some_and(|filter| filter.excludes(kinds, pids, time, numbers))
+    }
+}
+
 /// A process and its descendants.
 #[derive(Clone, Debug)]
 struct Followed {
@@ -117,10 +140,14 @@ impl Followed {
         }
     }
 
+    fn has(&self, pid: u32) -> bool {
+        pid == self.root || self.descendants.contains(&pid)
+    }
+
     /// Whether the event is one of theirs.
     fn observe(&mut self, seen: &Seen<'_>) -> bool {
         let event = seen.event;
-        let is_one = event.pid == self.root || self.descendants.contains(&event.pid);
+        let is_one = self.has(event.pid);
         match event.kind {
             EventKind::FORK => {
                 let child = event.ret as u32;
@@ -214,6 +241,41 @@ mod tests {
         assert_eq!(selected(&select("1h", ""), &s), [0; 0]);
         let time = crate::decode::time::time_of_day(START + 2_000_000, &header().host).unwrap();
         assert_eq!(selected(&select(&time, &time), &s), [2]);
+    }
+
+    #[test]
+    fn blocks_are_excluded_by_time_process_and_filter() {
+        let mut s = Script::new(&["sh"]);
+        s.fork(INIT, 200).fork(200, 201);
+        let select = Selection {
+            from: Some("2ms".parse().unwrap()),
+            to: Some("10ms".parse().unwrap()),
+            follow: Some(200),
+            filter: Some("evt.type = read".parse().unwrap()),
+            ..Selection::default()
+        };
+        let (header, mut context) = (header(), Context::default());
+        let mut selected = select.in_run(&header, &s.run, 0);
+        for (number, event) in s.numbered() {
+            let seen = context.observe(number, event);
+            let scope = Scope {
+                header: &header,
+                run: &s.run,
+                context: &context,
+            };
+            selected.takes(&scope, &seen);
+        }
+        let excludes = |kind, pid, milliseconds: RangeInclusive<u64>| {
+            let at = |ms: &u64| START + ms * 1_000_000;
+            let time = at(milliseconds.start())..=at(milliseconds.end());
+            selected.excludes(&[kind, EventKind::EXIT], &[INIT, pid], time, 5..=9)
+        };
+        assert!(!excludes(EventKind::READ, 201, 0..=2));
+        assert!(!excludes(EventKind::READ, 200, 10..=12));
+        assert!(excludes(EventKind::READ, 202, 0..=2), "another process");
+        assert!(excludes(EventKind::READ, 201, 0..=1), "before");
+        assert!(excludes(EventKind::READ, 201, 11..=12), "after");
+        assert!(excludes(EventKind::WRITE, 201, 0..=2), "another kind");
     }
 
     #[test]

@@ -2,37 +2,31 @@
 
 use std::cmp::Ordering;
 
-use capture_format::EventKind;
 use memchr::memmem;
 
 use super::Scope;
-use super::ast::{Check, Comparison, Expr, Part, Test};
+use super::ast::{Comparison, Expr, Part, Test};
 use super::fields::{Ask, Value};
 use super::literal::{DAY, Literal};
 use crate::context::Seen;
 
+/// A field that the event does not have fails every check.
 pub(super) fn matches(expression: &Expr, scope: &Scope<'_>, seen: &Seen<'_>) -> bool {
     match expression {
         Expr::Or(parts) => parts.iter().any(|part| matches(part, scope, seen)),
         Expr::And(parts) => parts.iter().all(|part| matches(part, scope, seen)),
         Expr::Not(inner) => !matches(inner, scope, seen),
-        Expr::Check(check) => holds(check, seen.event.kind, |check| {
-            check.field.get(&Ask {
+        Expr::Check(check) => {
+            let ask = Ask {
                 scope,
                 seen,
                 argument: &check.argument,
-            })
-        }),
+            };
+            let may_have = (check.field.on)(seen.event.kind);
+            let value = may_have.then(|| check.field.get(&ask)).flatten();
+            value.is_some_and(|value| check.test.holds(&value))
+        }
     }
-}
-
-/// A field that the event does not have fails every check.
-fn holds<'a>(
-    check: &'a Check,
-    kind: EventKind,
-    value: impl FnOnce(&'a Check) -> Option<Value<'a>>,
-) -> bool {
-    (check.field.on)(kind) && value(check).is_some_and(|value| check.test.holds(&value))
 }
 
 impl Test {

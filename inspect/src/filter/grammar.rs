@@ -18,7 +18,7 @@ use super::fields::{self, Field, Takes};
 use super::lexer::{Lexer, Word};
 use super::literal::{Literal, Type};
 use super::pattern::{Pattern, Syntax};
-use super::{MAX_DEPTH, MAX_LENGTH};
+use super::{MAX_DEPTH, MAX_LENGTH, MAX_PATTERNS};
 
 /// Words that join comparisons: as values they stand in quotes.
 pub(super) const KEYWORDS: [&str; 3] = ["and", "or", "not"];
@@ -56,6 +56,7 @@ pub(super) fn parse(text: &str) -> Result<Expr, Fault> {
     let mut parser = Parser {
         lexer: Lexer::new(text),
         depth: 0,
+        patterns: 0,
     };
     if parser.lexer.is_done() {
         return Err(Fault::new(0..0, "the filter is empty").help(EXAMPLE.to_owned()));
@@ -93,6 +94,8 @@ struct Parser<'e> {
     lexer: Lexer<'e>,
     /// Parentheses and `not` that are open.
     depth: usize,
+    /// Globs and regular expressions so far.
+    patterns: usize,
 }
 
 impl Parser<'_> {
@@ -279,6 +282,14 @@ impl Parser<'_> {
     }
 
     fn pattern(&mut self, syntax: Syntax) -> Result<Test, Fault> {
+        let at = self.lexer.at();
+        if self.patterns == MAX_PATTERNS {
+            let message =
+                format!("there are more than {MAX_PATTERNS} globs and regular expressions");
+            return Err(Fault::new(at..at + 1, message)
+                .help("contains, startswith, endswith and pmatch do not count".to_owned()));
+        }
+        self.patterns += 1;
         let word = self.value()?;
         let pattern = Pattern::new(syntax, word.pattern());
         pattern

@@ -42,6 +42,8 @@ pub(crate) mod time {
 pub const MAX_LENGTH: usize = 1 << 16;
 /// Deepest nesting of parentheses and `not`: Falco's limit.
 pub const MAX_DEPTH: usize = 100;
+/// Most globs and regular expressions: each may take a mebibyte.
+pub const MAX_PATTERNS: usize = 64;
 
 /// An expression that says of each event whether it matches.
 ///
