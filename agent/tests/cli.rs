@@ -112,6 +112,76 @@ fn unknown_words_on_the_command_line() {
 }
 
 #[test]
+fn filters_that_are_wrong_are_pointed_at() {
+    let sample = sample();
+    let refuses = |filter: &str, parts: &[&str]| {
+        let sample = sample.to_str().unwrap();
+        refuses(&["show", sample, "--filter", filter], parts);
+    };
+    refuses(
+        "proc.name=nginx and prc.name=x",
+        &[
+            "column 21",
+            "\n                      ^^^^^^^^\n",
+            "did you mean `proc.name`?",
+        ],
+    );
+    refuses("evt.type=opennat", &["column 10", "openat"]);
+    refuses("", &["the filter is empty"]);
+    refuses(
+        &"(".repeat(10_000),
+        &["column 101", "nested deeper than 100"],
+    );
+    refuses(&"x".repeat(100_000), &["65536 are the most"]);
+    refuses(
+        "fd.name regex '(((a{100}){100}){100})'",
+        &["bytes of memory"],
+    );
+}
+
+#[test]
+fn what_cannot_be_chosen_is_told() {
+    let sample = sample();
+    let sample = sample.to_str().unwrap();
+    refuses(
+        &["show", sample, "--from", "soon"],
+        &["soon", "1.5s", "-2s"],
+    );
+    refuses(&["show", sample, "--run", "99"], &["no run 99", "1 to 2"]);
+    refuses(&["show", sample, "--limit", "-1"], &["-1"]);
+    refuses(&["fields", "no such field"], &["no such field"]);
+    let output = lastword(&["show", sample, "--follow-process", "4294967295"]);
+    assert!(output.status.success() && output.stdout.is_empty());
+    assert!(stderr(&output).contains("no event is what was asked for"));
+}
+
+#[test]
+fn what_is_asked_for_is_shown() {
+    let sample = sample();
+    let sample = sample.to_str().unwrap();
+    for more in [&["--json"][..], &[]] {
+        let filter = [
+            "show",
+            sample,
+            "-f",
+            "evt.buffer contains \"host not found\"",
+            "--from",
+            "-1s",
+        ];
+        let output = lastword(&[&filter, more].concat());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            said.contains("upstream") && !said.contains("openat"),
+            "{said}"
+        );
+        assert_eq!(stderr(&output), "");
+    }
+    let output = lastword(&["fields", "--json"]);
+    let fields: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(fields[0]["example"].is_string());
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_place_that_cannot_be_written_is_told_before_the_command_runs() {
     let folder = tempfile::tempdir().unwrap();

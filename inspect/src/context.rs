@@ -12,6 +12,8 @@ use crate::own;
 
 /// Processes kept at once: beyond it all are forgotten, so that a capture cannot grow the table without end.
 const MAX_PROCESSES: usize = 1 << 16;
+/// Generations that are looked back at once, so that a capture cannot make each event cost a walk over all processes.
+const MAX_GENERATIONS: usize = 1 << 10;
 /// Longest label, in bytes.
 const MAX_LABEL: usize = 64;
 
@@ -28,6 +30,11 @@ pub struct Program {
     pub args: Bytes,
     /// The process that forked it.
     pub parent: Option<u32>,
+    /// Its pid in its own pid namespace.
+    pub namespace_pid: Option<u32>,
+    /// Tells it from others that had its pid before or after; as is that of its parent. 0: not known.
+    id: u64,
+    parent_id: u64,
 }
 
 /// An event with what earlier ones tell of it.
@@ -50,6 +57,8 @@ pub struct Seen<'e> {
 pub struct Context {
     fds: Fds,
     programs: HashMap<u32, Arc<Program>>,
+    /// The last [`Program::id`] that was given.
+    last_id: u64,
 }
 
 impl Context {
@@ -66,29 +75,61 @@ impl Context {
         }
     }
 
+    /// The process that forked this one, as it is now; none where it is not known or has ended.
+    #[must_use]
+    pub fn parent(&self, program: &Program) -> Option<&Arc<Program>> {
+        let parent = self.programs.get(&program.parent?)?;
+        (parent.id == program.parent_id).then_some(parent)
+    }
+
+    /// The pids and programs of those that forked this one, its parent first, as far as they are known and alive; 1024 at most.
+    pub fn ancestors<'a>(
+        &'a self,
+        program: &'a Program,
+    ) -> impl Iterator<Item = (u32, &'a Program)> {
+        let mut at = program;
+        let next = move || {
+            let pid = at.parent?;
+            at = self.parent(at)?;
+            Some((pid, at))
+        };
+        std::iter::from_fn(next).take(MAX_GENERATIONS)
+    }
+
     fn program(&mut self, event: &Event) -> Arc<Program> {
         if self.programs.len() > MAX_PROCESSES {
             self.programs.clear();
         }
         match event.kind {
             EventKind::EXEC => {
-                let parent = self.programs.get(&event.pid).and_then(|it| it.parent);
+                let before = self.programs.get(&event.pid).cloned();
+                let before = before.unwrap_or_else(|| Arc::new(self.identified(b"")));
                 let program = Program {
                     exe: own(&event.name),
                     args: own(&event.data),
-                    parent,
+                    parent: before.parent,
+                    namespace_pid: pid(event.args[0]).or(before.namespace_pid),
+                    id: before.id,
+                    parent_id: before.parent_id,
                     ..named(basename(&event.name))
                 };
                 self.programs.insert(event.pid, Arc::new(program));
             }
             EventKind::FORK => {
-                let parent = self
-                    .programs
-                    .entry(event.pid)
-                    .or_insert_with(|| Arc::new(named(&event.name)));
+                let parent = match self.programs.get(&event.pid) {
+                    Some(parent) => Arc::clone(parent),
+                    None => {
+                        let parent = Arc::new(self.identified(&event.name));
+                        self.programs.insert(event.pid, Arc::clone(&parent));
+                        parent
+                    }
+                };
                 let child = Program {
                     parent: Some(event.pid),
-                    ..Program::clone(parent)
+                    namespace_pid: pid(event.args[0]),
+                    id: self.next_id(),
+                    parent_id: parent.id,
+                    ..Program::clone(&parent)
                 };
                 self.programs.insert(event.ret as u32, Arc::new(child));
             }
@@ -100,6 +141,23 @@ impl Context {
         }
         self.programs.get(&event.pid).cloned().unwrap_or_default()
     }
+
+    fn identified(&mut self, name: &[u8]) -> Program {
+        Program {
+            id: self.next_id(),
+            ..named(name)
+        }
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+}
+
+/// A pid of a namespace, which is never 0.
+fn pid(number: i64) -> Option<u32> {
+    u32::try_from(number).ok().filter(|&pid| pid != 0)
 }
 
 fn named(name: &[u8]) -> Program {
@@ -107,5 +165,62 @@ fn named(name: &[u8]) -> Program {
         name: own(name),
         label: escaped_to(name, MAX_LABEL).to_string(),
         ..Program::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script};
+
+    fn follow(script: &Script) -> (Context, Vec<Arc<Program>>) {
+        let mut context = Context::default();
+        let programs = script
+            .numbered()
+            .map(|(number, event)| context.observe(number, event).program)
+            .collect();
+        (context, programs)
+    }
+
+    fn ancestors(context: &Context, program: &Program) -> Vec<String> {
+        let ancestors = context.ancestors(program);
+        ancestors
+            .map(|(pid, program)| format!("{pid} {}", program.label))
+            .collect()
+    }
+
+    #[test]
+    fn ancestors_are_followed_over_fork_and_exec() {
+        let mut script = Script::new(&["sh"]);
+        script
+            .fork(INIT, 101)
+            .exec(101, &["make"])
+            .fork(101, 102)
+            .exec(102, &["cc"]);
+        let (context, programs) = follow(&script);
+        let cc = programs.last().unwrap();
+        assert_eq!(ancestors(&context, cc), ["101 make", "100 sh"]);
+    }
+
+    #[test]
+    fn who_has_the_pid_of_an_ended_parent_is_no_parent() {
+        let mut script = Script::new(&["sh"]);
+        script.fork(INIT, 101).fork(101, 102).exit(101, 0);
+        script
+            .fork(INIT, 101)
+            .exec(101, &["other"])
+            .write(102, 1, "x");
+        let (context, programs) = follow(&script);
+        let orphan = programs.last().unwrap();
+        assert_eq!(orphan.parent, Some(101));
+        assert_eq!(context.parent(orphan), None);
+    }
+
+    #[test]
+    fn a_process_that_forks_itself_is_not_its_own_ancestor_for_ever() {
+        let mut script = Script::new(&["sh"]);
+        script.fork(INIT, INIT).fork(INIT, INIT);
+        let (context, programs) = follow(&script);
+        assert!(ancestors(&context, programs.last().unwrap()).len() < 3);
     }
 }

@@ -21,8 +21,10 @@ pub mod escape;
 pub mod explain;
 pub mod facts;
 pub mod fds;
+pub mod filter;
 pub mod info;
 pub mod rules;
+pub mod select;
 pub mod show;
 #[cfg(test)]
 mod testing;

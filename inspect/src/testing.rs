@@ -14,6 +14,7 @@ pub(crate) const START: u64 = 1_000_000_000_000;
 pub(crate) const INIT: u32 = 100;
 
 /// A run being written down: each call appends one event, 1 ms after the one before.
+#[derive(Clone)]
 pub(crate) struct Script {
     pub(crate) run: Run,
     pub(crate) events: Vec<Event>,
@@ -408,6 +409,15 @@ pub(crate) fn header() -> Header {
 
 /// A capture with this header and these runs.
 pub(crate) fn capture_with(header: &Header, scripts: &[Script]) -> Reader<Cursor<Vec<u8>>> {
+    Reader::open(Cursor::new(bytes_with(header, scripts))).unwrap()
+}
+
+/// The bytes of a capture with these runs.
+pub(crate) fn capture_bytes(scripts: &[Script]) -> Vec<u8> {
+    bytes_with(&header(), scripts)
+}
+
+fn bytes_with(header: &Header, scripts: &[Script]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), header).unwrap();
     for (number, script) in (1..).zip(scripts) {
         writer
@@ -422,6 +432,5 @@ pub(crate) fn capture_with(header: &Header, scripts: &[Script]) -> Reader<Cursor
             .for_each(|event| writer.event(event).unwrap());
         writer.end_run().unwrap();
     }
-    let (bytes, _) = writer.finish().unwrap();
-    Reader::open(Cursor::new(bytes)).unwrap()
+    writer.finish().unwrap().0
 }

@@ -18,6 +18,7 @@ use std::{
 use capture_format::Reader;
 use clap::Subcommand;
 
+mod fields;
 mod files;
 mod views;
 
@@ -80,7 +81,7 @@ pub enum Command<S: clap::Args> {
     /// Say in one sentence why the container died, with the evidence
     Explain(Of<S, views::Explain>),
     /// Print the events before it died
-    Show(Of<S, views::Show>),
+    Show(Box<Of<S, views::Show>>),
     /// Print what the capture says about itself: container, runs, and what was lost
     Info(Of<S, views::Info>),
 }
@@ -93,6 +94,26 @@ impl<S: clap::Args> Command<S> {
             Self::Show(of) => of.parts(),
             Self::Info(of) => of.parts(),
         }
+    }
+}
+
+/// The commands that need no capture.
+#[derive(Subcommand)]
+pub enum Offline {
+    /// List the fields that `show --filter` can ask, with examples
+    Fields(fields::Fields),
+}
+
+impl Offline {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// There is nothing of that kind, or `out` fails.
+    pub fn act(&self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Fields(fields) => fields.print(out)?,
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -2,9 +2,13 @@
 
 use std::io::Write;
 
-use inspect::{explain, info, show};
+use inspect::{explain, info};
 
 use crate::{Capture, View, print_json};
+
+mod show;
+
+pub(crate) use show::Show;
 
 /// Why the container died.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -13,18 +17,6 @@ pub struct Explain {
     /// One JSON document instead of text
     #[arg(long)]
     json: bool,
-}
-
-/// The events.
-#[derive(Clone, Copy, Debug, clap::Args)]
-#[group(skip)]
-pub struct Show {
-    /// One JSON object a line; its fields are documented in docs/json.md
-    #[arg(long)]
-    json: bool,
-    /// Print the time of day (UTC) instead of the time since the run's start
-    #[arg(long, conflicts_with = "json")]
-    time_of_day: bool,
 }
 
 /// What the capture says about itself.
@@ -44,18 +36,6 @@ impl View for Explain {
         } else {
             Ok(explanation.write_text(&mut out)?)
         }
-    }
-}
-
-impl View for Show {
-    fn print(&self, capture: &mut Capture, mut out: &mut dyn Write) -> anyhow::Result<()> {
-        let Self { json, time_of_day } = *self;
-        let options = show::Options {
-            json,
-            time_of_day,
-            ..show::Options::default()
-        };
-        Ok(show::show(&mut capture.reader, &mut out, options)?)
     }
 }
 

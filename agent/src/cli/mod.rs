@@ -37,6 +37,8 @@ enum Command {
     Run(run::Args),
     #[command(flatten)]
     Read(reading::Command<reading::Files>),
+    #[command(flatten)]
+    Offline(reading::Offline),
     /// Record every container of this node, and capture those that crash
     #[cfg(target_os = "linux")]
     Agent(agent::Args),
@@ -82,6 +84,7 @@ fn act(command: Command, out: &mut (impl Write + Send)) -> anyhow::Result<ExitCo
             let (files, view) = command.parts();
             files.show(&*view, out)
         }
+        Command::Offline(command) => command.act(out),
         #[cfg(target_os = "linux")]
         Command::Agent(args) => agent::agent(args, out),
         #[cfg(target_os = "linux")]

@@ -60,6 +60,15 @@ struct Place {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Online(Online),
+    #[command(flatten)]
+    Offline(reading::Offline),
+}
+
+/// What needs a cluster.
+#[derive(Subcommand)]
+enum Online {
     /// List the captures, newest first
     List {
         /// In all namespaces
@@ -102,19 +111,23 @@ pub(crate) fn is_name(program: &Path) -> bool {
 /// # Errors
 /// The cluster cannot be reached or forbids it, there is no such capture, or `out` fails.
 pub(crate) fn act(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let command = match cli.command {
+        Command::Offline(command) => return command.act(out),
+        Command::Online(command) => command,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let session = runtime.block_on(Session::start(cli.place))?;
-    match cli.command {
-        Command::List { all_namespaces } => {
+    match command {
+        Online::List { all_namespaces } => {
             let namespace = (!all_namespaces).then_some(&*session.namespace);
             let listing = fetch::list(&session.cluster.client, namespace);
             let captures = runtime.block_on(listing)?;
             list::write(&captures, namespace, std::time::SystemTime::now(), out)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Read(command) => {
+        Online::Read(command) => {
             let (which, view) = command.parts();
             let (capture, bytes) = runtime.block_on(session.fetch(&which))?;
             let name = choose::name(&capture);
@@ -122,12 +135,12 @@ pub(crate) fn act(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
             let reader = Reader::open(bytes).with_context(|| name.clone())?;
             reading::show(&mut reading::Capture { name, reader }, &*view, out)
         }
-        Command::Get { which, output } => {
+        Online::Get { which, output } => {
             let (capture, bytes) = runtime.block_on(session.fetch(&which))?;
             file::write(&choose::name(&capture), &bytes, output.as_deref(), out)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Capture(args) => runtime.block_on(request::capture(&session, args, out)),
+        Online::Capture(args) => runtime.block_on(request::capture(&session, args, out)),
     }
 }
 
@@ -201,6 +214,8 @@ mod tests {
             "x explain web-1 -n shop --kubeconfig /k -c web",
             "x list -A",
             "x show web-1 --time-of-day",
+            "x show web-1 -n shop -c web --filter evt.failed=true --from -2s --run 3",
+            "x fields dns --json",
             "x get web-1 -o -",
             "x capture web-1 -c web --wait",
         ] {

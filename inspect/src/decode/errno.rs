@@ -76,6 +76,11 @@ impl Errno {
         self.entry().map(|&(_, name, _)| name)
     }
 
+    /// The symbols of all that have one.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        TABLE.iter().map(|&(_, name, _)| name)
+    }
+
     /// What strerror(3) of glibc says, such as `No such file or directory`.
     #[must_use]
     pub fn text(self) -> &'static str {

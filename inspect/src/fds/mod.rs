@@ -45,6 +45,8 @@ pub enum Target {
         local: Option<SockAddr>,
         /// Address connected to or accepted from, where seen.
         peer: Option<SockAddr>,
+        /// Whether it listens or was accepted, so that this side is the server.
+        serves: bool,
     },
     /// Inherited at exec: only its type is known.
     Inherited(FdType),

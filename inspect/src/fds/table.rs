@@ -77,6 +77,7 @@ impl Fds {
                 stype: None,
                 local: None,
                 peer: None,
+                serves: false,
             },
             FdType::FIFO => Target::Pipe,
             _ if is_io && !event.name.is_empty() => Target::Name(own(&event.name)),
@@ -142,15 +143,27 @@ impl Fds {
                     stype: Some((second & 0xf) as u8),
                     local: None,
                     peer: None,
+                    serves: false,
                 };
                 self.insert(pid, ret, Fd::new(target, second & O_CLOEXEC != 0));
             }
             K::ACCEPT | K::ACCEPT4 => {
+                let listening = fd.map(|fd| &fd.target);
+                let (domain, stype, local) = match listening.cloned() {
+                    Some(Target::Socket {
+                        domain,
+                        stype,
+                        local,
+                        ..
+                    }) => (domain, stype, local),
+                    _ => (None, None, None),
+                };
                 let target = Target::Socket {
-                    domain: None,
-                    stype: None,
-                    local: None,
+                    domain,
+                    stype,
+                    local,
                     peer: SockAddr::parse(&event.name),
+                    serves: true,
                 };
                 self.insert(pid, ret, Fd::new(target, false));
             }
@@ -170,12 +183,20 @@ impl Fds {
                 stype: None,
                 local: None,
                 peer: None,
+                serves: false,
             },
             false,
         ));
-        let Target::Socket { local, peer, .. } = &mut fd.target else {
+        let Target::Socket {
+            local,
+            peer,
+            serves,
+            ..
+        } = &mut fd.target
+        else {
             return;
         };
+        *serves |= event.kind == EventKind::LISTEN;
         match event.kind {
             EventKind::CONNECT => *peer = (address != SockAddr::Other(0)).then_some(address),
             _ => *local = Some(address),
@@ -400,7 +421,7 @@ mod tests {
         s.call(INIT, K::ACCEPT4, 6, [5, 0, 0], inet([10, 0, 0, 1], 999), "");
         assert_eq!(
             resolve(&mut s, INIT, 6).as_deref(),
-            Some("socket to 10.0.0.1:999")
+            Some("AF_INET to 10.0.0.1:999")
         );
     }
 

@@ -13,7 +13,7 @@ const AT_FDCWD: i64 = -100;
 /// The value of an argument.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Number(i64),
     Flag(bool),
     Symbol(String),
@@ -54,7 +54,7 @@ pub(super) fn name_role(kind: K) -> NameRole {
 }
 
 /// The arguments, without the descriptor the call acts on, and without those that say nothing.
-pub(super) fn args(event: &Event, arch: &str) -> Vec<(&'static str, Value)> {
+pub(crate) fn args(event: &Event, arch: &str) -> Vec<(&'static str, Value)> {
     let mut args = life_cycle(event);
     if event.kind.is_syscall() {
         if starts_at_fd(event.kind) && event.args[0] != AT_FDCWD {
@@ -71,6 +71,37 @@ pub(super) fn args(event: &Event, arch: &str) -> Vec<(&'static str, Value)> {
     }
     args
 }
+
+/// All names that [`args`] may give, in alphabetical order.
+pub(crate) fn arg_names() -> Vec<&'static str> {
+    let of_calls = K::ALL.iter().flat_map(|kind| names(*kind));
+    let mut all: Vec<_> = of_calls
+        .filter(|name| !name.is_empty())
+        .chain(["dirfd"])
+        .chain(names(K(u16::MAX)))
+        .chain(LIFE_CYCLE_NAMES)
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Names that [`life_cycle`] may give.
+const LIFE_CYCLE_NAMES: [&str; 13] = [
+    "ns_pid",
+    "child",
+    "exit_code",
+    "signal",
+    "core_dumped",
+    "code",
+    "sender",
+    "origin",
+    "address",
+    "disposition",
+    "stdin",
+    "stdout",
+    "stderr",
+];
 
 /// Names of `args` of a system call, by position; empty: unused, or the descriptor.
 fn names(kind: K) -> [&'static str; 3] {

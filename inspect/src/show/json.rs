@@ -6,13 +6,12 @@ use std::io::{self, Write};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use capture_format::{Event, EventFlags, EventKind, Host, Run};
+use capture_format::{Damage, Event, EventFlags, EventKind, Host, Run};
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
-use super::Item;
 use super::args::{NameRole, Value, args, name_role};
-use crate::context::{Context, Seen};
+use crate::context::Seen;
 use crate::decode::time::time_of_day;
 use crate::decode::{Errno, Message, SockAddr};
 use crate::escape::is_harmful;
@@ -22,7 +21,6 @@ use crate::fds::{Fd, Target, acts_on_fd, is_on_socket, type_name};
 pub(super) struct Printer<'a> {
     host: &'a Host,
     run: &'a Run,
-    context: Context,
 }
 
 #[derive(Serialize)]
@@ -114,42 +112,31 @@ fn is_false(flag: &bool) -> bool {
 
 impl<'a> Printer<'a> {
     pub(super) fn new(host: &'a Host, run: &'a Run) -> Self {
-        Self {
-            host,
-            run,
-            context: Context::default(),
-        }
+        Self { host, run }
     }
+}
 
-    pub(super) fn all(
-        &mut self,
-        events: impl Iterator<Item = Item>,
-        out: &mut impl Write,
-    ) -> io::Result<()> {
-        for item in events {
-            match item {
-                Ok(event) => self.event(event.number, &event.event, out)?,
-                Err(damage) => write_line(
-                    &Missing {
-                        run: self.run.number,
-                        damage: damage.to_string(),
-                    },
-                    out,
-                )?,
-            }
-        }
+impl super::Printer for Printer<'_> {
+    fn begin(&mut self, _out: &mut dyn Write) -> io::Result<()> {
         Ok(())
     }
 
-    pub(super) fn event(
-        &mut self,
-        number: u64,
-        event: &Event,
-        out: &mut impl Write,
-    ) -> io::Result<()> {
-        let Seen {
-            program, fd, path, ..
-        } = self.context.observe(number, event);
+    fn damage(&mut self, damage: &Damage, out: &mut dyn Write) -> io::Result<()> {
+        let missing = Missing {
+            run: self.run.number,
+            damage: damage.to_string(),
+        };
+        write_line(&missing, out)
+    }
+
+    fn event(&mut self, seen: &Seen<'_>, out: &mut dyn Write) -> io::Result<()> {
+        let &Seen {
+            number,
+            event,
+            ref program,
+            ref fd,
+            ref path,
+        } = seen;
         let role = name_role(event.kind);
         let descriptor = acts_on_fd(event.kind).then(|| descriptor(event, fd.as_ref()));
         let executes = matches!(
@@ -187,7 +174,7 @@ impl<'a> Printer<'a> {
             name: (role != NameRole::Address && !event.name.is_empty())
                 .then(|| String::from_utf8_lossy(&event.name)),
             path: (role == NameRole::Path && !path.is_empty())
-                .then(|| String::from_utf8_lossy(&path).into_owned()),
+                .then(|| String::from_utf8_lossy(path).into_owned()),
             address: (role == NameRole::Address)
                 .then(|| SockAddr::parse(&event.name))
                 .flatten()
@@ -247,7 +234,7 @@ fn data(event: &Event) -> Data<'_> {
     }
 }
 
-fn write_line(line: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
+fn write_line(line: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     line.serialize(&mut serde_json::Serializer::with_formatter(
         &mut *out, Harmless,
     ))?;

@@ -2,14 +2,18 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Damage, NumberedEvent, Reader};
+use capture_format::{Damage, Reader, Run};
 
-mod args;
+use crate::context::{Context, Seen};
+use crate::filter::Scope;
+use crate::select::Selection;
+
+pub(crate) mod args;
 mod json;
 mod text;
 
 /// How events are shown.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// One JSON object a line instead of text.
     pub json: bool,
@@ -17,8 +21,8 @@ pub struct Options {
     pub time_of_day: bool,
     /// Text: bytes of a payload that are shown.
     pub payload: usize,
-    /// Only the run with this number.
-    pub run: Option<u32>,
+    /// Which events.
+    pub select: Selection,
 }
 
 impl Default for Options {
@@ -27,12 +31,12 @@ impl Default for Options {
             json: false,
             time_of_day: false,
             payload: 200,
-            run: None,
+            select: Selection::default(),
         }
     }
 }
 
-/// Writes all events of a capture, one a line, in their order, and what is missing where it is missing.
+/// Writes the selected events of a capture, one a line, in their order, and what is missing where it is missing; says how many events it wrote.
 ///
 /// # Errors
 /// When `out` fails. Damage to the capture is shown, not returned.
@@ -40,25 +44,79 @@ pub fn show<R: Read + Seek>(
     reader: &mut Reader<R>,
     out: &mut impl Write,
     options: Options,
-) -> io::Result<()> {
-    let (host, runs) = (reader.header().host.clone(), reader.runs().to_vec());
-    for (index, run) in runs
-        .iter()
-        .enumerate()
-        .filter(|(_, run)| options.run.is_none_or(|number| run.number == number))
-    {
-        let events = reader.events(index);
-        if options.json {
-            json::Printer::new(&host, run).all(events, out)?;
+) -> io::Result<u64> {
+    let (header, runs) = (reader.header().clone(), reader.runs().to_vec());
+    let select = &options.select;
+    let mut shown = 0;
+    for (index, run) in runs.iter().enumerate() {
+        if !select.takes_run(run) || select.limit == Some(shown) {
+            continue;
+        }
+        let mut printer: Box<dyn Printer> = if options.json {
+            Box::new(json::Printer::new(&header.host, run))
         } else {
-            text::Printer::new(&host, run, options).all(events, out)?;
+            Box::new(text::Printer::new(&header.host, run, &options))
+        };
+        let last = last_event(reader, index, run, select);
+        let mut selected = select.in_run(&header, run, last);
+        let mut context = Context::default();
+        if select.is_all() {
+            printer.begin(out)?;
+        }
+        for item in reader.events(index) {
+            let item = match item {
+                Ok(item) => item,
+                Err(damage) => {
+                    printer.damage(&damage, out)?;
+                    continue;
+                }
+            };
+            let seen = context.observe(item.number, &item.event);
+            let scope = Scope {
+                header: &header,
+                run,
+                context: &context,
+            };
+            if selected.takes(&scope, &seen) {
+                printer.event(&seen, out)?;
+                shown += 1;
+                if select.limit == Some(shown) {
+                    break;
+                }
+            }
         }
     }
-    Ok(())
+    Ok(shown)
 }
 
-/// An event, or what is missing in its place.
-type Item = Result<NumberedEvent, Damage>;
+/// When the run's last event happened (CLOCK_BOOTTIME), where that matters.
+fn last_event<R: Read + Seek>(
+    reader: &mut Reader<R>,
+    index: usize,
+    run: &Run,
+    select: &Selection,
+) -> u64 {
+    if run.end.is_some() || !select.counts_from_end() {
+        return run.start;
+    }
+    let events = reader.events(index).flatten();
+    events
+        .map(|item| item.event.time)
+        .max()
+        .unwrap_or(run.start)
+}
+
+/// Writes the events of one run.
+trait Printer {
+    /// Writes what stands before its events; what follows does so itself where that has not been asked for.
+    fn begin(&mut self, out: &mut dyn Write) -> io::Result<()>;
+
+    /// Writes an event.
+    fn event(&mut self, seen: &Seen<'_>, out: &mut dyn Write) -> io::Result<()>;
+
+    /// Writes what is missing in the place of events.
+    fn damage(&mut self, damage: &Damage, out: &mut dyn Write) -> io::Result<()>;
+}
 
 #[cfg(test)]
 mod tests {
@@ -192,7 +250,10 @@ mod tests {
     fn a_run_can_be_chosen() {
         let mut out = Vec::new();
         let options = Options {
-            run: Some(2),
+            select: Selection {
+                run: Some(2),
+                ..Selection::default()
+            },
             ..Options::default()
         };
         show(&mut capture(&[nginx(), variety()]), &mut out, options).unwrap();
@@ -201,5 +262,58 @@ mod tests {
             text.starts_with("run 2\n") && !text.contains("nginx"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_limit_is_one_of_all_runs() {
+        let limited = |limit| {
+            let mut out = Vec::new();
+            let options = Options {
+                select: Selection {
+                    limit: Some(limit),
+                    ..Selection::default()
+                },
+                ..Options::default()
+            };
+            let shown = show(&mut capture(&[nginx(), variety()]), &mut out, options).unwrap();
+            (shown, String::from_utf8(out).unwrap())
+        };
+        assert_eq!(limited(0), (0, String::new()));
+        let (shown, text) = limited(2);
+        assert_eq!((shown, text.lines().count()), (2, 3), "{text}");
+        let all_of_first = nginx().events.len() as u64;
+        assert!(!limited(all_of_first).1.contains("run 2"));
+        assert!(limited(all_of_first + 1).1.contains("run 2"));
+    }
+
+    #[test]
+    fn damage_is_shown_whatever_the_filter() {
+        let mut script = Script::new(&["sh"]);
+        // Several blocks, of which one in the middle gets lost.
+        for line in 0..40_000 {
+            script.write(INIT, 1, &format!("line {line} {}", line * 7919));
+        }
+        let mut bytes = crate::testing::capture_bytes(&[script]);
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 64].fill(0xa5);
+        for json in [false, true] {
+            let options = Options {
+                json,
+                select: Selection {
+                    filter: Some("evt.type = exit".parse().unwrap()),
+                    ..Selection::default()
+                },
+                ..Options::default()
+            };
+            let mut reader = Reader::open(std::io::Cursor::new(bytes.clone())).unwrap();
+            let mut out = Vec::new();
+            assert_eq!(show(&mut reader, &mut out, options).unwrap(), 0);
+            let text = String::from_utf8(out).unwrap();
+            assert!(
+                text.contains(if json { "\"damage\"" } else { "  ---- " }),
+                "{text}"
+            );
+            assert!(!reader.damage().is_empty());
+        }
     }
 }

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use capture_format::{Event, EventFlags, EventKind, Host, Run};
+use capture_format::{Damage, Event, EventFlags, EventKind, Host, Run};
 
+use super::Options;
 use super::args::{NameRole, args, name_role, stdio_in_words};
-use super::{Item, Options};
-use crate::context::{Context, Seen};
+use crate::context::Seen;
 use crate::decode::time::time_of_day;
 use crate::decode::{Errno, Message, SockAddr};
 use crate::escape::{escaped, escaped_to, is_text};
@@ -20,39 +20,47 @@ const MAX_HEX: usize = 16;
 pub(super) struct Printer<'a> {
     host: &'a Host,
     run: &'a Run,
-    options: Options,
-    context: Context,
+    options: &'a Options,
+    begun: bool,
 }
 
-impl<'a> Printer<'a> {
-    pub(super) fn new(host: &'a Host, run: &'a Run, options: Options) -> Self {
-        Self {
-            host,
-            run,
-            options,
-            context: Context::default(),
-        }
-    }
-
-    pub(super) fn all(
-        &mut self,
-        events: impl Iterator<Item = Item>,
-        out: &mut impl Write,
-    ) -> io::Result<()> {
-        writeln!(out, "run {}", self.run.number)?;
-        for item in events {
-            match item {
-                Ok(event) => writeln!(out, "{}", self.line(event.number, &event.event))?,
-                Err(damage) => writeln!(out, "  ---- {damage}")?,
-            }
+impl super::Printer for Printer<'_> {
+    fn begin(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        if !std::mem::replace(&mut self.begun, true) {
+            writeln!(out, "run {}", self.run.number)?;
         }
         Ok(())
     }
 
-    pub(super) fn line(&mut self, number: u64, event: &Event) -> String {
+    fn event(&mut self, seen: &Seen<'_>, out: &mut dyn Write) -> io::Result<()> {
+        self.begin(out)?;
+        writeln!(out, "{}", self.line(seen))
+    }
+
+    fn damage(&mut self, damage: &Damage, out: &mut dyn Write) -> io::Result<()> {
+        self.begin(out)?;
+        writeln!(out, "  ---- {damage}")
+    }
+}
+
+impl<'a> Printer<'a> {
+    pub(super) fn new(host: &'a Host, run: &'a Run, options: &'a Options) -> Self {
+        Self {
+            host,
+            run,
+            options,
+            begun: false,
+        }
+    }
+
+    fn line(&self, seen: &Seen<'_>) -> String {
         let Seen {
-            program, fd, path, ..
-        } = self.context.observe(number, event);
+            number,
+            event,
+            program,
+            fd,
+            path,
+        } = seen;
         let process = &program.label;
         let who = if event.tid == event.pid {
             event.pid.to_string()
@@ -60,7 +68,7 @@ impl<'a> Printer<'a> {
             format!("{}/{}", event.pid, event.tid)
         };
         let mut line = format!("{number:>6} {} {who:>7} {process:<12} ", self.time(event));
-        self.call(&mut line, event, fd.as_ref(), &path);
+        self.call(&mut line, event, fd.as_ref(), path);
         for (flag, text) in FLAGS {
             if event.flags.contains(*flag) {
                 let _ = write!(line, " [{text}]");

@@ -1,0 +1,162 @@
+//! `evt.*`, `fs.path.*`: the event itself.
+
+use capture_format::{EventFlags, EventKind as K};
+
+use super::{Ask, Field, RestsOn, Takes, Value};
+use crate::decode::Errno;
+use crate::fds::has_path;
+use crate::filter::literal::{SUCCESS, Type, event_name};
+use crate::show::args::{arg_names, args};
+
+#[rustfmt::skip]
+pub(super) const FIELDS: &[Field] = &[
+    Field::new("evt.num", Type::Number, "Number of the event in the capture, from 1", "evt.num >= 17",
+        |ask| Some(Value::Number(ask.seen.number.into()))).rests_on(RestsOn::Number),
+    Field::new("evt.time", Type::Time, "When it happened; of a system call, when it returned", "evt.time > 23:36:04.5",
+        |ask| Some(Value::Time(epoch(ask)))),
+    Field::new("evt.rawtime", Type::Number, "The same in nanoseconds since the Unix epoch", "evt.rawtime > 1795217764000000000",
+        |ask| Some(Value::Number(epoch(ask)))),
+    Field::new("evt.reltime", Type::Duration, "The same since the run's start, as `lastword show` prints it", "evt.reltime < 20ms",
+        |ask| Some(Value::Number(i128::from(ask.seen.event.time) - i128::from(ask.scope.run.start)))),
+    Field::new("evt.boottime", Type::Number, "The same in nanoseconds of CLOCK_BOOTTIME, as `time_ns` in JSON", "evt.boottime >= 1000000000000",
+        |ask| Some(Value::Number(ask.seen.event.time.into()))).rests_on(RestsOn::Boottime),
+    Field::new("evt.type", Type::Event, "What happened: a system call by name, or exec, fork, exit, signal, signal_deliver, oom_kill, stdio", "evt.type in (open, openat)",
+        |ask| Some(kind(ask.seen.event.kind))).rests_on(RestsOn::Kind(kind)),
+    Field::new("evt.failed", Type::Boolean, "Whether the system call returned an error", "evt.failed = true",
+        |ask| Some(Value::Boolean(error(ask).is_some()))).on(K::is_syscall),
+    Field::new("evt.res", Type::Result, "SUCCESS, or the error by name", "evt.res = ENOENT",
+        |ask| Some(Value::text(error(ask).map_or(SUCCESS.to_owned(), |errno| errno.to_string())))).on(K::is_syscall),
+    Field::new("evt.rawres", Type::Number, "What the system call returned; an error is negative", "evt.rawres = -2",
+        |ask| Some(Value::Number(ask.seen.event.ret.into()))).on(K::is_syscall),
+    Field::new("evt.args", Type::Text, "Its arguments as `lastword show` prints them, without descriptor and path", "evt.args contains O_CREAT",
+        joined_args),
+    Field::new("evt.arg", Type::Text, "One argument by name, in brackets or after a dot", "evt.arg[signal] = SIGTERM",
+        argument).takes(Takes::Name(arg_names)),
+    Field::new("evt.is_io", Type::Boolean, "Whether it reads, writes, sends or receives", "evt.is_io = true",
+        |ask| Some(is_io(ask.seen.event.kind))).rests_on(RestsOn::Kind(is_io)),
+    Field::new("evt.is_io_read", Type::Boolean, "Whether it reads or receives", "evt.is_io_read = true",
+        |ask| Some(is_io_read(ask.seen.event.kind))).rests_on(RestsOn::Kind(is_io_read)),
+    Field::new("evt.is_io_write", Type::Boolean, "Whether it writes or sends", "evt.is_io_write = true",
+        |ask| Some(is_io_write(ask.seen.event.kind))).rests_on(RestsOn::Kind(is_io_write)),
+    Field::new("evt.is_open_read", Type::Boolean, "Whether it opens a file to read it", "evt.is_open_read = true",
+        |ask| opens_for(ask, &[O_RDONLY, O_RDWR])).on(opens),
+    Field::new("evt.is_open_write", Type::Boolean, "Whether it opens a file to write to it", "evt.is_open_write = true",
+        |ask| opens_for(ask, &[O_WRONLY, O_RDWR])).on(opens),
+    Field::new("evt.buffer", Type::Text, "Bytes read, written, sent or received, as far as they were recorded", "evt.buffer contains \"host not found\"",
+        |ask| Value::bytes(&ask.seen.event.data)).on(moves_bytes),
+    Field::new("evt.buflen", Type::Number, "How many bytes of them were recorded", "evt.buflen > 0",
+        |ask| Some(Value::Number(ask.seen.event.data.len() as i128))).on(moves_bytes),
+    Field::new("evt.flags", Type::Word, "What is wrong or missing about the record; there may be several", "evt.flags = truncated",
+        |ask| flags(ask.seen.event.flags)).words(FLAG_WORDS),
+    Field::new("fs.path.name", Type::Text, "The path it acts on, absolute where the working directory is known", "fs.path.name startswith /etc/",
+        |ask| Value::bytes(&ask.seen.path)).on(has_path),
+    Field::new("fs.path.nameraw", Type::Text, "The path as the process passed it", "fs.path.nameraw = resolv.conf",
+        |ask| Value::bytes(&ask.seen.event.name)).on(has_path),
+];
+
+const O_RDONLY: i64 = 0;
+const O_WRONLY: i64 = 1;
+const O_RDWR: i64 = 2;
+const O_ACCMODE: i64 = 3;
+
+const FLAGS: [(EventFlags, &str); 6] = [
+    (EventFlags::TORN, "torn"),
+    (EventFlags::FAULT, "unreadable"),
+    (EventFlags::TRUNCATED, "truncated"),
+    (EventFlags::NAME_TRUNCATED, "name_truncated"),
+    (EventFlags::REDACTED, "redacted"),
+    (EventFlags::ADOPTED, "adopted"),
+];
+/// The names in [`FLAGS`].
+const FLAG_WORDS: &[&str] = &[
+    "torn",
+    "unreadable",
+    "truncated",
+    "name_truncated",
+    "redacted",
+    "adopted",
+];
+
+fn epoch(ask: &Ask<'_>) -> i128 {
+    i128::from(ask.seen.event.time) + i128::from(ask.scope.header.host.clock_offset)
+}
+
+fn error(ask: &Ask<'_>) -> Option<Errno> {
+    Errno::from_ret(ask.seen.event.ret)
+}
+
+fn kind(kind: K) -> Value<'static> {
+    Value::text(event_name(kind))
+}
+
+fn reads(kind: K) -> bool {
+    (K::READ..=K::PREADV2).contains(&kind) || (K::RECVFROM..=K::RECVMMSG).contains(&kind)
+}
+
+fn writes(kind: K) -> bool {
+    (K::WRITE..=K::PWRITEV2).contains(&kind) || (K::SENDTO..=K::SENDMMSG).contains(&kind)
+}
+
+/// Whether `data` of such an event is what was moved.
+pub(super) fn moves_bytes(kind: K) -> bool {
+    reads(kind) || writes(kind)
+}
+
+pub(super) fn opens(kind: K) -> bool {
+    (K::OPEN..=K::CREAT).contains(&kind)
+}
+
+fn is_io(kind: K) -> Value<'static> {
+    Value::Boolean(moves_bytes(kind))
+}
+
+fn is_io_read(kind: K) -> Value<'static> {
+    Value::Boolean(reads(kind))
+}
+
+fn is_io_write(kind: K) -> Value<'static> {
+    Value::Boolean(writes(kind))
+}
+
+fn opens_for(ask: &Ask<'_>, modes: &[i64]) -> Option<Value<'static>> {
+    let event = ask.seen.event;
+    let mode = match event.kind {
+        K::CREAT => O_WRONLY,
+        _ => event.args[1] & O_ACCMODE,
+    };
+    Some(Value::Boolean(modes.contains(&mode)))
+}
+
+fn joined_args<'a>(ask: &Ask<'a>) -> Option<Value<'a>> {
+    let args = args(ask.seen.event, &ask.scope.header.host.arch);
+    let args: Vec<String> = args
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    (!args.is_empty()).then(|| Value::text(args.join(", ")))
+}
+
+fn argument<'a>(ask: &Ask<'a>) -> Option<Value<'a>> {
+    let crate::filter::ast::Argument::Name(wanted) = ask.argument else {
+        return None;
+    };
+    let args = args(ask.seen.event, &ask.scope.header.host.arch);
+    let (_, value) = args.into_iter().find(|(name, _)| name == wanted)?;
+    Some(Value::text(value.to_string()))
+}
+
+fn flags(flags: EventFlags) -> Option<Value<'static>> {
+    let set = FLAGS.iter().filter(|(flag, _)| flags.contains(*flag));
+    let set: Vec<_> = set.map(|&(_, name)| Value::text(name)).collect();
+    (!set.is_empty()).then_some(Value::Any(set))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_is_a_word() {
+        assert!(FLAGS.iter().map(|(_, name)| name).eq(FLAG_WORDS));
+    }
+}

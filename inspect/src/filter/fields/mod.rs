@@ -1,0 +1,186 @@
+//! The fields: one table, a file for each class.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use capture_format::EventKind;
+use serde::Serialize;
+
+use super::Scope;
+use super::ast::Argument;
+use super::literal::Type;
+use crate::context::Seen;
+
+mod descriptor;
+mod dns;
+mod event;
+mod place;
+mod process;
+
+/// One field of the language.
+#[derive(Debug, Serialize)]
+pub struct Field {
+    /// How it is called.
+    pub name: &'static str,
+    /// What its values are.
+    #[serde(rename = "type")]
+    pub of: Type,
+    /// What it says, in a sentence.
+    pub meaning: &'static str,
+    /// An expression with it.
+    pub example: &'static str,
+    /// All that a field of the type [`Type::Word`] can be.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub words: &'static [&'static str],
+    #[serde(skip)]
+    pub(super) takes: Takes,
+    /// Kinds of events that may have it; no other does.
+    #[serde(skip)]
+    pub(super) on: fn(EventKind) -> bool,
+    #[serde(skip)]
+    pub(super) rests_on: RestsOn,
+    #[serde(skip)]
+    get: for<'a> fn(&Ask<'a>) -> Option<Value<'a>>,
+}
+
+/// A field is the same as another if it has its name.
+impl PartialEq for Field {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// What may or must follow a field's name in brackets.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Takes {
+    Nothing,
+    /// A number of generations, or nothing.
+    Generation,
+    /// One of these names.
+    Name(fn() -> Vec<&'static str>),
+}
+
+/// What of an event decides about the field's value, where it is something that a block's summary tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RestsOn {
+    Kind(fn(EventKind) -> Value<'static>),
+    Pid,
+    Number,
+    Boottime,
+    /// More than a summary tells.
+    More,
+}
+
+/// An event that is asked for a field.
+pub(super) struct Ask<'a> {
+    pub(super) scope: &'a Scope<'a>,
+    pub(super) seen: &'a Seen<'a>,
+    pub(super) argument: &'a Argument,
+}
+
+/// The value of a field.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value<'a> {
+    /// Also of durations: nanoseconds.
+    Number(i128),
+    Boolean(bool),
+    Text(Cow<'a, [u8]>),
+    /// Nanoseconds since the Unix epoch.
+    Time(i128),
+    Address(IpAddr),
+    /// A comparison holds if it does for one of them.
+    Any(Vec<Value<'a>>),
+}
+
+impl<'a> Value<'a> {
+    fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::Text(match text.into() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        })
+    }
+
+    /// None of an empty text: it says nothing.
+    fn said(text: &'a str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self::text(text))
+    }
+
+    fn bytes(bytes: &'a [u8]) -> Option<Self> {
+        (!bytes.is_empty()).then_some(Self::Text(Cow::Borrowed(bytes)))
+    }
+}
+
+impl Field {
+    /// A field that every event may have.
+    const fn new(
+        name: &'static str,
+        of: Type,
+        meaning: &'static str,
+        example: &'static str,
+        get: for<'a> fn(&Ask<'a>) -> Option<Value<'a>>,
+    ) -> Self {
+        Self {
+            name,
+            of,
+            meaning,
+            example,
+            words: &[],
+            takes: Takes::Nothing,
+            on: |_| true,
+            rests_on: RestsOn::More,
+            get,
+        }
+    }
+
+    const fn words(self, words: &'static [&'static str]) -> Self {
+        Self { words, ..self }
+    }
+
+    const fn takes(self, takes: Takes) -> Self {
+        Self { takes, ..self }
+    }
+
+    const fn on(self, on: fn(EventKind) -> bool) -> Self {
+        Self { on, ..self }
+    }
+
+    const fn rests_on(self, rests_on: RestsOn) -> Self {
+        Self { rests_on, ..self }
+    }
+
+    /// Its value; none if the event does not have it.
+    pub(super) fn get<'a>(&self, ask: &Ask<'a>) -> Option<Value<'a>> {
+        (self.get)(ask)
+    }
+}
+
+const CLASSES: [&[Field]; 5] = [
+    event::FIELDS,
+    process::FIELDS,
+    descriptor::FIELDS,
+    dns::FIELDS,
+    place::FIELDS,
+];
+
+/// All fields, in the order in which they are listed.
+pub fn fields() -> impl Iterator<Item = &'static Field> {
+    CLASSES.into_iter().flatten()
+}
+
+/// The field with this name; and of `evt.arg.flags`, the part that could stand in brackets.
+pub(super) fn find(name: &str) -> Option<(&'static Field, Option<&str>)> {
+    let exact = fields().find(|field| field.name == name);
+    let with_suffix = || {
+        let mut named = fields().filter(|field| matches!(field.takes, Takes::Name(_)));
+        named.find_map(|field| {
+            let suffix = name.strip_prefix(field.name)?.strip_prefix('.')?;
+            Some((field, Some(suffix)))
+        })
+    };
+    exact.map(|field| (field, None)).or_else(with_suffix)
+}
+
+/// The field with exactly this name, which the table has.
+pub(super) fn boottime() -> Option<&'static Field> {
+    fields().find(|field| matches!(field.rests_on, RestsOn::Boottime))
+}

@@ -1,0 +1,122 @@
+//! Which events: the filter language of sysdig and Falco, over the fields of a capture.
+//!
+//! ```text
+//! text ─► lexer ─► grammar ─► ast: Expr ─┬─► evaluate   one event with its context: does it match?
+//!                    │                   └─► pushdown   a block's summary: can any of its events match?
+//!                    └─ fields: one table, name → type, meaning, example, getter
+//! ```
+//!
+//! Syntax and names are those of sysdig and Falco where ours mean the same; docs/filters.md teaches the language and says what differs.
+//! A comparison with a field that the event does not have is false, also `!=`; `exists` tells, and `not` turns it round.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use capture_format::{EventKind, Header, Run};
+
+use crate::context::{Context, Seen};
+
+mod ast;
+mod error;
+mod evaluate;
+mod fields;
+mod grammar;
+mod lexer;
+mod literal;
+mod pattern;
+mod pushdown;
+#[cfg(test)]
+mod tests;
+
+pub use error::FilterError;
+pub use fields::{Field, fields};
+pub use literal::Type;
+
+/// Times as expressions and options write them.
+pub(crate) mod time {
+    pub(crate) use super::literal::{DAY, duration, instant, time_of_day};
+}
+
+/// Longest expression, in bytes.
+pub const MAX_LENGTH: usize = 1 << 16;
+/// Deepest nesting of parentheses and `not`: Falco's limit.
+pub const MAX_DEPTH: usize = 100;
+/// Most globs and regular expressions: each may take a mebibyte.
+pub const MAX_PATTERNS: usize = 64;
+
+/// An expression that says of each event whether it matches.
+///
+/// Its [`Display`](fmt::Display) is an expression that means the same, written in one way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filter(ast::Expr);
+
+/// What is known around an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// The capture's header.
+    pub header: &'a Header,
+    /// The event's run.
+    pub run: &'a Run,
+    /// The context that has observed the event, and nothing after it.
+    pub context: &'a Context,
+}
+
+impl Filter {
+    /// Reads an expression such as `proc.name=nginx and evt.failed=true`.
+    ///
+    /// # Errors
+    /// It is no expression of the language, compares a field with what it cannot be, or is too long or too deep; the error points at the column.
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
+        grammar::parse(text)
+            .map(Self)
+            .map_err(|fault| FilterError::new(text, fault))
+    }
+
+    /// Whether the event matches.
+    #[must_use]
+    pub fn matches(&self, scope: &Scope<'_>, seen: &Seen<'_>) -> bool {
+        evaluate::matches(&self.0, scope, seen)
+    }
+
+    /// Whether certainly no event matches that is of one of these kinds and processes, happened in this time (CLOCK_BOOTTIME, nanoseconds) and has one
+    /// of these numbers: what a block of events says of itself before it is read.
+    ///
+    /// `evt.time` and its relatives count only in what [`Filter::for_run`] made.
+    #[must_use]
+    pub fn excludes(
+        &self,
+        kinds: &[EventKind],
+        pids: &[u32],
+        time: RangeInclusive<u64>,
+        numbers: RangeInclusive<u64>,
+    ) -> bool {
+        let block = pushdown::Block {
+            kinds,
+            pids,
+            time,
+            numbers,
+        };
+        !block.outcomes(&self.0).can_match
+    }
+
+    /// The filter for the events of one run: it matches the same of them, and times are in the clock of the events.
+    #[must_use]
+    pub fn for_run(&self, header: &Header, run: &Run) -> Self {
+        Self(pushdown::in_boottime(&self.0, header, run))
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Filter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        Self::parse(text)
+    }
+}

@@ -1,0 +1,177 @@
+//! What a block's summary alone says of an expression.
+
+use std::ops::RangeInclusive;
+
+use capture_format::{EventKind, Header, Run};
+
+use super::ast::{Argument, Check, Comparison, Expr, Test};
+use super::fields::{self, RestsOn, Value};
+use super::literal::Literal;
+
+/// What the events of a block have in common.
+pub(super) struct Block<'a> {
+    pub(super) kinds: &'a [EventKind],
+    pub(super) pids: &'a [u32],
+    pub(super) time: RangeInclusive<u64>,
+    pub(super) numbers: RangeInclusive<u64>,
+}
+
+/// What may come out for events of a block: true as long as it cannot be ruled out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Outcomes {
+    pub(super) can_match: bool,
+    pub(super) can_fail: bool,
+}
+
+impl Outcomes {
+    const BOTH: Self = Self {
+        can_match: true,
+        can_fail: true,
+    };
+    const NONE: Self = Self {
+        can_match: false,
+        can_fail: false,
+    };
+
+    fn with(self, matches: bool) -> Self {
+        Self {
+            can_match: self.can_match | matches,
+            can_fail: self.can_fail | !matches,
+        }
+    }
+}
+
+impl Block<'_> {
+    pub(super) fn outcomes(&self, expression: &Expr) -> Outcomes {
+        let outcomes = |parts: &[Expr]| -> Vec<Outcomes> {
+            parts.iter().map(|part| self.outcomes(part)).collect()
+        };
+        match expression {
+            Expr::Or(parts) => {
+                let parts = outcomes(parts);
+                Outcomes {
+                    can_match: parts.iter().any(|part| part.can_match),
+                    can_fail: parts.iter().all(|part| part.can_fail),
+                }
+            }
+            Expr::And(parts) => {
+                let parts = outcomes(parts);
+                Outcomes {
+                    can_match: parts.iter().all(|part| part.can_match),
+                    can_fail: parts.iter().any(|part| part.can_fail),
+                }
+            }
+            Expr::Not(inner) => {
+                let Outcomes {
+                    can_match,
+                    can_fail,
+                } = self.outcomes(inner);
+                Outcomes {
+                    can_match: can_fail,
+                    can_fail: can_match,
+                }
+            }
+            Expr::Check(check) => self.check(check),
+        }
+    }
+
+    fn check(&self, check: &Check) -> Outcomes {
+        let of_each = |values: &mut dyn Iterator<Item = Value<'static>>| {
+            values.fold(Outcomes::NONE, |all, value| {
+                all.with(check.test.holds(&value))
+            })
+        };
+        match check.field.rests_on {
+            RestsOn::Kind(value) => of_each(&mut self.kinds.iter().map(|kind| value(*kind))),
+            RestsOn::Pid => of_each(&mut self.pids.iter().map(|pid| Value::Number((*pid).into()))),
+            RestsOn::Number => between(&self.numbers, &check.test),
+            RestsOn::Boottime => between(&self.time, &check.test),
+            RestsOn::More => Outcomes {
+                can_match: self.kinds.iter().any(|kind| (check.field.on)(*kind)),
+                can_fail: true,
+            },
+        }
+    }
+}
+
+/// Of numbers somewhere in `range`.
+fn between(range: &RangeInclusive<u64>, test: &Test) -> Outcomes {
+    let (first, last) = (i128::from(*range.start()), i128::from(*range.end()));
+    if first == last {
+        return Outcomes::NONE.with(test.holds(&Value::Number(first)));
+    }
+    let below = |bound: i128| Outcomes {
+        can_match: first < bound,
+        can_fail: last >= bound,
+    };
+    let not = |outcomes: Outcomes| Outcomes {
+        can_match: outcomes.can_fail,
+        can_fail: outcomes.can_match,
+    };
+    let equal = |wanted: &Literal| match wanted {
+        Literal::Number(wanted) => (first..=last).contains(wanted),
+        _ => false,
+    };
+    let one_of = |can_match| Outcomes {
+        can_match,
+        can_fail: true,
+    };
+    match test {
+        Test::Exists => Outcomes::NONE.with(true),
+        Test::Is(Comparison::Equal, wanted) => one_of(equal(wanted)),
+        Test::Is(Comparison::NotEqual, wanted) => not(one_of(equal(wanted))),
+        Test::In(wanted) => Outcomes {
+            can_match: wanted.iter().any(equal),
+            can_fail: true,
+        },
+        Test::Is(Comparison::Less, Literal::Number(bound)) => below(*bound),
+        Test::Is(Comparison::AtMost, Literal::Number(bound)) => below(bound.saturating_add(1)),
+        Test::Is(Comparison::Greater, Literal::Number(bound)) => {
+            not(below(bound.saturating_add(1)))
+        }
+        Test::Is(Comparison::AtLeast, Literal::Number(bound)) => not(below(*bound)),
+        Test::Is(..) | Test::Has(..) | Test::Under(_) | Test::Like(_) => Outcomes::BOTH,
+    }
+}
+
+/// The same expression for the events of one run, where what is said of times is said in the events' clock.
+pub(super) fn in_boottime(expression: &Expr, header: &Header, run: &Run) -> Expr {
+    let all = |parts: &[Expr]| {
+        let parts = parts.iter().map(|part| in_boottime(part, header, run));
+        parts.collect::<Vec<_>>()
+    };
+    match expression {
+        Expr::Or(parts) => Expr::Or(all(parts)),
+        Expr::And(parts) => Expr::And(all(parts)),
+        Expr::Not(inner) => Expr::Not(Box::new(in_boottime(inner, header, run))),
+        Expr::Check(check) => {
+            Expr::Check(clocked(check, header, run).unwrap_or_else(|| check.clone()))
+        }
+    }
+}
+
+/// None of a check that is about something else than a moment.
+fn clocked(check: &Check, header: &Header, run: &Run) -> Option<Check> {
+    let zero = match check.field.name {
+        "evt.time" | "evt.rawtime" => -i128::from(header.host.clock_offset),
+        "evt.reltime" => i128::from(run.start),
+        _ => return None,
+    };
+    let moved = |literal: &Literal| match literal {
+        Literal::Number(at) | Literal::Duration(at) | Literal::Instant(at) => {
+            Some(Literal::Number(at.checked_add(zero)?))
+        }
+        _ => None,
+    };
+    let test = match &check.test {
+        Test::Is(comparison, literal) => Test::Is(*comparison, moved(literal)?),
+        Test::In(literals) => Test::In(literals.iter().map(moved).collect::<Option<_>>()?),
+        Test::Exists => Test::Exists,
+        Test::Has(..) | Test::Under(_) | Test::Like(_) => return None,
+    };
+    Some(Check {
+        field: fields::boottime()?,
+        argument: Argument::None,
+        test,
+    })
+}

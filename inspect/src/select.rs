@@ -1,0 +1,293 @@
+//! Which events of a capture are looked at: of which run and time, by which processes, and by a filter.
+//!
+//! What is dropped here has been observed by the [`Context`](crate::context::Context) all the same, so that what is left is understood.
+
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+
+use capture_format::{EventKind, Header, Run};
+
+use crate::context::Seen;
+use crate::filter::{Filter, Scope};
+
+mod moment;
+
+pub use moment::{Moment, NoMoment};
+
+/// Processes that are followed at once: those forked beyond it are not, so that a capture cannot grow the set without end.
+const MAX_FOLLOWED: usize = 1 << 16;
+
+/// Which events; by default all.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Those that match.
+    pub filter: Option<Filter>,
+    /// Those of the run with this number.
+    pub run: Option<u32>,
+    /// Those that happened at this moment of their run or later.
+    pub from: Option<Moment>,
+    /// Those that happened at this moment of their run or earlier.
+    pub to: Option<Moment>,
+    /// Those of this process (host pid) and all that it forks, and those fork.
+    pub follow: Option<u32>,
+    /// The first so many of what is left, over all runs.
+    pub limit: Option<u64>,
+}
+
+impl Selection {
+    /// Whether nothing is left out.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        let Self {
+            filter,
+            run,
+            from,
+            to,
+            follow,
+            limit,
+        } = self;
+        filter.is_none()
+            && (run, follow, limit) == (&None, &None, &None)
+            && (from, to) == (&None, &None)
+    }
+
+    /// Whether a run with this number is looked at.
+    #[must_use]
+    pub fn takes_run(&self, run: &Run) -> bool {
+        self.run.is_none_or(|number| run.number == number)
+    }
+
+    /// Whether the time at which the run's events end must be known.
+    #[must_use]
+    pub fn counts_from_end(&self) -> bool {
+        [self.from, self.to]
+            .into_iter()
+            .flatten()
+            .any(|moment| moment.counts_from_end())
+    }
+
+    /// What is looked at of one run, of which the last event happened at `last` (CLOCK_BOOTTIME).
+    #[must_use]
+    pub fn in_run(&self, header: &Header, run: &Run, last: u64) -> InRun {
+        let clock = |moment: Option<Moment>| Some(moment?.boottime(header, run, last));
+        InRun {
+            filter: self.filter.as_ref().map(|it| it.for_run(header, run)),
+            from: clock(self.from).unwrap_or(i128::MIN),
+            to: clock(self.to).unwrap_or(i128::MAX),
+            followed: self.follow.map(Followed::new),
+        }
+    }
+}
+
+/// Which events of one run.
+#[derive(Clone, Debug)]
+pub struct InRun {
+    filter: Option<Filter>,
+    /// Nanoseconds of CLOCK_BOOTTIME, both included.
+    from: i128,
+    to: i128,
+    followed: Option<Followed>,
+}
+
+impl InRun {
+    /// Whether the next event of the run, in its order, is one of them.
+    pub fn takes(&mut self, scope: &Scope<'_>, seen: &Seen<'_>) -> bool {
+        let is_followed = self.followed.as_mut().is_none_or(|it| it.observe(seen));
+        let time = i128::from(seen.event.time);
+        is_followed
+            && (self.from..=self.to).contains(&time)
+            && self
+                .filter
+                .as_ref()
+                .is_none_or(|filter| filter.matches(scope, seen))
+    }
+}
+
+impl InRun {
+    /// Whether certainly none of the next events is one of them that are of these kinds and processes, happened in this time (CLOCK_BOOTTIME) and have
+    /// these numbers, as a block's summary says it of its events: see [`Filter::excludes`].
+    ///
+    /// Events before them must have been observed, and of such a block those by which processes fork and exit must be.
+    #[must_use]
+    pub fn excludes(
+        &self,
+        kinds: &[EventKind],
+        pids: &[u32],
+        time: RangeInclusive<u64>,
+        numbers: RangeInclusive<u64>,
+    ) -> bool {
+        let is_outside = i128::from(*time.end()) < self.from || i128::from(*time.start()) > self.to;
+        let of_others = |followed: &Followed| !pids.iter().any(|pid| followed.has(*pid));
+        let filter = self.filter.as_ref();
+        is_outside
+            || self.followed.as_ref().is_some_and(of_others)
+            || filter.is_some_and(|filter| filter.excludes(kinds, pids, time, numbers))
+    }
+}
+
+/// A process and its descendants.
+#[derive(Clone, Debug)]
+struct Followed {
+    root: u32,
+    descendants: HashSet<u32>,
+}
+
+impl Followed {
+    fn new(root: u32) -> Self {
+        Self {
+            root,
+            descendants: HashSet::new(),
+        }
+    }
+
+    fn has(&self, pid: u32) -> bool {
+        pid == self.root || self.descendants.contains(&pid)
+    }
+
+    /// Whether the event is one of theirs.
+    fn observe(&mut self, seen: &Seen<'_>) -> bool {
+        let event = seen.event;
+        let is_one = self.has(event.pid);
+        match event.kind {
+            EventKind::FORK => {
+                let child = event.ret as u32;
+                // A pid that somebody else gives to a child is no longer the one that was followed.
+                if !is_one {
+                    self.descendants.remove(&child);
+                } else if self.descendants.len() < MAX_FOLLOWED {
+                    self.descendants.insert(child);
+                }
+            }
+            EventKind::EXIT => {
+                self.descendants.remove(&event.pid);
+            }
+            _ => {}
+        }
+        is_one
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Context;
+    use crate::testing::{INIT, START, Script, header};
+
+    fn selected(select: &Selection, script: &Script) -> Vec<u64> {
+        let (header, mut context) = (header(), Context::default());
+        let last = script.events.last().unwrap().time;
+        let mut selected = select.in_run(&header, &script.run, last);
+        let mut numbers = Vec::new();
+        for (number, event) in script.numbered() {
+            let seen = context.observe(number, event);
+            let scope = Scope {
+                header: &header,
+                run: &script.run,
+                context: &context,
+            };
+            numbers.extend(selected.takes(&scope, &seen).then_some(number));
+        }
+        numbers
+    }
+
+    fn follow(pid: u32) -> Selection {
+        Selection {
+            follow: Some(pid),
+            ..Selection::default()
+        }
+    }
+
+    #[test]
+    fn descendants_are_followed() {
+        let mut s = Script::new(&["sh"]);
+        s.fork(INIT, 200)
+            .fork(INIT, 300)
+            .fork(200, 201)
+            .fork(201, 202);
+        s.exit(201, 0)
+            .write(202, 1, "x")
+            .write(300, 1, "x")
+            .write(200, 1, "x");
+        assert_eq!(selected(&follow(200), &s), [5, 6, 7, 8, 10]);
+        assert_eq!(selected(&follow(INIT), &s).len(), 10);
+        assert_eq!(selected(&follow(4711), &s), [0; 0]);
+    }
+
+    #[test]
+    fn a_pid_that_somebody_else_gets_is_not_followed() {
+        let mut s = Script::new(&["sh"]);
+        s.fork(INIT, 200)
+            .fork(200, 201)
+            .exit(201, 0)
+            .write(201, 1, "x");
+        s.fork(200, 202).fork(INIT, 202).write(202, 1, "x");
+        assert_eq!(selected(&follow(200), &s), [4, 5, 7]);
+    }
+
+    #[test]
+    fn both_ends_of_a_time_are_in_it() {
+        let s = Script::new(&["sh"])
+            .write(INIT, 1, "x")
+            .write(INIT, 1, "y")
+            .clone();
+        let select = |from: &str, to: &str| Selection {
+            from: (!from.is_empty()).then(|| from.parse().unwrap()),
+            to: (!to.is_empty()).then(|| to.parse().unwrap()),
+            ..Selection::default()
+        };
+        assert_eq!(selected(&select("2ms", "3ms"), &s), [2, 3]);
+        assert_eq!(selected(&select("-1ms", ""), &s), [3, 4]);
+        assert_eq!(selected(&select("", "-2ms"), &s), [1, 2]);
+        assert_eq!(selected(&select("1h", ""), &s), [0; 0]);
+        let time = crate::decode::time::time_of_day(START + 2_000_000, &header().host).unwrap();
+        assert_eq!(selected(&select(&time, &time), &s), [2]);
+    }
+
+    #[test]
+    fn blocks_are_excluded_by_time_process_and_filter() {
+        let mut s = Script::new(&["sh"]);
+        s.fork(INIT, 200).fork(200, 201);
+        let select = Selection {
+            from: Some("2ms".parse().unwrap()),
+            to: Some("10ms".parse().unwrap()),
+            follow: Some(200),
+            filter: Some("evt.type = read".parse().unwrap()),
+            ..Selection::default()
+        };
+        let (header, mut context) = (header(), Context::default());
+        let mut selected = select.in_run(&header, &s.run, 0);
+        for (number, event) in s.numbered() {
+            let seen = context.observe(number, event);
+            let scope = Scope {
+                header: &header,
+                run: &s.run,
+                context: &context,
+            };
+            selected.takes(&scope, &seen);
+        }
+        let excludes = |kind, pid, milliseconds: RangeInclusive<u64>| {
+            let at = |ms: &u64| START + ms * 1_000_000;
+            let time = at(milliseconds.start())..=at(milliseconds.end());
+            selected.excludes(&[kind, EventKind::EXIT], &[INIT, pid], time, 5..=9)
+        };
+        assert!(!excludes(EventKind::READ, 201, 0..=2));
+        assert!(!excludes(EventKind::READ, 200, 10..=12));
+        assert!(excludes(EventKind::READ, 202, 0..=2), "another process");
+        assert!(excludes(EventKind::READ, 201, 0..=1), "before");
+        assert!(excludes(EventKind::READ, 201, 11..=12), "after");
+        assert!(excludes(EventKind::WRITE, 201, 0..=2), "another kind");
+    }
+
+    #[test]
+    fn followed_processes_are_bounded() {
+        let mut s = Script::empty();
+        for child in 0..MAX_FOLLOWED as u32 + 10 {
+            s.fork(7, 1000 + child);
+        }
+        let (mut context, mut followed) = (Context::default(), Followed::new(7));
+        for (number, event) in s.numbered() {
+            followed.observe(&context.observe(number, event));
+        }
+        assert_eq!(followed.descendants.len(), MAX_FOLLOWED);
+    }
+}
