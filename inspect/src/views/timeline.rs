@@ -400,7 +400,7 @@ impl Story<'_> {
         let headline = headline.map(|line| (culprit, line));
         let lines = headline.into_iter().chain(lines);
         let steps = lines.map(|(pid, line)| {
-            let text = format!("says on {}: {}", line.stream, line.quoted());
+            let text = format!("says on {}", line.cited());
             self.step(self.at(line.event, line.time), pid, Kind::Said, text)
         });
         steps.collect()
