@@ -9,6 +9,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
@@ -18,6 +19,9 @@ use tokio::{
 const BUFFER_BYTES: usize = 16 * 1024;
 /// Pause after accepting failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What a client may go on sending after it was answered.
+const LINGER_BYTES: u64 = 16 << 20;
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -65,16 +69,40 @@ pub(super) async fn serve(listener: TcpListener, app: Router, limits: Limits) {
 }
 
 async fn connection(stream: TcpStream, app: Router, limits: Limits) {
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
-        .keep_alive(false)
-        .max_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    let serving = async {
+        let stream = answered(stream, app, limits.head).await?;
+        linger(stream).await?;
+        anyhow::Ok(())
+    };
     match timeout(limits.connection, serving).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("an HTTP connection failed: {error}"),
         Err(_) => tracing::debug!("an HTTP connection took too long"),
+    }
+}
+
+/// Answers one request; the connection, which is still open.
+async fn answered(stream: TcpStream, app: Router, head: Duration) -> anyhow::Result<TcpStream> {
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head)
+        .keep_alive(false)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    Ok(serving.without_shutdown().await?.io.into_inner())
+}
+
+/// Ends a connection whose client may still be sending: closing it with bytes unread would reset it, and the client would lose the answer
+/// (RFC 9112 section 9.6).
+async fn linger(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.shutdown().await?;
+    let rest = async {
+        let mut rest = (&mut stream).take(LINGER_BYTES);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    match timeout(LINGER, rest).await {
+        Ok(read) => read.map(drop),
+        Err(_) => Ok(()),
     }
 }
 

@@ -50,6 +50,9 @@ impl Node {
 
     /// A Capture object waits for an agent: for this one, if its pod is here.
     fn offered(&mut self, offer: Offer) {
+        if self.announces(&offer) {
+            return;
+        }
         let pod = (offer.namespace.clone(), offer.spec.pod_name.clone());
         let Some(uid) = self.pods.get(&pod) else {
             return;
@@ -78,6 +81,16 @@ impl Node {
             };
             let _ = inputs.send(Input::Granted(Box::new(granted)));
         });
+    }
+
+    /// Whether it is about a capture that a trigger has given: it waits for its status, which is announced by itself.
+    fn announces(&self, offer: &Offer) -> bool {
+        let by_trigger = |entry: &Entry| {
+            entry.info.namespace == offer.namespace
+                && entry.name() == offer.name
+                && entry.info.rank < ASKED_FOR
+        };
+        self.spool.entries().iter().any(by_trigger)
     }
 
     /// A Capture object is this agent's to fill, or another's.

@@ -128,8 +128,13 @@ impl Node {
             .unwrap_or_default()
     }
 
+    /// Who a container is; where none of its runs has started since the agent has, by the newest run that was kept.
     pub(super) fn identity(&self, subject: &Subject) -> Option<Identity> {
-        self.subjects.get(subject)?.identity.clone()
+        let runs = self.subjects.get(subject)?;
+        runs.identity.clone().or_else(|| {
+            let kept = runs.kept.back()?.header().ok()?;
+            self.directory.container(&kept.container.id)
+        })
     }
 
     pub(super) fn order(&mut self, subject: Subject, asked: Asked, order: Order) {

@@ -196,6 +196,18 @@ fn kill(cluster: &Cluster) -> Result<String> {
         let id = id.and_then(|id| id.rsplit('/').next()).unwrap_or_default();
         ensure!(id.len() == 64, "the agent's container has no id");
         killed += helper(cluster, KILL, id)?.lines().count();
+        // Until the kubelet has noticed, it says that the agent is ready.
+        wait("new container of the agent", LIMIT, || {
+            let pods = install::pods(cluster)?;
+            let pod = pods.first().context("no agent is there")?;
+            let now = text(pod, "/status/containerStatuses/0/state/running/startedAt");
+            let former = text(pod, "/status/containerStatuses/0/containerID").contains(id);
+            Ok(if now.is_empty() || former {
+                Err(pod["status"].to_string())
+            } else {
+                Ok(())
+            })
+        })?;
         install::ready(cluster)?;
     }
     ensure!(killed > 0, "no process of the agent was found");
