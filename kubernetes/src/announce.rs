@@ -162,7 +162,7 @@ fn applied(
 fn event(announcement: &Announcement, node: &str) -> Option<Event> {
     let Announcement {
         namespace,
-        name,
+        name: _,
         spec,
         status,
         kind,
@@ -175,9 +175,10 @@ fn event(announcement: &Announcement, node: &str) -> Option<Event> {
         .filter(|verdict| !verdict.is_empty())?;
     let container = status.container.as_deref()?;
     let uid = status.pod_uid.clone()?;
+    // One for each cause, however many captures show it.
     let seed = [
         uid.as_str(),
-        name,
+        container,
         status.cause.as_deref().unwrap_or_default(),
     ];
     // To the second, as it is stored: what is applied again must be the same.
