@@ -3,21 +3,22 @@
 use crate::layout::{MAX_EVENTS, take_u32, take_u64};
 use crate::varint;
 
-/// BlockSummary of a block of events; its sets are also the dictionaries of the columns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BlockSummary {
-    /// Position of the run in the capture, from 0.
-    pub(crate) run: u32,
+/// What a block of events says about itself; its sets are also the dictionaries of its columns, so that no event of the
+/// block has another kind or pid. Its times are what its writer claims.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockSummary {
+    /// Position of the run in the capture as it was written, from 0.
+    pub run: u32,
     /// Number of events.
-    pub(crate) count: u32,
-    /// Number of the first event.
-    pub(crate) first: u64,
-    /// Earliest and latest time.
-    pub(crate) time: (u64, u64),
-    /// Kinds that occur, ascending.
-    pub(crate) kinds: Vec<u16>,
+    pub count: u32,
+    /// Number of the first event; the others follow without gaps.
+    pub first: u64,
+    /// Earliest and latest time, nanoseconds of CLOCK_BOOTTIME.
+    pub time: (u64, u64),
+    /// Kinds that occur ([`EventKind`](crate::EventKind)), ascending.
+    pub kinds: Vec<u16>,
     /// Pids that occur, ascending.
-    pub(crate) pids: Vec<u32>,
+    pub pids: Vec<u32>,
 }
 
 impl BlockSummary {
@@ -59,7 +60,8 @@ impl BlockSummary {
     }
 
     /// Number of the event after the last one.
-    pub(crate) fn next(&self) -> u64 {
+    #[must_use]
+    pub fn next(&self) -> u64 {
         self.first + u64::from(self.count)
     }
 }
