@@ -267,11 +267,7 @@ impl EventBlock {
         }
         if wanted(Column::Kind) {
             let set = &summary.kinds;
-            let kind = |position| {
-                set.get(usize::try_from(position).ok()?)
-                    .copied()
-                    .map(EventKind)
-            };
+            let kind = |position| set.get(usize::try_from(position).ok()?).copied();
             keep(source.varints(Column::Kind, &mut values.kinds, kind)?);
         }
         if wanted(Column::Pid) {

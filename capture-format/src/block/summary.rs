@@ -1,7 +1,7 @@
 //! What a block of events says about itself before anything is decompressed, and the index repeats.
 
 use crate::layout::{MAX_EVENTS, take_u32, take_u64};
-use crate::varint;
+use crate::{EventKind, varint};
 
 /// What a block of events says about itself; its sets are also the dictionaries of its columns, so that no event of the
 /// block has another kind or pid. Its times are what its writer claims.
@@ -15,8 +15,8 @@ pub struct BlockSummary {
     pub first: u64,
     /// Earliest and latest time, nanoseconds of CLOCK_BOOTTIME.
     pub time: (u64, u64),
-    /// Kinds that occur ([`EventKind`](crate::EventKind)), ascending.
-    pub kinds: Vec<u16>,
+    /// Kinds that occur, ascending.
+    pub kinds: Vec<EventKind>,
     /// Pids that occur, ascending.
     pub pids: Vec<u32>,
 }
@@ -29,8 +29,8 @@ impl BlockSummary {
         out.extend_from_slice(&self.first.to_le_bytes());
         out.extend_from_slice(&self.time.0.to_le_bytes());
         out.extend_from_slice(&self.time.1.to_le_bytes());
-        put_set(&mut out, &self.kinds);
-        put_set(&mut out, &self.pids);
+        put_set(&mut out, self.kinds.iter().map(|kind| u64::from(kind.0)));
+        put_set(&mut out, self.pids.iter().map(|&pid| u64::from(pid)));
         out
     }
 
@@ -47,8 +47,8 @@ impl BlockSummary {
         if !sane {
             return None;
         }
-        let kinds = take_set(bytes, count)?;
-        let pids = take_set(bytes, count)?;
+        let kinds = take_set(bytes, count, |kind| u16::try_from(kind).ok().map(EventKind))?;
+        let pids = take_set(bytes, count, |pid| u32::try_from(pid).ok())?;
         Some(Self {
             run,
             count,
@@ -67,18 +67,17 @@ impl BlockSummary {
 }
 
 /// Appends an ascending set: its size, then each member's difference to the one before.
-fn put_set<T: Copy + Into<u64>>(out: &mut Vec<u8>, set: &[T]) {
+fn put_set(out: &mut Vec<u8>, set: impl ExactSizeIterator<Item = u64>) {
     varint::put(out, set.len() as u64);
     let mut before = 0;
-    for &member in set {
-        let member = member.into();
+    for member in set {
         varint::put(out, member - before);
         before = member;
     }
 }
 
-/// Takes a set of 1 to `most` members that ascend and fit `T`.
-fn take_set<T: TryFrom<u64>>(bytes: &mut &[u8], most: u32) -> Option<Vec<T>> {
+/// Takes a set of 1 to `most` members that ascend and are a `T`.
+fn take_set<T>(bytes: &mut &[u8], most: u32, member: impl Fn(u64) -> Option<T>) -> Option<Vec<T>> {
     let count = varint::take(bytes)?;
     if count == 0 || count > u64::from(most) || count > bytes.len() as u64 {
         return None;
@@ -91,7 +90,7 @@ fn take_set<T: TryFrom<u64>>(bytes: &mut &[u8], most: u32) -> Option<Vec<T>> {
             return None;
         }
         before = before.checked_add(difference)?;
-        set.push(T::try_from(before).ok()?);
+        set.push(member(before)?);
     }
     Some(set)
 }
@@ -106,7 +105,7 @@ mod tests {
             count: 3,
             first: 17,
             time: (5, u64::MAX),
-            kinds: vec![0, 1, 65535],
+            kinds: [0, 1, 65535].map(EventKind).to_vec(),
             pids: vec![7, u32::MAX],
         }
     }

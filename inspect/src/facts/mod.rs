@@ -174,7 +174,7 @@ impl Facts {
                 kind: event.kind,
                 errno,
                 name: own(&event.name),
-                path,
+                path: own(&path),
                 creates: creates(event),
                 made_good: false,
             }),

@@ -2,11 +2,19 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Damage, NumberedEvent, Reader};
+use capture_format::{Damage, Reader, Run};
+
+use crate::context::Seen;
+use crate::scan::{All, Found, Select, scan};
 
 mod args;
+mod clock;
 mod json;
+mod number;
 mod text;
+
+/// Bytes that are written at once.
+const CHUNK: usize = 64 << 10;
 
 /// How events are shown.
 #[derive(Clone, Copy, Debug)]
@@ -41,24 +49,66 @@ pub fn show<R: Read + Seek>(
     out: &mut impl Write,
     options: Options,
 ) -> io::Result<()> {
+    show_selected(reader, out, options, |_| All)
+}
+
+/// Writes those events of each run that `select` asks for, as [`show`] writes them all.
+///
+/// # Errors
+/// When `out` fails. Damage to what was read of the capture is shown, not returned.
+pub fn show_selected<R: Read + Seek, S: Select>(
+    reader: &mut Reader<R>,
+    out: &mut impl Write,
+    options: Options,
+    select: impl Fn(&Run) -> S,
+) -> io::Result<()> {
     let (host, runs) = (reader.header().host.clone(), reader.runs().to_vec());
     for (index, run) in runs
         .iter()
         .enumerate()
         .filter(|(_, run)| options.run.is_none_or(|number| run.number == number))
     {
-        let events = reader.events(index);
+        let select = select(run);
         if options.json {
-            json::Printer::new(&host, run).all(events, out)?;
+            let printer = json::Printer::new(&host, run);
+            print(reader, index, &select, printer, out)?;
         } else {
-            text::Printer::new(&host, run, options).all(events, out)?;
+            let printer = text::Printer::new(&host, run, options);
+            print(reader, index, &select, printer, out)?;
         }
     }
     Ok(())
 }
 
-/// An event, or what is missing in its place.
-type Item = Result<NumberedEvent, Damage>;
+/// What writes the events of a run, each a line, with the end of the line.
+trait Lines {
+    fn begin(&mut self, out: &mut String);
+    fn event(&mut self, out: &mut String, seen: &Seen<'_>);
+    fn missing(&mut self, out: &mut String, damage: &Damage);
+}
+
+fn print<R: Read + Seek>(
+    reader: &mut Reader<R>,
+    run_index: usize,
+    select: &impl Select,
+    mut printer: impl Lines,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let mut lines = String::with_capacity(2 * CHUNK);
+    printer.begin(&mut lines);
+    scan::<_, io::Error>(reader, run_index, select, |found| {
+        match found {
+            Found::Event(candidate) => printer.event(&mut lines, candidate.look().0),
+            Found::Missing(damage) => printer.missing(&mut lines, &damage),
+        }
+        if lines.len() >= CHUNK {
+            out.write_all(lines.as_bytes())?;
+            lines.clear();
+        }
+        Ok(())
+    })?;
+    out.write_all(lines.as_bytes())
+}
 
 #[cfg(test)]
 mod tests {
