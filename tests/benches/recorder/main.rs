@@ -25,6 +25,11 @@ fn main() -> Result<()> {
     if let ["payload", words @ ..] = words.as_slice() {
         return payload::run(words);
     }
+    match words.as_slice() {
+        ["measure", command @ ..] => return reading::measure(command),
+        ["scan", which, kind, capture] => return reading::scan(which, kind, capture),
+        _ => {}
+    }
     // Before any thread is started, and so that ports are ours.
     lastword_tests::enter_own_world()?;
     match words.as_slice() {
