@@ -47,8 +47,7 @@ impl Escaped<'_> {
             mut limit,
         } = self;
         while !rest.is_empty() {
-            let clean = rest.iter().position(|&byte| !is_clean(byte));
-            let (run, after) = rest.split_at(clean.unwrap_or(rest.len()));
+            let (run, after) = rest.split_at(prefix(rest, is_clean));
             out.write_str(ascii(&run[..run.len().min(limit)]))?;
             let Some(left) = limit.checked_sub(run.len()) else {
                 return out.write_char('…');
@@ -66,8 +65,22 @@ impl Escaped<'_> {
 }
 
 /// Whether the byte is a printable ASCII character that stays as it is.
-const fn is_clean(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && byte != b'\\'
+fn is_clean(byte: u8) -> bool {
+    is_printable(byte) & (byte != b'\\')
+}
+
+/// Whether the byte is a printable ASCII character.
+pub(crate) fn is_printable(byte: u8) -> bool {
+    byte.wrapping_sub(b' ') < b'\x7f' - b' '
+}
+
+/// How many bytes at the front pass a test; best one without a branch, which is then made on many at once.
+pub(crate) fn prefix(bytes: &[u8], passes: impl Fn(u8) -> bool) -> usize {
+    let all = |chunk: &&[u8; 16]| chunk.iter().fold(true, |all, &byte| all & passes(byte));
+    let (chunks, _) = bytes.as_chunks::<16>();
+    let whole = 16 * chunks.iter().take_while(all).count();
+    let rest = bytes[whole..].iter().take_while(|&&byte| passes(byte));
+    whole + rest.count()
 }
 
 /// Clean bytes as text.

@@ -55,9 +55,17 @@ impl Value {
             Self::SocketType(number) => return out.push_str(&socket_type(number)),
             Self::Signal(signal) => write!(out, "{signal}"),
             Self::Errno(0) => return out.push('0'),
-            Self::Errno(errno) => write!(out, "{}", Errno(errno)),
+            Self::Errno(errno) => return push_errno(out, Errno(errno)),
             Self::Stream { fd_type, inode } => write!(out, "{fd_type}:{inode}"),
         };
+    }
+}
+
+/// Appends the symbol of an error number, as its [`Display`](std::fmt::Display) writes it.
+pub(super) fn push_errno(out: &mut String, errno: Errno) {
+    match errno.name() {
+        Some(name) => out.push_str(name),
+        None => drop(write!(out, "{errno}")),
     }
 }
 

@@ -9,12 +9,12 @@ use base64::prelude::BASE64_STANDARD;
 use capture_format::{Damage, Event, EventFlags, EventKind, Host, Run};
 
 use super::Lines;
-use super::args::{Argument, args};
+use super::args::{Argument, args, push_errno};
 use super::clock::Clock;
 use super::number::push_number;
 use crate::context::Seen;
 use crate::decode::{Errno, Message, SockAddr};
-use crate::escape::is_harmful;
+use crate::escape::{is_harmful, is_printable, prefix};
 use crate::fds::{Fd, NameRole, Target, acts_on_fd, is_on_socket, name_role, type_name};
 
 /// Shows the events of one run.
@@ -51,7 +51,10 @@ impl Lines for Printer<'_> {
         if event.kind.is_syscall() {
             push_number(line.key("ret"), event.ret);
             if let Some(errno) = Errno::from_ret(event.ret) {
-                let _ = write!(line.key("errno"), "\"{errno}\"");
+                let out = line.key("errno");
+                out.push('"');
+                push_errno(out, errno);
+                out.push('"');
             }
         }
         self.name(&mut line, event, &seen.path);
@@ -277,8 +280,8 @@ fn push_flag(out: &mut String, flag: bool) {
 fn push_string(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| !is_clean(byte)) {
-        let (clean, after) = rest.split_at(at);
+    while !rest.is_empty() {
+        let (clean, after) = rest.split_at(prefix(rest.as_bytes(), is_clean));
         out.push_str(clean);
         let mut chars = after.chars();
         if let Some(c) = chars.next() {
@@ -286,13 +289,12 @@ fn push_string(out: &mut String, text: &str) {
         }
         rest = chars.as_str();
     }
-    out.push_str(rest);
     out.push('"');
 }
 
 /// Whether the byte is a character that stays as it is.
-const fn is_clean(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+fn is_clean(byte: u8) -> bool {
+    is_printable(byte) & (byte != b'"') & (byte != b'\\')
 }
 
 fn push_char(out: &mut String, c: char) {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use capture_format::{Damage, Event, EventFlags, EventKind, Host, Run};
 
-use super::args::{Argument, args, stdio_in_words};
+use super::args::{Argument, args, push_errno, stdio_in_words};
 use super::clock::Clock;
 use super::number::{push_left, push_number, push_right, push_wide, push_zeros};
 use super::{Lines, Options};
@@ -183,7 +183,13 @@ fn name(line: &mut String, parts: &mut Parts, event: &Event, fd: Option<&Fd>, pa
 /// ` = 3`, ` = -1 ENOENT (No such file or directory)`.
 fn result(line: &mut String, ret: i64) {
     match Errno::from_ret(ret) {
-        Some(errno) => drop(write!(line, " = -1 {errno} ({})", errno.text())),
+        Some(errno) => {
+            line.push_str(" = -1 ");
+            push_errno(line, errno);
+            line.push_str(" (");
+            line.push_str(errno.text());
+            line.push(')');
+        }
         None => {
             line.push_str(" = ");
             push_number(line, ret);
