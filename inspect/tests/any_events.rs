@@ -143,10 +143,10 @@ proptest! {
         let mut out = Vec::new();
         explanation.write_text(&mut out).unwrap();
         Info::of(&mut reader).write_text(&mut out).unwrap();
-        show(&mut reader, &mut out, Options::default()).unwrap();
+        show(&mut reader, &mut out, &Options::default()).unwrap();
         write_views(&mut reader, &mut out);
         let mut json = Vec::new();
-        show(&mut reader, &mut json, Options { json: true, ..Options::default() }).unwrap();
+        show(&mut reader, &mut json, &Options { json: true, ..Options::default() }).unwrap();
         let json = String::from_utf8(json).unwrap();
         prop_assert_eq!(json.lines().count(), events.len());
         for line in json.lines() {
