@@ -62,7 +62,8 @@ pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
     }
 }
 
-fn is_alike(one: &RunVerdict, other: &RunVerdict) -> bool {
+/// Whether two runs ended alike: the same cause with the same subject.
+pub(crate) fn is_alike(one: &RunVerdict, other: &RunVerdict) -> bool {
     (one.verdict.cause, &one.verdict.subject) == (other.verdict.cause, &other.verdict.subject)
 }
 

@@ -21,6 +21,7 @@ pub mod explain;
 pub mod facts;
 pub mod fds;
 pub mod info;
+pub mod report;
 pub mod rules;
 pub mod show;
 #[cfg(test)]

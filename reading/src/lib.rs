@@ -19,6 +19,7 @@ use capture_format::Reader;
 use clap::Subcommand;
 
 mod files;
+mod report;
 mod views;
 
 pub use files::Files;
@@ -83,6 +84,8 @@ pub enum Command<S: clap::Args> {
     Show(Of<S, views::Show>),
     /// Print what the capture says about itself: container, runs, and what was lost
     Info(Of<S, views::Info>),
+    /// Write one HTML page to attach or to print: verdict, timeline, output, failed calls, DNS, processes, losses
+    Report(Of<S, report::Report>),
 }
 
 impl<S: clap::Args> Command<S> {
@@ -92,6 +95,7 @@ impl<S: clap::Args> Command<S> {
             Self::Explain(of) => of.parts(),
             Self::Show(of) => of.parts(),
             Self::Info(of) => of.parts(),
+            Self::Report(of) => of.parts(),
         }
     }
 }

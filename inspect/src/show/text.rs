@@ -17,7 +17,7 @@ use crate::fds::{Fd, acts_on_fd, is_on_socket, type_name};
 const MAX_HEX: usize = 16;
 
 /// Shows the events of one run.
-pub(super) struct Printer<'a> {
+pub(crate) struct Printer<'a> {
     host: &'a Host,
     run: &'a Run,
     options: Options,
@@ -25,7 +25,7 @@ pub(super) struct Printer<'a> {
 }
 
 impl<'a> Printer<'a> {
-    pub(super) fn new(host: &'a Host, run: &'a Run, options: Options) -> Self {
+    pub(crate) fn new(host: &'a Host, run: &'a Run, options: Options) -> Self {
         Self {
             host,
             run,
@@ -50,26 +50,33 @@ impl<'a> Printer<'a> {
     }
 
     pub(super) fn line(&mut self, number: u64, event: &Event) -> String {
-        let Seen {
-            program, fd, path, ..
-        } = self.context.observe(number, event);
-        let process = &program.label;
+        let seen = self.context.observe(number, event);
+        let process = &seen.program.label;
         let who = if event.tid == event.pid {
             event.pid.to_string()
         } else {
             format!("{}/{}", event.pid, event.tid)
         };
-        let mut line = format!("{number:>6} {} {who:>7} {process:<12} ", self.time(event));
-        self.call(&mut line, event, fd.as_ref(), &path);
-        for (flag, text) in FLAGS {
-            if event.flags.contains(*flag) {
-                let _ = write!(line, " [{text}]");
-            }
-        }
-        line
+        let time = self.time(event);
+        format!(
+            "{number:>6} {time} {who:>7} {process:<12} {}",
+            self.what(&seen)
+        )
     }
 
-    fn time(&self, event: &Event) -> String {
+    /// What happened: the line without number, time and process.
+    pub(crate) fn what(&self, seen: &Seen<'_>) -> String {
+        let mut what = String::new();
+        self.call(&mut what, seen.event, seen.fd.as_ref(), &seen.path);
+        for (flag, text) in FLAGS {
+            if seen.event.flags.contains(*flag) {
+                let _ = write!(what, " [{text}]");
+            }
+        }
+        what
+    }
+
+    pub(crate) fn time(&self, event: &Event) -> String {
         if self.options.time_of_day {
             return time_of_day(event.time, self.host)
                 .unwrap_or_else(|| format!("boot+{}ns", event.time));

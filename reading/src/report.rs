@@ -1,0 +1,95 @@
+//! A capture as an HTML page, in a file.
+
+use std::{
+    fs,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::{Capture, View};
+
+/// One HTML page.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub struct Report {
+    /// Where to write the page [default: standard output, if that is no terminal]
+    #[arg(short, long, value_name = "PAGE")]
+    output: Option<PathBuf>,
+}
+
+impl View for Report {
+    fn print(&self, capture: &mut Capture, out: &mut dyn Write) -> anyhow::Result<()> {
+        match &self.output {
+            Some(path) => {
+                check(path)?;
+                let mut page = Vec::new();
+                inspect::report::write(&mut capture.reader, &mut page)?;
+                fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
+            }
+            None if io::stdout().is_terminal() => {
+                bail!(
+                    "a page of HTML is nothing for a terminal; say where to write it: -o crash.html"
+                )
+            }
+            None => Ok(inspect::report::write(&mut capture.reader, &mut { out })?),
+        }
+    }
+}
+
+/// Whether the page may take this place: a capture is not overwritten.
+fn check(path: &Path) -> anyhow::Result<()> {
+    if capture_format::open_file(path).is_ok() {
+        bail!(
+            "{} is a capture, which would be lost; give the page another name",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPTURE: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/captures/silent.lwcap"
+    );
+
+    fn report(output: Option<PathBuf>) -> anyhow::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut capture = Capture::file(Path::new(CAPTURE))?;
+        Report { output }.print(&mut capture, &mut out)?;
+        Ok(out)
+    }
+
+    #[test]
+    fn the_page_goes_where_it_is_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("crash.html");
+        let out = report(Some(path.clone())).unwrap();
+        assert!(out.is_empty());
+        assert!(fs::read(path).unwrap().starts_with(b"<!DOCTYPE html>"));
+    }
+
+    #[test]
+    fn a_capture_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("crash.html");
+        fs::copy(CAPTURE, &copy).unwrap();
+        let error = report(Some(copy.clone())).unwrap_err().to_string();
+        assert!(error.contains("another name"), "{error}");
+        assert_eq!(fs::read(copy).unwrap(), fs::read(CAPTURE).unwrap());
+    }
+
+    #[test]
+    fn a_folder_that_does_not_exist_is_named() {
+        let error = report(Some("/nonexistent/crash.html".into())).unwrap_err();
+        assert!(
+            error.to_string().contains("/nonexistent/crash.html"),
+            "{error}"
+        );
+    }
+}
