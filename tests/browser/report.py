@@ -245,7 +245,9 @@ def stays_inert(browser, path: Path):
     page = context.new_page()
     ran: list[str] = []
     page.on("console", lambda message: ran.append(message.text) if message.text == "ran" else None)
-    page.on("request", lambda request: ran.append(request.url) if request.url.startswith("http") else None)
+    # A request that the policy stops is announced, and fails for that reason.
+    page.on("requestfailed", lambda request: ran.append(f"{request.url} {request.failure}") if request.failure != "csp" else None)
+    page.on("requestfinished", lambda request: ran.append(request.url) if request.url.startswith("http") else None)
     broken = path.with_name("broken-template.html")
     inject = "<script>console.log('ran')</script><img src='http://198.51.100.1/x' onerror='console.log(\"ran\")'><p onclick=\"console.log('ran')\" id=x>x</p>"
     broken.write_text(path.read_text().replace("<main>", f"<main>{inject}", 1))

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use capture_format::{Container, Header, Kubernetes, Losses, PodEvent, Resources, Terminated};
 use maud::{Markup, Render, html};
 
-use super::bounded::newest;
+use super::bounded::{first, newest};
 use super::page::{left_out, none, table};
 use super::shown::Shown;
 use crate::decode::time::{epoch, size};
 use crate::info::{Info, RunInfo};
 
-/// Bytes of a value, of a message, and of the pod's object.
+/// Bytes of a value, of a message, and of the markup of the pod's object.
 const MAX_VALUE: usize = 600;
 const MAX_MESSAGE: usize = 2_000;
 const MAX_OBJECT: usize = 60_000;
 /// Bytes of markup of a list here.
-const MAX_LIST: usize = 60_000;
+const MAX_LIST: usize = 30_000;
 
 pub(super) fn about(info: &Info) -> Markup {
     let header = &info.header;
@@ -33,8 +33,7 @@ pub(super) fn about(info: &Info) -> Markup {
         }
         section.part id="losses" aria-labelledby="losses-heading" {
             h2 id="losses-heading" { "What is missing" }
-            p { "A capture has what the recorder saw and kept. What it could not is counted:" }
-            @for run in info.runs.iter().rev().take(1) { (of_all(info)) @if info.runs.len() > 1 { p.note { "Each run tells its own figures, run " (run.run.number) " first." } } }
+            (of_all(info))
             (gaps(info))
         }
         section.part id="masked" aria-labelledby="masked-heading" {
@@ -102,6 +101,12 @@ fn kubernetes(kubernetes: &Kubernetes) -> Markup {
     let Kubernetes { pod, events } = kubernetes;
     let rows = newest(events.iter(), MAX_LIST, pod_event);
     let object = serde_json::to_string_pretty(pod).unwrap_or_default();
+    let lines: Vec<&str> = object.lines().collect();
+    let object = first(
+        lines.iter(),
+        MAX_OBJECT,
+        |line| html! { (Shown::raw(line, MAX_VALUE)) "\n" },
+    );
     html! {
         @if events.is_empty() { (none("No events about the pod were known.")) }
         @else {
@@ -111,15 +116,11 @@ fn kubernetes(kubernetes: &Kubernetes) -> Markup {
         @if !pod.is_null() {
             details.object {
                 summary { "The pod object" }
-                pre tabindex="0" { @for line in head(&object).lines() { (Shown::raw(line, MAX_VALUE)) "\n" } }
-                @if object.len() > MAX_OBJECT { p.note { "Its rest: " code { "lastword info --json FILE" } } }
+                pre tabindex="0" { (object) }
+                (left_out(object.left_out, "lines of it", "info --json"))
             }
         }
     }
-}
-
-fn head(object: &str) -> &str {
-    &object[..object.floor_char_boundary(MAX_OBJECT)]
 }
 
 fn pod_event(event: &PodEvent) -> Markup {
@@ -192,7 +193,7 @@ fn figures(losses: &Losses) -> [(u64, &'static str, &'static str); 6] {
 }
 
 /// Lost and overwritten always, the others where there are any.
-pub(super) fn losses(losses: &Losses) -> Markup {
+fn losses(losses: &Losses) -> Markup {
     let told = figures(losses).into_iter().enumerate();
     let told = told.filter(|&(at, (count, ..))| at < 2 || count > 0);
     html! {
@@ -205,20 +206,50 @@ pub(super) fn losses(losses: &Losses) -> Markup {
     }
 }
 
+/// The sum over all runs, and what each adds to it.
 fn of_all(info: &Info) -> Markup {
-    let mut sum = Losses::default();
-    for RunInfo { run, .. } in &info.runs {
-        let of = run.losses;
-        sum = Losses {
-            lost: sum.lost.saturating_add(of.lost),
-            overwritten: sum.overwritten.saturating_add(of.overwritten),
-            torn: sum.torn.saturating_add(of.torn),
-            compat: sum.compat.saturating_add(of.compat),
-            unreadable: sum.unreadable.saturating_add(of.unreadable),
-            recursion_misses: sum.recursion_misses.saturating_add(of.recursion_misses),
-        };
+    let sum = info
+        .runs
+        .iter()
+        .fold(Losses::default(), |sum, run| add(sum, run.run.losses));
+    let lossy = info
+        .runs
+        .iter()
+        .filter(|run| run.run.losses != Losses::default());
+    let lossy: Vec<&RunInfo> = lossy.collect();
+    let rows = newest(lossy.iter(), MAX_LIST, |info| {
+        html! {
+            tr {
+                td.number { (info.run.number) }
+                @for (count, ..) in figures(&info.run.losses) { td.count { (count) } }
+            }
+        }
+    });
+    html! {
+        (losses(&sum))
+        @if info.runs.len() > 1 && !lossy.is_empty() {
+            (table("losses", &["Run", "Lost", "Overwritten", "Damaged", "Not decoded", "Unreadable", "Skipped"], &html! { (rows) }))
+        }
     }
-    losses(&sum)
+}
+
+fn add(sum: Losses, more: Losses) -> Losses {
+    let Losses {
+        lost,
+        overwritten,
+        torn,
+        compat,
+        unreadable,
+        recursion_misses,
+    } = more;
+    Losses {
+        lost: sum.lost.saturating_add(lost),
+        overwritten: sum.overwritten.saturating_add(overwritten),
+        torn: sum.torn.saturating_add(torn),
+        compat: sum.compat.saturating_add(compat),
+        unreadable: sum.unreadable.saturating_add(unreadable),
+        recursion_misses: sum.recursion_misses.saturating_add(recursion_misses),
+    }
 }
 
 /// What is missing from the file, or was too large for it.

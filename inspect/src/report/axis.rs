@@ -17,8 +17,8 @@ pub(super) struct Axis {
     pub(super) segments: Vec<Segment>,
 }
 
-/// A stretch is idle if it is longer than a quarter of the rest.
-const IDLE_SHARE: u64 = 4;
+/// A stretch is idle if it is longer than half of the rest.
+const IDLE_SHARE: u64 = 2;
 /// Stretches drawn short, the longest ones.
 const MAX_IDLE: usize = 3;
 /// Width of an idle stretch.

@@ -11,24 +11,29 @@ enum Line<'r> {
     Gap { from: u64, to: u64 },
 }
 
-/// Cited events that are listed whatever the run.room.
-const MAX_CITED: usize = 64;
 /// Markup of a gap.
 const GAP: usize = 100;
 
-/// Leaves the oldest listed events out that find no room, so that what is listed is known before anything links to it.
+/// Keeps the listed events that find room, the cited ones before the others and newer ones before older ones: what is listed is
+/// known before anything links to it.
 pub(super) fn fit(run: &mut Gathered) {
-    let (mut size, mut cited) = (0, 0);
-    let mut out = Vec::new();
-    for (&number, row) in run.events.iter().rev() {
-        size += event(row).into_string().len() + GAP;
-        cited += usize::from(row.cited);
-        if size > run.room.events && !(row.cited && cited <= MAX_CITED) {
-            out.push(number);
+    let mut size = 0;
+    for cited in [true, false] {
+        let mut out = Vec::new();
+        for (&number, row) in run
+            .events
+            .iter()
+            .rev()
+            .filter(|(_, row)| row.cited == cited)
+        {
+            size += event(row).into_string().len() + GAP;
+            if size > run.room.events {
+                out.push(number);
+            }
         }
-    }
-    for number in out {
-        run.events.remove(&number);
+        for number in out {
+            run.events.remove(&number);
+        }
     }
 }
 
@@ -77,10 +82,10 @@ fn gap(from: u64, to: u64) -> Markup {
 fn event(row: &Row) -> Markup {
     html! {
         tr.row.cited[row.cited].failed[row.failed] id={ "event-" (row.number) } tabindex="-1" data-kind=(row.class.name()) data-process=(row.process) {
-            td.number { a href={ "#event-" (row.number) } { "#" (row.number) } @if row.cited { span.mark { "evidence" } } }
+            td.number { a href={ "#event-" (row.number) } { "#" (row.number) } }
             td.time { (row.time) }
             td.who { (row.process) " " span.pid { (row.pid) } }
-            td.what { (row.what) }
+            td.what { (row.what) @if row.cited { " " span.mark { "evidence" } } }
         }
     }
 }

@@ -23,11 +23,14 @@ struct Group<'f> {
 pub(super) fn failures(run: &Gathered) -> Markup {
     let groups = groups(run);
     if groups.is_empty() {
-        return none("No call of the application failed, as far as was recorded.");
+        return none(
+            "No call of the application failed, as far as was recorded; connections have a table of their own.",
+        );
     }
     let rows = newest(groups.iter(), run.room.table, |group| row(run, group));
     let total = run.facts.failures.total();
     html! {
+        p.note { "Connections have a table of their own." }
         @if total > groups.iter().map(|group| group.count).sum() {
             p.note { (total) " calls failed; of most of them only the newest are kept." }
         }

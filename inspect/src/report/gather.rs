@@ -149,6 +149,8 @@ pub(super) struct Mark {
 /// What a mark stands for; later ones are drawn above earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Shape {
+    /// Nothing of the others, but evidence.
+    Event,
     Connect,
     Dns,
     Output,
@@ -281,7 +283,7 @@ impl<'a> Pass<'a> {
         let what =
             (listed || shape.is_some()).then(|| Shown::said(&self.printer.what(&seen), MAX_WHAT));
         push(&mut self.to.activity, (event.time, event.pid), MAX_ACTIVITY);
-        if let Some(shape) = shape.or(cited.then_some(Shape::Connect)) {
+        if let Some(shape) = shape.or(cited.then_some(Shape::Event)) {
             self.mark(&seen, shape, what.as_ref(), cited);
         }
         if listed && let Some(what) = what {

@@ -21,6 +21,7 @@ use maud::Markup;
 mod about;
 mod axis;
 mod bounded;
+mod compare;
 mod events;
 mod failures;
 mod files;
@@ -43,27 +44,33 @@ const MAX_RUNS: usize = 20;
 /// Newest events listed of the last run, and of each earlier one.
 const NEWEST: (u64, u64) = (1_000, 150);
 
-/// Bytes of markup that the parts of a run may take.
+/// How much the parts of a run may take of the page.
 #[derive(Clone, Copy, Debug)]
 struct Room {
+    /// Bytes of markup of the events.
     events: usize,
+    /// Bytes of markup of the marks of the timeline.
     timeline: usize,
-    /// Each of the other tables.
+    /// Bytes of markup of each of the other tables.
     table: usize,
+    /// Lanes of the timeline.
+    lanes: usize,
 }
 
 impl Room {
     /// Of the last run.
     const LAST: Self = Self {
-        events: 500_000,
-        timeline: 100_000,
-        table: 60_000,
-    };
-    /// Of the earlier runs, which share it.
-    const EARLIER: Self = Self {
-        events: 240_000,
-        timeline: 100_000,
+        events: 400_000,
+        timeline: 80_000,
         table: 40_000,
+        lanes: 14,
+    };
+    /// Of the earlier runs, which share it, but for the lanes.
+    const EARLIER: Self = Self {
+        events: 160_000,
+        timeline: 60_000,
+        table: 20_000,
+        lanes: 6,
     };
 
     fn shared_by(self, runs: usize) -> Self {
@@ -72,6 +79,7 @@ impl Room {
             events: self.events / runs,
             timeline: self.timeline / runs,
             table: self.table / runs,
+            lanes: self.lanes,
         }
     }
 }
@@ -122,6 +130,3 @@ fn newest_runs<R: Read + Seek>(
     }
     runs
 }
-
-#[cfg(test)]
-mod tests;

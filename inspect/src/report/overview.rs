@@ -3,43 +3,54 @@
 use capture_format::Run;
 use maud::{Markup, html};
 
+use super::bounded::first;
 use super::gather::Gathered;
-use super::page::table;
-use super::processes;
 use super::shown::Shown;
-use crate::decode::time::duration;
+use super::{compare, processes};
 use crate::explain::{Explanation, RunVerdict, is_alike};
-use crate::info::{Info, RunInfo};
+use crate::info::Info;
 use crate::rules::Verdict;
 
-/// Characters of a sentence, and of a cell of the comparison.
+/// Characters of a sentence, and of a subject.
 const MAX_SENTENCE: usize = 1_200;
-const MAX_CELL: usize = 160;
+const MAX_SUBJECT: usize = 160;
 /// Evidence, weaknesses and groups of runs that are told.
 const MAX_EVIDENCE: usize = 64;
 const MAX_GROUPS: usize = 12;
-/// Runs that are compared: the newest.
-const MAX_COMPARED: usize = 60;
+/// Bytes of markup of all groups.
+const MAX_MARKUP: usize = 250_000;
 /// A verdict longer than this is told in two steps.
 const LONG: usize = 90;
 
 pub(super) fn overview(explanation: &Explanation, info: &Info, runs: &[Gathered]) -> Markup {
     let groups: Vec<&[RunVerdict]> = explanation.runs.chunk_by(is_alike).collect();
+    let newest = groups.iter().rev().take(MAX_GROUPS).enumerate();
+    let told = first(newest, MAX_MARKUP, |(at, group)| {
+        self::group(at == 0, group, runs)
+    });
+    let told_groups = groups.len().min(MAX_GROUPS) - told.left_out;
+    let last = explanation.runs.last().filter(|_| !explanation.alike);
     html! {
         section.verdict id="verdict" aria-labelledby="sentence" {
-            (sentence(&explanation.sentence))
-            @for group in groups.iter().rev().take(MAX_GROUPS) {
-                @if let Some((last, earlier)) = group.split_last() {
-                    @if groups.len() > 1 {
-                        h2.ended { "Run " (last.run) ": " (Shown::said(&last.verdict.sentence, MAX_SENTENCE)) }
-                    }
-                    (details(&last.verdict, runs))
-                    (alike(earlier, runs))
-                }
-            }
-            @if groups.len() > MAX_GROUPS { p.note { (groups.len() - MAX_GROUPS) " earlier ways of ending are in the comparison below." } }
+            @if last.is_some() { p.preface { (explanation.runs.len()) " runs ended in different ways. The last:" } }
+            (sentence(last.map_or(&explanation.sentence, |last| &last.verdict.sentence)))
+            (told)
+            @if groups.len() > told_groups { p.note { (groups.len() - told_groups) " earlier ways of ending: " code { "lastword explain FILE" } } }
         }
-        @if info.runs.len() > 1 { (comparison(explanation, info)) }
+        @if runs.len() > 1 { (compare::comparison(explanation, info, runs)) }
+    }
+}
+
+/// Runs that ended alike one after the other: the last one's verdict, of the others the evidence.
+fn group(is_last: bool, group: &[RunVerdict], runs: &[Gathered]) -> Markup {
+    html! {
+        @if let Some((last, earlier)) = group.split_last() {
+            @if !is_last {
+                h2.ended { "Run " (last.run) ": " (Shown::said(&last.verdict.sentence, MAX_SENTENCE)) }
+            }
+            (details(&last.verdict, runs))
+            (alike(earlier, runs))
+        }
     }
 }
 
@@ -50,7 +61,7 @@ fn sentence(text: &str) -> Markup {
     let cut = (text.chars().count() > LONG)
         .then(|| text.find("; "))
         .flatten();
-    let (lead, rest) = text.split_at(cut.map_or(text.len(), |at| at + 1));
+    let (lead, rest) = cut.map_or((text, ""), |at| (&text[..at], &text[at + 2..]));
     html! {
         h1 id="sentence" { (lead) @if !rest.is_empty() { span.rest { (rest) } } }
     }
@@ -59,7 +70,7 @@ fn sentence(text: &str) -> Markup {
 fn details(verdict: &Verdict, runs: &[Gathered]) -> Markup {
     let Verdict {
         sentence: _,
-        cause,
+        cause: _,
         subject,
         confidence,
         why,
@@ -72,7 +83,7 @@ fn details(verdict: &Verdict, runs: &[Gathered]) -> Markup {
             dt { "Next step" }
             dd.next { (Shown::said(next_step, MAX_SENTENCE)) }
             dt { "Cause" }
-            dd { (cause.name().replace('_', " ")) @if !subject.is_empty() { " " code { (Shown::said(subject, MAX_CELL)) } } }
+            dd { (cause_in_words(verdict)) @if !subject.is_empty() { " " code { (Shown::said(subject, MAX_SUBJECT)) } } }
             dt { "Confidence" }
             dd { (meter(*confidence)) b { (confidence) " %" } " " span.soft { (Shown::said(why, MAX_SENTENCE)) } }
             @if !weakened_by.is_empty() {
@@ -87,6 +98,16 @@ fn details(verdict: &Verdict, runs: &[Gathered]) -> Markup {
             }
         }
         @if evidence.len() > MAX_EVIDENCE { p.note { "… and " (evidence.len() - MAX_EVIDENCE) " more events." } }
+    }
+}
+
+/// `DNS no such host`, `OOM killed`.
+pub(super) fn cause_in_words(verdict: &Verdict) -> String {
+    let words = verdict.cause.name().replace('_', " ");
+    let short = ["dns", "oom", "cpu"];
+    match words.split_once(' ') {
+        Some((first, rest)) if short.contains(&first) => format!("{} {rest}", first.to_uppercase()),
+        _ => words,
     }
 }
 
@@ -126,73 +147,5 @@ pub(super) fn ended(run: &Run) -> String {
         (None, _, Some(_)) => "not started".to_owned(),
         (None, Some(_), None) => "nobody saw how it ended".to_owned(),
         (None, None, None) => "still alive when the capture was taken".to_owned(),
-    }
-}
-
-/// What is compared of a run, cell by cell.
-const COLUMNS: [&str; 7] = [
-    "Ended",
-    "Lived",
-    "Cause",
-    "About",
-    "Sure",
-    "Events",
-    "Lost, overwritten",
-];
-
-fn cells(info: &RunInfo, verdict: &Verdict) -> [Shown; 7] {
-    let run = &info.run;
-    let lived = run.end.and_then(|end| end.checked_sub(run.start));
-    let losses = &run.losses;
-    let texts = [
-        ended(run),
-        lived.map(duration).unwrap_or_default(),
-        verdict.cause.name().replace('_', " "),
-        verdict.subject.clone(),
-        format!("{} %", verdict.confidence),
-        info.events.to_string(),
-        format!("{}, {}", losses.lost, losses.overwritten),
-    ];
-    texts.map(|text| Shown::said(&text, MAX_CELL))
-}
-
-fn comparison(explanation: &Explanation, info: &Info) -> Markup {
-    let runs = info.runs.iter().zip(&explanation.runs);
-    let rows: Vec<(u32, [Shown; 7])> = runs
-        .map(|(info, verdict)| (info.run.number, cells(info, &verdict.verdict)))
-        .collect();
-    let same = |column: &usize| {
-        rows.iter()
-            .all(|(_, cells)| cells[*column] == rows[0].1[*column])
-    };
-    let (common, different): (Vec<usize>, Vec<usize>) = (0..COLUMNS.len()).partition(same);
-    html! {
-        section id="compare" aria-labelledby="compare-heading" {
-            h2 id="compare-heading" { (rows.len()) " runs side by side" }
-            @if !common.is_empty() {
-                p { b { "Alike in all runs: " }
-                    @for (at, column) in common.iter().enumerate() {
-                        @let value = &rows[0].1[*column];
-                        @if at > 0 { "; " } (COLUMNS[*column].to_lowercase()) " "
-                        @if value.is_empty() { "nothing" } @else { (value) }
-                    }
-                    "."
-                }
-            }
-            @if different.is_empty() { p { "Nothing of this differs." } }
-            @else {
-                @let names: Vec<&str> = std::iter::once("Run").chain(different.iter().map(|&column| COLUMNS[column])).collect();
-                p { b { "Different:" } }
-                (table("compare", &names, &html! {
-                    @for (run, cells) in rows.iter().rev().take(MAX_COMPARED) {
-                        tr {
-                            td.number { a href={ "#run-" (run) } { (run) } }
-                            @for column in &different { td { (cells[*column]) } }
-                        }
-                    }
-                }))
-            }
-            @if rows.len() > MAX_COMPARED { p.note { "The newest " (MAX_COMPARED) " of " (rows.len()) " runs are shown." } }
-        }
     }
 }

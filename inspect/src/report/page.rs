@@ -90,8 +90,8 @@ fn kicker(info: &Info) -> Markup {
     let runs = info.runs.len();
     html! {
         b { "lastword" }
-        @if let Some(pod) = pod { span { (Shown::raw(pod, MAX_TITLE)) } }
-        span { "container " (Shown::raw(&header.container.name, MAX_TITLE)) }
+        @if let Some(pod) = pod { span.name { (Shown::raw(pod, MAX_TITLE)) } }
+        span.name { "container " (Shown::raw(&header.container.name, MAX_TITLE)) }
         span { (runs) @if runs == 1 { " run" } @else { " runs" } }
         span { "captured " (created) " UTC" }
     }

@@ -12,7 +12,7 @@ use crate::decode::Signal;
 use crate::facts::Process;
 
 /// Generations that are drawn below each other; deeper ones stand at the last.
-const MAX_DEPTH: usize = 24;
+const MAX_DEPTH: usize = 12;
 /// Bytes of a command line.
 const MAX_COMMAND: usize = 400;
 
@@ -79,7 +79,7 @@ fn row(run: &Gathered, Branch { process, depth }: &Branch<'_>) -> Markup {
     let exit = process.exit;
     let failed = exit.is_some_and(|exit| exit.status != ExitStatus::Code(0));
     html! {
-        li.row.failed[failed] class={ "depth-" (level) } data-kind="process" data-process=(name) {
+        li.row.failed[failed] data-depth=(level) data-kind="process" data-process=(name) {
             b { (name) } " " span.pid { (process.pid) }
             @if let Some(exec) = &process.exec {
                 " " code { (command(&exec.argv)) } " " (run.link(exec.event))

@@ -60,7 +60,7 @@ pub(super) fn article(run: &Gathered, last: bool) -> Markup {
     }
 }
 
-fn parts(run: &Gathered) -> [Part; 9] {
+fn parts(run: &Gathered) -> [Part; 8] {
     [
         ("timeline", "Timeline", timeline(run)),
         ("output", "Last words", streams::streams(run)),
@@ -69,11 +69,6 @@ fn parts(run: &Gathered) -> [Part; 9] {
         ("dns", "DNS", network::dns(run)),
         ("connections", "Connections", network::connections(run)),
         ("files", "Files", files::files(run)),
-        (
-            "losses",
-            "What is missing",
-            about::losses(&run.info.run.losses),
-        ),
         ("events", "Events", events::events(run)),
     ]
 }

@@ -12,8 +12,6 @@ use super::processes;
 use super::shown::Shown;
 use crate::decode::time::duration;
 
-/// Lanes drawn.
-const MAX_LANES: usize = 14;
 /// Geometry, in units of the drawing.
 const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 168.0;
@@ -22,6 +20,8 @@ const TOP: f64 = 26.0;
 const LANE: f64 = 30.0;
 /// Marks of one shape this close to each other are one.
 const COLUMN: f64 = 7.0;
+/// Width of the thinnest bar of activity.
+const BAR: f64 = 3.0;
 /// Characters of a lane's name.
 const MAX_NAME: usize = 16;
 /// Room of a tick's label.
@@ -96,7 +96,7 @@ fn lanes(run: &Gathered) -> (Vec<Lane>, usize) {
     let init = run.facts.init().map(|init| init.pid);
     let mut by_weight: Vec<u32> = weights.keys().copied().collect();
     by_weight.sort_by_key(|pid| std::cmp::Reverse((Some(*pid) == init, weights[pid])));
-    let chosen: BTreeSet<u32> = by_weight.iter().take(MAX_LANES).copied().collect();
+    let chosen: BTreeSet<u32> = by_weight.iter().take(run.room.lanes).copied().collect();
     let order = processes::order(run);
     let place = |pid: &u32| order.get(pid).copied().unwrap_or(usize::MAX);
     let mut chosen: Vec<u32> = chosen
@@ -140,37 +140,45 @@ fn labels(axis: &Axis, segment: &Segment, start: u64) -> Vec<(f64, String)> {
         return Vec::new();
     }
     let ticks = ticks(since(segment.from), since(segment.to), most);
+    // Beside an idle stretch stands its own label.
+    let is_idle = |x: f64| {
+        let idle = axis.segments.iter().filter(|other| other.idle);
+        idle.into_iter()
+            .any(|other| x > other.x - TICK / 3.0 && x < other.x + other.width + TICK / 3.0)
+    };
     let place = |(time, label): (u64, String)| (round(axis.x(start.saturating_add(time))), label);
-    ticks.into_iter().map(place).collect()
+    let places = ticks.into_iter().map(place);
+    places.filter(|&(x, _)| !is_idle(x)).collect()
 }
 
 fn draw_lane(run: &Gathered, axis: &Axis, lane: &Lane) -> Markup {
     let (from, to) = (axis.x(lane.from), axis.x(lane.to));
-    let busy = columns(run, axis, lane.pid);
+    let busy = bars(run, axis, lane);
     html! {
         text.lane x="0" y=(lane.y + 4.0) { (lane.name) tspan.pid dx="6" { (lane.pid) } }
         line.life x1=(round(from)) x2=(round(to.max(from + 1.0))) y1=(lane.y) y2=(lane.y) {}
-        @for (x, width) in busy {
-            rect.busy x=(x) y=(lane.y - 4.0) width=(width) height="8" {}
-        }
+        path.busy d=(busy) {}
     }
 }
 
-/// Where something happened in a lane: from and width, those that touch made one.
-fn columns(run: &Gathered, axis: &Axis, pid: u32) -> Vec<(f64, f64)> {
-    let of_lane = run.activity.iter().filter(|(_, of)| *of == pid);
-    let columns: BTreeSet<u64> = of_lane
-        .map(|&(time, _)| (axis.x(time) / 2.0).max(0.0) as u64)
-        .collect();
-    let mut bars: Vec<(f64, f64)> = Vec::new();
+/// Where something happened in a lane: bars, those that touch made one.
+fn bars(run: &Gathered, axis: &Axis, lane: &Lane) -> String {
+    let of_lane = run.activity.iter().filter(|(_, of)| *of == lane.pid);
+    let columns = of_lane.map(|&(time, _)| (axis.x(time) / BAR).max(0.0) as u64);
+    let columns: BTreeSet<u64> = columns.collect();
+    let mut bars: Vec<(u64, u64)> = Vec::new();
     for column in columns {
-        let x = column as f64 * 2.0;
         match bars.last_mut() {
-            Some((from, width)) if *from + *width >= x => *width = x + 2.0 - *from,
-            _ => bars.push((x, 2.0)),
+            Some((from, count)) if *from + *count == column => *count += 1,
+            _ => bars.push((column, 1)),
         }
     }
-    bars
+    let top = lane.y - 4.0;
+    let bars = bars.into_iter().map(|(from, count)| {
+        let (x, width) = (from as f64 * BAR, count as f64 * BAR);
+        format!("M{x} {top}h{width}v8h-{width}z")
+    });
+    bars.collect()
 }
 
 /// The marks, the newest of each shape and place; evidence above all others.
@@ -204,7 +212,7 @@ fn draw_mark(run: &Gathered, mark: &Mark, count: u64, (x, y): (f64, f64)) -> Mar
         String::new()
     };
     let shape = html! {
-        @if mark.cited { circle.ring r="10" {} }
+        @if mark.cited { circle.ring r="9.5" {} }
         (symbol(mark.shape))
         title { (mark.label) (more) }
     };
@@ -226,6 +234,7 @@ fn symbol(shape: Shape) -> Markup {
             Shape::Signal => path.signal d="M-5 -5 H5 L0 5 Z" {},
             Shape::Dns => path.dns d="M0 -5 L5 0 L0 5 L-5 0 Z" {},
             Shape::Output => path.output d="M-4 -4 H4 V4 H-4 Z" {},
+            Shape::Event => circle.event r="2.5" {},
             Shape::Connect => circle.connect r="4" {},
         }
     }
