@@ -178,7 +178,7 @@ mod tests {
                 .collect()
         };
         assert_eq!(labels(0, 6_040_000), ["0 ms", "2 ms", "4 ms", "6 ms"]);
-        assert_eq!(labels(1_500, 4_000), ["2 µs", "3 µs", "4 µs"]);
+        assert_eq!(labels(1_500, 5_000), ["2 µs", "3 µs", "4 µs", "5 µs"]);
         assert_eq!(
             labels(0, 600_000_000_000),
             ["0 min", "2 min", "4 min", "6 min", "8 min", "10 min"]

@@ -7,10 +7,8 @@ use super::gather::Gathered;
 use super::overview::{cause_in_words, ended};
 use super::page::table;
 use super::shown::Shown;
-use crate::decode::Rcode;
 use crate::decode::time::duration;
 use crate::explain::Explanation;
-use crate::facts::lookup::Outcome;
 use crate::facts::output::Line;
 use crate::info::Info;
 use crate::rules::Verdict;
@@ -105,7 +103,7 @@ fn cells(run: &Gathered, verdict: &Verdict) -> Cells {
         said(cause_in_words(verdict)),
         said(verdict.subject.clone()),
         said(format!("{} %", verdict.confidence)),
-        Shown::raw(not_resolved(run), MAX_CELL),
+        said(not_resolved(run)),
         words.unwrap_or_default(),
         said(run.info.events.to_string()),
         said(format!("{lost}, {overwritten}")),
@@ -126,15 +124,14 @@ fn last_words(run: &Gathered) -> Option<&Line> {
 /// `flask NXDOMAIN, db no answer`.
 fn not_resolved(run: &Gathered) -> String {
     let mut names: Vec<String> = Vec::new();
-    for lookup in run.facts.lookups() {
-        let outcome = match lookup.outcome() {
-            Outcome::Resolved => continue,
-            Outcome::NoSuchName => "NXDOMAIN".to_owned(),
-            Outcome::NoRecords => "no address".to_owned(),
-            Outcome::ServerFailed(rcode) => Rcode::to_string(&rcode),
-            Outcome::NoAnswer => "no answer".to_owned(),
-        };
-        let name = format!("{} {outcome}", lookup.host);
+    for lookup in run
+        .views
+        .dns
+        .lookups
+        .iter()
+        .filter(|lookup| lookup.outcome != "resolved")
+    {
+        let name = format!("{} {}", lookup.host, lookup.said);
         if !names.contains(&name) {
             names.push(name);
         }

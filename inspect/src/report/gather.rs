@@ -1,11 +1,11 @@
-//! One pass over a run: its facts, the events that are listed, the marks of its timeline, and the files it read and wrote.
+//! What the report tells of a run: its views, and by one pass more its facts, the events that are listed and the marks of its timeline.
 //!
 //! Memory is bounded by the limits below, whatever the capture holds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io::{Read, Seek};
 
-use capture_format::{Event, EventFlags, EventKind, Host, Reader};
+use capture_format::{Event, EventKind, Host, Reader};
 
 use super::Room;
 use super::shown::Shown;
@@ -13,19 +13,18 @@ use crate::context::{Context, Seen};
 use crate::decode::Errno;
 use crate::explain::RunVerdict;
 use crate::facts::Facts;
-use crate::fds::{Target, is_on_socket};
+use crate::fds::is_on_socket;
 use crate::info::RunInfo;
 use crate::show::{Options, text::Printer};
+use crate::views::{self, dns::Dns, errors::Errors, files::Files, net::Net, ps::Ps};
 
 /// Failed events listed of a run, besides the newest events.
 const MAX_FAILED: usize = 500;
 /// Marks of a timeline, and activity between them.
 const MAX_MARKS: usize = 2_000;
 const MAX_ACTIVITY: usize = 20_000;
-/// Files told apart.
-const MAX_FILES: usize = 1_024;
-/// Bytes by which paths are told apart.
-const MAX_PATH: usize = 4_096;
+/// Names of processes kept.
+const MAX_NAMES: usize = 1_024;
 /// Characters of an event's text, and bytes of a payload in it.
 const MAX_WHAT: usize = 600;
 const MAX_PAYLOAD: usize = 200;
@@ -46,9 +45,28 @@ pub(super) struct Gathered {
     /// The newest marks of the timeline, and what else happened.
     pub(super) marks: VecDeque<Mark>,
     pub(super) activity: VecDeque<(u64, u32)>,
-    /// Files by path, and whether there were more than are told apart.
-    pub(super) files: BTreeMap<Vec<u8>, File>,
-    pub(super) more_files: bool,
+    pub(super) views: Views,
+}
+
+/// What is shown of a run elsewhere, too.
+pub(super) struct Views {
+    pub(super) ps: Ps,
+    pub(super) errors: Errors,
+    pub(super) files: Files,
+    pub(super) dns: Dns,
+    pub(super) net: Net,
+}
+
+impl Views {
+    fn of<R: Read + Seek>(reader: &mut Reader<R>, index: usize) -> Self {
+        Self {
+            ps: views::ps(reader, index),
+            errors: views::errors(reader, index),
+            files: views::files(reader, index),
+            dns: views::dns(reader, index),
+            net: views::net(reader, index),
+        }
+    }
 }
 
 /// One listed event.
@@ -195,28 +213,16 @@ fn is_failure(event: &Event) -> bool {
         && Errno::from_ret(event.ret).is_some_and(|errno| !waits.contains(&errno))
 }
 
-/// What a run did with a file.
-#[derive(Clone, Debug, Default)]
-pub(super) struct File {
-    pub(super) first: u64,
-    pub(super) process: Shown,
-    pub(super) opens: u64,
-    pub(super) read: u64,
-    pub(super) written: u64,
-    /// Bytes of what was read that the capture holds.
-    pub(super) held: u64,
-    pub(super) masked: bool,
-}
-
 /// Reads run `index`; of its events the cited ones, the newest failures and the newest `newest` are listed.
 pub(super) fn gather<R: Read + Seek>(
     reader: &mut Reader<R>,
     index: usize,
     (info, verdict): (&RunInfo, &RunVerdict),
-    (newest, room): (u64, Room),
+    bounds: (u64, Room),
 ) -> Gathered {
     let host = reader.header().host.clone();
-    let mut pass = Pass::new(&host, info, verdict, newest, room);
+    let views = Views::of(reader, index);
+    let mut pass = Pass::new(&host, info, verdict, bounds, views);
     for item in reader.events(index) {
         match item {
             Ok(event) => pass.observe(event.number, &event.event),
@@ -242,8 +248,8 @@ impl<'a> Pass<'a> {
         host: &'a Host,
         info: &'a RunInfo,
         verdict: &RunVerdict,
-        newest: u64,
-        room: Room,
+        (newest, room): (u64, Room),
+        views: Views,
     ) -> Self {
         let options = Options {
             payload: MAX_PAYLOAD,
@@ -266,8 +272,7 @@ impl<'a> Pass<'a> {
                 missing: Vec::new(),
                 marks: VecDeque::new(),
                 activity: VecDeque::new(),
-                files: BTreeMap::new(),
-                more_files: false,
+                views,
             },
         }
     }
@@ -275,7 +280,6 @@ impl<'a> Pass<'a> {
     fn observe(&mut self, number: u64, event: &Event) {
         self.to.facts.observe(number, event);
         let seen = self.context.observe(number, event);
-        self.file(&seen);
         let class = Class::of(&seen);
         let (shape, failed) = (Shape::of(&seen, class), is_failure(event));
         let cited = self.cited.contains(&number);
@@ -331,7 +335,7 @@ impl<'a> Pass<'a> {
 
     /// The process's name; where no event told it, that of an earlier event of the same process.
     fn process(&mut self, seen: &Seen<'_>) -> Shown {
-        if self.labels.len() > MAX_FILES {
+        if self.labels.len() > MAX_NAMES {
             self.labels.clear();
         }
         if seen.program.label.is_empty() {
@@ -344,42 +348,6 @@ impl<'a> Pass<'a> {
         let label = Shown::said(&seen.program.label, MAX_LABEL);
         self.labels.insert(seen.event.pid, label.clone());
         label
-    }
-
-    fn file(&mut self, seen: &Seen<'_>) {
-        use EventKind as K;
-        let event = seen.event;
-        let opens = (K::OPEN..=K::CREAT).contains(&event.kind);
-        let reads = (K::READ..=K::PREADV2).contains(&event.kind);
-        let writes = (K::WRITE..=K::PWRITEV2).contains(&event.kind);
-        if event.ret < 0 || !(opens || reads || writes) {
-            return;
-        }
-        let path = match seen.fd.as_ref().map(|fd| &fd.target) {
-            _ if opens => &seen.path,
-            Some(Target::Path(path) | Target::Name(path)) => path,
-            _ => return,
-        };
-        let path = &path[..path.len().min(MAX_PATH)];
-        if !self.to.files.contains_key(path) && self.to.files.len() == MAX_FILES {
-            self.to.more_files = true;
-            return;
-        }
-        let file = self.to.files.entry(path.to_vec()).or_default();
-        if file.first == 0 {
-            file.first = seen.number;
-            file.process = Shown::said(&seen.program.label, MAX_LABEL);
-        }
-        let moved = event.ret.unsigned_abs();
-        if opens {
-            file.opens += 1;
-        } else if reads {
-            file.read = file.read.saturating_add(moved);
-            file.held += event.data.len() as u64;
-        } else {
-            file.written = file.written.saturating_add(moved);
-        }
-        file.masked |= event.flags.contains(EventFlags::REDACTED);
     }
 
     fn missing(&mut self, what: &str) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! explain ─► verdicts ─┐
-//! info ────► header ───┼─► gather   one pass a run: facts, listed events, marks, files
+//! info ────► header ───┼─► gather   each run: its views, facts, listed events, marks of the timeline
 //!                      └────► sections ─► page
 //! ```
 //!

@@ -1,4 +1,4 @@
-//! What a run asked the name servers, and whom it tried to reach.
+//! What a run asked the name servers, whom it tried to reach, and where it listened.
 
 use maud::{Markup, html};
 
@@ -7,97 +7,169 @@ use super::gather::Gathered;
 use super::page::{left_out, none, table};
 use super::shown::Shown;
 use crate::decode::time::duration;
-use crate::facts::connections::Connection;
-use crate::facts::dns::Exchange;
+use crate::views::Text;
+use crate::views::dns::{Lookup, Question};
+use crate::views::net::{Connections, Listener};
 
-/// Characters of a name, and of the records of an answer.
+/// Characters of a name or address, and of the records of an answer.
 const MAX_NAME: usize = 260;
 const MAX_RECORDS: usize = 400;
 
-/// Every question with what came back.
+/// Every question with what came back, look-up by look-up.
 pub(super) fn dns(run: &Gathered) -> Markup {
-    let exchanges: Vec<&Exchange> = run.facts.dns.exchanges().collect();
-    if exchanges.is_empty() {
-        return none("No DNS question was recorded.");
+    let dns = &run.views.dns;
+    if dns.lookups.is_empty() {
+        return none("No name was asked for, as far as was recorded.");
     }
-    let rows = newest(exchanges.iter(), run.room.table, |exchange| {
-        question(run, exchange)
+    let questions = dns.lookups.iter().flat_map(|lookup| {
+        let questions = lookup.questions.iter().enumerate();
+        questions.map(move |(at, question)| (lookup, at == 0, question))
     });
-    let not_kept = run.facts.dns.total() as usize - exchanges.len();
-    html! {
-        @if let Some(conf) = &run.facts.resolv_conf {
-            @let (servers, search) = (conf.nameservers().join(" "), conf.search().join(" "));
-            p.note {
-                "resolv.conf: name servers " code { (Shown::raw(servers, MAX_NAME)) }
-                @if !search.is_empty() { ", search list " code { (Shown::raw(search, MAX_NAME)) } }
+    let questions: Vec<(&Lookup, bool, &Question)> = questions.collect();
+    let rows = newest(
+        questions.iter(),
+        run.room.table,
+        |(lookup, is_first, question)| {
+            html! {
+                @if *is_first { (host(lookup)) }
+                (self::question(run, lookup, question))
             }
+        },
+    );
+    let servers = run
+        .facts
+        .resolv_conf
+        .as_ref()
+        .map(|conf| conf.nameservers().join(" "));
+    html! {
+        p.note {
+            @if let Some(servers) = servers { "Name servers of resolv.conf: " code { (Shown::raw(servers, MAX_NAME)) } ". " }
+            @if !dns.search.is_empty() { "Search list: " code { (Shown::said(&texts(&dns.search, " "), MAX_NAME)) } "." }
         }
         (table("dns", &["Asked", "Process", "Name", "Type", "Server", "Answer", "After", "Event"], &html! { (rows) }))
-        (left_out(rows.left_out + not_kept, "questions", "show"))
+        (left_out(rows.left_out + dns.left_out as usize, "questions", "dns"))
     }
 }
 
-fn question(run: &Gathered, exchange: &Exchange) -> Markup {
-    let process = run.process_name(exchange.pid);
-    let first = exchange.attempts.first().map(|attempt| attempt.event);
-    let answer = exchange.answer.as_ref();
-    let server = exchange.server().map(|server| server.to_string());
-    let ok = answer.is_some_and(|answer| answer.answered);
+fn texts(texts: &[Text], between: &str) -> String {
+    let texts: Vec<String> = texts.iter().map(Text::to_string).collect();
+    texts.join(between)
+}
+
+/// The name as the program gave it, above the questions the resolver made of it.
+fn host(lookup: &Lookup) -> Markup {
     html! {
-        tr.row.failed[!ok] data-kind="dns" data-process=(process) {
-            td.number { @if let Some(first) = first { (run.link(first)) }
-                @if exchange.attempts.len() > 1 { span.soft { " " (exchange.attempts.len()) "×" } } }
-            td.who { (process) " " span.pid { (exchange.pid) } }
-            td.what { (Shown::raw(&exchange.name, MAX_NAME)) }
-            td { code { (Shown::raw(&exchange.qtype, MAX_NAME)) } }
-            td { code { (server.unwrap_or_default()) } }
+        tr.lookup { td colspan="8" {
+            b { (Shown::said(&lookup.host.to_string(), MAX_NAME)) } ": "
+            span.bad[lookup.outcome != "resolved"] { (Shown::said(&lookup.said, MAX_NAME)) }
+            @if let Some(took) = lookup.took_ns { span.soft { " after " (duration(took)) } }
+        } }
+    }
+}
+
+fn question(run: &Gathered, lookup: &Lookup, question: &Question) -> Markup {
+    let process = Shown::said(&lookup.process, MAX_NAME);
+    let first = question.asked.first();
+    let records = Shown::said(&texts(&question.records, ", "), MAX_RECORDS);
+    html! {
+        tr.row.failed[question.outcome != "resolved"] data-kind="dns" data-process=(process) {
+            td.number { @if let Some(first) = first { (run.link(first.event)) }
+                @if question.asked.len() > 1 { span.soft { " " (question.asked.len()) "×" } } }
+            td.who { (process) " " span.pid { (lookup.pid) } }
+            td.what { (Shown::said(&question.name.to_string(), MAX_NAME)) }
+            td { code { (Shown::said(&question.qtype, MAX_NAME)) } }
+            td { code { (question.server.as_deref().unwrap_or_default()) } }
             td.what {
-                @if let Some(answer) = answer {
-                    b { (answer.rcode.to_string()) } " " (Shown::raw(answer.records.join(", "), MAX_RECORDS))
-                    @if !answer.answered && answer.rcode.to_string() == "NOERROR" { "no record of that type" }
-                } @else if let Some((_, errno)) = exchange.error {
-                    b { (errno.to_string()) } " " (errno.text())
-                } @else { b { "no answer" } " was recorded" }
+                @match (&question.rcode, &question.error) {
+                    (Some(rcode), _) => { b { (rcode) } " " (records) @if question.outcome == "no_records" { "no record of that type" } },
+                    (None, Some(error)) => b { (error) },
+                    (None, None) => { b { "no answer" } " was recorded" },
+                }
             }
-            td.count { @if let Some(latency) = exchange.latency() { (duration(latency)) } }
-            td.number { @if let Some(event) = answer.map(|answer| answer.event).or(exchange.error.map(|error| error.0)) { (run.link(event)) } }
+            td.count { @if let Some(latency) = question.latency_ns { (duration(latency)) } }
+            td.number { @if let Some(answer) = question.answer { (run.link(answer.event)) } }
         }
     }
 }
 
-/// Every try to connect with how it ended.
+/// Tries to connect with how they ended, and where the run listened.
 pub(super) fn connections(run: &Gathered) -> Markup {
-    let tries: Vec<&Connection> = run.facts.connections.iter().collect();
-    if tries.is_empty() {
-        return none("No connection was tried, as far as was recorded.");
+    let net = &run.views.net;
+    if net.connections.is_empty() && net.listeners.is_empty() {
+        return none("No connection was tried and no address taken, as far as was recorded.");
     }
-    let rows = newest(tries.iter(), run.room.table, |connection| {
-        attempt(run, connection)
+    let tries = newest(net.connections.iter(), run.room.table / 2, |tries| {
+        connection(run, tries)
     });
-    let not_kept = run.facts.connections.total() as usize - tries.len();
+    let taken = newest(net.listeners.iter(), run.room.table / 2, |taken| {
+        listener(run, taken)
+    });
     html! {
-        (table("connections", &["Event", "Process", "To", "Outcome", "Known from"], &html! { (rows) }))
-        (left_out(rows.left_out + not_kept, "tries", "show"))
+        @if !net.connections.is_empty() {
+            (table("connections", &["First", "Times", "Process", "To", "Outcome", "Known from"], &html! { (tries) }))
+            (left_out(tries.left_out + net.left_out as usize, "tries", "net"))
+        }
+        @if !net.listeners.is_empty() {
+            h4 { "Addresses taken" }
+            (table("listeners", &["First", "Process", "At", "Outcome"], &html! { (taken) }))
+            (left_out(taken.left_out, "addresses", "net"))
+        }
     }
 }
 
-fn attempt(run: &Gathered, connection: &Connection) -> Markup {
-    let process = run.process_name(connection.pid);
-    let outcome = connection.outcome;
-    let failed = outcome.is_some_and(|outcome| outcome.error.is_some());
+fn connection(run: &Gathered, tries: &Connections) -> Markup {
+    let Connections {
+        address,
+        host,
+        process,
+        outcome,
+        text,
+        count,
+        first,
+        last: _,
+        told_by,
+        took_ns,
+    } = tries;
+    let process = Shown::said(process, MAX_NAME);
     html! {
-        tr.row.failed[failed] data-kind="network" data-process=(process) {
-            td.number { (run.link(connection.event)) }
-            td.who { (process) " " span.pid { (connection.pid) } }
-            td.what { (Shown::said(&connection.address.to_string(), MAX_NAME)) }
-            td {
-                @match outcome.map(|outcome| outcome.error) {
-                    Some(Some(errno)) => { b { (errno.to_string()) } " " span.soft { (errno.text()) } },
-                    Some(None) => "connected",
-                    None => span.soft { "not known" },
-                }
+        tr.row.failed[text.is_some()] data-kind="network" data-process=(process) {
+            td.number { (run.link(first.event)) }
+            td.count { (count) }
+            td.who { (process) }
+            td.what {
+                (Shown::said(address, MAX_NAME))
+                @if let Some(host) = host { span.soft { " " (Shown::said(&host.to_string(), MAX_NAME)) } }
             }
-            td.number { @if let Some(outcome) = outcome { (run.link(outcome.event)) } }
+            td {
+                b { (outcome) } @if let Some(text) = text { " " span.soft { (text) } }
+                @if let Some(took) = took_ns { span.soft { " after " (duration(*took)) } }
+            }
+            td.number { @if let Some(event) = told_by { (run.link(*event)) } }
+        }
+    }
+}
+
+fn listener(run: &Gathered, listener: &Listener) -> Markup {
+    let Listener {
+        address,
+        listens,
+        accepted,
+        error,
+        processes,
+        first,
+        last: _,
+    } = listener;
+    let processes = Shown::said(&processes.to_string(), MAX_NAME);
+    html! {
+        tr.row.failed[error.is_some()] data-kind="network" data-process=(processes) {
+            td.number { (run.link(first.event)) }
+            td.who { (processes) }
+            td.what { (Shown::said(address, MAX_NAME)) }
+            td {
+                @if let Some(error) = error { b { (error) } }
+                @else if *listens { "listened, " (accepted) " accepted" }
+                @else { "bound" }
+            }
         }
     }
 }

@@ -7,14 +7,14 @@
     element,
     text: element.textContent.toLowerCase(),
     kind: element.dataset.kind,
-    process: element.dataset.process,
+    processes: element.dataset.process.split(', '),
     section: element.closest('section'),
   }));
   const sections = Array.from(document.querySelectorAll('section.part'));
   const calm = matchMedia('(prefers-reduced-motion: reduce)');
   let current = null;
 
-  for (const name of [...new Set(rows.map(row => row.process))].filter(Boolean).sort()) {
+  for (const name of [...new Set(rows.flatMap(row => row.processes))].filter(Boolean).sort()) {
     const option = document.createElement('option');
     option.value = option.textContent = name;
     process.append(option);
@@ -24,7 +24,7 @@
 
   function matches(row) {
     const ofKind = kind.value === '' || row.kind === kind.value || row.element.classList.contains(kind.value);
-    return ofKind && (process.value === '' || row.process === process.value) && row.text.includes(filter.value.trim().toLowerCase());
+    return ofKind && (process.value === '' || row.processes.includes(process.value)) && row.text.includes(filter.value.trim().toLowerCase());
   }
 
   function apply() {

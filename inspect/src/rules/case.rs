@@ -295,7 +295,7 @@ impl<'a> Case<'a> {
 }
 
 /// `exited 1`, `was killed by SIGSEGV (segmentation fault)`.
-pub(super) fn how(status: ExitStatus) -> String {
+pub(crate) fn how(status: ExitStatus) -> String {
     match status {
         ExitStatus::Code(code) => format!("exited {code}"),
         ExitStatus::Signal { signal, .. } => {
