@@ -99,7 +99,7 @@ pub(super) fn ticks(from: u64, to: u64, most: u64) -> Vec<(u64, String)> {
     let first = from.div_ceil(step);
     let last = to / step;
     (first..=last)
-        .map(|number| (number * step, label(number, step)))
+        .map(|number| (number * step, label(number * step, step, to)))
         .collect()
 }
 
@@ -119,16 +119,23 @@ const STEPS: [u64; 39] = {
     steps
 };
 
-fn label(number: u64, step: u64) -> String {
-    let (unit, name) = match step {
-        0..1_000 => (1, "ns"),
-        1_000..1_000_000 => (1_000, "µs"),
-        1_000_000..1_000_000_000 => (1_000_000, "ms"),
-        1_000_000_000..60_000_000_000 => (1_000_000_000, "s"),
-        60_000_000_000..3_600_000_000_000 => (60_000_000_000, "min"),
-        _ => (3_600_000_000_000, "h"),
-    };
-    format!("{} {name}", number.saturating_mul(step) / unit)
+/// `24.4 ms`: in the unit of the longest time beside it, with as many decimals as tell steps apart.
+fn label(time: u64, step: u64, longest: u64) -> String {
+    const CLOCK: [(u64, &str); 2] = [(3_600_000_000_000, "h"), (60_000_000_000, "min")];
+    const DECIMAL: [(u64, &str); 4] = [
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1_000, "µs"),
+        (1, "ns"),
+    ];
+    if let Some((unit, name)) = CLOCK.into_iter().find(|(unit, _)| step % unit == 0) {
+        return format!("{} {name}", time / unit);
+    }
+    let unit = DECIMAL.into_iter().find(|(unit, _)| longest >= *unit);
+    let (unit, name) = unit.unwrap_or((1, "ns"));
+    let tells = |decimals: &u32| step % (unit / 10_u64.pow(*decimals)).max(1) == 0;
+    let decimals = (0..9).find(tells).unwrap_or(9) as usize;
+    format!("{:.decimals$} {name}", time as f64 / unit as f64)
 }
 
 #[cfg(test)]
@@ -179,6 +186,14 @@ mod tests {
         };
         assert_eq!(labels(0, 6_040_000), ["0 ms", "2 ms", "4 ms", "6 ms"]);
         assert_eq!(labels(1_500, 5_000), ["2 µs", "3 µs", "4 µs", "5 µs"]);
+        assert_eq!(
+            labels(24_300_000, 24_900_000),
+            ["24.4 ms", "24.6 ms", "24.8 ms"]
+        );
+        assert_eq!(
+            labels(10_037_000_000, 10_052_000_000),
+            ["10.040 s", "10.045 s", "10.050 s"]
+        );
         assert_eq!(
             labels(0, 600_000_000_000),
             ["0 min", "2 min", "4 min", "6 min", "8 min", "10 min"]

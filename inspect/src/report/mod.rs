@@ -38,6 +38,7 @@ mod timeline;
 use crate::explain::{Explanation, explain};
 use crate::info::Info;
 use gather::{Gathered, gather};
+use run::Place;
 
 /// Runs told in full: the newest ones. Earlier ones have a line in the comparison.
 const MAX_RUNS: usize = 20;
@@ -96,12 +97,17 @@ fn page<R: Read + Seek>(reader: &mut Reader<R>) -> Markup {
     let explanation = explain(reader);
     let info = Info::of(reader);
     let runs = newest_runs(reader, &explanation, &info);
+    let place = |at| match at {
+        0 if runs.len() == 1 => Place::Only,
+        0 => Place::Last,
+        _ => Place::Earlier,
+    };
     let parts = page::Parts {
         overview: overview::overview(&explanation, &info, &runs),
         runs: runs
             .iter()
             .enumerate()
-            .map(|(at, run)| run::article(run, at == 0))
+            .map(|(at, run)| run::article(run, place(at)))
             .collect(),
         about: about::about(&info),
     };

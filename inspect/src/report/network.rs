@@ -140,7 +140,7 @@ fn connection(run: &Gathered, tries: &Connections) -> Markup {
                 (Shown::said(address, MAX_NAME))
                 @if let Some(host) = host { span.soft { " " (Shown::said(&host.to_string(), MAX_NAME)) } }
             }
-            td {
+            td.outcome {
                 b { (outcome) } @if let Some(text) = text { " " span.soft { (text) } }
                 @if let Some(took) = took_ns { span.soft { " after " (duration(*took)) } }
             }

@@ -32,7 +32,15 @@ impl Gathered {
 /// A part of a run: its name in addresses, its heading, and what it holds.
 type Part = (&'static str, &'static str, Markup);
 
-pub(super) fn article(run: &Gathered, last: bool) -> Markup {
+/// Which of the runs it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Only,
+    Last,
+    Earlier,
+}
+
+pub(super) fn article(run: &Gathered, place: Place) -> Markup {
     let number = run.info.run.number;
     let lived = run
         .info
@@ -40,9 +48,9 @@ pub(super) fn article(run: &Gathered, last: bool) -> Markup {
         .end
         .and_then(|end| end.checked_sub(run.info.run.start));
     html! {
-        details.run id={ "run-" (number) } open[last] {
+        details.run id={ "run-" (number) } open[place != Place::Earlier] {
             summary {
-                h2 { "Run " (number) @if last { span.soft { " · the last" } } }
+                h2 { "Run " (number) @if place == Place::Last { span.soft { " · the last" } } }
                 span.soft {
                     (ended(&run.info.run))
                     @if let Some(lived) = lived { " after " (duration(lived)) }
