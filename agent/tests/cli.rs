@@ -42,7 +42,7 @@ fn file(folder: &Path, name: &str, content: &[u8]) -> String {
 
 #[test]
 fn a_file_that_is_not_there() {
-    for command in ["show", "info", "explain"] {
+    for command in ["show", "info", "explain", "report"] {
         refuses(
             &[command, "/no/such/file.lwcap"],
             &["/no/such/file.lwcap", "No such file"],

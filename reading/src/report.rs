@@ -1,7 +1,7 @@
 //! A capture as an HTML page, in a file.
 
 use std::{
-    fs,
+    fs::{File, OpenOptions},
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
 };
@@ -26,7 +26,8 @@ impl View for Report {
                 check(path)?;
                 let mut page = Vec::new();
                 inspect::report::write(&mut capture.reader, &mut page)?;
-                fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
+                let written = create(path).and_then(|mut file| file.write_all(&page));
+                written.with_context(|| format!("cannot write {}", path.display()))
             }
             None if io::stdout().is_terminal() => {
                 bail!(
@@ -36,6 +37,15 @@ impl View for Report {
             None => Ok(inspect::report::write(&mut capture.reader, &mut { out })?),
         }
     }
+}
+
+/// A new file is its owner's alone, as captures are: what they hold, the page shows.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// Whether the page may take this place: a capture is not overwritten.
@@ -51,6 +61,8 @@ fn check(path: &Path) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const CAPTURE: &str = concat!(
@@ -71,7 +83,15 @@ mod tests {
         let path = folder.path().join("crash.html");
         let out = report(Some(path.clone())).unwrap();
         assert!(out.is_empty());
-        assert!(fs::read(path).unwrap().starts_with(b"<!DOCTYPE html>"));
+        assert!(fs::read(&path).unwrap().starts_with(b"<!DOCTYPE html>"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
+        }
     }
 
     #[test]

@@ -128,12 +128,15 @@ fn label(time: u64, step: u64, longest: u64) -> String {
         (1_000, "µs"),
         (1, "ns"),
     ];
-    if let Some((unit, name)) = CLOCK.into_iter().find(|(unit, _)| step % unit == 0) {
+    if let Some((unit, name)) = CLOCK
+        .into_iter()
+        .find(|(unit, _)| step.is_multiple_of(*unit))
+    {
         return format!("{} {name}", time / unit);
     }
     let unit = DECIMAL.into_iter().find(|(unit, _)| longest >= *unit);
     let (unit, name) = unit.unwrap_or((1, "ns"));
-    let tells = |decimals: &u32| step % (unit / 10_u64.pow(*decimals)).max(1) == 0;
+    let tells = |decimals: &u32| step.is_multiple_of((unit / 10_u64.pow(*decimals)).max(1));
     let decimals = (0..9).find(tells).unwrap_or(9) as usize;
     format!("{:.decimals$} {name}", time as f64 / unit as f64)
 }
