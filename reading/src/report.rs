@@ -2,13 +2,13 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
-use crate::{Capture, View};
+use crate::{Capture, Captures, Screen, Shown, View};
 
 /// One HTML page.
 #[derive(Clone, Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub struct Report {
 }
 
 impl View for Report {
-    fn print(&self, capture: &mut Capture, out: &mut dyn Write) -> anyhow::Result<()> {
+    fn print(&self, capture: &mut Capture, out: &mut Screen<'_>) -> anyhow::Result<()> {
         match &self.output {
             Some(path) => {
                 check(path)?;
@@ -29,13 +29,30 @@ impl View for Report {
                 let written = create(path).and_then(|mut file| file.write_all(&page));
                 written.with_context(|| format!("cannot write {}", path.display()))
             }
-            None if io::stdout().is_terminal() => {
+            None if out.is_terminal() => {
                 bail!(
                     "a page of HTML is nothing for a terminal; say where to write it: -o crash.html"
                 )
             }
-            None => Ok(inspect::report::write(&mut capture.reader, &mut { out })?),
+            None => Ok(inspect::report::write(&mut capture.reader, out)?),
         }
+    }
+
+    fn print_all(
+        &self,
+        captures: &mut Captures<'_>,
+        out: &mut Screen<'_>,
+    ) -> anyhow::Result<Shown> {
+        ensure!(
+            captures.len() <= 1,
+            "a page tells of one capture; run this once for each, with a page of its own"
+        );
+        let mut shown = Shown::default();
+        let mut capture = captures.next().context("no capture")??;
+        out.watch(capture.progress.as_ref());
+        let printed = self.print(&mut capture, out);
+        shown.damage_of(&capture);
+        printed.map(|()| shown)
     }
 }
 
@@ -73,7 +90,7 @@ mod tests {
     fn report(output: Option<PathBuf>) -> anyhow::Result<Vec<u8>> {
         let mut out = Vec::new();
         let mut capture = Capture::file(Path::new(CAPTURE))?;
-        Report { output }.print(&mut capture, &mut out)?;
+        Report { output }.print(&mut capture, &mut Screen::plain(&mut out))?;
         Ok(out)
     }
 
@@ -92,6 +109,17 @@ mod tests {
                 0o600
             );
         }
+    }
+
+    #[test]
+    fn a_terminal_is_no_place_for_a_page() {
+        let mut out = Vec::new();
+        let mut capture = Capture::file(Path::new(CAPTURE)).unwrap();
+        let view = Report { output: None };
+        let error = view.print(&mut capture, &mut Screen::terminal(&mut out, 80));
+        assert!(error.unwrap_err().to_string().contains("-o crash.html"));
+        assert!(out.is_empty());
+        assert!(report(None).unwrap().starts_with(b"<!DOCTYPE html>"));
     }
 
     #[test]

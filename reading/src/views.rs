@@ -1,10 +1,8 @@
 //! What can be seen of a capture, wherever it came from.
 
-use std::io::Write;
-
 use inspect::{explain, info, show};
 
-use crate::{Capture, View, print_json};
+use crate::{Capture, Screen, View, print_json};
 
 /// Why the container died.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -37,35 +35,47 @@ pub struct Info {
 }
 
 impl View for Explain {
-    fn print(&self, capture: &mut Capture, mut out: &mut dyn Write) -> anyhow::Result<()> {
+    fn print(&self, capture: &mut Capture, out: &mut Screen<'_>) -> anyhow::Result<()> {
         let explanation = explain::explain(&mut capture.reader);
         if self.json {
             print_json(&explanation, out)
         } else {
-            Ok(explanation.write_text(&mut out)?)
+            Ok(explanation.write_text(out)?)
         }
+    }
+
+    fn is_text(&self) -> bool {
+        !self.json
     }
 }
 
 impl View for Show {
-    fn print(&self, capture: &mut Capture, mut out: &mut dyn Write) -> anyhow::Result<()> {
+    fn print(&self, capture: &mut Capture, out: &mut Screen<'_>) -> anyhow::Result<()> {
         let Self { json, time_of_day } = *self;
         let options = show::Options {
             json,
             time_of_day,
             ..show::Options::default()
         };
-        Ok(show::show(&mut capture.reader, &mut out, options)?)
+        Ok(show::show(&mut capture.reader, out, options)?)
+    }
+
+    fn is_text(&self) -> bool {
+        !self.json
     }
 }
 
 impl View for Info {
-    fn print(&self, capture: &mut Capture, mut out: &mut dyn Write) -> anyhow::Result<()> {
+    fn print(&self, capture: &mut Capture, out: &mut Screen<'_>) -> anyhow::Result<()> {
         let info = info::Info::of(&mut capture.reader);
         if self.json {
             print_json(&info, out)
         } else {
-            Ok(info.write_text(&mut out)?)
+            Ok(info.write_text(out)?)
         }
+    }
+
+    fn is_text(&self) -> bool {
+        !self.json
     }
 }

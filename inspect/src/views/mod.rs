@@ -252,3 +252,112 @@ pub(crate) fn text_of(view: &impl View) -> String {
     view.write_text(Look::default(), &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diff::{Side, diff};
+    use crate::escape::is_harmful;
+    use crate::testing::{INIT, Script, capture, dns as message, unix};
+    use capture_format::{EventKind as K, SignalOrigin};
+
+    /// What a hostile container puts wherever it can: it clears the screen, begins a line, turns text around.
+    const EVIL: &str = "a\x1b[2J\n\r\x07#1 b\u{9b}2J\u{202e}c\u{2028}";
+
+    fn hostile() -> Script {
+        let mut s = Script::new(&[EVIL, EVIL]);
+        s.call(INIT, K::CHDIR, 0, [0; 3], format!("/{EVIL}"), "");
+        s.open(INIT, EVIL, 3)
+            .read(INIT, 3, EVIL, EVIL)
+            .write(INIT, 3, EVIL);
+        s.open(INIT, EVIL, -2)
+            .stat(INIT, EVIL, 13)
+            .write(INIT, 2, EVIL);
+        s.call(INIT, K::WRITE, i64::MAX, [1, 0, 0], "", EVIL);
+        s.call(INIT, K::READ, 9, [77, 0, 9], EVIL, EVIL);
+        s.call(INIT, K::SOCKET, 4, [1, 1, 0], "", "");
+        s.connect(INIT, 4, &unix(EVIL), -111);
+        s.call(INIT, K::BIND, -98, [4, 0, 0], unix(EVIL), "");
+        s.read(INIT, 3, "resolv.conf", &format!("search {EVIL}\n"));
+        s.resolver_socket(INIT, 5, [10, 0, 0, 1])
+            .ask(INIT, 5, 7, &EVIL[..20]);
+        s.reply(
+            INIT,
+            5,
+            [10, 0, 0, 1],
+            message::response(7, &EVIL[..20], 1, 3),
+        );
+        s.fork(INIT, 200)
+            .signal(200, 9, 0, (7, EVIL), SignalOrigin::Outside);
+        s.call(200, K::EXIT, 9, [0; 3], EVIL, "");
+        s.call(300, K::EXIT, 0, [0; 3], EVIL, "").exit(INIT, 1);
+        s.run.start_error = Some(EVIL.to_owned());
+        s
+    }
+
+    fn written(view: &impl View) -> String {
+        let mut json = Vec::new();
+        crate::json::write_pretty(view, &mut json).unwrap();
+        text_of(view) + &String::from_utf8(json).unwrap()
+    }
+
+    #[test]
+    fn nothing_a_container_says_reaches_a_terminal_as_it_is() {
+        let mut reader = capture(&[hostile()]);
+        let side = Side::of(EVIL, &mut reader, 0);
+        let other = Side::of(EVIL, &mut capture(&[Script::new(&["x"])]), 0);
+        let mut views = vec![
+            written(&runs(&mut reader)),
+            written(&ps(&mut reader, 0)),
+            written(&errors(&mut reader, 0)),
+            written(&files(&mut reader, 0)),
+            written(&dns(&mut reader, 0)),
+            written(&net(&mut reader, 0)),
+            written(&timeline(&mut reader, 0)),
+            written(&diff(&side, &other)),
+            written(&diff(&other, &side)),
+        ];
+        for format in [
+            streams::Format::Text,
+            streams::Format::Hex,
+            streams::Format::Json,
+        ] {
+            let mut out = Vec::new();
+            let mut printer = streams::Printer::new(format, Look::default(), &mut out);
+            for what in ["stdout", "stderr", "3", "77", "4"] {
+                let what = what.parse().unwrap();
+                streams::streams(&mut reader, 0, &what, None, &mut |it| printer.piece(&it))
+                    .unwrap();
+            }
+            printer.end().unwrap();
+            views.push(String::from_utf8(out).unwrap());
+        }
+        for text in &views {
+            let harmful = text.chars().find(|&c| c != '\n' && is_harmful(c));
+            assert_eq!(harmful, None, "{text}");
+            // A line that the container wrote begins with a mark or stands in a table.
+            assert!(!text.lines().any(|line| line.starts_with("#1 b")), "{text}");
+        }
+        // It was there to be escaped.
+        let told = |text: &&String| text.contains("x1b[2J") || text.contains("u001b[2J");
+        assert!(views.iter().filter(told).count() >= views.len() - 2);
+    }
+
+    #[test]
+    fn a_run_is_found_by_its_number_and_others_are_named() {
+        let runs = [4, 7].map(|number| Run {
+            number,
+            ..Run::default()
+        });
+        assert_eq!(find_run(&runs, None).unwrap(), 1);
+        assert_eq!(find_run(&runs, Some(4)).unwrap(), 0);
+        let error = find_run(&runs, Some(5)).unwrap_err().to_string();
+        assert_eq!(error, "there is no run 5; there are: 4, 7");
+        assert!(
+            find_run(&[], None)
+                .unwrap_err()
+                .to_string()
+                .contains("no run")
+        );
+    }
+}

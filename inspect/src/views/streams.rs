@@ -66,7 +66,10 @@ impl What {
     fn is(&self, seen: &Seen<'_>) -> bool {
         let fd = seen.fd.as_ref();
         match self {
-            Self::Stdio(stdio) => fd.and_then(|fd| fd.stdio) == Some(*stdio),
+            // By its number, too: where the exec was overwritten nothing else tells.
+            Self::Stdio(stdio) => {
+                fd.and_then(|fd| fd.stdio) == Some(*stdio) || seen.event.args[0] == stdio.number()
+            }
             Self::Descriptor { pid, fd } => {
                 seen.event.args[0] == *fd && pid.is_none_or(|pid| pid == seen.event.pid)
             }
@@ -383,6 +386,14 @@ mod tests {
         let mut copy = Script::empty();
         (copy.run, copy.events) = (s.run.clone(), s.events.clone());
         copy
+    }
+
+    #[test]
+    fn standard_streams_are_known_by_their_number_where_nothing_else_tells() {
+        let mut s = Script::empty();
+        s.write(INIT, 1, "a\n").write(INIT, 2, "b\n");
+        assert!(printed(&[clone(&s)], "stdout", Format::Raw) == "a\n");
+        assert!(printed(&[s], "stderr", Format::Raw) == "b\n");
     }
 
     #[test]

@@ -70,6 +70,17 @@ pub struct Step {
     /// Events it tells of besides its own.
     #[serde(skip)]
     covers: Vec<u64>,
+    /// Its text in parts, where several can be told as one.
+    #[serde(skip)]
+    list: Option<List>,
+}
+
+/// `reads ` and `/etc/hosts`: those with the same beginning and end can be told as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct List {
+    before: String,
+    item: String,
+    after: String,
 }
 
 /// What kind of thing happened. New ones may come.
@@ -127,8 +138,8 @@ pub fn timeline<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Tim
     let mut steps = story.steps();
     let read = read.into_groups().0;
     steps.extend(read.into_iter().map(|((pid, path), (moment, bytes))| {
-        let text = format!("reads {path} ({})", size(bytes));
-        story.step(moment, pid, Kind::Read, text)
+        let step = story.step(moment, pid, Kind::Read, String::new());
+        step.listed("reads ", format!("{path} ({})", size(bytes)), "")
     }));
     steps.sort_by_key(|step| step.moment.event);
     cite(&mut steps, &verdict, &run);
@@ -215,6 +226,20 @@ impl Step {
             last_event: None,
             cited: false,
             covers: Vec::new(),
+            list: None,
+        }
+    }
+
+    /// A step that can be told together with those after it.
+    fn listed(self, before: &str, item: String, after: &str) -> Self {
+        Self {
+            text: format!("{before}{item}{after}"),
+            list: Some(List {
+                before: before.to_owned(),
+                item,
+                after: after.to_owned(),
+            }),
+            ..self
         }
     }
 }
@@ -324,14 +349,15 @@ impl Story<'_> {
         let failures = self.facts.failures.iter();
         let failures = failures.filter(|failure| !failure.made_good && !is_noise(failure));
         failures.map(|failure| {
-            let path = match failure.path.is_empty() {
-                true => String::new(),
-                false => format!(" {}", escaped_to(&failure.path, MAX_TEXT)),
-            };
             let (call, errno) = (call_name(failure.kind), failure.errno);
-            let text = format!("{call}{path}: {errno} ({})", errno.text());
+            let after = format!(": {errno} ({})", errno.text());
             let at = self.at(failure.event, failure.time);
-            self.step(at, failure.pid, Kind::Failure, text)
+            let step = self.step(at, failure.pid, Kind::Failure, format!("{call}{after}"));
+            if failure.path.is_empty() {
+                return step;
+            }
+            let path = escaped_to(&failure.path, MAX_TEXT).to_string();
+            step.listed(&format!("{call} "), path, &after)
         })
     }
 
@@ -360,7 +386,9 @@ impl Story<'_> {
         let chain = self.case.chain.iter();
         let mut lines: Vec<_> = chain
             .flat_map(|process| {
-                let lines = process.output.lines().rev().take(MAX_WORDS);
+                let lines = process.output.lines().rev();
+                let lines = lines.filter(|line| line.text.contains(char::is_alphanumeric));
+                let lines = lines.take(MAX_WORDS);
                 lines.map(|line| (process.pid, line))
             })
             .collect();
@@ -372,7 +400,7 @@ impl Story<'_> {
         let headline = headline.map(|line| (culprit, line));
         let lines = headline.into_iter().chain(lines);
         let steps = lines.map(|(pid, line)| {
-            let text = format!("says on {}: {}", line.stream, line.quoted());
+            let text = format!("says on {}", line.cited());
             self.step(self.at(line.event, line.time), pid, Kind::Said, text)
         });
         steps.collect()
@@ -436,7 +464,11 @@ mod tests {
     fn what_repeats_is_folded_and_the_rest_fits() {
         let mut s = Script::new(&["app"]);
         for number in 0..100 {
-            s.open(INIT, &format!("/opt/optional-{number}"), -2);
+            s.open(
+                INIT,
+                &format!("/opt/optional-{number}"),
+                [-2, -13][number % 2],
+            );
         }
         for _ in 0..37 {
             s.call(INIT, K::SOCKET, 4, [2, 1, 0], "", "");

@@ -192,7 +192,11 @@ impl<'o> Printer<'o> {
         Ok(())
     }
 
-    fn note(&mut self, text: &str) -> io::Result<()> {
+    /// Writes what lastword has to say of the stream itself.
+    ///
+    /// # Errors
+    /// When the output fails.
+    pub fn note(&mut self, text: &str) -> io::Result<()> {
         let line = format!("[{}]", escaped(text.as_bytes()));
         writeln!(self.out, "{}", painted(&line, Paint::Bad, self.look))
     }

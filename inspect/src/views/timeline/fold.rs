@@ -1,14 +1,15 @@
-//! Making a story short: what repeats is one step, files read one after the other are one step, and of the rest the
-//! lesser things are left out.
+//! Making a story short: what repeats is one step, files read one after the other are one step, so are calls that failed
+//! alike, and of the rest the lesser things are left out.
 
 use std::collections::HashMap;
 
 use super::{Kind, Step};
 
-/// Files named in one step.
-const MAX_FILES: usize = 4;
+/// Things named in one step.
+const MAX_ITEMS: usize = 4;
 
-/// What happened again is told where it happened first; files that a process reads one after the other are one step.
+/// What happened again is told where it happened first; files that a process reads one after the other are one step, and
+/// so are calls that fail alike.
 pub(super) fn fold(steps: Vec<Step>) -> Vec<Step> {
     let mut places: HashMap<(Kind, String, String), usize> = HashMap::new();
     let mut folded: Vec<Step> = Vec::new();
@@ -27,22 +28,27 @@ pub(super) fn fold(steps: Vec<Step>) -> Vec<Step> {
         }
     }
     let groups = folded.chunk_by(|a, b| {
-        let reads = |step: &Step| step.kind == Kind::Read && !step.cited && step.times == 1;
-        reads(a) && reads(b) && a.pid == b.pid
+        let alike = match (&a.list, &b.list) {
+            (Some(a), Some(b)) => (&a.before, &a.after) == (&b.before, &b.after),
+            _ => false,
+        };
+        alike && !a.cited && !b.cited && a.pid == b.pid && (a.times, b.times) == (1, 1)
     });
     groups.map(one_step).collect()
 }
 
+/// Of one thing itself; of several the first, which names the others.
 fn one_step(group: &[Step]) -> Step {
     let mut step = group[0].clone();
-    if group.len() > 1 {
-        let names = group.iter().map(|it| it.text.trim_start_matches("reads "));
-        let names: Vec<_> = names.take(MAX_FILES).collect();
-        let more = match group.len().saturating_sub(MAX_FILES) {
+    if let Some(list) = step.list.as_ref().filter(|_| group.len() > 1) {
+        let items = group.iter().filter_map(|it| it.list.as_ref());
+        let items: Vec<&str> = items.map(|list| list.item.as_str()).collect();
+        let more = match items.len().saturating_sub(MAX_ITEMS) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        step.text = format!("reads {}{more}", names.join(", "));
+        let named = items[..items.len().min(MAX_ITEMS)].join(", ");
+        step.text = format!("{}{named}{more}{}", list.before, list.after);
     }
     step
 }
@@ -102,13 +108,13 @@ mod tests {
 
     #[test]
     fn files_read_one_after_the_other_are_one_step() {
-        let mut steps: Vec<_> = (1..=6)
-            .map(|event| step(event, Kind::Read, &format!("reads /{event}")))
+        let mut steps: Vec<_> = (1..=7)
+            .map(|event| step(event, Kind::Read, "").listed("reads ", format!("/{event}"), "!"))
             .collect();
         steps.insert(2, step(10, Kind::Exec, "runs x"));
         let texts: Vec<_> = fold(steps).into_iter().map(|step| step.text).collect();
-        let last = "reads /3, /4, /5, /6";
-        assert_eq!(texts, ["reads /1, /2", "runs x", last]);
+        let last = "reads /3, /4, /5, /6 and 1 more!";
+        assert_eq!(texts, ["reads /1, /2!", "runs x", last]);
     }
 
     #[test]
