@@ -25,6 +25,7 @@ pub mod fds;
 pub mod filter;
 pub mod info;
 pub mod json;
+pub mod report;
 pub mod rules;
 pub mod scan;
 pub mod select;

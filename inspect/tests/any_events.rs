@@ -152,6 +152,7 @@ proptest! {
         for line in json.lines() {
             prop_assert!(serde_json::from_str::<serde_json::Value>(line).is_ok());
         }
+        inspect::report::write(&mut reader, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap() + &json;
         prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
     }

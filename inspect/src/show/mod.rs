@@ -12,7 +12,7 @@ pub(crate) mod args;
 mod clock;
 mod json;
 mod number;
-mod text;
+pub(crate) mod text;
 
 /// Bytes that are written at once.
 const CHUNK: usize = 64 << 10;

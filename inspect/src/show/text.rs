@@ -17,7 +17,7 @@ use crate::fds::{Fd, NameRole, acts_on_fd, is_on_socket, name_role, type_name};
 const MAX_HEX: usize = 16;
 
 /// Shows the events of one run.
-pub(super) struct Printer<'a> {
+pub(crate) struct Printer<'a> {
     host: &'a Host,
     run: &'a Run,
     options: &'a Options,
@@ -68,7 +68,7 @@ fn who(out: &mut String, event: &Event) {
 }
 
 impl<'a> Printer<'a> {
-    pub(super) fn new(host: &'a Host, run: &'a Run, options: &'a Options) -> Self {
+    pub(crate) fn new(host: &'a Host, run: &'a Run, options: &'a Options) -> Self {
         Self {
             host,
             run,
@@ -79,7 +79,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    fn time(&mut self, out: &mut String, time: u64) {
+    pub(crate) fn time(&mut self, out: &mut String, time: u64) {
         if self.options.time_of_day {
             if !self.clock.push(out, time) {
                 let _ = write!(out, "boot+{time}ns");
@@ -96,7 +96,7 @@ impl<'a> Printer<'a> {
     }
 
     /// What happened: the line without number, time and process.
-    fn what(&mut self, out: &mut String, seen: &Seen<'_>) {
+    pub(crate) fn what(&mut self, out: &mut String, seen: &Seen<'_>) {
         self.call(out, seen.event, seen.fd.as_ref(), &seen.path);
         if seen.event.flags == EventFlags::default() {
             return;
