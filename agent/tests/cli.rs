@@ -112,6 +112,7 @@ const READING: &[&[&str]] = &[
     &["net"],
     &["timeline"],
     &["diff"],
+    &["report"],
     &["streams", "stderr"],
 ];
 

@@ -41,6 +41,7 @@ mod survey;
 mod varint;
 mod writer;
 
+pub use block::{BlockSummary, Columns, EventBlock};
 pub use damage::{Damage, DamageCause, Lost};
 pub use error::{OpenError, WriteError};
 pub use event::{Event, EventFlags, EventKind, FdType, SignalDisposition, SignalOrigin};
@@ -50,5 +51,5 @@ pub use metadata::{
     Container, Cpu, ExitStatus, Header, Host, Kubernetes, Losses, Pod, PodEvent, Probe, Redaction,
     Resources, Run, Terminated, Trigger,
 };
-pub use reader::{Events, NumberedEvent, Reader};
+pub use reader::{Events, NumberedEvent, Part, Reader};
 pub use writer::{Summary, Writer};

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek};
 
-use crate::block::{BlockEvents, BlockSummary};
+use crate::block::{BlockSummary, EventBlock};
 use crate::foreign;
 use crate::index::Block;
 use crate::layout::{BLOCK_HEADER_SIZE, MAX_DOCUMENT, PREAMBLE_SIZE, Preamble, RUN_SUMMARY_SIZE};
@@ -122,7 +122,8 @@ impl<R: Read + Seek> Reader<R> {
         start: usize,
         lost: Lost,
     ) -> Option<T> {
-        let document = self.payload(block).and_then(|payload| {
+        let mut payload = Vec::new();
+        let document = payload_of(&mut self.source, block, &mut payload).and_then(|()| {
             let json = payload.get(start..).unwrap_or_default();
             if json.len() > MAX_DOCUMENT {
                 return Err(DamageCause::Malformed(
@@ -135,19 +136,6 @@ impl<R: Read + Seek> Reader<R> {
         document
             .map_err(|cause| self.damage.push(damage(cause, block, lost)))
             .ok()
-    }
-
-    fn payload(&mut self, block: &Block) -> Result<Vec<u8>, DamageCause> {
-        let unreadable = |error: std::io::Error| DamageCause::Unreadable(error.to_string());
-        let header = self.source.block_header(block.offset).map_err(unreadable)?;
-        let header = header
-            .filter(|header| block.matches(header))
-            .ok_or(DamageCause::Changed)?;
-        let payload = self
-            .source
-            .payload(block.offset, &header)
-            .map_err(unreadable)?;
-        payload.ok_or(DamageCause::Changed)
     }
 
     /// The same reader, with its source made into something else that reads the same bytes: a box, for one.
@@ -201,24 +189,97 @@ impl<R: Read + Seek> Reader<R> {
         Events {
             reader: self,
             run: run_index,
-            next: 0,
-            block: None,
+            part: 0,
+            block: EventBlock::default(),
+            row: 0,
         }
     }
 
-    fn open_block(
+    /// A part of a run, by the position of the run in [`Reader::runs`] and its own, from 0, in their order; none after the
+    /// last one. Nothing is read for it.
+    #[must_use]
+    pub fn part(&self, run_index: usize, part: usize) -> Option<Part<'_>> {
+        Some(match self.items.get(run_index)?.get(part)? {
+            Item::Events { summary, .. } => Part::Block(summary),
+            Item::Missing(damage) => Part::Missing(damage),
+        })
+    }
+
+    /// Reads a part of a run ([`Reader::part`]) into `block`; none after the last one. Its columns are not decoded yet.
+    ///
+    /// # Errors
+    /// What is missing: the part is, or its bytes are damaged. Then the block is empty. It is noted in [`Reader::damage`]; what
+    /// the block itself turns out to lack later is for the caller to [note](Reader::note).
+    pub fn open_block(
         &mut self,
-        block: &Block,
-        summary: &BlockSummary,
-    ) -> Result<BlockEvents, DamageCause> {
-        let payload = self.payload(block)?;
-        let events = BlockEvents::open(&payload).map_err(DamageCause::Malformed)?;
-        if events.block() != summary {
-            return Err(DamageCause::Malformed(
-                "its summary is not the one in the index",
-            ));
+        run_index: usize,
+        part: usize,
+        block: &mut EventBlock,
+    ) -> Option<Result<(), Damage>> {
+        block.close();
+        let (at, summary) = match self.items.get(run_index)?.get(part)? {
+            // Known since the capture was opened.
+            Item::Missing(damage) => return Some(Err(damage.clone())),
+            Item::Events { block: at, summary } => (at, summary),
+        };
+        let opened = open_block(&mut self.source, at, summary, block);
+        if let Err(damage) = &opened {
+            self.note(damage);
         }
-        Ok(events)
+        Some(opened)
+    }
+
+    /// Adds what was found damaged while reading a block to [`Reader::damage`], once.
+    pub fn note(&mut self, damage: &Damage) {
+        if !self.damage.contains(damage) {
+            self.damage.push(damage.clone());
+        }
+    }
+}
+
+/// A part of a run: see [`Reader::part`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'r> {
+    /// A block of events, as the index tells.
+    Block(&'r BlockSummary),
+    /// Something is missing here.
+    Missing(&'r Damage),
+}
+
+fn open_block<R: Read + Seek>(
+    source: &mut Source<R>,
+    at: &Block,
+    summary: &BlockSummary,
+    block: &mut EventBlock,
+) -> Result<(), Damage> {
+    let payload = payload_of(source, at, &mut block.payload);
+    let opened = payload.and_then(|()| {
+        block
+            .open(at.offset, summary)
+            .map_err(DamageCause::Malformed)
+    });
+    opened.map_err(|cause| {
+        block.close();
+        damage(cause, at, Lost::Events(summary.first..=summary.next() - 1))
+    })
+}
+
+/// Reads the payload of a block.
+fn payload_of<R: Read + Seek>(
+    source: &mut Source<R>,
+    block: &Block,
+    payload: &mut Vec<u8>,
+) -> Result<(), DamageCause> {
+    let unreadable = |error: std::io::Error| DamageCause::Unreadable(error.to_string());
+    let header = source.block_header(block.offset).map_err(unreadable)?;
+    let header = header
+        .filter(|header| block.matches(header))
+        .ok_or(DamageCause::Changed)?;
+    let whole = source.payload_into(block.offset, &header, payload);
+    if whole.map_err(unreadable)? {
+        Ok(())
+    } else {
+        Err(DamageCause::Changed)
     }
 }
 
@@ -236,53 +297,34 @@ fn damage(cause: DamageCause, block: &Block, lost: Lost) -> Damage {
 pub struct Events<'a, R> {
     reader: &'a mut Reader<R>,
     run: usize,
-    /// Position in the run's items.
-    next: usize,
-    block: Option<(Block, BlockEvents)>,
-}
-
-impl<R: Read + Seek> Events<'_, R> {
-    /// The events of a block are missing from this number on.
-    fn damaged(
-        &mut self,
-        block: &Block,
-        summary: &BlockSummary,
-        from: u64,
-        cause: DamageCause,
-    ) -> Damage {
-        let damage = damage(cause, block, Lost::Events(from..=summary.next() - 1));
-        if !self.reader.damage.contains(&damage) {
-            self.reader.damage.push(damage.clone());
-        }
-        damage
-    }
+    /// Part of the run that follows `block`.
+    part: usize,
+    block: EventBlock,
+    /// Row of the block that is next.
+    row: usize,
 }
 
 impl<R: Read + Seek> Iterator for Events<'_, R> {
     type Item = Result<NumberedEvent, Damage>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some((block, mut events)) = self.block.take_if(|(_, events)| !events.is_done()) {
-                let number = events.number();
-                let Some(event) = events.next_event() else {
-                    let cause = DamageCause::Malformed("a column ends early or is senseless");
-                    return Some(Err(self.damaged(&block, events.block(), number, cause)));
-                };
-                self.block = Some((block, events));
-                return Some(Ok(NumberedEvent { number, event }));
-            }
-            let item = self.reader.items.get(self.run)?.get(self.next)?.clone();
-            self.next += 1;
-            match item {
-                Item::Missing(damage) => return Some(Err(damage)),
-                Item::Events { block, summary } => match self.reader.open_block(&block, &summary) {
-                    Ok(events) => self.block = Some((block, events)),
-                    Err(cause) => {
-                        return Some(Err(self.damaged(&block, &summary, summary.first, cause)));
-                    }
-                },
+        while self.row >= self.block.summary().count as usize {
+            self.row = 0;
+            let opened = self
+                .reader
+                .open_block(self.run, self.part, &mut self.block)?;
+            self.part += 1;
+            if let Err(damage) = opened {
+                return Some(Err(damage));
             }
         }
+        let number = self.block.number(self.row);
+        let event = self.block.event(self.row);
+        self.row += 1;
+        if let Err(damage) = &event {
+            self.reader.note(damage);
+            self.row = usize::MAX;
+        }
+        Some(event.map(|event| NumberedEvent { number, event }))
     }
 }

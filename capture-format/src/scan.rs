@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek};
 
-use crate::block::BlockEvents;
+use crate::block::EventBlock;
 use crate::index::{self, Block, Content};
 use crate::layout::{
     BLOCK_HEADER_SIZE, BlockHeader, BlockType, End, FOOTER_SIZE, PREAMBLE_SIZE, RunSummary,
@@ -133,7 +133,7 @@ fn content(kind: BlockType, mut payload: &[u8]) -> Content {
             Content::Malformed("it is too short for a run"),
             Content::Run,
         ),
-        BlockType::EVENTS => BlockEvents::summary(&mut payload).map_or(
+        BlockType::EVENTS => EventBlock::summary_of(&mut payload).map_or(
             Content::Malformed("its summary is senseless"),
             Content::Events,
         ),

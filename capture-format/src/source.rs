@@ -48,16 +48,23 @@ impl<R: Read + Seek> Source<R> {
 
     /// `length` bytes at `offset`; none where the file has fewer, before anything is allocated.
     pub(crate) fn read(&mut self, offset: u64, length: usize) -> io::Result<Option<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        Ok(self.read_into(offset, length, &mut bytes)?.then_some(bytes))
+    }
+
+    /// The same into `bytes`, whose memory is used again; says whether they are there.
+    fn read_into(&mut self, offset: u64, length: usize, bytes: &mut Vec<u8>) -> io::Result<bool> {
+        bytes.clear();
         if offset
             .checked_add(length as u64)
             .is_none_or(|end| end > self.size)
         {
-            return Ok(None);
+            return Ok(false);
         }
-        let mut bytes = vec![0; length];
+        bytes.resize(length, 0);
         self.inner.seek(SeekFrom::Start(offset))?;
-        self.inner.read_exact(&mut bytes)?;
-        Ok(Some(bytes))
+        self.inner.read_exact(bytes)?;
+        Ok(true)
     }
 
     /// The block header at `offset`, none when there is none.
@@ -72,8 +79,21 @@ impl<R: Read + Seek> Source<R> {
         offset: u64,
         header: &BlockHeader,
     ) -> io::Result<Option<Vec<u8>>> {
-        let payload = self.read(offset + BLOCK_HEADER_SIZE as u64, header.length as usize)?;
-        Ok(payload.filter(|payload| crc32fast::hash(payload) == header.payload_crc))
+        let mut payload = Vec::new();
+        let whole = self.payload_into(offset, header, &mut payload)?;
+        Ok(whole.then_some(payload))
+    }
+
+    /// The same into `payload`, whose memory is used again; says whether it is whole.
+    pub(crate) fn payload_into(
+        &mut self,
+        offset: u64,
+        header: &BlockHeader,
+        payload: &mut Vec<u8>,
+    ) -> io::Result<bool> {
+        let start = offset + BLOCK_HEADER_SIZE as u64;
+        Ok(self.read_into(start, header.length as usize, payload)?
+            && crc32fast::hash(payload) == header.payload_crc)
     }
 
     /// Where, from `offset` on, the next block header stands that `wanted` accepts.

@@ -1,13 +1,14 @@
 //! What must be remembered from earlier events to understand one: descriptors, and who its process is.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use capture_format::{Event, EventKind};
+use foldhash::HashMap;
 
 use crate::escape::escaped_to;
 use crate::facts::naming::basename;
-use crate::fds::{Fd, Fds};
+use crate::fds::{self, Fd, Fds, NameRole, acts_on_fd, name_role};
 use crate::own;
 
 /// Processes kept at once: beyond it all are forgotten, so that a capture cannot grow the table without end.
@@ -48,7 +49,7 @@ pub struct Seen<'e> {
     pub program: Arc<Program>,
     /// What its descriptor referred to when it happened.
     pub fd: Option<Fd>,
-    /// Its path, absolute where that is known; see [`Fds::path`].
+    /// Its path, absolute where that is known; see [`Fds::path`]. Empty where its name is none. It may share memory with the event.
     pub path: Bytes,
 }
 
@@ -59,12 +60,47 @@ pub struct Context {
     programs: HashMap<u32, Arc<Program>>,
     /// The last [`Program::id`] that was given.
     last_id: u64,
+    /// Of a process of which nothing is known.
+    unknown: Arc<Program>,
+}
+
+/// A part of what is remembered, which can be followed without the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Programs,
+    Descriptors,
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 2] = [Self::Programs, Self::Descriptors];
+
+    /// Whether such an event may change it.
+    pub(crate) fn is_changed_by(self, kind: EventKind) -> bool {
+        match self {
+            Self::Programs => matches!(kind, EventKind::EXEC | EventKind::FORK | EventKind::EXIT),
+            Self::Descriptors => fds::changes(kind),
+        }
+    }
+
+    /// Whether it is needed to understand an event.
+    pub(crate) fn is_needed_by(self, event: &Event) -> bool {
+        match self {
+            Self::Programs => true,
+            Self::Descriptors => {
+                acts_on_fd(event.kind) || has_path(event) && !event.name.starts_with(b"/")
+            }
+        }
+    }
+}
+
+fn has_path(event: &Event) -> bool {
+    name_role(event.kind) == NameRole::Path && !event.name.is_empty()
 }
 
 impl Context {
     /// Takes the next event, in the order of the capture.
     pub fn observe<'e>(&mut self, number: u64, event: &'e Event) -> Seen<'e> {
-        let path = self.fds.path(event);
+        let path = self.path(event);
         let fd = self.fds.observe(event);
         Seen {
             number,
@@ -94,6 +130,37 @@ impl Context {
             Some((pid, at))
         };
         std::iter::from_fn(next).take(MAX_GENERATIONS)
+    }
+
+    /// Takes the next event for one part alone.
+    pub(crate) fn follow(&mut self, part: Part, event: &Event) {
+        match part {
+            Part::Programs => drop(self.program(event)),
+            Part::Descriptors => drop(self.fds.observe(event)),
+        }
+    }
+
+    /// Takes the next event, which does not need descriptors to be understood, for the programs alone.
+    pub(crate) fn observe_without_descriptors<'e>(
+        &mut self,
+        number: u64,
+        event: &'e Event,
+    ) -> Seen<'e> {
+        Seen {
+            number,
+            event,
+            program: self.program(event),
+            fd: None,
+            path: self.path(event),
+        }
+    }
+
+    fn path(&self, event: &Event) -> Bytes {
+        if has_path(event) {
+            self.fds.path(event)
+        } else {
+            Bytes::new()
+        }
     }
 
     fn program(&mut self, event: &Event) -> Arc<Program> {
@@ -139,7 +206,8 @@ impl Context {
             }
             _ => {}
         }
-        self.programs.get(&event.pid).cloned().unwrap_or_default()
+        let known = self.programs.get(&event.pid);
+        known.unwrap_or(&self.unknown).clone()
     }
 
     fn identified(&mut self, name: &[u8]) -> Program {
@@ -171,7 +239,8 @@ fn named(name: &[u8]) -> Program {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{INIT, Script};
+    use crate::testing::{INIT, Script, nginx};
+    use proptest::prelude::*;
 
     fn follow(script: &Script) -> (Context, Vec<Arc<Program>>) {
         let mut context = Context::default();
@@ -222,5 +291,44 @@ mod tests {
         script.fork(INIT, INIT).fork(INIT, INIT);
         let (context, programs) = follow(&script);
         assert!(ancestors(&context, programs.last().unwrap()).len() < 3);
+    }
+
+    proptest! {
+        /// What [`Part::is_changed_by`] leaves out changes nothing.
+        #[test]
+        fn events_that_change_nothing_change_nothing(
+            kind in prop_oneof![
+                prop::sample::select(EventKind::ALL.to_vec()),
+                any::<u16>().prop_map(EventKind)
+            ],
+            ret in -3i64..300,
+            args in [-1i64..12, -1i64..2000, 0i64..5],
+            name in prop::sample::select(vec![&b"/x"[..], b"y", b"\x02\0\0\x35\x0a\0\0\x01\0\0\0\0"]),
+        ) {
+            let script = nginx();
+            let mut context = Context::default();
+            for event in &script.events {
+                context.observe(1, event);
+            }
+            let event = Event {
+                kind,
+                ret,
+                args,
+                name: Bytes::from_static(name),
+                data: Bytes::from_static(&[1; 48]),
+                ..script.events[script.events.len() / 2].clone()
+            };
+            for part in Part::ALL {
+                let state = |context: &Context| match part {
+                    Part::Programs => format!("{:?}", context.programs),
+                    Part::Descriptors => format!("{:?}", context.fds),
+                };
+                let before = state(&context);
+                context.follow(part, &event);
+                if !part.is_changed_by(kind) {
+                    prop_assert_eq!(before, state(&context));
+                }
+            }
+        }
     }
 }

@@ -30,38 +30,101 @@ pub struct Escaped<'a> {
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut left = self.limit;
-        for chunk in self.bytes.utf8_chunks() {
-            let valid = chunk.valid();
-            if valid.len() <= left && !valid.contains(|c| c == '\\' || is_harmful(c)) {
-                left -= valid.len();
-                f.write_str(valid)?;
-            } else {
-                for c in valid.chars() {
-                    let Some(rest) = left.checked_sub(c.len_utf8()) else {
-                        return f.write_char('…');
-                    };
-                    left = rest;
-                    write_char(f, c)?;
-                }
-            }
-            for byte in chunk.invalid() {
-                let Some(rest) = left.checked_sub(1) else {
-                    return f.write_char('…');
-                };
-                left = rest;
-                write!(f, "\\x{byte:02x}")?;
-            }
+        self.write(f)
+    }
+}
+
+impl Escaped<'_> {
+    /// Appends it: what [`ToString`] would make, without the detour.
+    pub(crate) fn push_to(self, out: &mut String) {
+        // A String takes everything.
+        let _ = self.write(out);
+    }
+
+    fn write(self, out: &mut impl Write) -> fmt::Result {
+        let Self {
+            bytes: mut rest,
+            mut limit,
+        } = self;
+        while !rest.is_empty() {
+            let (run, after) = rest.split_at(prefix(rest, is_clean));
+            out.write_str(ascii(&run[..run.len().min(limit)]))?;
+            let Some(left) = limit.checked_sub(run.len()) else {
+                return out.write_char('…');
+            };
+            // What is not clean ASCII is looked at as text up to where ASCII begins again, which ends every character.
+            let end = after.iter().position(|&byte| is_clean(byte));
+            let (run, after) = after.split_at(end.unwrap_or(after.len()));
+            let Some(left) = write_unclean(run, left, out)? else {
+                return Ok(());
+            };
+            (rest, limit) = (after, left);
         }
         Ok(())
     }
 }
 
+/// Whether the byte is a printable ASCII character that stays as it is.
+fn is_clean(byte: u8) -> bool {
+    is_printable(byte) & (byte != b'\\')
+}
+
+/// Whether the byte is a printable ASCII character.
+pub(crate) fn is_printable(byte: u8) -> bool {
+    byte.wrapping_sub(b' ') < b'\x7f' - b' '
+}
+
+/// How many bytes at the front pass a test; best one without a branch, which is then made on many at once.
+pub(crate) fn prefix(bytes: &[u8], passes: impl Fn(u8) -> bool) -> usize {
+    let all = |chunk: &&[u8; 16]| chunk.iter().fold(true, |all, &byte| all & passes(byte));
+    let (chunks, _) = bytes.as_chunks::<16>();
+    let whole = 16 * chunks.iter().take_while(all).count();
+    let rest = bytes[whole..].iter().take_while(|&&byte| passes(byte));
+    whole + rest.count()
+}
+
+/// Clean bytes as text.
+fn ascii(clean: &[u8]) -> &str {
+    std::str::from_utf8(clean).unwrap_or_default()
+}
+
+/// Writes up to `left` bytes, each character escaped where it has to be; says how many more fit, none after the `…`.
+fn write_unclean(
+    bytes: &[u8],
+    mut left: usize,
+    out: &mut impl Write,
+) -> Result<Option<usize>, fmt::Error> {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let Some(rest) = left.checked_sub(c.len_utf8()) else {
+                out.write_char('…')?;
+                return Ok(None);
+            };
+            left = rest;
+            write_char(out, c)?;
+        }
+        for byte in chunk.invalid() {
+            let Some(rest) = left.checked_sub(1) else {
+                out.write_char('…')?;
+                return Ok(None);
+            };
+            left = rest;
+            write!(out, "\\x{byte:02x}")?;
+        }
+    }
+    Ok(Some(left))
+}
+
 /// Whether bytes are worth showing as text: no NUL, and more than half of them printable characters.
 #[must_use]
 pub fn is_text(bytes: &[u8]) -> bool {
+    if bytes.is_ascii() {
+        let unprintable = |byte: u8| byte.is_ascii_control() && !is_common_control(byte.into());
+        let count = bytes.iter().filter(|&&byte| unprintable(byte)).count();
+        return !bytes.contains(&0) && count * 2 < bytes.len().max(1);
+    }
     let unprintable = |chunk: std::str::Utf8Chunk<'_>| {
-        let harmful = |c: &char| is_harmful(*c) && !matches!(c, '\n' | '\r' | '\t' | '\x1b');
+        let harmful = |c: &char| is_harmful(*c) && !is_common_control(*c);
         let valid: usize = chunk
             .valid()
             .chars()
@@ -74,7 +137,12 @@ pub fn is_text(bytes: &[u8]) -> bool {
         && bytes.utf8_chunks().map(unprintable).sum::<usize>() * 2 < bytes.len().max(1)
 }
 
-fn write_char(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
+/// Control characters that texts have.
+const fn is_common_control(c: char) -> bool {
+    matches!(c, '\n' | '\r' | '\t' | '\x1b')
+}
+
+fn write_char(f: &mut impl Write, c: char) -> fmt::Result {
     match c {
         '\n' => f.write_str("\\n"),
         '\r' => f.write_str("\\r"),
@@ -142,6 +210,36 @@ mod tests {
             b"\x7f\x01\x02abc",
         ] {
             assert!(!is_text(bytes), "{bytes:?}");
+        }
+    }
+
+    /// What is escaped in one go is what its characters are one by one.
+    #[test]
+    fn runs_of_clean_ascii_change_nothing() {
+        let parts: [&[u8]; 9] = [
+            b"a",
+            b" plain~",
+            b"\\",
+            b"\n",
+            "é".as_bytes(),
+            "\u{202e}".as_bytes(),
+            b"\xff",
+            b"\xe2\x82",
+            b"\x7f",
+        ];
+        let slowly = |bytes: &[u8], limit: usize| {
+            let mut out = String::new();
+            write_unclean(bytes, limit, &mut out).unwrap();
+            out
+        };
+        for (i, j, k) in (0..729).map(|n| (n / 81, n / 9 % 9, n % 9)) {
+            let bytes = [parts[i], parts[j], parts[k], parts[i]].concat();
+            for limit in (0..bytes.len() + 2).chain([usize::MAX]) {
+                let mut pushed = String::new();
+                escaped_to(&bytes, limit).push_to(&mut pushed);
+                assert_eq!(pushed, slowly(&bytes, limit), "{bytes:?} to {limit}");
+                assert_eq!(pushed, escaped_to(&bytes, limit).to_string());
+            }
         }
     }
 

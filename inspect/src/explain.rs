@@ -88,7 +88,8 @@ fn find_times<R: Read + Seek>(
     }
 }
 
-fn is_alike(one: &RunVerdict, other: &RunVerdict) -> bool {
+/// Whether two runs ended alike: the same cause with the same subject.
+pub(crate) fn is_alike(one: &RunVerdict, other: &RunVerdict) -> bool {
     (one.verdict.cause, &one.verdict.subject) == (other.verdict.cause, &other.verdict.subject)
 }
 

@@ -337,7 +337,7 @@ fn run_text(out: &mut impl Write, info: &RunInfo, host: &Host) -> io::Result<()>
 }
 
 /// `1.2 s used; limit 50 ms in 100 ms; held back in 90 of 100 periods, 4.2 s`.
-fn cpu_text(cpu: Cpu) -> String {
+pub(crate) fn cpu_text(cpu: Cpu) -> String {
     let Cpu {
         usage,
         quota,

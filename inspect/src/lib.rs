@@ -1,7 +1,7 @@
 //! What captures mean: from events to text, JSON, facts and a verdict.
 //!
 //! ```text
-//! Reader ─► events ─┬─► context ─► show   one line, or one JSON object, an event
+//! Reader ─► events ─┬─► scan, context ─► show   one line, or one JSON object, an event
 //!                   └─► facts   one pass: processes, output, DNS, connections, signals
 //!                         └─► rules   each: facts → a verdict with its evidence, or nothing
 //!                               └─► explain   the best verdict of each run, and one sentence for all
@@ -25,7 +25,9 @@ pub mod fds;
 pub mod filter;
 pub mod info;
 pub mod json;
+pub mod report;
 pub mod rules;
+pub mod scan;
 pub mod select;
 pub mod show;
 #[cfg(test)]

@@ -2,13 +2,15 @@
 //!
 //! What is dropped here has been observed by the [`Context`](crate::context::Context) all the same, so that what is left is understood.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
-use capture_format::{EventKind, Header, Run};
+use capture_format::{BlockSummary, Columns, EventBlock, EventKind, Header, Run};
 
 use crate::context::Seen;
 use crate::filter::{Filter, Scope};
+use crate::scan::{Candidate, Select};
 
 mod moment;
 
@@ -164,6 +166,68 @@ impl Followed {
             _ => {}
         }
         is_one
+    }
+}
+
+/// The same as a [`scan`](crate::scan::scan) asks it.
+pub(crate) struct Chosen<'a> {
+    selected: RefCell<InRun>,
+    header: &'a Header,
+    run: &'a Run,
+    /// Whether forks and exits must be seen, whoever does them.
+    follows: bool,
+}
+
+impl<'a> Chosen<'a> {
+    pub(crate) fn new(selected: InRun, header: &'a Header, run: &'a Run) -> Self {
+        Self {
+            follows: selected.followed.is_some(),
+            selected: RefCell::new(selected),
+            header,
+            run,
+        }
+    }
+
+    fn must_see(&self, kind: EventKind) -> bool {
+        self.follows && matches!(kind, EventKind::FORK | EventKind::EXIT)
+    }
+}
+
+impl Select for Chosen<'_> {
+    fn excludes(&self, block: &BlockSummary) -> bool {
+        let must_see = block.kinds.iter().any(|&kind| self.must_see(kind));
+        let numbers = block.first..=block.next() - 1;
+        !must_see
+            && self.selected.borrow().excludes(
+                &block.kinds,
+                &block.pids,
+                block.time.0..=block.time.1,
+                numbers,
+            )
+    }
+
+    fn columns(&self) -> Columns {
+        Columns::KIND | Columns::PID | Columns::TIME
+    }
+
+    fn may_match(&self, block: &EventBlock, row: usize) -> bool {
+        let (kind, time, number) = (block.kinds()[row], block.times()[row], block.number(row));
+        let pid = block.pids()[row];
+        self.must_see(kind)
+            || !self
+                .selected
+                .borrow()
+                .excludes(&[kind], &[pid], time..=time, number..=number)
+    }
+
+    fn matches(&self, candidate: &mut Candidate<'_, '_>) -> bool {
+        let (seen, context) = candidate.look();
+        let scope = Scope {
+            header: self.header,
+            run: self.run,
+            context,
+        };
+        self.selected.borrow_mut().takes(&scope, seen)
     }
 }
 

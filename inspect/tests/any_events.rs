@@ -143,15 +143,16 @@ proptest! {
         let mut out = Vec::new();
         explanation.write_text(&mut out).unwrap();
         Info::of(&mut reader).write_text(&mut out).unwrap();
-        show(&mut reader, &mut out, Options::default()).unwrap();
+        show(&mut reader, &mut out, &Options::default()).unwrap();
         write_views(&mut reader, &mut out);
         let mut json = Vec::new();
-        show(&mut reader, &mut json, Options { json: true, ..Options::default() }).unwrap();
+        show(&mut reader, &mut json, &Options { json: true, ..Options::default() }).unwrap();
         let json = String::from_utf8(json).unwrap();
         prop_assert_eq!(json.lines().count(), events.len());
         for line in json.lines() {
             prop_assert!(serde_json::from_str::<serde_json::Value>(line).is_ok());
         }
+        inspect::report::write(&mut reader, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap() + &json;
         prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
     }

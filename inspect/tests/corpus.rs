@@ -62,7 +62,7 @@ fn shown(reader: &mut Reader<File>, json: bool) -> String {
     show(
         reader,
         &mut out,
-        Options {
+        &Options {
             json,
             ..Options::default()
         },

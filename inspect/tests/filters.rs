@@ -22,7 +22,7 @@ fn selected(name: &str, select: Selection, json: bool) -> String {
         select,
         ..Options::default()
     };
-    let shown = show(&mut capture(name), &mut out, options).unwrap();
+    let shown = show(&mut capture(name), &mut out, &options).unwrap();
     let text = String::from_utf8(out).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with("run "));
     assert_eq!(lines.count() as u64, shown);

@@ -27,6 +27,7 @@ mod manual;
 mod one_by_one;
 mod pager;
 mod progress;
+mod report;
 mod streaming;
 mod terminal;
 mod views;
@@ -158,6 +159,8 @@ pub enum Command<S: clap::Args> {
     Show(Box<Of<S, views::Show>>),
     /// Print what the capture says about itself: container, runs, and what was lost
     Info(Of<S, views::Info>),
+    /// Write one HTML page to attach or to print: verdict, timeline, output, failed calls, DNS, processes, losses
+    Report(Of<S, report::Report>),
     /// List the runs: when, how long, how each ended and why
     Runs(Of<S, looking::Runs>),
     /// Show the processes as a tree: what they executed, how they ended, who killed them
@@ -185,6 +188,7 @@ impl<S: clap::Args> Command<S> {
             Self::Explain(of) => of.request(),
             Self::Show(of) => of.request(),
             Self::Info(of) => of.request(),
+            Self::Report(of) => of.request(),
             Self::Runs(of) => of.request(),
             Self::Ps(of) => of.request(),
             Self::Errors(of) => of.request(),

@@ -3,6 +3,7 @@
 
 mod apt;
 mod bench;
+mod browser;
 mod cargo;
 mod crds;
 #[cfg(target_os = "linux")]
@@ -49,6 +50,11 @@ enum Task {
     Crds,
     /// Run every test: lints, unprivileged tests, and as root the kernel tests here and on Debian's kernels under QEMU
     Test(test::Arguments),
+    /// Open HTML reports of all captures in Debian's Chromium, and test what a person does there; a part of `test`
+    Browser {
+        /// Run only the tests whose names hold this text
+        filter: Option<String>,
+    },
     /// Run an nginx that cannot resolve its upstream under lastword, as root, and show capture and verdict
     #[cfg(target_os = "linux")]
     Demo,
@@ -70,6 +76,7 @@ fn main() -> ExitCode {
         Task::Build => build(),
         Task::Crds => crds::write(),
         Task::Test(arguments) => test::run(&arguments),
+        Task::Browser { filter } => browser::test(filter.as_deref()),
         #[cfg(target_os = "linux")]
         Task::Demo => demo::run(),
         Task::Image(arguments) => image::run(&arguments),

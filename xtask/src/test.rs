@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::{
-    cargo, deny, ebpf,
+    browser, cargo, deny, ebpf,
     kernel::{KERNELS, Kernel},
     place, step,
     vm::{Guest, Machine},
@@ -46,6 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             .args(&filter),
         "see the failed tests above",
     )?;
+    browser::test(arguments.filter.as_deref())?;
     on_this_kernel(&filter)?;
     if arguments.no_vm {
         step::say("not run: the kernel tests in guests (--no-vm)");

@@ -1,7 +1,9 @@
 //! Captures that look like recorded ones: a server that cannot start, a script that fails, a busy server.
 
+use std::path::Path;
+
 use bytes::Bytes;
-use capture_format::{Event, EventKind, FdType, Header, Run};
+use capture_format::{Event, EventKind, FdType, Header, Run, write_file};
 
 use crate::Capture;
 
@@ -12,6 +14,35 @@ pub(crate) fn captures() -> Vec<Capture> {
         capture("busy server", 3, busy),
         capture("chatty logger", 1, chatty),
     ]
+}
+
+/// Most events of a run of [`make`]'s, so that no run is most of the capture.
+const MOST: usize = 30_000;
+
+/// Writes a capture of so many events: the runs of all captures, over and over.
+pub(crate) fn make(events: usize, path: &Path) -> crate::Result<()> {
+    let captures = captures();
+    let mut header = captures.first().ok_or("no captures")?.header.clone();
+    header.host.arch = "x86_64".into();
+    header.host.clock_offset = 1_700_000_000_000_000_000;
+    let runs = captures.iter().flat_map(|capture| &capture.runs).cycle();
+    write_file(path, &header, |writer| {
+        let mut left = events;
+        for (number, (run, events)) in (1..).zip(runs) {
+            if left == 0 {
+                break;
+            }
+            writer.begin_run(&Run {
+                number,
+                ..run.clone()
+            })?;
+            let events = &events[..events.len().min(MOST).min(left)];
+            events.iter().try_for_each(|event| writer.event(event))?;
+            left -= events.len();
+        }
+        Ok(())
+    })?;
+    Ok(())
 }
 
 fn capture(name: &str, runs: u32, fill: impl Fn(&mut Recorder)) -> Capture {

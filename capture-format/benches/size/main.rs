@@ -6,7 +6,7 @@
 //!
 //! The same events are written as `.lwcap`, as JSON (an object a line, zstd of the same level) and as `.scap` (gzip, as
 //! sysdig writes it, without header and run metadata). Without captures to measure, it makes up a corpus that looks
-//! like recorded ones.
+//! like recorded ones; with `--make EVENTS FILE` it writes that many events of it as one capture, to measure readers on.
 
 mod corpus;
 mod json;
@@ -29,6 +29,13 @@ struct Capture {
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
+    let words: Vec<_> = std::env::args().collect();
+    if let Some(at) = words.iter().position(|word| word == "--make") {
+        let (Some(events), Some(path)) = (words.get(at + 1), words.get(at + 2)) else {
+            return Err("--make wants a number of events and a file".into());
+        };
+        return corpus::make(events.parse()?, Path::new(path));
+    }
     let paths: Vec<PathBuf> = std::env::args_os()
         .skip(1)
         .filter(|it| !it.to_string_lossy().starts_with("--"))

@@ -9,7 +9,7 @@
 
 use std::io::Cursor;
 
-use capture_format::Reader;
+use capture_format::{Columns, EventBlock, Reader};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -35,8 +35,26 @@ fn read(data: &[u8]) {
             }
         }
     }
+    columns(&mut reader);
     for damage in reader.damage() {
         assert!(damage.offset + damage.length <= data.len() as u64, "damage lies in the file: {damage:?}");
+    }
+}
+
+/// Single columns tell of each event what the event does.
+fn columns(reader: &mut Reader<Cursor<&[u8]>>) {
+    let mut block = EventBlock::default();
+    for run in 0..reader.runs().len() {
+        for part in 0..1_000 {
+            let Some(opened) = reader.open_block(run, part, &mut block) else { break };
+            if opened.is_err() || block.load(Columns::KIND | Columns::TID).is_err() {
+                continue;
+            }
+            for row in 0..block.readable().min(1_000) {
+                let Ok(event) = block.event(row) else { break };
+                assert_eq!((event.kind, event.tid), (block.kinds()[row], block.tids()[row]));
+            }
+        }
     }
 }
 

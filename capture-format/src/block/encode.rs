@@ -52,7 +52,7 @@ impl BlockBuilder {
             count: self.events.len() as u32,
             first,
             time: (earliest, latest),
-            kinds: set(self.events.iter().map(|event| event.kind.0)),
+            kinds: set(self.events.iter().map(|event| event.kind)),
             pids: set(self.events.iter().map(|event| event.pid)),
         };
         let columns = Columns::of(&self.events, &summary);
@@ -101,7 +101,7 @@ impl Columns {
             before = *time;
             columns.put(
                 Column::Kind,
-                summary.kinds.partition_point(|other| other < &kind.0) as u64,
+                summary.kinds.partition_point(|other| other < kind) as u64,
             );
             columns.put(
                 Column::Pid,

@@ -2,13 +2,16 @@
 //!
 //! A column whose values are all zero is left out; a segment is compressed where that makes it smaller.
 
-mod decode;
+mod columns;
 mod encode;
+mod events;
+mod segments;
 mod summary;
 
-pub(crate) use decode::BlockEvents;
+pub use columns::Columns;
 pub(crate) use encode::BlockBuilder;
-pub(crate) use summary::BlockSummary;
+pub use events::EventBlock;
+pub use summary::BlockSummary;
 
 /// What a segment holds. Numbers are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

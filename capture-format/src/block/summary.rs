@@ -1,23 +1,24 @@
 //! What a block of events says about itself before anything is decompressed, and the index repeats.
 
 use crate::layout::{MAX_EVENTS, take_u32, take_u64};
-use crate::varint;
+use crate::{EventKind, varint};
 
-/// BlockSummary of a block of events; its sets are also the dictionaries of the columns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BlockSummary {
-    /// Position of the run in the capture, from 0.
-    pub(crate) run: u32,
+/// What a block of events says about itself; its sets are also the dictionaries of its columns, so that no event of the
+/// block has another kind or pid. Its times are what its writer claims.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockSummary {
+    /// Position of the run in the capture as it was written, from 0.
+    pub run: u32,
     /// Number of events.
-    pub(crate) count: u32,
-    /// Number of the first event.
-    pub(crate) first: u64,
-    /// Earliest and latest time.
-    pub(crate) time: (u64, u64),
+    pub count: u32,
+    /// Number of the first event; the others follow without gaps.
+    pub first: u64,
+    /// Earliest and latest time, nanoseconds of CLOCK_BOOTTIME.
+    pub time: (u64, u64),
     /// Kinds that occur, ascending.
-    pub(crate) kinds: Vec<u16>,
+    pub kinds: Vec<EventKind>,
     /// Pids that occur, ascending.
-    pub(crate) pids: Vec<u32>,
+    pub pids: Vec<u32>,
 }
 
 impl BlockSummary {
@@ -28,8 +29,8 @@ impl BlockSummary {
         out.extend_from_slice(&self.first.to_le_bytes());
         out.extend_from_slice(&self.time.0.to_le_bytes());
         out.extend_from_slice(&self.time.1.to_le_bytes());
-        put_set(&mut out, &self.kinds);
-        put_set(&mut out, &self.pids);
+        put_set(&mut out, self.kinds.iter().map(|kind| u64::from(kind.0)));
+        put_set(&mut out, self.pids.iter().map(|&pid| u64::from(pid)));
         out
     }
 
@@ -46,8 +47,8 @@ impl BlockSummary {
         if !sane {
             return None;
         }
-        let kinds = take_set(bytes, count)?;
-        let pids = take_set(bytes, count)?;
+        let kinds = take_set(bytes, count, |kind| u16::try_from(kind).ok().map(EventKind))?;
+        let pids = take_set(bytes, count, |pid| u32::try_from(pid).ok())?;
         Some(Self {
             run,
             count,
@@ -59,24 +60,24 @@ impl BlockSummary {
     }
 
     /// Number of the event after the last one.
-    pub(crate) fn next(&self) -> u64 {
+    #[must_use]
+    pub fn next(&self) -> u64 {
         self.first + u64::from(self.count)
     }
 }
 
 /// Appends an ascending set: its size, then each member's difference to the one before.
-fn put_set<T: Copy + Into<u64>>(out: &mut Vec<u8>, set: &[T]) {
+fn put_set(out: &mut Vec<u8>, set: impl ExactSizeIterator<Item = u64>) {
     varint::put(out, set.len() as u64);
     let mut before = 0;
-    for &member in set {
-        let member = member.into();
+    for member in set {
         varint::put(out, member - before);
         before = member;
     }
 }
 
-/// Takes a set of 1 to `most` members that ascend and fit `T`.
-fn take_set<T: TryFrom<u64>>(bytes: &mut &[u8], most: u32) -> Option<Vec<T>> {
+/// Takes a set of 1 to `most` members that ascend and are a `T`.
+fn take_set<T>(bytes: &mut &[u8], most: u32, member: impl Fn(u64) -> Option<T>) -> Option<Vec<T>> {
     let count = varint::take(bytes)?;
     if count == 0 || count > u64::from(most) || count > bytes.len() as u64 {
         return None;
@@ -89,7 +90,7 @@ fn take_set<T: TryFrom<u64>>(bytes: &mut &[u8], most: u32) -> Option<Vec<T>> {
             return None;
         }
         before = before.checked_add(difference)?;
-        set.push(T::try_from(before).ok()?);
+        set.push(member(before)?);
     }
     Some(set)
 }
@@ -104,7 +105,7 @@ mod tests {
             count: 3,
             first: 17,
             time: (5, u64::MAX),
-            kinds: vec![0, 1, 65535],
+            kinds: [0, 1, 65535].map(EventKind).to_vec(),
             pids: vec![7, u32::MAX],
         }
     }

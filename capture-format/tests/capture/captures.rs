@@ -99,6 +99,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Read, OpenError> {
         events.push(good.into_iter().filter_map(Result::ok).collect());
         missing.push(bad.into_iter().filter_map(Result::err).collect());
     }
+    crate::columns::compare(bytes, &events, &missing);
     Ok(Read {
         header: reader.header().clone(),
         runs: reader.runs().to_vec(),

@@ -1,6 +1,7 @@
 //! Tests of the capture format through its public interface.
 
 mod captures;
+mod columns;
 mod damage;
 mod files;
 mod hostile;

@@ -39,13 +39,19 @@ const O_TMPFILE_BIT: i64 = 0o20_000_000;
 /// `arch` is [`capture_format::Host::arch`]; for an architecture other than the two known, the bits that differ stay numbers.
 #[must_use]
 pub fn open_flags(flags: i64, arch: &str) -> String {
-    let mut text = match flags & 3 {
+    let mut text = String::new();
+    push_open_flags(&mut text, flags, arch);
+    text
+}
+
+/// Appends what [`open_flags`] says.
+pub(crate) fn push_open_flags(text: &mut String, flags: i64, arch: &str) {
+    text.push_str(match flags & 3 {
         0 => "O_RDONLY",
         1 => "O_WRONLY",
         2 => "O_RDWR",
         _ => "O_ACCMODE",
-    }
-    .to_owned();
+    });
     let mut rest = flags & !3;
     let mut take = |bits: i64, name: &str| {
         if rest & bits == bits {
@@ -70,7 +76,6 @@ pub fn open_flags(flags: i64, arch: &str) -> String {
     if rest != 0 {
         let _ = write!(text, "|{rest:#x}");
     }
-    text
 }
 
 #[cfg(test)]

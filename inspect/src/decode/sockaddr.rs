@@ -1,6 +1,6 @@
 //! Socket addresses: the bytes of `struct sockaddr`, family first in little-endian (the recorded machines are).
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use crate::escape::escaped;
@@ -50,6 +50,24 @@ impl SockAddr {
             }
             family => Self::Other(family),
         })
+    }
+
+    /// Appends how people read it: what [`ToString`] would make, without the detour for the most common family.
+    pub(crate) fn push_to(&self, out: &mut String) {
+        match self {
+            Self::Inet(SocketAddr::V4(address)) => {
+                let mut separator = "";
+                for octet in address.ip().octets() {
+                    out.push_str(separator);
+                    out.push_str(itoa::Buffer::new().format(octet));
+                    separator = ".";
+                }
+                out.push(':');
+                out.push_str(itoa::Buffer::new().format(address.port()));
+            }
+            // A String takes everything.
+            other => drop(write!(out, "{other}")),
+        }
     }
 
     /// The same address; an IPv4 address mapped into IPv6 as IPv4.
@@ -130,6 +148,9 @@ mod tests {
     fn internet_addresses() {
         let v4 = SockAddr::parse(&[2, 0, 0, 53, 10, 96, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
         assert_eq!(v4.to_string(), "10.96.0.10:53");
+        let mut pushed = "to ".to_owned();
+        v4.push_to(&mut pushed);
+        assert_eq!(pushed, "to 10.96.0.10:53");
         let mut v6 = vec![10, 0, 0x1f, 0x90, 0, 0, 0, 0];
         v6.extend(Ipv6Addr::LOCALHOST.octets());
         assert_eq!(SockAddr::parse(&v6).unwrap().to_string(), "[::1]:8080");

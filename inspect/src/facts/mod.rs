@@ -196,7 +196,7 @@ impl Facts {
                 name: own(&event.name),
                 path: match fd.as_ref().and_then(crate::fds::Fd::path) {
                     Some(of_fd) if path.is_empty() => own(of_fd),
-                    _ => path,
+                    _ => own(&path),
                 },
                 creates: creates(event),
                 made_good: false,

@@ -20,7 +20,8 @@ pub fn names(text: &str, name: &str) -> bool {
                 .is_some_and(|c| in_name(c) || matches!(c, '.' | '/'));
         ends && starts
     };
-    !name.is_empty() && text.match_indices(name).any(is_whole)
+    // Searching prepares itself by the name, which for one that cannot be there is all its cost.
+    !name.is_empty() && name.len() <= text.len() && text.match_indices(name).any(is_whole)
 }
 
 /// The last component of a path.

@@ -75,19 +75,56 @@ impl Stdio {
     pub fn number(self) -> i64 {
         self as i64
     }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Stdin => "stdin",
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
 }
 
 impl fmt::Display for Stdio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stdin => "stdin",
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        })
+        f.write_str(self.name())
     }
 }
 
 impl Fd {
+    /// Appends how people read it: as its [`Display`](fmt::Display) writes it.
+    pub(crate) fn push_to(&self, out: &mut String) {
+        match (&self.target, self.stdio) {
+            (Target::Path(path), _) => escaped(path).push_to(out),
+            (Target::Name(name), _) => {
+                out.push_str("…/");
+                escaped(name).push_to(out);
+            }
+            (_, Some(stdio)) => out.push_str(stdio.name()),
+            (Target::Pipe, None) => out.push_str("pipe"),
+            (
+                Target::Socket {
+                    domain,
+                    local,
+                    peer,
+                    ..
+                },
+                None,
+            ) => {
+                out.push_str(domain.and_then(family_name).unwrap_or("socket"));
+                if let Some((word, address)) = match (peer, local) {
+                    (Some(peer), _) => Some((" to ", peer)),
+                    (None, Some(local)) => Some((" at ", local)),
+                    (None, None) => None,
+                } {
+                    out.push_str(word);
+                    address.push_to(out);
+                }
+            }
+            (Target::Inherited(fd_type), None) => out.push_str(type_name(*fd_type)),
+        }
+    }
+
     fn new(target: Target, cloexec: bool) -> Self {
         Self {
             target,
@@ -129,29 +166,9 @@ impl Fd {
 /// `/etc/resolv.conf`, `…/error.log`, `stderr`, `pipe`, `socket to 10.96.0.10:53`; escaped.
 impl fmt::Display for Fd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.target, self.stdio) {
-            (Target::Path(path), _) => escaped(path).fmt(f),
-            (Target::Name(name), _) => write!(f, "…/{}", escaped(name)),
-            (_, Some(stdio)) => stdio.fmt(f),
-            (Target::Pipe, None) => f.write_str("pipe"),
-            (
-                Target::Socket {
-                    domain,
-                    local,
-                    peer,
-                    ..
-                },
-                None,
-            ) => {
-                f.write_str(domain.and_then(family_name).unwrap_or("socket"))?;
-                match (peer, local) {
-                    (Some(peer), _) => write!(f, " to {peer}"),
-                    (None, Some(local)) => write!(f, " at {local}"),
-                    (None, None) => Ok(()),
-                }
-            }
-            (Target::Inherited(fd_type), None) => f.write_str(type_name(*fd_type)),
-        }
+        let mut text = String::new();
+        self.push_to(&mut text);
+        f.write_str(&text)
     }
 }
 
@@ -167,6 +184,26 @@ pub fn type_name(fd_type: FdType) -> &'static str {
         FdType::SOCKET => "socket",
         _ => "unknown",
     }
+}
+
+/// Whether such an event may change what a descriptor or a working directory is. [`Fds`] takes nothing from any other, so
+/// that those who look for later ones need not read it.
+#[must_use]
+pub fn changes(kind: EventKind) -> bool {
+    use EventKind as K;
+    matches!(
+        kind,
+        K::FORK
+            | K::EXIT
+            | K::EXEC
+            | K::STDIO
+            | K::CONNECT
+            | K::BIND
+            | K::LISTEN
+            | K::SOCKET
+            | K::ACCEPT
+            | K::ACCEPT4
+    ) || (K::OPEN..=K::FCHDIR).contains(&kind)
 }
 
 /// Whether `args[0]` of such an event is a descriptor the call acts on (not a directory to start from).
@@ -234,6 +271,31 @@ pub fn creates(event: &Event) -> bool {
         K::OPEN | K::OPENAT | K::OPENAT2 => event.args[1] & O_CREAT != 0,
         K::CREAT | K::MKDIR | K::MKDIRAT | K::MKNOD | K::MKNODAT => true,
         _ => false,
+    }
+}
+
+/// What `name` of an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NameRole {
+    /// A path as the call got it.
+    Path,
+    /// A socket address.
+    Address,
+    /// A command name.
+    Command,
+    /// The last component of the path behind the descriptor.
+    File,
+}
+
+pub(crate) fn name_role(kind: EventKind) -> NameRole {
+    use EventKind as K;
+    match kind {
+        K::FORK | K::EXIT | K::SIGNAL_GENERATE | K::SIGNAL_DELIVER | K::OOM_KILL => {
+            NameRole::Command
+        }
+        kind if kind >= K::READ && kind <= K::PWRITEV2 => NameRole::File,
+        kind if kind >= K::SOCKET && kind <= K::RECVMMSG => NameRole::Address,
+        _ => NameRole::Path,
     }
 }
 

@@ -1,11 +1,10 @@
 //! The table of descriptors, and how each kind of event changes it.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use capture_format::{Event, EventKind, FdType};
+use foldhash::HashMap;
 
-use super::{Fd, Stdio, Target, acts_on_fd, starts_at_fd};
+use super::{Fd, Stdio, Target, acts_on_fd, changes, starts_at_fd};
 use crate::decode::SockAddr;
 use crate::decode::open_flags::O_CLOEXEC;
 use crate::own;
@@ -42,24 +41,31 @@ impl Fds {
         fd
     }
 
-    /// `name` of the event as an absolute path where the table can tell, else as it was passed.
+    /// `name` of the event as an absolute path where the table can tell, else as it was passed: then it shares memory
+    /// with the event.
     #[must_use]
     pub fn path(&self, event: &Event) -> Bytes {
+        self.joined(event).unwrap_or_else(|| event.name.clone())
+    }
+
+    /// The same, to be kept.
+    fn own_path(&self, event: &Event) -> Bytes {
+        self.joined(event).unwrap_or_else(|| own(&event.name))
+    }
+
+    /// A relative `name` of the event behind the directory it starts from, where the table knows that.
+    fn joined(&self, event: &Event) -> Option<Bytes> {
         if event.name.starts_with(b"/") || event.name.is_empty() {
-            return own(&event.name);
+            return None;
         }
-        let Some(process) = self.processes.get(&event.pid) else {
-            return own(&event.name);
-        };
+        let process = self.processes.get(&event.pid)?;
         let base = if starts_at_fd(event.kind) && event.args[0] != AT_FDCWD {
             process.fds.get(&event.args[0]).and_then(Fd::path)
         } else {
             process.cwd.as_ref()
         };
-        match base {
-            Some(base) if base.starts_with(b"/") => join(base, &event.name),
-            _ => own(&event.name),
-        }
+        let base = base.filter(|base| base.starts_with(b"/"))?;
+        Some(join(base, &event.name))
     }
 
     fn resolve(&self, event: &Event) -> Option<Fd> {
@@ -80,7 +86,7 @@ impl Fds {
                 serves: false,
             },
             FdType::FIFO => Target::Pipe,
-            _ if is_io && !event.name.is_empty() => Target::Name(own(&event.name)),
+            _ if is_io && !event.name.is_empty() => Target::Name(event.name.clone()),
             FdType::UNKNOWN => return None,
             other => Target::Inherited(other),
         };
@@ -94,7 +100,7 @@ impl Fds {
     fn apply(&mut self, event: &Event, fd: Option<&Fd>) {
         use EventKind as K;
         let (pid, [first, second, third], ret) = (event.pid, event.args, event.ret);
-        if event.kind.is_syscall() && ret < 0 && event.kind != K::CONNECT {
+        if !changes(event.kind) || event.kind.is_syscall() && ret < 0 && event.kind != K::CONNECT {
             return;
         }
         match event.kind {
@@ -104,7 +110,7 @@ impl Fds {
             K::STDIO => self.stdio(pid, &event.data),
             K::OPEN | K::OPENAT | K::OPENAT2 | K::CREAT => {
                 let cloexec = event.kind != K::CREAT && second & O_CLOEXEC != 0;
-                let path = self.path(event);
+                let path = self.own_path(event);
                 self.insert(pid, ret, Fd::new(Target::Path(path), cloexec));
             }
             K::CLOSE => self.remove(pid, first),
@@ -128,7 +134,7 @@ impl Fds {
                 self.insert(pid, second, Fd::new(Target::Pipe, cloexec));
             }
             K::CHDIR => {
-                let path = self.path(event);
+                let path = self.own_path(event);
                 self.chdir(pid, path.starts_with(b"/").then_some(path));
             }
             K::FCHDIR => self.chdir(

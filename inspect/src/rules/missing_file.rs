@@ -152,10 +152,12 @@ fn line_naming<'a>(
 ) -> Option<&'a Line> {
     let (path, name) = (String::from_utf8_lossy(path), String::from_utf8_lossy(name));
     let line = case.words.find(|text| {
+        if !names(text, &path) && !names(text, &name) && !names_end(text, &path) {
+            return false;
+        }
         // The path's own words are none of the program's: `/etc/missing.conf`.
         let said = text.replace(&*path, "").replace(&*name, "").to_lowercase();
         texts.iter().any(|words| said.contains(words))
-            && (names(text, &path) || names(text, &name) || names_end(text, &path))
     })?;
     (failure.event < line.event).then_some(line)
 }

@@ -1,75 +1,93 @@
 //! Arguments of events by name, for text and JSON alike.
 
-use capture_format::{Event, EventKind as K, ExitStatus, FdType, SignalDisposition, SignalOrigin};
-use serde::Serialize;
+use std::fmt::Write;
 
-use crate::decode::Signal;
-use crate::decode::open_flags::open_flags;
+use capture_format::{Event, EventKind as K, ExitStatus, FdType, SignalDisposition, SignalOrigin};
+
+use super::number::push_number;
+use crate::decode::open_flags::push_open_flags;
 use crate::decode::sockaddr::{family_name, socket_type};
+use crate::decode::{Errno, Signal};
 use crate::fds::{starts_at_fd, type_name};
 
 const AT_FDCWD: i64 = -100;
 
-/// The value of an argument.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+/// The value of an argument. Nothing in it is text of the capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
     Number(i64),
     Flag(bool),
-    Symbol(String),
+    Word(&'static str),
+    OpenFlags(i64),
+    /// The same without an access mode.
+    FdFlags(i64),
+    AccessMode(i64),
+    Octal(i64),
+    Hexadecimal(u64),
+    SocketType(i64),
+    Signal(Signal),
+    /// 0: no error.
+    Errno(u16),
+    Stream {
+        fd_type: &'static str,
+        inode: u64,
+    },
 }
 
-impl std::fmt::Display for Value {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(f),
-            Self::Flag(flag) => flag.fmt(f),
-            Self::Symbol(symbol) => f.write_str(symbol),
-        }
+impl Value {
+    /// Whether it is more than a number or true or false: a string in JSON.
+    pub(super) fn is_text(self) -> bool {
+        !matches!(self, Self::Number(_) | Self::Flag(_))
+    }
+
+    /// Appends it; `arch` says what the bits of flags mean.
+    pub(crate) fn push_to(self, out: &mut String, arch: &str) {
+        // A String takes everything.
+        let _ = match self {
+            Self::Number(number) => return push_number(out, number),
+            Self::Flag(flag) => return out.push_str(if flag { "true" } else { "false" }),
+            Self::Word(word) => return out.push_str(word),
+            Self::OpenFlags(flags) => return push_open_flags(out, flags, arch),
+            Self::FdFlags(flags) => return push_fd_flags(out, flags, arch),
+            Self::AccessMode(mode) => return push_access_mode(out, mode),
+            Self::Octal(number) => write!(out, "0{number:o}"),
+            Self::Hexadecimal(number) => write!(out, "{number:#x}"),
+            Self::SocketType(number) => return out.push_str(&socket_type(number)),
+            Self::Signal(signal) => write!(out, "{signal}"),
+            Self::Errno(0) => return out.push('0'),
+            Self::Errno(errno) => return push_errno(out, Errno(errno)),
+            Self::Stream { fd_type, inode } => write!(out, "{fd_type}:{inode}"),
+        };
     }
 }
 
-/// What `name` of an event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NameRole {
-    /// A path as the call got it.
-    Path,
-    /// A socket address.
-    Address,
-    /// A command name.
-    Command,
-    /// The last component of the path behind the descriptor.
-    File,
-}
-
-pub(super) fn name_role(kind: K) -> NameRole {
-    match kind {
-        K::FORK | K::EXIT | K::SIGNAL_GENERATE | K::SIGNAL_DELIVER | K::OOM_KILL => {
-            NameRole::Command
-        }
-        kind if kind >= K::READ && kind <= K::PWRITEV2 => NameRole::File,
-        kind if kind >= K::SOCKET && kind <= K::RECVMMSG => NameRole::Address,
-        _ => NameRole::Path,
+/// Appends the symbol of an error number, as its [`Display`](std::fmt::Display) writes it.
+pub(super) fn push_errno(out: &mut String, errno: Errno) {
+    match errno.name() {
+        Some(name) => out.push_str(name),
+        None => drop(write!(out, "{errno}")),
     }
 }
 
-/// The arguments, without the descriptor the call acts on, and without those that say nothing.
-pub(crate) fn args(event: &Event, arch: &str) -> Vec<(&'static str, Value)> {
-    let mut args = life_cycle(event);
-    if event.kind.is_syscall() {
-        if starts_at_fd(event.kind) && event.args[0] != AT_FDCWD {
-            args.push(("dirfd", Value::Number(event.args[0])));
-        }
-        let named = names(event.kind)
-            .into_iter()
-            .zip(event.args)
-            .filter(|(name, _)| !name.is_empty());
-        args.extend(
-            named
-                .filter_map(|(name, value)| Some((name, value_of(event.kind, name, value, arch)?))),
-        );
+/// An argument by its name.
+pub(crate) type Argument = (&'static str, Value);
+
+/// Makes `out` the arguments, without the descriptor the call acts on, and without those that say nothing.
+pub(crate) fn args(event: &Event, out: &mut Vec<Argument>) {
+    out.clear();
+    if !event.kind.is_syscall() {
+        return life_cycle(event, out);
     }
-    args
+    if starts_at_fd(event.kind) && event.args[0] != AT_FDCWD {
+        out.push(("dirfd", Value::Number(event.args[0])));
+    }
+    for (name, value) in names(event.kind).into_iter().zip(event.args) {
+        if !name.is_empty()
+            && let Some(value) = value_of(event.kind, name, value)
+        {
+            out.push((name, value));
+        }
+    }
 }
 
 /// All names that [`args`] may give, in alphabetical order.
@@ -153,95 +171,95 @@ fn names(kind: K) -> [&'static str; 3] {
     }
 }
 
-fn value_of(kind: K, name: &str, value: i64, arch: &str) -> Option<Value> {
-    Some(Value::Symbol(match name {
-        "flags" => open_flags(value, arch),
-        "fd_flags" if value != 0 => open_flags(value, arch)
-            .trim_start_matches("O_RDONLY|")
-            .to_owned(),
+fn value_of(kind: K, name: &str, value: i64) -> Option<Value> {
+    Some(match name {
+        "flags" => Value::OpenFlags(value),
+        "fd_flags" if value != 0 => Value::FdFlags(value),
         "mode" if kind == K::ACCESS || kind == K::FACCESSAT || kind == K::FACCESSAT2 => {
-            access_mode(value)
+            Value::AccessMode(value)
         }
-        "mode" if value != 0 => format!("0{value:o}"),
-        "clone_flags" | "map_flags" | "protection" | "address" => format!("{value:#x}"),
-        "domain" => u16::try_from(value).ok().and_then(family_name)?.to_owned(),
-        "type" => socket_type(value),
-        "signal" => Signal::from_ret(value)?.to_string(),
-        "so_error" => match u16::try_from(value).ok()? {
-            0 => "0".to_owned(),
-            errno => crate::decode::Errno(errno).to_string(),
-        },
+        "mode" if value != 0 => Value::Octal(value),
+        "clone_flags" | "map_flags" | "protection" | "address" => Value::Hexadecimal(value as u64),
+        "domain" => Value::Word(u16::try_from(value).ok().and_then(family_name)?),
+        "type" => Value::SocketType(value),
+        "signal" => Value::Signal(Signal::from_ret(value)?),
+        "so_error" => Value::Errno(u16::try_from(value).ok()?),
         "mode" | "fd_flags" | "inode" | "protocol" | "range_flags" | "at_flags" if value == 0 => {
             return None;
         }
-        _ => return Some(Value::Number(value)),
-    }))
+        _ => Value::Number(value),
+    })
 }
 
-fn access_mode(mode: i64) -> String {
-    let names = [(4, "R_OK"), (2, "W_OK"), (1, "X_OK")];
-    let set: Vec<&str> = names
-        .iter()
-        .filter(|(bit, _)| mode & bit != 0)
-        .map(|&(_, name)| name)
-        .collect();
-    if set.is_empty() {
-        "F_OK".to_owned()
-    } else {
-        set.join("|")
+fn push_fd_flags(out: &mut String, flags: i64, arch: &str) {
+    let start = out.len();
+    push_open_flags(out, flags, arch);
+    let access = "O_RDONLY|";
+    if out[start..].starts_with(access) {
+        out.drain(start..start + access.len());
     }
 }
 
-fn life_cycle(event: &Event) -> Vec<(&'static str, Value)> {
-    let symbol = |text: String| Value::Symbol(text);
+fn push_access_mode(out: &mut String, mode: i64) {
+    let names = [(4, "R_OK"), (2, "W_OK"), (1, "X_OK")];
+    let mut separator = "";
+    for (_, name) in names.into_iter().filter(|(bit, _)| mode & bit != 0) {
+        out.push_str(separator);
+        out.push_str(name);
+        separator = "|";
+    }
+    if separator.is_empty() {
+        out.push_str("F_OK");
+    }
+}
+
+fn life_cycle(event: &Event, out: &mut Vec<Argument>) {
     let [first, second, third] = event.args;
     match event.kind {
-        K::EXEC => vec![("ns_pid", Value::Number(first))],
-        K::FORK => vec![
+        K::EXEC => out.push(("ns_pid", Value::Number(first))),
+        K::FORK => out.extend([
             ("child", Value::Number(event.ret)),
             ("ns_pid", Value::Number(first)),
-        ],
+        ]),
         K::EXIT => match ExitStatus::from_wait(event.ret as i32) {
-            ExitStatus::Code(code) => vec![("exit_code", Value::Number(code.into()))],
-            ExitStatus::Signal { signal, core } => vec![
-                ("signal", symbol(Signal(signal).to_string())),
+            ExitStatus::Code(code) => out.push(("exit_code", Value::Number(code.into()))),
+            ExitStatus::Signal { signal, core } => out.extend([
+                ("signal", Value::Signal(Signal(signal))),
                 ("core_dumped", Value::Flag(core)),
-            ],
+            ]),
         },
         K::SIGNAL_GENERATE | K::SIGNAL_DELIVER => {
             let signal = Signal::from_ret(event.ret);
-            let code = signal
-                .and_then(|signal| signal.code(first))
-                .map(|(name, _)| symbol(name.to_owned()));
-            let mut args = vec![
+            let code = signal.and_then(|signal| signal.code(first));
+            out.extend([
                 (
                     "signal",
-                    signal.map_or(Value::Number(event.ret), |signal| {
-                        symbol(signal.to_string())
-                    }),
+                    signal.map_or(Value::Number(event.ret), Value::Signal),
                 ),
-                ("code", code.unwrap_or(Value::Number(first))),
+                (
+                    "code",
+                    code.map_or(Value::Number(first), |(name, _)| Value::Word(name)),
+                ),
                 ("sender", Value::Number(second)),
-            ];
+            ]);
             if event.kind == K::SIGNAL_GENERATE {
-                args.push(("origin", symbol(origin(third).to_owned())));
-                let address = event
-                    .data
-                    .first_chunk::<8>()
-                    .map(|bytes| u64::from_le_bytes(*bytes));
-                args.extend(address.map(|address| ("address", symbol(format!("{address:#x}")))));
+                out.push(("origin", Value::Word(origin(third))));
+                let address = event.data.first_chunk::<8>();
+                out.extend(
+                    address.map(|address| {
+                        ("address", Value::Hexadecimal(u64::from_le_bytes(*address)))
+                    }),
+                );
             } else {
-                args.push(("disposition", symbol(disposition(third).to_owned())));
+                out.push(("disposition", Value::Word(disposition(third))));
             }
-            args
         }
-        K::STDIO => stdio(event)
-            .map(|(name, inode, fd_type)| {
-                let text = fd_type.map(|fd_type| format!("{fd_type}:{inode}"));
-                (name, symbol(text.unwrap_or_else(|| "closed".to_owned())))
-            })
-            .collect(),
-        _ => Vec::new(),
+        K::STDIO => out.extend(stdio(event).map(|(name, inode, fd_type)| {
+            let closed = Value::Word("closed");
+            let stream = |fd_type| Value::Stream { fd_type, inode };
+            (name, fd_type.map_or(closed, stream))
+        })),
+        _ => {}
     }
 }
 

@@ -1,213 +1,337 @@
 //! One JSON object an event: what the fields mean and which of them stay is written in docs/json.md.
+//!
+//! Written by hand, into one buffer: a serializer of an object that is made for each event takes three times as long.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::fmt::Write as _;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use capture_format::{Damage, Event, EventFlags, EventKind, Host, Run};
-use serde::Serialize;
 
-use super::args::{NameRole, Value, args, name_role};
+use super::Lines;
+use super::args::{Argument, args, push_errno};
+use super::clock::Clock;
+use super::number::push_number;
 use crate::context::Seen;
-use crate::decode::time::time_of_day;
 use crate::decode::{Errno, Message, SockAddr};
-use crate::fds::{Fd, Target, acts_on_fd, is_on_socket, type_name};
-use crate::json::{Data, write_line};
+use crate::escape::{is_harmful, is_printable, prefix};
+use crate::fds::{Fd, NameRole, Target, acts_on_fd, is_on_socket, name_role, type_name};
 
 /// Shows the events of one run.
 pub(super) struct Printer<'a> {
     host: &'a Host,
     run: &'a Run,
+    clock: Clock,
+    /// Memory for the arguments of an event, and for a text that is not a string of JSON yet.
+    args: Vec<Argument>,
+    text: String,
 }
 
-#[derive(Serialize)]
-struct Line<'e> {
-    number: u64,
-    run: u32,
-    time_ns: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<String>,
-    pid: u32,
-    tid: u32,
-    process: String,
-    event: Cow<'static, str>,
-    args: BTreeMap<&'static str, Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fd: Option<Descriptor>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ret: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errno: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<Cow<'e, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    argv: Option<Vec<Cow<'e, str>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dns: Option<Dns>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Data<'e>>,
-    #[serde(skip_serializing_if = "is_false")]
-    truncated: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    name_truncated: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    torn: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    unreadable: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    redacted: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    adopted: bool,
-}
+impl Lines for Printer<'_> {
+    fn begin(&mut self, _: &mut String) {}
 
-#[derive(Serialize)]
-struct Descriptor {
-    number: i64,
-    #[serde(rename = "type")]
-    fd_type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stdio: Option<String>,
-}
+    fn event(&mut self, out: &mut String, seen: &Seen<'_>) {
+        let event = seen.event;
+        let mut line = Object::begin(out);
+        push_number(line.key("number"), seen.number);
+        push_number(line.key("run"), self.run.number);
+        push_number(line.key("time_ns"), event.time);
+        self.time(&mut line, event.time);
+        push_number(line.key("pid"), event.pid);
+        push_number(line.key("tid"), event.tid);
+        push_string(line.key("process"), &seen.program.label);
+        match event.kind.name() {
+            Some(name) => push_string(line.key("event"), name),
+            None => drop(write!(line.key("event"), "\"kind_{}\"", event.kind.0)),
+        }
+        self.args(line.key("args"), event);
+        if acts_on_fd(event.kind) {
+            self.descriptor(line.key("fd"), event, seen.fd.as_ref());
+        }
+        if event.kind.is_syscall() {
+            push_number(line.key("ret"), event.ret);
+            if let Some(errno) = Errno::from_ret(event.ret) {
+                let out = line.key("errno");
+                out.push('"');
+                push_errno(out, errno);
+                out.push('"');
+            }
+        }
+        self.name(&mut line, event, &seen.path);
+        payload(&mut line, event, seen.fd.as_ref());
+        flags(&mut line, event.flags);
+        line.end();
+        out.push('\n');
+    }
 
-#[derive(Serialize)]
-struct Dns {
-    id: u16,
-    response: bool,
-    name: String,
-    #[serde(rename = "type")]
-    qtype: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rcode: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    answers: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Missing {
-    run: u32,
-    damage: String,
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
+    fn missing(&mut self, out: &mut String, damage: &Damage) {
+        let mut line = Object::begin(out);
+        push_number(line.key("run"), self.run.number);
+        push_string(line.key("damage"), &damage.to_string());
+        line.end();
+        out.push('\n');
+    }
 }
 
 impl<'a> Printer<'a> {
     pub(super) fn new(host: &'a Host, run: &'a Run) -> Self {
-        Self { host, run }
-    }
-}
-
-impl super::Printer for Printer<'_> {
-    fn begin(&mut self, _out: &mut dyn Write) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn damage(&mut self, damage: &Damage, out: &mut dyn Write) -> io::Result<()> {
-        let missing = Missing {
-            run: self.run.number,
-            damage: damage.to_string(),
-        };
-        write_line(&missing, out)
+        Self {
+            host,
+            run,
+            clock: Clock::new(host),
+            args: Vec::new(),
+            text: String::new(),
+        }
     }
 
-    fn event(&mut self, seen: &Seen<'_>, out: &mut dyn Write) -> io::Result<()> {
-        let &Seen {
-            number,
-            event,
-            ref program,
-            ref fd,
-            ref path,
-        } = seen;
+    fn time(&mut self, line: &mut Object<'_>, time: u64) {
+        self.text.clear();
+        if self.clock.push(&mut self.text, time) {
+            push_string(line.key("time"), &self.text);
+        }
+    }
+
+    /// By name; of two with one name the later.
+    fn args(&mut self, out: &mut String, event: &Event) {
+        args(event, &mut self.args);
+        self.args.sort_by_key(|&(name, _)| name);
+        let mut object = Object::begin(out);
+        for (at, &(name, value)) in self.args.iter().enumerate() {
+            if self.args.get(at + 1).is_some_and(|&(next, _)| next == name) {
+                continue;
+            }
+            let out = object.key(name);
+            let quote = if value.is_text() { "\"" } else { "" };
+            out.push_str(quote);
+            value.push_to(out, &self.host.arch);
+            out.push_str(quote);
+        }
+        object.end();
+    }
+
+    fn descriptor(&mut self, out: &mut String, event: &Event, fd: Option<&Fd>) {
+        let mut object = Object::begin(out);
+        push_number(object.key("number"), event.args[0]);
+        push_string(object.key("type"), type_name(event.fd_type));
+        if let Some(fd) = fd {
+            if let Target::Path(path) = &fd.target {
+                push_string(object.key("path"), &String::from_utf8_lossy(path));
+            }
+            if let Some(peer) = fd.peer() {
+                self.address(object.key("peer"), peer);
+            }
+            if let Some(stdio) = fd.stdio {
+                push_string(object.key("stdio"), stdio.name());
+            }
+        }
+        object.end();
+    }
+
+    fn address(&mut self, out: &mut String, address: &SockAddr) {
+        self.text.clear();
+        address.push_to(&mut self.text);
+        push_string(out, &self.text);
+    }
+
+    fn name(&mut self, line: &mut Object<'_>, event: &Event, path: &[u8]) {
+        if event.name.is_empty() {
+            return;
+        }
         let role = name_role(event.kind);
-        let descriptor = acts_on_fd(event.kind).then(|| descriptor(event, fd.as_ref()));
-        let executes = matches!(
-            event.kind,
-            EventKind::EXEC | EventKind::EXECVE | EventKind::EXECVEAT
-        );
-        let argv = executes.then(|| {
-            let args = event.data.split_inclusive(|&b| b == 0);
-            let args = args.map(|arg| arg.strip_suffix(b"\0").unwrap_or(arg));
-            args.map(String::from_utf8_lossy).collect()
-        });
-        let has_payload =
-            !executes && !matches!(event.kind, EventKind::STDIO | EventKind::SIGNAL_GENERATE);
-        let may_be_dns = is_on_socket(event, fd.as_ref());
-        let syscall = event.kind.is_syscall();
-        let has = |flag| event.flags.contains(flag);
-        let line = Line {
-            number,
-            run: self.run.number,
-            time_ns: event.time,
-            time: time_of_day(event.time, self.host),
-            pid: event.pid,
-            tid: event.tid,
-            process: program.label.clone(),
-            event: event
-                .kind
-                .name()
-                .map_or_else(|| format!("kind_{}", event.kind.0).into(), Into::into),
-            args: args(event, &self.host.arch).into_iter().collect(),
-            fd: descriptor,
-            ret: syscall.then_some(event.ret),
-            errno: Errno::from_ret(event.ret)
-                .filter(|_| syscall)
-                .map(|errno| errno.to_string()),
-            name: (role != NameRole::Address && !event.name.is_empty())
-                .then(|| String::from_utf8_lossy(&event.name)),
-            path: (role == NameRole::Path && !path.is_empty())
-                .then(|| String::from_utf8_lossy(path).into_owned()),
-            address: (role == NameRole::Address)
-                .then(|| SockAddr::parse(&event.name))
-                .flatten()
-                .map(|a| a.to_string()),
-            argv,
-            dns: may_be_dns
-                .then(|| Message::parse_framed(&event.data))
-                .flatten()
-                .map(dns),
-            data: (has_payload && !event.data.is_empty())
-                .then(|| Data::of(&event.data, has(EventFlags::TRUNCATED))),
-            truncated: has(EventFlags::TRUNCATED),
-            name_truncated: has(EventFlags::NAME_TRUNCATED),
-            torn: has(EventFlags::TORN),
-            unreadable: has(EventFlags::FAULT),
-            redacted: has(EventFlags::REDACTED),
-            adopted: has(EventFlags::ADOPTED),
-        };
-        write_line(&line, out)
+        if role == NameRole::Address {
+            if let Some(address) = SockAddr::parse(&event.name) {
+                self.address(line.key("address"), &address);
+            }
+            return;
+        }
+        push_string(line.key("name"), &String::from_utf8_lossy(&event.name));
+        if role == NameRole::Path && !path.is_empty() {
+            push_string(line.key("path"), &String::from_utf8_lossy(path));
+        }
     }
 }
 
-fn descriptor(event: &Event, fd: Option<&Fd>) -> Descriptor {
-    let path = fd.and_then(|fd| match &fd.target {
-        Target::Path(path) => Some(String::from_utf8_lossy(path).into_owned()),
-        _ => None,
-    });
-    Descriptor {
-        number: event.args[0],
-        fd_type: type_name(event.fd_type),
-        path,
-        peer: fd.and_then(Fd::peer).map(ToString::to_string),
-        stdio: fd.and_then(|fd| fd.stdio).map(|stdio| stdio.to_string()),
+fn payload(line: &mut Object<'_>, event: &Event, fd: Option<&Fd>) {
+    let executes = matches!(
+        event.kind,
+        EventKind::EXEC | EventKind::EXECVE | EventKind::EXECVEAT
+    );
+    if executes {
+        argv(line.key("argv"), &event.data);
+    }
+    if event.data.is_empty() {
+        return;
+    }
+    let is_dns = is_on_socket(event, fd);
+    if let Some(message) = is_dns.then(|| Message::parse_framed(&event.data)).flatten() {
+        dns(line.key("dns"), &message);
+    }
+    if !executes && !matches!(event.kind, EventKind::STDIO | EventKind::SIGNAL_GENERATE) {
+        data(line.key("data"), event);
     }
 }
 
-fn dns(message: Message) -> Dns {
-    Dns {
-        id: message.id,
-        response: message.response,
-        name: message.name,
-        qtype: message.qtype,
-        rcode: message.response.then(|| message.rcode.to_string()),
-        answers: message.answers,
+fn argv(out: &mut String, data: &[u8]) {
+    out.push('[');
+    let args = data.split_inclusive(|&b| b == 0);
+    for (at, arg) in args.enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        let arg = arg.strip_suffix(b"\0").unwrap_or(arg);
+        push_string(out, &String::from_utf8_lossy(arg));
+    }
+    out.push(']');
+}
+
+fn dns(out: &mut String, message: &Message) {
+    let mut object = Object::begin(out);
+    push_number(object.key("id"), message.id);
+    push_flag(object.key("response"), message.response);
+    push_string(object.key("name"), &message.name);
+    push_string(object.key("type"), &message.qtype);
+    if message.response {
+        push_string(object.key("rcode"), &message.rcode.to_string());
+    }
+    if !message.answers.is_empty() {
+        let out = object.key("answers");
+        out.push('[');
+        for (at, answer) in message.answers.iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            push_string(out, answer);
+        }
+        out.push(']');
+    }
+    object.end();
+}
+
+/// Text if the bytes are UTF-8, where a cut may have split the last character; else Base64.
+fn data(out: &mut String, event: &Event) {
+    let mut object = Object::begin(out);
+    match std::str::from_utf8(&event.data) {
+        Ok(text) => push_string(object.key("text"), text),
+        Err(error)
+            if error.error_len().is_none() && event.flags.contains(EventFlags::TRUNCATED) =>
+        {
+            let whole = std::str::from_utf8(&event.data[..error.valid_up_to()]);
+            push_string(object.key("text"), whole.unwrap_or_default());
+        }
+        Err(_) => {
+            let out = object.key("base64");
+            out.push('"');
+            BASE64_STANDARD.encode_string(&event.data, out);
+            out.push('"');
+        }
+    }
+    object.end();
+}
+
+fn flags(line: &mut Object<'_>, flags: EventFlags) {
+    if flags == EventFlags::default() {
+        return;
+    }
+    for (flag, name) in [
+        (EventFlags::TRUNCATED, "truncated"),
+        (EventFlags::NAME_TRUNCATED, "name_truncated"),
+        (EventFlags::TORN, "torn"),
+        (EventFlags::FAULT, "unreadable"),
+        (EventFlags::REDACTED, "redacted"),
+        (EventFlags::ADOPTED, "adopted"),
+    ] {
+        if flags.contains(flag) {
+            push_flag(line.key(name), true);
+        }
+    }
+}
+
+/// An object that is being written.
+struct Object<'o> {
+    out: &'o mut String,
+    begun: bool,
+}
+
+impl<'o> Object<'o> {
+    fn begin(out: &'o mut String) -> Self {
+        out.push('{');
+        Self { out, begun: false }
+    }
+
+    /// Writes a key, and gives the place for its value.
+    fn key(&mut self, key: &'static str) -> &mut String {
+        self.out.push_str(if self.begun { ",\"" } else { "\"" });
+        self.begun = true;
+        self.out.push_str(key);
+        self.out.push_str("\":");
+        self.out
+    }
+
+    fn end(self) {
+        self.out.push('}');
+    }
+}
+
+fn push_flag(out: &mut String, flag: bool) {
+    out.push_str(if flag { "true" } else { "false" });
+}
+
+/// Appends a string, in which what a terminal acts on, or hides, is escaped too.
+fn push_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (clean, after) = rest.split_at(prefix(rest.as_bytes(), is_clean));
+        out.push_str(clean);
+        let mut chars = after.chars();
+        if let Some(c) = chars.next() {
+            push_char(out, c);
+        }
+        rest = chars.as_str();
+    }
+    out.push('"');
+}
+
+/// Whether the byte is a character that stays as it is.
+fn is_clean(byte: u8) -> bool {
+    is_printable(byte) & (byte != b'"') & (byte != b'\\')
+}
+
+fn push_char(out: &mut String, c: char) {
+    match c {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{c}' => out.push_str("\\f"),
+        c if is_harmful(c) => {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+        c => out.push(c),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_json_and_harmless() {
+        for c in '\0'..=char::MAX {
+            let text = format!("{c}a{c}");
+            let mut out = String::new();
+            push_string(&mut out, &text);
+            assert!(!out.contains(is_harmful), "{out:?}");
+            if is_harmful(c) {
+                let value: String = serde_json::from_str(&out).unwrap();
+                assert_eq!(value, text);
+            } else {
+                assert_eq!(out, serde_json::to_string(&text).unwrap());
+            }
+        }
     }
 }

@@ -4,13 +4,18 @@ use std::io::{self, Read, Seek, Write};
 
 use capture_format::{Damage, Reader, Run};
 
-use crate::context::{Context, Seen};
-use crate::filter::Scope;
-use crate::select::Selection;
+use crate::context::Seen;
+use crate::scan::{Found, Select, scan};
+use crate::select::{Chosen, Selection};
 
 pub(crate) mod args;
+mod clock;
 mod json;
-mod text;
+mod number;
+pub(crate) mod text;
+
+/// Bytes that are written at once.
+const CHUNK: usize = 64 << 10;
 
 /// How events are shown.
 #[derive(Clone, Debug)]
@@ -39,54 +44,35 @@ impl Default for Options {
 /// Writes the selected events of a capture, one a line, in their order, and what is missing where it is missing; says how many events it wrote.
 ///
 /// # Errors
-/// When `out` fails. Damage to the capture is shown, not returned.
+/// When `out` fails. Damage to what was read of the capture is shown, not returned.
 pub fn show<R: Read + Seek>(
     reader: &mut Reader<R>,
     out: &mut impl Write,
-    options: Options,
+    options: &Options,
 ) -> io::Result<u64> {
     let (header, runs) = (reader.header().clone(), reader.runs().to_vec());
     let select = &options.select;
-    let mut shown = 0;
+    let mut left = select.limit.unwrap_or(u64::MAX);
+    let most = left;
     for (index, run) in runs.iter().enumerate() {
-        if !select.takes_run(run) || select.limit == Some(shown) {
+        if !select.takes_run(run) || left == 0 {
             continue;
         }
-        let mut printer: Box<dyn Printer> = if options.json {
-            Box::new(json::Printer::new(&header.host, run))
-        } else {
-            Box::new(text::Printer::new(&header.host, run, &options))
-        };
         let last = last_event(reader, index, run, select);
-        let mut selected = select.in_run(&header, run, last);
-        let mut context = Context::default();
-        if select.is_all() {
-            printer.begin(out)?;
-        }
-        for item in reader.events(index) {
-            let item = match item {
-                Ok(item) => item,
-                Err(damage) => {
-                    printer.damage(&damage, out)?;
-                    continue;
-                }
-            };
-            let seen = context.observe(item.number, &item.event);
-            let scope = Scope {
-                header: &header,
-                run,
-                context: &context,
-            };
-            if selected.takes(&scope, &seen) {
-                printer.event(&seen, out)?;
-                shown += 1;
-                if select.limit == Some(shown) {
-                    break;
-                }
+        let chosen = Chosen::new(select.in_run(&header, run, last), &header, run);
+        let lines = &mut Chunks::new(out);
+        left = if options.json {
+            let printer = json::Printer::new(&header.host, run);
+            print(reader, index, &chosen, printer, lines, left)?
+        } else {
+            let mut printer = text::Printer::new(&header.host, run, options);
+            if select.is_all() {
+                printer.begin(&mut lines.text);
             }
-        }
+            print(reader, index, &chosen, printer, lines, left)?
+        };
     }
-    Ok(shown)
+    Ok(most - left)
 }
 
 /// When the run's last event happened (CLOCK_BOOTTIME), where that matters.
@@ -106,16 +92,70 @@ fn last_event<R: Read + Seek>(
         .unwrap_or(run.start)
 }
 
-/// Writes the events of one run.
-trait Printer {
-    /// Writes what stands before its events; what follows does so itself where that has not been asked for.
-    fn begin(&mut self, out: &mut dyn Write) -> io::Result<()>;
+/// What writes the events of a run, each a line, with the end of the line.
+trait Lines {
+    /// Writes what stands before them, once.
+    fn begin(&mut self, out: &mut String);
+    fn event(&mut self, out: &mut String, seen: &Seen<'_>);
+    fn missing(&mut self, out: &mut String, damage: &Damage);
+}
 
-    /// Writes an event.
-    fn event(&mut self, seen: &Seen<'_>, out: &mut dyn Write) -> io::Result<()>;
+/// Text that is written a good deal at a time.
+struct Chunks<'o, W> {
+    text: String,
+    out: &'o mut W,
+}
 
-    /// Writes what is missing in the place of events.
-    fn damage(&mut self, damage: &Damage, out: &mut dyn Write) -> io::Result<()>;
+impl<'o, W: Write> Chunks<'o, W> {
+    fn new(out: &'o mut W) -> Self {
+        Self {
+            text: String::with_capacity(2 * CHUNK),
+            out,
+        }
+    }
+
+    fn write(&mut self, at_least: usize) -> io::Result<()> {
+        if self.text.len() >= at_least {
+            self.out.write_all(self.text.as_bytes())?;
+            self.text.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Why a scan ends early.
+enum End {
+    /// As many events were shown as were asked for.
+    Limit,
+    Failed(io::Error),
+}
+
+/// Prints up to `left` events of a run; how many are left after that.
+fn print<R: Read + Seek, W: Write>(
+    reader: &mut Reader<R>,
+    run_index: usize,
+    select: &impl Select,
+    mut printer: impl Lines,
+    lines: &mut Chunks<'_, W>,
+    mut left: u64,
+) -> io::Result<u64> {
+    let scanned = scan(reader, run_index, select, |found| {
+        match found {
+            Found::Event(candidate) => {
+                printer.begin(&mut lines.text);
+                printer.event(&mut lines.text, candidate.look().0);
+                left -= 1;
+            }
+            Found::Missing(damage) => printer.missing(&mut lines.text, &damage),
+        }
+        lines.write(CHUNK).map_err(End::Failed)?;
+        if left == 0 { Err(End::Limit) } else { Ok(()) }
+    });
+    if let Err(End::Failed(error)) = scanned {
+        return Err(error);
+    }
+    lines.write(0)?;
+    Ok(left)
 }
 
 #[cfg(test)]
@@ -127,7 +167,7 @@ mod tests {
 
     fn shown(script: Script, options: Options) -> String {
         let mut out = Vec::new();
-        show(&mut capture(&[script]), &mut out, options).unwrap();
+        show(&mut capture(&[script]), &mut out, &options).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -256,7 +296,7 @@ mod tests {
             },
             ..Options::default()
         };
-        show(&mut capture(&[nginx(), variety()]), &mut out, options).unwrap();
+        show(&mut capture(&[nginx(), variety()]), &mut out, &options).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(
             text.starts_with("run 2\n") && !text.contains("nginx"),
@@ -275,7 +315,7 @@ mod tests {
                 },
                 ..Options::default()
             };
-            let shown = show(&mut capture(&[nginx(), variety()]), &mut out, options).unwrap();
+            let shown = show(&mut capture(&[nginx(), variety()]), &mut out, &options).unwrap();
             (shown, String::from_utf8(out).unwrap())
         };
         assert_eq!(limited(0), (0, String::new()));
@@ -286,8 +326,9 @@ mod tests {
         assert!(limited(all_of_first + 1).1.contains("run 2"));
     }
 
+    /// Of a damaged block whose summary says that nothing in it is asked for nothing is lost.
     #[test]
-    fn damage_is_shown_whatever_the_filter() {
+    fn damage_is_shown_where_what_is_asked_for_may_be_missing() {
         let mut script = Script::new(&["sh"]);
         // Several blocks, of which one in the middle gets lost.
         for line in 0..40_000 {
@@ -300,14 +341,14 @@ mod tests {
             let options = Options {
                 json,
                 select: Selection {
-                    filter: Some("evt.type = exit".parse().unwrap()),
+                    filter: Some("evt.type = write and evt.failed = true".parse().unwrap()),
                     ..Selection::default()
                 },
                 ..Options::default()
             };
             let mut reader = Reader::open(std::io::Cursor::new(bytes.clone())).unwrap();
             let mut out = Vec::new();
-            assert_eq!(show(&mut reader, &mut out, options).unwrap(), 0);
+            assert_eq!(show(&mut reader, &mut out, &options).unwrap(), 0);
             let text = String::from_utf8(out).unwrap();
             assert!(
                 text.contains(if json { "\"damage\"" } else { "  ---- " }),

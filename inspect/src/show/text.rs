@@ -1,189 +1,269 @@
 //! One line of text an event: `number time pid/tid process call(arguments) = result payload [flags]`.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 
 use capture_format::{Damage, Event, EventFlags, EventKind, Host, Run};
 
-use super::Options;
-use super::args::{NameRole, args, name_role, stdio_in_words};
+use super::args::{Argument, args, push_errno, stdio_in_words};
+use super::clock::Clock;
+use super::number::{push_left, push_number, push_right, push_wide, push_zeros};
+use super::{Lines, Options};
 use crate::context::Seen;
-use crate::decode::time::time_of_day;
 use crate::decode::{Errno, Message, SockAddr};
 use crate::escape::{escaped, escaped_to, is_text};
-use crate::fds::{Fd, acts_on_fd, is_on_socket, type_name};
+use crate::fds::{Fd, NameRole, acts_on_fd, is_on_socket, name_role, type_name};
 
 /// Bytes of a binary payload that are shown.
 const MAX_HEX: usize = 16;
 
 /// Shows the events of one run.
-pub(super) struct Printer<'a> {
+pub(crate) struct Printer<'a> {
     host: &'a Host,
     run: &'a Run,
     options: &'a Options,
     begun: bool,
+    clock: Clock,
+    /// Memory for the arguments of an event.
+    args: Vec<Argument>,
 }
 
-impl super::Printer for Printer<'_> {
-    fn begin(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        if !std::mem::replace(&mut self.begun, true) {
-            writeln!(out, "run {}", self.run.number)?;
+impl Lines for Printer<'_> {
+    fn begin(&mut self, out: &mut String) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
         }
-        Ok(())
+        out.push_str("run ");
+        push_number(out, self.run.number);
+        out.push('\n');
     }
 
-    fn event(&mut self, seen: &Seen<'_>, out: &mut dyn Write) -> io::Result<()> {
-        self.begin(out)?;
-        writeln!(out, "{}", self.line(seen))
+    fn event(&mut self, out: &mut String, seen: &Seen<'_>) {
+        push_wide(out, seen.number, 6);
+        out.push(' ');
+        self.time(out, seen.event.time);
+        out.push(' ');
+        who(out, seen.event);
+        out.push(' ');
+        push_left(out, &seen.program.label, 12);
+        out.push(' ');
+        self.what(out, seen);
+        out.push('\n');
     }
 
-    fn damage(&mut self, damage: &Damage, out: &mut dyn Write) -> io::Result<()> {
-        self.begin(out)?;
-        writeln!(out, "  ---- {damage}")
+    fn missing(&mut self, out: &mut String, damage: &Damage) {
+        let _ = writeln!(out, "  ---- {damage}");
     }
+}
+
+/// Pid, and tid where it differs.
+fn who(out: &mut String, event: &Event) {
+    if event.tid == event.pid {
+        return push_wide(out, event.pid, 7);
+    }
+    let (mut pid, mut tid) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let (pid, tid) = (pid.format(event.pid), tid.format(event.tid));
+    push_right(out, pid, 7usize.saturating_sub(1 + tid.len()));
+    out.push('/');
+    out.push_str(tid);
 }
 
 impl<'a> Printer<'a> {
-    pub(super) fn new(host: &'a Host, run: &'a Run, options: &'a Options) -> Self {
+    pub(crate) fn new(host: &'a Host, run: &'a Run, options: &'a Options) -> Self {
         Self {
             host,
             run,
             options,
             begun: false,
+            clock: Clock::new(host),
+            args: Vec::new(),
         }
     }
 
-    fn line(&self, seen: &Seen<'_>) -> String {
-        let Seen {
-            number,
-            event,
-            program,
-            fd,
-            path,
-        } = seen;
-        let process = &program.label;
-        let who = if event.tid == event.pid {
-            event.pid.to_string()
-        } else {
-            format!("{}/{}", event.pid, event.tid)
-        };
-        let mut line = format!("{number:>6} {} {who:>7} {process:<12} ", self.time(event));
-        self.call(&mut line, event, fd.as_ref(), path);
+    pub(crate) fn time(&mut self, out: &mut String, time: u64) {
+        if self.options.time_of_day {
+            if !self.clock.push(out, time) {
+                let _ = write!(out, "boot+{time}ns");
+            }
+            return;
+        }
+        let since = i128::from(time) - i128::from(self.run.start);
+        out.push(if since < 0 { '-' } else { '+' });
+        // Both are of 64 bits, so their difference is too.
+        let since = since.unsigned_abs() as u64;
+        push_number(out, since / 1_000_000_000);
+        out.push('.');
+        push_zeros(out, since / 1_000 % 1_000_000, 6);
+    }
+
+    /// What happened: the line without number, time and process.
+    pub(crate) fn what(&mut self, out: &mut String, seen: &Seen<'_>) {
+        self.call(out, seen.event, seen.fd.as_ref(), &seen.path);
+        if seen.event.flags == EventFlags::default() {
+            return;
+        }
         for (flag, text) in FLAGS {
-            if event.flags.contains(*flag) {
-                let _ = write!(line, " [{text}]");
+            if seen.event.flags.contains(*flag) {
+                let _ = write!(out, " [{text}]");
             }
         }
-        line
     }
 
-    fn time(&self, event: &Event) -> String {
-        if self.options.time_of_day {
-            return time_of_day(event.time, self.host)
-                .unwrap_or_else(|| format!("boot+{}ns", event.time));
-        }
-        let since = i128::from(event.time) - i128::from(self.run.start);
-        let (sign, since) = (if since < 0 { '-' } else { '+' }, since.unsigned_abs());
-        format!(
-            "{sign}{}.{:06}",
-            since / 1_000_000_000,
-            since / 1_000 % 1_000_000
-        )
-    }
-
-    fn call(&self, line: &mut String, event: &Event, fd: Option<&Fd>, path: &[u8]) {
+    fn call(&mut self, line: &mut String, event: &Event, fd: Option<&Fd>, path: &[u8]) {
         match event.kind.name() {
             Some(name) => line.push_str(name),
             None => drop(write!(line, "kind_{}", event.kind.0)),
         }
-        let mut parts: Vec<String> = Vec::new();
+        line.push('(');
+        let mut parts = Parts::default();
         if acts_on_fd(event.kind) {
-            parts.push(descriptor(event, fd));
+            parts.next(line);
+            descriptor(line, event, fd);
         }
         if !event.name.is_empty() {
-            match name_role(event.kind) {
-                NameRole::Path => parts.push(format!("\"{}\"", escaped(path))),
-                NameRole::Address
-                    if event.kind > EventKind::GETSOCKOPT
-                        && fd.is_some_and(|fd| fd.peer().is_some()) => {}
-                NameRole::Address => {
-                    parts.extend(SockAddr::parse(&event.name).map(|address| address.to_string()))
-                }
-                NameRole::Command if event.kind == EventKind::SIGNAL_GENERATE => {
-                    parts.push(format!("from={}", escaped(&event.name)));
-                }
-                NameRole::Command | NameRole::File => {}
+            name(line, &mut parts, event, fd, path);
+        }
+        if event.kind == EventKind::STDIO {
+            parts.next(line);
+            line.push_str(&stdio_in_words(event));
+        } else {
+            args(event, &mut self.args);
+            for (name, value) in &self.args {
+                parts.next(line);
+                line.push_str(name);
+                line.push('=');
+                value.push_to(line, &self.host.arch);
             }
         }
-        match event.kind {
-            EventKind::STDIO => parts.push(stdio_in_words(event)),
-            _ => parts.extend(
-                args(event, &self.host.arch)
-                    .into_iter()
-                    .map(|(name, value)| format!("{name}={value}")),
-            ),
-        }
-        let _ = write!(line, "({})", parts.join(", "));
+        line.push(')');
         if event.kind.is_syscall() {
-            let _ = match Errno::from_ret(event.ret) {
-                Some(errno) => write!(line, " = -1 {errno} ({})", errno.text()),
-                None => write!(line, " = {}", event.ret),
-            };
+            result(line, event.ret);
         }
-        self.payload(line, event, fd);
-    }
-
-    fn payload(&self, line: &mut String, event: &Event, fd: Option<&Fd>) {
-        if event.data.is_empty()
-            || matches!(event.kind, EventKind::STDIO | EventKind::SIGNAL_GENERATE)
+        if !event.data.is_empty()
+            && !matches!(event.kind, EventKind::STDIO | EventKind::SIGNAL_GENERATE)
         {
-            return;
-        }
-        let limit = self.options.payload;
-        if matches!(
-            event.kind,
-            EventKind::EXEC | EventKind::EXECVE | EventKind::EXECVEAT
-        ) {
-            let args = event.data.strip_suffix(b"\0").unwrap_or(&event.data);
-            let args: Vec<String> = args
-                .split(|&b| b == 0)
-                .map(|arg| format!("\"{}\"", escaped_to(arg, limit)))
-                .collect();
-            let _ = write!(line, " [{}]", args.join(", "));
-            return;
-        }
-        let dns = is_on_socket(event, fd);
-        if let Some(message) = dns.then(|| Message::parse_framed(&event.data)).flatten() {
-            let name = escaped(message.name.as_bytes());
-            let _ = match message.response {
-                false => write!(line, " DNS {} {} {name}?", message.id, message.qtype),
-                true => {
-                    let answers = message.answers.join(", ");
-                    let answers = escaped_to(answers.as_bytes(), limit);
-                    write!(
-                        line,
-                        " DNS {} {} {name}: {} {answers}",
-                        message.id, message.qtype, message.rcode
-                    )
-                }
-            };
-            line.truncate(line.trim_end().len());
-            return;
-        }
-        if is_text(&event.data) {
-            let _ = write!(line, " \"{}\"", escaped_to(&event.data, limit));
-        } else {
-            binary(line, &event.data);
+            payload(line, event, fd, self.options.payload);
         }
     }
 }
 
+/// Puts `, ` between the parts of a list.
+#[derive(Default)]
+struct Parts {
+    begun: bool,
+}
+
+impl Parts {
+    fn next(&mut self, line: &mut String) {
+        if std::mem::replace(&mut self.begun, true) {
+            line.push_str(", ");
+        }
+    }
+}
+
+fn name(line: &mut String, parts: &mut Parts, event: &Event, fd: Option<&Fd>, path: &[u8]) {
+    match name_role(event.kind) {
+        NameRole::Path => {
+            parts.next(line);
+            line.push('"');
+            escaped(path).push_to(line);
+            line.push('"');
+        }
+        NameRole::Address
+            if event.kind > EventKind::GETSOCKOPT && fd.is_some_and(|fd| fd.peer().is_some()) => {}
+        NameRole::Address => {
+            if let Some(address) = SockAddr::parse(&event.name) {
+                parts.next(line);
+                address.push_to(line);
+            }
+        }
+        NameRole::Command if event.kind == EventKind::SIGNAL_GENERATE => {
+            parts.next(line);
+            line.push_str("from=");
+            escaped(&event.name).push_to(line);
+        }
+        NameRole::Command | NameRole::File => {}
+    }
+}
+
+/// ` = 3`, ` = -1 ENOENT (No such file or directory)`.
+fn result(line: &mut String, ret: i64) {
+    match Errno::from_ret(ret) {
+        Some(errno) => {
+            line.push_str(" = -1 ");
+            push_errno(line, errno);
+            line.push_str(" (");
+            line.push_str(errno.text());
+            line.push(')');
+        }
+        None => {
+            line.push_str(" = ");
+            push_number(line, ret);
+        }
+    }
+}
+
+fn payload(line: &mut String, event: &Event, fd: Option<&Fd>, limit: usize) {
+    if matches!(
+        event.kind,
+        EventKind::EXEC | EventKind::EXECVE | EventKind::EXECVEAT
+    ) {
+        let args = event.data.strip_suffix(b"\0").unwrap_or(&event.data);
+        let mut parts = Parts::default();
+        line.push_str(" [");
+        for arg in args.split(|&b| b == 0) {
+            parts.next(line);
+            line.push('"');
+            escaped_to(arg, limit).push_to(line);
+            line.push('"');
+        }
+        line.push(']');
+        return;
+    }
+    let dns = is_on_socket(event, fd);
+    if let Some(message) = dns.then(|| Message::parse_framed(&event.data)).flatten() {
+        return exchange(line, &message, limit);
+    }
+    if is_text(&event.data) {
+        line.push_str(" \"");
+        escaped_to(&event.data, limit).push_to(line);
+        line.push('"');
+    } else {
+        binary(line, &event.data);
+    }
+}
+
+/// ` DNS 7 A flask?`, ` DNS 7 A flask: NXDOMAIN`.
+fn exchange(line: &mut String, message: &Message, limit: usize) {
+    let name = escaped(message.name.as_bytes());
+    let _ = match message.response {
+        false => write!(line, " DNS {} {} {name}?", message.id, message.qtype),
+        true => {
+            let answers = message.answers.join(", ");
+            let answers = escaped_to(answers.as_bytes(), limit);
+            write!(
+                line,
+                " DNS {} {} {name}: {} {answers}",
+                message.id, message.qtype, message.rcode
+            )
+        }
+    };
+    line.truncate(line.trim_end().len());
+}
+
 /// ` binary, 832 bytes: 7f 45 4c 46 …`
 fn binary(line: &mut String, bytes: &[u8]) {
-    let plural = if bytes.len() == 1 { "" } else { "s" };
-    let _ = write!(line, " binary, {} byte{plural}:", bytes.len());
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    line.push_str(" binary, ");
+    push_number(line, bytes.len());
+    line.push_str(if bytes.len() == 1 {
+        " byte:"
+    } else {
+        " bytes:"
+    });
     for byte in bytes.iter().take(MAX_HEX) {
-        let _ = write!(line, " {byte:02x}");
+        line.push(' ');
+        line.push(DIGITS[usize::from(byte >> 4)].into());
+        line.push(DIGITS[usize::from(byte & 15)].into());
     }
     if bytes.len() > MAX_HEX {
         line.push_str(" …");
@@ -191,12 +271,13 @@ fn binary(line: &mut String, bytes: &[u8]) {
 }
 
 /// `5 /etc/resolv.conf`, `7 (opened before the recording)`.
-fn descriptor(event: &Event, fd: Option<&Fd>) -> String {
-    let number = event.args[0];
+fn descriptor(line: &mut String, event: &Event, fd: Option<&Fd>) {
+    push_number(line, event.args[0]);
+    line.push(' ');
     match fd {
-        Some(fd) => format!("{number} {fd}"),
-        None if event.fd_type.0 != 0 => format!("{number} {}", type_name(event.fd_type)),
-        None => format!("{number} (opened before the recording)"),
+        Some(fd) => fd.push_to(line),
+        None if event.fd_type.0 != 0 => line.push_str(type_name(event.fd_type)),
+        None => line.push_str("(opened before the recording)"),
     }
 }
 

@@ -50,7 +50,7 @@ impl View for Show {
             select,
             ..show::Options::default()
         };
-        let shown = show::show(&mut capture.reader, out, options)?;
+        let shown = show::show(&mut capture.reader, out, &options)?;
         if shown == 0 && !is_all {
             eprintln!("lastword: {}: no event is what was asked for", capture.name);
         }

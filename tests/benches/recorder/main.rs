@@ -25,6 +25,10 @@ fn main() -> Result<()> {
     if let ["payload", words @ ..] = words.as_slice() {
         return payload::run(words);
     }
+    match words.as_slice() {
+        ["measure", command @ ..] => return reading::measure(command),
+        _ => {}
+    }
     // Before any thread is started, and so that ports are ours.
     lastword_tests::enter_own_world()?;
     match words.as_slice() {

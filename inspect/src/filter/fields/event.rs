@@ -6,7 +6,7 @@ use super::{Ask, Field, RestsOn, Takes, Value};
 use crate::decode::Errno;
 use crate::fds::has_path;
 use crate::filter::literal::{SUCCESS, Type, event_name};
-use crate::show::args::{arg_names, args};
+use crate::show::args::{Argument, arg_names, args};
 
 #[rustfmt::skip]
 pub(super) const FIELDS: &[Field] = &[
@@ -128,21 +128,32 @@ fn opens_for(ask: &Ask<'_>, modes: &[i64]) -> Option<Value<'static>> {
 }
 
 fn joined_args<'a>(ask: &Ask<'a>) -> Option<Value<'a>> {
-    let args = args(ask.seen.event, &ask.scope.header.host.arch);
-    let args: Vec<String> = args
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    (!args.is_empty()).then(|| Value::text(args.join(", ")))
+    let mut joined = String::new();
+    for (name, value) in args_of(ask) {
+        if !joined.is_empty() {
+            joined.push_str(", ");
+        }
+        joined.push_str(name);
+        joined.push('=');
+        value.push_to(&mut joined, &ask.scope.header.host.arch);
+    }
+    (!joined.is_empty()).then(|| Value::text(joined))
 }
 
 fn argument<'a>(ask: &Ask<'a>) -> Option<Value<'a>> {
     let crate::filter::ast::Argument::Name(wanted) = ask.argument else {
         return None;
     };
-    let args = args(ask.seen.event, &ask.scope.header.host.arch);
-    let (_, value) = args.into_iter().find(|(name, _)| name == wanted)?;
-    Some(Value::text(value.to_string()))
+    let (_, value) = args_of(ask).into_iter().find(|(name, _)| name == wanted)?;
+    let mut text = String::new();
+    value.push_to(&mut text, &ask.scope.header.host.arch);
+    Some(Value::text(text))
+}
+
+fn args_of(ask: &Ask<'_>) -> Vec<Argument> {
+    let mut all = Vec::new();
+    args(ask.seen.event, &mut all);
+    all
 }
 
 fn flags(flags: EventFlags) -> Option<Value<'static>> {

@@ -1,0 +1,68 @@
+//! Text of a capture that may stand in a page.
+
+use maud::Render;
+
+use crate::escape::{escaped_to, is_harmful};
+
+/// Text that hides nothing and is not endless: control, invisible and reordering characters are spelt out, and it is cut.
+/// The template escapes what HTML would act on when the text is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shown(String);
+
+impl Shown {
+    /// Bytes of a capture, at most `limit` of them.
+    pub(super) fn raw(bytes: impl AsRef<[u8]>, limit: usize) -> Self {
+        Self(escaped_to(bytes.as_ref(), limit).to_string())
+    }
+
+    /// Text that this crate made for people and escaped where it holds bytes of a capture: at most `limit` characters of it. What
+    /// should have been escaped and is not, is.
+    pub(super) fn said(text: &str, limit: usize) -> Self {
+        let mut shown = String::with_capacity(text.len().min(limit));
+        let mut characters = text.chars();
+        for c in characters.by_ref().take(limit) {
+            if is_harmful(c) {
+                shown.extend(c.escape_unicode());
+            } else {
+                shown.push(c);
+            }
+        }
+        if characters.next().is_some() {
+            shown.push('…');
+        }
+        Self(shown)
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Render for Shown {
+    fn render_to(&self, page: &mut String) {
+        self.0.render_to(page);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_escaped_stays_and_the_rest_is_escaped() {
+        assert_eq!(Shown::said(r"a\n\x1b", 9), Shown(r"a\n\x1b".into()));
+        assert_eq!(
+            Shown::said("a\u{202e}b\0\n", 9),
+            Shown(r"a\u{202e}b\u{0}\u{a}".into())
+        );
+        assert_eq!(Shown::said("éééé", 3), Shown("ééé…".into()));
+        assert_eq!(
+            Shown::raw(b"<\xff\\", 9).render().into_string(),
+            r"&lt;\xff\\"
+        );
+    }
+}

@@ -1,0 +1,268 @@
+//! A run as a drawing: a lane a process, a mark what matters. Each mark leads to its event.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use maud::{Markup, html};
+
+use super::axis::{Axis, Segment, ticks};
+use super::bounded::newest;
+use super::gather::{Gathered, Mark, Shape};
+use super::page::none;
+use super::processes;
+use super::shown::Shown;
+use crate::decode::time::duration;
+
+/// Geometry, in units of the drawing.
+const WIDTH: f64 = 1000.0;
+const LEFT: f64 = 168.0;
+const RIGHT: f64 = 984.0;
+const TOP: f64 = 26.0;
+const LANE: f64 = 30.0;
+/// Marks of one shape this close to each other are one.
+const COLUMN: f64 = 7.0;
+/// Width of the thinnest bar of activity.
+const BAR: f64 = 3.0;
+/// Characters of a lane's name.
+const MAX_NAME: usize = 16;
+/// Room of a tick's label.
+const TICK: f64 = 90.0;
+
+/// A process's lane.
+struct Lane {
+    pid: u32,
+    name: Shown,
+    /// Middle of it.
+    y: f64,
+    from: u64,
+    to: u64,
+}
+
+pub(super) fn timeline(run: &Gathered) -> Markup {
+    let Some(axis) = axis(run) else {
+        return none("Nothing was recorded that could be drawn.");
+    };
+    let (lanes, others) = lanes(run);
+    let bottom = TOP + LANE * lanes.len() as f64;
+    let number = run.info.run.number;
+    let summary = summary(run, lanes.len());
+    html! {
+        div.drawing tabindex="0" role="region" aria-label={ "Timeline of run " (number) } {
+            svg.timeline viewBox={ "0 0 " (WIDTH) " " (bottom + 8.0) } role="group" aria-label=(summary) {
+                (scale(run, &axis, bottom))
+                @for lane in &lanes { (draw_lane(run, &axis, lane)) }
+                (marks(run, &axis, &lanes))
+            }
+        }
+        (legend())
+        @if others > 0 { p.note { (others) " more process" @if others > 1 { "es" } " had less to show and " @if others > 1 { "have" } @else { "has" } " no lane." } }
+        @if (run.activity.len() as u64) < run.info.events { p.note { "Only the newest " (run.activity.len()) " of " (run.info.events) " events are drawn." } }
+    }
+}
+
+fn axis(run: &Gathered) -> Option<Axis> {
+    let mut times: Vec<u64> = run.activity.iter().map(|&(time, _)| time).collect();
+    times.extend((!times.is_empty()).then_some(run.info.run.end).flatten());
+    if run.activity.len() as u64 == run.info.events {
+        times.extend((!times.is_empty()).then_some(run.info.run.start));
+    }
+    times.sort_unstable();
+    (!times.is_empty()).then(|| Axis::new(&times, LEFT, RIGHT))
+}
+
+/// What a screen reader says of the drawing.
+fn summary(run: &Gathered, lanes: usize) -> String {
+    let cited = run.marks.iter().filter(|mark| mark.cited).count();
+    let failed = run
+        .marks
+        .iter()
+        .filter(|mark| mark.shape == Shape::Failure)
+        .count();
+    format!(
+        "{lanes} processes, {failed} failed calls, {cited} events of evidence; the marks of evidence are links"
+    )
+}
+
+/// The processes with most to say, parents above their children, and how many have no lane.
+fn lanes(run: &Gathered) -> (Vec<Lane>, usize) {
+    let mut spans: HashMap<u32, (u64, u64)> = HashMap::new();
+    for &(time, pid) in &run.activity {
+        let span = spans.entry(pid).or_insert((time, time));
+        *span = (span.0.min(time), span.1.max(time));
+    }
+    let mut weights: BTreeMap<u32, u64> = spans.keys().map(|&pid| (pid, 0)).collect();
+    for mark in &run.marks {
+        *weights.entry(mark.pid).or_default() += if mark.cited { 1_000_000 } else { 1 };
+    }
+    let init = run.facts.init().map(|init| init.pid);
+    let mut by_weight: Vec<u32> = weights.keys().copied().collect();
+    by_weight.sort_by_key(|pid| std::cmp::Reverse((Some(*pid) == init, weights[pid])));
+    let chosen: BTreeSet<u32> = by_weight.iter().take(run.room.lanes).copied().collect();
+    let order = processes::order(run);
+    let place = |pid: &u32| order.get(pid).copied().unwrap_or(usize::MAX);
+    let mut chosen: Vec<u32> = chosen
+        .into_iter()
+        .filter(|pid| spans.contains_key(pid))
+        .collect();
+    chosen.sort_by_key(place);
+    let others = spans.len() - chosen.len();
+    let lanes = chosen.into_iter().enumerate().map(|(at, pid)| Lane {
+        pid,
+        name: Shown::said(run.process_name(pid).as_str(), MAX_NAME),
+        y: TOP + LANE * (at as f64 + 0.5),
+        from: spans[&pid].0,
+        to: spans[&pid].1,
+    });
+    (lanes.collect(), others)
+}
+
+/// The lines of the axis, their labels, and what was idle.
+fn scale(run: &Gathered, axis: &Axis, bottom: f64) -> Markup {
+    let start = run.info.run.start;
+    html! {
+        @for segment in &axis.segments {
+            @if segment.idle {
+                rect.idle x=(round(segment.x)) y=(TOP - 4.0) width=(round(segment.width)) height=(bottom - TOP + 4.0) {}
+                text.tick x=(round(segment.x + segment.width / 2.0)) y="14" text-anchor="middle" { (duration(segment.to - segment.from)) " idle" }
+            } @else {
+                @for (x, label) in labels(axis, segment, start) {
+                    line.grid x1=(x) x2=(x) y1=(TOP - 4.0) y2=(bottom) {}
+                    text.tick x=(x) y="14" text-anchor="middle" { (label) }
+                }
+            }
+        }
+    }
+}
+
+fn labels(axis: &Axis, segment: &Segment, start: u64) -> Vec<(f64, String)> {
+    let most = (segment.width / TICK) as u64;
+    let since = |time: u64| time.saturating_sub(start);
+    if most == 0 || segment.from < start {
+        return Vec::new();
+    }
+    let ticks = ticks(since(segment.from), since(segment.to), most);
+    // Beside an idle stretch stands its own label.
+    let is_idle = |x: f64| {
+        let idle = axis.segments.iter().filter(|other| other.idle);
+        idle.into_iter()
+            .any(|other| x > other.x - TICK / 3.0 && x < other.x + other.width + TICK / 3.0)
+    };
+    let place = |(time, label): (u64, String)| (round(axis.x(start.saturating_add(time))), label);
+    let places = ticks.into_iter().map(place);
+    places.filter(|&(x, _)| !is_idle(x)).collect()
+}
+
+fn draw_lane(run: &Gathered, axis: &Axis, lane: &Lane) -> Markup {
+    let (from, to) = (axis.x(lane.from), axis.x(lane.to));
+    let busy = bars(run, axis, lane);
+    html! {
+        text.lane x="0" y=(lane.y + 4.0) { (lane.name) tspan.pid dx="6" { (lane.pid) } }
+        line.life x1=(round(from)) x2=(round(to.max(from + 1.0))) y1=(lane.y) y2=(lane.y) {}
+        path.busy d=(busy) {}
+    }
+}
+
+/// Where something happened in a lane: bars, those that touch made one.
+fn bars(run: &Gathered, axis: &Axis, lane: &Lane) -> String {
+    let of_lane = run.activity.iter().filter(|(_, of)| *of == lane.pid);
+    let columns = of_lane.map(|&(time, _)| (axis.x(time) / BAR).max(0.0) as u64);
+    let columns: BTreeSet<u64> = columns.collect();
+    let mut bars: Vec<(u64, u64)> = Vec::new();
+    for column in columns {
+        match bars.last_mut() {
+            Some((from, count)) if *from + *count == column => *count += 1,
+            _ => bars.push((column, 1)),
+        }
+    }
+    let top = lane.y - 4.0;
+    let bars = bars.into_iter().map(|(from, count)| {
+        let (x, width) = (from as f64 * BAR, count as f64 * BAR);
+        format!("M{x} {top}h{width}v8h-{width}z")
+    });
+    bars.collect()
+}
+
+/// The marks, the newest of each shape and place; evidence above all others.
+fn marks(run: &Gathered, axis: &Axis, lanes: &[Lane]) -> Markup {
+    let mut merged: HashMap<(u32, Shape, bool, u64), (&Mark, u64)> = HashMap::new();
+    for mark in &run.marks {
+        let column = (axis.x(mark.time) / COLUMN) as u64;
+        let entry = merged
+            .entry((mark.pid, mark.shape, mark.cited, column))
+            .or_insert((mark, 0));
+        *entry = (mark, entry.1 + 1);
+    }
+    let mut merged: Vec<(&Mark, u64)> = merged.into_values().collect();
+    merged.sort_by_key(|(mark, _)| (mark.cited, mark.shape, mark.event));
+    let drawn = merged.iter().filter_map(|&(mark, count)| {
+        let lane = lanes.iter().find(|lane| lane.pid == mark.pid)?;
+        Some((mark, count, axis.x(mark.time), lane.y))
+    });
+    let drawn: Vec<_> = drawn.collect();
+    let bounded = newest(drawn.iter(), run.room.timeline, |&(mark, count, x, y)| {
+        draw_mark(run, mark, count, (x, y))
+    });
+    bounded.items
+}
+
+fn draw_mark(run: &Gathered, mark: &Mark, count: u64, (x, y): (f64, f64)) -> Markup {
+    let place = format!("translate({} {})", round(x), round(y));
+    let more = if count > 1 {
+        format!(" (and {} more here)", count - 1)
+    } else {
+        String::new()
+    };
+    let shape = html! {
+        @if mark.cited { circle.ring r="9.5" {} }
+        (symbol(mark.shape))
+        title { (mark.label) (more) }
+    };
+    html! {
+        @if run.events.contains_key(&mark.event) {
+            a transform=(place) href={ "#event-" (mark.event) } tabindex=(if mark.cited { "0" } else { "-1" }) aria-label=(mark.label) { (shape) }
+        } @else {
+            g transform=(place) { (shape) }
+        }
+    }
+}
+
+fn symbol(shape: Shape) -> Markup {
+    html! {
+        @match shape {
+            Shape::Exec => path.exec d="M-4 -5 L5 0 L-4 5 Z" {},
+            Shape::Exit => path.exit d="M0 -9 V9" {},
+            Shape::Failure => path.failure d="M-4 -4 L4 4 M-4 4 L4 -4" {},
+            Shape::Signal => path.signal d="M-5 -5 H5 L0 5 Z" {},
+            Shape::Dns => path.dns d="M0 -5 L5 0 L0 5 L-5 0 Z" {},
+            Shape::Output => path.output d="M-4 -4 H4 V4 H-4 Z" {},
+            Shape::Event => circle.event r="2.5" {},
+            Shape::Connect => circle.connect r="4" {},
+        }
+    }
+}
+
+/// The shapes and what they stand for.
+const LEGEND: [(Shape, &str); 7] = [
+    (Shape::Exec, "executed"),
+    (Shape::Failure, "call failed"),
+    (Shape::Dns, "DNS"),
+    (Shape::Connect, "connected"),
+    (Shape::Output, "wrote to standard error or a log"),
+    (Shape::Signal, "signal"),
+    (Shape::Exit, "ended"),
+];
+
+fn legend() -> Markup {
+    html! {
+        ul.legend aria-label="Marks" {
+            @for (shape, name) in LEGEND {
+                li { svg viewBox="-10 -10 20 20" width="16" height="16" aria-hidden="true" { (symbol(shape)) } (name) }
+            }
+            li { svg viewBox="-11 -11 22 22" width="16" height="16" aria-hidden="true" { circle.ring r="9" {} } "evidence" }
+        }
+    }
+}
+
+/// To a tenth: what can be seen.
+fn round(x: f64) -> f64 {
+    (x * 10.0).round() / 10.0
+}

@@ -1,0 +1,316 @@
+//! Walks over a run's events, and reads no more of the capture than those who asked for some of them need.
+//!
+//! ```text
+//! block's summary ─► excluded? ─► columns ─► row ruled out? ─► event ─► candidate ─► state, only where it is asked for
+//! ```
+//!
+//! What an event means depends on earlier ones ([`Context`]): who its process is, what its descriptor refers to. So events that
+//! change such state are remembered by where they are, and taken when a later candidate is [looked at](Candidate::look) that needs
+//! it; blocks whose events change nothing are not read for that. What is found is the same as by reading everything;
+//! but of damage only that is found which lies in what was read.
+
+use std::io::{Read, Seek};
+
+use capture_format::{BlockSummary, Columns, Damage, Event, EventBlock, Part as RunPart, Reader};
+
+use crate::context::{Context, Part, Seen};
+
+/// Which events of a run are asked for. What rules out may be wrong in one direction only: what it leaves in is looked at.
+pub trait Select {
+    /// Whether none of a block's events is asked for. Its kinds and pids are sure, its times are what its writer claims.
+    fn excludes(&self, _block: &BlockSummary) -> bool {
+        false
+    }
+
+    /// The columns that [`Select::may_match`] looks at.
+    fn columns(&self) -> Columns {
+        Columns::NONE
+    }
+
+    /// Whether the event in a row may be asked for, judging by those columns.
+    fn may_match(&self, _block: &EventBlock, _row: usize) -> bool {
+        true
+    }
+
+    /// Whether the event is asked for.
+    fn matches(&self, _candidate: &mut Candidate<'_, '_>) -> bool {
+        true
+    }
+}
+
+/// All events.
+#[derive(Clone, Copy, Debug)]
+pub struct All;
+
+impl Select for All {}
+
+/// What a scan finds, in the order of the capture.
+pub enum Found<'c, 'w, 'e> {
+    /// An event that was asked for.
+    Event(&'c mut Candidate<'w, 'e>),
+    /// Events are missing here, as far as the scan had to read.
+    Missing(Damage),
+}
+
+/// An event that may be asked for.
+pub struct Candidate<'w, 'e> {
+    number: u64,
+    event: &'e Event,
+    seen: Option<Seen<'e>>,
+    state: &'w mut dyn State,
+}
+
+impl<'e> Candidate<'_, 'e> {
+    /// Its number in the capture.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The event itself, for which nothing else is read.
+    #[must_use]
+    pub fn event(&self) -> &'e Event {
+        self.event
+    }
+
+    /// The event with what earlier ones tell of it, which may have to be read for that; and what is remembered of them. Descriptors
+    /// and working directories are remembered up to here if the event needs them.
+    pub fn look(&mut self) -> (&Seen<'e>, &Context) {
+        let Self {
+            number,
+            event,
+            seen,
+            state,
+        } = self;
+        let seen = seen.get_or_insert_with(|| state.observe(*number, event));
+        (seen, state.context())
+    }
+}
+
+/// What candidates are looked at with.
+trait State {
+    /// Takes the event that the walk is at.
+    fn observe<'e>(&mut self, number: u64, event: &'e Event) -> Seen<'e>;
+    fn context(&self) -> &Context;
+}
+
+/// Passes on what is selected of a run, by its position in [`Reader::runs`].
+///
+/// # Errors
+/// What `each` returns. Damage to the capture is passed on, and noted in [`Reader::damage`].
+pub fn scan<R: Read + Seek, E>(
+    reader: &mut Reader<R>,
+    run_index: usize,
+    select: &impl Select,
+    mut each: impl FnMut(Found<'_, '_, '_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut walk = Walk {
+        reader,
+        run: run_index,
+        at: Position::default(),
+        block: EventBlock::default(),
+        context: Context::default(),
+        followed: [Position::default(); 2],
+        earlier: EventBlock::default(),
+    };
+    while let Some(part) = walk.reader.part(run_index, walk.at.part) {
+        let read = match part {
+            RunPart::Block(summary) => !select.excludes(summary),
+            RunPart::Missing(_) => true,
+        };
+        if read && let Err(damage) = walk.rows(select, &mut each)? {
+            each(Found::Missing(damage))?;
+        }
+        walk.end_part();
+    }
+    Ok(())
+}
+
+/// An event's place in a run: which part of it, and which row of that block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Position {
+    part: usize,
+    row: usize,
+}
+
+impl Position {
+    /// The first row of the same part.
+    fn start(self) -> Self {
+        Self { row: 0, ..self }
+    }
+}
+
+struct Walk<'r, R> {
+    reader: &'r mut Reader<R>,
+    run: usize,
+    /// The event that is looked at, in `block`.
+    at: Position,
+    block: EventBlock,
+    context: Context,
+    /// For each part of the context the first event that it does not know of.
+    followed: [Position; 2],
+    /// A block that is read again for the context.
+    earlier: EventBlock,
+}
+
+impl<R: Read + Seek> Walk<'_, R> {
+    /// Goes through the rows of the part that the walk is at.
+    fn rows<E>(
+        &mut self,
+        select: &impl Select,
+        each: &mut impl FnMut(Found<'_, '_, '_>) -> Result<(), E>,
+    ) -> Result<Result<(), Damage>, E> {
+        let opened = self
+            .reader
+            .open_block(self.run, self.at.part, &mut self.block);
+        if let Some(Err(damage)) = opened {
+            return Ok(Err(damage));
+        }
+        if let Err(damage) = self.block.load(select.columns()) {
+            return Ok(Err(self.noted(damage)));
+        }
+        while self.at.row < self.block.readable() {
+            if select.may_match(&self.block, self.at.row) {
+                let event = match self.block.event(self.at.row) {
+                    Ok(event) => event,
+                    Err(damage) => return Ok(Err(self.noted(damage))),
+                };
+                let candidate = &mut Candidate {
+                    number: self.block.number(self.at.row),
+                    event: &event,
+                    seen: None,
+                    state: self,
+                };
+                if select.matches(candidate) {
+                    each(Found::Event(candidate))?;
+                }
+            }
+            self.at.row += 1;
+        }
+        // A column that was looked at may end before the block does.
+        let is_whole = self.at.row >= self.block.summary().count as usize;
+        if !is_whole && let Err(damage) = self.block.event(self.at.row) {
+            return Ok(Err(self.noted(damage)));
+        }
+        Ok(Ok(()))
+    }
+
+    fn noted(&mut self, damage: Damage) -> Damage {
+        self.reader.note(&damage);
+        damage
+    }
+
+    /// Leaves the part. What of the context knows some of its events gets to know the others, as they are decoded; what
+    /// nothing in it changes knows them all.
+    fn end_part(&mut self) {
+        let next = Position {
+            part: self.at.part + 1,
+            row: 0,
+        };
+        for part in Part::ALL {
+            let followed = self.followed[part as usize];
+            if followed.part == self.at.part && followed.row > 0 {
+                self.at.row = self.block.readable();
+                self.catch_up(&[part]);
+                self.followed[part as usize] = next;
+            } else if followed == self.at.start() && !self.changes(part, self.at.part) {
+                self.followed[part as usize] = next;
+            }
+        }
+        self.at = next;
+    }
+
+    /// Whether a part of the run may change a part of the context.
+    fn changes(&self, part: Part, of_run: usize) -> bool {
+        match self.reader.part(self.run, of_run) {
+            Some(RunPart::Block(summary)) => {
+                summary.kinds.iter().any(|&kind| part.is_changed_by(kind))
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes all events before the one that is looked at, for these parts of the context.
+    fn catch_up(&mut self, parts: &[Part]) {
+        let first = parts.iter().map(|&part| self.followed[part as usize].part);
+        for of_run in first.min().unwrap_or(self.at.part)..self.at.part {
+            let behind = |part: &&Part| {
+                self.followed[**part as usize].part <= of_run && self.changes(**part, of_run)
+            };
+            let behind: Vec<Part> = parts.iter().filter(behind).copied().collect();
+            // What is damaged is missing here as it is for those who read everything.
+            if !behind.is_empty()
+                && let Some(Ok(())) = self.reader.open_block(self.run, of_run, &mut self.earlier)
+            {
+                let from = behind.iter().map(|&part| {
+                    let followed = self.followed[part as usize];
+                    (
+                        part,
+                        if followed.part == of_run {
+                            followed.row
+                        } else {
+                            0
+                        },
+                    )
+                });
+                for (part, row) in from {
+                    follow(&mut self.context, part, &mut self.earlier, row..usize::MAX);
+                }
+                let whole = self.earlier.summary().count as usize;
+                if let Err(damage) = self.earlier.event(whole - 1) {
+                    self.reader.note(&damage);
+                }
+            }
+        }
+        for &part in parts {
+            let followed = &mut self.followed[part as usize];
+            let row = if followed.part == self.at.part {
+                followed.row
+            } else {
+                0
+            };
+            *followed = self.at;
+            follow(&mut self.context, part, &mut self.block, row..self.at.row);
+        }
+    }
+}
+
+/// Takes those of a block's events that change a part of the context, as far as they are readable.
+fn follow(context: &mut Context, part: Part, block: &mut EventBlock, rows: std::ops::Range<usize>) {
+    if rows.is_empty() || block.load(Columns::ALL).is_err() {
+        return;
+    }
+    for row in rows.start..rows.end.min(block.readable()) {
+        if part.is_changed_by(block.kinds()[row])
+            && let Ok(event) = block.event(row)
+        {
+            context.follow(part, &event);
+        }
+    }
+}
+
+impl<R: Read + Seek> State for Walk<'_, R> {
+    fn observe<'e>(&mut self, number: u64, event: &'e Event) -> Seen<'e> {
+        if self.followed != [self.at; 2] {
+            let needed = Part::ALL
+                .into_iter()
+                .filter(|part| part.is_needed_by(event));
+            self.catch_up(&needed.collect::<Vec<_>>());
+        }
+        let next = Position {
+            row: self.at.row + 1,
+            ..self.at
+        };
+        if self.followed == [self.at; 2] {
+            self.followed = [next; 2];
+            self.context.observe(number, event)
+        } else {
+            self.followed[Part::Programs as usize] = next;
+            self.context.observe_without_descriptors(number, event)
+        }
+    }
+
+    fn context(&self) -> &Context {
+        &self.context
+    }
+}
