@@ -25,9 +25,8 @@ fn main() -> Result<()> {
     if let ["payload", words @ ..] = words.as_slice() {
         return payload::run(words);
     }
-    match words.as_slice() {
-        ["measure", command @ ..] => return reading::measure(command),
-        _ => {}
+    if let ["measure", command @ ..] = words.as_slice() {
+        return reading::measure(command);
     }
     // Before any thread is started, and so that ports are ours.
     lastword_tests::enter_own_world()?;
