@@ -18,6 +18,7 @@ pub mod context;
 pub mod decode;
 pub mod escape;
 pub mod explain;
+pub mod export;
 pub mod facts;
 pub mod fds;
 pub mod info;

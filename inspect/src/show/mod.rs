@@ -6,7 +6,7 @@ use capture_format::{Damage, NumberedEvent, Reader};
 
 mod args;
 mod json;
-mod text;
+pub(crate) mod text;
 
 /// How events are shown.
 #[derive(Clone, Copy, Debug)]

@@ -24,6 +24,15 @@ pub(super) struct Printer<'a> {
     context: Context,
 }
 
+/// What happened, without number, time and process: `openat("/etc/x", flags=O_RDONLY) = -1 ENOENT (No such file or directory)`.
+pub(crate) fn call(seen: &Seen<'_>, host: &Host) -> String {
+    let run = Run::default();
+    let printer = Printer::new(host, &run, Options::default());
+    let mut line = String::new();
+    printer.call(&mut line, seen.event, seen.fd.as_ref(), &seen.path);
+    line
+}
+
 impl<'a> Printer<'a> {
     pub(super) fn new(host: &'a Host, run: &'a Run, options: Options) -> Self {
         Self {
