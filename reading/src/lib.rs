@@ -18,6 +18,7 @@ use std::{
 use capture_format::Reader;
 use clap::Subcommand;
 
+mod export;
 mod files;
 mod views;
 
@@ -83,6 +84,8 @@ pub enum Command<S: clap::Args> {
     Show(Of<S, views::Show>),
     /// Print what the capture says about itself: container, runs, and what was lost
     Info(Of<S, views::Info>),
+    /// Write it in another format, for other people's tools: sysdig, Stratoshark, Wireshark, Perfetto, OpenTelemetry
+    Export(Of<S, export::Export>),
 }
 
 impl<S: clap::Args> Command<S> {
@@ -92,6 +95,7 @@ impl<S: clap::Args> Command<S> {
             Self::Explain(of) => of.parts(),
             Self::Show(of) => of.parts(),
             Self::Info(of) => of.parts(),
+            Self::Export(of) => of.parts(),
         }
     }
 }

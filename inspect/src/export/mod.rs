@@ -18,6 +18,9 @@ use capture_format::{Host, Reader, Run};
 use crate::context::{Context, Seen};
 
 mod name;
+pub mod otlp;
+pub mod pcapng;
+pub mod perfetto;
 pub mod scap;
 
 /// Which events are exported.

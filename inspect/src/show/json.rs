@@ -247,7 +247,8 @@ fn data(event: &Event) -> Data<'_> {
     }
 }
 
-fn write_line(line: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
+/// One JSON document on a line of its own.
+pub(crate) fn write_line(line: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
     line.serialize(&mut serde_json::Serializer::with_formatter(
         &mut *out, Harmless,
     ))?;

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use capture_format::{Damage, NumberedEvent, Reader};
 
 mod args;
-mod json;
+pub(crate) mod json;
 pub(crate) mod text;
 
 /// How events are shown.
