@@ -7,6 +7,7 @@ use capture_format::{
     Event, EventFlags, EventKind, ExitStatus, FdType, Header, Reader, Run, Writer,
 };
 use inspect::explain::explain;
+use inspect::export::{Selection, otlp, pcapng, perfetto, scap};
 use inspect::info::Info;
 use inspect::show::{Options, show};
 use proptest::prelude::*;
@@ -72,6 +73,17 @@ fn status() -> impl Strategy<Value = Option<ExitStatus>> {
     ]
 }
 
+type Capture = Reader<Cursor<Vec<u8>>>;
+type Export = fn(&mut Capture, Selection<'_>, &mut Vec<u8>) -> std::io::Result<()>;
+
+const EXPORTS: [Export; 5] = [
+    |reader, selection, out| scap::write(reader, selection, scap::Flavour::Modern, out),
+    |reader, selection, out| scap::write(reader, selection, scap::Flavour::Classic, out),
+    |reader, selection, out| pcapng::write(reader, selection, out),
+    |reader, selection, out| perfetto::write(reader, selection, out),
+    |reader, selection, out| otlp::write(reader, selection, out),
+];
+
 proptest! {
     #[test]
     fn every_view_ends_and_cites_what_exists(
@@ -104,6 +116,11 @@ proptest! {
         prop_assert_eq!(json.lines().count(), events.len());
         for line in json.lines() {
             prop_assert!(serde_json::from_str::<serde_json::Value>(line).is_ok());
+        }
+        for export in EXPORTS {
+            let mut out = Vec::new();
+            export(&mut reader, Selection { run: None, keep: &mut |_| true }, &mut out).unwrap();
+            prop_assert!(!out.is_empty());
         }
         let text = String::from_utf8(out).unwrap() + &json;
         prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()));

@@ -1,6 +1,7 @@
 //! Numbers of sysdig's tables (falcosecurity/libs: `driver/ppm_events_public.h`, `driver/event_table.c`).
 //!
-//! Of a pair, the enter event has the even number and the exit event the one after it; what has no pair is an enter event.
+//! Of a pair, the enter event has the even number and the exit event the one after it; what has no pair is an enter event, but
+//! for clone, of which a child sees only the exit.
 
 use crate::decode::open_flags::{O_CLOEXEC, o_directory};
 
@@ -39,7 +40,7 @@ pub(super) const UNLINK: u16 = 300;
 pub(super) const UNLINKAT: u16 = 302;
 pub(super) const RENAME: u16 = 174;
 pub(super) const EXECVE: u16 = 292;
-pub(super) const CLONE: u16 = 222;
+pub(super) const CLONE_EXIT: u16 = 223;
 pub(super) const PROCESS_EXIT: u16 = 186;
 pub(super) const SIGNAL: u16 = 232;
 /// A sentence with a name, of no system call.
