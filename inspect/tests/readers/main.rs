@@ -10,6 +10,7 @@ mod perfetto;
 mod program;
 mod scap;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -27,20 +28,22 @@ type Case = (
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let cases = [scap::CASES, pcapng::CASES, perfetto::CASES, otlp::CASES].concat();
-    let trials = cases.into_iter().map(|(name, program, case)| {
-        let missing = program.and_then(|program| program().missing());
-        let ignored = missing.is_some();
-        if let Some(why) = missing {
-            eprintln!("not run: {name}: {why}");
-        }
-        Trial::test(name, move || {
+    let mut missing = BTreeSet::new();
+    let mut trials = Vec::new();
+    for (name, program, case) in cases {
+        let why = program.and_then(|program| program().missing());
+        let trial = Trial::test(name, move || {
             capture::all()
                 .iter()
                 .try_for_each(|capture| case(capture).map_err(|error| of(capture, &error)))
-        })
-        .with_ignored_flag(ignored)
-    });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+        });
+        trials.push(trial.with_ignored_flag(why.is_some()));
+        missing.extend(why);
+    }
+    for why in missing {
+        eprintln!("not run: {why}");
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 fn of(capture: &Exported, error: &Failed) -> Failed {

@@ -36,7 +36,7 @@ impl Program {
     pub(crate) fn missing(&self) -> Option<String> {
         let name = self.name;
         let why = format!(
-            "there is no {name}: `cargo xtask readers` fetches it, LASTWORD_READERS names its folder"
+            "tests with {name}, which is not there (`cargo xtask readers` fetches it, LASTWORD_READERS names its folder)"
         );
         self.path.is_none().then_some(why)
     }
