@@ -7,6 +7,23 @@
 //!                                         └─► otlp       OpenTelemetry collectors: log records
 //! ```
 //!
+//! Failed calls alone, for Wireshark, Perfetto and the like:
+//!
+//! ```
+//! use inspect::export::{Selection, perfetto};
+//!
+//! # let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures/nginx-upstream.lwcap");
+//! let mut reader = capture_format::open_file(capture.as_ref())?;
+//! let failed = Selection {
+//!     run: Some(2),
+//!     keep: &mut |seen| seen.event.kind.is_syscall() && seen.event.ret < 0,
+//! };
+//! let mut trace = Vec::new();
+//! perfetto::write(&mut reader, failed, &mut trace)?;
+//! # assert!(!trace.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! JSON is [`crate::show`]'s. Every exporter takes one event after the other and writes it at once, so that memory is
 //! bounded by a block of the capture. Payloads stand in binary formats as they were recorded: files are for tools, not
 //! terminals. What a format holds, and what it cannot, is written in docs/exports.md.

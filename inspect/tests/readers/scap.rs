@@ -90,7 +90,9 @@ fn lines(
 }
 
 /// Payloads that newer sysdigs print whole: of larger ones they print that of an earlier event.
-const PRINTED: usize = 1024;
+const PRINTED: usize = 512;
+/// What newer sysdigs print of an empty one, before the rest of an earlier one: `NULL` in Base64.
+const EMPTY: &str = "TlVMT";
 
 /// What sysdig prints of a payload: in Base64, which newer ones do twice.
 fn payload(bytes: &[u8], format: &str) -> String {
@@ -117,7 +119,8 @@ fn transfers(capture: &Exported, sysdig: &Program, format: &str) -> Result<(), F
         let mut line = vec![event.pid.to_string(), event.tid.to_string()];
         line.extend([it.process.clone(), event.args[0].to_string()]);
         line.push(it.file.clone().unwrap_or_else(|| found[4].clone()));
-        let data = if event.data.len() <= PRINTED || format != "scap" {
+        let is_printed = (1..=PRINTED).contains(&event.data.len());
+        let data = if is_printed || format != "scap" {
             payload(&event.data, format)
         } else {
             found[6].clone()
@@ -200,7 +203,9 @@ fn sockets(capture: &Exported, sysdig: &Program, format: &str) -> Result<(), Fai
     });
     let expected =
         messages.map(|it| vec![it.event.pid.to_string(), payload(&it.event.data, format)]);
-    let found = found.into_iter().filter(|line| !line[1].is_empty());
+    let found = found
+        .into_iter()
+        .filter(|line| !line[1].is_empty() && !line[1].starts_with(EMPTY));
     same("messages", found.collect(), expected.collect::<Vec<_>>())
 }
 
