@@ -99,6 +99,39 @@ fn a_whole_capture_is_read_without_complaint() {
     }
 }
 
+/// The arguments of an export of the sample.
+fn export<'a>(options: &[&'a str]) -> Vec<&'a str> {
+    const SAMPLE: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/captures/nginx-upstream.lwcap"
+    );
+    [&["export", SAMPLE, "--to"][..], options].concat()
+}
+
+#[test]
+fn an_export_is_whole_or_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.scap");
+    let out = out.to_str().unwrap();
+    fs::write(out, "an earlier one").unwrap();
+    refuses(
+        &export(&["scap", "-o", out, "--run", "9"]),
+        &["no run 9", "1, 2"],
+    );
+    refuses(&export(&["json", "-o", out, "--classic"]), &["--to scap"]);
+    refuses(
+        &export(&["scap", "-o", "/no/such/folder/x"]),
+        &["/no/such/folder/x"],
+    );
+    assert_eq!(fs::read(out).unwrap(), b"an earlier one");
+
+    assert!(lastword(&export(&["scap", "-o", out])).status.success());
+    let piped = lastword(&export(&["scap", "-o", "-"])).stdout;
+    assert!(!piped.is_empty());
+    assert_eq!(fs::read(out).unwrap(), piped);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
 #[test]
 fn unknown_words_on_the_command_line() {
     refuses(&["explian", "x"], &["explian", "explain"]);
