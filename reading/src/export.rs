@@ -28,7 +28,7 @@ pub struct Export {
     /// Only the run with this number
     #[arg(long, value_name = "N")]
     run: Option<u32>,
-    /// scap: for sysdig before 0.40, instead of newer ones and Stratoshark
+    /// scap: for older sysdigs, such as 0.29, instead of newer ones and Stratoshark
     #[arg(long)]
     classic: bool,
 }

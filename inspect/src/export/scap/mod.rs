@@ -31,10 +31,10 @@ const NOBODY: u64 = u64::MAX;
 /// Which readers the file is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flavour {
-    /// Arguments stand in exit events, and the verdict is the file's comment: sysdig from 0.40, Stratoshark.
+    /// Arguments stand in exit events, and the verdict is the file's comment: sysdig 0.41, Stratoshark 0.9.
     #[default]
     Modern,
-    /// Arguments stand in enter events, and there is no comment: sysdig until 0.39. In Stratoshark payloads are shifted.
+    /// Arguments stand in enter events, and there is no comment: sysdig 0.29. In Stratoshark payloads are shifted.
     Classic,
 }
 
