@@ -112,7 +112,6 @@ const READING: &[&[&str]] = &[
     &["net"],
     &["timeline"],
     &["diff"],
-    &["report"],
     &["streams", "stderr"],
 ];
 
@@ -237,7 +236,8 @@ fn completions_and_man_pages_have_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let pages = folder.path().join("man1");
     assert!(lastword(&["man", pages.to_str().unwrap()]).status.success());
-    for command in READING {
+    let others: [&[&str]; 2] = [&["report"], &["export"]];
+    for command in READING.iter().copied().chain(others) {
         assert!(script.contains(command[0]), "{command:?}");
         assert!(
             pages.join(format!("lastword-{}.1", command[0])).is_file(),
@@ -245,6 +245,39 @@ fn completions_and_man_pages_have_every_command() {
         );
     }
     refuses(&["man", "/proc/nowhere"], &["/proc/nowhere"]);
+}
+
+/// The arguments of an export of the sample.
+fn export<'a>(options: &[&'a str]) -> Vec<&'a str> {
+    const SAMPLE: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/captures/nginx-upstream.lwcap"
+    );
+    [&["export", SAMPLE, "--to"][..], options].concat()
+}
+
+#[test]
+fn an_export_is_whole_or_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.scap");
+    let out = out.to_str().unwrap();
+    fs::write(out, "an earlier one").unwrap();
+    refuses(
+        &export(&["scap", "-o", out, "--run", "9"]),
+        &["no run 9", "1, 2"],
+    );
+    refuses(&export(&["json", "-o", out, "--classic"]), &["--to scap"]);
+    refuses(
+        &export(&["scap", "-o", "/no/such/folder/x"]),
+        &["/no/such/folder/x"],
+    );
+    assert_eq!(fs::read(out).unwrap(), b"an earlier one");
+
+    assert!(lastword(&export(&["scap", "-o", out])).status.success());
+    let piped = lastword(&export(&["scap", "-o", "-"])).stdout;
+    assert!(!piped.is_empty());
+    assert_eq!(fs::read(out).unwrap(), piped);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]

@@ -21,6 +21,39 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Files are written under a temporary name until they are whole. What is damaged in one is told; the rest is read:
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use capture_format::{EventKind, Header, Run, open_file, write_file};
+//! # use capture_format::Event;
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("crash.lwcap");
+//!
+//! write_file(&path, &Header::default(), |writer| {
+//!     writer.begin_run(&Run { number: 1, ..Run::default() })?;
+//! #   writer.event(&Event { kind: EventKind::OPENAT, ret: -2, ..Event::default() })?;
+//!     // … writer.event(&event)?
+//!     writer.end_run()
+//! })?;
+//!
+//! let mut reader = open_file(&path)?;
+//! let mut failed: BTreeMap<EventKind, u64> = BTreeMap::new();
+//! for run in 0..reader.runs().len() {
+//!     for event in reader.events(run).flatten() {
+//!         if event.event.kind.is_syscall() && event.event.ret < 0 {
+//!             *failed.entry(event.event.kind).or_default() += 1;
+//!         }
+//!     }
+//! }
+//! for damage in reader.damage() {
+//!     eprintln!("{damage}");
+//! }
+//! # assert_eq!(failed[&EventKind::OPENAT], 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! What follows is the specification of the format and its version policy, `docs/format.md`.
 #![doc = include_str!("../../docs/format.md")]
 #![forbid(unsafe_code)]

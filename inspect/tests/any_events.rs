@@ -8,6 +8,7 @@ use capture_format::{
 };
 use inspect::diff::{Side, diff};
 use inspect::explain::explain;
+use inspect::export::{Selection, otlp, pcapng, perfetto, scap};
 use inspect::info::Info;
 use inspect::show::{Options, show};
 use inspect::views::streams::{Format, Printer, streams};
@@ -118,6 +119,34 @@ fn write_views(reader: &mut Reader<Cursor<Vec<u8>>>, out: &mut Vec<u8>) {
     }
 }
 
+type Capture = Reader<Cursor<Vec<u8>>>;
+type Export = fn(&mut Capture, Selection<'_>, &mut Vec<u8>) -> std::io::Result<()>;
+
+const EXPORTS: [Export; 5] = [
+    |reader, selection, out| scap::write(reader, selection, scap::Flavour::Modern, out),
+    |reader, selection, out| scap::write(reader, selection, scap::Flavour::Classic, out),
+    |reader, selection, out| pcapng::write(reader, selection, out),
+    |reader, selection, out| perfetto::write(reader, selection, out),
+    |reader, selection, out| otlp::write(reader, selection, out),
+];
+
+/// Both scap and pcapng start with such a block.
+const SECTION: &[u8] = &[0x0a, 0x0d, 0x0d, 0x0a];
+
+/// Number of blocks: each has its length at both ends, and the last ends with the file.
+fn blocks(mut file: &[u8]) -> usize {
+    let word = |at: &[u8]| u32::from_le_bytes(*at.first_chunk().unwrap()) as usize;
+    let mut count = 0;
+    while !file.is_empty() {
+        let length = word(&file[4..]);
+        assert!(length >= 12 && length.is_multiple_of(4), "{length}");
+        let (block, rest) = file.split_at(length);
+        assert_eq!(word(&block[length - 4..]), length);
+        (file, count) = (rest, count + 1);
+    }
+    count
+}
+
 proptest! {
     #[test]
     fn every_view_ends_and_cites_what_exists(
@@ -153,6 +182,14 @@ proptest! {
             prop_assert!(serde_json::from_str::<serde_json::Value>(line).is_ok());
         }
         inspect::report::write(&mut reader, &mut out).unwrap();
+        for export in EXPORTS {
+            let mut out = Vec::new();
+            export(&mut reader, Selection { run: None, keep: &mut |_| true }, &mut out).unwrap();
+            prop_assert!(!out.is_empty());
+            if out.starts_with(SECTION) {
+                prop_assert!(blocks(&out) > 0);
+            }
+        }
         let text = String::from_utf8(out).unwrap() + &json;
         prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
     }

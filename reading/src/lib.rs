@@ -20,6 +20,7 @@ use capture_format::Reader;
 use clap::Subcommand;
 
 mod comparing;
+mod export;
 mod fields;
 mod files;
 mod looking;
@@ -179,6 +180,8 @@ pub enum Command<S: clap::Args> {
     Timeline(Of<S, looking::Timeline>),
     /// Compare two captures, or two runs of one: where they part, and what only one has
     Diff(Of<S, comparing::Diff>),
+    /// Write it in another format, for other people's tools: sysdig, Stratoshark, Wireshark, Perfetto, OpenTelemetry
+    Export(Of<S, export::Export>),
 }
 
 impl<S: clap::Args> Command<S> {
@@ -198,6 +201,7 @@ impl<S: clap::Args> Command<S> {
             Self::Net(of) => of.request(),
             Self::Timeline(of) => of.request(),
             Self::Diff(of) => of.request(),
+            Self::Export(of) => of.request(),
         }
     }
 }

@@ -123,6 +123,19 @@ impl Bundle {
     /// # Errors
     /// The machine has no apt, the network or a signature fails, or the cache cannot be written.
     pub(crate) fn get(&self) -> Result<Unpacked> {
+        self.get_but(&PRESENT)
+    }
+
+    /// Gives the bundle with all it depends on, the C library too: programs of a suite newer than the machine. Of what it
+    /// depends on, `not_needed` is left out.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) fn get_whole(&self, not_needed: &[&str]) -> Result<Unpacked> {
+        self.get_but(not_needed)
+    }
+
+    fn get_but(&self, present: &[&str]) -> Result<Unpacked> {
         let cache = place::cache()?.join("debian");
         let root = cache.join("unpacked").join(self.name);
         let done = cache.join("unpacked").join(format!("{}.done", self.name));
@@ -141,7 +154,7 @@ impl Bundle {
             self.suite.name(),
             self.packages.join(", ")
         ));
-        let apt = Apt::set_up(&cache, self.suite)?;
+        let apt = Apt::set_up(&cache, self.suite, present)?;
         let archives = apt.download(self.packages)?;
         remove(&root)?;
         fs::create_dir_all(&root)?;
@@ -183,7 +196,7 @@ struct Apt {
 }
 
 impl Apt {
-    fn set_up(cache: &Path, suite: Suite) -> Result<Apt> {
+    fn set_up(cache: &Path, suite: Suite, present: &[&str]) -> Result<Apt> {
         let folder = cache.join("apt").join(suite.name());
         for sub in ["lists/partial", "archives/partial"] {
             fs::create_dir_all(folder.join(sub))
@@ -206,7 +219,7 @@ impl Apt {
             "sources.list",
             suite.sources(&keyring, &Mirror::find(cache)?),
         )?;
-        write("status", status(architecture.trim()))?;
+        write("status", status(present, architecture.trim()))?;
         write("apt.conf", settings(&folder, architecture.trim(), &machine))?;
         Ok(Apt { folder })
     }
@@ -297,9 +310,9 @@ fn is_transport(line: &str) -> bool {
     line.starts_with("Acquire::") && !of_files.iter().any(|name| line.starts_with(name))
 }
 
-/// A package database in which [`PRESENT`] is all that is installed.
-fn status(architecture: &str) -> String {
-    PRESENT
+/// A package database in which these packages are all that is installed.
+fn status(present: &[&str], architecture: &str) -> String {
+    present
         .iter()
         .map(|name| {
             let provides = match *name {
@@ -409,7 +422,7 @@ mod tests {
 
     #[test]
     fn the_package_database_has_a_stanza_for_each_present_package() {
-        let text = status("arm64");
+        let text = status(&PRESENT, "arm64");
         assert_eq!(
             text.matches("Status: install ok installed\n").count(),
             PRESENT.len()

@@ -17,6 +17,7 @@ mod kernel;
 mod mirror;
 mod oci;
 mod place;
+mod readers;
 mod stamp;
 mod step;
 mod test;
@@ -58,6 +59,8 @@ enum Task {
     /// Run an nginx that cannot resolve its upstream under lastword, as root, and show capture and verdict
     #[cfg(target_os = "linux")]
     Demo,
+    /// Fetch the programs of others that exports are tested with into the cache, and say where they are
+    Readers,
     /// Make a container image, as an OCI archive, without Docker: target/images/lastword.tar
     Image(image::Arguments),
     /// Run the end-to-end tests on the cluster that $KUBECONFIG names, and write docs/e2e.md
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Task::Browser { filter } => browser::test(filter.as_deref()),
         #[cfg(target_os = "linux")]
         Task::Demo => demo::run(),
+        Task::Readers => readers::get().map(|folder| println!("{}", folder.display())),
         Task::Image(arguments) => image::run(&arguments),
         Task::E2e(arguments) => e2e::run(&arguments),
         Task::Bench { section } => bench::run(section),

@@ -11,7 +11,7 @@ use clap::Args;
 use crate::{
     browser, cargo, deny, ebpf,
     kernel::{KERNELS, Kernel},
-    place, step,
+    place, readers, step,
     vm::{Guest, Machine},
 };
 
@@ -43,7 +43,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     step::shown(
         cargo::command("test")
             .args(["--quiet", "--workspace", "--"])
-            .args(&filter),
+            .args(&filter)
+            .env("LASTWORD_READERS", readers::get()?),
         "see the failed tests above",
     )?;
     browser::test(arguments.filter.as_deref())?;

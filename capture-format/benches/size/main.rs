@@ -4,18 +4,20 @@
 //! cargo bench -p capture-format --bench size -- [FILE.lwcap | DIRECTORY]…
 //! ```
 //!
-//! The same events are written as `.lwcap`, as JSON (an object a line, zstd of the same level) and as `.scap` (gzip, as
-//! sysdig writes it, without header and run metadata). Without captures to measure, it makes up a corpus that looks
+//! The same events are written as `.lwcap`, as JSON (an object a line, zstd of the same level) and as `.scap` (as
+//! `lastword export` writes it, in gzip as sysdig does). Without captures to measure, it makes up a corpus that looks
 //! like recorded ones; with `--make EVENTS FILE` it writes that many events of it as one capture, to measure readers on.
 
 mod corpus;
 mod json;
-mod scap;
 
 use std::hint::black_box;
-use std::io::{Cursor, Write as _};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use inspect::export::Selection;
+use inspect::export::scap::{self, Flavour};
 
 use capture_format::{Event, Header, Reader, Run, Writer, open_file};
 
@@ -106,7 +108,12 @@ fn measure(capture: &Capture) -> Result<()> {
     let lwcap = write(capture)?;
     let json = zstd::bulk::compress(&json::encode(capture)?, 3)?;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    gzip.write_all(&scap::encode(&capture.runs))?;
+    let selection = Selection {
+        run: None,
+        keep: &mut |_| true,
+    };
+    let mut reader = Reader::open(Cursor::new(&lwcap))?;
+    scap::write(&mut reader, selection, Flavour::Modern, &mut gzip)?;
     let scap = gzip.finish()?;
 
     let per_event = |bytes: &[u8]| bytes.len() as f64 / events as f64;

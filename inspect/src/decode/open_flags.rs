@@ -34,6 +34,21 @@ const O_DSYNC: i64 = 0o10_000;
 const O_SYNC: i64 = 0o4_010_000;
 const O_TMPFILE_BIT: i64 = 0o20_000_000;
 
+/// O_DIRECTORY of an architecture; 0 where it is not known.
+pub(crate) fn o_directory(arch: &str) -> i64 {
+    let named = |&&(_, name): &&(i64, &str)| name == "O_DIRECTORY";
+    own(arch).iter().find(named).map_or(0, |&(bit, _)| bit)
+}
+
+/// The flags whose numbers differ.
+fn own(arch: &str) -> &'static [(i64, &'static str)] {
+    match arch {
+        "x86_64" => X86_64,
+        "aarch64" => AARCH64,
+        _ => &[],
+    }
+}
+
 /// Flags as strace(1) writes them: `O_WRONLY|O_CREAT|O_APPEND`; bits without a name in hexadecimal.
 ///
 /// `arch` is [`capture_format::Host::arch`]; for an architecture other than the two known, the bits that differ stay numbers.
@@ -60,17 +75,12 @@ pub(crate) fn push_open_flags(text: &mut String, flags: i64, arch: &str) {
             text.push_str(name);
         }
     };
-    let own = match arch {
-        "x86_64" => X86_64,
-        "aarch64" => AARCH64,
-        _ => &[],
-    };
-    if let Some(&(directory, _)) = own.iter().find(|(_, name)| *name == "O_DIRECTORY") {
-        take(O_TMPFILE_BIT | directory, "O_TMPFILE");
+    if o_directory(arch) != 0 {
+        take(O_TMPFILE_BIT | o_directory(arch), "O_TMPFILE");
     }
     take(O_SYNC, "O_SYNC");
     take(O_DSYNC, "O_DSYNC");
-    for &(bits, name) in COMMON.iter().chain(own) {
+    for &(bits, name) in COMMON.iter().chain(own(arch)) {
         take(bits, name);
     }
     if rest != 0 {

@@ -68,6 +68,12 @@ impl Fds {
         Some(join(base, &event.name))
     }
 
+    /// The working directory of a process, where known.
+    #[must_use]
+    pub fn cwd(&self, pid: u32) -> Option<&Bytes> {
+        self.processes.get(&pid)?.cwd.as_ref()
+    }
+
     fn resolve(&self, event: &Event) -> Option<Fd> {
         let known = self
             .processes

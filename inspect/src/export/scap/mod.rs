@@ -1,0 +1,209 @@
+//! `.scap`, the format of sysdig, Falco and Stratoshark.
+//!
+//! The blocks are described in `userspace/libscap/scap_savefile.c` of falcosecurity/libs, the events in its
+//! `driver/event_table.c`. Of both flavours events have the parameters that readers of their time know, in their number: more make
+//! some readers abort.
+
+use std::collections::HashSet;
+use std::io::{self, Read, Seek, Write};
+
+use capture_format::{EventKind as K, Host, Reader, Run};
+
+use self::calls::{Call, call};
+use self::lives::{Newborn, ended, execve, parent, signal};
+use super::{Selection, Sink, epoch, tell};
+use crate::context::{Context, Program, Seen};
+use crate::explain::{Explanation, explain};
+use crate::show::text;
+
+mod address;
+mod block;
+mod calls;
+mod lives;
+mod state;
+mod tables;
+
+/// Threads the reader was told of that are remembered; beyond it, all are forgotten and told again.
+const MAX_KNOWN: usize = 1 << 16;
+/// Thread id of what is no thread's doing.
+const NOBODY: u64 = u64::MAX;
+
+/// Which readers the file is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flavour {
+    /// Arguments stand in exit events, and the verdict is the file's comment: sysdig 0.41, Stratoshark 0.9.
+    #[default]
+    Modern,
+    /// Arguments stand in enter events, and there is no comment: sysdig 0.29. In Stratoshark payloads are shifted.
+    Classic,
+}
+
+/// Writes the selected events as `.scap`.
+///
+/// # Errors
+/// When `out` fails. Damage to the capture stands in the file as notifications.
+pub fn write<R: Read + Seek>(
+    reader: &mut Reader<R>,
+    mut selection: Selection<'_>,
+    flavour: Flavour,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let explanation = explain(reader);
+    let cgroups = state::cgroups(reader.header());
+    state::write(reader, &selection, flavour, &explanation, &cgroups, out)?;
+    let container = state::container(reader.header());
+    let mut scap = Scap {
+        host: reader.header().host.clone(),
+        flavour,
+        container,
+        cgroups,
+        explanation,
+        known: HashSet::new(),
+        now: 0,
+        out,
+    };
+    tell(reader, &mut selection, &mut scap)
+}
+
+struct Scap<W> {
+    host: Host,
+    flavour: Flavour,
+    /// What the reader is told of the container, as JSON; none outside of one.
+    container: Option<String>,
+    cgroups: Vec<u8>,
+    explanation: Explanation,
+    /// Threads the reader knows.
+    known: HashSet<u32>,
+    /// Time of the last event: readers expect that it never goes back.
+    now: u64,
+    out: W,
+}
+
+impl<W: Write> Sink for Scap<W> {
+    fn begin_run(&mut self, run: &Run) -> io::Result<()> {
+        self.known = HashSet::from([run.init_pid]);
+        self.now = self.now.max(epoch(run.start, &self.host));
+        if let Some(json) = self.container.take() {
+            let json = block::Parameters::new().bytes(&[json.as_bytes(), b"\0"].concat());
+            self.write(NOBODY, &Call::alone(tables::CONTAINER, json))?;
+        }
+        self.write(NOBODY, &Call::notification("run", &run.number.to_string()))
+    }
+
+    fn event(&mut self, seen: &Seen<'_>, context: &Context) -> io::Result<()> {
+        let event = seen.event;
+        self.now = self.now.max(epoch(event.time, &self.host));
+        self.introduce(seen, context)?;
+        let cwd = context.cwd(event.pid).map_or(&b""[..], |cwd| cwd);
+        let told = match event.kind {
+            K::EXEC | K::EXECVE | K::EXECVEAT => Some(execve(seen, cwd, &self.cgroups)),
+            K::FORK => return self.forked(seen, context),
+            K::EXIT => Some(ended(event)),
+            K::SIGNAL_GENERATE | K::SIGNAL_DELIVER => signal(event),
+            // The reader is told of descriptors 0 to 2 by the table of descriptors.
+            K::STDIO => None,
+            K::OOM_KILL => {
+                let text = text::call(seen, &self.host);
+                Some(Call::notification("oom_kill", &text))
+            }
+            _ => Some(call(seen, self.flavour, &self.host)),
+        };
+        if let Some(call) = told {
+            self.write(event.tid.into(), &call)?;
+        }
+        if event.kind == K::EXIT {
+            self.known.remove(&event.pid);
+        }
+        Ok(())
+    }
+
+    fn missing(&mut self, damage: &str) -> io::Result<()> {
+        self.write(NOBODY, &Call::notification("damage", damage))
+    }
+
+    fn end_run(&mut self, index: usize, run: &Run) -> io::Result<()> {
+        if let Some(end) = run.end {
+            self.now = self.now.max(epoch(end, &self.host));
+        }
+        let verdict = self.explanation.runs.get(index);
+        let sentence = verdict.map_or("", |run| &run.verdict.sentence);
+        let notification = Call::notification("verdict", sentence);
+        self.write(NOBODY, &notification)
+    }
+}
+
+impl<W: Write> Scap<W> {
+    /// Tells the reader of a process or thread that it has not heard of: whoever lived before the recording, or was
+    /// cloned as a thread, which is not recorded.
+    fn introduce(&mut self, seen: &Seen<'_>, context: &Context) -> io::Result<()> {
+        let event = seen.event;
+        for tid in [event.pid, event.tid] {
+            if self.knows(tid) {
+                continue;
+            }
+            let parent = parent(&seen.program);
+            self.born(&seen.program, context, (event.pid, tid), (parent, None))?;
+        }
+        Ok(())
+    }
+
+    fn forked(&mut self, seen: &Seen<'_>, context: &Context) -> io::Result<()> {
+        let Ok(child) = u32::try_from(seen.event.ret) else {
+            return Ok(());
+        };
+        self.knows(child);
+        let inside = Some(seen.event.args[0]);
+        let parent = i64::from(seen.event.pid);
+        self.born(&seen.program, context, (child, child), (parent, inside))
+    }
+
+    fn born(
+        &mut self,
+        program: &Program,
+        context: &Context,
+        (pid, tid): (u32, u32),
+        (parent, pid_inside): (i64, Option<i64>),
+    ) -> io::Result<()> {
+        let cwd = context.cwd(pid).cloned().unwrap_or_default();
+        let clone = Newborn {
+            pid,
+            tid,
+            pid_inside,
+            parent,
+            program,
+            cwd: &cwd,
+            cgroups: &self.cgroups,
+        }
+        .clone();
+        self.write(tid.into(), &clone)
+    }
+
+    /// Whether the reader knows a thread; from now on it does.
+    fn knows(&mut self, tid: u32) -> bool {
+        if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
+        }
+        !self.known.insert(tid)
+    }
+
+    fn write(&mut self, tid: u64, call: &Call) -> io::Result<()> {
+        let Call {
+            kind,
+            enter,
+            exit,
+            classic,
+        } = call;
+        let mut out = &mut self.out;
+        let Some(enter) = enter else {
+            return exit.write(&mut out, (self.now, tid, *kind));
+        };
+        let at = |kind| (self.now, tid, kind);
+        match self.flavour {
+            Flavour::Modern => exit.write(&mut out, at(kind + 1)),
+            Flavour::Classic => {
+                enter.write(&mut out, at(*kind))?;
+                exit.clone().first(*classic).write(&mut out, at(kind + 1))
+            }
+        }
+    }
+}

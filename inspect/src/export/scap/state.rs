@@ -1,0 +1,199 @@
+//! What stands before the events of a `.scap` file: comment, machine, processes, their descriptors; and the container.
+
+use std::io::{self, Read, Seek, Write};
+
+use capture_format::{Event, EventKind, FdType, Header, Reader, Run};
+use serde_json::json;
+
+use super::Flavour;
+use super::block::{Body, DESCRIPTORS, MACHINE, MAX_LIST, PROCESSES, SECTION, write_block};
+use super::lives::comm;
+use super::tables::{FD_FILE, FD_PIPE, FD_UNIX};
+use crate::escape::escaped;
+use crate::explain::Explanation;
+use crate::export::{Selection, epoch};
+use crate::facts::naming::basename;
+
+/// Longest comment, in bytes.
+const MAX_COMMENT: usize = 4096;
+/// Events of a run among which those are looked for that say what its first process's descriptors 0 to 2 are.
+const MAX_LOOK: usize = 256;
+/// `opt_comment` of pcapng.
+const COMMENT: u16 = 1;
+
+/// Writes everything before the first event.
+pub(super) fn write<R: Read + Seek>(
+    reader: &mut Reader<R>,
+    selection: &Selection<'_>,
+    flavour: Flavour,
+    explanation: &Explanation,
+    cgroups: &[u8],
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let header = reader.header().clone();
+    let comment = (flavour == Flavour::Modern).then(|| comment(&header, &explanation.sentence));
+    write_block(out, SECTION, &section(comment.as_deref()))?;
+    write_block(out, MACHINE, &machine(&header))?;
+    let runs = reader.runs().to_vec();
+    let first = |run: &Run| run.init_pid != 0 && selection.has_run(run);
+    let mut processes = Vec::new();
+    for run in runs.iter().filter(|run| first(run)) {
+        processes.entry(&process(run, &header, cgroups));
+    }
+    write_block(out, PROCESSES, &processes)?;
+    for (index, run) in runs.iter().enumerate().filter(|(_, run)| first(run)) {
+        let events = reader.events(index).take(MAX_LOOK).flatten();
+        let mut stdio = events
+            .map(|it| it.event)
+            .filter(|event| event.kind == EventKind::STDIO && event.pid == run.init_pid);
+        if let Some(stdio) = stdio.next() {
+            write_block(out, DESCRIPTORS, &descriptors(&stdio))?;
+        }
+    }
+    Ok(())
+}
+
+/// Magic, version 1.2, no length; then the comment.
+fn section(comment: Option<&str>) -> Vec<u8> {
+    let mut body = Vec::new();
+    body.u32(0x1a2b_3c4d).u16(1).u16(2).u64(u64::MAX);
+    if let Some(comment) = comment {
+        let padding = comment.len().next_multiple_of(4) - comment.len();
+        body.u16(COMMENT).s16(comment.as_bytes(), MAX_COMMENT);
+        body.extend_from_slice(&[0; 3][..padding]);
+        body.u32(0);
+    }
+    body
+}
+
+fn comment(header: &Header, sentence: &str) -> String {
+    let mut comment = sentence.to_owned();
+    let container = escaped(header.container.name.as_bytes());
+    comment.push_str(&match &header.pod {
+        Some(pod) => {
+            let (namespace, name) = (pod.namespace.as_bytes(), pod.name.as_bytes());
+            let (namespace, name) = (escaped(namespace), escaped(name));
+            format!("\nPod {namespace}/{name}, container {container}")
+        }
+        None => format!("\nContainer {container}"),
+    });
+    let mut end = comment.len().min(MAX_COMMENT);
+    while !comment.is_char_boundary(end) {
+        end -= 1;
+    }
+    comment.truncate(end);
+    comment
+}
+
+/// What is not recorded of the machine is 0, but for one processor: the reader makes a queue for each.
+fn machine(header: &Header) -> Vec<u8> {
+    let mut name = [0; 128];
+    let host = header.host.name.as_bytes();
+    let length = host.len().min(name.len() - 1);
+    name[..length].copy_from_slice(&host[..length]);
+    let mut body = Vec::new();
+    body.u32(1).u64(0).u64(0).extend_from_slice(&name);
+    let booted = epoch(0, &header.host);
+    body.u64(booted).u64(0).u64(0).u64(0);
+    body
+}
+
+/// The first process of a run, before it executes its command: other processes of the machine are nobody's business,
+/// and its environment is not exported.
+fn process(run: &Run, header: &Header, cgroups: &[u8]) -> Vec<u8> {
+    let pid = u64::from(run.init_pid);
+    let command = &header.container.command;
+    let exe = command.first().map_or(&b""[..], |exe| exe.as_bytes());
+    let args: Vec<u8> = command
+        .iter()
+        .skip(1)
+        .flat_map(|arg| arg.bytes().chain([0]))
+        .collect();
+    let name = if exe.is_empty() {
+        header.container.name.as_bytes()
+    } else {
+        basename(exe)
+    };
+    let mut body = Vec::new();
+    body.u64(pid).u64(pid).u64(0).u64(pid).u64(pid);
+    body.string(comm(name)).string(exe).string(exe);
+    body.s16(&args, MAX_LIST).string(b"");
+    // Limit of descriptors; flags, user, group, memory; page faults; environment.
+    body.u64(0).u32(0).u32(0).u32(0).u32(0).u32(0).u32(0);
+    body.u64(0).u64(0).s16(b"", MAX_LIST);
+    // It is the first one in its pid namespace.
+    body.u64(1).u64(1).s16(cgroups, MAX_LIST).string(b"/");
+    // Start of the namespace; terminal, login; executable, capabilities; upper layer; inode; memfd, lower layer; group.
+    body.u64(0).u32(0).u32(u32::MAX).u8(0).u64(0).u64(0).u64(0);
+    body.u8(0).u64(0).u64(0).u64(0).u8(0).u8(0).u64(pid);
+    body
+}
+
+/// Descriptors 0 to 2 under the names of the standard streams: what is behind them is not recorded.
+fn descriptors(stdio: &Event) -> Vec<u8> {
+    let mut body = Vec::new();
+    body.u64(stdio.pid.into());
+    let names = ["stdin", "stdout", "stderr"];
+    for ((number, name), entry) in (0u64..).zip(names).zip(stdio.data.chunks_exact(16)) {
+        let word = |at: usize| {
+            entry[at..]
+                .first_chunk()
+                .map_or(0, |it| u64::from_le_bytes(*it))
+        };
+        let (inode, mode) = (word(0), word(8));
+        if mode == 0 {
+            continue;
+        }
+        let mut fd = Vec::new();
+        fd.u64(number).u64(inode);
+        match FdType((mode >> 12 & 0xf) as u8) {
+            FdType::FIFO => fd.u8(FD_PIPE).string(name.as_bytes()),
+            FdType::SOCKET => fd.u8(FD_UNIX).u64(0).u64(0).string(name.as_bytes()),
+            _ => fd.u8(FD_FILE).u32(0).string(name.as_bytes()).u32(0),
+        };
+        body.entry(&fd);
+    }
+    body
+}
+
+/// The cgroups of a thread, by which the reader finds its container; empty outside of one.
+pub(super) fn cgroups(header: &Header) -> Vec<u8> {
+    match header.container.id.as_str() {
+        "" => Vec::new(),
+        id => {
+            let mut text = format!("cpuset=/kubepods.slice/cri-containerd-{id}.scope");
+            text.retain(|c| c != '\0');
+            text.push('\0');
+            text.into_bytes()
+        }
+    }
+}
+
+/// What the reader is told of the container; none for what `lastword run` recorded.
+pub(super) fn container(header: &Header) -> Option<String> {
+    /// The runtime is not recorded; readers only show it.
+    const CONTAINERD: u8 = 7;
+    let container = &header.container;
+    let id = container.id.as_str();
+    if id.is_empty() {
+        return None;
+    }
+    let short: String = id.chars().take(12).collect();
+    let mut labels = json!({ "io.kubernetes.container.name": container.name });
+    let pod = header.pod.as_ref();
+    for (key, value) in [
+        ("name", pod.map(|pod| &pod.name)),
+        ("namespace", pod.map(|pod| &pod.namespace)),
+        ("uid", pod.map(|pod| &pod.uid)),
+    ] {
+        if let Some(value) = value {
+            labels[format!("io.kubernetes.pod.{key}")] = json!(value);
+        }
+    }
+    let document = json!({ "container": {
+        "id": short, "full_id": id, "type": CONTAINERD, "name": container.name, "image": container.image,
+        "imagedigest": container.image_id, "labels": labels, "lookup_state": 1, "is_pod_sandbox": false, "privileged": false,
+        "Mounts": [], "port_mappings": [], "env": [], "ip": "0.0.0.0", "created_time": 0,
+    }});
+    Some(document.to_string())
+}
