@@ -42,9 +42,9 @@ fn file(folder: &Path, name: &str, content: &[u8]) -> String {
 
 #[test]
 fn a_file_that_is_not_there() {
-    for command in ["show", "info", "explain"] {
+    for command in READING {
         refuses(
-            &[command, "/no/such/file.lwcap"],
+            &reading(command, &["/no/such/file.lwcap"]),
             &["/no/such/file.lwcap", "No such file"],
         );
     }
@@ -97,6 +97,153 @@ fn a_whole_capture_is_read_without_complaint() {
         assert!(output.status.success(), "{}", stderr(&output));
         assert_eq!(stderr(&output), "");
     }
+}
+
+/// Every command that reads captures, with what it needs besides a file.
+const READING: &[&[&str]] = &[
+    &["explain"],
+    &["show"],
+    &["info"],
+    &["runs"],
+    &["ps"],
+    &["errors"],
+    &["files"],
+    &["dns"],
+    &["net"],
+    &["timeline"],
+    &["diff"],
+    &["streams", "stderr"],
+];
+
+/// The command line for these files: what is asked for of a stream stands last.
+fn reading<'a>(command: &[&'a str], files: &[&'a str]) -> Vec<&'a str> {
+    [&command[..1], files, &command[1..]].concat()
+}
+
+#[test]
+fn every_view_of_a_file_a_pipe_or_several() {
+    let sample = sample();
+    let file = sample.to_str().unwrap();
+    for command in READING {
+        let once = lastword(&reading(command, &[file]));
+        assert!(once.status.success(), "{command:?}: {}", stderr(&once));
+        assert!(
+            !once.stdout.is_empty() && once.stderr.is_empty(),
+            "{command:?}"
+        );
+        let piped = Command::new(env!("CARGO_BIN_EXE_lastword"))
+            .args(reading(command, &["-"]))
+            .stdin(fs::File::open(&sample).unwrap())
+            .output()
+            .unwrap();
+        let name = |output: &Output| {
+            String::from_utf8_lossy(&output.stdout).replace(file, "standard input")
+        };
+        let width = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(width(name(&piped)), width(name(&once)), "{command:?}");
+        if command == &["diff"] {
+            continue;
+        }
+        let several = lastword(&reading(command, &[file, "/no/such.lwcap", file]));
+        assert!(!several.status.success(), "{command:?}");
+        assert!(stderr(&several).contains("/no/such.lwcap"), "{command:?}");
+        let text = String::from_utf8_lossy(&several.stdout).into_owned();
+        let heading = format!("==> {file} <==\n");
+        assert_eq!(text.matches(&heading).count(), 2, "{command:?}: {text}");
+        let one = String::from_utf8_lossy(&once.stdout).into_owned();
+        assert_eq!(
+            text,
+            format!("{heading}{one}\n{heading}{one}"),
+            "{command:?}"
+        );
+    }
+}
+
+#[test]
+fn json_of_several_captures_has_no_headings() {
+    let sample = sample();
+    let file = sample.to_str().unwrap();
+    for command in READING.iter().filter(|command| command[0] != "diff") {
+        let output = lastword(&[&reading(command, &[file, file])[..], &["--json"]].concat());
+        assert!(output.status.success(), "{command:?}");
+        let documents =
+            serde_json::Deserializer::from_slice(&output.stdout).into_iter::<serde_json::Value>();
+        let documents: Vec<_> = documents.map(Result::unwrap).collect();
+        assert!(
+            documents.len() >= 2 && documents.iter().all(|it| it.is_object()),
+            "{command:?}"
+        );
+    }
+}
+
+#[test]
+fn nobody_reading_is_no_error() {
+    use std::{io::Read as _, process::Stdio};
+    let sample = sample();
+    let files = vec![sample.to_str().unwrap(); 200];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lastword"))
+        .arg("files")
+        .args(files)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut begin = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut begin).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn colours_only_if_they_are_asked_for() {
+    let sample = sample();
+    let colours = |arguments: &[&str]| {
+        let output = lastword(&[&["ps", sample.to_str().unwrap()], arguments].concat());
+        output.stdout.contains(&0x1b)
+    };
+    assert!(!colours(&[]) && !colours(&["--color", "never"]));
+    assert!(colours(&["--color", "always"]));
+}
+
+#[test]
+fn what_is_not_in_a_capture_is_told_with_what_is() {
+    let sample = sample();
+    let file = sample.to_str().unwrap();
+    refuses(&["ps", file, "--run", "7"], &[file, "no run 7", "1, 2"]);
+    refuses(
+        &["streams", file, "access.log"],
+        &["access.log", "error.log", "stderr"],
+    );
+    refuses(&["streams", file], &["WHAT"]);
+    refuses(&["diff", file, "--runs", "1,x"], &["1,x", "1,2"]);
+    refuses(&["diff", file, file, file], &["two captures"]);
+    let single = sample.with_file_name("segfault.lwcap");
+    refuses(
+        &["diff", single.to_str().unwrap()],
+        &["one run", "second capture"],
+    );
+}
+
+#[test]
+fn completions_and_man_pages_have_every_command() {
+    let output = lastword(&["completions", "bash"]);
+    assert!(output.status.success());
+    let script = String::from_utf8(output.stdout).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man1");
+    assert!(lastword(&["man", pages.to_str().unwrap()]).status.success());
+    for command in READING {
+        assert!(script.contains(command[0]), "{command:?}");
+        assert!(
+            pages.join(format!("lastword-{}.1", command[0])).is_file(),
+            "{command:?}"
+        );
+    }
+    refuses(&["man", "/proc/nowhere"], &["/proc/nowhere"]);
 }
 
 #[test]

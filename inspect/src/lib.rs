@@ -17,17 +17,20 @@ use bytes::Bytes;
 pub mod compare;
 pub mod context;
 pub mod decode;
+pub mod diff;
 pub mod escape;
 pub mod explain;
 pub mod facts;
 pub mod fds;
 pub mod filter;
 pub mod info;
+pub mod json;
 pub mod rules;
 pub mod select;
 pub mod show;
 #[cfg(test)]
 mod testing;
+pub mod views;
 
 /// A copy: an event's bytes are a slice of its whole block, which keeping the slice would keep.
 fn own(bytes: &[u8]) -> Bytes {

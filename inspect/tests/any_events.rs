@@ -6,9 +6,12 @@ use bytes::Bytes;
 use capture_format::{
     Event, EventFlags, EventKind, ExitStatus, FdType, Header, Reader, Run, Writer,
 };
+use inspect::diff::{Side, diff};
 use inspect::explain::explain;
 use inspect::info::Info;
 use inspect::show::{Options, show};
+use inspect::views::streams::{Format, Printer, streams};
+use inspect::views::{self, Look, View};
 use proptest::prelude::*;
 
 /// Few pids, descriptors and names, so that events concern one another.
@@ -80,6 +83,41 @@ fn status() -> impl Strategy<Value = Option<ExitStatus>> {
     ]
 }
 
+/// A view as text and as JSON.
+fn write(view: &impl View, out: &mut Vec<u8>) {
+    for look in [
+        Look::default(),
+        Look {
+            width: Some(40),
+            colours: false,
+        },
+    ] {
+        view.write_text(look, out).unwrap();
+    }
+    inspect::json::write_pretty(view, out).unwrap();
+}
+
+fn write_views(reader: &mut Reader<Cursor<Vec<u8>>>, out: &mut Vec<u8>) {
+    write(&views::runs(reader), out);
+    write(&views::ps(reader, 0), out);
+    write(&views::errors(reader, 0), out);
+    write(&views::files(reader, 0), out);
+    write(&views::dns(reader, 0), out);
+    write(&views::net(reader, 0), out);
+    write(&views::timeline(reader, 0), out);
+    let [one, other] = [0, 1].map(|index| Side::of("x\n", reader, index));
+    write(&diff(&one, &other), out);
+    write(&diff(&other, &one), out);
+    for what in ["stdout", "5", "100:1", "app.conf"] {
+        for format in [Format::Text, Format::Hex, Format::Json] {
+            let mut printer = Printer::new(format, Look::default(), out);
+            let what = what.parse().unwrap();
+            streams(reader, 0, &what, None, &mut |piece| printer.piece(&piece)).unwrap();
+            printer.end().unwrap();
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn every_view_ends_and_cites_what_exists(
@@ -106,6 +144,7 @@ proptest! {
         explanation.write_text(&mut out).unwrap();
         Info::of(&mut reader).write_text(&mut out).unwrap();
         show(&mut reader, &mut out, Options::default()).unwrap();
+        write_views(&mut reader, &mut out);
         let mut json = Vec::new();
         show(&mut reader, &mut json, Options { json: true, ..Options::default() }).unwrap();
         let json = String::from_utf8(json).unwrap();

@@ -9,9 +9,12 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use capture_format::Reader;
+use inspect::diff::{Side, diff};
 use inspect::explain::explain;
 use inspect::info::Info;
 use inspect::show::{Options, show};
+use inspect::views::streams::{Format, Printer, streams};
+use inspect::views::{self, Look, View};
 
 /// The captures, in the order of their names.
 fn captures() -> Vec<PathBuf> {
@@ -155,4 +158,103 @@ fn what_is_held_out_is_read_and_escaped() {
             assert!(text.chars().all(is_safe), "{}", path.display());
         }
     }
+}
+
+/// What a view says of each run of a capture, as text and as JSON.
+fn each_view<V: View>(command: &str, of: fn(&mut Reader<File>, usize) -> V) {
+    let views = |reader: &mut Reader<File>| -> Vec<V> {
+        let runs = 0..reader.runs().len();
+        runs.map(|index| of(reader, index)).collect()
+    };
+    each(command, |reader| {
+        views(reader)
+            .iter()
+            .map(text)
+            .collect::<Vec<_>>()
+            .join("\n")
+    });
+    each(&format!("{command}-json"), |reader| json(&views(reader)));
+}
+
+fn text(view: &impl View) -> String {
+    let mut out = Vec::new();
+    view.write_text(Look::default(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    let mut out = Vec::new();
+    inspect::json::write_pretty(value, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn runs() {
+    each("runs", |reader| text(&views::runs(reader)));
+    each("runs-json", |reader| json(&views::runs(reader)));
+}
+
+#[test]
+fn ps() {
+    each_view("ps", views::ps);
+}
+
+#[test]
+fn errors() {
+    each_view("errors", views::errors);
+}
+
+#[test]
+fn files() {
+    each_view("files", views::files);
+}
+
+#[test]
+fn dns() {
+    each_view("dns", views::dns);
+}
+
+#[test]
+fn net() {
+    each_view("net", views::net);
+}
+
+#[test]
+fn timeline() {
+    each_view("timeline", views::timeline);
+}
+
+/// Standard error and resolv.conf: something written and something read.
+#[test]
+fn streams_of_each() {
+    let printed = |reader: &mut Reader<File>, format| {
+        let mut out = Vec::new();
+        let mut printer = Printer::new(format, Look::default(), &mut out);
+        for index in 0..reader.runs().len() {
+            for what in ["stderr", "resolv.conf", "error.log"] {
+                let what = what.parse().unwrap();
+                streams(reader, index, &what, None, &mut |piece| {
+                    printer.piece(&piece)
+                })
+                .unwrap();
+            }
+        }
+        printer.end().unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    each("streams", |reader| printed(reader, Format::Text));
+    each("streams-hex", |reader| printed(reader, Format::Hex));
+    each("streams-json", |reader| printed(reader, Format::Json));
+}
+
+/// The first run against the last one of the capture, which may be the same.
+#[test]
+fn diff_of_each() {
+    let compared = |reader: &mut Reader<File>| {
+        let first = Side::of("capture", reader, 0);
+        let last = reader.runs().len() - 1;
+        diff(&first, &Side::of("capture", reader, last))
+    };
+    each("diff", |reader| text(&compared(reader)));
+    each("diff-json", |reader| json(&compared(reader)));
 }

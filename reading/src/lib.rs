@@ -1,8 +1,9 @@
 //! The commands that read captures: what `lastword COMMAND FILE` and `kubectl lastword COMMAND POD` have in common.
 //!
 //! ```text
-//! Command<S> ─► S: which captures (files here, a pod's in kubectl's plugin) ─► Capture
-//!           └─► View: one way to look at a capture ─► text or JSON
+//! Command<S> ─► S: which captures (files here, a pod's in kubectl's plugin) ─► Captures
+//!           ├─► View: one way to look at a capture ─► text or JSON ─► Screen
+//!           └─► Terminal: width, colours, pager ──────────────────────┘
 //! ```
 //!
 //! What events mean is the business of [`inspect`]; here are only arguments, files and terminals.
@@ -18,11 +19,22 @@ use std::{
 use capture_format::Reader;
 use clap::Subcommand;
 
+mod comparing;
 mod fields;
 mod files;
+mod looking;
+mod manual;
+mod one_by_one;
+mod pager;
+mod progress;
+mod streaming;
+mod terminal;
 mod views;
 
 pub use files::Files;
+pub use manual::{Completions, Man};
+pub use one_by_one::{Captures, Shown};
+pub use terminal::{Screen, Terminal};
 pub use views::Explain;
 
 /// Where a capture's bytes are.
@@ -36,17 +48,32 @@ pub struct Capture {
     pub name: String,
     /// What it holds.
     pub reader: Reader<Box<dyn Source>>,
+    progress: Option<progress::Progress>,
 }
 
 impl Capture {
+    /// A capture in memory, or wherever reading takes no time.
+    #[must_use]
+    pub fn new(name: String, reader: Reader<Box<dyn Source>>) -> Self {
+        Self {
+            name,
+            reader,
+            progress: None,
+        }
+    }
+
     /// Opens a file.
     ///
     /// # Errors
     /// It cannot be read, or is no capture.
     pub fn file(path: &Path) -> anyhow::Result<Self> {
+        let size = path.metadata().map_or(0, |metadata| metadata.len());
+        let progress = progress::Progress::new(size);
+        let reader = capture_format::open_file(path)?;
         Ok(Self {
             name: path.display().to_string(),
-            reader: capture_format::open_file(path)?.map_source(|file| Box::new(file) as _),
+            reader: reader.map_source(|file| Box::new(progress.watch(file)) as _),
+            progress: Some(progress),
         })
     }
 }
@@ -56,8 +83,27 @@ pub trait View {
     /// Writes it.
     ///
     /// # Errors
-    /// When `out` fails.
-    fn print(&self, capture: &mut Capture, out: &mut dyn Write) -> anyhow::Result<()>;
+    /// There is nothing of the kind asked for in the capture, or `out` fails.
+    fn print(&self, capture: &mut Capture, out: &mut Screen<'_>) -> anyhow::Result<()>;
+
+    /// Whether it writes text for people: such text is told apart where there are several captures, and goes through
+    /// a pager at a terminal.
+    fn is_text(&self) -> bool {
+        false
+    }
+
+    /// Writes it of several captures, one after the other unless it looks at them together.
+    ///
+    /// # Errors
+    /// As [`View::print`], if there is one capture; of several those that can be are shown.
+    fn print_all(
+        &self,
+        captures: &mut Captures<'_>,
+        out: &mut Screen<'_>,
+    ) -> anyhow::Result<Shown> {
+        let print = |capture: &mut Capture, out: &mut Screen<'_>| self.print(capture, out);
+        one_by_one::print(captures, &print, self.is_text(), out)
+    }
 }
 
 /// Captures, and how they are looked at.
@@ -67,11 +113,39 @@ pub struct Of<S: clap::Args, V: clap::Args> {
     which: S,
     #[command(flatten)]
     view: V,
+    #[command(flatten)]
+    terminal: Terminal,
+}
+
+/// What was asked for.
+pub struct Request<S> {
+    /// Which captures.
+    pub which: S,
+    view: Box<dyn View>,
+    terminal: Terminal,
+}
+
+impl<S> Request<S> {
+    /// Shows captures as was asked for, on standard output (which is `out`) or in a pager.
+    ///
+    /// # Errors
+    /// As [`View::print_all`].
+    pub fn show(
+        &self,
+        captures: &mut Captures<'_>,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<ExitCode> {
+        self.terminal.show(captures, &*self.view, out)
+    }
 }
 
 impl<S: clap::Args, V: clap::Args + View + 'static> Of<S, V> {
-    fn parts(self) -> (S, Box<dyn View>) {
-        (self.which, Box::new(self.view))
+    fn request(self) -> Request<S> {
+        Request {
+            which: self.which,
+            view: Box::new(self.view),
+            terminal: self.terminal,
+        }
     }
 }
 
@@ -84,15 +158,42 @@ pub enum Command<S: clap::Args> {
     Show(Box<Of<S, views::Show>>),
     /// Print what the capture says about itself: container, runs, and what was lost
     Info(Of<S, views::Info>),
+    /// List the runs: when, how long, how each ended and why
+    Runs(Of<S, looking::Runs>),
+    /// Show the processes as a tree: what they executed, how they ended, who killed them
+    Ps(Of<S, looking::Ps>),
+    /// List the calls that failed, by error and by file
+    Errors(Of<S, looking::Errors>),
+    /// List the files: opened, read and written, with bytes and failures
+    Files(Of<S, looking::Files>),
+    /// Show what was written to and read from a file or standard stream, put together again
+    Streams(Of<S, streaming::Streams>),
+    /// List the names asked for: search-list expansions, answers, latency, servers
+    Dns(Of<S, looking::Dns>),
+    /// List the connections and how they ended, and who listened
+    Net(Of<S, looking::Net>),
+    /// Tell the story of a run in about twenty lines
+    Timeline(Of<S, looking::Timeline>),
+    /// Compare two captures, or two runs of one: where they part, and what only one has
+    Diff(Of<S, comparing::Diff>),
 }
 
 impl<S: clap::Args> Command<S> {
     /// Which captures, and how they are looked at.
-    pub fn parts(self) -> (S, Box<dyn View>) {
+    pub fn request(self) -> Request<S> {
         match self {
-            Self::Explain(of) => of.parts(),
-            Self::Show(of) => of.parts(),
-            Self::Info(of) => of.parts(),
+            Self::Explain(of) => of.request(),
+            Self::Show(of) => of.request(),
+            Self::Info(of) => of.request(),
+            Self::Runs(of) => of.request(),
+            Self::Ps(of) => of.request(),
+            Self::Errors(of) => of.request(),
+            Self::Files(of) => of.request(),
+            Self::Streams(of) => of.request(),
+            Self::Dns(of) => of.request(),
+            Self::Net(of) => of.request(),
+            Self::Timeline(of) => of.request(),
+            Self::Diff(of) => of.request(),
         }
     }
 }
@@ -117,24 +218,16 @@ impl Offline {
     }
 }
 
-/// Shows a capture, and tells what of it is damaged.
+/// Shows one capture as it is shown where there is no terminal, and tells what of it is damaged.
 ///
 /// # Errors
-/// When `out` fails.
-pub fn show(
-    capture: &mut Capture,
-    view: &dyn View,
-    out: &mut dyn Write,
-) -> anyhow::Result<ExitCode> {
-    view.print(capture, out)?;
+/// As [`View::print`].
+pub fn show(capture: &mut Capture, view: &dyn View, out: &mut dyn Write) -> anyhow::Result<()> {
+    view.print(capture, &mut Screen::plain(out))?;
     for damage in capture.reader.damage() {
         eprintln!("lastword: {}: {damage}", capture.name);
     }
-    Ok(if capture.reader.damage().is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(())
 }
 
 /// One JSON document, for people to read too.
@@ -142,6 +235,5 @@ pub fn show(
 /// # Errors
 /// When `out` fails.
 pub fn print_json(value: &impl serde::Serialize, out: &mut dyn Write) -> anyhow::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    Ok(writeln!(out)?)
+    Ok(inspect::json::write_pretty(value, out)?)
 }

@@ -1,10 +1,8 @@
 //! What can be seen of a capture, wherever it came from.
 
-use std::io::Write;
-
 use inspect::{explain, info};
 
-use crate::{Capture, View, print_json};
+use crate::{Capture, Screen, View, print_json};
 
 mod show;
 
@@ -29,23 +27,31 @@ pub struct Info {
 }
 
 impl View for Explain {
-    fn print(&self, capture: &mut Capture, mut out: &mut dyn Write) -> anyhow::Result<()> {
+    fn print(&self, capture: &mut Capture, out: &mut Screen<'_>) -> anyhow::Result<()> {
         let explanation = explain::explain(&mut capture.reader);
         if self.json {
             print_json(&explanation, out)
         } else {
-            Ok(explanation.write_text(&mut out)?)
+            Ok(explanation.write_text(out)?)
         }
+    }
+
+    fn is_text(&self) -> bool {
+        !self.json
     }
 }
 
 impl View for Info {
-    fn print(&self, capture: &mut Capture, mut out: &mut dyn Write) -> anyhow::Result<()> {
+    fn print(&self, capture: &mut Capture, out: &mut Screen<'_>) -> anyhow::Result<()> {
         let info = info::Info::of(&mut capture.reader);
         if self.json {
             print_json(&info, out)
         } else {
-            Ok(info.write_text(&mut out)?)
+            Ok(info.write_text(out)?)
         }
+    }
+
+    fn is_text(&self) -> bool {
+        !self.json
     }
 }

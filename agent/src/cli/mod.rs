@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::kubectl;
 
@@ -51,6 +51,10 @@ enum Command {
     /// The captures that the agent of this node keeps
     #[cfg(target_os = "linux")]
     Spool(spool::Args),
+    /// Print completions for a shell
+    Completions(reading::Completions),
+    /// Write man pages to a directory
+    Man(reading::Man),
 }
 
 /// Runs the program.
@@ -81,8 +85,8 @@ fn act(command: Command, out: &mut (impl Write + Send)) -> anyhow::Result<ExitCo
         #[cfg(target_os = "linux")]
         Command::Run(args) => run::run(args, out),
         Command::Read(command) => {
-            let (files, view) = command.parts();
-            files.show(&*view, out)
+            let request = command.request();
+            request.show(&mut request.which.captures(), out)
         }
         Command::Offline(command) => command.act(out),
         #[cfg(target_os = "linux")]
@@ -93,6 +97,14 @@ fn act(command: Command, out: &mut (impl Write + Send)) -> anyhow::Result<ExitCo
         Command::Status(args) => node::status(&args, out),
         #[cfg(target_os = "linux")]
         Command::Spool(args) => spool::spool(args, out),
+        Command::Completions(completions) => {
+            completions.write(Cli::command(), out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man(man) => {
+            man.write(Cli::command())?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

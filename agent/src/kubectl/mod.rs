@@ -76,7 +76,7 @@ enum Online {
         all_namespaces: bool,
     },
     #[command(flatten)]
-    Read(reading::Command<Which>),
+    Read(reading::Command<Names>),
     /// Fetch the capture's file
     Get {
         #[command(flatten)]
@@ -96,6 +96,17 @@ struct Which {
     #[arg(value_name = "POD|CAPTURE")]
     name: String,
     /// Only captures of this container of the pod
+    #[arg(short, long)]
+    container: Option<String>,
+}
+
+/// Which captures.
+#[derive(Debug, clap::Args)]
+struct Names {
+    /// Pods, whose newest captures are taken, or captures
+    #[arg(value_name = "POD|CAPTURE", required = true)]
+    names: Vec<String>,
+    /// Only captures of this container of the pods
     #[arg(short, long)]
     container: Option<String>,
 }
@@ -128,15 +139,21 @@ pub(crate) fn act(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Online::Read(command) => {
-            let (which, view) = command.parts();
-            let (capture, bytes) = runtime.block_on(session.fetch(&which))?;
-            let name = choose::name(&capture);
-            let bytes: Box<dyn reading::Source> = Box::new(Cursor::new(bytes));
-            let reader = Reader::open(bytes).with_context(|| name.clone())?;
-            reading::show(&mut reading::Capture { name, reader }, &*view, out)
+            let request = command.request();
+            let Names { names, container } = &request.which;
+            let mut captures = names.iter().map(|name| {
+                let fetching = session.fetch(name, container.as_deref());
+                let (capture, bytes) = runtime.block_on(fetching)?;
+                let name = choose::name(&capture);
+                let bytes: Box<dyn reading::Source> = Box::new(Cursor::new(bytes));
+                let reader = Reader::open(bytes).with_context(|| name.clone())?;
+                Ok(reading::Capture::new(name, reader))
+            });
+            request.show(&mut captures, out)
         }
         Online::Get { which, output } => {
-            let (capture, bytes) = runtime.block_on(session.fetch(&which))?;
+            let fetching = session.fetch(&which.name, which.container.as_deref());
+            let (capture, bytes) = runtime.block_on(fetching)?;
             file::write(&choose::name(&capture), &bytes, output.as_deref(), out)?;
             Ok(ExitCode::SUCCESS)
         }
@@ -173,10 +190,14 @@ impl Session {
     }
 
     /// Finds a capture and reads its file.
-    async fn fetch(&self, which: &Which) -> anyhow::Result<(Capture, Vec<u8>)> {
+    async fn fetch(
+        &self,
+        name: &str,
+        container: Option<&str>,
+    ) -> anyhow::Result<(Capture, Vec<u8>)> {
         let client = &self.cluster.client;
-        let found = fetch::find(client, &self.namespace, &which.name).await?;
-        let choice = choose::choose(found, which.container.as_deref())?;
+        let found = fetch::find(client, &self.namespace, name).await?;
+        let choice = choose::choose(found, container)?;
         for note in &choice.notes {
             eprintln!("lastword: {note}");
         }
@@ -216,6 +237,8 @@ mod tests {
             "x show web-1 --time-of-day",
             "x show web-1 -n shop -c web --filter evt.failed=true --from -2s --run 3",
             "x fields dns --json",
+            "x streams web-1 stdout -n shop --only written",
+            "x diff web-1 web-2 --runs 1,2",
             "x get web-1 -o -",
             "x capture web-1 -c web --wait",
         ] {

@@ -15,6 +15,8 @@ const SOCK_DGRAM: u8 = 2;
 pub struct Connection {
     /// Number of the connect.
     pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds of the connect.
+    pub time: u64,
     /// The process.
     pub pid: u32,
     fd: i64,
@@ -127,6 +129,7 @@ impl Connections {
         }
         self.0.push(Connection {
             event: number,
+            time: event.time,
             pid: event.pid,
             fd: event.args[0],
             address,

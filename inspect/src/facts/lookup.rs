@@ -92,6 +92,17 @@ impl Lookup {
         servers
     }
 
+    /// Whether DNS gave this address for the name.
+    #[must_use]
+    pub fn gave(&self, address: IpAddr) -> bool {
+        let answers = self.exchanges.iter().filter_map(|it| it.answer.as_ref());
+        let wanted = address.to_string();
+        answers
+            .flat_map(|answer| &answer.records)
+            .filter_map(|record| record.split_once(' '))
+            .any(|(_, data)| data == wanted)
+    }
+
     /// Number of the last event of it: a question or an answer.
     #[must_use]
     pub fn last_event(&self) -> u64 {
@@ -200,15 +211,23 @@ pub(super) fn lookups(dns: &Dns, resolv_conf: Option<&ResolvConf>) -> Vec<Lookup
     lookups
 }
 
-fn outcome(exchange: &Exchange) -> Outcome {
+/// How one question ended.
+#[must_use]
+pub fn outcome(exchange: &Exchange) -> Outcome {
     match &exchange.answer {
         None => Outcome::NoAnswer,
-        Some(answer) if answer.answered => Outcome::Resolved,
-        Some(answer) => match answer.rcode {
-            Rcode::NXDOMAIN => Outcome::NoSuchName,
-            Rcode::NOERROR => Outcome::NoRecords,
-            rcode => Outcome::ServerFailed(rcode),
-        },
+        Some(answer) => outcome_of_answer(answer.rcode, answer.answered),
+    }
+}
+
+/// What an answer says, with whether a record of the type asked for is in it.
+#[must_use]
+pub fn outcome_of_answer(rcode: Rcode, answered: bool) -> Outcome {
+    match rcode {
+        _ if answered => Outcome::Resolved,
+        Rcode::NXDOMAIN => Outcome::NoSuchName,
+        Rcode::NOERROR => Outcome::NoRecords,
+        rcode => Outcome::ServerFailed(rcode),
     }
 }
 

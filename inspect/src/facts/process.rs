@@ -23,6 +23,8 @@ pub struct Process {
     pub pid: u32,
     /// The process that forked it, where seen.
     pub parent: Option<u32>,
+    /// The fork that made it, where seen.
+    pub start: Option<Start>,
     /// Its last successful exec, where seen.
     pub exec: Option<Exec>,
     /// Command name without an exec having been seen: its parent's, or the one it ended with.
@@ -39,6 +41,15 @@ pub struct Process {
     pub script: Script,
     /// What it printed.
     pub output: Output,
+}
+
+/// The beginning of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// Number of the fork.
+    pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds.
+    pub time: u64,
 }
 
 /// A successful exec.
@@ -70,6 +81,7 @@ impl Process {
         Self {
             pid,
             parent: None,
+            start: None,
             exec: None,
             comm: Bytes::new(),
             exit: None,
@@ -163,6 +175,10 @@ impl Processes {
                 if let Some(child) = self.entry(child) {
                     (child.parent, child.exec, child.comm) = (Some(parent), exec, comm);
                     child.script = script;
+                    child.start = Some(Start {
+                        event: number,
+                        time: event.time,
+                    });
                 }
                 return;
             }

@@ -69,6 +69,12 @@ impl Stdio {
             .get(usize::try_from(fd).ok()?)
             .copied()
     }
+
+    /// Its descriptor.
+    #[must_use]
+    pub fn number(self) -> i64 {
+        self as i64
+    }
 }
 
 impl fmt::Display for Stdio {

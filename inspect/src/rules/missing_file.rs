@@ -58,11 +58,16 @@ const NOISE: &[&[u8]] = &[
 
 /// Whether such a call fails in nearly every program's life.
 pub(crate) fn is_noise(failure: &Failure) -> bool {
+    fails_anyway(failure.kind, failure.errno, &failure.name)
+}
+
+/// The same of a call that is no fact yet; `name` is its path as passed.
+pub(crate) fn fails_anyway(kind: EventKind, errno: Errno, name: &[u8]) -> bool {
     // realpath(3) asks of each part of a path whether it is a link.
-    let is_link = matches!(failure.kind, EventKind::READLINK | EventKind::READLINKAT);
-    NOISE.iter().any(|start| failure.name.starts_with(start))
-        || is_link && failure.errno == Errno::EINVAL
-        || failure.name.ends_with(b"nscd/socket")
+    let is_link = matches!(kind, EventKind::READLINK | EventKind::READLINKAT);
+    NOISE.iter().any(|start| name.starts_with(start))
+        || is_link && errno == Errno::EINVAL
+        || name.ends_with(b"nscd/socket")
 }
 
 /// Shortest last component that is looked for without its directory. It must have an extension: a word is no file name.

@@ -46,7 +46,9 @@ mod volume;
 pub mod words;
 
 pub use case::Case;
+pub(crate) use case::how;
 use doubt::Doubt;
+pub(crate) use missing_file::{fails_anyway, is_noise};
 
 /// One rule: says what ended the run, or nothing.
 pub type Rule = fn(&Case<'_>) -> Option<Verdict>;

@@ -180,7 +180,7 @@ fn naming(text: &str, connection: &Connection, lookups: &[Lookup]) -> Naming {
     };
     let resolved = lookups
         .iter()
-        .filter(|lookup| gave(lookup, address))
+        .filter(|lookup| lookup.gave(address.ip()))
         .map(|lookup| lookup.host.clone());
     let local = address.ip().is_loopback().then(|| "localhost".to_owned());
     let hosts = [address.ip().to_string(), format!("[{}]", address.ip())]
@@ -215,19 +215,6 @@ fn names_an_address(text: &str) -> bool {
     words
         .map(|word| word.trim_end_matches(['.', ':']))
         .any(|word| word.parse::<std::net::SocketAddrV4>().is_ok())
-}
-
-/// Whether DNS gave this address for the look-up's name.
-fn gave(lookup: &Lookup, address: SocketAddr) -> bool {
-    let records = lookup
-        .exchanges
-        .iter()
-        .filter_map(|exchange| exchange.answer.as_ref())
-        .flat_map(|answer| &answer.records);
-    let wanted = address.ip().to_string();
-    records
-        .filter_map(|record| record.split_once(' '))
-        .any(|(_, data)| data == wanted)
 }
 
 fn is_last_act(case: &Case<'_>, connection: &Connection) -> bool {
@@ -310,7 +297,7 @@ fn host_of(case: &Case<'_>, address: SocketAddr) -> Option<String> {
         .lookups()
         .into_iter()
         .rev()
-        .find(|lookup| gave(lookup, address))?;
+        .find(|lookup| lookup.gave(address.ip()))?;
     Some(escaped_to(lookup.host.as_bytes(), 200).to_string())
 }
 

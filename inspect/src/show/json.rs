@@ -4,18 +4,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use capture_format::{Damage, Event, EventFlags, EventKind, Host, Run};
 use serde::Serialize;
-use serde_json::ser::Formatter;
 
 use super::args::{NameRole, Value, args, name_role};
 use crate::context::Seen;
 use crate::decode::time::time_of_day;
 use crate::decode::{Errno, Message, SockAddr};
-use crate::escape::is_harmful;
 use crate::fds::{Fd, Target, acts_on_fd, is_on_socket, type_name};
+use crate::json::{Data, write_line};
 
 /// Shows the events of one run.
 pub(super) struct Printer<'a> {
@@ -91,13 +88,6 @@ struct Dns {
     rcode: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     answers: Vec<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Data<'e> {
-    Text(&'e str),
-    Base64(String),
 }
 
 #[derive(Serialize)]
@@ -184,7 +174,8 @@ impl super::Printer for Printer<'_> {
                 .then(|| Message::parse_framed(&event.data))
                 .flatten()
                 .map(dns),
-            data: (has_payload && !event.data.is_empty()).then(|| data(event)),
+            data: (has_payload && !event.data.is_empty())
+                .then(|| Data::of(&event.data, has(EventFlags::TRUNCATED))),
             truncated: has(EventFlags::TRUNCATED),
             name_truncated: has(EventFlags::NAME_TRUNCATED),
             torn: has(EventFlags::TORN),
@@ -218,51 +209,5 @@ fn dns(message: Message) -> Dns {
         qtype: message.qtype,
         rcode: message.response.then(|| message.rcode.to_string()),
         answers: message.answers,
-    }
-}
-
-/// Text if the bytes are UTF-8, where a cut may have split the last character; else Base64.
-fn data(event: &Event) -> Data<'_> {
-    match std::str::from_utf8(&event.data) {
-        Ok(text) => Data::Text(text),
-        Err(error)
-            if error.error_len().is_none() && event.flags.contains(EventFlags::TRUNCATED) =>
-        {
-            Data::Text(std::str::from_utf8(&event.data[..error.valid_up_to()]).unwrap_or_default())
-        }
-        Err(_) => Data::Base64(BASE64_STANDARD.encode(&event.data)),
-    }
-}
-
-fn write_line(line: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    line.serialize(&mut serde_json::Serializer::with_formatter(
-        &mut *out, Harmless,
-    ))?;
-    writeln!(out)
-}
-
-/// Compact JSON in which what a terminal acts on, or hides, is escaped.
-struct Harmless;
-
-impl Formatter for Harmless {
-    fn write_string_fragment<W: ?Sized + Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        let mut units = [0; 2];
-        for part in fragment.split_inclusive(is_harmful) {
-            let mut chars = part.chars();
-            match chars.next_back().filter(|&c| is_harmful(c)) {
-                Some(c) => {
-                    writer.write_all(chars.as_str().as_bytes())?;
-                    for unit in c.encode_utf16(&mut units) {
-                        write!(writer, "\\u{unit:04x}")?;
-                    }
-                }
-                None => writer.write_all(part.as_bytes())?,
-            }
-        }
-        Ok(())
     }
 }

@@ -1,7 +1,5 @@
 //! `show`: the events.
 
-use std::io::Write;
-
 use anyhow::bail;
 use clap::builder::{StringValueParser, TypedValueParser, ValueParserFactory};
 use clap::error::ErrorKind;
@@ -9,7 +7,7 @@ use inspect::filter::Filter;
 use inspect::select::{Moment, Selection};
 use inspect::show;
 
-use crate::{Capture, View};
+use crate::{Capture, Screen, View};
 
 /// The events.
 #[derive(Clone, Debug, clap::Args)]
@@ -42,7 +40,7 @@ pub struct Show {
 }
 
 impl View for Show {
-    fn print(&self, capture: &mut Capture, mut out: &mut dyn Write) -> anyhow::Result<()> {
+    fn print(&self, capture: &mut Capture, out: &mut Screen<'_>) -> anyhow::Result<()> {
         let select = self.selection();
         self.check_run(capture)?;
         let is_all = select.is_all();
@@ -52,11 +50,15 @@ impl View for Show {
             select,
             ..show::Options::default()
         };
-        let shown = show::show(&mut capture.reader, &mut out, options)?;
+        let shown = show::show(&mut capture.reader, out, options)?;
         if shown == 0 && !is_all {
             eprintln!("lastword: {}: no event is what was asked for", capture.name);
         }
         Ok(())
+    }
+
+    fn is_text(&self) -> bool {
+        !self.json
     }
 }
 

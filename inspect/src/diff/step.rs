@@ -1,0 +1,202 @@
+//! Events as steps that can be compared between two runs.
+
+use capture_format::{EventKind as K, ExitStatus};
+
+use crate::context::Seen;
+use crate::decode::{Message, Signal, SockAddr};
+use crate::escape::{escaped_to, is_text};
+use crate::facts::lookup;
+use crate::fds::{Fd, has_path, is_on_socket};
+use crate::rules::{fails_anyway, how};
+use crate::views::Subject;
+use crate::views::errors::{call_name, failed};
+use crate::views::files::{is_read, is_write};
+
+/// Bytes of a text that are compared.
+const MAX_TEXT: usize = 200;
+/// Where temporary files are.
+const TEMPORARY: &[&[u8]] = &[b"/tmp/", b"/var/tmp/", b"/dev/shm/", b"/run/"];
+/// Shortest part of a temporary name that is taken for made up.
+const MIN_RANDOM: usize = 6;
+
+/// The event as a step: text in which what differs between any two runs is `#`; escaped. None of events that say
+/// nothing about the course of things.
+pub(super) fn step_of(seen: &Seen<'_>) -> Option<String> {
+    let event = seen.event;
+    let text = match event.kind {
+        K::EXEC => format!("runs {}", arguments(&event.data)),
+        K::EXIT => how(ExitStatus::from_wait(event.ret as i32)),
+        K::OOM_KILL => "is chosen by the OOM killer".to_owned(),
+        K::SIGNAL_GENERATE => {
+            let signal = Signal::from_ret(event.ret)?;
+            // SIGCHLD, SIGURG and the like come as they please.
+            (signal.asks_to_end() || signal.is_fault()).then(|| format!("is sent {signal}"))?
+        }
+        kind if !kind.is_syscall() => return None,
+        // Without the process: of one whose exec was overwritten the name is not known.
+        _ => return call(seen),
+    };
+    Some(format!("{} {text}", seen.program.label))
+}
+
+fn call(seen: &Seen<'_>) -> Option<String> {
+    let event = seen.event;
+    if let Some(message) = dns(seen) {
+        return Some(message);
+    }
+    let errno = failed(event);
+    if errno.is_some_and(|errno| fails_anyway(event.kind, errno, &event.name)) {
+        return None;
+    }
+    if event.kind == K::CONNECT {
+        let address = SockAddr::parse(&event.name)?.canonical();
+        let failed = errno.map(|errno| format!(": {errno}")).unwrap_or_default();
+        return (!is_nscd(&address)).then(|| format!("connects to {address}{failed}"));
+    }
+    if let Some(errno) = errno {
+        return Some(format!(
+            "{} {}: {errno}",
+            call_name(event.kind),
+            subject(seen)
+        ));
+    }
+    if (K::OPEN..=K::CREAT).contains(&event.kind) {
+        return Some(format!("opens {}", subject(seen)));
+    }
+    let is_log = seen.fd.as_ref().is_some_and(is_output);
+    if is_write(event.kind) && is_log {
+        return Some(format!("says on {}: {}", subject(seen), words(&event.data)));
+    }
+    if is_read(event.kind) && event.ret > 0 && is_text(&event.data) && !event.data.is_empty() {
+        let is_file = seen.fd.as_ref().and_then(Fd::path).is_some();
+        return is_file.then(|| format!("reads {}: {}", subject(seen), words(&event.data)));
+    }
+    None
+}
+
+/// The name service cache, which C libraries look for and few machines have.
+pub(crate) fn is_nscd(address: &SockAddr) -> bool {
+    matches!(address, SockAddr::Unix(path) if path.ends_with(b"nscd/socket"))
+}
+
+/// A DNS message without its id.
+fn dns(seen: &Seen<'_>) -> Option<String> {
+    let event = seen.event;
+    if !is_on_socket(event, seen.fd.as_ref()) || event.data.is_empty() {
+        return None;
+    }
+    let message = Message::parse_framed(&event.data)?;
+    let name = escaped_to(message.name.as_bytes(), MAX_TEXT).to_string();
+    let qtype = &message.qtype;
+    if !message.response {
+        return Some(format!("asks DNS for {name} {qtype}"));
+    }
+    let outcome = lookup::outcome_of_answer(message.rcode, message.answered);
+    let said = crate::views::dns::said(outcome);
+    Some(format!("DNS says of {name} {qtype}: {said}"))
+}
+
+/// Standard output and error, and logs.
+fn is_output(fd: &Fd) -> bool {
+    fd.stdio.is_some() || fd.path().is_some_and(|path| path.ends_with(b".log"))
+}
+
+fn subject(seen: &Seen<'_>) -> String {
+    match Subject::of(seen) {
+        Subject::Path(_) if has_path(seen.event.kind) => {
+            escaped_to(&temporary(&seen.path), MAX_TEXT).to_string()
+        }
+        Subject::Path(path) | Subject::Name(path) => {
+            escaped_to(&temporary(path.as_bytes()), MAX_TEXT).to_string()
+        }
+        Subject::Descriptor(_) => "a descriptor".to_owned(),
+        subject => subject.to_string(),
+    }
+}
+
+fn arguments(data: &[u8]) -> String {
+    let arguments = data.strip_suffix(b"\0").unwrap_or(data).to_vec();
+    let arguments: Vec<u8> = arguments
+        .into_iter()
+        .map(|byte| if byte == 0 { b' ' } else { byte })
+        .collect();
+    escaped_to(&temporary(&arguments), MAX_TEXT).to_string()
+}
+
+/// Text without its numbers.
+fn words(data: &[u8]) -> String {
+    let text = without_numbers(&data[..data.len().min(4 * MAX_TEXT)]);
+    escaped_to(&text, MAX_TEXT).to_string()
+}
+
+/// Each number is one `#`.
+fn without_numbers(bytes: &[u8]) -> Vec<u8> {
+    let mut text: Vec<u8> = Vec::with_capacity(bytes.len());
+    for &byte in bytes {
+        match byte {
+            b'0'..=b'9' if text.last() == Some(&b'#') => {}
+            b'0'..=b'9' => text.push(b'#'),
+            byte => text.push(byte),
+        }
+    }
+    text
+}
+
+/// A path without the pid in /proc, and below directories of temporary files without what looks made up.
+pub(super) fn temporary(path: &[u8]) -> Vec<u8> {
+    if path.starts_with(b"/proc/") {
+        return without_numbers(path);
+    }
+    if !TEMPORARY.iter().any(|start| path.starts_with(start)) {
+        return path.to_vec();
+    }
+    let mut name = Vec::with_capacity(path.len());
+    for part in path.split_inclusive(|byte| !byte.is_ascii_alphanumeric()) {
+        let (word, end) = match part.split_last() {
+            Some((last, word)) if !last.is_ascii_alphanumeric() => (word, Some(*last)),
+            _ => (part, None),
+        };
+        match is_made_up(word) {
+            true => name.push(b'#'),
+            false => name.extend(word),
+        }
+        name.extend(end);
+    }
+    name
+}
+
+/// A number, or letters of both cases or digits among them, of mkstemp(3)'s length at least.
+fn is_made_up(word: &[u8]) -> bool {
+    let has = |test: fn(&u8) -> bool| word.iter().any(test);
+    let digits = has(u8::is_ascii_digit);
+    let letters = has(u8::is_ascii_alphabetic);
+    let mixed = has(u8::is_ascii_lowercase) && word.iter().skip(1).any(u8::is_ascii_uppercase);
+    digits && !letters || word.len() >= MIN_RANDOM && letters && (digits || mixed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_temporary_files_are_alike_and_others_are_not() {
+        for (path, normal) in [
+            ("/tmp/x.aB3dE9", "/tmp/x.#"),
+            ("/tmp/npm-12345/package.json", "/tmp/npm-#/package.json"),
+            ("/proc/4711/status", "/proc/#/status"),
+            ("/etc/app2.conf", "/etc/app2.conf"),
+            ("/tmp/settings.json", "/tmp/settings.json"),
+            ("/var/tmp/QwErTyUi", "/var/tmp/#"),
+        ] {
+            assert_eq!(temporary(path.as_bytes()), normal.as_bytes(), "{path}");
+        }
+    }
+
+    #[test]
+    fn numbers_in_texts_do_not_count() {
+        assert_eq!(
+            words(b"2026/11/20 23:36:04 [emerg] 100#100: x\x1b"),
+            "#/#/# #:#:# [emerg] ##: x\\x1b"
+        );
+    }
+}

@@ -1,0 +1,291 @@
+//! The processes of a run as a tree: who started them, what they executed, how long they lived, who killed them.
+
+use std::collections::HashSet;
+use std::io::{self, Read, Seek, Write};
+
+use capture_format::{EventKind, ExitStatus, Reader, Run};
+use serde::Serialize;
+
+use super::text::command_line;
+use super::{Cell, Column, Head, Look, Moment, Paint, Table, Text, View, count};
+use crate::decode::Signal;
+use crate::decode::time::duration;
+use crate::facts::{Facts, Process};
+use crate::rules::how;
+
+/// Deepest indentation; deeper ones stand there too.
+const MAX_DEPTH: usize = 24;
+
+/// The processes, each followed by those it started.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ps {
+    /// The run.
+    pub run: Head,
+    /// The processes: a tree, walked from its roots, each before its children, in the order of their starts.
+    pub processes: Vec<ProcessLine>,
+    /// Processes that were seen to start and are left out, as there were more than 1024: those that ended first.
+    pub left_out: u64,
+}
+
+/// One process.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProcessLine {
+    /// Process id in the host's namespace.
+    pub pid: u32,
+    /// The process that forked it, where seen.
+    pub parent: Option<u32>,
+    /// How many of its ancestors stand in the list.
+    pub depth: usize,
+    /// Name; escaped.
+    pub name: String,
+    /// Whether the container runtime executed it beside the application: a probe, a hook, a person's `kubectl exec`.
+    pub visitor: bool,
+    /// When it was forked, where seen.
+    pub start: Option<Moment>,
+    /// When it executed its program; none if it never did.
+    pub exec: Option<Moment>,
+    /// The file it executes, or the one its parent did.
+    pub exe: Option<Text>,
+    /// Arguments, likewise.
+    pub argv: Vec<Text>,
+    /// When it ended, where seen.
+    pub end: Option<Moment>,
+    /// How it ended, where seen.
+    pub status: Option<ExitStatus>,
+    /// Who killed it, where a signal did and its sender was seen.
+    pub killed_by: Option<Killer>,
+}
+
+/// Who killed a process.
+#[derive(Clone, Debug, Serialize)]
+pub struct Killer {
+    /// Number of the event that tells.
+    pub event: u64,
+    /// `the OOM killer`, `containerd-shim (pid 812)`, `itself`; escaped.
+    pub by: String,
+}
+
+/// Looks at a run, by its position in [`Reader::runs`].
+pub fn ps<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Ps {
+    let mut facts = reader.runs().get(run_index).map(Facts::new);
+    let mut forks = 0u64;
+    let (head, run) = Head::pass(reader, run_index, |event, _| {
+        forks += u64::from(event.event.kind == EventKind::FORK);
+        if let Some(facts) = &mut facts {
+            facts.observe(event.number, &event.event);
+        }
+    });
+    let facts = facts.unwrap_or_else(|| Facts::new(&run));
+    let processes = tree(&facts, &run);
+    let forked = processes.iter().filter(|it| it.start.is_some()).count();
+    Ps {
+        run: head,
+        left_out: forks.saturating_sub(forked as u64),
+        processes,
+    }
+}
+
+/// Each process before its children.
+fn tree(facts: &Facts, run: &Run) -> Vec<ProcessLine> {
+    let mut all: Vec<&Process> = facts.processes.iter().collect();
+    all.sort_by_key(|process| (first_event(process), process.pid));
+    let known: HashSet<u32> = all.iter().map(|process| process.pid).collect();
+    let is_root = |process: &&&Process| process.parent.is_none_or(|pid| !known.contains(&pid));
+    let mut lines = Vec::new();
+    let mut open: Vec<(&Process, usize)> = all.iter().filter(is_root).map(|it| (*it, 0)).collect();
+    open.reverse();
+    let mut children = std::collections::HashMap::<u32, Vec<&Process>>::new();
+    for process in &all {
+        if let Some(parent) = process.parent {
+            children.entry(parent).or_default().push(process);
+        }
+    }
+    // A process stands once, whatever a capture says of who is whose parent.
+    while let Some((process, depth)) = open.pop() {
+        lines.push(line(process, depth, facts, run));
+        let below = children.remove(&process.pid).unwrap_or_default();
+        open.extend(below.into_iter().rev().map(|child| (child, depth + 1)));
+    }
+    let rest: Vec<_> = all
+        .into_iter()
+        .filter(|process| {
+            process
+                .parent
+                .is_some_and(|pid| children.contains_key(&pid))
+        })
+        .collect();
+    lines.extend(rest.into_iter().map(|process| line(process, 0, facts, run)));
+    lines
+}
+
+fn first_event(process: &Process) -> u64 {
+    let exec = process.exec.as_ref().map(|exec| exec.event);
+    let start = process.start.map(|start| start.event);
+    let end = process.exit.map(|exit| exit.event);
+    start.or(exec).or(end).unwrap_or_default()
+}
+
+fn line(process: &Process, depth: usize, facts: &Facts, run: &Run) -> ProcessLine {
+    let start = process.start;
+    let exec = process.exec.as_ref();
+    // What it inherited at its fork, its parent executed.
+    let own = exec.filter(|exec| start.is_none_or(|start| exec.event > start.event));
+    let argv = exec.map(|exec| exec.argv.iter().map(|it| Text::new(it)).collect());
+    ProcessLine {
+        pid: process.pid,
+        parent: process.parent,
+        depth,
+        name: process.name(),
+        visitor: facts.is_visitor(process.pid),
+        start: start.map(|start| Moment::new(start.event, start.time, run)),
+        exec: own.map(|exec| Moment::new(exec.event, exec.time, run)),
+        exe: exec.map(|exec| Text::new(&exec.path)),
+        argv: argv.unwrap_or_default(),
+        end: process
+            .exit
+            .map(|exit| Moment::new(exit.event, exit.time, run)),
+        status: process.exit.map(|exit| exit.status),
+        killed_by: killer(process, facts),
+    }
+}
+
+fn killer(process: &Process, facts: &Facts) -> Option<Killer> {
+    let ExitStatus::Signal { signal, .. } = process.exit?.status else {
+        return None;
+    };
+    let mut kills = facts.oom_kills.iter().rev();
+    if let Some(kill) = kills.find(|kill| kill.pid == process.pid) {
+        return Some(Killer {
+            event: kill.event,
+            by: "the OOM killer".to_owned(),
+        });
+    }
+    let sent = facts.signals.last(process.pid, Signal(signal))?;
+    let itself = sent.sender == process.pid && sent.address.is_none();
+    Some(Killer {
+        event: sent.event,
+        by: if itself {
+            "itself".to_owned()
+        } else {
+            sent.sender()
+        },
+    })
+}
+
+impl ProcessLine {
+    /// When it started, as far as was seen.
+    #[must_use]
+    pub fn began(&self) -> Option<Moment> {
+        self.start.or(self.exec)
+    }
+
+    fn ended(&self) -> Cell {
+        let Some(status) = self.status else {
+            return "end not seen".into();
+        };
+        let good = status == ExitStatus::Code(0);
+        let by = self.killed_by.as_ref();
+        let by = by.map(|it| format!(" by {} (#{})", it.by, it.event));
+        let text = match status {
+            ExitStatus::Signal { signal, core } => {
+                let core = if core { ", core dumped" } else { "" };
+                format!("{}{}{core}", Signal(signal), by.unwrap_or_default())
+            }
+            ExitStatus::Code(_) => how(status),
+        };
+        Cell::new(text, if good { Paint::Plain } else { Paint::Bad })
+    }
+}
+
+impl View for Ps {
+    fn write_text(&self, look: Look, out: &mut dyn Write) -> io::Result<()> {
+        self.run.write(look, out)?;
+        let mut table = Table::new([
+            Column::right("PID"),
+            Column::left("PROCESS"),
+            Column::right("START"),
+            Column::right("LIVED"),
+            Column::left("END"),
+            Column::left("EVENTS"),
+            Column::text("COMMAND"),
+        ]);
+        for process in &self.processes {
+            let depth = process.depth.min(MAX_DEPTH);
+            let indent = if depth == 0 {
+                String::new()
+            } else {
+                format!("{:1$}└ ", "", 2 * (depth - 1))
+            };
+            let lived = process.began().zip(process.end);
+            let lived = lived.and_then(|(start, end)| end.time_ns.checked_sub(start.time_ns));
+            let events = [process.start, process.exec, process.end];
+            let events: Vec<_> = events.iter().flatten().map(Moment::number).collect();
+            let command = command_line(&process.argv);
+            let command = match (process.visitor, process.exec) {
+                (true, _) => format!("{command} (beside the application)"),
+                (false, None) if !command.is_empty() => format!("({command})"),
+                _ => command,
+            };
+            table.row([
+                process.pid.into(),
+                format!("{indent}{}", process.name).into(),
+                process
+                    .began()
+                    .map(|it| it.offset())
+                    .unwrap_or_default()
+                    .into(),
+                lived.map(duration).unwrap_or_default().into(),
+                process.ended(),
+                Cell::new(events.join(" "), Paint::Dim),
+                command.into(),
+            ]);
+        }
+        table.write(look, out)?;
+        if self.left_out > 0 {
+            let left_out = count(self.left_out, "process");
+            writeln!(out, "{left_out} that ended earlier are left out")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, capture};
+    use crate::views::text_of;
+    use capture_format::SignalOrigin;
+
+    #[test]
+    fn a_tree_with_who_killed_whom() {
+        let mut s = Script::new(&["/bin/sh", "-c", "a; b \x1b[2J"]);
+        s.fork(INIT, 200).exec(200, &["python3", "app.py"]);
+        s.fork(200, 201).fork(INIT, 202);
+        s.call(201, EventKind::OOM_KILL, 0, [0; 3], "python3", "");
+        s.exit_status(201, 9);
+        s.signal(200, 15, 0, (812, "evil\nshim"), SignalOrigin::Outside);
+        s.exit_status(200, 15).exit(202, 0).exit(INIT, 143);
+        insta::assert_snapshot!(text_of(&ps(&mut capture(&[s]), 0)));
+    }
+
+    #[test]
+    fn processes_that_are_each_others_parent_stand_once() {
+        let mut s = Script::empty();
+        s.fork(1, 2).fork(2, 1).fork(3, 3);
+        let ps = ps(&mut capture(&[s]), 0);
+        let mut pids: Vec<u32> = ps.processes.iter().map(|it| it.pid).collect();
+        pids.sort_unstable();
+        assert_eq!(pids, [1, 2, 3]);
+    }
+
+    #[test]
+    fn more_processes_than_are_kept_are_counted() {
+        let mut s = Script::new(&["sh"]);
+        for child in 1000..3000 {
+            s.fork(INIT, child).exit(child, 0);
+        }
+        let ps = ps(&mut capture(&[s]), 0);
+        assert_eq!(ps.processes.len() as u64 + ps.left_out, 2001);
+        assert!(ps.left_out > 900);
+    }
+}

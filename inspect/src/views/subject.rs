@@ -1,0 +1,78 @@
+//! What a call was about.
+
+use std::fmt;
+
+use capture_format::EventKind;
+use serde::Serialize;
+
+use super::Text;
+use crate::context::Seen;
+use crate::decode::SockAddr;
+use crate::fds::{Fd, Stdio, Target, acts_on_fd, has_path};
+
+/// What a call was about: one of a file, a standard stream, an address, or a descriptor of which no more is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// A path, absolute where that is known.
+    Path(Text),
+    /// The last component of a path: its open was not seen.
+    Name(Text),
+    /// `stdin`, `stdout` or `stderr`, where it is no file.
+    Stdio(String),
+    /// A socket address; escaped.
+    Address(String),
+    /// What else is known of a descriptor: `pipe`, `character device`, `AF_NETLINK`.
+    Descriptor(String),
+    /// Nothing to name.
+    Nothing,
+}
+
+impl Subject {
+    /// What the event was about.
+    pub(crate) fn of(seen: &Seen<'_>) -> Self {
+        let event = seen.event;
+        if has_path(event.kind) && !seen.path.is_empty() {
+            return Self::Path(Text::new(&seen.path));
+        }
+        let is_socket_call = (EventKind::CONNECT..=EventKind::RECVMMSG).contains(&event.kind);
+        if is_socket_call && let Some(address) = SockAddr::parse(&event.name) {
+            return Self::Address(address.canonical().to_string());
+        }
+        match &seen.fd {
+            Some(fd) => Self::of_fd(fd),
+            None if acts_on_fd(event.kind) => Self::Descriptor(format!(
+                "descriptor {} (opened before the recording)",
+                event.args[0]
+            )),
+            None => Self::Nothing,
+        }
+    }
+
+    /// What a descriptor refers to.
+    pub(crate) fn of_fd(fd: &Fd) -> Self {
+        match (&fd.target, fd.stdio) {
+            (Target::Path(path), _) => Self::Path(Text::new(path)),
+            (Target::Name(name), _) => Self::Name(Text::new(name)),
+            (_, Some(stdio)) => Self::Stdio(Stdio::to_string(&stdio)),
+            (
+                Target::Socket {
+                    peer: Some(peer), ..
+                },
+                None,
+            ) => Self::Address(peer.clone().canonical().to_string()),
+            _ => Self::Descriptor(fd.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.fmt(f),
+            Self::Name(name) => write!(f, "…/{name}"),
+            Self::Stdio(text) | Self::Address(text) | Self::Descriptor(text) => f.write_str(text),
+            Self::Nothing => Ok(()),
+        }
+    }
+}

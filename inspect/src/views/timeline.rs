@@ -1,0 +1,504 @@
+//! The story of a run in about twenty lines: what was executed, which files were read, which names and addresses were
+//! tried, what failed, what was said last, and how it ended. What the verdict rests on is marked.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read, Seek, Write};
+
+use capture_format::{ExitStatus, FdType, Reader, Run};
+use serde::Serialize;
+
+use super::dns::said;
+use super::errors::call_name;
+use super::files::is_read;
+use super::net::host_of;
+use super::text::command_line;
+use super::{Cell, Column, Head, Look, Moment, Paint, Subject, Table, Tally, Text, View, count};
+use crate::context::{Context, Seen};
+use crate::decode::time::size;
+use crate::diff::step::is_nscd;
+use crate::escape::{escaped_to, is_text};
+use crate::facts::{Facts, Process};
+use crate::rules::{Case, Verdict, how, is_noise, judge};
+
+mod fold;
+
+use fold::{fold, shorten};
+
+/// Lines a story has, but for those that the verdict rests on.
+const MAX_LINES: usize = 20;
+/// Last lines of output that are told.
+const MAX_WORDS: usize = 3;
+/// Bytes of a text that are told.
+const MAX_TEXT: usize = 300;
+/// Read all the time, and nobody's configuration.
+const NOT_CONFIG: &[&[u8]] = &[b"/proc/", b"/sys/", b"/dev/", b"/usr/share/", b"/usr/lib/"];
+
+/// The story.
+#[derive(Clone, Debug, Serialize)]
+pub struct Timeline {
+    /// The run.
+    pub run: Head,
+    /// What ended it, escaped.
+    pub sentence: String,
+    /// What happened, in order.
+    pub steps: Vec<Step>,
+    /// What was left out of the story.
+    pub left_out: u64,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// When; if it happened several times, the first time.
+    #[serde(flatten)]
+    pub moment: Moment,
+    /// The process.
+    pub pid: u32,
+    /// Its name; escaped.
+    pub process: String,
+    /// What kind of thing.
+    pub kind: Kind,
+    /// What happened, for people; escaped.
+    pub text: String,
+    /// How often it happened.
+    pub times: u64,
+    /// Number of the event of the last time, if there were several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_event: Option<u64>,
+    /// Whether the verdict rests on it.
+    pub cited: bool,
+    /// Events it tells of besides its own.
+    #[serde(skip)]
+    covers: Vec<u64>,
+    /// Its text in parts, where several can be told as one.
+    #[serde(skip)]
+    list: Option<List>,
+}
+
+/// `reads ` and `/etc/hosts`: those with the same beginning and end can be told as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct List {
+    before: String,
+    item: String,
+    after: String,
+}
+
+/// What kind of thing happened. New ones may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Kind {
+    /// A program was executed.
+    Exec,
+    /// A text file was read: configuration, most likely.
+    Read,
+    /// A name was asked for.
+    Dns,
+    /// A connect.
+    Connect,
+    /// A call that failed.
+    Failure,
+    /// A signal.
+    Signal,
+    /// The OOM killer chose a process.
+    OomKill,
+    /// Something was printed.
+    Said,
+    /// A process ended.
+    Exit,
+    /// Something else that the verdict rests on.
+    Evidence,
+}
+
+/// Looks at a run, by its position in [`Reader::runs`].
+pub fn timeline<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Timeline {
+    let header = reader.header().clone();
+    let mut facts = reader.runs().get(run_index).map(Facts::new);
+    let mut context = Context::default();
+    let mut read: Tally<(u32, Text), (Moment, u64)> = Tally::default();
+    let (head, run) = Head::pass(reader, run_index, |numbered, run| {
+        let (number, event) = (numbered.number, &numbered.event);
+        if let Some(facts) = &mut facts {
+            facts.observe(number, event);
+        }
+        let seen = context.observe(number, event);
+        if let Some(path) = reads_text(&seen) {
+            let now = Moment::of(number, event, run);
+            let (_, bytes) = read.entry(number, (event.pid, path), || (now, 0));
+            *bytes = bytes.saturating_add(event.ret as u64);
+        }
+    });
+    let facts = facts.unwrap_or_else(|| Facts::new(&run));
+    let verdict = judge(&facts, &run, &header);
+    let story = Story {
+        facts: &facts,
+        case: Case::new(&facts, &run, &header),
+        run: &run,
+    };
+    let mut steps = story.steps();
+    let read = read.into_groups().0;
+    steps.extend(read.into_iter().map(|((pid, path), (moment, bytes))| {
+        let step = story.step(moment, pid, Kind::Read, String::new());
+        step.listed("reads ", format!("{path} ({})", size(bytes)), "")
+    }));
+    steps.sort_by_key(|step| step.moment.event);
+    cite(&mut steps, &verdict, &run);
+    let steps = fold(steps);
+    let (steps, left_out) = shorten(steps, MAX_LINES);
+    Timeline {
+        run: head,
+        sentence: verdict.sentence,
+        steps,
+        left_out,
+    }
+}
+
+/// The path of a text file that a program reads.
+fn reads_text(seen: &Seen<'_>) -> Option<Text> {
+    let event = seen.event;
+    let is_file = matches!(event.fd_type, FdType::REGULAR | FdType::UNKNOWN);
+    if !is_read(event.kind) || event.ret <= 0 || !is_file || event.data.is_empty() {
+        return None;
+    }
+    let path = match Subject::of_fd(seen.fd.as_ref()?) {
+        Subject::Path(path) | Subject::Name(path) => path,
+        _ => return None,
+    };
+    let is_config = !NOT_CONFIG
+        .iter()
+        .any(|start| path.as_bytes().starts_with(start));
+    (is_config && is_text(&event.data)).then_some(path)
+}
+
+/// Marks what the verdict rests on, and adds what nothing tells of.
+fn cite(steps: &mut Vec<Step>, verdict: &Verdict, run: &Run) {
+    let cited: HashSet<u64> = verdict.evidence.iter().map(|it| it.event).collect();
+    let mut told = HashSet::new();
+    for step in steps.iter_mut() {
+        for event in step.covers.iter().chain([&step.moment.event]) {
+            step.cited |= cited.contains(event);
+            told.insert(*event);
+        }
+    }
+    let times: HashMap<u64, u64> = steps
+        .iter()
+        .map(|it| (it.moment.event, it.moment.time_ns))
+        .collect();
+    for evidence in verdict
+        .evidence
+        .iter()
+        .filter(|it| !told.contains(&it.event))
+    {
+        // Its time is that of the step before it: a verdict has numbers only.
+        let before = times.iter().filter(|(event, _)| **event < evidence.event);
+        let time = before
+            .max_by_key(|(event, _)| **event)
+            .map_or(run.start, |(_, time)| *time);
+        steps.push(Step {
+            cited: true,
+            ..Step::new(
+                Moment::new(evidence.event, time, run),
+                Kind::Evidence,
+                escaped_to_line(&evidence.text),
+            )
+        });
+    }
+    steps.sort_by_key(|step| step.moment.event);
+}
+
+/// Escaped text, shortened between characters.
+fn escaped_to_line(text: &str) -> String {
+    match text.char_indices().nth(MAX_TEXT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+impl Step {
+    fn new(moment: Moment, kind: Kind, text: String) -> Self {
+        Self {
+            moment,
+            pid: 0,
+            process: String::new(),
+            kind,
+            text,
+            times: 1,
+            last_event: None,
+            cited: false,
+            covers: Vec::new(),
+            list: None,
+        }
+    }
+
+    /// A step that can be told together with those after it.
+    fn listed(self, before: &str, item: String, after: &str) -> Self {
+        Self {
+            text: format!("{before}{item}{after}"),
+            list: Some(List {
+                before: before.to_owned(),
+                item,
+                after: after.to_owned(),
+            }),
+            ..self
+        }
+    }
+}
+
+struct Story<'a> {
+    facts: &'a Facts,
+    case: Case<'a>,
+    run: &'a Run,
+}
+
+impl Story<'_> {
+    fn step(&self, moment: Moment, pid: u32, kind: Kind, text: String) -> Step {
+        let process = self.facts.processes.get(pid);
+        Step {
+            pid,
+            process: process.map(Process::name).unwrap_or_default(),
+            ..Step::new(moment, kind, text)
+        }
+    }
+
+    fn at(&self, event: u64, time: u64) -> Moment {
+        Moment::new(event, time, self.run)
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for process in self.facts.processes.iter() {
+            steps.extend(self.exec(process));
+            steps.extend(self.exit(process));
+        }
+        steps.extend(self.lookups());
+        steps.extend(self.connects());
+        steps.extend(self.failures());
+        steps.extend(self.signals());
+        steps.extend(self.words());
+        steps
+    }
+
+    fn exec(&self, process: &Process) -> Option<Step> {
+        let exec = process.exec.as_ref()?;
+        let inherited = process.start.is_some_and(|start| start.event > exec.event);
+        let argv: Vec<_> = exec.argv.iter().map(|it| Text::new(it)).collect();
+        let text = format!("runs {}", escaped_to_line(&command_line(&argv)));
+        let at = self.at(exec.event, exec.time);
+        (!inherited).then(|| self.step(at, process.pid, Kind::Exec, text))
+    }
+
+    fn exit(&self, process: &Process) -> Option<Step> {
+        let exit = process.exit?;
+        let at = self.at(exit.event, exit.time);
+        let step = self.step(at, process.pid, Kind::Exit, how(exit.status));
+        // Children that ended well are told by nobody.
+        let well = exit.status == ExitStatus::Code(0) && !self.case.in_chain(process.pid);
+        (!well).then_some(step)
+    }
+
+    fn lookups(&self) -> impl Iterator<Item = Step> {
+        let lookups = self.facts.lookups().into_iter();
+        lookups.filter_map(|lookup| {
+            let first = lookup.exchanges.first()?.attempts.first()?;
+            let names = lookup.names().len();
+            let tried = match names {
+                0 | 1 => String::new(),
+                names => format!(", {names} names tried"),
+            };
+            let host = escaped_to(lookup.host.as_bytes(), MAX_TEXT);
+            let outcome = said(lookup.outcome());
+            let text = format!("asks DNS for {host}: {outcome}{tried}");
+            let mut step = self.step(
+                self.at(first.event, first.time),
+                lookup.pid,
+                Kind::Dns,
+                text,
+            );
+            for exchange in &lookup.exchanges {
+                step.covers
+                    .extend(exchange.attempts.iter().map(|it| it.event));
+                step.covers
+                    .extend(exchange.answer.as_ref().map(|it| it.event));
+                step.covers.extend(exchange.error.map(|(event, _)| event));
+            }
+            Some(step)
+        })
+    }
+
+    fn connects(&self) -> impl Iterator<Item = Step> {
+        let lookups = self.facts.lookups();
+        let connections = self.facts.connections.iter();
+        let connections = connections.filter(|it| !is_nscd(&it.address));
+        connections.map(move |connection| {
+            let host = host_of(&connection.address, &lookups);
+            let host = host.map(|host| format!(" ({host})")).unwrap_or_default();
+            let outcome = match connection.outcome.map(|it| it.error) {
+                None => "the end was not recorded".to_owned(),
+                Some(None) => "connected".to_owned(),
+                Some(Some(errno)) => format!("{errno} ({})", errno.text()),
+            };
+            let text = format!("connects to {}{host}: {outcome}", connection.address);
+            let at = self.at(connection.event, connection.time);
+            let mut step = self.step(at, connection.pid, Kind::Connect, text);
+            step.covers.extend(connection.outcome.map(|it| it.event));
+            step
+        })
+    }
+
+    fn failures(&self) -> impl Iterator<Item = Step> {
+        let failures = self.facts.failures.iter();
+        let failures = failures.filter(|failure| !failure.made_good && !is_noise(failure));
+        failures.map(|failure| {
+            let (call, errno) = (call_name(failure.kind), failure.errno);
+            let after = format!(": {errno} ({})", errno.text());
+            let at = self.at(failure.event, failure.time);
+            let step = self.step(at, failure.pid, Kind::Failure, format!("{call}{after}"));
+            if failure.path.is_empty() {
+                return step;
+            }
+            let path = escaped_to(&failure.path, MAX_TEXT).to_string();
+            step.listed(&format!("{call} "), path, &after)
+        })
+    }
+
+    fn signals(&self) -> impl Iterator<Item = Step> {
+        let sent = self.facts.signals.iter().map(|sent| {
+            let by = sent.sender();
+            let text = format!("is sent {} by {by}", sent.signal);
+            self.step(
+                self.at(sent.event, sent.time),
+                sent.target,
+                Kind::Signal,
+                text,
+            )
+        });
+        let kills = self.facts.oom_kills.iter().map(|kill| {
+            let exit = self.facts.processes.get(kill.pid).and_then(|it| it.exit);
+            let time = exit.map_or(self.run.end.unwrap_or(self.run.start), |exit| exit.time);
+            let text = "is chosen by the OOM killer".to_owned();
+            self.step(self.at(kill.event, time), kill.pid, Kind::OomKill, text)
+        });
+        sent.chain(kills)
+    }
+
+    /// What was printed last, of each process of the chain, and the line that says why.
+    fn words(&self) -> Vec<Step> {
+        let chain = self.case.chain.iter();
+        let mut lines: Vec<_> = chain
+            .flat_map(|process| {
+                let lines = process.output.lines().rev();
+                let lines = lines.filter(|line| line.text.contains(char::is_alphanumeric));
+                let lines = lines.take(MAX_WORDS);
+                lines.map(|line| (process.pid, line))
+            })
+            .collect();
+        lines.sort_by_key(|(_, line)| line.event);
+        let headline = self.case.words.headline().map(|line| line.event);
+        let told = lines.iter().any(|(_, line)| Some(line.event) == headline);
+        let headline = self.case.words.headline().filter(|_| !told);
+        let culprit = self.case.culprit().map_or(0, |process| process.pid);
+        let headline = headline.map(|line| (culprit, line));
+        let lines = headline.into_iter().chain(lines);
+        let steps = lines.map(|(pid, line)| {
+            let text = format!("says on {}", line.cited());
+            self.step(self.at(line.event, line.time), pid, Kind::Said, text)
+        });
+        steps.collect()
+    }
+}
+
+impl View for Timeline {
+    fn write_text(&self, look: Look, out: &mut dyn Write) -> io::Result<()> {
+        self.run.write(look, out)?;
+        let mut table = Table::new([
+            Column::right("TIME"),
+            Column::right("EVENT"),
+            Column::left("!"),
+            Column::left("PROCESS"),
+            Column::text("WHAT"),
+        ]);
+        for step in &self.steps {
+            let times = match step.last_event {
+                Some(last) => format!(" ({} times, until #{last})", step.times),
+                None => String::new(),
+            };
+            let paint = match step.kind {
+                _ if step.cited => Paint::Strong,
+                Kind::Failure | Kind::OomKill => Paint::Bad,
+                _ => Paint::Plain,
+            };
+            table.row([
+                Cell::new(step.moment.offset(), Paint::Dim),
+                Cell::new(step.moment.number(), Paint::Dim),
+                Cell::new(if step.cited { "!" } else { "" }, Paint::Bad),
+                (&step.process).into(),
+                Cell::new(format!("{}{times}", step.text), paint),
+            ]);
+        }
+        table.write(look, out)?;
+        if self.left_out > 0 {
+            let what = count(self.left_out, "lesser thing");
+            writeln!(out, "{what} left out: `lastword show` has all")?;
+        }
+        writeln!(
+            out,
+            "verdict (it rests on what is marked !): {}",
+            self.sentence
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, capture, inet, nginx};
+    use crate::views::text_of;
+    use capture_format::{EventKind as K, SignalOrigin};
+
+    #[test]
+    fn the_story_of_a_name_that_does_not_resolve() {
+        insta::assert_snapshot!(text_of(&timeline(&mut capture(&[nginx()]), 0)));
+    }
+
+    #[test]
+    fn what_repeats_is_folded_and_the_rest_fits() {
+        let mut s = Script::new(&["app"]);
+        for number in 0..100 {
+            s.open(
+                INIT,
+                &format!("/opt/optional-{number}"),
+                [-2, -13][number % 2],
+            );
+        }
+        for _ in 0..37 {
+            s.call(INIT, K::SOCKET, 4, [2, 1, 0], "", "");
+            s.connect(INIT, 4, &inet([10, 0, 0, 7], 80), -111)
+                .close(INIT, 4);
+        }
+        s.write(
+            INIT,
+            2,
+            "connect to 10.0.0.7:80: Connection refused \x1b[2J\n",
+        );
+        s.signal(INIT, 10, 0, (812, "shim\n"), SignalOrigin::Outside);
+        s.exit(INIT, 1);
+        let timeline = timeline(&mut capture(&[s]), 0);
+        assert!(
+            timeline.steps.len() <= MAX_LINES + timeline.steps.iter().filter(|it| it.cited).count()
+        );
+        assert!(timeline.left_out >= 80);
+        let refused = timeline
+            .steps
+            .iter()
+            .find(|step| step.kind == Kind::Connect);
+        let refused = refused.unwrap();
+        assert!(refused.times == 37 && refused.cited && refused.last_event.is_some());
+        let ends = timeline.steps.last().unwrap();
+        assert_eq!((ends.kind, ends.cited), (Kind::Exit, true));
+        let text = text_of(&timeline);
+        assert!(
+            text.contains("(37 times, until #") && !text.contains('\x1b'),
+            "{text}"
+        );
+    }
+}

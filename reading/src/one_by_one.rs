@@ -1,0 +1,90 @@
+//! Several captures, one after the other.
+
+use std::io::{self, Write as _};
+
+use inspect::escape::escaped;
+
+use crate::{Capture, Screen};
+
+/// Captures that are opened when it is their turn.
+pub type Captures<'c> = dyn ExactSizeIterator<Item = anyhow::Result<Capture>> + 'c;
+
+/// How it went; what is to be told when the pager has ended.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// Whether one could not be read whole.
+    pub failed: bool,
+    /// What is to be told of them.
+    pub notes: Vec<String>,
+}
+
+impl Shown {
+    /// Tells what of a capture is damaged.
+    pub(crate) fn damage_of(&mut self, capture: &Capture) {
+        for damage in capture.reader.damage() {
+            self.failed = true;
+            self.notes.push(format!("{}: {damage}", capture.name));
+        }
+    }
+
+    fn error(&mut self, error: &anyhow::Error) {
+        self.failed = true;
+        self.notes.push(format!("{error:#}"));
+    }
+}
+
+/// How one capture is written.
+type Print<'p> = dyn Fn(&mut Capture, &mut Screen<'_>) -> anyhow::Result<()> + 'p;
+
+/// Writes each. Of several those that cannot be read are told, and the others are shown.
+pub(crate) fn print(
+    captures: &mut Captures<'_>,
+    print: &Print<'_>,
+    headings: bool,
+    out: &mut Screen<'_>,
+) -> anyhow::Result<Shown> {
+    let several = captures.len() > 1;
+    let mut shown = Shown::default();
+    let mut is_first = true;
+    for opened in captures {
+        let mut capture = match opened {
+            Ok(capture) => capture,
+            Err(error) if several => {
+                shown.error(&error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if several && headings {
+            let blank = if std::mem::take(&mut is_first) {
+                ""
+            } else {
+                "\n"
+            };
+            writeln!(out, "{blank}==> {} <==", escaped(capture.name.as_bytes()))?;
+        }
+        out.watch(capture.progress.as_ref());
+        let printed = print(&mut capture, out);
+        out.watch(None);
+        shown.damage_of(&capture);
+        match printed {
+            Ok(()) => {}
+            Err(error) if is_output(&error) => return Err(error),
+            Err(error) => {
+                let error = error.context(capture.name);
+                if !several {
+                    return Err(error);
+                }
+                shown.error(&error);
+            }
+        }
+    }
+    Ok(shown)
+}
+
+/// Whether it is our output that failed: then the other captures need not be tried.
+fn is_output(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some())
+}
