@@ -27,6 +27,7 @@ mod manual;
 mod one_by_one;
 mod pager;
 mod progress;
+mod roaming;
 mod streaming;
 mod terminal;
 mod views;
@@ -176,6 +177,8 @@ pub enum Command<S: clap::Args> {
     Timeline(Of<S, looking::Timeline>),
     /// Compare two captures, or two runs of one: where they part, and what only one has
     Diff(Of<S, comparing::Diff>),
+    /// Move about in a capture: verdict, processes, events, streams, names, timeline
+    Tui(Of<S, roaming::Tui>),
 }
 
 impl<S: clap::Args> Command<S> {
@@ -194,6 +197,7 @@ impl<S: clap::Args> Command<S> {
             Self::Net(of) => of.request(),
             Self::Timeline(of) => of.request(),
             Self::Diff(of) => of.request(),
+            Self::Tui(of) => of.request(),
         }
     }
 }

@@ -53,7 +53,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    fn line(&self, seen: &Seen<'_>) -> String {
+    pub(super) fn line(&self, seen: &Seen<'_>) -> String {
         let Seen {
             number,
             event,
