@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Seek, Write};
 
 use capture_format::{ExitStatus, Reader};
+use inspect::decode::time::size;
 use inspect::explain::{Explanation, explain};
+use inspect::views::files::FileUse;
 use inspect::views::streams::{Format, Piece, Printer, What, streams};
 use inspect::views::{self, Look, Subject, View};
 
@@ -149,43 +151,12 @@ fn content(view: impl View + Send + 'static) -> Content {
     }
 }
 
-/// The files and standard streams that bytes went through.
+/// The files and standard streams that bytes went through, those that were written first.
 fn there(files: views::files::Files) -> Content {
-    let used = files
-        .files
-        .into_iter()
-        .filter(|it| it.reads + it.writes > 0);
-    let mut rows: Vec<Row> = used
-        .filter_map(|file| {
-            let (name, what) = match &file.file {
-                Subject::Path(text) | Subject::Name(text) => {
-                    let path = std::str::from_utf8(text.as_bytes()).ok()?;
-                    (text.to_string(), What::Path(path.to_owned()))
-                }
-                Subject::Stdio(name) => (name.clone(), name.parse().ok()?),
-                _ => return None,
-            };
-            let went = |word: &str, calls: u64, bytes: u64| match calls {
-                0 => String::new(),
-                calls => format!(
-                    "{word} {} in {calls} calls",
-                    inspect::decode::time::size(bytes)
-                ),
-            };
-            let written = went("written", file.writes, file.bytes_written);
-            let read = went("read", file.reads, file.bytes_read);
-            let comma = if written.is_empty() || read.is_empty() {
-                ""
-            } else {
-                ", "
-            };
-            Some(Row {
-                text: format!("{name}  {written}{comma}{read}"),
-                event: None,
-                stream: Some(what),
-            })
-        })
-        .collect();
+    let used = |file: &FileUse| file.reads + file.writes > 0;
+    let mut files: Vec<_> = files.files.into_iter().filter(used).collect();
+    files.sort_by_key(|file| file.writes == 0);
+    let mut rows: Vec<Row> = files.iter().filter_map(stream_row).collect();
     if rows.is_empty() {
         rows.push(Row::of_line(
             "no file or standard stream was read or written",
@@ -194,6 +165,30 @@ fn there(files: views::files::Files) -> Content {
     Content {
         rows: Box::new(move |_| rows.clone()),
     }
+}
+
+/// `/etc/hosts  read 20 B in 2 calls`; none where no stream can be asked for by that name.
+fn stream_row(file: &FileUse) -> Option<Row> {
+    let (name, what) = match &file.file {
+        Subject::Path(text) | Subject::Name(text) => {
+            let path = std::str::from_utf8(text.as_bytes()).ok()?;
+            (text.to_string(), What::Path(path.to_owned()))
+        }
+        Subject::Stdio(name) => (name.clone(), name.parse().ok()?),
+        _ => return None,
+    };
+    let went = |word: &str, calls: u64, bytes: u64| {
+        let plural = if calls == 1 { "" } else { "s" };
+        (calls > 0).then(|| format!("{word} {} in {calls} call{plural}", size(bytes)))
+    };
+    let written = went("written", file.writes, file.bytes_written);
+    let read = went("read", file.reads, file.bytes_read);
+    let both: Vec<String> = written.into_iter().chain(read).collect();
+    Some(Row {
+        text: format!("{name}  {}", both.join(", ")),
+        event: None,
+        stream: Some(what),
+    })
 }
 
 fn stream<R: Read + Seek>(reader: &mut Reader<R>, run: usize, what: &What) -> Content {
@@ -240,9 +235,9 @@ impl Tail {
         if self.dropped > 0 {
             // The first line has lost its beginning.
             lines.next();
-            let size = inspect::decode::time::size(self.dropped);
+            let dropped = size(self.dropped);
             rows.push(Row::of_line(&format!(
-                "[{size} before this: `lastword streams` has all]"
+                "[{dropped} before this: `lastword streams` has all]"
             )));
         }
         let is_ours = |line: &str| line.starts_with('#');

@@ -179,20 +179,14 @@ impl Screen<'_> {
     fn verdict(&self, frame: &mut Frame<'_>, area: Rect) {
         let app = self.app;
         let number = app.runs.get(app.run).map(|run| run.number);
-        let title = match (number, &app.explanation) {
-            (None, _) => " Verdict ".to_owned(),
-            (Some(number), Some(all)) if app.runs.len() > 1 => {
-                let alike = if all.alike {
-                    "all ended alike"
-                } else {
-                    "they ended in different ways"
-                };
-                format!(
-                    " Verdict on run {number}; of {} runs {alike} ",
-                    app.runs.len()
-                )
-            }
-            (Some(number), _) => format!(" Verdict on run {number} "),
+        let alike = match &app.explanation {
+            Some(all) if app.runs.len() > 1 && all.alike => "; all runs ended alike",
+            Some(_) if app.runs.len() > 1 => "; not all runs ended alike",
+            _ => "",
+        };
+        let title = match number {
+            Some(number) => format!(" Verdict on run {number}{alike} "),
+            None => " Verdict ".to_owned(),
         };
         frame.render_widget(self.block(Focus::Verdict, title), area);
         let area = inner(area);

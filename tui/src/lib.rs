@@ -7,7 +7,7 @@
 //!                └──────── answers ────┴─► digest  what takes a whole pass: verdicts, views
 //! ```
 //!
-//! [`App`](app::App) neither reads nor waits. Two threads read, each with a reader of its own on the same bytes, so that lines come while
+//! `App` neither reads nor waits. Two threads read, each with a reader of its own on the same bytes, so that lines come while
 //! a verdict is still being made. Of events there is nothing in memory but the lines around the cursor and, at a few places
 //! of a run, what must be remembered of the events before.
 

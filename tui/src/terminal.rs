@@ -20,7 +20,7 @@ pub(crate) fn run<R: Read + Seek + Send + 'static>(
     reader: Reader<R>,
     theme: Theme,
 ) -> Result<(), Error> {
-    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+    if !io::stdout().is_terminal() || !has_keys() {
         return Err(Error::NoTerminal);
     }
     let (to, messages) = channel();
@@ -35,6 +35,11 @@ pub(crate) fn run<R: Read + Seek + Send + 'static>(
     execute!(io::stdout(), EnableBracketedPaste)?;
     thread::spawn(move || keys(&to));
     turn(app, terminal, theme, &threads, &messages)
+}
+
+/// Whether keys can be read: from standard input, or from the terminal itself where a capture came from standard input.
+fn has_keys() -> bool {
+    io::stdin().is_terminal() || cfg!(unix) && std::fs::File::open("/dev/tty").is_ok()
 }
 
 /// Gives the terminal back.

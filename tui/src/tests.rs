@@ -8,6 +8,8 @@ use capture_format::{Event, EventKind, ExitStatus, Header, Reader, Run, Writer};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Cell;
+use ratatui::style::{Color, Modifier};
 
 use crate::app::{App, Ask, Message};
 use crate::digest;
@@ -432,5 +434,86 @@ fn what_is_missing_is_shown_once() {
         assert_eq!(missing(&tui), expected, "{}", tui.screen());
         tui.keys("G");
         assert_eq!(missing(&tui), expected, "{}", tui.screen());
+    }
+}
+
+/// Clears the screen, begins a line, turns text around.
+const EVIL: &str = "a\x1b[2J\n\r\u{9b}2J\u{202e}b";
+
+fn hostile() -> Tui<Cursor<Vec<u8>>> {
+    let mut writer = Writer::new(Vec::new(), &Header::default()).unwrap();
+    let run = Run {
+        number: 1,
+        status: Some(ExitStatus::Code(1)),
+        ..Run::default()
+    };
+    writer.begin_run(&run).unwrap();
+    let event = |kind, ret, args, name: &str, data: &str| Event {
+        pid: 100,
+        tid: 100,
+        kind,
+        ret,
+        args,
+        name: name.to_owned().into(),
+        data: data.to_owned().into(),
+        ..Event::default()
+    };
+    let argv = format!("{EVIL}\0{EVIL}\0");
+    for event in [
+        event(EventKind::EXEC, 0, [0; 3], EVIL, &argv),
+        event(EventKind::OPENAT, 3, [-100, 0, 0], EVIL, ""),
+        event(EventKind::OPENAT, -2, [-100, 0, 0], EVIL, ""),
+        event(EventKind::READ, 9, [3, 0, 9], EVIL, EVIL),
+        event(EventKind::WRITE, 9, [2, 0, 9], "", EVIL),
+        event(EventKind::EXIT, 256, [0; 3], EVIL, ""),
+    ] {
+        writer.event(&event).unwrap();
+    }
+    let bytes = writer.finish().unwrap().0;
+    let open = || Reader::open(Cursor::new(bytes.clone())).unwrap();
+    Tui::new([open(), open()], (200, 40))
+}
+
+#[test]
+fn nothing_a_container_says_reaches_the_terminal_as_it_is() {
+    let mut tui = hostile();
+    let mut texts: Vec<String> = tui
+        .app
+        .window
+        .lines
+        .iter()
+        .map(|it| it.text.clone())
+        .collect();
+    texts.extend(tui.app.verdict_rows.iter().map(|row| row.text.clone()));
+    texts.extend(tui.app.processes.iter().flatten().map(|it| it.text.clone()));
+    for keys in ["2", "3", "3\n", "4", "5"] {
+        tui.keys(keys);
+        let rows = tui.app.tab_state().rows.iter().flatten();
+        texts.extend(rows.map(|row| row.text.clone()));
+    }
+    tui.keys("1\n");
+    texts.extend(tui.screen().lines().map(str::to_owned));
+    let is_harmful = |c: char| c.is_control() || c == '\u{202e}';
+    for text in &texts {
+        assert!(!text.contains(is_harmful), "{text:?}");
+    }
+    // It was there to be escaped.
+    let escaped = texts.iter().filter(|text| text.contains("x1b[2J"));
+    assert!(escaped.count() > 10);
+}
+
+#[test]
+fn colours_only_where_they_are_wanted() {
+    let tui = nginx();
+    for colours in [false, true] {
+        let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
+        let theme = Theme { colours };
+        terminal.draw(|frame| draw(&tui.app, theme, frame)).unwrap();
+        let cells = &terminal.backend().buffer().content;
+        let is_coloured = cells.iter().any(|cell| cell.fg != Color::Reset);
+        assert_eq!(is_coloured, colours);
+        // The cursor is seen either way.
+        let is_marked = |cell: &Cell| cell.modifier.contains(Modifier::REVERSED);
+        assert!(cells.iter().any(is_marked));
     }
 }
