@@ -99,7 +99,7 @@ impl App {
             digest::Answer::Verdicts(explanation) => {
                 self.explanation = Some(explanation);
                 self.lay_out_verdict();
-                self.to_first_evidence();
+                self.go_to_first_evidence();
             }
             digest::Answer::Processes(run, processes) if run == self.run => {
                 self.processes = Some(processes);
@@ -120,7 +120,7 @@ impl App {
         }
     }
 
-    pub(super) fn to_first_evidence(&mut self) {
+    pub(super) fn go_to_first_evidence(&mut self) {
         let first = self.verdict_rows.iter().position(|it| it.event.is_some());
         self.verdict_list = List {
             cursor: first.unwrap_or_default(),

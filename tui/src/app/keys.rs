@@ -56,8 +56,8 @@ impl App {
             KeyCode::Down | KeyCode::Char('j') => self.step(1),
             KeyCode::PageUp => self.step(-page),
             KeyCode::PageDown | KeyCode::Char(' ') => self.step(page),
-            KeyCode::Home | KeyCode::Char('g') => self.to_start(),
-            KeyCode::End | KeyCode::Char('G') => self.to_end(),
+            KeyCode::Home | KeyCode::Char('g') => self.go_to_start(),
+            KeyCode::End | KeyCode::Char('G') => self.go_to_end(),
             KeyCode::Left | KeyCode::Char('h') => self.shift = self.shift.saturating_sub(SHIFT),
             KeyCode::Right | KeyCode::Char('l') => self.shift = (self.shift + SHIFT).min(MAX_SHIFT),
             KeyCode::Tab => self.focus = self.focus.next(),
@@ -103,7 +103,7 @@ impl App {
         }
     }
 
-    fn to_start(&mut self) {
+    fn go_to_start(&mut self) {
         if self.focus == Focus::Body && self.tab == Tab::Events && !self.window.ends.start {
             self.show_window(Target::Event(0));
         } else {
@@ -111,7 +111,7 @@ impl App {
         }
     }
 
-    fn to_end(&mut self) {
+    fn go_to_end(&mut self) {
         if self.focus == Focus::Body && self.tab == Tab::Events && !self.window.ends.end {
             self.show_window(Target::End);
         } else {
@@ -130,7 +130,7 @@ impl App {
             Focus::Runs => {
                 self.run = self.run_list.cursor;
                 self.enter_run();
-                self.to_first_evidence();
+                self.go_to_first_evidence();
             }
             Focus::Processes => self.filter_process(),
             Focus::Body if self.tab == Tab::Events => {
