@@ -14,6 +14,7 @@ use crate::{Damage, DamageCause, Event, Header, Lost, OpenError, Run, Version};
 /// Reads a capture: header and runs at once, events as they are asked for, a block at a time.
 ///
 /// What is damaged is left out and told ([`Reader::damage`]); everything else is read.
+#[derive(Clone)]
 pub struct Reader<R> {
     source: Source<R>,
     version: Version,
@@ -193,6 +194,38 @@ impl<R: Read + Seek> Reader<R> {
             block: EventBlock::default(),
             row: 0,
         }
+    }
+
+    /// As [`Reader::events`], from the block on that holds the event of this number: blocks before it are not read. A few events before
+    /// it may come first, and what is missing right before its block.
+    pub fn events_from(&mut self, run_index: usize, number: u64) -> Events<'_, R> {
+        let items = self.items.get(run_index).map_or(&[][..], Vec::as_slice);
+        let is_before =
+            |item: &Item| matches!(item, Item::Events { summary, .. } if summary.next() <= number);
+        let next = items.iter().rposition(is_before).map_or(0, |at| at + 1);
+        Events {
+            reader: self,
+            run: run_index,
+            part: next,
+            block: EventBlock::default(),
+            row: 0,
+        }
+    }
+
+    /// The numbers of a run's first event and of the one after its last, as its blocks say it; nothing is read. None of a run without events.
+    #[must_use]
+    pub fn numbers(&self, run_index: usize) -> Option<std::ops::Range<u64>> {
+        let mut blocks = self
+            .items
+            .get(run_index)?
+            .iter()
+            .filter_map(|item| match item {
+                Item::Events { summary, .. } => Some(summary),
+                Item::Missing(_) => None,
+            });
+        let first = blocks.next()?;
+        let last = blocks.next_back().unwrap_or(first);
+        Some(first.first..last.next())
     }
 
     /// A part of a run, by the position of the run in [`Reader::runs`] and its own, from 0, in their order; none after the

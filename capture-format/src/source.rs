@@ -7,6 +7,7 @@ use crate::layout::{BLOCK_HEADER_SIZE, BlockHeader, MARKER};
 /// Bytes read at once while looking for blocks.
 const WINDOW: usize = 64 << 10;
 
+#[derive(Clone)]
 pub(crate) struct Source<R> {
     inner: R,
     size: u64,

@@ -54,7 +54,7 @@ pub struct Seen<'e> {
 }
 
 /// What is remembered of one run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Context {
     fds: Fds,
     programs: HashMap<u32, Arc<Program>>,

@@ -29,6 +29,7 @@ mod one_by_one;
 mod pager;
 mod progress;
 mod report;
+mod roaming;
 mod streaming;
 mod terminal;
 mod views;
@@ -182,6 +183,8 @@ pub enum Command<S: clap::Args> {
     Diff(Of<S, comparing::Diff>),
     /// Write it in another format, for other people's tools: sysdig, Stratoshark, Wireshark, Perfetto, OpenTelemetry
     Export(Of<S, export::Export>),
+    /// Move about in a capture: verdict, processes, events, streams, names, timeline
+    Tui(Of<S, roaming::Tui>),
 }
 
 impl<S: clap::Args> Command<S> {
@@ -202,6 +205,7 @@ impl<S: clap::Args> Command<S> {
             Self::Timeline(of) => of.request(),
             Self::Diff(of) => of.request(),
             Self::Export(of) => of.request(),
+            Self::Tui(of) => of.request(),
         }
     }
 }

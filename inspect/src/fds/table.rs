@@ -25,7 +25,7 @@ struct Process {
 }
 
 /// The descriptors of every process of a run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Fds {
     processes: HashMap<u32, Process>,
     descriptors: usize,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Damage, Reader, Run};
+use capture_format::{Damage, Host, Reader, Run};
 
 use crate::context::Seen;
 use crate::scan::{Found, Select, scan};
@@ -39,6 +39,14 @@ impl Default for Options {
             select: Selection::default(),
         }
     }
+}
+
+/// One event as a line of text, without its end.
+#[must_use]
+pub fn line(host: &Host, run: &Run, options: &Options, seen: &Seen<'_>) -> String {
+    let mut line = String::new();
+    text::Printer::new(host, run, options).line(&mut line, seen);
+    line
 }
 
 /// Writes the selected events of a capture, one a line, in their order, and what is missing where it is missing; says how many events it wrote.

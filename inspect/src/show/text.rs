@@ -38,15 +38,7 @@ impl Lines for Printer<'_> {
     }
 
     fn event(&mut self, out: &mut String, seen: &Seen<'_>) {
-        push_wide(out, seen.number, 6);
-        out.push(' ');
-        self.time(out, seen.event.time);
-        out.push(' ');
-        who(out, seen.event);
-        out.push(' ');
-        push_left(out, &seen.program.label, 12);
-        out.push(' ');
-        self.what(out, seen);
+        self.line(out, seen);
         out.push('\n');
     }
 
@@ -102,6 +94,18 @@ impl<'a> Printer<'a> {
         push_number(out, since / 1_000_000_000);
         out.push('.');
         push_zeros(out, since / 1_000 % 1_000_000, 6);
+    }
+
+    pub(super) fn line(&mut self, out: &mut String, seen: &Seen<'_>) {
+        push_wide(out, seen.number, 6);
+        out.push(' ');
+        self.time(out, seen.event.time);
+        out.push(' ');
+        who(out, seen.event);
+        out.push(' ');
+        push_left(out, &seen.program.label, 12);
+        out.push(' ');
+        self.what(out, seen);
     }
 
     /// What happened: the line without number, time and process.

@@ -133,11 +133,24 @@ fn expected<R: Read + Seek>(reader: &mut Reader<R>) -> Vec<Expected> {
 fn file(fd: &Fd) -> Option<String> {
     match (&fd.target, fd.stdio) {
         (Target::Path(path), _) if path.starts_with(b"/") => {
-            Some(String::from_utf8_lossy(path).into_owned())
+            Some(without_dots(&String::from_utf8_lossy(path)))
         }
         (Target::Inherited(_), Some(stdio)) => Some(stdio.to_string()),
         _ => None,
     }
+}
+
+/// As sysdig and Stratoshark show a descriptor's path: without `..`.
+fn without_dots(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            ".." if parts.len() > 1 => drop(parts.pop()),
+            ".." => {}
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
 }
 
 /// Whether a call moves bytes by a descriptor of any kind.

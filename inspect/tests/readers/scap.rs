@@ -85,7 +85,11 @@ fn lines(
 ) -> Result<Vec<Vec<String>>, Failed> {
     let format = format!("*{fields}");
     let said = sysdig.run(["-r", file, "-b", "-p", &format, filter])?;
-    let lines = said.lines().map(|line| line.split('|').map(str::to_owned));
+    // The last one may hold what parts the fields.
+    let count = fields.matches('|').count() + 1;
+    let lines = said
+        .lines()
+        .map(|line| line.splitn(count, '|').map(str::to_owned));
     Ok(lines.map(Iterator::collect).collect())
 }
 

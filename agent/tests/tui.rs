@@ -1,0 +1,112 @@
+//! `lastword tui` at a real terminal, which script(1) makes; without it the tests are skipped.
+
+#![cfg(target_os = "linux")]
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// Leaves the alternate screen.
+const LEFT: &str = "\x1b[?1049l";
+/// Shows the cursor.
+const CURSOR: &str = "\x1b[?25h";
+
+struct Session {
+    child: Child,
+    shown: String,
+}
+
+impl Session {
+    /// Starts it on a terminal of 80 columns and 24 rows; its process id is the first thing that is shown.
+    fn start() -> Option<Self> {
+        let lastword = env!("CARGO_BIN_EXE_lastword");
+        let sample =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/captures/nginx-upstream.lwcap");
+        let command = format!(
+            "stty cols 80 rows 24; echo pid=$$; exec '{lastword}' tui '{}'",
+            sample.display()
+        );
+        let child = Command::new("script")
+            .args(["-qec", &command, "/dev/null"])
+            .env("SHELL", "/bin/sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let shown = String::new();
+        child.ok().map(|child| Self { child, shown })
+    }
+
+    /// Reads what is shown until it has this in it.
+    fn wait_for(&mut self, text: &str) {
+        let mut bytes = [0; 4096];
+        while !self.shown.contains(text) {
+            let read = self
+                .child
+                .stdout
+                .as_mut()
+                .unwrap()
+                .read(&mut bytes)
+                .unwrap();
+            assert!(read > 0, "no {text:?} in {:?}", self.shown);
+            self.shown
+                .push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+    }
+
+    fn keys(&mut self, keys: &str) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        stdin.write_all(keys.as_bytes()).unwrap();
+        stdin.flush().unwrap();
+    }
+
+    /// Whether it gave the terminal back, and how it ended.
+    fn end(mut self) -> ExitStatus {
+        self.wait_for(LEFT);
+        self.wait_for(CURSOR);
+        self.child.wait().unwrap()
+    }
+}
+
+#[test]
+fn keys_are_heard_and_the_terminal_is_given_back() {
+    let Some(mut session) = Session::start() else {
+        return;
+    };
+    // Later screens are differences to this one, of which no word need be whole.
+    session.wait_for("Verdict on run 2");
+    session.keys("q");
+    assert!(session.end().success());
+}
+
+#[test]
+fn the_terminal_is_given_back_to_whoever_ends_it() {
+    let Some(mut session) = Session::start() else {
+        return;
+    };
+    session.wait_for("Verdict on run 2");
+    let pid = session.shown.split("pid=").nth(1).unwrap();
+    let pid: String = pid.chars().take_while(char::is_ascii_digit).collect();
+    let killed = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(killed.success());
+    assert!(session.end().success());
+}
+
+#[test]
+fn without_a_terminal_it_says_what_to_do() {
+    let output = Command::new(env!("CARGO_BIN_EXE_lastword"))
+        .args(["tui", "/dev/null/x"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let sample =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/captures/nginx-upstream.lwcap");
+    let output = Command::new(env!("CARGO_BIN_EXE_lastword"))
+        .arg("tui")
+        .arg(&sample)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("needs a terminal"), "{said}");
+    assert!(output.stdout.is_empty());
+}

@@ -1,0 +1,28 @@
+//! `tui`: a capture to move about in.
+
+use anyhow::{Context as _, ensure};
+
+use crate::{Capture, Captures, Screen, Shown, View};
+
+/// A capture to move about in.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[group(skip)]
+pub struct Tui;
+
+impl View for Tui {
+    /// A terminal is taken over with a capture of one's own: see [`View::print_all`].
+    fn print(&self, _: &mut Capture, _: &mut Screen<'_>) -> anyhow::Result<()> {
+        Err(tui::Error::NoTerminal.into())
+    }
+
+    fn print_all(
+        &self,
+        captures: &mut Captures<'_>,
+        out: &mut Screen<'_>,
+    ) -> anyhow::Result<Shown> {
+        ensure!(captures.len() <= 1, "tui shows one capture at a time");
+        let capture = captures.next().context("no capture")??;
+        tui::run(&capture.name, capture.reader, out.look().colours)?;
+        Ok(Shown::default())
+    }
+}

@@ -1,0 +1,65 @@
+//! A capture in a terminal, to move about in: verdict, runs and processes, events and what is made of them.
+//!
+//! ```text
+//! terminal ─► Message ─► App::update ─► App ─► draw ─► terminal
+//!                ▲           │
+//!                │           └─► asks ─┬─► pager   events as lines, a window at a time, in slices
+//!                └──────── answers ────┴─► digest  what takes a whole pass: verdicts, views
+//! ```
+//!
+//! `App` neither reads nor waits. Two threads read, each with a reader of its own on the same bytes, so that lines come while
+//! a verdict is still being made. Of events there is nothing in memory but the lines around the cursor and, at a few places
+//! of a run, what must be remembered of the events before.
+
+#![forbid(unsafe_code)]
+
+use std::io::{Read, Seek};
+
+use capture_format::Reader;
+
+mod app;
+mod digest;
+mod draw;
+mod input;
+mod layout;
+mod list;
+mod pager;
+mod places;
+mod shared;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod text;
+mod threads;
+mod window;
+
+/// Why nothing can be shown, or no more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is nobody to look.
+    #[error(
+        "lastword tui needs a terminal, for keys and for the screen; without one use `lastword explain`, `show` or `timeline`"
+    )]
+    NoTerminal,
+    /// The terminal fails.
+    #[error("the terminal fails")]
+    Terminal(#[from] std::io::Error),
+    /// Reading panicked.
+    #[error(
+        "reading the capture failed: this is a bug of lastword; `lastword show` may still read it"
+    )]
+    Died,
+}
+
+/// Shows a capture until the person at the terminal leaves; `name` is how the capture is called.
+///
+/// # Errors
+/// Input or output is no terminal, or the terminal fails.
+pub fn run<R: Read + Seek + Send + 'static>(
+    name: &str,
+    reader: Reader<R>,
+    colours: bool,
+) -> Result<(), Error> {
+    terminal::run(name, reader, draw::Theme { colours })
+}

@@ -1,0 +1,89 @@
+//! Where reading may begin: what must be remembered of the events before, at a few places of a run.
+
+use inspect::context::Context;
+
+/// Places kept of a run: half of them are dropped when there are more, so that memory does not grow with the file.
+pub(crate) const MAX_PLACES: usize = 64;
+/// Events between two places at first.
+const STEP: u64 = 4096;
+
+/// A place.
+struct Place {
+    /// Number of the first event that `context` has not observed.
+    next: u64,
+    context: Context,
+}
+
+/// The places of one run, in their order.
+pub(crate) struct Places {
+    places: Vec<Place>,
+    /// Least distance between two of them; doubles as the run turns out to be long.
+    step: u64,
+}
+
+impl Places {
+    /// One place: before the run's first event, which has this number.
+    pub(crate) fn new(first: u64) -> Self {
+        let start = Place {
+            next: first,
+            context: Context::default(),
+        };
+        Self {
+            places: vec![start],
+            step: STEP,
+        }
+    }
+
+    /// The last place at or before an event.
+    pub(crate) fn at_or_before(&self, number: u64) -> (u64, Context) {
+        let after = self.places.partition_point(|it| it.next <= number);
+        let place = &self.places[after.saturating_sub(1)];
+        (place.next, place.context.clone())
+    }
+
+    /// Takes what is remembered before the event of this number, if that is far enough from the places there are.
+    pub(crate) fn pass(&mut self, next: u64, context: &Context) {
+        let last = self.places.last().map_or(0, |it| it.next);
+        if next < last.saturating_add(self.step) {
+            return;
+        }
+        self.places.push(Place {
+            next,
+            context: context.clone(),
+        });
+        if self.places.len() > MAX_PLACES {
+            let mut keeps = false;
+            self.places.retain(|_| {
+                keeps = !keeps;
+                keeps
+            });
+            self.step = self.step.saturating_mul(2);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn their_number_is_bounded_and_the_first_one_stays() {
+        let mut places = Places::new(7);
+        for next in 7..3_000_000 {
+            places.pass(next, &Context::default());
+        }
+        assert!(
+            (MAX_PLACES / 4..=MAX_PLACES).contains(&places.len()),
+            "{}",
+            places.len()
+        );
+        assert_eq!(places.at_or_before(8).0, 7);
+        let (near, _) = places.at_or_before(2_999_999);
+        assert!(near > 2_800_000, "{near}");
+    }
+}
