@@ -163,12 +163,6 @@ impl Context {
         }
     }
 
-    /// A process that lives, as far as earlier events tell.
-    #[must_use]
-    pub fn of(&self, pid: u32) -> Option<&Arc<Program>> {
-        self.programs.get(&pid)
-    }
-
     /// The working directory of a process, where known.
     #[must_use]
     pub fn cwd(&self, pid: u32) -> Option<&Bytes> {

@@ -208,10 +208,7 @@ fn losses(losses: &Losses) -> Markup {
 
 /// The sum over all runs, and what each adds to it.
 fn of_all(info: &Info) -> Markup {
-    let sum = info
-        .runs
-        .iter()
-        .fold(Losses::default(), |sum, run| add(sum, run.run.losses));
+    let sum: Losses = info.runs.iter().map(|run| run.run.losses).sum();
     let lossy = info
         .runs
         .iter()
@@ -230,25 +227,6 @@ fn of_all(info: &Info) -> Markup {
         @if info.runs.len() > 1 && !lossy.is_empty() {
             (table("losses", &["Run", "Lost", "Overwritten", "Damaged", "Not decoded", "Unreadable", "Skipped"], &html! { (rows) }))
         }
-    }
-}
-
-fn add(sum: Losses, more: Losses) -> Losses {
-    let Losses {
-        lost,
-        overwritten,
-        torn,
-        compat,
-        unreadable,
-        recursion_misses,
-    } = more;
-    Losses {
-        lost: sum.lost.saturating_add(lost),
-        overwritten: sum.overwritten.saturating_add(overwritten),
-        torn: sum.torn.saturating_add(torn),
-        compat: sum.compat.saturating_add(compat),
-        unreadable: sum.unreadable.saturating_add(unreadable),
-        recursion_misses: sum.recursion_misses.saturating_add(recursion_misses),
     }
 }
 
