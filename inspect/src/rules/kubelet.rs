@@ -11,6 +11,7 @@ use super::{Case, Evidence, Verdict};
 use crate::decode::time::duration;
 use crate::escape::escaped_to;
 
+mod executions;
 mod why;
 
 use why::{Why, about};
@@ -26,9 +27,21 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let killing = about(case, kubernetes).filter(|event| event.reason == "Killing");
     let killing = killing
         .filter(|event| led_to(case, event, &ending))
-        .max_by_key(|event| event.last)?;
-    let why = Why::of(case, kubernetes, killing)?;
-    let certain = is_of_this_run(case, killing, &ending);
+        .max_by_key(|event| event.last);
+    let why = match killing {
+        Some(killing) => Why::of(case, kubernetes, killing)?,
+        None => executions::why(case, kubernetes, &ending)?,
+    };
+    let times = killing
+        .filter(|killing| !is_of_this_run(case, killing, &ending))
+        .map(|killing| killing.count);
+    let known_by = match killing {
+        Some(killing) => format!(
+            "kubelet's event says why: {}",
+            escaped_to(killing.message.trim_end().as_bytes(), 200)
+        ),
+        None => "it came when the probe had failed as often as kubelet allows; kubelet's own event is not in the capture".into(),
+    };
     let after_start = duration(ending.first.time.saturating_sub(case.run.start));
     let mut evidence: Vec<Evidence> = ending
         .signals
@@ -46,21 +59,19 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         ),
         cause: why.cause,
         subject: why.subject,
-        confidence: if certain { 99 } else { 98 },
-        why: format!(
-            "the kernel recorded the signal and its sender, and kubelet's event says why: {}",
-            escaped_to(killing.message.trim_end().as_bytes(), 200)
-        ),
+        confidence: if killing.is_some() && times.is_none() {
+            99
+        } else {
+            98
+        },
+        why: format!("the kernel recorded the signal and its sender, and {known_by}"),
         evidence,
         next_step: why.next_step,
-        weakened_by: if certain {
-            Vec::new()
-        } else {
-            let count = killing.count;
+        weakened_by: times.map_or_else(Vec::new, |count| {
             vec![format!(
                 "the event happened {count} times, and only the first and the last have a time"
             )]
-        },
+        }),
     })
 }
 
@@ -235,6 +246,58 @@ mod tests {
             between.weakened_by,
             ["the event happened 3 times, and only the first and the last have a time"]
         );
+    }
+
+    /// The pod's specification with this probe, and no event at all.
+    fn without_events(key: &str, probe: serde_json::Value) -> Header {
+        let mut header = with(vec![]);
+        let pod = &mut header.kubernetes.as_mut().unwrap().pod;
+        pod["spec"]["containers"] = json!([{"name": "main", key: probe}]);
+        header
+    }
+
+    #[test]
+    fn a_probe_that_failed_as_often_as_it_may_needs_no_event() {
+        let cat = |threshold| json!({"exec": {"command": ["cat", "/run/app/healthy"]}, "failureThreshold": threshold});
+        let mut s = probed();
+        killed(&mut s);
+        let header = without_events("livenessProbe", cat(2));
+        let verdict = verdict_with(&header, &s);
+        assert_eq!(verdict.cause, Cause::LivenessProbeFailed);
+        assert!(
+            verdict.sentence.ends_with("because its liveness probe failed: cat: can't open '/run/app/healthy': No such file or directory"),
+            "{}",
+            verdict.sentence
+        );
+        assert_eq!((verdict.confidence, verdict.evidence.len()), (98, 6));
+        let startup = verdict_with(&without_events("startupProbe", cat(2)), &s);
+        assert_eq!(startup.cause, Cause::StartupProbeFailed);
+
+        // It may fail once more; the pod was deleted; another command is the probe's.
+        let other = json!({"exec": {"command": ["cat", "/run/app/ready"]}, "failureThreshold": 2});
+        let mut deleted = header.clone();
+        let pod = &mut deleted.kubernetes.as_mut().unwrap().pod;
+        pod["metadata"] = json!({"deletionTimestamp": "2026-11-20T23:24:00Z"});
+        for header in [
+            without_events("livenessProbe", cat(3)),
+            without_events("livenessProbe", other),
+            without_events("readinessProbe", cat(2)),
+            deleted,
+        ] {
+            assert_eq!(verdict_with(&header, &s).cause, Cause::StoppedFromOutside);
+        }
+        // It was well in between; the signal came a minute later; a person sent it.
+        let mut well = probed();
+        runtime(&mut well, 400, 402);
+        well.exec(402, &["cat", "/run/app/healthy"]).exit(402, 0);
+        let mut late = probed();
+        late.wait(60_000);
+        let mut by_hand = probed();
+        by_hand.signal(INIT, 15, 0, (812, "bash"), SignalOrigin::Outside);
+        for mut s in [well, late, by_hand] {
+            let cause = verdict_with(&header, killed(&mut s)).cause;
+            assert_eq!(cause, Cause::StoppedFromOutside);
+        }
     }
 
     #[test]

@@ -12,26 +12,60 @@ use crate::facts::naming::{basename, names};
 /// The last time the runtime executed the probe's or hook's command in the container and it failed: the call that failed, what it
 /// printed, how it ended.
 pub(super) fn visit(case: &Case<'_>, key: &[&str], said: &str) -> Vec<Evidence> {
-    let command = command(case, key);
-    let is_it = |process: &&Process| {
-        let argv = process.exec.as_ref().map(|exec| &exec.argv);
-        let same = argv.zip(command.as_ref()).is_some_and(|(argv, command)| {
-            argv.len() == command.len() && argv.iter().zip(command).all(|(a, b)| a == b.as_bytes())
-        });
-        let prints = || {
+    let executions = match command(case, key) {
+        Some(command) => executions(case, &command),
+        None => executed(case, |process| {
             let mut lines = process.output.lines();
             lines.any(|line| !line.text.trim().is_empty() && said.contains(line.text.trim()))
-        };
-        case.facts.is_visitor(process.pid) && (same || (command.is_none() && prints()))
+        }),
     };
-    let visitors = case.facts.processes.iter().filter(is_it);
-    let failed = visitors.filter(|process| {
-        let exit = process.exit.map(|exit| exit.status);
-        exit.is_some_and(|status| status != ExitStatus::Code(0))
-    });
-    let Some(process) = failed.max_by_key(|process| process.exit.map(|exit| exit.event)) else {
-        return Vec::new();
+    let last = executions.into_iter().rev().find(|process| failed(process));
+    last.map_or_else(Vec::new, |process| evidence(case, process, said))
+}
+
+/// What the probe's or hook's command printed when it failed last.
+pub(super) fn printed(case: &Case<'_>, key: &[&str]) -> Option<String> {
+    let executions = executions(case, &command(case, key)?);
+    let last = executions
+        .into_iter()
+        .rev()
+        .find(|process| failed(process))?;
+    let lines = last.output.lines().map(|line| line.text.trim_end());
+    Some(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// The processes that executed a command besides the application, in the order in which they ended; those that did not are last.
+pub(super) fn executions<'a>(case: &Case<'a>, command: &[&str]) -> Vec<&'a Process> {
+    executed(case, |process| {
+        let argv = process.exec.as_ref().map(|exec| &exec.argv);
+        argv.is_some_and(|argv| {
+            argv.len() == command.len() && argv.iter().zip(command).all(|(a, b)| a == b.as_bytes())
+        })
+    })
+}
+
+fn executed<'a>(case: &Case<'a>, is_it: impl Fn(&Process) -> bool) -> Vec<&'a Process> {
+    let itself = |process: &Process| {
+        let exec = process.exec.as_ref().map(|exec| exec.event);
+        // What it forks has its arguments until it executes something itself.
+        let forked = process.start.map(|start| start.event);
+        exec.is_some_and(|exec| forked.is_none_or(|forked| forked < exec))
     };
+    let processes = case.facts.processes.iter();
+    let mut executions: Vec<&Process> = processes
+        .filter(|process| case.facts.is_visitor(process.pid) && itself(process) && is_it(process))
+        .collect();
+    executions.sort_by_key(|process| process.exit.map_or(u64::MAX, |exit| exit.event));
+    executions
+}
+
+/// Whether a process ended, and not well.
+pub(super) fn failed(process: &Process) -> bool {
+    let status = process.exit.map(|exit| exit.status);
+    status.is_some_and(|status| status != ExitStatus::Code(0))
+}
+
+fn evidence(case: &Case<'_>, process: &Process, said: &str) -> Vec<Evidence> {
     let mut evidence = Vec::new();
     let failures = case.facts.visitors_failures.iter().rev();
     let mut failures = failures.filter(|failure| failure.pid == process.pid);
@@ -58,8 +92,8 @@ pub(super) fn visit(case: &Case<'_>, key: &[&str], said: &str) -> Vec<Evidence> 
     evidence
 }
 
-/// The command of a probe or hook, as the pod's specification has it.
-fn command(case: &Case<'_>, key: &[&str]) -> Option<Vec<String>> {
+/// What the pod's specification says of the container under a key of it: `["livenessProbe"]`.
+pub(super) fn specified<'a>(case: &Case<'a>, key: &[&str]) -> Option<&'a Value> {
     let pod = &case.header.kubernetes.as_ref()?.pod;
     let containers = ["containers", "initContainers"]
         .iter()
@@ -67,10 +101,11 @@ fn command(case: &Case<'_>, key: &[&str]) -> Option<Vec<String>> {
     let mut containers = containers.flatten();
     let container = containers.find(|other| other["name"] == *case.header.container.name)?;
     let of_key = key.iter().fold(container, |value, key| &value[key]);
-    let command = of_key["exec"]["command"].as_array()?;
-    command
-        .iter()
-        .map(Value::as_str)
-        .map(|part| part.map(str::to_owned))
-        .collect()
+    (!of_key.is_null()).then_some(of_key)
+}
+
+/// The command of a probe or hook, as the pod's specification has it.
+pub(super) fn command<'a>(case: &Case<'a>, key: &[&str]) -> Option<Vec<&'a str>> {
+    let command = specified(case, key)?["exec"]["command"].as_array()?;
+    command.iter().map(Value::as_str).collect()
 }

@@ -3,7 +3,7 @@
 use capture_format::{Kubernetes, PodEvent};
 
 use crate::escape::escaped_to;
-use crate::rules::visit::visit;
+use crate::rules::visit::{printed, visit};
 use crate::rules::{Case, Cause, Evidence};
 
 /// The events about the container, or about all of its pod.
@@ -45,18 +45,20 @@ impl Why {
             .flatten()
     }
 
-    fn probe(case: &Case<'_>, kubernetes: &Kubernetes, probe: Probe) -> Self {
+    pub(super) fn probe(case: &Case<'_>, kubernetes: &Kubernetes, probe: Probe) -> Self {
         let (name, key) = probe.names();
-        let said = about(case, kubernetes)
+        let told = about(case, kubernetes)
             .filter(|event| event.reason == "Unhealthy")
             .filter_map(|event| Some((event.last, probe.said(&event.message)?)))
             .max_by_key(|(last, _)| *last)
-            .map(|(_, said)| said);
-        let text = said.map_or_else(String::new, |said| {
-            format!(": {}", escaped_to(said.as_bytes(), 300))
-        });
-        let evidence = said.map_or_else(Vec::new, |said| visit(case, &[key], said));
-        let starved = said.filter(|said| timed_out(said)).and(case.throttled());
+            .map(|(_, said)| said.to_owned());
+        let said = told.or_else(|| printed(case, &[key])).unwrap_or_default();
+        let text = match &*said {
+            "" => String::new(),
+            said => format!(": {}", escaped_to(said.as_bytes(), 300)),
+        };
+        let evidence = visit(case, &[key], &said);
+        let starved = timed_out(&said).then(|| case.throttled()).flatten();
         let pod = case.header.pod.as_ref().map_or("POD", |pod| &pod.name);
         let pod = escaped_to(pod.as_bytes(), 100);
         match starved {
@@ -167,15 +169,15 @@ impl Why {
 }
 
 /// A probe whose failure ends a container.
-#[derive(Clone, Copy)]
-enum Probe {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Probe {
     Liveness,
     Startup,
 }
 
 impl Probe {
     /// For people, and in a container's specification.
-    fn names(self) -> (&'static str, &'static str) {
+    pub(super) fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Liveness => ("liveness", "livenessProbe"),
             Self::Startup => ("startup", "startupProbe"),
