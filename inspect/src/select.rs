@@ -4,12 +4,13 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::ops::RangeInclusive;
+use std::io::{Read, Seek};
+use std::slice;
 
-use capture_format::{BlockSummary, Columns, EventBlock, EventKind, Header, Run};
+use capture_format::{BlockSummary, Columns, EventBlock, EventKind, Header, Reader, Run};
 
 use crate::context::Seen;
-use crate::filter::{Filter, Scope};
+use crate::filter::{Filter, Known, Scope};
 use crate::scan::{Candidate, Select};
 
 mod moment;
@@ -59,18 +60,11 @@ impl Selection {
         self.run.is_none_or(|number| run.number == number)
     }
 
-    /// Whether the time at which the run's events end must be known.
+    /// What is looked at of one run, by its position in [`Reader::runs`]. Of a run without an end whose end times are counted from, all events are read.
     #[must_use]
-    pub fn counts_from_end(&self) -> bool {
-        [self.from, self.to]
-            .into_iter()
-            .flatten()
-            .any(|moment| moment.counts_from_end())
-    }
-
-    /// What is looked at of one run, of which the last event happened at `last` (CLOCK_BOOTTIME).
-    #[must_use]
-    pub fn in_run(&self, header: &Header, run: &Run, last: u64) -> InRun {
+    pub fn in_run<R: Read + Seek>(&self, reader: &mut Reader<R>, run_index: usize) -> InRun {
+        let last = self.last_event(reader, run_index);
+        let (header, run) = (reader.header(), &reader.runs()[run_index]);
         let clock = |moment: Option<Moment>| Some(moment?.boottime(header, run, last));
         InRun {
             filter: self.filter.as_ref().map(|it| it.for_run(header, run)),
@@ -78,6 +72,18 @@ impl Selection {
             to: clock(self.to).unwrap_or(i128::MAX),
             followed: self.follow.map(Followed::new),
         }
+    }
+
+    /// When the run's last event happened (CLOCK_BOOTTIME), where that matters.
+    fn last_event<R: Read + Seek>(&self, reader: &mut Reader<R>, run_index: usize) -> u64 {
+        let run = &reader.runs()[run_index];
+        let (start, has_end) = (run.start, run.end.is_some());
+        let mut bounds = [self.from, self.to].into_iter().flatten();
+        if has_end || !bounds.any(Moment::counts_from_end) {
+            return start;
+        }
+        let events = reader.events(run_index).flatten();
+        events.map(|item| item.event.time).max().unwrap_or(start)
     }
 }
 
@@ -103,27 +109,21 @@ impl InRun {
                 .as_ref()
                 .is_none_or(|filter| filter.matches(scope, seen))
     }
-}
 
-impl InRun {
-    /// Whether certainly none of the next events is one of them that are of these kinds and processes, happened in this time (CLOCK_BOOTTIME) and have
-    /// these numbers, as a block's summary says it of its events: see [`Filter::excludes`].
+    /// Whether certainly none of the next events of which this is known is one of them: see [`Filter::excludes`].
     ///
     /// Events before them must have been observed, and of such a block those by which processes fork and exit must be.
     #[must_use]
-    pub fn excludes(
-        &self,
-        kinds: &[EventKind],
-        pids: &[u32],
-        time: RangeInclusive<u64>,
-        numbers: RangeInclusive<u64>,
-    ) -> bool {
+    pub fn excludes(&self, known: &Known<'_>) -> bool {
+        let time = &known.time;
         let is_outside = i128::from(*time.end()) < self.from || i128::from(*time.start()) > self.to;
-        let of_others = |followed: &Followed| !pids.iter().any(|pid| followed.has(*pid));
-        let filter = self.filter.as_ref();
+        let of_others = |followed: &Followed| !known.pids.iter().any(|pid| followed.has(*pid));
         is_outside
             || self.followed.as_ref().is_some_and(of_others)
-            || filter.is_some_and(|filter| filter.excludes(kinds, pids, time, numbers))
+            || self
+                .filter
+                .as_ref()
+                .is_some_and(|filter| filter.excludes(known))
     }
 }
 
@@ -176,12 +176,18 @@ pub(crate) struct Chosen<'a> {
     run: &'a Run,
     /// Whether forks and exits must be seen, whoever does them.
     follows: bool,
+    /// Whether what a call returned may rule its event out.
+    by_return: bool,
 }
 
 impl<'a> Chosen<'a> {
     pub(crate) fn new(selected: InRun, header: &'a Header, run: &'a Run) -> Self {
         Self {
             follows: selected.followed.is_some(),
+            by_return: selected
+                .filter
+                .as_ref()
+                .is_some_and(Filter::asks_for_returns),
             selected: RefCell::new(selected),
             header,
             run,
@@ -196,28 +202,28 @@ impl<'a> Chosen<'a> {
 impl Select for Chosen<'_> {
     fn excludes(&self, block: &BlockSummary) -> bool {
         let must_see = block.kinds.iter().any(|&kind| self.must_see(kind));
-        let numbers = block.first..=block.next() - 1;
-        !must_see
-            && self.selected.borrow().excludes(
-                &block.kinds,
-                &block.pids,
-                block.time.0..=block.time.1,
-                numbers,
-            )
+        !must_see && self.selected.borrow().excludes(&block.into())
     }
 
     fn columns(&self) -> Columns {
-        Columns::KIND | Columns::PID | Columns::TIME
+        let columns = Columns::KIND | Columns::PID | Columns::TIME;
+        if self.by_return {
+            columns | Columns::RET
+        } else {
+            columns
+        }
     }
 
     fn may_match(&self, block: &EventBlock, row: usize) -> bool {
-        let (kind, time, number) = (block.kinds()[row], block.times()[row], block.number(row));
-        let pid = block.pids()[row];
-        self.must_see(kind)
-            || !self
-                .selected
-                .borrow()
-                .excludes(&[kind], &[pid], time..=time, number..=number)
+        let (kind, time, number) = (&block.kinds()[row], block.times()[row], block.number(row));
+        let known = || Known {
+            kinds: slice::from_ref(kind),
+            pids: slice::from_ref(&block.pids()[row]),
+            time: time..=time,
+            numbers: number..=number,
+            ret: self.by_return.then(|| block.rets()[row]),
+        };
+        self.must_see(*kind) || !self.selected.borrow().excludes(&known())
     }
 
     fn matches(&self, candidate: &mut Candidate<'_, '_>) -> bool {
@@ -235,12 +241,12 @@ impl Select for Chosen<'_> {
 mod tests {
     use super::*;
     use crate::context::Context;
-    use crate::testing::{INIT, START, Script, header};
+    use crate::testing::{INIT, START, Script, capture, header};
+    use std::ops::RangeInclusive;
 
     fn selected(select: &Selection, script: &Script) -> Vec<u64> {
         let (header, mut context) = (header(), Context::default());
-        let last = script.events.last().unwrap().time;
-        let mut selected = select.in_run(&header, &script.run, last);
+        let mut selected = select.in_run(&mut capture(slice::from_ref(script)), 0);
         let mut numbers = Vec::new();
         for (number, event) in script.numbered() {
             let seen = context.observe(number, event);
@@ -319,7 +325,7 @@ mod tests {
             ..Selection::default()
         };
         let (header, mut context) = (header(), Context::default());
-        let mut selected = select.in_run(&header, &s.run, 0);
+        let mut selected = select.in_run(&mut capture(slice::from_ref(&s)), 0);
         for (number, event) in s.numbered() {
             let seen = context.observe(number, event);
             let scope = Scope {
@@ -332,7 +338,14 @@ mod tests {
         let excludes = |kind, pid, milliseconds: RangeInclusive<u64>| {
             let at = |ms: &u64| START + ms * 1_000_000;
             let time = at(milliseconds.start())..=at(milliseconds.end());
-            selected.excludes(&[kind, EventKind::EXIT], &[INIT, pid], time, 5..=9)
+            let known = Known {
+                kinds: &[kind, EventKind::EXIT],
+                pids: &[INIT, pid],
+                time,
+                numbers: 5..=9,
+                ret: None,
+            };
+            selected.excludes(&known)
         };
         assert!(!excludes(EventKind::READ, 201, 0..=2));
         assert!(!excludes(EventKind::READ, 200, 10..=12));

@@ -106,7 +106,7 @@ impl Script {
             pid,
             EventKind::EXEC,
             i64::from(pid),
-            [1, 7, 0],
+            [if pid == INIT { 1 } else { pid.into() }, 7, 0],
             path,
             argv_bytes(argv),
         );

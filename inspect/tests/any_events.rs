@@ -8,8 +8,9 @@ use capture_format::{
 };
 use inspect::diff::{Side, diff};
 use inspect::explain::explain;
-use inspect::export::{Selection, otlp, pcapng, perfetto, scap};
+use inspect::export::{otlp, pcapng, perfetto, scap};
 use inspect::info::Info;
+use inspect::select::Selection;
 use inspect::show::{Options, show};
 use inspect::views::streams::{Format, Printer, streams};
 use inspect::views::{self, Look, View};
@@ -120,14 +121,14 @@ fn write_views(reader: &mut Reader<Cursor<Vec<u8>>>, out: &mut Vec<u8>) {
 }
 
 type Capture = Reader<Cursor<Vec<u8>>>;
-type Export = fn(&mut Capture, Selection<'_>, &mut Vec<u8>) -> std::io::Result<()>;
+type Export = fn(&mut Capture, &Selection, &mut Vec<u8>) -> std::io::Result<()>;
 
 const EXPORTS: [Export; 5] = [
-    |reader, selection, out| scap::write(reader, selection, scap::Flavour::Modern, out),
-    |reader, selection, out| scap::write(reader, selection, scap::Flavour::Classic, out),
-    |reader, selection, out| pcapng::write(reader, selection, out),
-    |reader, selection, out| perfetto::write(reader, selection, out),
-    |reader, selection, out| otlp::write(reader, selection, out),
+    |reader, select, out| scap::write(reader, select, scap::Flavour::Modern, out),
+    |reader, select, out| scap::write(reader, select, scap::Flavour::Classic, out),
+    |reader, select, out| pcapng::write(reader, select, out),
+    |reader, select, out| perfetto::write(reader, select, out),
+    |reader, select, out| otlp::write(reader, select, out),
 ];
 
 /// Both scap and pcapng start with such a block.
@@ -184,7 +185,7 @@ proptest! {
         inspect::report::write(&mut reader, &mut out).unwrap();
         for export in EXPORTS {
             let mut out = Vec::new();
-            export(&mut reader, Selection { run: None, keep: &mut |_| true }, &mut out).unwrap();
+            export(&mut reader, &Selection::default(), &mut out).unwrap();
             prop_assert!(!out.is_empty());
             if out.starts_with(SECTION) {
                 prop_assert!(blocks(&out) > 0);

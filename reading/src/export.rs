@@ -9,10 +9,11 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use inspect::{
-    export::{Selection, otlp, pcapng, perfetto, scap},
+    export::{otlp, pcapng, perfetto, scap},
     show,
 };
 
+use crate::selecting::Select;
 use crate::{Capture, Screen, View};
 
 /// A capture in another format.
@@ -25,9 +26,8 @@ pub struct Export {
     /// Where to write it, - for standard output
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
-    /// Only the run with this number
-    #[arg(long, value_name = "N")]
-    run: Option<u32>,
+    #[command(flatten)]
+    select: Select,
     /// scap: for older sysdigs, such as 0.29, instead of newer ones and Stratoshark
     #[arg(long)]
     classic: bool,
@@ -60,7 +60,7 @@ impl Format {
 
 impl View for Export {
     fn print(&self, capture: &mut Capture, out: &mut Screen<'_>) -> anyhow::Result<()> {
-        self.check(capture)?;
+        self.check()?;
         if self.output.as_os_str() != "-" {
             return self.to_file(capture);
         }
@@ -72,19 +72,9 @@ impl View for Export {
 }
 
 impl Export {
-    fn check(&self, capture: &Capture) -> anyhow::Result<()> {
+    fn check(&self) -> anyhow::Result<()> {
         if self.classic && self.to != Format::Scap {
             bail!("--classic is a flavour of scap: leave it out, or export --to scap");
-        }
-        let runs = capture.reader.runs();
-        if let Some(run) = self.run
-            && !runs.iter().any(|it| it.number == run)
-        {
-            let numbers: Vec<String> = runs.iter().map(|it| it.number.to_string()).collect();
-            bail!(
-                "the capture holds no run {run}, but these: {}",
-                numbers.join(", ")
-            );
         }
         Ok(())
     }
@@ -115,26 +105,20 @@ impl Export {
     }
 
     fn write(&self, capture: &mut Capture, mut out: &mut dyn Write) -> anyhow::Result<()> {
+        let select = self.select.of(capture)?;
         let reader = &mut capture.reader;
-        let selection = Selection {
-            run: self.run,
-            keep: &mut |_| true,
-        };
         match self.to {
             Format::Scap if self.classic => {
-                scap::write(reader, selection, scap::Flavour::Classic, &mut out)
+                scap::write(reader, &select, scap::Flavour::Classic, &mut out)
             }
-            Format::Scap => scap::write(reader, selection, scap::Flavour::Modern, &mut out),
-            Format::Pcapng => pcapng::write(reader, selection, &mut out),
-            Format::Otlp => otlp::write(reader, selection, &mut out),
-            Format::Perfetto => perfetto::write(reader, selection, &mut out),
+            Format::Scap => scap::write(reader, &select, scap::Flavour::Modern, &mut out),
+            Format::Pcapng => pcapng::write(reader, &select, &mut out),
+            Format::Otlp => otlp::write(reader, &select, &mut out),
+            Format::Perfetto => perfetto::write(reader, &select, &mut out),
             Format::Json => {
                 let options = show::Options {
                     json: true,
-                    select: inspect::select::Selection {
-                        run: self.run,
-                        ..Default::default()
-                    },
+                    select,
                     ..show::Options::default()
                 };
                 show::show(reader, &mut out, &options).map(drop)

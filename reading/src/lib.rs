@@ -30,6 +30,7 @@ mod pager;
 mod progress;
 mod report;
 mod roaming;
+mod selecting;
 mod streaming;
 mod terminal;
 mod views;

@@ -16,8 +16,8 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use inspect::export::Selection;
 use inspect::export::scap::{self, Flavour};
+use inspect::select::Selection;
 
 use capture_format::{Event, Header, Reader, Run, Writer, open_file};
 
@@ -108,12 +108,13 @@ fn measure(capture: &Capture) -> Result<()> {
     let lwcap = write(capture)?;
     let json = zstd::bulk::compress(&json::encode(capture)?, 3)?;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    let selection = Selection {
-        run: None,
-        keep: &mut |_| true,
-    };
     let mut reader = Reader::open(Cursor::new(&lwcap))?;
-    scap::write(&mut reader, selection, Flavour::Modern, &mut gzip)?;
+    scap::write(
+        &mut reader,
+        &Selection::default(),
+        Flavour::Modern,
+        &mut gzip,
+    )?;
     let scap = gzip.finish()?;
 
     let per_event = |bytes: &[u8]| bytes.len() as f64 / events as f64;

@@ -10,16 +10,17 @@
 //! Failed calls alone, for Wireshark, Perfetto and the like:
 //!
 //! ```
-//! use inspect::export::{Selection, perfetto};
+//! use inspect::{export::perfetto, select::Selection};
 //!
 //! # let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures/nginx-upstream.lwcap");
 //! let mut reader = capture_format::open_file(capture.as_ref())?;
 //! let failed = Selection {
 //!     run: Some(2),
-//!     keep: &mut |seen| seen.event.kind.is_syscall() && seen.event.ret < 0,
+//!     filter: Some("evt.failed = true".parse()?),
+//!     ..Selection::default()
 //! };
 //! let mut trace = Vec::new();
-//! perfetto::write(&mut reader, failed, &mut trace)?;
+//! perfetto::write(&mut reader, &failed, &mut trace)?;
 //! # assert!(!trace.is_empty());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -33,28 +34,14 @@ use std::io::{self, Read, Seek};
 use capture_format::{Host, Reader, Run};
 
 use crate::context::{Context, Seen};
+use crate::filter::Scope;
+use crate::select::Selection;
 
 mod name;
 pub mod otlp;
 pub mod pcapng;
 pub mod perfetto;
 pub mod scap;
-
-/// Which events are exported.
-pub struct Selection<'f> {
-    /// Only the run with this number.
-    pub run: Option<u32>,
-    /// Only events for which this is true. It sees all events of a run, in their order.
-    pub keep: &'f mut dyn FnMut(&Seen<'_>) -> bool,
-}
-
-impl Selection<'_> {
-    /// Whether anything of this run is exported.
-    #[must_use]
-    pub fn has_run(&self, run: &Run) -> bool {
-        self.run.is_none_or(|number| run.number == number)
-    }
-}
 
 /// What writes a format: it is told what happens, in the order of the capture.
 trait Sink {
@@ -71,22 +58,33 @@ trait Sink {
 /// Tells a sink of every selected event.
 fn tell<R: Read + Seek>(
     reader: &mut Reader<R>,
-    selection: &mut Selection<'_>,
+    select: &Selection,
     sink: &mut impl Sink,
 ) -> io::Result<()> {
-    let runs = reader.runs().to_vec();
+    let (header, runs) = (reader.header().clone(), reader.runs().to_vec());
+    let mut left = select.limit.unwrap_or(u64::MAX);
     for (index, run) in runs.iter().enumerate() {
-        if !selection.has_run(run) {
+        if !select.takes_run(run) || left == 0 {
             continue;
         }
         sink.begin_run(run)?;
+        let mut selected = select.in_run(reader, index);
         let mut context = Context::default();
         for item in reader.events(index) {
+            if left == 0 {
+                break;
+            }
             match item {
                 Ok(event) => {
                     let seen = context.observe(event.number, &event.event);
-                    if (selection.keep)(&seen) {
+                    let scope = Scope {
+                        header: &header,
+                        run,
+                        context: &context,
+                    };
+                    if selected.takes(&scope, &seen) {
                         sink.event(&seen, &context)?;
+                        left -= 1;
                     }
                 }
                 Err(damage) => sink.missing(&damage.to_string())?,

@@ -11,11 +11,12 @@ use capture_format::{Event, EventFlags, EventKind as K, Host, Reader, Run};
 
 use self::packet::Packet;
 use super::name::{kind_name, process_name};
-use super::{Selection, Sink, epoch, tell};
+use super::{Sink, epoch, tell};
 use crate::context::{Context, Seen};
 use crate::decode::{Message, SockAddr};
 use crate::explain::explain;
 use crate::fds::{Fd, is_on_socket};
+use crate::select::Selection;
 
 mod packet;
 
@@ -44,7 +45,7 @@ const MAX_MESSAGE: usize = 65_535;
 /// When `out` fails. What is damaged in the capture is left out.
 pub fn write<R: Read + Seek>(
     reader: &mut Reader<R>,
-    mut selection: Selection<'_>,
+    select: &Selection,
     out: &mut impl Write,
 ) -> io::Result<()> {
     let sentence = explain(reader).sentence;
@@ -56,7 +57,7 @@ pub fn write<R: Read + Seek>(
         run: 0,
         out,
     };
-    tell(reader, &mut selection, &mut pcapng)
+    tell(reader, select, &mut pcapng)
 }
 
 struct Pcapng<W> {
@@ -255,11 +256,7 @@ mod tests {
 
     fn export(script: Script) -> Vec<u8> {
         let mut out = Vec::new();
-        let selection = Selection {
-            run: None,
-            keep: &mut |_| true,
-        };
-        write(&mut capture(&[script]), selection, &mut out).unwrap();
+        write(&mut capture(&[script]), &Selection::default(), &mut out).unwrap();
         out
     }
 

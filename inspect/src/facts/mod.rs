@@ -248,7 +248,7 @@ impl Facts {
         let Some(process) = self
             .processes
             .get(pid)
-            .filter(|process| process.is_of_runtime())
+            .filter(|process| process.is_from_outside())
         else {
             return false;
         };

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use capture_format::{Event, EventKind, ExitStatus};
+use capture_format::{Event, EventFlags, EventKind, ExitStatus};
 
 use super::naming::basename;
 use super::output::Output;
@@ -29,6 +29,8 @@ pub struct Process {
     pub exec: Option<Exec>,
     /// Command name without an exec having been seen: its parent's, or the one it ended with.
     comm: Bytes,
+    /// Whether it, or an ancestor of it, came into the container's cgroup from outside: nobody in the container forked it.
+    came_in: bool,
     /// How it ended.
     pub exit: Option<Exit>,
     /// Number and time of the last fork it made.
@@ -84,6 +86,7 @@ impl Process {
             start: None,
             exec: None,
             comm: Bytes::new(),
+            came_in: false,
             exit: None,
             last_fork: None,
             last_call: None,
@@ -93,9 +96,9 @@ impl Process {
         }
     }
 
-    /// Whether it was a container runtime's process, or descends from one that was, as far as was seen.
-    pub(super) fn is_of_runtime(&self) -> bool {
-        RUNTIMES.iter().any(|name| self.comm.starts_with(name))
+    /// Whether it was a container runtime's process or came in from outside, or descends from one that did, as far as was seen.
+    pub(super) fn is_from_outside(&self) -> bool {
+        self.came_in || RUNTIMES.iter().any(|name| self.comm.starts_with(name))
     }
 
     /// Whether it started a process or executed something after this event.
@@ -122,6 +125,9 @@ pub struct Processes {
     by_pid: HashMap<u32, Process>,
     ended: VecDeque<u32>,
     first: Option<u32>,
+    /// Whether every fork is seen: true from the container's first execution on, which is in the same lane of the ring as forks are, so
+    /// that none after it was overwritten.
+    sees_forks: bool,
 }
 
 impl Processes {
@@ -147,9 +153,15 @@ impl Processes {
     }
 
     pub(super) fn observe(&mut self, number: u64, event: &Event) {
+        let is_new = !self.by_pid.contains_key(&event.pid);
+        let came_in = is_new && self.sees_forks && !event.flags.contains(EventFlags::ADOPTED);
+        // Pid 1 of its namespace.
+        let begins = event.kind == EventKind::EXEC && event.args[0] == 1;
+        self.sees_forks |= begins && !event.flags.contains(EventFlags::ADOPTED);
         let Some(process) = self.entry(event.pid) else {
             return;
         };
+        process.came_in |= came_in;
         match event.kind {
             EventKind::EXEC => {
                 let argv = event.data.split(|&b| b == 0).map(own);
@@ -169,16 +181,20 @@ impl Processes {
                 }
                 let (parent, exec, comm) =
                     (process.pid, process.exec.clone(), process.comm.clone());
+                let came_in = process.came_in;
                 let script = process.script.clone();
                 let child = event.ret as u32;
                 self.by_pid.remove(&child);
                 if let Some(child) = self.entry(child) {
                     (child.parent, child.exec, child.comm) = (Some(parent), exec, comm);
+                    child.came_in = came_in;
                     child.script = script;
                     child.start = Some(Start {
                         event: number,
                         time: event.time,
                     });
+                } else {
+                    self.sees_forks = false;
                 }
                 return;
             }

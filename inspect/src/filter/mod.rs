@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! text ─► lexer ─► grammar ─► ast: Expr ─┬─► evaluate   one event with its context: does it match?
-//!                    │                   └─► pushdown   a block's summary: can any of its events match?
+//!                    │                   └─► pushdown   a block's summary, a row's columns: can any of the events match?
 //!                    └─ fields: one table, name → type, meaning, example, getter
 //! ```
 //!
@@ -10,10 +10,9 @@
 //! A comparison with a field that the event does not have is false, also `!=`; `exists` tells, and `not` turns it round.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use capture_format::{EventKind, Header, Run};
+use capture_format::{Header, Run};
 
 use crate::context::{Context, Seen};
 
@@ -32,6 +31,7 @@ mod tests;
 pub use error::FilterError;
 pub use fields::{Field, fields};
 pub use literal::Type;
+pub use pushdown::Known;
 
 /// Times as expressions and options write them.
 pub(crate) mod time {
@@ -79,25 +79,18 @@ impl Filter {
         evaluate::matches(&self.0, scope, seen)
     }
 
-    /// Whether certainly no event matches that is of one of these kinds and processes, happened in this time (CLOCK_BOOTTIME, nanoseconds) and has one
-    /// of these numbers: what a block of events says of itself before it is read.
+    /// Whether certainly none of the events of which this is known matches.
     ///
     /// `evt.time` and its relatives count only in what [`Filter::for_run`] made.
     #[must_use]
-    pub fn excludes(
-        &self,
-        kinds: &[EventKind],
-        pids: &[u32],
-        time: RangeInclusive<u64>,
-        numbers: RangeInclusive<u64>,
-    ) -> bool {
-        let block = pushdown::Block {
-            kinds,
-            pids,
-            time,
-            numbers,
-        };
-        !block.outcomes(&self.0).can_match
+    pub fn excludes(&self, known: &Known<'_>) -> bool {
+        !known.outcomes(&self.0).can_match
+    }
+
+    /// Whether it helps [`Filter::excludes`] to know what the event returned.
+    #[must_use]
+    pub fn asks_for_returns(&self) -> bool {
+        pushdown::asks_for_returns(&self.0)
     }
 
     /// The filter for the events of one run: it matches the same of them, and times are in the clock of the events.

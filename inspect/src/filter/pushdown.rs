@@ -1,19 +1,38 @@
-//! What a block's summary alone says of an expression.
+//! What a block's summary, or some columns of a row, alone say of an expression.
 
 use std::ops::RangeInclusive;
 
-use capture_format::{EventKind, Header, Run};
+use capture_format::{BlockSummary, EventKind, Header, Run};
 
 use super::ast::{Argument, Check, Comparison, Expr, Test};
 use super::fields::{self, RestsOn, Value};
 use super::literal::Literal;
 
-/// What the events of a block have in common.
-pub(super) struct Block<'a> {
-    pub(super) kinds: &'a [EventKind],
-    pub(super) pids: &'a [u32],
-    pub(super) time: RangeInclusive<u64>,
-    pub(super) numbers: RangeInclusive<u64>,
+/// What is known of events before they are read.
+#[derive(Clone, Debug)]
+pub struct Known<'a> {
+    /// They are of one of these kinds.
+    pub kinds: &'a [EventKind],
+    /// They are of one of these processes.
+    pub pids: &'a [u32],
+    /// They happened in this time: CLOCK_BOOTTIME in nanoseconds.
+    pub time: RangeInclusive<u64>,
+    /// They have one of these numbers.
+    pub numbers: RangeInclusive<u64>,
+    /// They all returned this, if anything is known of it.
+    pub ret: Option<i64>,
+}
+
+impl<'a> From<&'a BlockSummary> for Known<'a> {
+    fn from(block: &'a BlockSummary) -> Self {
+        Self {
+            kinds: &block.kinds,
+            pids: &block.pids,
+            time: block.time.0..=block.time.1,
+            numbers: block.first..=block.next() - 1,
+            ret: None,
+        }
+    }
 }
 
 /// What may come out for events of a block: true as long as it cannot be ruled out.
@@ -26,6 +45,14 @@ pub(super) struct Outcomes {
 impl Outcomes {
     const BOTH: Self = Self {
         can_match: true,
+        can_fail: true,
+    };
+    const MATCHES: Self = Self {
+        can_match: true,
+        can_fail: false,
+    };
+    const FAILS: Self = Self {
+        can_match: false,
         can_fail: true,
     };
     const NONE: Self = Self {
@@ -41,26 +68,21 @@ impl Outcomes {
     }
 }
 
-impl Block<'_> {
+impl Known<'_> {
     pub(super) fn outcomes(&self, expression: &Expr) -> Outcomes {
-        let outcomes = |parts: &[Expr]| -> Vec<Outcomes> {
-            parts.iter().map(|part| self.outcomes(part)).collect()
+        let each = |parts: &[Expr], start, join: fn(Outcomes, Outcomes) -> Outcomes| {
+            let parts = parts.iter().map(|part| self.outcomes(part));
+            parts.fold(start, join)
         };
         match expression {
-            Expr::Or(parts) => {
-                let parts = outcomes(parts);
-                Outcomes {
-                    can_match: parts.iter().any(|part| part.can_match),
-                    can_fail: parts.iter().all(|part| part.can_fail),
-                }
-            }
-            Expr::And(parts) => {
-                let parts = outcomes(parts);
-                Outcomes {
-                    can_match: parts.iter().all(|part| part.can_match),
-                    can_fail: parts.iter().any(|part| part.can_fail),
-                }
-            }
+            Expr::Or(parts) => each(parts, Outcomes::FAILS, |a, b| Outcomes {
+                can_match: a.can_match | b.can_match,
+                can_fail: a.can_fail & b.can_fail,
+            }),
+            Expr::And(parts) => each(parts, Outcomes::MATCHES, |a, b| Outcomes {
+                can_match: a.can_match & b.can_match,
+                can_fail: a.can_fail | b.can_fail,
+            }),
             Expr::Not(inner) => {
                 let Outcomes {
                     can_match,
@@ -86,7 +108,14 @@ impl Block<'_> {
             RestsOn::Pid => of_each(&mut self.pids.iter().map(|pid| Value::Number((*pid).into()))),
             RestsOn::Number => between(&self.numbers, &check.test),
             RestsOn::Boottime => between(&self.time, &check.test),
-            RestsOn::More => Outcomes {
+            RestsOn::Return(value) if self.ret.is_some() => {
+                let may_have = |kind: &EventKind| (check.field.on)(*kind);
+                let held = self.ret.is_some_and(|ret| check.test.holds(&value(ret)));
+                self.kinds
+                    .iter()
+                    .fold(Outcomes::NONE, |all, kind| all.with(may_have(kind) && held))
+            }
+            RestsOn::Return(_) | RestsOn::More => Outcomes {
                 can_match: self.kinds.iter().any(|kind| (check.field.on)(*kind)),
                 can_fail: true,
             },
@@ -131,6 +160,15 @@ fn between(range: &RangeInclusive<u64>, test: &Test) -> Outcomes {
         }
         Test::Is(Comparison::AtLeast, Literal::Number(bound)) => not(below(*bound)),
         Test::Is(..) | Test::Has(..) | Test::Under(_) | Test::Like(_) => Outcomes::BOTH,
+    }
+}
+
+/// Whether any check rests on what a call returned.
+pub(super) fn asks_for_returns(expression: &Expr) -> bool {
+    match expression {
+        Expr::Or(parts) | Expr::And(parts) => parts.iter().any(asks_for_returns),
+        Expr::Not(inner) => asks_for_returns(inner),
+        Expr::Check(check) => matches!(check.field.rests_on, RestsOn::Return(_)),
     }
 }
 

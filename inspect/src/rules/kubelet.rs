@@ -300,6 +300,34 @@ mod tests {
         }
     }
 
+    /// On a node with cgroup v2 alone runc puts the process into the cgroup after it has forked it.
+    #[test]
+    fn a_probe_may_come_in_without_a_fork() {
+        let mut s = Script::new(&["sh", "-c", "echo serving; while :; do sleep 1; done"]);
+        s.write(INIT, 1, "serving\n");
+        for probe in [202, 302] {
+            s.wait(3_000)
+                .call(probe, EventKind::CHDIR, 0, [0; 3], "/", "")
+                .exec(probe, &["cat", "/run/app/healthy"])
+                .open(probe, "/run/app/healthy", -2)
+                .write(probe, 2, "cat: can't open '/run/app/healthy'\n")
+                .exit(probe, 1);
+        }
+        let cat = json!({"exec": {"command": ["cat", "/run/app/healthy"]}, "failureThreshold": 2});
+        let header = without_events("livenessProbe", cat);
+        let mut own = s.clone();
+        let verdict = verdict_with(&header, killed(&mut s));
+        assert_eq!(verdict.cause, Cause::LivenessProbeFailed);
+        // What it says does not speak for the application.
+        let ended = verdict_with(&header, own.exit(INIT, 1));
+        assert_eq!(ended.cause, Cause::ExitedNonZero);
+        // Where the beginning is not known, a fork may have been forgotten: then it may be the application's.
+        let mut overwritten = s.clone();
+        overwritten.events.drain(..2);
+        let verdict = verdict_with(&header, &overwritten);
+        assert_ne!(verdict.cause, Cause::LivenessProbeFailed);
+    }
+
     #[test]
     fn a_startup_probe_ends_a_container_too() {
         let said = "Startup probe failed: dial tcp 10.244.0.14:8080: connect: connection refused";

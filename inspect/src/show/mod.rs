@@ -66,8 +66,7 @@ pub fn show<R: Read + Seek>(
         if !select.takes_run(run) || left == 0 {
             continue;
         }
-        let last = last_event(reader, index, run, select);
-        let chosen = Chosen::new(select.in_run(&header, run, last), &header, run);
+        let chosen = Chosen::new(select.in_run(reader, index), &header, run);
         let lines = &mut Chunks::new(out);
         left = if options.json {
             let printer = json::Printer::new(&header.host, run);
@@ -81,23 +80,6 @@ pub fn show<R: Read + Seek>(
         };
     }
     Ok(most - left)
-}
-
-/// When the run's last event happened (CLOCK_BOOTTIME), where that matters.
-fn last_event<R: Read + Seek>(
-    reader: &mut Reader<R>,
-    index: usize,
-    run: &Run,
-    select: &Selection,
-) -> u64 {
-    if run.end.is_some() || !select.counts_from_end() {
-        return run.start;
-    }
-    let events = reader.events(index).flatten();
-    events
-        .map(|item| item.event.time)
-        .max()
-        .unwrap_or(run.start)
 }
 
 /// What writes the events of a run, each a line, with the end of the line.

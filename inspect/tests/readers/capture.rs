@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 use capture_format::{Event, EventKind as K, Header, Pod, Reader, Run, Writer};
 use inspect::context::Context;
 use inspect::explain::{Explanation, explain};
-use inspect::export::{Selection, otlp, pcapng, perfetto, scap};
+use inspect::export::{otlp, pcapng, perfetto, scap};
 use inspect::fds::{Fd, Target};
+use inspect::select::Selection;
 use tempfile::TempDir;
 
 /// A capture and its exports.
@@ -95,17 +96,14 @@ fn exported<R: Read + Seek>(name: &str, mut reader: Reader<R>) -> Exported {
         events: expected(&mut reader),
         folder: tempfile::tempdir().unwrap(),
     };
-    let all = || Selection {
-        run: None,
-        keep: Box::leak(Box::new(|_: &_| true)),
-    };
+    let all = &Selection::default();
     let create = |format: &str| File::create(exported.file(format)).unwrap();
     let (modern, classic) = (scap::Flavour::Modern, scap::Flavour::Classic);
-    scap::write(&mut reader, all(), modern, &mut create("scap")).unwrap();
-    scap::write(&mut reader, all(), classic, &mut create("classic.scap")).unwrap();
-    pcapng::write(&mut reader, all(), &mut create("pcapng")).unwrap();
-    perfetto::write(&mut reader, all(), &mut create("pftrace")).unwrap();
-    otlp::write(&mut reader, all(), &mut create("otlp.jsonl")).unwrap();
+    scap::write(&mut reader, all, modern, &mut create("scap")).unwrap();
+    scap::write(&mut reader, all, classic, &mut create("classic.scap")).unwrap();
+    pcapng::write(&mut reader, all, &mut create("pcapng")).unwrap();
+    perfetto::write(&mut reader, all, &mut create("pftrace")).unwrap();
+    otlp::write(&mut reader, all, &mut create("otlp.jsonl")).unwrap();
     exported
 }
 

@@ -1,36 +1,16 @@
 //! `show`: the events.
 
-use anyhow::bail;
-use clap::builder::{StringValueParser, TypedValueParser, ValueParserFactory};
-use clap::error::ErrorKind;
-use inspect::filter::Filter;
-use inspect::select::{Moment, Selection};
 use inspect::show;
 
+use crate::selecting::Select;
 use crate::{Capture, Screen, View};
 
 /// The events.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Show {
-    /// Only events that match, such as "proc.name=nginx and evt.failed=true"; `fields` lists what can be asked, docs/filters.md teaches the language
-    #[arg(short, long, value_name = "EXPRESSION")]
-    filter: Option<Expression>,
-    /// Only the run with this number
-    #[arg(short, long, value_name = "NUMBER")]
-    run: Option<u32>,
-    /// Only events from this time on: 1.5s or 20ms since the run's start, -2s before its end, 23:36:04 (UTC) or 2026-11-20T23:36:04Z
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    from: Option<Moment>,
-    /// Only events up to this time
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    to: Option<Moment>,
-    /// Only events of this process (its pid on the node) and of all that descend from it
-    #[arg(long, value_name = "PID")]
-    follow_process: Option<u32>,
-    /// Only the first so many events of those that are left
-    #[arg(long, value_name = "COUNT")]
-    limit: Option<u64>,
+    #[command(flatten)]
+    select: Select,
     /// One JSON object a line; its fields are documented in docs/json.md
     #[arg(long)]
     json: bool,
@@ -41,8 +21,7 @@ pub struct Show {
 
 impl View for Show {
     fn print(&self, capture: &mut Capture, out: &mut Screen<'_>) -> anyhow::Result<()> {
-        let select = self.selection();
-        self.check_run(capture)?;
+        let select = self.select.of(capture)?;
         let is_all = select.is_all();
         let options = show::Options {
             json: self.json,
@@ -59,69 +38,5 @@ impl View for Show {
 
     fn is_text(&self) -> bool {
         !self.json
-    }
-}
-
-impl Show {
-    fn selection(&self) -> Selection {
-        Selection {
-            filter: self.filter.clone().map(|it| it.0),
-            run: self.run,
-            from: self.from,
-            to: self.to,
-            follow: self.follow_process,
-            limit: self.limit,
-        }
-    }
-
-    fn check_run(&self, capture: &Capture) -> anyhow::Result<()> {
-        let Some(asked) = self.run else {
-            return Ok(());
-        };
-        let mut numbers = capture.reader.runs().iter().map(|run| run.number);
-        if numbers.clone().any(|number| number == asked) {
-            return Ok(());
-        }
-        let name = &capture.name;
-        match (numbers.next(), numbers.next_back()) {
-            (None, _) => bail!("{name}: there is no run {asked}: the capture has no runs"),
-            (Some(only), None) => bail!("{name}: there is no run {asked}: the only one is {only}"),
-            (Some(first), Some(last)) => {
-                bail!("{name}: there is no run {asked}: they are numbered {first} to {last}")
-            }
-        }
-    }
-}
-
-/// A filter on the command line.
-#[derive(Clone, Debug)]
-struct Expression(Filter);
-
-impl ValueParserFactory for Expression {
-    type Parser = ExpressionParser;
-
-    fn value_parser() -> Self::Parser {
-        ExpressionParser
-    }
-}
-
-/// As clap's own, but it does not repeat an expression in front of what is wrong with it: the error draws it.
-#[derive(Clone, Debug)]
-struct ExpressionParser;
-
-impl TypedValueParser for ExpressionParser {
-    type Value = Expression;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        arg: Option<&clap::Arg>,
-        value: &std::ffi::OsStr,
-    ) -> Result<Expression, clap::Error> {
-        let text = StringValueParser::new().parse_ref(command, arg, value)?;
-        Filter::parse(&text).map(Expression).map_err(|error| {
-            let message = format!("the filter is wrong at {error}\n");
-            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
-        })
     }
 }

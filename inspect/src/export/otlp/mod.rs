@@ -9,12 +9,13 @@ use self::model::{
     Attribute, LogRecord, LogsData, Resource, ResourceLogs, Scope, ScopeLogs, Severity, Value,
 };
 use super::name::kind_name;
-use super::{Selection, Sink, epoch, tell};
+use super::{Sink, epoch, tell};
 use crate::context::{Context, Seen};
 use crate::decode::{Errno, SockAddr};
 use crate::explain::{Explanation, explain};
 use crate::fds::{Fd, acts_on_fd, has_path};
 use crate::json::write_line;
+use crate::select::Selection;
 use crate::show::text;
 
 mod model;
@@ -30,7 +31,7 @@ const MAX_PAYLOAD: usize = 1 << 20;
 /// When `out` fails. Damage to the capture is a record.
 pub fn write<R: Read + Seek>(
     reader: &mut Reader<R>,
-    mut selection: Selection<'_>,
+    select: &Selection,
     out: &mut impl Write,
 ) -> io::Result<()> {
     let explanation = explain(reader);
@@ -43,7 +44,7 @@ pub fn write<R: Read + Seek>(
         payload: 0,
         out,
     };
-    tell(reader, &mut selection, &mut logs)
+    tell(reader, select, &mut logs)
 }
 
 struct Logs<W> {

@@ -13,11 +13,12 @@ use self::schema::{
     TracePacket, TrackDescriptor, TrackEvent,
 };
 use super::name::{kind_name, process_name};
-use super::{Selection, Sink, epoch, tell};
+use super::{Sink, epoch, tell};
 use crate::context::{Context, Seen};
 use crate::decode::Errno;
 use crate::escape::{escaped, escaped_to};
 use crate::explain::{Explanation, explain};
+use crate::select::Selection;
 use crate::show::text;
 
 mod schema;
@@ -39,7 +40,7 @@ const MAX_TIME: u64 = i64::MAX as u64;
 /// When `out` fails. Damage to the capture is an event on the run's track.
 pub fn write<R: Read + Seek>(
     reader: &mut Reader<R>,
-    mut selection: Selection<'_>,
+    select: &Selection,
     out: &mut impl Write,
 ) -> io::Result<()> {
     let explanation = explain(reader);
@@ -55,7 +56,7 @@ pub fn write<R: Read + Seek>(
         out,
     };
     trace.clocks(start)?;
-    tell(reader, &mut selection, &mut trace)
+    tell(reader, select, &mut trace)
 }
 
 struct Trace<W> {

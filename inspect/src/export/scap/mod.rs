@@ -11,9 +11,10 @@ use capture_format::{EventKind as K, Host, Reader, Run};
 
 use self::calls::{Call, call};
 use self::lives::{Newborn, ended, execve, parent, signal};
-use super::{Selection, Sink, epoch, tell};
+use super::{Sink, epoch, tell};
 use crate::context::{Context, Program, Seen};
 use crate::explain::{Explanation, explain};
+use crate::select::Selection;
 use crate::show::text;
 
 mod address;
@@ -44,13 +45,13 @@ pub enum Flavour {
 /// When `out` fails. Damage to the capture stands in the file as notifications.
 pub fn write<R: Read + Seek>(
     reader: &mut Reader<R>,
-    mut selection: Selection<'_>,
+    select: &Selection,
     flavour: Flavour,
     out: &mut impl Write,
 ) -> io::Result<()> {
     let explanation = explain(reader);
     let cgroups = state::cgroups(reader.header());
-    state::write(reader, &selection, flavour, &explanation, &cgroups, out)?;
+    state::write(reader, select, flavour, &explanation, &cgroups, out)?;
     let container = state::container(reader.header());
     let mut scap = Scap {
         host: reader.header().host.clone(),
@@ -62,7 +63,7 @@ pub fn write<R: Read + Seek>(
         now: 0,
         out,
     };
-    tell(reader, &mut selection, &mut scap)
+    tell(reader, select, &mut scap)
 }
 
 struct Scap<W> {

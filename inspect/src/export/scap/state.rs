@@ -11,8 +11,9 @@ use super::lives::comm;
 use super::tables::{FD_FILE, FD_PIPE, FD_UNIX};
 use crate::escape::escaped;
 use crate::explain::Explanation;
-use crate::export::{Selection, epoch};
+use crate::export::epoch;
 use crate::facts::naming::basename;
+use crate::select::Selection;
 
 /// Longest comment, in bytes.
 const MAX_COMMENT: usize = 4096;
@@ -24,7 +25,7 @@ const COMMENT: u16 = 1;
 /// Writes everything before the first event.
 pub(super) fn write<R: Read + Seek>(
     reader: &mut Reader<R>,
-    selection: &Selection<'_>,
+    select: &Selection,
     flavour: Flavour,
     explanation: &Explanation,
     cgroups: &[u8],
@@ -35,7 +36,7 @@ pub(super) fn write<R: Read + Seek>(
     write_block(out, SECTION, &section(comment.as_deref()))?;
     write_block(out, MACHINE, &machine(&header))?;
     let runs = reader.runs().to_vec();
-    let first = |run: &Run| run.init_pid != 0 && selection.has_run(run);
+    let first = |run: &Run| run.init_pid != 0 && select.takes_run(run);
     let mut processes = Vec::new();
     for run in runs.iter().filter(|run| first(run)) {
         processes.entry(&process(run, &header, cgroups));

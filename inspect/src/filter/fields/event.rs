@@ -23,11 +23,11 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("evt.type", Type::Event, "What happened: a system call by name, or exec, fork, exit, signal, signal_deliver, oom_kill, stdio", "evt.type in (open, openat)",
         |ask| Some(kind(ask.seen.event.kind))).rests_on(RestsOn::Kind(kind)),
     Field::new("evt.failed", Type::Boolean, "Whether the system call returned an error", "evt.failed = true",
-        |ask| Some(Value::Boolean(error(ask).is_some()))).on(K::is_syscall),
+        |ask| Some(failed(ask.seen.event.ret))).on(K::is_syscall).rests_on(RestsOn::Return(failed)),
     Field::new("evt.res", Type::Result, "SUCCESS, or the error by name", "evt.res = ENOENT",
-        |ask| Some(Value::text(error(ask).map_or(SUCCESS.to_owned(), |errno| errno.to_string())))).on(K::is_syscall),
+        |ask| Some(result(ask.seen.event.ret))).on(K::is_syscall).rests_on(RestsOn::Return(result)),
     Field::new("evt.rawres", Type::Number, "What the system call returned; an error is negative", "evt.rawres = -2",
-        |ask| Some(Value::Number(ask.seen.event.ret.into()))).on(K::is_syscall),
+        |ask| Some(returned(ask.seen.event.ret))).on(K::is_syscall).rests_on(RestsOn::Return(returned)),
     Field::new("evt.args", Type::Text, "Its arguments as `lastword show` prints them, without descriptor and path", "evt.args contains O_CREAT",
         joined_args),
     Field::new("evt.arg", Type::Text, "One argument by name, in brackets or after a dot", "evt.arg[signal] = SIGTERM",
@@ -81,12 +81,30 @@ fn epoch(ask: &Ask<'_>) -> i128 {
     i128::from(ask.seen.event.time) + i128::from(ask.scope.header.host.clock_offset)
 }
 
-fn error(ask: &Ask<'_>) -> Option<Errno> {
-    Errno::from_ret(ask.seen.event.ret)
+fn failed(ret: i64) -> Value<'static> {
+    Value::Boolean(Errno::from_ret(ret).is_some())
 }
 
+fn result(ret: i64) -> Value<'static> {
+    match Errno::from_ret(ret) {
+        Some(errno) => Value::text(errno.to_string()),
+        None => Value::text(SUCCESS),
+    }
+}
+
+fn returned(ret: i64) -> Value<'static> {
+    Value::Number(ret.into())
+}
+
+/// A program that was executed is what sysdig and Falco call execve, too.
 fn kind(kind: K) -> Value<'static> {
-    Value::text(event_name(kind))
+    match kind {
+        K::EXEC => Value::Any(vec![
+            Value::text(event_name(K::EXEC)),
+            Value::text(event_name(K::EXECVE)),
+        ]),
+        kind => Value::text(event_name(kind)),
+    }
 }
 
 fn reads(kind: K) -> bool {

@@ -60,14 +60,16 @@ pub(super) enum Takes {
     Name(fn() -> Vec<&'static str>),
 }
 
-/// What of an event decides about the field's value, where it is something that a block's summary tells.
+/// What of an event decides about the field's value, where it is something that a block's summary or one of a few columns tells.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RestsOn {
     Kind(fn(EventKind) -> Value<'static>),
     Pid,
     Number,
     Boottime,
-    /// More than a summary tells.
+    /// What the call returned: a summary does not tell it, a column does.
+    Return(fn(i64) -> Value<'static>),
+    /// More than that.
     More,
 }
 

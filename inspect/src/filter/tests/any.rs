@@ -1,7 +1,7 @@
 //! Any expressions, over any events.
 
 use bytes::Bytes;
-use capture_format::{Event, EventFlags, FdType, Writer};
+use capture_format::{Event, EventFlags, EventKind, FdType, Writer};
 use proptest::prelude::*;
 
 use super::*;
@@ -262,13 +262,19 @@ proptest! {
         let times = || block.iter().map(|event| event.time);
         let time = times().min().unwrap()..=times().max().unwrap();
         let numbers = first as u64 + 1..=events.len() as u64;
-        let excluded = |filter: &Filter| filter.excludes(&kinds, &pids, time.clone(), numbers.clone());
-        let (by_any, by_run) = (excluded(&filter), excluded(&of_run));
+        let known = Known { kinds: &kinds, pids: &pids, time, numbers: numbers.clone(), ret: None };
+        let (by_any, by_run) = (filter.excludes(&known), of_run.excludes(&known));
         each_seen(&mut reader, |scope, seen| {
             let matches = filter.matches(scope, seen);
             assert_eq!(of_run.matches(scope, seen), matches, "{filter}\n{of_run}");
             if numbers.contains(&seen.number) {
                 assert!(!(matches && (by_any || by_run)), "{filter}\n{:?}", seen.event);
+                let alone = Known {
+                    kinds: &[seen.event.kind],
+                    ret: Some(seen.event.ret),
+                    ..known.clone()
+                };
+                assert!(!(matches && of_run.excludes(&alone)), "{filter}\n{:?}", seen.event);
             }
         });
     }
@@ -283,12 +289,13 @@ fn what_a_summary_excludes() {
             ..Run::default()
         };
         let filter = filter.for_run(&header(), &run);
-        filter.excludes(
-            &[EventKind::OPENAT, EventKind::READ],
-            &[7, 9],
-            1000..=2000,
-            11..=20,
-        )
+        filter.excludes(&Known {
+            kinds: &[EventKind::OPENAT, EventKind::READ],
+            pids: &[7, 9],
+            time: 1000..=2000,
+            numbers: 11..=20,
+            ret: None,
+        })
     };
     for text in [
         "evt.type = write",
@@ -337,5 +344,59 @@ fn what_a_summary_excludes() {
         assert!(!excludes(text), "{text}");
     }
     let exits = Filter::parse("dns.name = flask or fd.name exists").unwrap();
-    assert!(exits.excludes(&[EventKind::EXIT, EventKind::FORK], &[7], 0..=9, 1..=9));
+    let known = |kinds, ret| Known {
+        kinds,
+        pids: &[7],
+        time: 0..=9,
+        numbers: 1..=9,
+        ret,
+    };
+    assert!(exits.excludes(&known(&[EventKind::EXIT, EventKind::FORK], None)));
+    for (text, ret) in [
+        ("evt.failed = true", 3),
+        ("evt.failed = false", -2),
+        ("evt.res = ENOENT", -13),
+        ("not evt.res = ENOENT", -2),
+        ("evt.rawres > 0", 0),
+        ("evt.type = read or evt.failed = true", 0),
+    ] {
+        let filter = Filter::parse(text).unwrap();
+        assert!(filter.asks_for_returns(), "{text}");
+        assert!(
+            filter.excludes(&known(&[EventKind::OPENAT], Some(ret))),
+            "{text}"
+        );
+        assert!(
+            !filter.excludes(&known(&[EventKind::OPENAT], None)),
+            "{text}"
+        );
+    }
+    // What is no system call returned nothing.
+    let failed = Filter::parse("evt.failed = true").unwrap();
+    assert!(failed.excludes(&known(&[EventKind::EXIT], Some(-2))));
+    assert!(!Filter::parse("evt.num = 3").unwrap().asks_for_returns());
+}
+
+#[test]
+fn an_execution_is_an_execve_too() {
+    let excludes = |text: &str, kinds| {
+        let (pids, time, numbers) = (&[7][..], 0..=9, 1..=9);
+        let known = Known {
+            kinds,
+            pids,
+            time,
+            numbers,
+            ret: None,
+        };
+        Filter::parse(text).unwrap().excludes(&known)
+    };
+    for text in [
+        "evt.type = exec",
+        "evt.type = execve",
+        "evt.type in (execve, execveat)",
+    ] {
+        assert!(!excludes(text, &[EventKind::EXEC]), "{text}");
+    }
+    assert!(excludes("evt.type != execve", &[EventKind::EXEC]));
+    assert!(excludes("evt.type = exec", &[EventKind::EXECVE]));
 }
