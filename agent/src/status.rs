@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use capture_format::Probe;
 use inspect::{
     decode::time::{duration, epoch, size},
-    info::losses_text,
+    losses::losses_text,
 };
 
 use crate::{

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, Write};
 
 use capture_format::{
-    Container, Cpu, ExitStatus, Header, Host, Kubernetes, Losses, PodEvent, Probe, Reader,
-    Resources, Run, Terminated, Trigger,
+    Container, Cpu, ExitStatus, Header, Host, Kubernetes, PodEvent, Probe, Reader, Resources, Run,
+    Terminated, Trigger,
 };
 use serde::Serialize;
 
 use crate::decode::Signal;
 use crate::decode::time::{duration, epoch, size, time_of_day};
 use crate::escape::escaped;
+use crate::losses::losses_text;
 
 /// What a capture says about itself. As JSON it is stable in the way docs/json.md says.
 #[derive(Clone, Debug, Serialize)]
@@ -357,36 +358,6 @@ pub(crate) fn cpu_text(cpu: Cpu) -> String {
     text
 }
 
-/// Lost and overwritten always, the others where there are any.
-#[must_use]
-pub fn losses_text(losses: &Losses) -> String {
-    let Losses {
-        lost,
-        overwritten,
-        torn,
-        compat,
-        unreadable,
-        recursion_misses,
-    } = *losses;
-    let others = [
-        (torn, "damaged in the ring"),
-        (compat, "calls in the 32-bit ABI not decoded"),
-        (unreadable, "payloads unreadable"),
-        (
-            recursion_misses,
-            "probe runs skipped by the kernel on this node",
-        ),
-    ];
-    let others = others
-        .into_iter()
-        .filter(|&(count, _)| count > 0)
-        .map(|(count, what)| format!(", {count} {what}"));
-    format!(
-        "{lost} lost (never recorded), {overwritten} overwritten (displaced by newer events){}",
-        others.collect::<String>()
-    )
-}
-
 /// One line, unless there is nothing to say.
 fn field(out: &mut impl Write, name: &str, value: &str) -> io::Result<()> {
     if value.is_empty() {
@@ -398,7 +369,7 @@ fn field(out: &mut impl Write, name: &str, value: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use capture_format::{Pod, Redaction};
+    use capture_format::{Losses, Pod, Redaction};
 
     use super::*;
     use crate::testing::{Script, capture, capture_with, header, nginx};
@@ -499,13 +470,5 @@ mod tests {
         let mut out = Vec::new();
         on_kubernetes().write_text(&mut out).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap());
-    }
-
-    #[test]
-    fn lost_and_overwritten_are_always_told() {
-        assert_eq!(
-            losses_text(&Losses::default()),
-            "0 lost (never recorded), 0 overwritten (displaced by newer events)"
-        );
     }
 }

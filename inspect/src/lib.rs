@@ -63,6 +63,7 @@ pub mod fds;
 pub mod filter;
 pub mod info;
 pub mod json;
+pub mod losses;
 pub mod report;
 pub mod rules;
 pub mod scan;

@@ -10,6 +10,7 @@ use super::page::{left_out, none, table};
 use super::shown::Shown;
 use crate::decode::time::{epoch, size};
 use crate::info::{Info, RunInfo};
+use crate::losses::{Figure, figures, told};
 
 /// Bytes of a value, of a message, and of the markup of the pod's object.
 const MAX_VALUE: usize = 600;
@@ -148,58 +149,11 @@ fn pod_event(event: &PodEvent) -> Markup {
     }
 }
 
-/// What a figure of a run's losses counts, and what that means.
-fn figures(losses: &Losses) -> [(u64, &'static str, &'static str); 6] {
-    let Losses {
-        lost,
-        overwritten,
-        torn,
-        compat,
-        unreadable,
-        recursion_misses,
-    } = *losses;
-    [
-        (
-            lost,
-            "lost",
-            "never recorded: a part of the container found no recorder",
-        ),
-        (
-            overwritten,
-            "overwritten",
-            "recorded, then displaced by newer events: the oldest are gone, the last are here",
-        ),
-        (
-            torn,
-            "damaged",
-            "damaged in memory, as a writer was overtaken while it wrote",
-        ),
-        (
-            compat,
-            "not decoded",
-            "calls of 32-bit programs, which are counted only",
-        ),
-        (
-            unreadable,
-            "unreadable",
-            "payloads whose memory could not be read; the events are here without them",
-        ),
-        (
-            recursion_misses,
-            "skipped",
-            "times the kernel skipped a probe on this node, for any of its containers",
-        ),
-    ]
-}
-
-/// Lost and overwritten always, the others where there are any.
 fn losses(losses: &Losses) -> Markup {
-    let told = figures(losses).into_iter().enumerate();
-    let told = told.filter(|&(at, (count, ..))| at < 2 || count > 0);
     html! {
         dl.facts {
-            @for (_, (count, name, meaning)) in told {
-                dt { (name) }
+            @for Figure { count, head, meaning, .. } in told(losses) {
+                dt { (head) }
                 dd { b.bad[count > 0] { (count) } " " span.soft { (meaning) } }
             }
         }
@@ -209,6 +163,8 @@ fn losses(losses: &Losses) -> Markup {
 /// The sum over all runs, and what each adds to it.
 fn of_all(info: &Info) -> Markup {
     let sum: Losses = info.runs.iter().map(|run| run.run.losses).sum();
+    let heads = figures(&sum).map(|figure| figure.head);
+    let heads = [&["Run"][..], &heads].concat();
     let lossy = info
         .runs
         .iter()
@@ -218,14 +174,14 @@ fn of_all(info: &Info) -> Markup {
         html! {
             tr {
                 td.number { (info.run.number) }
-                @for (count, ..) in figures(&info.run.losses) { td.count { (count) } }
+                @for figure in figures(&info.run.losses) { td.count { (figure.count) } }
             }
         }
     });
     html! {
         (losses(&sum))
         @if info.runs.len() > 1 && !lossy.is_empty() {
-            (table("losses", &["Run", "Lost", "Overwritten", "Damaged", "Not decoded", "Unreadable", "Skipped"], &html! { (rows) }))
+            (table("losses", &heads, &html! { (rows) }))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One run as the rules look at it: its facts, who ended it, and what was said last.
 
-use capture_format::{ExitStatus, Header, Losses, Run, SignalOrigin};
+use capture_format::{ExitStatus, Header, Run, SignalOrigin};
 
 use super::words::{LastWords, Words};
 use super::{Evidence, oom, outside_signal};
@@ -9,6 +9,7 @@ use crate::decode::time::duration;
 use crate::facts::output::Line;
 use crate::facts::process::Exit;
 use crate::facts::{Facts, Process};
+use crate::losses::{Figure, figures};
 
 /// How long before the end, or before the last words, something still counts as right before it: 5 s, in nanoseconds.
 pub(super) const CLOSE: u64 = 5_000_000_000;
@@ -283,27 +284,10 @@ impl<'a> Case<'a> {
     /// What else the capture says it lacks, in words: whatever rests on something *not* having happened is weakened by it.
     #[must_use]
     pub fn missing_events(&self) -> Vec<String> {
-        let Losses {
-            lost: _,
-            overwritten: _,
-            torn,
-            compat,
-            unreadable,
-            recursion_misses,
-        } = self.run.losses;
-        let others = [
-            (torn, "events damaged in the ring"),
-            (compat, "calls in the 32-bit ABI, which are not decoded"),
-            (unreadable, "payloads that could not be read"),
-            (
-                recursion_misses,
-                "probe runs the kernel skipped on this node",
-            ),
-        ];
+        let [_lost, _overwritten, others @ ..] = figures(&self.run.losses);
+        let others = others.into_iter().filter(|figure| figure.count > 0);
         others
-            .into_iter()
-            .filter(|&(count, _)| count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
+            .map(|Figure { count, what, .. }| format!("{count} {what}"))
             .collect()
     }
 }

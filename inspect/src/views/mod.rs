@@ -26,7 +26,7 @@ use std::io::{self, Read, Seek, Write};
 use capture_format::{Event, Losses, NumberedEvent, Reader, Run};
 use serde::Serialize;
 
-use crate::info::losses_text;
+use crate::losses::losses_text;
 
 pub mod dns;
 pub mod errors;

@@ -1,0 +1,104 @@
+//! What a run's losses count, in words: the same wherever they are told.
+
+use capture_format::Losses;
+
+/// One of the figures.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figure {
+    pub(crate) count: u64,
+    /// What there are so many of: `events lost`.
+    pub(crate) what: &'static str,
+    /// The same at the head of a column.
+    pub(crate) head: &'static str,
+    /// How that comes, and what it means.
+    pub(crate) meaning: &'static str,
+}
+
+/// Lost and overwritten first: they are told even where there are none.
+pub(crate) fn figures(losses: &Losses) -> [Figure; 6] {
+    let Losses {
+        lost,
+        overwritten,
+        torn,
+        compat,
+        unreadable,
+        recursion_misses,
+    } = *losses;
+    let figure = |count, what, head, meaning| Figure {
+        count,
+        what,
+        head,
+        meaning,
+    };
+    [
+        figure(
+            lost,
+            "lost (never recorded)",
+            "Lost",
+            "never recorded: a part of the container found no recorder",
+        ),
+        figure(
+            overwritten,
+            "overwritten (displaced by newer events)",
+            "Overwritten",
+            "recorded, then displaced by newer events: the oldest are gone, the last are here",
+        ),
+        figure(
+            torn,
+            "events damaged in the ring",
+            "Damaged",
+            "damaged in memory, as a writer was overtaken while it wrote",
+        ),
+        figure(
+            compat,
+            "calls in the 32-bit ABI, which are not decoded",
+            "Not decoded",
+            "calls of 32-bit programs, which are counted only",
+        ),
+        figure(
+            unreadable,
+            "payloads that could not be read",
+            "Unreadable",
+            "payloads whose memory could not be read; the events are here without them",
+        ),
+        figure(
+            recursion_misses,
+            "probe runs the kernel skipped on this node",
+            "Skipped",
+            "times the kernel skipped a probe on this node, for any of its containers",
+        ),
+    ]
+}
+
+/// Those that are told: lost and overwritten always, the others where there are any.
+pub(crate) fn told(losses: &Losses) -> impl Iterator<Item = Figure> {
+    let figures = figures(losses).into_iter().enumerate();
+    figures
+        .filter(|(at, figure)| *at < 2 || figure.count > 0)
+        .map(|(_, figure)| figure)
+}
+
+/// `0 lost (never recorded), 3 overwritten (displaced by newer events)`.
+#[must_use]
+pub fn losses_text(losses: &Losses) -> String {
+    let told = told(losses).map(|Figure { count, what, .. }| format!("{count} {what}"));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_and_overwritten_are_always_told() {
+        assert_eq!(
+            losses_text(&Losses::default()),
+            "0 lost (never recorded), 0 overwritten (displaced by newer events)"
+        );
+        let torn = Losses {
+            torn: 2,
+            ..Losses::default()
+        };
+        assert!(losses_text(&torn).ends_with(", 2 events damaged in the ring"));
+    }
+}
