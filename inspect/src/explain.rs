@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::compare::{Comparison, Trait, compare, offset, shown};
 use crate::facts::Facts;
+use crate::losses::missing_runs;
 use crate::rules::{Verdict, judge};
 
 /// Missing parts of a run that are told.
@@ -127,6 +128,9 @@ impl Explanation {
                 let events = events.collect::<Vec<_>>().join(" ");
                 writeln!(out, "  {:<12}run {run}: {events}", "alike")?;
             }
+        }
+        for line in missing_runs(self.runs.iter().map(|run| run.run)) {
+            writeln!(out, "  {:<12}{line}", "missing")?;
         }
         let Comparison { common, differed } = &self.comparison;
         for (label, lines) in [("in common", common), ("differed", differed)] {

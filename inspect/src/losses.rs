@@ -85,9 +85,40 @@ pub fn losses_text(losses: &Losses) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
+/// The runs between those of a capture that are not in it, one range a line; nobody knows how they ended.
+pub(crate) fn missing_runs(numbers: impl Iterator<Item = u32>) -> Vec<String> {
+    let numbers: Vec<u32> = numbers.collect();
+    let gaps = numbers.windows(2).map(|pair| (pair[0], pair[1]));
+    let gaps = gaps.filter_map(|(before, after)| {
+        let (first, last) = (before.checked_add(1)?, after.checked_sub(1)?);
+        let which = match last.checked_sub(first)? {
+            0 => format!("run {first} is"),
+            _ => format!("runs {first} to {last} are"),
+        };
+        Some(format!(
+            "{which} not in the capture: not recorded, or not kept"
+        ))
+    });
+    gaps.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_that_are_not_there_are_told() {
+        let told = |numbers: &[u32]| missing_runs(numbers.iter().copied());
+        assert_eq!(told(&[1, 2, 3]), [""; 0]);
+        assert_eq!(
+            told(&[1, 3, 7]),
+            [
+                "run 2 is not in the capture: not recorded, or not kept",
+                "runs 4 to 6 are not in the capture: not recorded, or not kept"
+            ]
+        );
+        assert_eq!(told(&[7, 7, 3, u32::MAX, 0]).len(), 1);
+    }
 
     #[test]
     fn lost_and_overwritten_are_always_told() {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Cell, Column, Head, Look, Paint, Table, View, count};
 use crate::decode::time::{duration, time_of_day};
 use crate::facts::Facts;
+use crate::losses::missing_runs;
 use crate::rules::{Cause, how, judge};
 
 /// The runs, first one first.
@@ -125,6 +126,9 @@ impl View for Runs {
                 numbers.join(", "),
                 alike[0].sentence
             )?;
+        }
+        for line in missing_runs(self.runs.iter().map(|run| run.head.number)) {
+            writeln!(out, "{line}")?;
         }
         for run in &self.runs {
             for missing in &run.head.missing {

@@ -101,10 +101,15 @@ fn in_the_middle(cluster: &Cluster, act: impl Fn(&str) -> Result<String>) -> Res
         scenario.check(&event.message)?;
     }
     let numbers = runs(cluster, scenario.name)?;
-    let gap = numbers.windows(2).any(|pair| pair[1] != pair[0] + 1);
-    ensure!(!gap, "runs are missing between {numbers:?}");
+    let (former, new) = numbers.split_at(numbers.partition_point(|run| after.contains(run)));
+    for recorded in [former, new] {
+        let gap = recorded.windows(2).any(|pair| pair[1] != pair[0] + 1);
+        ensure!(!gap, "runs are missing between {numbers:?}");
+    }
+    let unseen = former.last().zip(new.first());
+    let unseen = unseen.map_or(0, |(last, first)| first - last - 1);
     Ok(format!(
-        "runs {before:?} before, {after:?} right after, {numbers:?} at last; one Capture, one Event"
+        "runs {before:?} before, {after:?} right after, {numbers:?} at last ({unseen} while no agent ran); one Capture, one Event"
     ))
 }
 
