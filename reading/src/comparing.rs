@@ -64,14 +64,11 @@ impl View for Diff {
             captures.len() <= 2,
             "diff compares two captures, or two runs of one"
         );
-        let mut shown = Shown::default();
         let mut first = captures.next().context("no capture")??;
-        out.watch(first.progress.as_ref());
         let Some(second) = captures.next() else {
-            let printed = self.print(&mut first, out);
-            shown.damage_of(&first);
-            return printed.map(|()| shown);
+            return self.print_only(&mut first, out);
         };
+        out.watch(first.progress.as_ref());
         let (wanted, wanted_second) = match self.runs {
             Some((both, None)) => (Some(both), Some(both)),
             Some((first, second)) => (Some(first), second),
@@ -82,6 +79,7 @@ impl View for Diff {
         out.watch(second.progress.as_ref());
         let other = side(&mut second, wanted_second)?;
         write(&diff(&one, &other), self.json, out)?;
+        let mut shown = Shown::default();
         shown.damage_of(&first);
         shown.damage_of(&second);
         Ok(shown)

@@ -108,6 +108,18 @@ pub trait View {
         let print = |capture: &mut Capture, out: &mut Screen<'_>| self.print(capture, out);
         one_by_one::print(captures, &print, self.is_text(), out)
     }
+
+    /// Writes it of the only capture there is.
+    ///
+    /// # Errors
+    /// As [`View::print`].
+    fn print_only(&self, capture: &mut Capture, out: &mut Screen<'_>) -> anyhow::Result<Shown> {
+        out.watch(capture.progress.as_ref());
+        self.print(capture, out)?;
+        let mut shown = Shown::default();
+        shown.damage_of(capture);
+        Ok(shown)
+    }
 }
 
 /// Captures, and how they are looked at.

@@ -47,12 +47,7 @@ impl View for Report {
             captures.len() <= 1,
             "a page tells of one capture; run this once for each, with a page of its own"
         );
-        let mut shown = Shown::default();
-        let mut capture = captures.next().context("no capture")??;
-        out.watch(capture.progress.as_ref());
-        let printed = self.print(&mut capture, out);
-        shown.damage_of(&capture);
-        printed.map(|()| shown)
+        self.print_only(&mut captures.next().context("no capture")??, out)
     }
 }
 

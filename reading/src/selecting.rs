@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::builder::{StringValueParser, TypedValueParser, ValueParserFactory};
 use clap::error::ErrorKind;
 use inspect::filter::Filter;
-use inspect::select::{Moment, Selection};
+use inspect::select::Selection;
 
 use crate::Capture;
 
@@ -18,12 +18,6 @@ pub(crate) struct Select {
     /// Only the run with this number
     #[arg(short, long, value_name = "NUMBER")]
     run: Option<u32>,
-    /// Only events from this time on: 1.5s or 20ms since the run's start, -2s before its end, 23:36:04 (UTC) or 2026-11-20T23:36:04Z
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    from: Option<Moment>,
-    /// Only events up to this time
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    to: Option<Moment>,
     /// Only events of this process (its pid on the node) and of all that descend from it
     #[arg(long, value_name = "PID")]
     follow_process: Option<u32>,
@@ -42,10 +36,9 @@ impl Select {
         Ok(Selection {
             filter: self.filter.clone().map(|it| it.0),
             run: self.run,
-            from: self.from,
-            to: self.to,
             follow: self.follow_process,
             limit: self.limit,
+            ..Selection::default()
         })
     }
 

@@ -1,5 +1,6 @@
 //! `show`: the events.
 
+use inspect::select::{Moment, Selection};
 use inspect::show;
 
 use crate::selecting::Select;
@@ -11,6 +12,12 @@ use crate::{Capture, Screen, View};
 pub struct Show {
     #[command(flatten)]
     select: Select,
+    /// Only events from this time on: 1.5s or 20ms since the run's start, -2s before its end, 23:36:04 (UTC) or 2026-11-20T23:36:04Z
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    from: Option<Moment>,
+    /// Only events up to this time
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    to: Option<Moment>,
     /// One JSON object a line; its fields are documented in docs/json.md
     #[arg(long)]
     json: bool,
@@ -21,7 +28,11 @@ pub struct Show {
 
 impl View for Show {
     fn print(&self, capture: &mut Capture, out: &mut Screen<'_>) -> anyhow::Result<()> {
-        let select = self.select.of(capture)?;
+        let select = Selection {
+            from: self.from,
+            to: self.to,
+            ..self.select.of(capture)?
+        };
         let is_all = select.is_all();
         let options = show::Options {
             json: self.json,
