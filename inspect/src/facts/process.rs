@@ -108,10 +108,17 @@ impl Process {
         self.last_fork.max(executed) > Some(event)
     }
 
-    /// Name for people: the executed file's last component, or the command name, or the pid; escaped.
+    /// Name for people: the executed file's last component, or the command name, or the pid; escaped. What executes itself again, as
+    /// busybox does for each of its commands, is called as it calls itself.
     #[must_use]
     pub fn name(&self) -> String {
-        let path = self.exec.as_ref().map_or(&self.comm, |exec| &exec.path);
+        let path = match &self.exec {
+            Some(exec) if *exec.path == *b"/proc/self/exe" => {
+                exec.argv.first().unwrap_or(&exec.path)
+            }
+            Some(exec) => &exec.path,
+            None => &self.comm,
+        };
         match basename(path) {
             b"" => format!("process {}", self.pid),
             name => escaped(name).to_string(),
@@ -300,6 +307,23 @@ mod tests {
         assert_eq!(python.exec.as_ref().unwrap().argv, ["python3", "app.py"]);
         assert_eq!(python.exit.unwrap().status, ExitStatus::Code(3));
         assert_eq!(sh.name(), "sh");
+    }
+
+    #[test]
+    fn a_command_of_busybox_has_its_name() {
+        let mut s = Script::new(&["/bin/sh"]);
+        s.call(
+            INIT,
+            EventKind::EXEC,
+            100,
+            [1, 7, 0],
+            "/proc/self/exe",
+            "nc\0-w\0",
+        );
+        let mut processes = Processes::default();
+        s.numbered()
+            .for_each(|(number, event)| processes.observe(number, event));
+        assert_eq!(processes.get(INIT).unwrap().name(), "nc");
     }
 
     #[test]

@@ -17,6 +17,8 @@ const WENT_ON: u8 = 55;
 const LAST_WORDS_LOST: u8 = 45;
 /// Words that say themselves that they end nothing: less than what the exit code alone carries.
 const ONLY_A_WARNING: u8 = 35;
+/// From here on a verdict rests on what the kernel said: see the table of the module `rules`.
+const KERNEL_SAID_IT: u8 = 95;
 /// What tests and `exit 1` of scripts end with, too: that a shell has its child's code then proves little.
 const COMMON_CODES: std::ops::RangeInclusive<u8> = 0..=2;
 /// A shell that complained itself, and exited 1: what it complained of may not have ended it.
@@ -57,7 +59,7 @@ impl Doubt {
             return verdict;
         }
         if let Some((limit, why)) = self.0
-            && rests_on_words(verdict.cause)
+            && rests_on_words(&verdict)
             && verdict.confidence > limit
         {
             verdict.confidence = limit;
@@ -67,11 +69,12 @@ impl Doubt {
     }
 }
 
-/// Whether such a cause is known from a failed call and the last words, and not from what the kernel said of the end.
-fn rests_on_words(cause: Cause) -> bool {
+/// Whether it is known from a failed call and the last words, and not from what the kernel said of the end.
+fn rests_on_words(verdict: &Verdict) -> bool {
     use Cause as C;
-    matches!(
-        cause,
+    let by_kernel = verdict.confidence >= KERNEL_SAID_IT;
+    let by_words = matches!(
+        verdict.cause,
         C::DnsNoSuchHost
             | C::DnsNoAddress
             | C::DnsServerFailed
@@ -89,7 +92,8 @@ fn rests_on_words(cause: Cause) -> bool {
             | C::MissingVariable
             | C::InvalidConfiguration
             | C::CpuStarved
-    )
+    );
+    by_words && !by_kernel
 }
 
 fn of_words(line: &Line) -> Option<(u8, &'static str)> {

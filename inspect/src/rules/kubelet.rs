@@ -357,6 +357,8 @@ mod tests {
             event("Killing", LIVENESS, 6),
         ]);
         let mut s = probed();
+        // It did something since its last words, which it did not end over.
+        s.open(INIT, "/srv/data", 5);
         killed(&mut s);
         assert_eq!(verdict_with(&header, &s).cause, Cause::LivenessProbeFailed);
         s.run.cpu = Some(Cpu {
