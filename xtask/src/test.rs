@@ -150,12 +150,6 @@ fn in_guest(machine: &Machine, kernel: &Kernel, filter: &[&str]) -> Result<()> {
     step::say(format_args!("running the kernel tests on Linux {release}"));
     let mut command = vec!["/bin/kernel-tests"];
     command.extend(filter);
-    if filter.is_empty() {
-        step::say(
-            "not run in guests: the tests of the agent (`cargo xtask test agent_` does), which wait for much in a machine that slow",
-        );
-        command.extend(["--skip", "agent_"]);
-    }
     let guest = Guest {
         kernel,
         command: &command,
