@@ -110,7 +110,7 @@ impl Section {
                  and 60 copies of the full ring in one file. The million events are made up (`capture-format/benches/size/corpus.rs`): servers, scripts and \
                  loggers. sysdig reads them from the plain file that `lastword export --to scap` makes of the capture; ours is compressed. Medians of \
                  five passes, in each of which both are measured; a ratio is of two values of one pass. \
-                 The filters are applied by the measuring program, through `inspect::scan`. All of it is one thread's work."
+                 The filters are those of `show --filter`, and of sysdig's command line. All of it is one thread's work."
             }
         }
     }
