@@ -264,7 +264,7 @@ fn an_export_is_whole_or_not_there() {
     fs::write(out, "an earlier one").unwrap();
     refuses(
         &export(&["scap", "-o", out, "--run", "9"]),
-        &["no run 9", "1, 2"],
+        &["no run 9", "1 to 2"],
     );
     refuses(&export(&["json", "-o", out, "--classic"]), &["--to scap"]);
     refuses(
@@ -278,6 +278,20 @@ fn an_export_is_whole_or_not_there() {
     assert!(!piped.is_empty());
     assert_eq!(fs::read(out).unwrap(), piped);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+
+    let missing = export(&[
+        "json",
+        "-o",
+        "-",
+        "--filter",
+        "evt.res = ENOENT",
+        "--run",
+        "2",
+    ]);
+    let missing = String::from_utf8(lastword(&missing).stdout).unwrap();
+    assert!(!missing.is_empty());
+    let is_asked = |line: &str| line.contains("ENOENT") && line.contains("\"run\":2");
+    assert!(missing.lines().all(is_asked), "{missing}");
 }
 
 #[test]

@@ -50,12 +50,11 @@ impl Select {
         if numbers.clone().any(|number| number == asked) {
             return Ok(());
         }
-        let name = &capture.name;
         match (numbers.next(), numbers.next_back()) {
-            (None, _) => bail!("{name}: there is no run {asked}: the capture has no runs"),
-            (Some(only), None) => bail!("{name}: there is no run {asked}: the only one is {only}"),
+            (None, _) => bail!("there is no run {asked}: the capture has no runs"),
+            (Some(only), None) => bail!("there is no run {asked}: the only one is {only}"),
             (Some(first), Some(last)) => {
-                bail!("{name}: there is no run {asked}: they are numbered {first} to {last}")
+                bail!("there is no run {asked}: they are numbered {first} to {last}")
             }
         }
     }
