@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::AFTER;
 use super::why::{Probe, Why};
+use crate::facts::Process;
 use crate::facts::signals::SentSignal;
 use crate::rules::visit::{command, executions, failed, specified};
 use crate::rules::{Case, outside_signal::Ending};
@@ -55,26 +56,24 @@ fn failed_too_often(case: &Case<'_>, probe: Probe, ending: &Ending<'_>) -> bool 
     let Some(command) = command(case, &[key]) else {
         return false;
     };
-    let before = |time: u64| time <= ending.first.time;
+    let ended = |process: &&Process| {
+        let exit = process.exit;
+        exit.is_some_and(|exit| exit.time <= ending.first.time)
+    };
     let executions = executions(case, &command);
-    let mut ended: Vec<_> = executions
-        .into_iter()
-        .filter(|process| process.exit.is_some_and(|exit| before(exit.time)))
-        .collect();
-    let was_well = ended.iter().any(|process| !failed(process));
-    if matches!(probe, Probe::Startup) && was_well {
+    let ended: Vec<&Process> = executions.into_iter().filter(ended).collect();
+    let failures = ended
+        .iter()
+        .rev()
+        .take_while(|process| failed(process))
+        .count();
+    if matches!(probe, Probe::Startup) && failures < ended.len() {
         return false;
     }
     let last = ended.last().and_then(|process| process.exit);
-    let failures = ended.split_off(
-        ended
-            .iter()
-            .rposition(|it| !failed(it))
-            .map_or(0, |it| it + 1),
-    );
     let threshold = specified(case, &[key, "failureThreshold"]).and_then(Value::as_u64);
     let hook = specified(case, &["lifecycle", "preStop"]).is_some();
     let soon = if hook { AFTER } else { SOON };
-    failures.len() as u64 >= threshold.unwrap_or(FAILURE_THRESHOLD)
+    failures as u64 >= threshold.unwrap_or(FAILURE_THRESHOLD)
         && last.is_some_and(|last| ending.first.time - last.time <= soon)
 }
