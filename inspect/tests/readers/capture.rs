@@ -1,5 +1,6 @@
 //! Captures, what is in them, and their exports.
 
+use std::collections::HashSet;
 use std::fs::{File, read_dir};
 use std::io::{Cursor, Read, Seek};
 use std::path::Path;
@@ -111,14 +112,22 @@ fn expected<R: Read + Seek>(reader: &mut Reader<R>) -> Vec<Expected> {
     let mut all = Vec::new();
     for index in 0..reader.runs().len() {
         let mut context = Context::default();
+        // Of others the reader is not told what their standard streams are.
+        let mut of_application = HashSet::from([reader.runs()[index].init_pid]);
         for event in reader.events(index) {
             let event = event.unwrap();
+            if event.event.kind == K::FORK && of_application.contains(&event.event.pid) {
+                of_application.insert(event.event.ret as u32);
+            }
             let seen = context.observe(event.number, &event.event);
             let name = &seen.program.name;
             let name = name[..name.len().min(15)].to_vec();
             all.push(Expected {
                 process: String::from_utf8(name).unwrap(),
-                file: seen.fd.as_ref().and_then(file),
+                file: seen.fd.as_ref().and_then(|fd| {
+                    let is_told = fd.stdio.is_none() || of_application.contains(&event.event.pid);
+                    file(fd).filter(|_| is_told)
+                }),
                 path: String::from_utf8_lossy(&seen.path).into_owned(),
                 number: event.number,
                 event: event.event,

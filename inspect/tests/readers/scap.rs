@@ -177,7 +177,18 @@ fn opens_and_programs(capture: &Exported, sysdig: &Program, format: &str) -> Res
             args.join(" "),
         ]
     });
-    same("programs", programs, expected.collect())
+    same("programs", programs, as_printed(expected.collect()))
+}
+
+/// The same as [`lines`] reads it: an argument may hold line ends.
+fn as_printed(lines: Vec<Vec<String>>) -> Vec<Vec<String>> {
+    let parts = |text: &str, count| text.splitn(count, '|').map(str::to_owned).collect();
+    let of_line = lines.iter().flat_map(|fields| {
+        let text = fields.join("|") + "\n";
+        let lines: Vec<Vec<String>> = text.lines().map(|line| parts(line, fields.len())).collect();
+        lines
+    });
+    of_line.collect()
 }
 
 /// Addresses of what was connected, and the DNS messages that went over it.

@@ -59,6 +59,7 @@ pub fn write<R: Read + Seek>(
         container,
         cgroups,
         explanation,
+        init: 0,
         known: HashSet::new(),
         now: 0,
         out,
@@ -73,6 +74,9 @@ struct Scap<W> {
     container: Option<String>,
     cgroups: Vec<u8>,
     explanation: Explanation,
+    /// The run's first process, which the table of processes has: the runtime's fork of it is not told, as the reader would forget its
+    /// descriptors over it.
+    init: u32,
     /// Threads the reader knows.
     known: HashSet<u32>,
     /// Time of the last event: readers expect that it never goes back.
@@ -82,6 +86,7 @@ struct Scap<W> {
 
 impl<W: Write> Sink for Scap<W> {
     fn begin_run(&mut self, run: &Run) -> io::Result<()> {
+        self.init = run.init_pid;
         self.known = HashSet::from([run.init_pid]);
         self.now = self.now.max(epoch(run.start, &self.host));
         if let Some(json) = self.container.take() {
@@ -152,6 +157,9 @@ impl<W: Write> Scap<W> {
         let Ok(child) = u32::try_from(seen.event.ret) else {
             return Ok(());
         };
+        if child == self.init {
+            return Ok(());
+        }
         self.knows(child);
         let inside = Some(seen.event.args[0]);
         let parent = i64::from(seen.event.pid);
