@@ -178,6 +178,8 @@ pub(crate) struct Chosen<'a> {
     follows: bool,
     /// Whether what a call returned may rule its event out.
     by_return: bool,
+    /// By the number of each kind: whether none of the block's events of that kind is asked for.
+    ruled_out: RefCell<Vec<bool>>,
 }
 
 impl<'a> Chosen<'a> {
@@ -189,6 +191,7 @@ impl<'a> Chosen<'a> {
                 .as_ref()
                 .is_some_and(Filter::asks_for_returns),
             selected: RefCell::new(selected),
+            ruled_out: RefCell::default(),
             header,
             run,
         }
@@ -202,7 +205,25 @@ impl<'a> Chosen<'a> {
 impl Select for Chosen<'_> {
     fn excludes(&self, block: &BlockSummary) -> bool {
         let must_see = block.kinds.iter().any(|&kind| self.must_see(kind));
-        !must_see && self.selected.borrow().excludes(&block.into())
+        let (selected, known) = (self.selected.borrow(), Known::from(block));
+        if !must_see && selected.excludes(&known) {
+            return true;
+        }
+        let mut ruled_out = self.ruled_out.borrow_mut();
+        ruled_out.clear();
+        // Whom a process forks in the block is followed from there on: nothing is known before.
+        if !self.follows {
+            for kind in &block.kinds {
+                let number = usize::from(kind.0);
+                let length = ruled_out.len().max(number + 1);
+                ruled_out.resize(length, false);
+                ruled_out[number] = selected.excludes(&Known {
+                    kinds: slice::from_ref(kind),
+                    ..known.clone()
+                });
+            }
+        }
+        false
     }
 
     fn columns(&self) -> Columns {
@@ -215,6 +236,10 @@ impl Select for Chosen<'_> {
     }
 
     fn may_match(&self, block: &EventBlock, row: usize) -> bool {
+        let kind = block.kinds()[row];
+        if self.ruled_out.borrow().get(usize::from(kind.0)) == Some(&true) {
+            return false;
+        }
         let (kind, time, number) = (&block.kinds()[row], block.times()[row], block.number(row));
         let known = || Known {
             kinds: slice::from_ref(kind),
