@@ -3,7 +3,7 @@
 //! Memory is bounded whatever the capture holds: of what repeats the newest is kept, and all of it is counted.
 
 use bytes::Bytes;
-use capture_format::{Event, EventKind, ExitStatus, Run};
+use capture_format::{Event, EventFlags, EventKind, ExitStatus, Run};
 
 mod binds;
 pub mod config_files;
@@ -145,6 +145,10 @@ impl Facts {
             self.before_exec(event);
         }
         self.processes.observe(number, event);
+        let is_init = event.kind == EventKind::EXEC && event.pid == self.init;
+        if is_init && !event.flags.contains(EventFlags::ADOPTED) {
+            self.processes.begin();
+        }
         self.processes.went_on(number, event, &path);
         if let Some(process) = self.processes.get_mut(event.pid) {
             shell::observe(process, event, fd.as_ref());

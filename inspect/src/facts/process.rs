@@ -132,8 +132,7 @@ pub struct Processes {
     by_pid: HashMap<u32, Process>,
     ended: VecDeque<u32>,
     first: Option<u32>,
-    /// Whether every fork is seen: true from the container's first execution on, which is in the same lane of the ring as forks are, so
-    /// that none after it was overwritten.
+    /// Whether every fork is seen: see [`Processes::begin`].
     sees_forks: bool,
 }
 
@@ -155,6 +154,12 @@ impl Processes {
         self.first
     }
 
+    /// The container's first process executes its command: that event is in the same lane of the ring as forks are, so that none after
+    /// it was overwritten.
+    pub(super) fn begin(&mut self) {
+        self.sees_forks = true;
+    }
+
     pub(super) fn get_mut(&mut self, pid: u32) -> Option<&mut Process> {
         self.by_pid.get_mut(&pid)
     }
@@ -162,9 +167,6 @@ impl Processes {
     pub(super) fn observe(&mut self, number: u64, event: &Event) {
         let is_new = !self.by_pid.contains_key(&event.pid);
         let came_in = is_new && self.sees_forks && !event.flags.contains(EventFlags::ADOPTED);
-        // Pid 1 of its namespace.
-        let begins = event.kind == EventKind::EXEC && event.args[0] == 1;
-        self.sees_forks |= begins && !event.flags.contains(EventFlags::ADOPTED);
         let Some(process) = self.entry(event.pid) else {
             return;
         };

@@ -326,6 +326,13 @@ mod tests {
         overwritten.events.drain(..2);
         let verdict = verdict_with(&header, &overwritten);
         assert_ne!(verdict.cause, Cause::LivenessProbeFailed);
+        // Nor does the first process of a pid namespace within it begin the container anew.
+        let mut nested = Script::empty();
+        nested.call(150, EventKind::EXEC, 150, [1, 7, 0], "/bin/sh", "sh\0");
+        overwritten.events.splice(0..0, nested.events);
+        let nested = overwritten;
+        let verdict = verdict_with(&header, &nested);
+        assert_ne!(verdict.cause, Cause::LivenessProbeFailed);
     }
 
     #[test]
