@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 
-use capture_format::{Event, EventKind, Run};
+use capture_format::{EventKind, Run};
 use serde::Serialize;
 
 use crate::decode::Errno;
@@ -218,11 +218,6 @@ fn numbers(runs: &[u32]) -> String {
         }
         [] => String::new(),
     }
-}
-
-/// When each cited event happened: nanoseconds after its run's start.
-pub(crate) fn offset(run: &Run, event: &Event) -> u64 {
-    event.time.saturating_sub(run.start)
 }
 
 /// `+0.041339`: seconds after the run's start, as `show` has them.

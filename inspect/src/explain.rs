@@ -2,10 +2,10 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Reader, Run};
+use capture_format::{Columns, EventBlock, Part, Reader, Run};
 use serde::Serialize;
 
-use crate::compare::{Comparison, Trait, compare, offset, shown};
+use crate::compare::{Comparison, Trait, compare, shown};
 use crate::facts::Facts;
 use crate::losses::missing_runs;
 use crate::rules::{Verdict, judge};
@@ -69,23 +69,33 @@ pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
     }
 }
 
-/// Looks the cited events up again: when they happened.
+/// When the cited events happened, in nanoseconds after the run's start: of the blocks that hold one the times are read again.
 fn find_times<R: Read + Seek>(
     reader: &mut Reader<R>,
     index: usize,
     run: &Run,
     verdict: &mut Verdict,
 ) {
-    let last = verdict.evidence.iter().map(|evidence| evidence.event).max();
-    for event in reader.events(index).flatten() {
-        if Some(event.number) > last {
-            break;
+    let mut block = EventBlock::default();
+    for part in 0.. {
+        let numbers = match reader.part(index, part) {
+            None => break,
+            Some(Part::Missing(_)) => continue,
+            Some(Part::Block(summary)) => summary.first..summary.next(),
+        };
+        let evidence = verdict.evidence.iter_mut();
+        let mut cited = evidence.filter(|it| numbers.contains(&it.event)).peekable();
+        if cited.peek().is_none()
+            || !matches!(reader.open_block(index, part, &mut block), Some(Ok(())))
+            || block.load(Columns::TIME).is_err()
+        {
+            continue;
         }
-        let cited = verdict
-            .evidence
-            .iter_mut()
-            .filter(|evidence| evidence.event == event.number);
-        cited.for_each(|evidence| evidence.offset = Some(offset(run, &event.event)));
+        for evidence in cited {
+            let row = usize::try_from(evidence.event - numbers.start).ok();
+            let time = row.and_then(|row| block.times().get(row));
+            evidence.offset = time.map(|time| time.saturating_sub(run.start));
+        }
     }
 }
 
