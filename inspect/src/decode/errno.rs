@@ -76,6 +76,13 @@ impl Errno {
         self.entry().map(|&(_, name, _)| name)
     }
 
+    /// The error with this symbol.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let entry = TABLE.iter().find(|&&(_, symbol, _)| symbol == name);
+        entry.map(|&(number, ..)| Self(number))
+    }
+
     /// The symbols of all that have one.
     pub fn names() -> impl Iterator<Item = &'static str> {
         TABLE.iter().map(|&(_, name, _)| name)

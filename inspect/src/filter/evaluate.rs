@@ -1,5 +1,6 @@
 //! Whether an expression holds for an event.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use memchr::memmem;
@@ -7,7 +8,7 @@ use memchr::memmem;
 use super::Scope;
 use super::ast::{Comparison, Expr, Part, Test};
 use super::fields::{Ask, Value};
-use super::literal::{DAY, Literal};
+use super::literal::{DAY, Literal, SUCCESS};
 use crate::context::Seen;
 
 /// A field that the event does not have fails every check.
@@ -39,11 +40,11 @@ impl Test {
             Self::Exists => true,
             Self::Is(comparison, literal) => comparison.holds(value, literal),
             Self::In(literals) => literals.iter().any(|literal| equal(value, literal)),
-            Self::Has(part, wanted) => text(value).is_some_and(|text| part.holds(text, wanted)),
+            Self::Has(part, wanted) => text(value).is_some_and(|text| part.holds(&text, wanted)),
             Self::Under(paths) => {
-                text(value).is_some_and(|text| paths.iter().any(|path| is_under(text, path)))
+                text(value).is_some_and(|text| paths.iter().any(|path| is_under(&text, path)))
             }
-            Self::Like(pattern) => text(value).is_some_and(|text| pattern.matches(text)),
+            Self::Like(pattern) => text(value).is_some_and(|text| pattern.matches(&text)),
         })
     }
 }
@@ -72,6 +73,7 @@ impl Comparison {
 fn equal(value: &Value<'_>, literal: &Literal) -> bool {
     match (value, literal) {
         (Value::Text(text), Literal::Text(wanted)) => **text == **wanted,
+        (Value::Result(result), Literal::Result(wanted)) => result == wanted,
         (Value::Boolean(flag), Literal::Boolean(wanted)) => flag == wanted,
         (Value::Address(address), Literal::Network(net)) => net.contains(address),
         _ => order(value, literal).is_some_and(Ordering::is_eq),
@@ -89,9 +91,11 @@ fn order(value: &Value<'_>, literal: &Literal) -> Option<Ordering> {
     })
 }
 
-fn text<'v>(value: &'v Value<'_>) -> Option<&'v [u8]> {
+fn text<'v>(value: &'v Value<'_>) -> Option<Cow<'v, [u8]>> {
     match value {
-        Value::Text(text) => Some(text),
+        Value::Text(text) => Some(Cow::Borrowed(text)),
+        Value::Result(None) => Some(Cow::Borrowed(SUCCESS.as_bytes())),
+        Value::Result(Some(errno)) => Some(Cow::Owned(errno.to_string().into_bytes())),
         _ => None,
     }
 }

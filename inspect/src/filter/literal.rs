@@ -78,6 +78,8 @@ pub(super) enum Literal {
     Number(i128),
     Boolean(bool),
     Text(Vec<u8>),
+    /// What a call returned: an error, or none when it succeeded.
+    Result(Option<Errno>),
     /// Nanoseconds.
     Duration(i128),
     /// Nanoseconds since the Unix epoch.
@@ -187,12 +189,11 @@ fn event_help(text: &str) -> String {
 }
 
 fn result(text: &str) -> Option<Literal> {
-    let name = match text {
-        SUCCESS => SUCCESS.to_owned(),
-        name if Errno::names().any(|known| known == name) => name.to_owned(),
-        number => Errno::from_ret(-i64::try_from(integer(number)?.abs()).ok()?)?.to_string(),
-    };
-    Some(Literal::Text(name.into_bytes()))
+    let number = || Errno::from_ret(-i64::try_from(integer(text)?.abs()).ok()?);
+    Some(Literal::Result(match text {
+        SUCCESS => None,
+        name => Some(Errno::named(name).or_else(number)?),
+    }))
 }
 
 /// Nanoseconds of `1.5s`, `20ms`, `1m30s`; a bare number is nanoseconds, as in sysdig.
@@ -242,6 +243,7 @@ impl fmt::Display for Literal {
             Self::Number(number) => number.fmt(f),
             Self::Boolean(flag) => flag.fmt(f),
             Self::Text(text) => write_text(text, f),
+            Self::Result(result) => write_result(*result, f),
             Self::Duration(nanoseconds) => {
                 let units = [(SECOND, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
                 let whole = units
@@ -268,6 +270,15 @@ impl fmt::Display for Literal {
             Self::Network(net) if net.prefix_len() == net.max_prefix_len() => net.addr().fmt(f),
             Self::Network(net) => net.fmt(f),
         }
+    }
+}
+
+/// An error without a symbol is its number.
+fn write_result(result: Option<Errno>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match result.map(|errno| (errno.name(), errno.0)) {
+        None => f.write_str(SUCCESS),
+        Some((Some(name), _)) => f.write_str(name),
+        Some((None, number)) => write!(f, "{number}"),
     }
 }
 

@@ -5,7 +5,7 @@ use capture_format::{EventFlags, EventKind as K};
 use super::{Ask, Field, RestsOn, Takes, Value};
 use crate::decode::Errno;
 use crate::fds::has_path;
-use crate::filter::literal::{SUCCESS, Type, event_name};
+use crate::filter::literal::{Type, event_name};
 use crate::show::args::{Argument, arg_names, args};
 
 #[rustfmt::skip]
@@ -86,10 +86,7 @@ fn failed(ret: i64) -> Value<'static> {
 }
 
 fn result(ret: i64) -> Value<'static> {
-    match Errno::from_ret(ret) {
-        Some(errno) => Value::text(errno.to_string()),
-        None => Value::text(SUCCESS),
-    }
+    Value::Result(Errno::from_ret(ret))
 }
 
 fn returned(ret: i64) -> Value<'static> {

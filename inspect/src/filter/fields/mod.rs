@@ -10,6 +10,7 @@ use super::Scope;
 use super::ast::Argument;
 use super::literal::Type;
 use crate::context::Seen;
+use crate::decode::Errno;
 
 mod descriptor;
 mod dns;
@@ -87,6 +88,8 @@ pub(super) enum Value<'a> {
     Number(i128),
     Boolean(bool),
     Text(Cow<'a, [u8]>),
+    /// What a call returned: an error, or none when it succeeded.
+    Result(Option<Errno>),
     /// Nanoseconds since the Unix epoch.
     Time(i128),
     Address(IpAddr),

@@ -5,6 +5,7 @@ use capture_format::{Event, EventFlags, EventKind, FdType, Writer};
 use proptest::prelude::*;
 
 use super::*;
+use crate::decode::Errno;
 use crate::filter::ast::{Argument, Check, Comparison, Expr, Part, Test};
 use crate::filter::fields::Takes;
 use crate::filter::literal::Literal;
@@ -52,12 +53,9 @@ fn literal(field: &'static Field) -> BoxedStrategy<Literal> {
                 .collect(),
         )
         .boxed(),
-        Type::Result => from(
-            ["SUCCESS", "ENOENT", "EACCES", "EAGAIN"]
-                .map(Into::into)
-                .to_vec(),
-        )
-        .boxed(),
+        Type::Result => prop::sample::select(vec![0, -2, -13, -11, -4000])
+            .prop_map(|ret| Literal::Result(Errno::from_ret(ret)))
+            .boxed(),
         Type::Time => prop_oneof![
             (-20i128..20).prop_map(Literal::Instant),
             (0i128..86_400_000_000_000).prop_map(Literal::TimeOfDay),

@@ -8,6 +8,7 @@ fn what_is_accepted() {
         "fd.name contains error.log",
         "evt.res=ENOENT",
         "evt.res in (2, -13, SUCCESS, EAGAIN)",
+        "evt.res=4000",
         "proc.pid in (1,7)",
         "proc.pid==0x1F",
         "proc.pid!=-3",
