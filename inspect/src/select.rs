@@ -110,6 +110,18 @@ impl InRun {
                 .is_none_or(|filter| filter.matches(scope, seen))
     }
 
+    /// The columns by which [`InRun::excludes`] tells more of an event than by its block's summary: see [`Filter::columns`].
+    #[must_use]
+    pub fn columns(&self) -> Columns {
+        let any_time = (self.from, self.to) == (i128::MIN, i128::MAX);
+        let only_if = |needed, columns| if needed { columns } else { Columns::NONE };
+        let filter = self.filter.as_ref().map(Filter::columns);
+        Columns::KIND
+            | filter.unwrap_or(Columns::NONE)
+            | only_if(!any_time, Columns::TIME)
+            | only_if(self.followed.is_some(), Columns::PID)
+    }
+
     /// Whether certainly none of the next events of which this is known is one of them: see [`Filter::excludes`].
     ///
     /// Events before them must have been observed, and of such a block those by which processes fork and exit must be.
@@ -176,22 +188,18 @@ pub(crate) struct Chosen<'a> {
     run: &'a Run,
     /// Whether forks and exits must be seen, whoever does them.
     follows: bool,
-    /// Whether what a call returned may rule its event out.
-    by_return: bool,
-    /// By the number of each kind: whether none of the block's events of that kind is asked for.
-    ruled_out: RefCell<Vec<bool>>,
+    /// What of a row may rule it out.
+    columns: Columns,
+    answers: RefCell<Answers>,
 }
 
 impl<'a> Chosen<'a> {
     pub(crate) fn new(selected: InRun, header: &'a Header, run: &'a Run) -> Self {
         Self {
             follows: selected.followed.is_some(),
-            by_return: selected
-                .filter
-                .as_ref()
-                .is_some_and(Filter::asks_for_returns),
+            columns: selected.columns(),
             selected: RefCell::new(selected),
-            ruled_out: RefCell::default(),
+            answers: RefCell::default(),
             header,
             run,
         }
@@ -204,51 +212,40 @@ impl<'a> Chosen<'a> {
 
 impl Select for Chosen<'_> {
     fn excludes(&self, block: &BlockSummary) -> bool {
+        self.answers.borrow_mut().clear();
         let must_see = block.kinds.iter().any(|&kind| self.must_see(kind));
-        let (selected, known) = (self.selected.borrow(), Known::from(block));
-        if !must_see && selected.excludes(&known) {
-            return true;
-        }
-        let mut ruled_out = self.ruled_out.borrow_mut();
-        ruled_out.clear();
-        // Whom a process forks in the block is followed from there on: nothing is known before.
-        if !self.follows {
-            for kind in &block.kinds {
-                let number = usize::from(kind.0);
-                let length = ruled_out.len().max(number + 1);
-                ruled_out.resize(length, false);
-                ruled_out[number] = selected.excludes(&Known {
-                    kinds: slice::from_ref(kind),
-                    ..known.clone()
-                });
-            }
-        }
-        false
+        !must_see && self.selected.borrow().excludes(&Known::from(block))
     }
 
     fn columns(&self) -> Columns {
-        let columns = Columns::KIND | Columns::PID | Columns::TIME;
-        if self.by_return {
-            columns | Columns::RET
-        } else {
-            columns
-        }
+        self.columns
     }
 
     fn may_match(&self, block: &EventBlock, row: usize) -> bool {
-        let kind = block.kinds()[row];
-        if self.ruled_out.borrow().get(usize::from(kind.0)) == Some(&true) {
+        let kind = &block.kinds()[row];
+        if self.must_see(*kind) {
+            return true;
+        }
+        let selected = self.selected.borrow();
+        let known = Known {
+            kinds: slice::from_ref(kind),
+            ret: block.rets().get(row).copied(),
+            ..Known::from(block.summary())
+        };
+        let mut answers = self.answers.borrow_mut();
+        if answers.get(*kind, known.ret, || selected.excludes(&known)) {
             return false;
         }
-        let (kind, time, number) = (&block.kinds()[row], block.times()[row], block.number(row));
-        let known = || Known {
-            kinds: slice::from_ref(kind),
-            pids: slice::from_ref(&block.pids()[row]),
-            time: time..=time,
-            numbers: number..=number,
-            ret: self.by_return.then(|| block.rets()[row]),
-        };
-        self.must_see(*kind) || !self.selected.borrow().excludes(&known())
+        let (time, number) = (block.times().get(row), block.number(row));
+        let decides = |column| self.columns.contains(column);
+        let is_all_known = !decides(Columns::PID) && !decides(Columns::TIME);
+        is_all_known
+            || !selected.excludes(&Known {
+                pids: block.pids().get(row).map_or(known.pids, slice::from_ref),
+                time: time.map_or(known.time, |&time| time..=time),
+                numbers: number..=number,
+                ..known
+            })
     }
 
     fn matches(&self, candidate: &mut Candidate<'_, '_>) -> bool {
@@ -259,6 +256,28 @@ impl Select for Chosen<'_> {
             context,
         };
         self.selected.borrow_mut().takes(&scope, seen)
+    }
+}
+
+/// Whether rows of a block are ruled out by their kind and what they returned, as far as it was found out: most rows repeat an earlier one in that.
+#[derive(Default)]
+struct Answers(Vec<Option<(EventKind, Option<i64>, bool)>>);
+
+impl Answers {
+    /// A row that falls on the place of another takes it.
+    const PLACES: usize = 256;
+
+    fn clear(&mut self) {
+        self.0.clear();
+        self.0.resize(Self::PLACES, None);
+    }
+
+    fn get(&mut self, kind: EventKind, ret: Option<i64>, find: impl FnOnce() -> bool) -> bool {
+        let place = ret.unwrap_or_default().wrapping_mul(31) ^ i64::from(kind.0);
+        match &mut self.0[place as usize % Self::PLACES] {
+            Some((of, had, answer)) if (*of, *had) == (kind, ret) => *answer,
+            other => other.insert((kind, ret, find())).2,
+        }
     }
 }
 

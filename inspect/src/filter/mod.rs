@@ -12,7 +12,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use capture_format::{Header, Run};
+use capture_format::{Columns, Header, Run};
 
 use crate::context::{Context, Seen};
 
@@ -87,10 +87,11 @@ impl Filter {
         !known.outcomes(&self.0).can_match
     }
 
-    /// Whether it helps [`Filter::excludes`] to know what the event returned.
+    /// The columns by which [`Filter::excludes`] tells more of an event than by its block's summary; [`Columns::TIME`] also where it
+    /// is the event's number.
     #[must_use]
-    pub fn asks_for_returns(&self) -> bool {
-        pushdown::asks_for_returns(&self.0)
+    pub fn columns(&self) -> Columns {
+        pushdown::columns(&self.0)
     }
 
     /// The filter for the events of one run: it matches the same of them, and times are in the clock of the events.

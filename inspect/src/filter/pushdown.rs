@@ -1,8 +1,8 @@
 //! What a block's summary, or some columns of a row, alone say of an expression.
 
-use std::ops::RangeInclusive;
+use std::ops::{BitOr, RangeInclusive};
 
-use capture_format::{BlockSummary, EventKind, Header, Run};
+use capture_format::{BlockSummary, Columns, EventKind, Header, Run};
 
 use super::ast::{Argument, Check, Comparison, Expr, Test};
 use super::fields::{self, RestsOn, Value};
@@ -163,12 +163,18 @@ fn between(range: &RangeInclusive<u64>, test: &Test) -> Outcomes {
     }
 }
 
-/// Whether any check rests on what a call returned.
-pub(super) fn asks_for_returns(expression: &Expr) -> bool {
+/// The columns that tell more of an expression than a summary does. Numbers need none; they grow as times do, and are asked for in their place.
+pub(super) fn columns(expression: &Expr) -> Columns {
+    let all = |parts: &[Expr]| parts.iter().map(columns).fold(Columns::NONE, BitOr::bitor);
     match expression {
-        Expr::Or(parts) | Expr::And(parts) => parts.iter().any(asks_for_returns),
-        Expr::Not(inner) => asks_for_returns(inner),
-        Expr::Check(check) => matches!(check.field.rests_on, RestsOn::Return(_)),
+        Expr::Or(parts) | Expr::And(parts) => all(parts),
+        Expr::Not(inner) => columns(inner),
+        Expr::Check(check) => match check.field.rests_on {
+            RestsOn::Kind(_) | RestsOn::More => Columns::KIND,
+            RestsOn::Pid => Columns::PID,
+            RestsOn::Number | RestsOn::Boottime => Columns::TIME,
+            RestsOn::Return(_) => Columns::KIND | Columns::RET,
+        },
     }
 }
 

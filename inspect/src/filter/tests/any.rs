@@ -1,7 +1,9 @@
 //! Any expressions, over any events.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
-use capture_format::{Event, EventFlags, EventKind, FdType, Writer};
+use capture_format::{Columns, Event, EventFlags, EventKind, FdType, Writer};
 use proptest::prelude::*;
 
 use super::*;
@@ -10,6 +12,8 @@ use crate::filter::ast::{Argument, Check, Comparison, Expr, Part, Test};
 use crate::filter::fields::Takes;
 use crate::filter::literal::Literal;
 use crate::filter::pattern::{Pattern, Syntax};
+use crate::scan::{Found, scan};
+use crate::select::{Chosen, Selection};
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let known = [
@@ -278,6 +282,57 @@ proptest! {
     }
 }
 
+/// Of few kinds and results, so that many are alike in one and not in the other. The results differ by what answers about them
+/// are found by.
+fn similar(event: Event) -> Event {
+    const KINDS: [EventKind; 5] = [
+        EventKind::OPENAT,
+        EventKind::WRITE,
+        EventKind::FORK,
+        EventKind::EXIT,
+        EventKind::EXEC,
+    ];
+    const RESULTS: [i64; 4] = [-2, 254, 101, 357];
+    Event {
+        kind: KINDS[usize::from(event.kind.0) % KINDS.len()],
+        ret: RESULTS[event.ret.rem_euclid(4) as usize],
+        ..event
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn a_scan_finds_what_a_walk_over_everything_finds(
+        events in prop::collection::vec(event().prop_map(similar), 1..40),
+        expression in prop_oneof![expression(told()), expression(fields().chain(told()).collect())],
+        follow in prop::option::of(100u32..104),
+    ) {
+        let select = Selection {
+            filter: Some(Filter(expression)),
+            follow,
+            ..Selection::default()
+        };
+        let mut reader = capture(&events);
+        let (header, run) = (reader.header().clone(), reader.runs()[0].clone());
+        let mut in_run = select.in_run(&mut reader, 0);
+        let chosen = Chosen::new(in_run.clone(), &header, &run);
+        let (mut found, mut expected) = (Vec::new(), Vec::new());
+        each_seen(&mut reader, |scope, seen| {
+            expected.extend(in_run.takes(scope, seen).then_some(seen.number));
+        });
+        let all = scan(&mut reader, 0, &chosen, |item| {
+            if let Found::Event(candidate) = item {
+                found.push(candidate.number());
+            }
+            Ok::<_, Infallible>(())
+        });
+        prop_assert!(all.is_ok());
+        prop_assert_eq!(found, expected, "{}", select.filter.unwrap());
+    }
+}
+
 #[test]
 fn what_a_summary_excludes() {
     let excludes = |text: &str| {
@@ -359,7 +414,7 @@ fn what_a_summary_excludes() {
         ("evt.type = read or evt.failed = true", 0),
     ] {
         let filter = Filter::parse(text).unwrap();
-        assert!(filter.asks_for_returns(), "{text}");
+        assert!(filter.columns().contains(Columns::RET), "{text}");
         assert!(
             filter.excludes(&known(&[EventKind::OPENAT], Some(ret))),
             "{text}"
@@ -372,7 +427,8 @@ fn what_a_summary_excludes() {
     // What is no system call returned nothing.
     let failed = Filter::parse("evt.failed = true").unwrap();
     assert!(failed.excludes(&known(&[EventKind::EXIT], Some(-2))));
-    assert!(!Filter::parse("evt.num = 3").unwrap().asks_for_returns());
+    let by_number = Filter::parse("not evt.num = 3").unwrap();
+    assert_eq!(by_number.columns(), Columns::TIME);
 }
 
 #[test]
