@@ -5,6 +5,7 @@ mod apt;
 mod bench;
 mod browser;
 mod cargo;
+mod chart;
 mod crds;
 #[cfg(target_os = "linux")]
 mod demo;
@@ -16,6 +17,7 @@ mod initramfs;
 mod kernel;
 mod mirror;
 mod oci;
+mod pip;
 mod place;
 mod readers;
 mod stamp;

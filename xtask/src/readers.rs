@@ -4,14 +4,13 @@ use std::{
     env, fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context as _, Result};
 
 use crate::{
     apt::{Bundle, Suite, Unpacked},
-    place, step,
+    pip, place, step,
 };
 
 /// The newest sysdig, and Stratoshark's command line with a capinfos that knows as much.
@@ -46,7 +45,7 @@ const OLD: Bundle = Bundle {
 const UNREAD: [&str; 3] = ["*/share/doc/*", "*/share/locale/*", "*/share/man/*"];
 
 /// The schema of Perfetto's traces, by those who make it.
-const PYTHON_PACKAGES: [&str; 2] = ["perfetto", "protobuf"];
+const PYTHON_PACKAGES: [&str; 2] = ["perfetto==0.59.1", "protobuf==7.36.2"];
 
 /// Gives the folder with the readers, fetching them if they are not in the cache yet.
 ///
@@ -68,7 +67,7 @@ pub(crate) fn get() -> Result<PathBuf> {
     for (name, program) in [("sysdig-classic", "sysdig"), ("tshark", "tshark")] {
         write(&folder.join(name), &with_its_libraries(&old, program))?;
     }
-    if let Err(error) = python(&folder.join("python")) {
+    if let Err(error) = pip::fill(&folder.join("python"), &PYTHON_PACKAGES) {
         step::say(format_args!(
             "not fetched: the schema of Perfetto's traces ({error:#})"
         ));
@@ -116,25 +115,4 @@ fn write(path: &Path, script: &str) -> Result<()> {
     let cannot = || format!("cannot write {}", path.display());
     fs::write(path, script).with_context(cannot)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).with_context(cannot)
-}
-
-fn python(folder: &Path) -> Result<()> {
-    if folder.join("perfetto").exists() {
-        return Ok(());
-    }
-    let pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-    ];
-    let mut install = Command::new("python3");
-    install.args(pip).arg("--target").arg(folder);
-    step::quiet(
-        install.args(PYTHON_PACKAGES),
-        "install pip: apt-get install python3-pip",
-    )?;
-    Ok(())
 }

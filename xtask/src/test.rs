@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::{
-    browser, cargo, deny, ebpf,
+    browser, cargo, chart, deny, ebpf,
     kernel::{KERNELS, Kernel},
     place, readers, step,
     vm::{Guest, Machine},
@@ -47,6 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             .env("LASTWORD_READERS", readers::get()?),
         "see the failed tests above",
     )?;
+    chart::test(arguments.filter.as_deref())?;
     browser::test(arguments.filter.as_deref())?;
     on_this_kernel(&filter)?;
     if arguments.no_vm {
