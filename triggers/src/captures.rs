@@ -21,12 +21,19 @@ struct Known {
     complete: bool,
 }
 
+impl Known {
+    /// Whether nobody knows yet why the runs in it ended.
+    fn shows_none(&self) -> bool {
+        self.causes.iter().all(Option::is_none)
+    }
+}
+
 /// What a capture would be for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Worth {
     /// A cause that none shows.
     New,
-    /// More runs than the capture of this id has.
+    /// More runs than the capture of this id has, or a cause where that has none.
     Replaces(String),
     Nothing,
 }
@@ -44,8 +51,12 @@ impl Captures {
             Some(_) => Worth::Nothing,
             None if self.0.is_empty() => Worth::New,
             // An unknown cause is no news, and no reason to replace a capture that shows one.
-            None if cause.is_some() && self.0.len() < MOST_CAUSES => Worth::New,
-            None => Worth::Nothing,
+            None if cause.is_none() => Worth::Nothing,
+            None => match self.0.iter().rev().find(|known| known.shows_none()) {
+                Some(known) => Worth::Replaces(known.id.clone()),
+                None if self.0.len() < MOST_CAUSES => Worth::New,
+                None => Worth::Nothing,
+            },
         }
     }
 
@@ -59,6 +70,9 @@ impl Captures {
         self.0.retain(|known| known.id != captured.id);
         let mut causes = vec![captured.cause];
         causes.extend(decided_for);
+        if causes.iter().any(Option::is_some) {
+            causes.retain(Option::is_some);
+        }
         self.0.push(Known {
             id: captured.id,
             at: captured.at,

@@ -28,6 +28,10 @@ pub(super) struct Order {
     pub(super) rank: u32,
     /// At least one; first run first.
     pub(super) runs: Vec<Arc<KeptRun>>,
+    /// The capture that this one replaces, by its id in the spool. Runs that only it has are taken over, as an agent that was killed left them nowhere else.
+    pub(super) replaces: Option<String>,
+    /// Runs that a capture holds at most.
+    pub(super) keep: usize,
     /// Whether there is a Capture object for it.
     pub(super) requested: bool,
 }
@@ -81,6 +85,8 @@ fn write(
     let Some(last) = order.runs.last() else {
         anyhow::bail!("there is no run to capture");
     };
+    let earlier = earlier(order, spool);
+    let runs = || earlier.iter().chain(order.runs.iter().map(AsRef::as_ref));
     let mut header = last.header()?;
     header.created = crate::host::realtime();
     header.trigger = order.trigger.clone();
@@ -103,7 +109,7 @@ fn write(
         header.kubernetes = Some(Kubernetes { pod, events });
     }
     redactor.header(&mut header, &mut manifest);
-    for run in &order.runs {
+    for run in runs() {
         manifest.add(&run.header()?.redaction);
     }
     header.redaction = manifest.redaction();
@@ -114,17 +120,12 @@ fn write(
         header: &header,
         rank: order.rank,
         pinned: false,
-        expected_bytes: HEADER_BYTES
-            + order
-                .runs
-                .iter()
-                .map(|run| run.bytes().len() as u64)
-                .sum::<u64>(),
+        expected_bytes: HEADER_BYTES + runs().map(|run| run.bytes().len() as u64).sum::<u64>(),
     };
     let mut explanation = None;
     let written = spool.write(
         &new,
-        |writer| order.runs.iter().try_for_each(|run| run.write_to(writer)),
+        |writer| runs().try_for_each(|run| run.write_to(writer)),
         |path, info| match explained(path, info) {
             Ok(said) => explanation = Some(said),
             Err(error) => {
@@ -142,6 +143,23 @@ fn write(
         entry: written.entry,
         explanation,
     })
+}
+
+/// The runs of the capture that is replaced, where this agent has none of them: as many as there is room for.
+fn earlier(order: &Order, spool: &Spool) -> Vec<KeptRun> {
+    let path = order.replaces.as_ref().and_then(|id| spool.path(id));
+    let (Some(path), Some(first)) = (path, order.runs.first()) else {
+        return Vec::new();
+    };
+    let room = order.keep.saturating_sub(order.runs.len());
+    match KeptRun::newest_of(&path, room) {
+        Ok(earlier) if earlier.iter().all(|run| run.run.number < first.run.number) => earlier,
+        Ok(_) => Vec::new(),
+        Err(error) => {
+            tracing::warn!(%error, path = %path.display(), "the runs of a capture that is replaced cannot be taken over");
+            Vec::new()
+        }
+    }
 }
 
 /// Explains what is on the disk, and notes the verdict.

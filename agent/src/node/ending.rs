@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use capture_format::{
-    Container, Event, EventKind, ExitStatus, Header, Host, Kubernetes, Pod, PodEvent, Probe, Run,
-    SignalOrigin, Terminated,
+    Container, Event, EventFlags, EventKind, ExitStatus, Header, Host, Kubernetes, Pod, PodEvent,
+    Probe, Run, SignalOrigin, Terminated,
 };
 use containers::{
     cri,
@@ -64,6 +64,9 @@ pub(super) struct Ending {
     pub(super) id: String,
     /// Number of the run.
     pub(super) number: u32,
+    /// CLOCK_BOOTTIME in nanoseconds when its cgroup was made; of a container that ran already when the recorder came, when its first
+    /// process started, 0 where that is not known.
+    pub(super) started: u64,
     pub(super) identity: Option<Identity>,
     pub(super) policy: Policy,
     pub(super) life: Life,
@@ -98,6 +101,7 @@ impl Knowledge {
             let Ending {
                 cgroup,
                 number,
+                started,
                 policy,
                 mut life,
                 ..
@@ -106,7 +110,7 @@ impl Knowledge {
                 &mut life.recording.events,
                 life.recording.losses.overwritten == 0,
             );
-            let run = run(cgroup, number, &life, terminated);
+            let run = run(cgroup, number, started, &life, terminated);
             let kept = KeptRun::encode(header, run, life, &self.redactor, &policy)?;
             let verdict = kept.explain()?.runs.pop();
             Ok(Ended {
@@ -250,7 +254,7 @@ fn kind(kind: Option<Kind>) -> &'static str {
 }
 
 /// The run's own metadata.
-fn run(cgroup: u64, number: u32, life: &Life, terminated: Option<Terminated>) -> Run {
+fn run(cgroup: u64, number: u32, started: u64, life: &Life, terminated: Option<Terminated>) -> Run {
     let events = &life.recording.events;
     let first = events.iter().find(|event| event.kind == EventKind::EXEC);
     let init_pid = life
@@ -271,8 +275,15 @@ fn run(cgroup: u64, number: u32, life: &Life, terminated: Option<Terminated>) ->
         number,
         cgroup,
         init_pid,
-        // The container's cgroup is there before its program is.
-        start: own.map_or(life.recording.since, |event| event.time),
+        start: match own {
+            // The recorder came later.
+            Some(exec) if exec.flags.contains(EventFlags::ADOPTED) && started > 0 => {
+                started.min(exec.time)
+            }
+            // The container's cgroup is there before its program is.
+            Some(exec) => exec.time,
+            None => life.recording.since,
+        },
         end: life.end,
         status: life
             .exit

@@ -1,6 +1,6 @@
 //! Kept runs: redacted and encoded when they end, so that what waits in memory is small and holds no credentials.
 
-use std::io::Cursor;
+use std::{io::Cursor, path::Path};
 
 use capture_format::{Header, OpenError, Reader, Run, WriteError, Writer};
 use inspect::explain::{Explanation, explain};
@@ -65,6 +65,29 @@ impl KeptRun {
         let reader = Reader::open(Cursor::new(bytes.as_slice()))?;
         let run = reader.runs().first().cloned().unwrap_or_default();
         Ok(Self { run, bytes })
+    }
+
+    /// The newest runs of a capture on the disk, so many at most, as far as they are readable. What was masked in the capture is told of the first.
+    ///
+    /// # Errors
+    /// The file is no capture.
+    pub(super) fn newest_of(path: &Path, most: usize) -> anyhow::Result<Vec<Self>> {
+        let mut capture = capture_format::open_file(path)?;
+        let mut header = capture.header().clone();
+        let mut all = Vec::new();
+        let runs = capture.runs().to_vec();
+        let first = runs.len().saturating_sub(most);
+        for (index, run) in runs.into_iter().enumerate().skip(first) {
+            let mut writer = Writer::new(Vec::new(), &header)?;
+            writer.begin_run(&run)?;
+            for event in capture.events(index).flatten() {
+                writer.event(&event.event)?;
+            }
+            let (bytes, _) = writer.finish()?;
+            all.push(Self { run, bytes });
+            header.redaction = Default::default();
+        }
+        Ok(all)
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

@@ -283,6 +283,7 @@ impl Node {
             cgroup,
             id: live.id.clone(),
             number: live.run,
+            started: live.started,
             identity: self.directory.container(&live.id),
             policy,
             life,

@@ -117,6 +117,8 @@ impl Node {
             trigger,
             rank,
             runs: kept,
+            replaces: held.replaces.clone(),
+            keep: self.config.runs.keep,
             requested: false,
         };
         self.order(subject, Asked::Trigger(held.attempt), order);

@@ -161,9 +161,9 @@ impl Node {
             .iter()
             .find(|(_, live)| live.subject == subject && !live.is_over());
         let ending = live.map(|(cgroup, live)| {
-            let (cgroup, id, number) = (*cgroup, live.id.clone(), live.run);
+            let (cgroup, id, number, started) = (*cgroup, live.id.clone(), live.run, live.started);
             let identity = self.directory.container(&live.id);
-            (cgroup, id, number, identity, self.policy(&subject))
+            (cgroup, id, number, started, identity, self.policy(&subject))
         });
         let (recording, knowledge, inputs) = (
             self.recording.clone(),
@@ -172,7 +172,7 @@ impl Node {
         );
         self.tasks.spawn(async move {
             let mut run = None;
-            if let Some((cgroup, id, number, identity, policy)) = ending
+            if let Some((cgroup, id, number, started, identity, policy)) = ending
                 && let Some(life) = recording.snapshot(cgroup).await
             {
                 let looked = knowledge
@@ -180,6 +180,7 @@ impl Node {
                         cgroup,
                         id,
                         number,
+                        started,
                         identity,
                         policy,
                         life,
@@ -233,6 +234,8 @@ impl Node {
             trigger,
             rank,
             runs,
+            replaces: None,
+            keep: self.config.runs.keep,
             requested,
         };
         self.order(subject, asked, order);

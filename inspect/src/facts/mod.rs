@@ -97,6 +97,8 @@ pub struct Facts {
     pub resolv_conf: Option<ResolvConf>,
     /// Number of the events.
     pub events: u64,
+    /// When the recorder came to a container that ran already: CLOCK_BOOTTIME in nanoseconds.
+    pub adopted: Option<u64>,
     fds: Fds,
     init: u32,
 }
@@ -117,6 +119,7 @@ impl Facts {
             config_files: config_files::ConfigFiles::default(),
             resolv_conf: None,
             events: 0,
+            adopted: None,
             fds: Fds::default(),
             init: run.init_pid,
         }
@@ -135,6 +138,9 @@ impl Facts {
     /// Takes the next event, in the order of the capture.
     pub fn observe(&mut self, number: u64, event: &Event) {
         self.events += 1;
+        if event.flags.contains(EventFlags::ADOPTED) {
+            self.adopted.get_or_insert(event.time);
+        }
         let path = if has_path(event.kind) {
             self.fds.path(event)
         } else {

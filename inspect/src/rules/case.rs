@@ -272,13 +272,24 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// What was displaced by newer events, in words. Of each lane of the ring the newest events stay, so that what
+    /// What of the run's beginning is not there, in words. Of each lane of the ring the newest events stay, so that what
     /// followed an event that is here is here as well, if its lane is the same: only a verdict that would need older
     /// ones is weakened by it.
     #[must_use]
-    pub fn overwritten_events(&self) -> Option<String> {
+    pub fn missing_beginning(&self) -> Vec<String> {
         let overwritten = self.run.losses.overwritten;
-        (overwritten > 0).then(|| format!("{overwritten} older events overwritten by newer ones: what came before them is not known"))
+        let overwritten = (overwritten > 0).then(|| format!("{overwritten} older events overwritten by newer ones: what came before them is not known"));
+        let unrecorded = self.facts.adopted.map(|adopted| {
+            let before = duration(adopted.saturating_sub(self.run.start));
+            format!("recorded from {before} after the start on, when the agent came: what happened before is not known")
+        });
+        overwritten.into_iter().chain(unrecorded).collect()
+    }
+
+    /// How long the end of the run is that was recorded, in nanoseconds, where the recorder came to a container that ran already.
+    #[must_use]
+    pub fn recorded_end(&self) -> Option<u64> {
+        self.end()?.checked_sub(self.facts.adopted?)
     }
 
     /// What else the capture says it lacks, in words: whatever rests on something *not* having happened is weakened by it.

@@ -16,7 +16,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     };
     // Execs and signals share a lane: where the exec of the process is still there, so is what came after it.
     let whole = case.culprit().is_some_and(|culprit| culprit.exec.is_some());
-    let displaced = case.overwritten_events().filter(|_| !whole);
+    let beginning = case.missing_beginning().into_iter().filter(|_| !whole);
     Some(Verdict {
         sentence: format!("{}: {who}", case.ended()),
         cause: Cause::KilledBySignal,
@@ -25,7 +25,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         why: "the wait status names the signal".into(),
         evidence: sent.map(evidence).into_iter().chain(case.words_evidence()).collect(),
         next_step: "Look at the node at that time (`journalctl`, `dmesg`): a runtime, a person or the kernel sent the signal.".into(),
-        weakened_by: case.missing_events().into_iter().chain(displaced).collect(),
+        weakened_by: case.missing_events().into_iter().chain(beginning).collect(),
     })
 }
 

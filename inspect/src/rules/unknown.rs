@@ -1,6 +1,7 @@
 //! The evidence carries no verdict: says so, with what is there.
 
 use super::{Case, Cause, Evidence, Verdict, missing_file};
+use crate::decode::time::duration;
 use crate::escape::escaped_to;
 use crate::facts::Failure;
 
@@ -15,9 +16,13 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
     let mut evidence = case.said.evidence(MAX_LINES);
     let (killed, of_killed) = case.killed_before();
     evidence.extend(of_killed);
-    let said = match case.said.headline() {
-        Some(line) => format!("; {}", line.cited()),
-        None => ", and printed nothing that was recorded".to_owned(),
+    let said = match (case.said.headline(), case.recorded_end()) {
+        (Some(line), _) => format!("; {}", line.cited()),
+        (None, Some(recorded)) => format!(
+            ", and printed nothing in its last {}, which alone were recorded",
+            duration(recorded)
+        ),
+        (None, None) => ", and printed nothing that was recorded".to_owned(),
     };
     let telling =
         |failure: &&Failure| case.below_chain(failure.pid) && !missing_file::is_noise(failure);
@@ -45,12 +50,14 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
         why: "nothing recorded explains the end".into(),
         evidence,
         next_step: "Read `lastword show` from the end backwards; if the program logs elsewhere, look there.".into(),
-        weakened_by: case.missing_events().into_iter().chain(case.overwritten_events()).collect(),
+        weakened_by: case.missing_events().into_iter().chain(case.missing_beginning()).collect(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use capture_format::EventFlags;
+
     use super::*;
     use crate::testing::{INIT, Script, verdict};
 
@@ -69,6 +76,27 @@ mod tests {
         assert_eq!(
             verdict.evidence[0].text,
             "last failed call: newfstatat /usr/lib/python3.11/dist-packages: ENOENT (No such file or directory)"
+        );
+    }
+
+    #[test]
+    fn of_a_run_that_was_adopted_only_the_end_is_known() {
+        let mut s = Script::new(&["app"]);
+        s.stat(INIT, "/usr/lib/python3.11/dist-packages", 2);
+        for event in &mut s.events {
+            event.flags = EventFlags::ADOPTED;
+        }
+        s.run.start -= 30_000_000_000;
+        let verdict = verdict(s.wait(2600).exit(INIT, 1));
+        assert_eq!(
+            verdict.sentence,
+            "app exited 1, 33 s after start, and printed nothing in its last 2.6 s, which alone were recorded; why is not known"
+        );
+        assert_eq!(
+            verdict.weakened_by,
+            [
+                "recorded from 30 s after the start on, when the agent came: what happened before is not known"
+            ]
         );
     }
 

@@ -8,7 +8,7 @@ use triggers::{
     PodObservation, Probe, Subject, Time,
 };
 
-use crate::node::{Node, at, labels};
+use crate::node::{Node, Taken, at, labels};
 
 const CAUSES: [Option<&str>; 4] = [None, Some("dns"), Some("refused"), Some("oom")];
 
@@ -144,7 +144,10 @@ proptest! {
             let run = index as u32 + 1;
             let mut note = |node: &Node, now, cause| {
                 let new = &node.taken[taken.len()..];
-                let new: Vec<_> = new.iter().map(|one| (now, cause, one.replaces.is_some())).collect();
+                let cause_of = |id: &str| taken[id.parse::<usize>().unwrap()].1;
+                // What shows no cause is replaced by the first capture of one.
+                let replaces = |one: &Taken| one.replaces.as_deref().is_some_and(|id| cause_of(id).is_some());
+                let new: Vec<_> = new.iter().map(|one| (now, cause, replaces(one))).collect();
                 taken.extend(new);
             };
             node.start(now, run);

@@ -207,6 +207,18 @@ fn an_unknown_cause_replaces_nothing() {
 }
 
 #[test]
+fn a_cause_replaces_a_capture_that_has_none() {
+    let mut node = node();
+    for (run, cause) in [(1, ""), (2, ""), (3, "dns"), (4, ""), (5, "refused")] {
+        node.start(f64::from(run) * 30.0, run);
+        node.exit(f64::from(run) * 30.0 + 1.0, run, 1, cause);
+    }
+    node.pass(1000.0);
+    let replaced = node.taken.iter().map(|taken| taken.replaces.as_deref());
+    assert_eq!(replaced.collect::<Vec<_>>(), [None, Some("0"), None]);
+}
+
+#[test]
 fn causes_without_end_are_bounded() {
     let mut node = node();
     for run in 1..=100 {

@@ -88,7 +88,13 @@ fn adopts() -> Result<(), Failed> {
     assert_eq!(running.wait()?.code(), Some(1));
     let capture = node.captured(&container, &[1])?;
     assert_eq!(capture.sidecar()?["cause"], "missing_file");
-    assert_eq!(capture.runs[0].0.init_pid, pid);
+    let run = &capture.runs[0].0;
+    assert_eq!(run.init_pid, pid);
+    let came = capture
+        .events()
+        .find(|event| event.flags.contains(EventFlags::ADOPTED));
+    let came = came.ok_or("nothing was adopted")?.time;
+    assert!(run.start < came, "{} is when the agent came", run.start);
     let adopted = |fits: &dyn Fn(&capture_format::Event) -> bool| {
         capture.has(|event| event.flags.contains(EventFlags::ADOPTED) && fits(event))
     };

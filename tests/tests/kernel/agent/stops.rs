@@ -20,6 +20,7 @@ pub(super) const CASES: &[Case] = &[
     ("agent_captures_nothing_again_after_a_restart", once),
     ("agent_counts_restarts_over_a_restart", restarts),
     ("agent_killed_while_it_captures_leaves_no_half_file", killed),
+    ("agent_takes_over_the_runs_of_what_it_replaces", taken_over),
 ];
 
 /// A trigger that only the last run of a container trips.
@@ -85,6 +86,24 @@ fn restarts() -> Result<(), Failed> {
     node.start()?;
     container.crash("/missing/1")?;
     node.captured(&container, &[1, 2, 3])?;
+    Ok(())
+}
+
+/// The run of a capture that shows no cause is in the one that does, though the agent that recorded it left nothing else.
+fn taken_over() -> Result<(), Failed> {
+    let mut node = Node::with_agent("")?;
+    let container = Container::on(&node);
+    container.run(&["exit", "7"])?;
+    let silent = node.captured(&container, &[1])?;
+    assert_eq!(silent.sidecar()?["cause"], "unknown");
+    node.stop(Signal::SIGKILL)?;
+    node.start()?;
+    container.crash("/missing/2")?;
+    let capture = node.captured(&container, &[1, 2])?;
+    assert_eq!(capture.path, silent.path);
+    assert_eq!(capture.sidecar()?["cause"], "missing_file");
+    assert_eq!(capture.runs[0].0.status, silent.runs[0].0.status);
+    assert_eq!(capture.runs[0].1.len(), silent.runs[0].1.len());
     Ok(())
 }
 
