@@ -195,7 +195,7 @@ pub(crate) fn pods(cluster: &Cluster) -> Result<Vec<Value>> {
 /// Waits until the agent's log says something.
 pub(crate) fn says(cluster: &Cluster, words: &[&str]) -> Result<()> {
     let what = format!("word of the agent on {}", words.join(", "));
-    wait(&what, Duration::from_secs(90), || {
+    wait(&what, Duration::from_secs(240), || {
         let log = log(cluster);
         Ok(if words.iter().all(|word| log.contains(word)) {
             Ok(())
