@@ -1,6 +1,6 @@
 //! A capture: kept runs and what is known around them, in one file with a verdict.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use capture_format::{Kubernetes, PodEvent, Resources, Trigger};
 use containers::directory::Identity;
@@ -10,12 +10,10 @@ use spool::{Entry, Info, New, Spool};
 use tokio::time::timeout;
 
 use super::{
-    ending::{Knowledge, identify},
+    ending::{API_PATIENCE, Knowledge, identify},
     kept::KeptRun,
 };
 
-/// How long the API server has to tell about the pod.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// What a header takes beside the runs, about.
 const HEADER_BYTES: u64 = 16 << 10;
 
@@ -60,7 +58,7 @@ impl Knowledge {
         };
         let pod = &identity.pod;
         let asked = kubernetes::pods::get(client, &pod.namespace, &pod.name);
-        let object = timeout(PATIENCE, asked).await;
+        let object = timeout(API_PATIENCE, asked).await;
         let object = object
             .ok()
             .and_then(Result::ok)

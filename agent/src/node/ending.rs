@@ -44,8 +44,9 @@ const KILLING_PACE: Duration = Duration::from_millis(300);
 const EVENT_AGE: u64 = 60_000_000_000;
 /// Signals that runtimes stop containers with (`STOPSIGNAL` of an image).
 const STOPPING: [i32; 4] = [libc::SIGTERM, libc::SIGKILL, libc::SIGQUIT, libc::SIGINT];
-/// How long the API server has to tell the pod's events, where the verdict does not depend on them.
-const EVENTS_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the API server has to tell about a pod. A busy one takes seconds, and without the pod's probes the kubelet's kill is
+/// anybody's; one that is away refuses at once.
+pub(super) const API_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the ends of runs need; clones share it.
 #[derive(Clone)]
@@ -174,7 +175,7 @@ impl Knowledge {
 
     /// The pod's events, if the API server tells them soon.
     pub(super) async fn events(&self, identity: Option<&Identity>) -> Vec<PodEvent> {
-        timeout(EVENTS_PATIENCE, self.list_events(identity))
+        timeout(API_PATIENCE, self.list_events(identity))
             .await
             .unwrap_or_default()
     }
