@@ -45,7 +45,7 @@ const EVENT_AGE: u64 = 60_000_000_000;
 /// Signals that runtimes stop containers with (`STOPSIGNAL` of an image).
 const STOPPING: [i32; 4] = [libc::SIGTERM, libc::SIGKILL, libc::SIGQUIT, libc::SIGINT];
 /// How long the API server has to tell about a pod. A busy one takes seconds, and without the pod's probes the kubelet's kill is
-/// anybody's; one that is away refuses at once.
+/// anybody's. One that does not answer at all delays a capture by as much.
 pub(super) const API_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the ends of runs need; clones share it.
