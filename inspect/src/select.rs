@@ -212,7 +212,6 @@ impl<'a> Chosen<'a> {
 
 impl Select for Chosen<'_> {
     fn excludes(&self, block: &BlockSummary) -> bool {
-        self.answers.borrow_mut().clear();
         let must_see = block.kinds.iter().any(|&kind| self.must_see(kind));
         !must_see && self.selected.borrow().excludes(&Known::from(block))
     }
@@ -233,6 +232,7 @@ impl Select for Chosen<'_> {
             ..Known::from(block.summary())
         };
         let mut answers = self.answers.borrow_mut();
+        answers.are_of(block.summary().first);
         if answers.get(*kind, known.ret, || selected.excludes(&known)) {
             return false;
         }
@@ -261,20 +261,28 @@ impl Select for Chosen<'_> {
 
 /// Whether rows of a block are ruled out by their kind and what they returned, as far as it was found out: most rows repeat an earlier one in that.
 #[derive(Default)]
-struct Answers(Vec<Option<(EventKind, Option<i64>, bool)>>);
+struct Answers {
+    /// Number of the block's first event, from 1.
+    block: u64,
+    places: Vec<Option<(EventKind, Option<i64>, bool)>>,
+}
 
 impl Answers {
     /// A row that falls on the place of another takes it.
     const PLACES: usize = 256;
 
-    fn clear(&mut self) {
-        self.0.clear();
-        self.0.resize(Self::PLACES, None);
+    /// Forgets those of another block.
+    fn are_of(&mut self, block: u64) {
+        if self.block != block {
+            self.block = block;
+            self.places.clear();
+            self.places.resize(Self::PLACES, None);
+        }
     }
 
     fn get(&mut self, kind: EventKind, ret: Option<i64>, find: impl FnOnce() -> bool) -> bool {
         let place = ret.unwrap_or_default().wrapping_mul(31) ^ i64::from(kind.0);
-        match &mut self.0[place as usize % Self::PLACES] {
+        match &mut self.places[place as usize % Self::PLACES] {
             Some((of, had, answer)) if (*of, *had) == (kind, ret) => *answer,
             other => other.insert((kind, ret, find())).2,
         }

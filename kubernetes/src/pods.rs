@@ -43,6 +43,9 @@ pub struct PodInfo {
     pub terminating: bool,
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     pub phase: String,
+    /// The part of the object that tells how its containers were started and why the kubelet may end one: `metadata` with names, UID and `deletionTimestamp`, and of
+    /// each container in `spec` its command, resources, probes and hooks. Secrets in it are not masked.
+    pub object: Value,
     /// Its containers: init and sidecar containers in their order, then the others, then ephemeral ones.
     pub containers: Vec<ContainerInfo>,
 }
@@ -68,10 +71,6 @@ pub struct ContainerInfo {
     pub unready_after: Option<Duration>,
     /// How its previous run ended.
     pub last: Option<Terminated>,
-    /// `resources.limits`, such as `memory` → `64Mi`.
-    pub limits: BTreeMap<String, String>,
-    /// `resources.requests`, likewise.
-    pub requests: BTreeMap<String, String>,
     /// Paths at which it sees Secrets and tokens.
     pub secret_mounts: Vec<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use capture_format::{Kubernetes, PodEvent, Resources, Trigger};
+use capture_format::{PodEvent, Resources, Trigger};
 use containers::directory::Identity;
 use inspect::explain::{Explanation, explain};
 use redact::{Manifest, Redactor};
@@ -26,12 +26,18 @@ pub(super) struct Order {
     pub(super) rank: u32,
     /// At least one; first run first.
     pub(super) runs: Vec<Arc<KeptRun>>,
-    /// The capture that this one replaces, by its id in the spool. Runs that only it has are taken over, as an agent that was killed left them nowhere else.
-    pub(super) replaces: Option<String>,
-    /// Runs that a capture holds at most.
-    pub(super) keep: usize,
+    /// The capture that this one replaces.
+    pub(super) replaces: Option<Replaced>,
     /// Whether there is a Capture object for it.
     pub(super) requested: bool,
+}
+
+/// A capture that another one replaces. Runs that only it has are taken over, as an agent that was killed left them nowhere else.
+pub(super) struct Replaced {
+    /// Its id in the spool.
+    pub(super) id: String,
+    /// Runs that may be taken over.
+    pub(super) room: usize,
 }
 
 /// It stands.
@@ -91,20 +97,16 @@ fn write(
     let mut manifest = Manifest::default();
     if let Some(identity) = &order.identity {
         identify(&mut header, identity);
-        header.container.resources = resources(&pod, &identity.name);
-        header.container.command = command(&pod, &identity.name);
-    }
-    let events = if events.is_empty() {
-        header
-            .kubernetes
-            .take()
-            .map(|known| known.events)
-            .unwrap_or_default()
-    } else {
-        events
-    };
-    if order.identity.is_some() {
-        header.kubernetes = Some(Kubernetes { pod, events });
+        // Where the API server does not answer, what was known when the run ended stands.
+        let known = header.kubernetes.get_or_insert_default();
+        if !pod.is_null() {
+            known.pod = pod;
+        }
+        if !events.is_empty() {
+            known.events = events;
+        }
+        header.container.resources = resources(&known.pod, &identity.name);
+        header.container.command = command(&known.pod, &identity.name);
     }
     redactor.header(&mut header, &mut manifest);
     for run in runs() {
@@ -145,12 +147,13 @@ fn write(
 
 /// The runs of the capture that is replaced, where this agent has none of them: as many as there is room for.
 fn earlier(order: &Order, spool: &Spool) -> Vec<KeptRun> {
-    let path = order.replaces.as_ref().and_then(|id| spool.path(id));
-    let (Some(path), Some(first)) = (path, order.runs.first()) else {
+    let (Some(replaced), Some(first)) = (&order.replaces, order.runs.first()) else {
         return Vec::new();
     };
-    let room = order.keep.saturating_sub(order.runs.len());
-    match KeptRun::newest_of(&path, room) {
+    let Some(path) = spool.path(&replaced.id) else {
+        return Vec::new();
+    };
+    match KeptRun::newest_of(&path, replaced.room) {
         Ok(earlier) if earlier.iter().all(|run| run.run.number < first.run.number) => earlier,
         Ok(_) => Vec::new(),
         Err(error) => {

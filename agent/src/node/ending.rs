@@ -12,6 +12,7 @@ use containers::{
 };
 use inspect::explain::RunVerdict;
 use redact::Redactor;
+use serde_json::Value;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout, timeout_at},
@@ -25,7 +26,7 @@ use super::{
 use crate::host;
 
 /// How long the runtime has to notice the end of a container: it learns of it as we do, by the death of the process. Most take some milliseconds, a busy node
-/// seconds. The sum is less than what the agent has for its own end (`Node::stop`).
+/// seconds. The sum is less than `KILLING_PATIENCE`.
 const RUNTIME_PATIENCE: [Duration; 8] = [
     Duration::from_millis(20),
     Duration::from_millis(50),
@@ -36,7 +37,7 @@ const RUNTIME_PATIENCE: [Duration; 8] = [
     Duration::from_millis(1500),
     Duration::from_millis(3000),
 ];
-/// How long the kubelet has to say why it killed a container: it writes its events behind its work. Bounded likewise.
+/// How long the kubelet has to say why it killed a container: it writes its events behind its work.
 const KILLING_PATIENCE: Duration = Duration::from_secs(7);
 /// How often it is asked whether it has.
 const KILLING_PACE: Duration = Duration::from_millis(300);
@@ -47,6 +48,8 @@ const STOPPING: [i32; 4] = [libc::SIGTERM, libc::SIGKILL, libc::SIGQUIT, libc::S
 /// How long the API server has to tell about a pod. A busy one takes seconds, and without the pod's probes the kubelet's kill is
 /// anybody's. One that does not answer at all delays a capture by as much.
 pub(super) const API_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the end of a run and the capture that follows it wait for others, at most.
+pub(super) const LONGEST_WAIT: Duration = KILLING_PATIENCE.saturating_add(API_PATIENCE);
 
 /// What the ends of runs need; clones share it.
 #[derive(Clone)]
@@ -58,7 +61,7 @@ pub(super) struct Knowledge {
     pub(super) probes: Arc<[Probe]>,
 }
 
-/// A run that has ended, or is looked at while it lives.
+/// Whose run it is that has ended, or is looked at while it lives.
 pub(super) struct Ending {
     pub(super) cgroup: u64,
     /// The container's id.
@@ -69,8 +72,9 @@ pub(super) struct Ending {
     /// process started, 0 where that is not known.
     pub(super) started: u64,
     pub(super) identity: Option<Identity>,
+    /// What is known of the pod's object; null where nothing is.
+    pub(super) pod: Arc<Value>,
     pub(super) policy: Policy,
-    pub(super) life: Life,
 }
 
 /// It is kept.
@@ -85,8 +89,8 @@ impl Knowledge {
     ///
     /// # Errors
     /// When the run does not fit the format.
-    pub(super) async fn end(self, ending: Ending) -> anyhow::Result<Ended> {
-        let over = ending.life.end.is_some();
+    pub(super) async fn end(self, ending: Ending, mut life: Life) -> anyhow::Result<Ended> {
+        let over = life.end.is_some();
         let (terminated, events) = tokio::join!(
             async {
                 if over {
@@ -95,7 +99,7 @@ impl Knowledge {
                     None
                 }
             },
-            self.events_of_end(&ending)
+            self.events_of_end(ending.identity.as_ref(), &life)
         );
         let header = self.header(&ending, events.clone());
         let work = move || -> anyhow::Result<Ended> {
@@ -104,7 +108,6 @@ impl Knowledge {
                 number,
                 started,
                 policy,
-                mut life,
                 ..
             } = ending;
             setup_steps::remove(
@@ -149,9 +152,8 @@ impl Knowledge {
     }
 
     /// The pod's events, with the one that says why the kubelet killed the container, if it did: that may come later than the death.
-    async fn events_of_end(&self, ending: &Ending) -> Vec<PodEvent> {
-        let identity = ending.identity.as_ref();
-        let Some(killed) = killed_from_outside(&ending.life.recording.events) else {
+    async fn events_of_end(&self, identity: Option<&Identity>, life: &Life) -> Vec<PodEvent> {
+        let Some(killed) = killed_from_outside(&life.recording.events) else {
             return self.events(identity).await;
         };
         if self.kube.is_none() || identity.is_none() {
@@ -223,8 +225,8 @@ impl Knowledge {
         if let Some(identity) = &ending.identity {
             identify(&mut header, identity);
             header.kubernetes = Some(Kubernetes {
+                pod: Value::clone(&ending.pod),
                 events,
-                ..Kubernetes::default()
             });
         }
         header
@@ -266,6 +268,10 @@ fn run(cgroup: u64, number: u32, started: u64, life: &Life, terminated: Option<T
     let own = events
         .iter()
         .find(|event| event.kind == EventKind::EXEC && event.pid == init_pid);
+    // The recorder came later.
+    let adopted = events
+        .iter()
+        .find(|event| event.flags.contains(EventFlags::ADOPTED));
     let start_error = terminated
         .as_ref()
         .filter(|said| {
@@ -276,14 +282,12 @@ fn run(cgroup: u64, number: u32, started: u64, life: &Life, terminated: Option<T
         number,
         cgroup,
         init_pid,
-        start: match own {
-            // The recorder came later.
-            Some(exec) if exec.flags.contains(EventFlags::ADOPTED) && started > 0 => {
-                started.min(exec.time)
-            }
+        start: match (own, adopted) {
             // The container's cgroup is there before its program is.
-            Some(exec) => exec.time,
-            None => life.recording.since,
+            (Some(exec), _) if !exec.flags.contains(EventFlags::ADOPTED) => exec.time,
+            (_, Some(first)) if started > 0 => started.min(first.time),
+            (_, Some(first)) => first.time,
+            (_, None) => life.recording.since,
         },
         end: life.end,
         status: life

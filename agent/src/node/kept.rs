@@ -1,8 +1,13 @@
 //! Kept runs: redacted and encoded when they end, so that what waits in memory is small and holds no credentials.
 
-use std::{io::Cursor, path::Path};
+use std::{
+    io::{Cursor, Read, Seek, Write},
+    path::Path,
+};
 
-use capture_format::{Header, OpenError, Reader, Run, WriteError, Writer};
+use capture_format::{
+    Damage, Event, Header, Losses, Lost, OpenError, Reader, Run, WriteError, Writer,
+};
 use inspect::explain::{Explanation, explain};
 use redact::{Manifest, Payload, Redactor};
 
@@ -48,11 +53,12 @@ impl KeptRun {
         redactor.header(&mut header, &mut manifest);
         redactor.run_metadata(&mut run, &mut manifest);
         header.redaction = manifest.redaction();
-        let mut writer = Writer::new(Vec::new(), &header)?;
-        writer.begin_run(&run)?;
-        for event in &events {
-            writer.event(event)?;
-        }
+        Self::of(&header, run, &events)
+    }
+
+    fn of(header: &Header, run: Run, events: &[Event]) -> Result<Self, WriteError> {
+        let mut writer = Writer::new(Vec::new(), header)?;
+        write(&mut writer, &run, events)?;
         let (bytes, _) = writer.finish()?;
         Ok(Self { run, bytes })
     }
@@ -67,7 +73,8 @@ impl KeptRun {
         Ok(Self { run, bytes })
     }
 
-    /// The newest runs of a capture on the disk, so many at most, as far as they are readable. What was masked in the capture is told of the first.
+    /// The newest runs of a capture on the disk, so many at most; events that are damaged there count as lost. What was masked in the
+    /// capture is told of the first.
     ///
     /// # Errors
     /// The file is no capture.
@@ -75,17 +82,14 @@ impl KeptRun {
         let mut capture = capture_format::open_file(path)?;
         let mut header = capture.header().clone();
         let mut all = Vec::new();
-        let runs = capture.runs().to_vec();
-        let first = runs.len().saturating_sub(most);
-        for (index, run) in runs.into_iter().enumerate().skip(first) {
-            let mut writer = Writer::new(Vec::new(), &header)?;
-            writer.begin_run(&run)?;
-            for event in capture.events(index).flatten() {
-                writer.event(&event.event)?;
-            }
-            let (bytes, _) = writer.finish()?;
-            all.push(Self { run, bytes });
+        let runs = capture.runs().len();
+        for index in runs.saturating_sub(most)..runs {
+            let (run, events) = read(&mut capture, index);
+            all.push(Self::of(&header, run, &events)?);
             header.redaction = Default::default();
+        }
+        for damage in capture.damage() {
+            tracing::warn!(path = %path.display(), "a capture that is replaced is damaged: {damage}");
         }
         Ok(all)
     }
@@ -118,17 +122,125 @@ impl KeptRun {
     ///
     /// # Errors
     /// The writer's.
-    pub(super) fn write_to<W: std::io::Write>(
-        &self,
-        writer: &mut Writer<W>,
-    ) -> Result<(), WriteError> {
-        writer.begin_run(&self.run)?;
-        // It was encoded by this process, or checked when it was taken back: what cannot be read is not there.
-        if let Ok(mut reader) = self.reader() {
-            for event in reader.events(0).flatten() {
-                writer.event(&event.event)?;
+    pub(super) fn write_to<W: Write>(&self, writer: &mut Writer<W>) -> Result<(), WriteError> {
+        let (run, events) = match self.reader() {
+            Ok(mut reader) => read(&mut reader, 0),
+            // It was opened before, when it was encoded or taken back.
+            Err(_) => (self.run.clone(), Vec::new()),
+        };
+        write(writer, &run, &events)
+    }
+}
+
+/// A run and its events; those that are damaged count as lost, at least one for each damage.
+fn read<R: Read + Seek>(reader: &mut Reader<R>, index: usize) -> (Run, Vec<Event>) {
+    let mut run = reader.runs().get(index).cloned().unwrap_or_default();
+    let mut events = Vec::new();
+    for event in reader.events(index) {
+        match event {
+            Ok(event) => events.push(event.event),
+            Err(damage) => {
+                run.losses += Losses {
+                    lost: missing(&damage),
+                    ..Losses::default()
+                }
             }
         }
-        writer.end_run()
+    }
+    (run, events)
+}
+
+fn missing(damage: &Damage) -> u64 {
+    match &damage.lost {
+        Lost::Events(numbers) => numbers
+            .end()
+            .saturating_sub(*numbers.start())
+            .saturating_add(1),
+        _ => 1,
+    }
+}
+
+fn write<W: Write>(writer: &mut Writer<W>, run: &Run, events: &[Event]) -> Result<(), WriteError> {
+    writer.begin_run(run)?;
+    for event in events {
+        writer.event(event)?;
+    }
+    writer.end_run()
+}
+
+#[cfg(test)]
+mod tests {
+    use capture_format::EventKind;
+
+    use super::*;
+
+    const EVENTS: u64 = 10;
+
+    fn kept() -> KeptRun {
+        let event = |pid| Event {
+            kind: EventKind::EXIT,
+            pid,
+            ..Event::default()
+        };
+        let events: Vec<Event> = (0..EVENTS as u32).map(event).collect();
+        let run = Run {
+            number: 3,
+            ..Run::default()
+        };
+        KeptRun::of(&Header::default(), run, &events).unwrap()
+    }
+
+    /// What a capture says of the run that was written to it: events that are there, and events that are lost.
+    fn captured(kept: &KeptRun) -> (u64, u64) {
+        let mut writer = Writer::new(Vec::new(), &Header::default()).unwrap();
+        kept.write_to(&mut writer).unwrap();
+        let (bytes, _) = writer.finish().unwrap();
+        let mut reader = Reader::open(Cursor::new(bytes)).unwrap();
+        let events = reader.events(0).map(Result::unwrap).count() as u64;
+        (events, reader.runs()[0].losses.lost)
+    }
+
+    #[test]
+    fn what_was_damaged_on_the_disk_is_never_missing_without_a_word() {
+        let whole = kept();
+        assert_eq!(captured(&whole), (EVENTS, 0));
+        let mut lost_some = 0;
+        for at in 0..whole.bytes.len() {
+            let mut bytes = whole.bytes.clone();
+            bytes[at] ^= 0x40;
+            let Ok(kept) = KeptRun::from_bytes(bytes) else {
+                continue;
+            };
+            let (events, lost) = captured(&kept);
+            assert!(
+                events == EVENTS || lost > 0,
+                "byte {at}: {events} events, {lost} lost"
+            );
+            lost_some += u32::from(lost == EVENTS);
+        }
+        assert!(lost_some > 0, "no byte was of an event");
+    }
+
+    #[test]
+    fn damaged_runs_of_a_capture_are_taken_over_with_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("capture.lwcap");
+        let mut bytes = kept().bytes;
+        std::fs::write(&path, &bytes).unwrap();
+        let taken = KeptRun::newest_of(&path, 1).unwrap();
+        assert_eq!(captured(&taken[0]), (EVENTS, 0));
+
+        let lost = (0..bytes.len()).any(|at| {
+            bytes[at] ^= 0x40;
+            std::fs::write(&path, &bytes).unwrap();
+            bytes[at] ^= 0x40;
+            let taken = KeptRun::newest_of(&path, 1);
+            taken.is_ok_and(|taken| {
+                taken
+                    .first()
+                    .is_some_and(|run| captured(run) == (0, EVENTS))
+            })
+        });
+        assert!(lost, "no byte was of an event");
     }
 }

@@ -274,28 +274,16 @@ impl Node {
             return;
         };
         live.ending = true;
-        let subject = live.subject.clone();
-        let policy = self.policy(&subject);
         let Some(live) = self.live.get(&cgroup) else {
             return;
         };
-        let ending = Ending {
-            cgroup,
-            id: live.id.clone(),
-            number: live.run,
-            started: live.started,
-            identity: self.directory.container(&live.id),
-            policy,
-            life,
-        };
-        let time = ending
-            .life
-            .end
-            .map_or_else(host::realtime, |end| self.wall(end).0);
+        let subject = live.subject.clone();
+        let ending = self.ending(cgroup, live);
+        let time = life.end.map_or_else(host::realtime, |end| self.wall(end).0);
         self.subjects.entry(subject).or_default().ending += 1;
         let (knowledge, inputs) = (self.knowledge.clone(), self.inputs.clone());
         self.tasks.spawn(async move {
-            let result = knowledge.end(ending).await;
+            let result = knowledge.end(ending, life).await;
             let _ = inputs.send(Input::Ended(Box::new(EndedRun {
                 cgroup,
                 time,
@@ -304,8 +292,23 @@ impl Node {
         });
     }
 
+    /// Whose run it is that ended, or is looked at.
+    pub(super) fn ending(&self, cgroup: u64, live: &Live) -> Ending {
+        let mut pods = self.pods.values();
+        let pod = pods.find(|pod| pod.uid == live.subject.pod_uid);
+        Ending {
+            cgroup,
+            id: live.id.clone(),
+            number: live.run,
+            started: live.started,
+            identity: self.directory.container(&live.id),
+            pod: pod.map_or_else(Arc::default, |pod| pod.object.clone()),
+            policy: self.policy(&live.subject),
+        }
+    }
+
     /// What of a container's payloads may be kept.
-    pub(super) fn policy(&self, subject: &Subject) -> Policy {
+    fn policy(&self, subject: &Subject) -> Policy {
         Policy {
             payload: match self.machine.stores_payload(subject) {
                 Some(false) => Payload::None,
@@ -415,7 +418,7 @@ impl Node {
 
     /// Forgets containers that have not run for long, where no API server says that their pods are gone.
     pub(super) fn forget_old(&mut self) {
-        let pods: HashSet<&String> = self.pods.values().collect();
+        let pods: HashSet<&String> = self.pods.values().map(|pod| &pod.uid).collect();
         let oldest = host::boottime().saturating_sub(KEPT_FOR.as_nanos() as u64);
         let alive: HashSet<Subject> = self
             .live

@@ -9,7 +9,10 @@ use kubernetes::pods::{
 use kubernetes::{Change, namespaces::NamespaceInfo};
 use triggers::{Description, Ended, Observation, PodObservation, Subject, Time};
 
-use super::{runtime::Everything, state::Node};
+use super::{
+    runtime::Everything,
+    state::{KnownPod, Node},
+};
 use crate::host;
 
 impl Node {
@@ -20,8 +23,12 @@ impl Node {
             PodChange::Synced => {}
             PodChange::Changed(pod) => {
                 let uid = pod.mirror.as_ref().unwrap_or(&pod.uid);
+                let known = KnownPod {
+                    uid: uid.clone(),
+                    object: Arc::new(pod.object.clone()),
+                };
                 self.pods
-                    .insert((pod.namespace.clone(), pod.name.clone()), uid.clone());
+                    .insert((pod.namespace.clone(), pod.name.clone()), known);
                 self.directory.saw_pod(&sighting(&pod), now);
                 if let Some(known) = self.directory.pod(uid) {
                     self.describe(&known);
@@ -35,10 +42,10 @@ impl Node {
                     let pod = self.directory.pod(known);
                     pod.is_some_and(|pod| pod.api_uid.as_ref() == Some(&uid))
                 };
-                let known = self.pods.values().find(is_it).cloned();
+                let known = self.pods.values().map(|pod| &pod.uid).find(is_it).cloned();
                 self.directory.pod_deleted(&uid, now);
                 let uid = known.unwrap_or(uid);
-                self.pods.retain(|_, known| *known != uid);
+                self.pods.retain(|_, known| known.uid != uid);
                 self.unready.forget(&uid);
                 let decisions = self.machine.observe_pod(at, &uid, PodObservation::Gone);
                 self.decide(decisions);
@@ -61,7 +68,7 @@ impl Node {
         }
         let here = self.pods.iter().filter(|((of, _), _)| *of == name);
         let pods: Vec<_> = here
-            .filter_map(|(_, uid)| self.directory.pod(uid))
+            .filter_map(|(_, known)| self.directory.pod(&known.uid))
             .collect();
         for pod in pods {
             self.describe(&pod);

@@ -54,14 +54,14 @@ impl Node {
             return;
         }
         let pod = (offer.namespace.clone(), offer.spec.pod_name.clone());
-        let Some(uid) = self.pods.get(&pod) else {
+        let Some(known) = self.pods.get(&pod) else {
             return;
         };
         if offer
             .spec
             .pod_uid
             .as_ref()
-            .is_some_and(|wanted| wanted != uid)
+            .is_some_and(|wanted| *wanted != known.uid)
             || !self.taking.insert(key(&offer))
         {
             return;

@@ -10,7 +10,7 @@ use triggers::{Attempt, Captured, Decision, Kind, Subject, Time};
 
 use super::{
     Input,
-    capture::{Order, Taken},
+    capture::{Order, Replaced, Taken},
     handle::{CaptureOutcome, Written},
     kept::KeptRun,
     lives::Held,
@@ -111,14 +111,14 @@ impl Node {
             Some(replaced) => replaced.rsplit('/').next().unwrap_or(replaced).to_owned(),
             None => capture_name(identity.as_ref(), &subject, &last.run.number.to_string()),
         };
+        let room = self.config.runs.keep.saturating_sub(kept.len());
         let order = Order {
             name,
             identity,
             trigger,
             rank,
             runs: kept,
-            replaces: held.replaces.clone(),
-            keep: self.config.runs.keep,
+            replaces: held.replaces.map(|id| Replaced { id, room }),
             requested: false,
         };
         self.order(subject, Asked::Trigger(held.attempt), order);

@@ -59,7 +59,7 @@ impl Unready {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, time::Duration};
+    use std::time::Duration;
 
     use kubernetes::{Timestamp, pods::ContainerKind};
 
@@ -78,8 +78,6 @@ mod tests {
             },
             unready_after: after.map(Duration::from_secs),
             last: None,
-            limits: BTreeMap::new(),
-            requests: BTreeMap::new(),
             secret_mounts: Vec::new(),
         }
     }

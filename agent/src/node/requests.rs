@@ -10,7 +10,6 @@ use triggers::Subject;
 use super::{
     Input,
     capture::Order,
-    ending::Ending,
     handle::{Alert, AlertOutcome, CaptureOutcome, Request, Target},
     kept::KeptRun,
     orders::{Asked, Outcome, capture_name},
@@ -132,7 +131,8 @@ impl Node {
                         .subjects
                         .get(*subject)
                         .and_then(|runs| runs.identity.as_ref());
-                    self.pods.get(&key) == Some(&subject.pod_uid)
+                    let known = self.pods.get(&key);
+                    known.is_some_and(|pod| pod.uid == subject.pod_uid)
                         || identity.is_some_and(|identity| {
                             (&identity.pod.namespace, &identity.pod.name) == (namespace, name)
                         })
@@ -160,11 +160,7 @@ impl Node {
             .live
             .iter()
             .find(|(_, live)| live.subject == subject && !live.is_over());
-        let ending = live.map(|(cgroup, live)| {
-            let (cgroup, id, number, started) = (*cgroup, live.id.clone(), live.run, live.started);
-            let identity = self.directory.container(&live.id);
-            (cgroup, id, number, started, identity, self.policy(&subject))
-        });
+        let ending = live.map(|(cgroup, live)| self.ending(*cgroup, live));
         let (recording, knowledge, inputs) = (
             self.recording.clone(),
             self.knowledge.clone(),
@@ -172,20 +168,10 @@ impl Node {
         );
         self.tasks.spawn(async move {
             let mut run = None;
-            if let Some((cgroup, id, number, started, identity, policy)) = ending
-                && let Some(life) = recording.snapshot(cgroup).await
+            if let Some(ending) = ending
+                && let Some(life) = recording.snapshot(ending.cgroup).await
             {
-                let looked = knowledge
-                    .end(Ending {
-                        cgroup,
-                        id,
-                        number,
-                        started,
-                        identity,
-                        policy,
-                        life,
-                    })
-                    .await;
+                let looked = knowledge.end(ending, life).await;
                 run = looked
                     .inspect_err(|error| {
                         tracing::error!("a live container cannot be captured: {error:#}")
@@ -235,7 +221,6 @@ impl Node {
             rank,
             runs,
             replaces: None,
-            keep: self.config.runs.keep,
             requested,
         };
         self.order(subject, asked, order);

@@ -15,6 +15,7 @@ use kubernetes::{
     namespaces::NamespaceInfo,
     pods::PodChange,
 };
+use serde_json::Value;
 use spool::{Progress, Spool};
 use tokio::{
     signal::unix::Signal,
@@ -26,7 +27,7 @@ use triggers::{Machine, Subject, Time};
 
 use super::{
     Input,
-    ending::Knowledge,
+    ending::{Knowledge, LONGEST_WAIT},
     handle::Request,
     lives::{Live, Runs},
     readiness::Unready,
@@ -44,6 +45,14 @@ const TIDY: Duration = Duration::from_secs(30);
 pub(super) struct Tally {
     pub(super) losses: Losses,
     pub(super) refused: u64,
+}
+
+/// A pod of the node, as the API server told it last.
+pub(super) struct KnownPod {
+    /// Its UID, as the kubelet has it.
+    pub(super) uid: String,
+    /// See [`PodInfo::object`](kubernetes::pods::PodInfo::object).
+    pub(super) object: Arc<Value>,
 }
 
 /// The node.
@@ -64,8 +73,8 @@ pub(super) struct Node {
     pub(super) machine: Machine,
     /// Labels and annotations of namespaces.
     pub(super) namespaces: HashMap<String, NamespaceInfo>,
-    /// UIDs of the node's pods, as the kubelet has them, by namespace and name.
-    pub(super) pods: HashMap<(String, String), String>,
+    /// The node's pods, by namespace and name.
+    pub(super) pods: HashMap<(String, String), KnownPod>,
     /// Containers that are recorded, or whose run is being kept, by the id of their cgroup.
     pub(super) live: HashMap<u64, Live>,
     pub(super) subjects: HashMap<Subject, Runs>,
@@ -188,8 +197,8 @@ impl Node {
 
     /// Waits for what is under way, and leaves what is kept to the next start.
     pub(super) async fn stop(mut self, sources: &mut Sources) {
-        /// Longer than a capture takes, shorter than a pod's grace period.
-        const PATIENCE: Duration = Duration::from_secs(8);
+        /// With time to write it; shorter than a pod's grace period.
+        const PATIENCE: Duration = LONGEST_WAIT.saturating_add(Duration::from_secs(3));
         let finish = async {
             loop {
                 tokio::select! {

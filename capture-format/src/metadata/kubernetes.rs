@@ -7,7 +7,8 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Kubernetes {
-    /// The Pod object (`metadata`, `spec`, `status`) as the API server has it, its secrets masked; null where unknown.
+    /// The Pod object (`metadata`, `spec`, `status`) as the API server has it, its secrets masked. Where that did not answer, what had been seen of it before
+    /// the run ended: names, UID, and of each container command, resources, probes and hooks. Null where unknown.
     pub pod: Value,
     /// Events about the pod, oldest first.
     pub events: Vec<PodEvent>,

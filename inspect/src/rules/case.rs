@@ -174,16 +174,28 @@ impl<'a> Case<'a> {
             None if self.run.end.is_some() => "ended, nobody saw how".to_owned(),
             None => "was still running when the capture was taken".to_owned(),
         };
-        format!("{} {how}{}", self.name(), self.after_start())
+        format!("{} {how}{}", self.name(), self.end_after_start())
     }
 
-    /// `, 41 ms after start`; nothing where the end is not known.
+    /// `, 41 ms after start`; nothing where the end or the start is not known.
     #[must_use]
-    pub fn after_start(&self) -> String {
-        let lived = self.end().and_then(|end| end.checked_sub(self.run.start));
-        lived.map_or_else(String::new, |lived| {
-            format!(", {} after start", duration(lived))
-        })
+    pub fn end_after_start(&self) -> String {
+        let after = self.end().and_then(|end| self.after_start(end));
+        after.map_or_else(String::new, |after| format!(", {after}"))
+    }
+
+    /// `41 ms after start`, of a time; none where the start is not known.
+    #[must_use]
+    pub fn after_start(&self, time: u64) -> Option<String> {
+        let after = time.checked_sub(self.started()?)?;
+        Some(format!("{} after start", duration(after)))
+    }
+
+    /// When the run started; none where the recorder came later and nobody could tell: then it is said to have started with what was recorded first.
+    fn started(&self) -> Option<u64> {
+        let start = self.run.start;
+        let known = self.facts.adopted.is_none_or(|adopted| start < adopted);
+        known.then_some(start)
     }
 
     /// The ends of the chain's processes.
@@ -280,8 +292,11 @@ impl<'a> Case<'a> {
         let overwritten = self.run.losses.overwritten;
         let overwritten = (overwritten > 0).then(|| format!("{overwritten} older events overwritten by newer ones: what came before them is not known"));
         let unrecorded = self.facts.adopted.map(|adopted| {
-            let before = duration(adopted.saturating_sub(self.run.start));
-            format!("recorded from {before} after the start on, when the agent came: what happened before is not known")
+            let from = self.after_start(adopted).map_or_else(
+                || "recorded from when the agent came, some time after the start".to_owned(),
+                |after| format!("recorded from {after} on, when the agent came"),
+            );
+            format!("{from}: what happened before is not known")
         });
         overwritten.into_iter().chain(unrecorded).collect()
     }

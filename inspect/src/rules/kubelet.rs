@@ -8,7 +8,6 @@ use capture_format::PodEvent;
 
 use super::outside_signal::{self, Ending};
 use super::{Case, Evidence, Verdict};
-use crate::decode::time::duration;
 use crate::escape::escaped_to;
 
 mod executions;
@@ -42,7 +41,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         ),
         None => "it came when the probe had failed as often as kubelet allows; kubelet's own event is not in the capture".into(),
     };
-    let after_start = duration(ending.first.time.saturating_sub(case.run.start));
+    let after_start = case.after_start(ending.first.time);
+    let after_start = after_start.map_or_else(String::new, |after| format!(" {after}"));
     let mut evidence: Vec<Evidence> = ending
         .signals
         .iter()
@@ -51,7 +51,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     evidence.extend(why.evidence);
     Some(Verdict {
         sentence: format!(
-            "{} was ended by kubelet {after_start} after start ({}{}), because {}",
+            "{} was ended by kubelet{after_start} ({}{}), because {}",
             case.name(),
             ending.first.signal,
             ending.then(case),

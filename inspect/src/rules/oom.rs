@@ -62,7 +62,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         sent.map(|sent| Evidence::new(sent.event, format!("SIGKILL to pid {}", sent.target))),
     );
     Some(Verdict {
-        sentence: format!("{} was killed by the OOM killer{}: {told_limit}", case.name(), case.after_start()),
+        sentence: format!("{} was killed by the OOM killer{}: {told_limit}", case.name(), case.end_after_start()),
         cause: Cause::OomKilled,
         subject: limit.as_ref().map_or_else(String::new, |limit| escaped(limit.as_bytes()).to_string()),
         confidence,

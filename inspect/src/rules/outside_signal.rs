@@ -19,11 +19,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         first,
         killer,
     } = &ending;
-    let after_start = duration(first.time.saturating_sub(case.run.start));
+    let after_start = case.after_start(first.time);
+    let after_start = after_start.map_or_else(String::new, |after| format!(" {after}"));
     let mut sentence = match first.origin {
         Some(SignalOrigin::Kernel) => {
             format!(
-                "{} was interrupted from the terminal ({}) {after_start} after start",
+                "{} was interrupted from the terminal ({}){after_start}",
                 case.name(),
                 first.signal
             )
@@ -36,7 +37,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             };
             let sender = first.sender();
             format!(
-                "{} was {verb} from outside the container: {sender} sent {} {after_start} after start",
+                "{} was {verb} from outside the container: {sender} sent {}{after_start}",
                 case.name(),
                 first.signal
             )

@@ -95,7 +95,28 @@ mod tests {
         assert_eq!(
             verdict.weakened_by,
             [
-                "recorded from 30 s after the start on, when the agent came: what happened before is not known"
+                "recorded from 30 s after start on, when the agent came: what happened before is not known"
+            ]
+        );
+    }
+
+    #[test]
+    fn of_an_adopted_run_whose_start_nobody_knows_no_age_is_told() {
+        let mut s = Script::new(&["app"]);
+        s.stat(INIT, "/usr/lib/python3.11/dist-packages", 2);
+        for event in &mut s.events {
+            event.flags = EventFlags::ADOPTED;
+        }
+        s.run.start = s.events[0].time;
+        let verdict = verdict(s.wait(2600).exit(INIT, 1));
+        assert_eq!(
+            verdict.sentence,
+            "app exited 1, and printed nothing in its last 2.6 s, which alone were recorded; why is not known"
+        );
+        assert_eq!(
+            verdict.weakened_by,
+            [
+                "recorded from when the agent came, some time after the start: what happened before is not known"
             ]
         );
     }

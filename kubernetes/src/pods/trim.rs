@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use k8s_openapi::{
-    api::core::v1::{self as core, Pod},
-    apimachinery::pkg::api::resource::Quantity,
-};
+use k8s_openapi::api::core::v1::{self as core, Pod};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{ContainerInfo, ContainerKind, ContainerState, OUR_ANNOTATIONS, PodInfo, Terminated};
 use crate::text::cut;
@@ -17,8 +16,21 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 /// `status.reason` of a pod that the kubelet ends: pkg/kubelet/eviction, preemption and nodeshutdown.
 const ENDED_BY_KUBELET: [&str; 4] = ["Evicted", "Preempting", "NodeShutdown", "Terminated"];
 
+/// What of a container's specification is kept as it is.
+const SPECIFIED: [&str; 8] = [
+    "name",
+    "command",
+    "args",
+    "resources",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+];
+
 /// A pod without namespace, name or UID is none.
 pub(super) fn trim(pod: Pod) -> Option<PodInfo> {
+    let object = object(&pod);
     let metadata = pod.metadata;
     let spec = pod.spec.unwrap_or_default();
     let status = pod.status.unwrap_or_default();
@@ -37,22 +49,21 @@ pub(super) fn trim(pod: Pod) -> Option<PodInfo> {
             _ => ContainerKind::Init,
         };
         let probe = c.readiness_probe;
-        (kind, c.name, c.image, c.resources, c.volume_mounts, probe)
+        (kind, c.name, c.image, c.volume_mounts, probe)
     });
     let app = spec.containers.into_iter().map(|c| {
         let (kind, probe) = (ContainerKind::App, c.readiness_probe);
-        (kind, c.name, c.image, c.resources, c.volume_mounts, probe)
+        (kind, c.name, c.image, c.volume_mounts, probe)
     });
     let ephemeral = spec.ephemeral_containers.into_iter().flatten().map(|c| {
         let kind = ContainerKind::Ephemeral;
-        (kind, c.name, c.image, c.resources, c.volume_mounts, None)
+        (kind, c.name, c.image, c.volume_mounts, None)
     });
     let containers = init.chain(app).chain(ephemeral);
-    let containers = containers.map(|(kind, name, image, resources, mounts, probe)| {
+    let containers = containers.map(|(kind, name, image, mounts, probe)| {
         // Names are unique over all three lists.
         let found = states.iter().position(|state| state.name == name);
         let status = found.map(|at| states.swap_remove(at)).unwrap_or_default();
-        let resources = resources.unwrap_or_default();
         ContainerInfo {
             unready_after: unready_after(&status, probe),
             kind,
@@ -66,8 +77,6 @@ pub(super) fn trim(pod: Pod) -> Option<PodInfo> {
                 .last_state
                 .and_then(|last| last.terminated)
                 .map(terminated),
-            limits: quantities(resources.limits),
-            requests: quantities(resources.requests),
             secret_mounts: secrets.seen_at(mounts),
         }
     });
@@ -86,6 +95,7 @@ pub(super) fn trim(pod: Pod) -> Option<PodInfo> {
         terminating: metadata.deletion_timestamp.is_some()
             || ENDED_BY_KUBELET.contains(&status.reason.as_deref().unwrap_or_default()),
         phase: status.phase.unwrap_or_default(),
+        object,
         containers,
     })
 }
@@ -136,9 +146,34 @@ impl Secrets {
     }
 }
 
-fn quantities(map: Option<BTreeMap<String, Quantity>>) -> BTreeMap<String, String> {
-    let map = map.unwrap_or_default().into_iter();
-    map.map(|(name, quantity)| (name, quantity.0)).collect()
+fn object(pod: &Pod) -> Value {
+    let metadata = &pod.metadata;
+    let spec = pod.spec.as_ref();
+    json!({
+        "metadata": {
+            "namespace": metadata.namespace,
+            "name": metadata.name,
+            "uid": metadata.uid,
+            "deletionTimestamp": metadata.deletion_timestamp,
+        },
+        "spec": {
+            "initContainers": specified(spec.and_then(|spec| spec.init_containers.as_deref())),
+            "containers": specified(spec.map(|spec| spec.containers.as_slice())),
+            "ephemeralContainers": specified(spec.and_then(|spec| spec.ephemeral_containers.as_deref())),
+        },
+    })
+}
+
+fn specified<C: Serialize>(containers: Option<&[C]>) -> Value {
+    let containers = containers.unwrap_or_default().iter();
+    let containers = containers.filter_map(|container| {
+        let mut container = serde_json::to_value(container).ok()?;
+        container
+            .as_object_mut()?
+            .retain(|key, _| SPECIFIED.contains(&key.as_str()));
+        Some(container)
+    });
+    containers.collect()
 }
 
 /// How long a container that runs and is not ready may take, if it has a readiness probe: as long as that takes to fail, with the defaults of the API (Probe,
@@ -197,8 +232,6 @@ fn bare_id(id: String) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
 
     fn trimmed(value: Value) -> PodInfo {
@@ -280,15 +313,48 @@ mod tests {
             (137, Some(9), Some("c4"))
         );
         assert_eq!(last.message.len(), MESSAGE_LIMIT);
-        assert_eq!(
-            (web.restart_count, web.limits["memory"].as_str()),
-            (5, "64Mi")
-        );
-        assert_eq!(web.requests["cpu"], "0.1");
+        assert_eq!(web.restart_count, 5);
         assert!(pod.terminating);
         assert_eq!(
             pod.annotations.into_keys().collect::<Vec<_>>(),
             ["lastword.dev/payload"]
+        );
+    }
+
+    #[test]
+    fn of_the_object_what_the_kubelet_goes_by_is_kept() {
+        let probe = json!({"exec": {"command": ["cat", "/ok"]}, "failureThreshold": 2});
+        let pod = trimmed(json!({
+            "metadata": {
+                "namespace": "shop", "name": "web", "uid": "u1", "deletionTimestamp": "2026-01-01T00:00:00Z",
+                "managedFields": [{"manager": "kubectl"}],
+            },
+            "spec": {
+                "initContainers": [{"name": "mesh", "startupProbe": probe}],
+                "containers": [{
+                    "name": "web", "image": "nginx", "command": ["nginx"], "livenessProbe": probe,
+                    "env": [{"name": "TOKEN", "value": "hunter2"}],
+                    "resources": {"limits": {"memory": "64Mi"}},
+                    "lifecycle": {"preStop": {"exec": {"command": ["sleep", "5"]}}},
+                }],
+                "nodeName": "n1",
+            },
+            "status": {"phase": "Running"},
+        }));
+        assert_eq!(
+            pod.object,
+            json!({
+                "metadata": {"namespace": "shop", "name": "web", "uid": "u1", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+                "spec": {
+                    "initContainers": [{"name": "mesh", "startupProbe": probe}],
+                    "containers": [{
+                        "name": "web", "command": ["nginx"], "livenessProbe": probe,
+                        "resources": {"limits": {"memory": "64Mi"}},
+                        "lifecycle": {"preStop": {"exec": {"command": ["sleep", "5"]}}},
+                    }],
+                    "ephemeralContainers": [],
+                },
+            })
         );
     }
 

@@ -65,7 +65,10 @@ async fn a_pod_is_followed_from_its_start_over_a_restart_to_its_end() {
         (container.kind, container.image.as_str()),
         (ContainerKind::App, "localhost/busybox:1")
     );
-    assert_eq!(container.limits["memory"], "32Mi");
+    assert_eq!(
+        crashed.object["spec"]["containers"][0]["resources"]["limits"]["memory"],
+        "32Mi"
+    );
     let last = container.last.as_ref().unwrap();
     assert_eq!((last.exit_code, last.reason.as_str()), (3, "Error"));
     assert_eq!(last.container_id.as_ref().unwrap().len(), 64);

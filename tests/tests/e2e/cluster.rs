@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
 
-/// How often something that is awaited is looked at.
+/// Between two looks at something that is awaited, at least.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The cluster that `$KUBECONFIG` names.
@@ -192,6 +192,7 @@ pub(crate) fn wait<T>(
 ) -> Result<T> {
     let end = Instant::now() + limit;
     loop {
+        let asked = Instant::now();
         let seen = match look() {
             Ok(Ok(found)) => return Ok(found),
             Ok(Err(seen)) => seen,
@@ -200,7 +201,8 @@ pub(crate) fn wait<T>(
         if Instant::now() >= end {
             bail!("no {what} within {} s; last seen: {seen}", limit.as_secs());
         }
-        thread::sleep(PAUSE);
+        // A cluster that is slow to answer has enough to do.
+        thread::sleep(PAUSE.max(4 * asked.elapsed()));
     }
 }
 
