@@ -140,7 +140,7 @@ fn unready(cluster: &Cluster) -> Result<String> {
 }
 
 fn deleted(cluster: &Cluster) -> Result<String> {
-    let scenario = quick();
+    let scenario = quick()?;
     Install::standard(cluster)?.complete(cluster)?;
     cluster.fresh_namespace(SPACE)?;
     cluster.apply(SPACE, scenario.file)?;

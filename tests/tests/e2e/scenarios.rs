@@ -82,11 +82,14 @@ pub(crate) const CRASHING: [Scenario; 7] = [
 ];
 
 /// The scenario whose container ends soonest.
-pub(crate) fn quick() -> &'static Scenario {
-    let mut scenarios = CRASHING.iter();
-    scenarios
-        .find(|scenario| scenario.name == "readonly-volume")
-        .unwrap_or(&CRASHING[0])
+pub(crate) fn quick() -> Result<&'static Scenario> {
+    named("readonly-volume")
+}
+
+/// The scenario of that name.
+pub(crate) fn named(name: &str) -> Result<&'static Scenario> {
+    let found = CRASHING.iter().find(|scenario| scenario.name == name);
+    found.with_context(|| format!("there is no scenario {name}"))
 }
 
 /// The one that does not.

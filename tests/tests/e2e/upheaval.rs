@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     events::Watch,
     install::{self, Install, NAMESPACE},
     requests::request,
-    scenarios::{CRASHING, complete, of_pod, quick},
+    scenarios::{CRASHING, complete, named, of_pod, quick},
 };
 
 pub(crate) const CASES: &[(&str, Case)] = &[
@@ -45,7 +45,7 @@ fn upgrade(cluster: &Cluster) -> Result<String> {
 
 /// Does something to the agent after the first capture of a loop, and looks at what the later ones have.
 fn in_the_middle(cluster: &Cluster, act: impl Fn(&str) -> Result<String>) -> Result<String> {
-    let scenario = quick();
+    let scenario = quick()?;
     let install = Install::standard(cluster)?;
     install.complete(cluster)?;
     cluster.fresh_namespace(SPACE)?;
@@ -315,7 +315,9 @@ users:
 "#;
 
 fn cut_off(cluster: &Cluster) -> Result<String> {
-    let scenario = quick();
+    let scenario = quick()?;
+    // What of its pod says why it was killed has to be known before.
+    let probed = named("liveness-kill")?;
     let mut install = Install::standard(cluster)?;
     install.complete(cluster)?;
     cluster.fresh_namespace(SPACE)?;
@@ -352,16 +354,20 @@ fn cut_off(cluster: &Cluster) -> Result<String> {
         |replicas: &str| cluster.run(&["scale", "deployment/api-proxy", "-n", SPACE, replicas]);
     // The pod is known before the line is cut, as it would be in a cluster whose API server fails.
     let watch = Watch::start(cluster, SPACE)?;
-    cluster.apply(SPACE, scenario.file)?;
-    wait("container", LIMIT, || {
-        let pod = cluster.json(&["pod", scenario.name, "-n", SPACE])?;
-        let id = text(&pod, "/status/containerStatuses/0/containerID").to_owned();
-        Ok(if id.is_empty() {
-            Err(pod["status"].to_string())
-        } else {
-            Ok(())
-        })
-    })?;
+    for each in [scenario, probed] {
+        cluster.apply(SPACE, each.file)?;
+    }
+    for each in [scenario, probed] {
+        wait("container", LIMIT, || {
+            let pod = cluster.json(&["pod", each.name, "-n", SPACE])?;
+            let id = text(&pod, "/status/containerStatuses/0/containerID").to_owned();
+            Ok(if id.is_empty() {
+                Err(pod["status"].to_string())
+            } else {
+                Ok(())
+            })
+        })?;
+    }
     scale("--replicas=0")?;
     wait("crash loop of three restarts", LIMIT, || {
         let pod = cluster.json(&["pod", scenario.name, "-n", SPACE])?;
@@ -372,9 +378,18 @@ fn cut_off(cluster: &Cluster) -> Result<String> {
             Err(format!("{restarts:?}"))
         })
     })?;
-    let listed = install::exec(cluster, &["lastword", "spool", "ls"])?;
-    if !listed.contains(scenario.name) {
-        bail!("no capture is in the spool while the API server is away: {listed}");
+    for each in [scenario, probed] {
+        let capture = format!("/{}-", each.name);
+        let line = wait(
+            "capture in the spool while the API server is away",
+            LIMIT,
+            || {
+                let listed = install::exec(cluster, &["lastword", "spool", "ls"])?;
+                let line = listed.lines().find(|line| line.contains(&capture));
+                Ok(line.map(str::to_owned).ok_or(listed))
+            },
+        )?;
+        each.check(&line)?;
     }
     let before = watch.of(scenario.name).len();
 
@@ -394,6 +409,6 @@ fn cut_off(cluster: &Cluster) -> Result<String> {
         "several Captures of one loop: {captures:?}"
     );
     Ok(format!(
-        "{before} Events before the line was cut; capture written while away, announced after"
+        "{before} Events before the line was cut; captures written while away, with the probe that failed; announced after"
     ))
 }
