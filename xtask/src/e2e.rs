@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// How often every scenario is run
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: u32,
+    /// How many crashing containers of a round run at a time; fewer for a slow node
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    at_once: usize,
     /// Leave lastword in the cluster
     #[arg(long)]
     keep: bool,
@@ -123,6 +126,7 @@ fn test(arguments: &Arguments, binary: &Path, report: &Path) -> Result<()> {
         .env("LASTWORD_E2E", "1")
         .env("LASTWORD_E2E_REPORT", report)
         .env("LASTWORD_E2E_ROUNDS", arguments.rounds.to_string())
+        .env("LASTWORD_E2E_AT_ONCE", arguments.at_once.to_string())
         .env("LASTWORD_BIN", binary);
     if let (Some(image), Some(scenarios)) = (&arguments.image, &arguments.scenarios_image) {
         command

@@ -29,9 +29,7 @@ type Case = fn(&Cluster) -> anyhow::Result<String>;
 type Boxed = Box<dyn Fn(&Cluster) -> anyhow::Result<String> + Send>;
 
 fn cases() -> Vec<(String, Boxed)> {
-    let rounds = env::var("LASTWORD_E2E_ROUNDS").ok();
-    let rounds = rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(3);
-    let mut cases = scenarios::cases(rounds);
+    let mut cases = scenarios::cases(number("LASTWORD_E2E_ROUNDS", 3));
     let groups: [&[(&str, Case)]; 5] = [
         requests::CASES,
         upheaval::CASES,
@@ -43,6 +41,12 @@ fn cases() -> Vec<(String, Boxed)> {
         cases.push((name.to_owned(), Box::new(case)));
     }
     cases
+}
+
+/// A number of the environment.
+fn number(variable: &str, default: usize) -> usize {
+    let given = env::var(variable).ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 fn main() -> ExitCode {

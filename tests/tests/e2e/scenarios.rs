@@ -96,11 +96,11 @@ pub(crate) fn named(name: &str) -> Result<&'static Scenario> {
 pub(crate) const HEALTHY: Scenario = scenario!("healthy", "", []);
 
 /// Every scenario in each of some rounds.
-pub(crate) fn cases(rounds: u32) -> Vec<(String, Boxed)> {
+pub(crate) fn cases(rounds: usize) -> Vec<(String, Boxed)> {
     let mut cases: Vec<(String, Boxed)> = Vec::new();
     for round in 1..=rounds {
-        for scenario in &CRASHING {
-            let case = move |cluster: &Cluster| crashes(cluster, round, scenario);
+        for (index, scenario) in CRASHING.iter().enumerate() {
+            let case = move |cluster: &Cluster| crashes(cluster, round, index, scenario);
             cases.push((format!("{} round {round}", scenario.name), Box::new(case)));
         }
         let case = move |cluster: &Cluster| healthy(cluster, round);
@@ -111,13 +111,20 @@ pub(crate) fn cases(rounds: u32) -> Vec<(String, Boxed)> {
 
 /// A round: all containers in a namespace of their own, watched from before they start.
 struct Round {
-    number: u32,
+    number: usize,
     namespace: String,
     watch: Watch,
+    /// Crashing scenarios that were started, in their order.
+    started: usize,
 }
 
-/// Starts a round unless it is the present one, and does something with it.
-fn in_round<T>(cluster: &Cluster, number: u32, act: impl FnOnce(&Round) -> Result<T>) -> Result<T> {
+/// Starts a round unless it is the present one, and the crashing scenarios up to an index with those that run at the same time; does something with them.
+fn in_round<T>(
+    cluster: &Cluster,
+    number: usize,
+    index: usize,
+    act: impl FnOnce(&Round) -> Result<T>,
+) -> Result<T> {
     static ROUND: OnceLock<Mutex<Option<Round>>> = OnceLock::new();
     let round = ROUND.get_or_init(Mutex::default).lock();
     let mut round = round.map_err(|_| anyhow::anyhow!("a former case panicked"))?;
@@ -129,20 +136,25 @@ fn in_round<T>(cluster: &Cluster, number: u32, act: impl FnOnce(&Round) -> Resul
         Install::standard(cluster)?.complete(cluster)?;
         cluster.fresh_namespace(&namespace)?;
         let watch = Watch::start(cluster, &namespace)?;
-        for scenario in CRASHING.iter().chain([&HEALTHY]) {
-            cluster.apply(&namespace, scenario.file)?;
-        }
+        cluster.apply(&namespace, HEALTHY.file)?;
         *round = Some(Round {
             number,
             namespace,
             watch,
+            started: 0,
         });
     }
-    act(round.as_ref().context("no round")?)
+    let round = round.as_mut().context("no round")?;
+    let at_once = crate::number("LASTWORD_E2E_AT_ONCE", CRASHING.len()).max(1);
+    for scenario in CRASHING.iter().take(index + at_once).skip(round.started) {
+        cluster.apply(&round.namespace, scenario.file)?;
+        round.started += 1;
+    }
+    act(round)
 }
 
-fn crashes(cluster: &Cluster, round: u32, scenario: &Scenario) -> Result<String> {
-    in_round(cluster, round, |round| {
+fn crashes(cluster: &Cluster, round: usize, index: usize, scenario: &Scenario) -> Result<String> {
+    in_round(cluster, round, index, |round| {
         let name = scenario.name;
         let event = wait(&format!("Event on {name}"), LIMIT, || {
             let events = round.watch.of(name);
@@ -243,8 +255,8 @@ impl Scenario {
     }
 }
 
-fn healthy(cluster: &Cluster, round: u32) -> Result<String> {
-    in_round(cluster, round, |round| {
+fn healthy(cluster: &Cluster, round: usize) -> Result<String> {
+    in_round(cluster, round, CRASHING.len(), |round| {
         let pod = cluster.json(&["pod", HEALTHY.name, "-n", &round.namespace])?;
         let restarts = &pod["status"]["containerStatuses"][0]["restartCount"];
         ensure!(
