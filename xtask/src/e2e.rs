@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let outcome = test(arguments, &binary, &report);
     if arguments.filter.is_none() {
-        document(&report)?;
+        document(&report, arguments.at_once)?;
     }
     outcome
 }
@@ -140,12 +140,13 @@ fn test(arguments: &Arguments, binary: &Path, report: &Path) -> Result<()> {
 }
 
 /// Writes what was found into the document.
-fn document(report: &Path) -> Result<()> {
+fn document(report: &Path, at_once: usize) -> Result<()> {
     let lines =
         fs::read_to_string(report).with_context(|| format!("cannot read {}", report.display()))?;
     let path = place::workspace().join(DOCUMENT);
     let old = fs::read_to_string(&path).unwrap_or_default();
     let (title, about) = cluster()?;
+    let about = format!("{about}, at most {at_once} crashing containers at a time.");
     let text = replaced(&old, &title, &format!("{about}\n\n{}", table(&lines)?));
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     step::say(format_args!("wrote {DOCUMENT}"));
@@ -200,7 +201,7 @@ fn cluster() -> Result<(String, String)> {
         "install coreutils",
     )?;
     let about = format!(
-        "Run {}: {}, {}, {} node(s).",
+        "Run {}: {}, {}, {} node(s)",
         date.trim(),
         field("osImage"),
         field("containerRuntimeVersion"),
