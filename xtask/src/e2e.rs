@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde_json::Value;
 
-use crate::{cargo, image, place, step};
+use crate::{cargo, image, oci, place, step};
 
 const DOCUMENT: &str = "docs/e2e.md";
 
@@ -44,6 +44,9 @@ pub(crate) struct Arguments {
     /// How many crashing containers of a round run at a time; fewer for a slow node
     #[arg(long, value_name = "N", default_value_t = 7)]
     at_once: usize,
+    /// Go on with the last run, which was stopped: what has passed is not run again. The binary and the kind of cluster must be the same
+    #[arg(long)]
+    resume: bool,
     /// Leave lastword in the cluster
     #[arg(long)]
     keep: bool,
@@ -84,7 +87,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     let report = place::workspace().join("target/e2e.jsonl");
-    if report.exists() {
+    let subject = report.with_extension("subject");
+    let tested = format!("{} on {}", oci::digest(&fs::read(&binary)?), cluster()?.0);
+    if !arguments.resume {
+        fs::write(&subject, &tested)
+            .with_context(|| format!("cannot write {}", subject.display()))?;
+    } else if fs::read_to_string(&subject).is_ok_and(|former| former != tested) {
+        bail!(
+            "the run that was stopped was of another binary or kind of cluster; start anew, without --resume"
+        );
+    }
+    if report.exists() && !arguments.resume {
         fs::remove_file(&report).with_context(|| format!("cannot remove {}", report.display()))?;
     }
     let outcome = test(arguments, &binary, &report);

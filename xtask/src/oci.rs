@@ -273,7 +273,8 @@ fn blob(blobs: &mut BTreeMap<String, Vec<u8>>, kind: &str, content: Vec<u8>) -> 
     descriptor
 }
 
-fn digest(content: &[u8]) -> String {
+/// `sha256:` and the digest in hexadecimal.
+pub(crate) fn digest(content: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut text = String::from("sha256:");
     for byte in Sha256::digest(content) {

@@ -16,6 +16,8 @@ use serde_json::Value;
 
 /// Between two looks at something that is awaited, at least.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long it is awaited: longer than the slowest node takes, as `--timeout` is for what kubectl awaits.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// The cluster that `$KUBECONFIG` names.
 pub(crate) struct Cluster {
@@ -99,7 +101,7 @@ impl Cluster {
     /// `kubectl delete` of a text, YAML or JSON; what is not there does not matter.
     pub(crate) fn delete(&self, documents: &str) -> Result<()> {
         output(
-            self.command(&["delete", "--ignore-not-found", "--timeout=180s", "-f", "-"]),
+            self.command(&["delete", "--ignore-not-found", "--timeout=600s", "-f", "-"]),
             documents,
         )?;
         Ok(())
@@ -129,7 +131,7 @@ impl Cluster {
             "namespace",
             name,
             "--ignore-not-found",
-            "--timeout=180s",
+            "--timeout=600s",
         ])?;
         Ok(())
     }
@@ -137,7 +139,7 @@ impl Cluster {
     /// Waits until pods are ready: `pod/NAME`, or those that other arguments of `kubectl wait` choose.
     pub(crate) fn pods_ready(&self, namespace: &str, pods: &[&str]) -> Result<()> {
         let wait = ["wait", "-n", namespace, "--for=condition=Ready"];
-        self.run(&[&wait, pods, &["--timeout=120s"]].concat())?;
+        self.run(&[&wait, pods, &["--timeout=600s"]].concat())?;
         Ok(())
     }
 
@@ -187,10 +189,9 @@ fn output(mut command: Command, input: &str) -> Result<String> {
 /// Time is up, or looking fails at the end of it.
 pub(crate) fn wait<T>(
     what: &str,
-    limit: Duration,
     mut look: impl FnMut() -> Result<Result<T, String>>,
 ) -> Result<T> {
-    let end = Instant::now() + limit;
+    let end = Instant::now() + LIMIT;
     loop {
         let asked = Instant::now();
         let seen = match look() {
@@ -199,7 +200,7 @@ pub(crate) fn wait<T>(
             Err(error) => format!("{error:#}"),
         };
         if Instant::now() >= end {
-            bail!("no {what} within {} s; last seen: {seen}", limit.as_secs());
+            bail!("no {what} within {} s; last seen: {seen}", LIMIT.as_secs());
         }
         // A cluster that is slow to answer has enough to do.
         thread::sleep(PAUSE.max(4 * asked.elapsed()));

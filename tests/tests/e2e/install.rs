@@ -1,6 +1,6 @@
 //! lastword in the cluster, from `deploy/`, as it is or with something changed.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -141,7 +141,7 @@ pub(crate) fn ready(cluster: &Cluster) -> Result<()> {
             "daemonset/lastword-agent",
             "-n",
             NAMESPACE,
-            "--timeout=300s",
+            "--timeout=600s",
         ])
         .map(drop)
         .with_context(|| format!("the agent does not get ready; it says:\n{}", log(cluster)))
@@ -195,7 +195,7 @@ pub(crate) fn pods(cluster: &Cluster) -> Result<Vec<Value>> {
 /// Waits until the agent's log says something.
 pub(crate) fn says(cluster: &Cluster, words: &[&str]) -> Result<()> {
     let what = format!("word of the agent on {}", words.join(", "));
-    wait(&what, Duration::from_secs(240), || {
+    wait(&what, || {
         let log = log(cluster);
         Ok(if words.iter().all(|word| log.contains(word)) {
             Ok(())

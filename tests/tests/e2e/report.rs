@@ -1,12 +1,43 @@
-//! What was found, a line of JSON a case, for docs/e2e.md: written to the file that `LASTWORD_E2E_REPORT` names.
+//! What was found, a line of JSON a case, for docs/e2e.md: written to the file that `LASTWORD_E2E_REPORT` names. What passed there in a run
+//! that was stopped is not run again.
 
-use std::{env, fs::OpenOptions, io::Write as _};
+use std::{
+    collections::HashSet,
+    env,
+    ffi::OsString,
+    fs::{self, OpenOptions},
+    io::Write as _,
+};
 
-use serde_json::json;
+use serde_json::{Value, json};
+
+fn path() -> Option<OsString> {
+    env::var_os("LASTWORD_E2E_REPORT")
+}
+
+/// Names of the cases that passed before; what did not is taken out of the report, since it is run again.
+pub(crate) fn passed() -> HashSet<String> {
+    let Some(path) = path() else {
+        return HashSet::new();
+    };
+    let report = fs::read_to_string(&path).unwrap_or_default();
+    let passed = report.lines().filter_map(|line| {
+        let case: Value = serde_json::from_str(line).ok()?;
+        let name = case["case"].as_str()?.to_owned();
+        (case["passed"] == true).then_some((name, format!("{line}\n")))
+    });
+    let (names, lines): (HashSet<String>, Vec<String>) = passed.unzip();
+    if !report.is_empty()
+        && let Err(error) = fs::write(&path, lines.concat())
+    {
+        eprintln!("cannot write the report: {error}");
+    }
+    names
+}
 
 /// Adds a case.
 pub(crate) fn add(name: &str, outcome: &anyhow::Result<String>) {
-    let Some(path) = env::var_os("LASTWORD_E2E_REPORT") else {
+    let Some(path) = path() else {
         return;
     };
     let (passed, found) = match outcome {

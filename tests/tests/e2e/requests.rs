@@ -1,7 +1,5 @@
 //! Captures that people and alerts ask for.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
@@ -33,7 +31,6 @@ pub(crate) const CASES: &[(&str, Case)] = &[
 const SPACE: &str = "lastword-e2e-requests";
 const TOKEN: &str = "end-to-end";
 const ALERTS: &str = "/api/v1/alerts";
-const LIMIT: Duration = Duration::from_secs(120);
 
 /// The agent with a token for alerts, and the healthy pod.
 fn prepare(cluster: &Cluster) -> Result<()> {
@@ -90,7 +87,7 @@ fn live(cluster: &Cluster) -> Result<String> {
 fn not_there(cluster: &Cluster) -> Result<String> {
     prepare(cluster)?;
     cluster.apply(SPACE, &request("nobody"))?;
-    wait("Failed Capture", LIMIT, || {
+    wait("Failed Capture", || {
         let capture = cluster.json(&["captures", "by-hand-nobody", "-n", SPACE])?;
         let message = text(&capture, "/status/message").to_owned();
         let failed = text(&capture, "/status/phase") == "Failed" && message.contains("nobody");
@@ -155,7 +152,7 @@ fn deleted(cluster: &Cluster) -> Result<String> {
 
 /// Opens the port of an agent once the kubelet has brought it the token.
 fn with_token(cluster: &Cluster) -> Result<Forward> {
-    wait("agent with a token", LIMIT, || {
+    wait("agent with a token", || {
         let forward = Forward::open(cluster)?;
         let (status, answer) = forward.request("POST", ALERTS, None, "{}")?;
         Ok(if status == 401 {

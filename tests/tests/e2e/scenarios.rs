@@ -1,9 +1,6 @@
 //! The containers of `tests/scenarios`: what the Event on the pod says, how soon, and that the capture outlives the pod.
 
-use std::{
-    sync::{Mutex, OnceLock},
-    time::Duration,
-};
+use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -14,9 +11,6 @@ use crate::{
     events::{Seen, Watch},
     install::Install,
 };
-
-/// Until a container that crashes has an Event; starting one takes some seconds on a slow node.
-const LIMIT: Duration = Duration::from_secs(240);
 
 /// A file of `tests/scenarios`, and what must be said of its pod of the same name.
 pub(crate) struct Scenario {
@@ -156,7 +150,7 @@ fn in_round<T>(
 fn crashes(cluster: &Cluster, round: usize, index: usize, scenario: &Scenario) -> Result<String> {
     in_round(cluster, round, index, |round| {
         let name = scenario.name;
-        let event = wait(&format!("Event on {name}"), LIMIT, || {
+        let event = wait(&format!("Event on {name}"), || {
             let events = round.watch.of(name);
             Ok(events
                 .first()
@@ -198,7 +192,7 @@ fn outlives(cluster: &Cluster, namespace: &str, name: &str) -> Result<String> {
         "-n",
         namespace,
         "--grace-period=1",
-        "--timeout=120s",
+        "--timeout=600s",
     ])?;
     cluster
         .plugin(&["explain", name, "-n", namespace])
@@ -209,7 +203,6 @@ fn outlives(cluster: &Cluster, namespace: &str, name: &str) -> Result<String> {
 pub(crate) fn complete(cluster: &Cluster, namespace: &str, pod: &str, runs: u64) -> Result<Value> {
     wait(
         &format!("Complete Capture of {pod} with {runs} runs"),
-        LIMIT,
         || {
             let captures = of_pod(cluster, namespace, pod)?;
             let mut good = captures.iter().filter(|capture| {

@@ -1,8 +1,6 @@
 //! Captures in object storage: they can be read when the node's own files are gone. The storage is a folder of the node here; the tests of the crate `spool`
 //! have a real S3 server.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
@@ -18,7 +16,6 @@ pub(crate) const CASES: &[(&str, Case)] =
     &[("an uploaded capture outlives pod and node", outlives)];
 
 const SPACE: &str = "lastword-e2e-storage";
-const LIMIT: Duration = Duration::from_secs(120);
 
 fn outlives(cluster: &Cluster) -> Result<String> {
     let scenario = &CRASHING[0];
@@ -38,7 +35,7 @@ fn outlives(cluster: &Cluster) -> Result<String> {
     cluster.pods_ready(SPACE, &["pod/helper"])?;
     cluster.apply(SPACE, scenario.file)?;
     complete(cluster, SPACE, scenario.name, 3)?;
-    let url = wait("uploaded capture", LIMIT, || {
+    let url = wait("uploaded capture", || {
         let captures = of_pod(cluster, SPACE, scenario.name)?;
         let status = captures.first().map(|capture| &capture["status"]);
         let status = status.context("no Capture")?;
@@ -56,7 +53,7 @@ fn outlives(cluster: &Cluster) -> Result<String> {
         "-n",
         SPACE,
         "--grace-period=1",
-        "--timeout=120s",
+        "--timeout=600s",
     ])?;
     cluster.run(&[
         "exec",

@@ -77,7 +77,7 @@ fn no_definition(cluster: &Cluster) -> Result<String> {
         "crd",
         "captures.lastword.dev",
         "--ignore-not-found",
-        "--timeout=60s",
+        "--timeout=600s",
     ])?;
     install.apply(cluster)?;
     restart(cluster)?;
@@ -100,7 +100,7 @@ fn restart(cluster: &Cluster) -> Result<()> {
             name,
             "-n",
             install::NAMESPACE,
-            "--timeout=120s",
+            "--timeout=600s",
         ])?;
     }
     Ok(())

@@ -31,11 +31,10 @@ pub(crate) const CASES: &[(&str, Case)] = &[
 ];
 
 const SPACE: &str = "lastword-e2e-upheaval";
-const LIMIT: Duration = Duration::from_secs(240);
 
 fn restart(cluster: &Cluster) -> Result<String> {
     in_the_middle(cluster, |pod| {
-        cluster.run(&["delete", "pod", pod, "-n", NAMESPACE, "--timeout=120s"])
+        cluster.run(&["delete", "pod", pod, "-n", NAMESPACE, "--timeout=600s"])
     })
 }
 
@@ -60,7 +59,7 @@ fn in_the_middle(cluster: &Cluster, act: impl Fn(&str) -> Result<String>) -> Res
     // What is asked for now holds what the former agent had recorded.
     let asked = format!("by-hand-{}", scenario.name);
     cluster.apply(SPACE, &request(scenario.name))?;
-    wait("Capture asked for", LIMIT, || {
+    wait("Capture asked for", || {
         let capture = cluster.json(&["captures", &asked, "-n", SPACE])?;
         let is_complete = text(&capture, "/status/phase") == "Complete";
         Ok(if is_complete {
@@ -200,7 +199,7 @@ fn kill(cluster: &Cluster) -> Result<String> {
         ensure!(id.len() == 64, "the agent's container has no id");
         killed += helper(cluster, KILL, id)?.lines().count();
         // Until the kubelet has noticed, it says that the agent is ready.
-        wait("new container of the agent", LIMIT, || {
+        wait("new container of the agent", || {
             let pods = install::pods(cluster)?;
             let pod = pods.first().context("no agent is there")?;
             let now = text(pod, "/status/containerStatuses/0/state/running/startedAt");
@@ -216,7 +215,7 @@ fn kill(cluster: &Cluster) -> Result<String> {
     ensure!(killed > 0, "no process of the agent was found");
     for scenario in &CRASHING {
         let what = format!("verdict on {} that knows why", scenario.name);
-        let verdict = wait(&what, LIMIT, || {
+        let verdict = wait(&what, || {
             let capture = complete(cluster, SPACE, scenario.name, 1)?;
             let verdict = text(&capture, "/status/verdict").to_owned();
             // Of a run that an agent saw only the end of; a later run says more.
@@ -328,7 +327,7 @@ fn cut_off(cluster: &Cluster) -> Result<String> {
         "deployment/api-proxy",
         "-n",
         SPACE,
-        "--timeout=120s",
+        "--timeout=600s",
     ])?;
     let address = cluster.json(&["service", "api-proxy", "-n", SPACE])?;
     let address = text(&address, "/spec/clusterIP");
@@ -358,7 +357,7 @@ fn cut_off(cluster: &Cluster) -> Result<String> {
         cluster.apply(SPACE, each.file)?;
     }
     for each in [scenario, probed] {
-        wait("container", LIMIT, || {
+        wait("container", || {
             let pod = cluster.json(&["pod", each.name, "-n", SPACE])?;
             let id = text(&pod, "/status/containerStatuses/0/containerID").to_owned();
             Ok(if id.is_empty() {
@@ -369,7 +368,7 @@ fn cut_off(cluster: &Cluster) -> Result<String> {
         })?;
     }
     scale("--replicas=0")?;
-    wait("crash loop of three restarts", LIMIT, || {
+    wait("crash loop of three restarts", || {
         let pod = cluster.json(&["pod", scenario.name, "-n", SPACE])?;
         let restarts = pod["status"]["containerStatuses"][0]["restartCount"].as_u64();
         Ok(if restarts >= Some(3) {
@@ -380,15 +379,11 @@ fn cut_off(cluster: &Cluster) -> Result<String> {
     })?;
     for each in [scenario, probed] {
         let capture = format!("/{}-", each.name);
-        let line = wait(
-            "capture in the spool while the API server is away",
-            LIMIT,
-            || {
-                let listed = install::exec(cluster, &["lastword", "spool", "ls"])?;
-                let line = listed.lines().find(|line| line.contains(&capture));
-                Ok(line.map(str::to_owned).ok_or(listed))
-            },
-        )?;
+        let line = wait("capture in the spool while the API server is away", || {
+            let listed = install::exec(cluster, &["lastword", "spool", "ls"])?;
+            let line = listed.lines().find(|line| line.contains(&capture));
+            Ok(line.map(str::to_owned).ok_or(listed))
+        })?;
         each.check(&line)?;
     }
     let before = watch.of(scenario.name).len();
@@ -396,7 +391,7 @@ fn cut_off(cluster: &Cluster) -> Result<String> {
     scale("--replicas=1")?;
     let capture = complete(cluster, SPACE, scenario.name, 3)?;
     scenario.check(text(&capture, "/status/verdict"))?;
-    let event = wait("Event after the API server is back", LIMIT, || {
+    let event = wait("Event after the API server is back", || {
         Ok(watch
             .of(scenario.name)
             .pop()
