@@ -1,9 +1,9 @@
 //! Captures, what is in them, and their exports.
 
 use std::collections::HashSet;
-use std::fs::{File, read_dir};
+use std::fs::{File, create_dir_all, read_dir};
 use std::io::{Cursor, Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use capture_format::{Event, EventKind as K, Header, Pod, Reader, Run, Writer};
@@ -12,7 +12,6 @@ use inspect::explain::{Explanation, explain};
 use inspect::export::{otlp, pcapng, perfetto, scap};
 use inspect::fds::{Fd, Target};
 use inspect::select::Selection;
-use tempfile::TempDir;
 
 /// A capture and its exports.
 pub(crate) struct Exported {
@@ -20,7 +19,7 @@ pub(crate) struct Exported {
     pub(crate) header: Header,
     pub(crate) explanation: Explanation,
     pub(crate) events: Vec<Expected>,
-    folder: TempDir,
+    folder: PathBuf,
 }
 
 /// An event, and what earlier ones tell of it.
@@ -39,7 +38,7 @@ pub(crate) struct Expected {
 impl Exported {
     /// A file of this format.
     pub(crate) fn file(&self, format: &str) -> String {
-        let path = self.folder.path().join(format);
+        let path = self.folder.join(format);
         path.to_str().expect("a path in UTF-8").to_owned()
     }
 }
@@ -90,12 +89,17 @@ fn kubernetes() -> Reader<Cursor<Vec<u8>>> {
 }
 
 fn exported<R: Read + Seek>(name: &str, mut reader: Reader<R>) -> Exported {
+    // Not a temporary one: nobody would remove it, since the captures are there until the process ends.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("readers")
+        .join(name);
+    create_dir_all(&folder).unwrap();
     let exported = Exported {
         name: name.to_owned(),
         header: reader.header().clone(),
         explanation: explain(&mut reader),
         events: expected(&mut reader),
-        folder: tempfile::tempdir().unwrap(),
+        folder,
     };
     let all = &Selection::default();
     let create = |format: &str| File::create(exported.file(format)).unwrap();
