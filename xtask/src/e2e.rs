@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 7)]
     at_once: usize,
     /// Go on with the last run, which was stopped: what has passed is not run again. The binary and the kind of cluster must be the same
-    #[arg(long)]
+    #[arg(long, conflicts_with = "filter")]
     resume: bool,
     /// Leave lastword in the cluster
     #[arg(long)]
@@ -86,6 +86,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             ),
         }
     }
+    if arguments.filter.is_some() {
+        return test(arguments, &binary, None);
+    }
     let report = place::workspace().join("target/e2e.jsonl");
     let subject = report.with_extension("subject");
     let tested = format!("{} on {}", oci::digest(&fs::read(&binary)?), cluster()?.0);
@@ -100,10 +103,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if report.exists() && !arguments.resume {
         fs::remove_file(&report).with_context(|| format!("cannot remove {}", report.display()))?;
     }
-    let outcome = test(arguments, &binary, &report);
-    if arguments.filter.is_none() {
-        document(&report, arguments.at_once)?;
-    }
+    let outcome = test(arguments, &binary, Some(&report));
+    document(&report, arguments)?;
     outcome
 }
 
@@ -122,7 +123,7 @@ fn give(load: &str, archive: &Path) -> Result<()> {
     Ok(())
 }
 
-fn test(arguments: &Arguments, binary: &Path, report: &Path) -> Result<()> {
+fn test(arguments: &Arguments, binary: &Path, report: Option<&Path>) -> Result<()> {
     let artifacts = cargo::artifacts(cargo::command("build").args([
         "--package",
         "lastword-tests",
@@ -137,10 +138,12 @@ fn test(arguments: &Arguments, binary: &Path, report: &Path) -> Result<()> {
     command
         .args(&arguments.filter)
         .env("LASTWORD_E2E", "1")
-        .env("LASTWORD_E2E_REPORT", report)
         .env("LASTWORD_E2E_ROUNDS", arguments.rounds.to_string())
         .env("LASTWORD_E2E_AT_ONCE", arguments.at_once.to_string())
         .env("LASTWORD_BIN", binary);
+    if let Some(report) = report {
+        command.env("LASTWORD_E2E_REPORT", report);
+    }
     if let (Some(image), Some(scenarios)) = (&arguments.image, &arguments.scenarios_image) {
         command
             .env("LASTWORD_IMAGE", image)
@@ -153,13 +156,19 @@ fn test(arguments: &Arguments, binary: &Path, report: &Path) -> Result<()> {
 }
 
 /// Writes what was found into the document.
-fn document(report: &Path, at_once: usize) -> Result<()> {
+fn document(report: &Path, arguments: &Arguments) -> Result<()> {
     let lines =
         fs::read_to_string(report).with_context(|| format!("cannot read {}", report.display()))?;
     let path = place::workspace().join(DOCUMENT);
     let old = fs::read_to_string(&path).unwrap_or_default();
     let (title, about) = cluster()?;
-    let about = format!("{about}, at most {at_once} crashing containers at a time.");
+    let resumed = if arguments.resume {
+        " The run had been stopped and went on; the date is that of its end."
+    } else {
+        ""
+    };
+    let at_once = arguments.at_once;
+    let about = format!("{about}, at most {at_once} crashing containers at a time.{resumed}");
     let text = replaced(&old, &title, &format!("{about}\n\n{}", table(&lines)?));
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     step::say(format_args!("wrote {DOCUMENT}"));

@@ -26,7 +26,7 @@ use super::{
 use crate::host;
 
 /// How long the runtime has to notice the end of a container: it learns of it as we do, by the death of the process. Most take some milliseconds, a busy node
-/// seconds. The sum is less than `KILLING_PATIENCE`.
+/// seconds. A runtime that does not answer is waited for no longer than `KILLING_PATIENCE`.
 const RUNTIME_PATIENCE: [Duration; 8] = [
     Duration::from_millis(20),
     Duration::from_millis(50),
@@ -93,11 +93,11 @@ impl Knowledge {
         let over = life.end.is_some();
         let (terminated, events) = tokio::join!(
             async {
-                if over {
-                    self.terminated(&ending.id).await
-                } else {
-                    None
+                if !over {
+                    return None;
                 }
+                let told = timeout(KILLING_PATIENCE, self.terminated(&ending.id)).await;
+                told.ok().flatten()
             },
             self.events_of_end(ending.identity.as_ref(), &life)
         );

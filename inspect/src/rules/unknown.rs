@@ -79,13 +79,18 @@ mod tests {
         );
     }
 
-    #[test]
-    fn of_a_run_that_was_adopted_only_the_end_is_known() {
+    fn adopted() -> Script {
         let mut s = Script::new(&["app"]);
         s.stat(INIT, "/usr/lib/python3.11/dist-packages", 2);
         for event in &mut s.events {
             event.flags = EventFlags::ADOPTED;
         }
+        s
+    }
+
+    #[test]
+    fn of_a_run_that_was_adopted_only_the_end_is_known() {
+        let mut s = adopted();
         s.run.start -= 30_000_000_000;
         let verdict = verdict(s.wait(2600).exit(INIT, 1));
         assert_eq!(
@@ -102,11 +107,7 @@ mod tests {
 
     #[test]
     fn of_an_adopted_run_whose_start_nobody_knows_no_age_is_told() {
-        let mut s = Script::new(&["app"]);
-        s.stat(INIT, "/usr/lib/python3.11/dist-packages", 2);
-        for event in &mut s.events {
-            event.flags = EventFlags::ADOPTED;
-        }
+        let mut s = adopted();
         s.run.start = s.events[0].time;
         let verdict = verdict(s.wait(2600).exit(INIT, 1));
         assert_eq!(
