@@ -32,8 +32,6 @@ pub struct Running {
     pub directory: PathBuf,
     /// Id of its cgroup: the inode number of the directory.
     pub cgroup: u64,
-    /// Its processes, those in nested cgroups included, in no order.
-    pub pids: Vec<u32>,
     /// Its first process; 0 where it has none, or none that tells.
     pub init_pid: u32,
     /// When that started, in nanoseconds of CLOCK_BOOTTIME, to a hundredth of a second; 0 where it is not known.
@@ -92,21 +90,26 @@ fn running(
     shapes: &[ContainerShape],
 ) -> Option<Running> {
     let cgroup = id(directory)?;
-    let mut pids = processes(directory);
-    for inner in inside(directory, shapes) {
-        pids.extend(processes(&inner));
-    }
-    let read = pids.iter().filter_map(|pid| Process::read(proc, *pid));
+    let pids = pids(directory, shapes).into_iter();
+    let read = pids.filter_map(|pid| Process::read(proc, pid));
     let first = first_of(&read.collect::<Vec<_>>());
     let path = directory.strip_prefix(mount).ok()?;
     Some(Running {
         path: format!("/{}", path.display()),
         directory: directory.to_owned(),
         cgroup,
-        pids,
         init_pid: first.map_or(0, |(pid, _)| pid),
         start: first.map_or(0, |(_, start)| start),
     })
+}
+
+/// A container's processes, those in nested cgroups included, in no order.
+fn pids(directory: &Path, shapes: &[ContainerShape]) -> Vec<u32> {
+    let mut pids = processes(directory);
+    for inner in inside(directory, shapes) {
+        pids.extend(processes(&inner));
+    }
+    pids
 }
 
 /// The oldest process that was started from outside: a shell that somebody opened in the container was so too, but later.
@@ -193,7 +196,7 @@ mod tests {
         let running = &found[0];
         assert_eq!(running.path, format!("/{name}"));
         assert_eq!((running.init_pid, running.start), (40, 40_000_000_000));
-        let mut pids = running.pids.clone();
+        let mut pids = pids(&running.directory, &shapes);
         pids.sort();
         assert_eq!(pids, [20, 40, 41]);
         let inner = id(&tree.cgroups().join(&name).join("inner")).unwrap();
@@ -213,7 +216,10 @@ mod tests {
         let shapes = ContainerShape::runtimes();
         let mut found = containers(&tree.proc(), &tree.cgroups(), &shapes).unwrap();
         found.sort_by_key(|running| running.init_pid);
-        let pids: Vec<_> = found.iter().map(|running| &running.pids[..]).collect();
+        let pids: Vec<_> = found
+            .iter()
+            .map(|it| pids(&it.directory, &shapes))
+            .collect();
         assert_eq!(pids, [[10], [11]]);
         assert_eq!(nested(&found[0], &shapes).unwrap().len(), 1);
     }

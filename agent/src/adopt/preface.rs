@@ -12,9 +12,10 @@ use super::{
     process::{self, Process, Target},
     sockets::{self, Socket},
 };
+use crate::recorder::ContainerShape;
 
-/// Processes that are told.
-const MAX_PROCESSES: usize = 512;
+/// Processes that are told: more than a reader keeps, which then knows that it does not know all.
+const MAX_PROCESSES: usize = 2048;
 /// Descriptors that are told, of a process and in all. What is not told stays visibly unknown.
 const MAX_DESCRIPTORS: usize = 512;
 const MAX_DESCRIPTORS_IN_ALL: usize = 4096;
@@ -25,12 +26,22 @@ const O_ACCMODE: i64 = libc::O_ACCMODE as i64;
 const O_WRONLY: i64 = libc::O_WRONLY as i64;
 const O_CLOEXEC: i64 = libc::O_CLOEXEC as i64;
 
-/// Makes them: processes and what they execute, working directories, descriptors, standard streams. `time` is that of all of
-/// them, in nanoseconds of CLOCK_BOOTTIME: when the recorder came. At most 512 processes and 4096 descriptors are told.
+/// Makes them: processes and what they execute, working directories, descriptors, standard streams. At most 2048 processes and 4096
+/// descriptors are told.
+///
+/// `now` gives the time of all of them, in nanoseconds of CLOCK_BOOTTIME, once the processes are read. To be called when the container
+/// has its ring, so that a process without a fork, here or in the ring after that time, is known to have come in from outside.
 #[must_use]
-pub fn preface(proc: &Path, running: &Running, time: u64) -> Vec<Event> {
-    let read = running.pids.iter().take(MAX_PROCESSES);
-    let mut processes: Vec<Process> = read.filter_map(|pid| Process::read(proc, *pid)).collect();
+pub fn preface(
+    proc: &Path,
+    running: &Running,
+    shapes: &[ContainerShape],
+    now: impl FnOnce() -> u64,
+) -> Vec<Event> {
+    let pids = super::pids(&running.directory, shapes).into_iter();
+    let read = pids.take(MAX_PROCESSES);
+    let mut processes: Vec<Process> = read.filter_map(|pid| Process::read(proc, pid)).collect();
+    let time = now();
     // The first process first, and parents before their children, wherever pids have started anew.
     processes.sort_by_key(|process| (process.pid != running.init_pid, process.start, process.pid));
     let mut writer = Writer {
@@ -330,15 +341,17 @@ mod tests {
     use super::super::testing::{ID, Tree};
     use super::*;
 
-    fn running(pids: &[u32]) -> Running {
-        Running {
-            path: format!("/docker-{ID}.scope"),
-            directory: PathBuf::new(),
+    fn told(tree: &Tree, pids: &[u32], time: u64) -> Vec<Event> {
+        let name = format!("docker-{ID}.scope");
+        tree.cgroup(&name, pids);
+        let running = Running {
+            path: format!("/{name}"),
+            directory: tree.cgroups().join(&name),
             cgroup: 99,
-            pids: pids.to_vec(),
             init_pid: pids[0],
             start: 1,
-        }
+        };
+        preface(&tree.proc(), &running, &ContainerShape::runtimes(), || time)
     }
 
     /// One line an event: kind, pid, ret, name.
@@ -365,7 +378,7 @@ mod tests {
             .file(12, "cmdline", "worker\0");
         tree.link(10, "cwd", "/srv")
             .descriptor(10, 3, "/etc/app.conf", "02100000");
-        let events = preface(&tree.proc(), &running(&[10, 12, 11]), 77);
+        let events = told(&tree, &[10, 12, 11], 77);
         assert_eq!(
             lines(&events),
             [
@@ -408,13 +421,13 @@ mod tests {
             "heading\n0: 00000000:1F90 00000000:0000 0A 0:0 0:0 0 0 0 101 1\n\
              1: 0A00060A:1F90 0B00060A:C350 01 0:0 0:0 0 0 0 102 1\n",
         );
-        let events = preface(&tree.proc(), &running(&[10]), 77);
-        let told: Vec<(&str, i64, [i64; 3])> = events
+        let events = told(&tree, &[10], 77);
+        let calls: Vec<(&str, i64, [i64; 3])> = events
             .iter()
             .map(|event| (event.kind.name().unwrap(), event.ret, event.args))
             .collect();
         assert_eq!(
-            told,
+            calls,
             [
                 ("openat", 0, [-100, 0o100000, 0]),
                 ("socket", 3, [2, 1 | 0o2000000, 0]),
@@ -433,18 +446,18 @@ mod tests {
     #[test]
     fn a_program_of_many_names_has_that_of_its_command() {
         let tree = Tree::new();
-        let told = |arguments: &str, comm: &[u8]| {
+        let named = |arguments: &str, comm: &[u8]| {
             tree.file(10, "cmdline", arguments);
             Program::read(&tree.proc().join("10"), comm).path.unwrap()
         };
         tree.link(10, "exe", "/bin/busybox");
-        assert_eq!(told("sleep\x0010\0", b"sleep"), b"sleep");
+        assert_eq!(named("sleep\x0010\0", b"sleep"), b"sleep");
         assert_eq!(
-            told("/bin/a-name-of-many-bytes\0", b"a-name-of-many-"),
+            named("/bin/a-name-of-many-bytes\0", b"a-name-of-many-"),
             b"/bin/a-name-of-many-bytes"
         );
-        assert_eq!(told("worker: idle\0", b"worker"), b"/bin/busybox");
-        assert_eq!(told("", b"worker"), b"/bin/busybox");
+        assert_eq!(named("worker: idle\0", b"worker"), b"/bin/busybox");
+        assert_eq!(named("", b"worker"), b"/bin/busybox");
     }
 
     #[test]
@@ -454,12 +467,12 @@ mod tests {
         for number in 0..700 {
             tree.descriptor(10, number, "/data", "0");
         }
-        let events = preface(&tree.proc(), &running(&[10]), 1);
+        let events = told(&tree, &[10], 1);
         assert_eq!(events.len(), MAX_DESCRIPTORS + 1);
     }
 
     #[test]
     fn what_has_ended_is_left_out() {
-        assert_eq!(preface(&Tree::new().proc(), &running(&[10]), 1), []);
+        assert_eq!(told(&Tree::new(), &[10], 1), []);
     }
 }

@@ -265,7 +265,7 @@ impl Server {
             let nested = || adopt::nested(&running, &self.shapes);
             match self.recorder.adopt(running.cgroup, first, nested) {
                 Ok(_) => {
-                    let preface = adopt::preface(&proc, &running, host::boottime());
+                    let preface = adopt::preface(&proc, &running, &self.shapes, host::boottime);
                     let misses = self.recorder.recursion_misses();
                     let recorded = Recorded {
                         path: running.path.clone(),

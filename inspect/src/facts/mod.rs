@@ -101,6 +101,8 @@ pub struct Facts {
     pub adopted: Option<u64>,
     fds: Fds,
     init: u32,
+    /// Whether nothing of the ring was overwritten.
+    is_whole: bool,
 }
 
 impl Facts {
@@ -122,6 +124,7 @@ impl Facts {
             adopted: None,
             fds: Fds::default(),
             init: run.init_pid,
+            is_whole: run.losses.overwritten == 0,
         }
     }
 
@@ -151,9 +154,8 @@ impl Facts {
             self.before_exec(event);
         }
         self.processes.observe(number, event);
-        let is_init = event.kind == EventKind::EXEC && event.pid == self.init;
-        if is_init && !event.flags.contains(EventFlags::ADOPTED) {
-            self.processes.begin();
+        if event.kind == EventKind::EXEC && event.pid == self.init {
+            self.before_forks(event);
         }
         self.processes.went_on(number, event, &path);
         if let Some(process) = self.processes.get_mut(event.pid) {
@@ -231,6 +233,17 @@ impl Facts {
             &mut self.visitors_failures
         } else {
             &mut self.failures
+        }
+    }
+
+    /// The container's first process executes its command: that event is in the same lane of the ring as forks are, so that none after it
+    /// was overwritten. Of a container that ran already the recorder tells every process before the ring's events; where the first one is
+    /// that of its pid namespace it inherits orphans, and all that nobody forked have come in from outside.
+    fn before_forks(&mut self, event: &Event) {
+        if !event.flags.contains(EventFlags::ADOPTED) {
+            self.processes.begin(0);
+        } else if self.is_whole && event.args[0] == 1 {
+            self.processes.begin(event.time);
         }
     }
 

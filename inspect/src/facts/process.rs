@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use capture_format::{Event, EventFlags, EventKind, ExitStatus};
+use capture_format::{Event, EventKind, ExitStatus};
 
 use super::naming::basename;
 use super::output::Output;
@@ -132,8 +132,8 @@ pub struct Processes {
     by_pid: HashMap<u32, Process>,
     ended: VecDeque<u32>,
     first: Option<u32>,
-    /// Whether every fork is seen: see [`Processes::begin`].
-    sees_forks: bool,
+    /// Since when every fork is seen, in nanoseconds of CLOCK_BOOTTIME: see [`Processes::begin`].
+    sees_forks: Option<u64>,
 }
 
 impl Processes {
@@ -154,10 +154,9 @@ impl Processes {
         self.first
     }
 
-    /// The container's first process executes its command: that event is in the same lane of the ring as forks are, so that none after
-    /// it was overwritten.
-    pub(super) fn begin(&mut self) {
-        self.sees_forks = true;
+    /// No fork is missing from now on, among events of this time or later, in nanoseconds of CLOCK_BOOTTIME.
+    pub(super) fn begin(&mut self, time: u64) {
+        self.sees_forks = Some(time);
     }
 
     pub(super) fn get_mut(&mut self, pid: u32) -> Option<&mut Process> {
@@ -166,7 +165,7 @@ impl Processes {
 
     pub(super) fn observe(&mut self, number: u64, event: &Event) {
         let is_new = !self.by_pid.contains_key(&event.pid);
-        let came_in = is_new && self.sees_forks && !event.flags.contains(EventFlags::ADOPTED);
+        let came_in = is_new && self.sees_forks.is_some_and(|since| since <= event.time);
         let Some(process) = self.entry(event.pid) else {
             return;
         };
@@ -203,7 +202,7 @@ impl Processes {
                         time: event.time,
                     });
                 } else {
-                    self.sees_forks = false;
+                    self.sees_forks = None;
                 }
                 return;
             }

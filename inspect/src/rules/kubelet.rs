@@ -102,7 +102,7 @@ fn epoch(case: &Case<'_>, boottime: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use capture_format::{Cpu, EventKind, Header, Kubernetes, SignalOrigin};
+    use capture_format::{Cpu, EventFlags, EventKind, Header, Kubernetes, SignalOrigin};
     use serde_json::json;
 
     use super::*;
@@ -333,6 +333,43 @@ mod tests {
         let nested = overwritten;
         let verdict = verdict_with(&header, &nested);
         assert_ne!(verdict.cause, Cause::LivenessProbeFailed);
+    }
+
+    /// The agent came when the first of two probes was in the container already.
+    #[test]
+    fn a_probe_of_an_adopted_container_needs_no_fork_either() {
+        let cat = json!({"exec": {"command": ["cat", "/run/app/healthy"]}, "failureThreshold": 2});
+        let header = without_events("livenessProbe", cat);
+        let run = |shares_its_namespace: bool| {
+            let mut s = Script::new(&["sh", "-c", "echo serving; while :; do sleep 1; done"]);
+            s.exec(202, &["cat", "/run/app/healthy"]);
+            if shares_its_namespace {
+                s.events[0].args[0] = 7;
+            }
+            let came = s.events.last().unwrap().time;
+            for event in &mut s.events {
+                (event.time, event.flags) = (came, EventFlags::ADOPTED);
+            }
+            s.exit(202, 1);
+            s.wait(3_000)
+                .exec(302, &["cat", "/run/app/healthy"])
+                .exit(302, 1);
+            killed(&mut s);
+            s
+        };
+        let cause = |s: &Script| verdict_with(&header, s).cause;
+        assert_eq!(cause(&run(false)), Cause::LivenessProbeFailed);
+        // It may be an orphan of the application there, or its fork may have been forgotten, or have been before the processes were read.
+        let mut overwritten = run(false);
+        overwritten.run.losses.overwritten = 1;
+        let mut unread = run(false);
+        let came = unread.events[0].time;
+        for event in unread.events.iter_mut().filter(|event| event.pid == 302) {
+            event.time = came - 1;
+        }
+        for s in [run(true), overwritten, unread] {
+            assert_eq!(cause(&s), Cause::StoppedFromOutside);
+        }
     }
 
     #[test]

@@ -75,7 +75,8 @@ fn adopts() -> Result<(), Failed> {
     let first = adopt::first_process(proc, running);
     let ring = recorder.adopt(running.cgroup, first, || adopt::nested(running, &shapes))?;
     assert_eq!(recorder.ring_of(inner.id()?), Some(ring));
-    let preface = adopt::preface(proc, running, recorder.read(ring)?.since);
+    let since = recorder.read(ring)?.since;
+    let preface = adopt::preface(proc, running, &shapes, || since);
     let exec = preface.first().ok_or("no preface")?;
     assert_eq!((exec.kind, exec.pid), (K::EXEC, pid));
     assert!(
