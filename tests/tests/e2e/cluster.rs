@@ -85,17 +85,25 @@ impl Cluster {
         }
     }
 
-    /// `kubectl apply` of a text, YAML or JSON.
+    /// `kubectl apply` of a text, YAML or JSON. Not validated: kubectl would fetch the whole schema, some megabytes, each time.
     pub(crate) fn apply(&self, namespace: &str, documents: &str) -> Result<()> {
         let documents = match &self.scenarios_image {
             Some(image) => documents.replace(SCENARIOS_IMAGE, image),
             None => documents.to_owned(),
         };
-        output(
-            self.command(&["apply", "-n", namespace, "-f", "-"]),
-            &documents,
-        )?;
+        let apply = ["apply", "--validate=false", "-n", namespace, "-f", "-"];
+        output(self.command(&apply), &documents)?;
         Ok(())
+    }
+
+    /// Validates a text, YAML or JSON, and applies nothing of it.
+    pub(crate) fn validate(&self, documents: &str) -> Result<String> {
+        // Of the schema kubectl would else wait for 32 s alone.
+        let timeout = "--request-timeout=600s";
+        let apply = ["apply", "--dry-run=server", "--validate=true", timeout];
+        let mut command = self.command(&apply);
+        command.args(["-f", "-"]);
+        output(command, documents)
     }
 
     /// `kubectl delete` of a text, YAML or JSON; what is not there does not matter.

@@ -114,6 +114,15 @@ impl Install {
         Ok(())
     }
 
+    /// Has it checked as `kubectl apply` does, which changes nothing: a line for each document.
+    ///
+    /// # Errors
+    /// A document has a field that the API server does not know.
+    pub(crate) fn validate(&self, cluster: &Cluster) -> Result<String> {
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": self.documents });
+        cluster.validate(&list.to_string())
+    }
+
     /// Applies it, and waits until every agent is ready.
     pub(crate) fn complete(&self, cluster: &Cluster) -> Result<()> {
         self.apply(cluster)?;

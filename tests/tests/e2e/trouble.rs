@@ -18,6 +18,10 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         "an unknown trigger is refused with a suggestion",
         unknown_trigger,
     ),
+    (
+        "every field of what is installed is known to the API server",
+        known_fields,
+    ),
     ("a missing permission is named", forbidden),
     ("a missing resource definition is named", no_definition),
 ];
@@ -36,6 +40,13 @@ fn unknown_trigger(cluster: &Cluster) -> Result<String> {
         "triggers:\n  frist_crash: true\n",
         &["frist_crash", "first_crash"],
     )
+}
+
+fn known_fields(cluster: &Cluster) -> Result<String> {
+    let install = Install::standard(cluster)?;
+    install.complete(cluster)?;
+    let said = install.validate(cluster)?;
+    Ok(format!("{} objects", said.lines().count()))
 }
 
 fn refused(cluster: &Cluster, configuration: &str, words: &[&str]) -> Result<String> {
