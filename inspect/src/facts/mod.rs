@@ -101,7 +101,7 @@ pub struct Facts {
     pub adopted: Option<u64>,
     fds: Fds,
     init: u32,
-    /// Whether nothing of the ring was overwritten.
+    /// Whether every event is there: none was overwritten or lost.
     is_whole: bool,
 }
 
@@ -124,7 +124,7 @@ impl Facts {
             adopted: None,
             fds: Fds::default(),
             init: run.init_pid,
-            is_whole: run.losses.overwritten == 0,
+            is_whole: run.losses.overwritten == 0 && run.losses.lost == 0,
         }
     }
 

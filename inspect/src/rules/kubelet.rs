@@ -362,12 +362,14 @@ mod tests {
         // It may be an orphan of the application there, or its fork may have been forgotten, or have been before the processes were read.
         let mut overwritten = run(false);
         overwritten.run.losses.overwritten = 1;
+        let mut lost = run(false);
+        lost.run.losses.lost = 1;
         let mut unread = run(false);
         let came = unread.events[0].time;
         for event in unread.events.iter_mut().filter(|event| event.pid == 302) {
             event.time = came - 1;
         }
-        for s in [run(true), overwritten, unread] {
+        for s in [run(true), overwritten, lost, unread] {
             assert_eq!(cause(&s), Cause::StoppedFromOutside);
         }
     }
