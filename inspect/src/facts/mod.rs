@@ -3,7 +3,7 @@
 //! Memory is bounded whatever the capture holds: of what repeats the newest is kept, and all of it is counted.
 
 use bytes::Bytes;
-use capture_format::{Event, EventFlags, EventKind, ExitStatus, Run};
+use capture_format::{Event, EventFlags, EventKind, ExitStatus, Losses, Run};
 
 mod binds;
 pub mod config_files;
@@ -101,8 +101,7 @@ pub struct Facts {
     pub adopted: Option<u64>,
     fds: Fds,
     init: u32,
-    /// Whether every event is there: none was overwritten or lost.
-    is_whole: bool,
+    losses: Losses,
 }
 
 impl Facts {
@@ -124,7 +123,7 @@ impl Facts {
             adopted: None,
             fds: Fds::default(),
             init: run.init_pid,
-            is_whole: run.losses.overwritten == 0 && run.losses.lost == 0,
+            losses: run.losses,
         }
     }
 
@@ -238,11 +237,15 @@ impl Facts {
 
     /// The container's first process executes its command: that event is in the same lane of the ring as forks are, so that none after it
     /// was overwritten. Of a container that ran already the recorder tells every process before the ring's events; where the first one is
-    /// that of its pid namespace it inherits orphans, and all that nobody forked have come in from outside.
+    /// that of its pid namespace it inherits orphans, and all that nobody forked have come in from outside. An event that was lost or
+    /// torn may have been a fork.
     fn before_forks(&mut self, event: &Event) {
+        if self.losses.lost != 0 || self.losses.torn != 0 {
+            return;
+        }
         if !event.flags.contains(EventFlags::ADOPTED) {
             self.processes.begin(0);
-        } else if self.is_whole && event.args[0] == 1 {
+        } else if self.losses.overwritten == 0 && event.args[0] == 1 {
             self.processes.begin(event.time);
         }
     }

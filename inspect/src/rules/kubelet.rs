@@ -324,8 +324,12 @@ mod tests {
         // Where the beginning is not known, a fork may have been forgotten: then it may be the application's.
         let mut overwritten = s.clone();
         overwritten.events.drain(..2);
-        let verdict = verdict_with(&header, &overwritten);
-        assert_ne!(verdict.cause, Cause::LivenessProbeFailed);
+        let (mut lost, mut torn) = (s.clone(), s.clone());
+        lost.run.losses.lost = 1;
+        torn.run.losses.torn = 1;
+        for s in [&overwritten, &lost, &torn] {
+            assert_ne!(verdict_with(&header, s).cause, Cause::LivenessProbeFailed);
+        }
         // Nor does the first process of a pid namespace within it begin the container anew.
         let mut nested = Script::empty();
         nested.call(150, EventKind::EXEC, 150, [1, 7, 0], "/bin/sh", "sh\0");
