@@ -13,6 +13,7 @@ use crate::escape::escaped_to;
 mod executions;
 mod why;
 
+use executions::Seen;
 use why::{Why, about};
 
 /// Between `Killing` and the first signal the preStop hook runs; what came later than a minute is not taken for the same.
@@ -27,8 +28,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let killing = killing
         .filter(|event| led_to(case, event, &ending))
         .max_by_key(|event| event.last);
-    let why = match killing {
-        Some(killing) => Why::of(case, kubernetes, killing)?,
+    let (why, seen) = match killing {
+        Some(killing) => (Why::of(case, kubernetes, killing)?, Seen::All),
         None => executions::why(case, kubernetes, &ending)?,
     };
     let times = killing
@@ -39,7 +40,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             "kubelet's event says why: {}",
             escaped_to(killing.message.trim_end().as_bytes(), 200)
         ),
-        None => "it came when the probe had failed as often as kubelet allows; kubelet's own event is not in the capture".into(),
+        None if seen == Seen::All => "it came when the probe had failed as often as kubelet allows; kubelet's own event is not in the capture".into(),
+        None => "it came when the probe had failed every time since the agent came, and may have before as often as kubelet allows; kubelet's own event is not in the capture".into(),
     };
     let after_start = case.after_start(ending.first.time);
     let after_start = after_start.map_or_else(String::new, |after| format!(" {after}"));
@@ -67,11 +69,13 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         why: format!("the kernel recorded the signal and its sender, and {known_by}"),
         evidence,
         next_step: why.next_step,
-        weakened_by: times.map_or_else(Vec::new, |count| {
-            vec![format!(
+        weakened_by: match (times, seen) {
+            (Some(count), _) => vec![format!(
                 "the event happened {count} times, and only the first and the last have a time"
-            )]
-        }),
+            )],
+            (None, Seen::All) => Vec::new(),
+            (None, Seen::Last) => case.missing_beginning(),
+        },
     })
 }
 
@@ -376,6 +380,53 @@ mod tests {
         for s in [run(true), overwritten, lost, unread] {
             assert_eq!(cause(&s), Cause::StoppedFromOutside);
         }
+    }
+
+    /// The agent came when the probe had failed once already.
+    #[test]
+    fn the_first_failures_may_have_been_before_the_agent_came() {
+        let probe = |of_threshold: u64| {
+            json!({"exec": {"command": ["cat", "/run/app/healthy"]}, "failureThreshold": of_threshold,
+                "initialDelaySeconds": 3, "periodSeconds": 3})
+        };
+        let run = |came: u64, was_well: bool| {
+            let mut s = Script::new(&["sh", "-c", "echo serving; while :; do sleep 1; done"]);
+            s.wait(came);
+            let came = s.call(INIT, EventKind::CHDIR, 0, [0; 3], "/", "");
+            let came = came.events.last().unwrap().time;
+            for event in &mut s.events {
+                (event.time, event.flags) = (came, EventFlags::ADOPTED);
+            }
+            if was_well {
+                s.exec(202, &["cat", "/run/app/healthy"])
+                    .exit(202, 0)
+                    .wait(3_000);
+            }
+            s.exec(302, &["cat", "/run/app/healthy"])
+                .open(302, "/run/app/healthy", -2)
+                .exit(302, 1);
+            killed(&mut s);
+            s
+        };
+        let verdict = |probe, s: &Script| verdict_with(&without_events("livenessProbe", probe), s);
+        let told = verdict(probe(2), &run(6_000, false));
+        assert_eq!(
+            (told.cause, told.confidence, told.weakened_by.len()),
+            (Cause::LivenessProbeFailed, 98, 1)
+        );
+        assert!(told.why.contains("since the agent came"), "{}", told.why);
+        // It was well since; it had no time to fail so often; nor to fail before.
+        for (threshold, s) in [
+            (2, run(6_000, true)),
+            (3, run(6_000, false)),
+            (2, run(5_000, false)),
+        ] {
+            let told = verdict(probe(threshold), &s);
+            assert_eq!(told.cause, Cause::StoppedFromOutside);
+        }
+        let startup = without_events("startupProbe", probe(2));
+        let told = verdict_with(&startup, &run(6_000, false));
+        assert_eq!(told.cause, Cause::StoppedFromOutside);
     }
 
     #[test]

@@ -14,8 +14,12 @@ use crate::rules::{Case, outside_signal::Ending};
 /// `failureThreshold` where none is given.
 /// Source: Kubernetes API reference, Probe v1 core.
 const FAILURE_THRESHOLD: u64 = 3;
+/// `periodSeconds` where none is given.
+/// Source: Kubernetes API reference, Probe v1 core.
+const PERIOD: u64 = 10;
+const SECOND: u64 = 1_000_000_000;
 /// From the last failure to the signal: kubelet and the runtime of a slow node take seconds. 10 s, in nanoseconds.
-const SOON: u64 = 10_000_000_000;
+const SOON: u64 = 10 * SECOND;
 /// Command names of what a runtime sends a signal with: runc, crun, youki, containerd and its shim, CRI-O, conmon, Docker.
 const SENDERS: &[&[u8]] = &[
     b"runc",
@@ -27,19 +31,32 @@ const SENDERS: &[&[u8]] = &[
     b"dockerd",
 ];
 
+/// What was seen of a probe's failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// As many as kubelet allows.
+    All,
+    /// Fewer: the others may have been before the recorder came.
+    Last,
+}
+
 /// Why kubelet ended a container whose probe failed as often as it may, right before the runtime sent the signal; nothing where
 /// the pod was to go anyway.
-pub(super) fn why(case: &Case<'_>, kubernetes: &Kubernetes, ending: &Ending<'_>) -> Option<Why> {
+pub(super) fn why(
+    case: &Case<'_>,
+    kubernetes: &Kubernetes,
+    ending: &Ending<'_>,
+) -> Option<(Why, Seen)> {
     let deleted = kubernetes.pod["metadata"]["deletionTimestamp"].is_string();
     if deleted || !is_of_runtime(ending.first) {
         return None;
     }
     // The liveness probe is executed only after the startup probe was well.
     let probes = [Probe::Startup, Probe::Liveness];
-    let probe = probes
+    let (probe, seen) = probes
         .into_iter()
-        .find(|probe| failed_too_often(case, *probe, ending))?;
-    Some(Why::probe(case, kubernetes, probe))
+        .find_map(|probe| Some((probe, failed_too_often(case, probe, ending)?)))?;
+    Some((Why::probe(case, kubernetes, probe), seen))
 }
 
 fn is_of_runtime(sent: &SentSignal) -> bool {
@@ -51,29 +68,52 @@ fn is_of_runtime(sent: &SentSignal) -> bool {
 
 /// Whether every execution of the probe's command failed since it was well last, as often as is allowed, and the last of them right
 /// before the signal.
-fn failed_too_often(case: &Case<'_>, probe: Probe, ending: &Ending<'_>) -> bool {
+fn failed_too_often(case: &Case<'_>, probe: Probe, ending: &Ending<'_>) -> Option<Seen> {
     let (_, key) = probe.names();
-    let Some(command) = command(case, &[key]) else {
-        return false;
-    };
+    let command = command(case, &[key])?;
     let ended = |process: &&Process| {
         let exit = process.exit;
         exit.is_some_and(|exit| exit.time <= ending.first.time)
     };
     let executions = executions(case, &command);
     let ended: Vec<&Process> = executions.into_iter().filter(ended).collect();
+    let last = ended.last()?.exit?;
+    let hook = specified(case, &["lifecycle", "preStop"]).is_some();
+    let soon = if hook { AFTER } else { SOON };
+    if ending.first.time - last.time > soon {
+        return None;
+    }
     let failures = ended
         .iter()
         .rev()
         .take_while(|process| failed(process))
         .count();
-    if matches!(probe, Probe::Startup) && failures < ended.len() {
-        return false;
+    let all_failed = failures == ended.len();
+    let threshold = number(case, &[key, "failureThreshold"]).unwrap_or(FAILURE_THRESHOLD);
+    let missing = threshold.saturating_sub(failures as u64);
+    match probe {
+        Probe::Startup if !all_failed => None,
+        _ if missing == 0 => Some(Seen::All),
+        // Of a startup probe it is not known whether it was well before.
+        Probe::Liveness if all_failed && missing <= most_before(case, key, ended[0]) => {
+            Some(Seen::Last)
+        }
+        _ => None,
     }
-    let last = ended.last().and_then(|process| process.exit);
-    let threshold = specified(case, &[key, "failureThreshold"]).and_then(Value::as_u64);
-    let hook = specified(case, &["lifecycle", "preStop"]).is_some();
-    let soon = if hook { AFTER } else { SOON };
-    failures as u64 >= threshold.unwrap_or(FAILURE_THRESHOLD)
-        && last.is_some_and(|last| ending.first.time - last.time <= soon)
+}
+
+/// How often a probe may have been executed before the recorder came, by the first execution since.
+fn most_before(case: &Case<'_>, key: &str, first: &Process) -> u64 {
+    let delay = number(case, &[key, "initialDelaySeconds"]).unwrap_or(0);
+    let period = number(case, &[key, "periodSeconds"]).unwrap_or(PERIOD);
+    let began = delay.saturating_mul(SECOND).saturating_add(case.run.start);
+    let executed = first.exec.as_ref().map(|exec| exec.time);
+    match (case.facts.adopted, executed) {
+        (Some(_), Some(executed)) => executed.saturating_sub(began) / SECOND / period.max(1),
+        _ => 0,
+    }
+}
+
+fn number(case: &Case<'_>, keys: &[&str]) -> Option<u64> {
+    specified(case, keys).and_then(Value::as_u64)
 }
