@@ -67,15 +67,6 @@ macro_rules! raw {
 
 fn table(preemptible: bool) -> [Row; 9] {
     [
-        // Containers are recognised first, so that nothing of them is missed.
-        raw!("cgroup_rmdir", true, "removed containers"),
-        raw!("cgroup_mkdir", true, "new containers"),
-        raw!("sched_process_exec", true, "executed programs"),
-        raw!("sched_process_fork", true, "new processes"),
-        raw!("sched_process_exit", true, "exit codes"),
-        raw!("signal_generate", false, "who sent a signal"),
-        raw!("signal_deliver", false, "signals taken"),
-        raw!("mark_victim", false, "OOM kills"),
         Row {
             tracepoint: "sys_exit",
             required: true,
@@ -86,6 +77,15 @@ fn table(preemptible: bool) -> [Row; 9] {
                 SYS_EXIT
             },
         },
+        raw!("sched_process_exec", true, "executed programs"),
+        raw!("sched_process_fork", true, "new processes"),
+        raw!("sched_process_exit", true, "exit codes"),
+        raw!("signal_generate", false, "who sent a signal"),
+        raw!("signal_deliver", false, "signals taken"),
+        raw!("mark_victim", false, "OOM kills"),
+        raw!("cgroup_rmdir", true, "removed containers"),
+        // The last: of a container that is known, all the rest is observed.
+        raw!("cgroup_mkdir", true, "new containers"),
     ]
 }
 
@@ -99,14 +99,20 @@ pub struct ProbeError {
 }
 
 /// Attaches every probe in the best way that the kernel allows.
+///
+/// All programs are loaded before the first is attached: the verifier takes its time, in which a container would be recorded in part.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     btf: &Btf,
     preemptible: bool,
 ) -> Result<Vec<Attached>, ProbeError> {
-    table(preemptible)
-        .iter()
-        .map(|row| attach_one(ebpf, btf, row, preemptible))
+    let mut candidates = table(preemptible).map(Candidate::new);
+    for candidate in &mut candidates {
+        candidate.load(ebpf, btf);
+    }
+    candidates
+        .into_iter()
+        .map(|candidate| candidate.attach(ebpf, btf, preemptible))
         .collect()
 }
 
@@ -118,48 +124,88 @@ pub(super) struct Attached {
     pub(super) program: Option<&'static str>,
 }
 
-fn attach_one(
-    ebpf: &mut Ebpf,
-    btf: &Btf,
-    row: &Row,
-    preemptible: bool,
-) -> Result<Attached, ProbeError> {
-    let mut refused = Vec::new();
-    for (attach, name) in row.programs {
-        match try_attach(ebpf, btf, row.tracepoint, *attach, name) {
-            Ok(()) => {
-                let reason = reason(*attach, preemptible, &refused);
-                let probe = Probe {
-                    name: row.tracepoint.into(),
-                    attach: attach.name().into(),
-                    reason,
-                };
-                return Ok(Attached {
-                    probe,
-                    program: Some(name),
-                });
-            }
-            Err(error) => refused.push(format!("{}: {error}", attach.name())),
+/// A probe on its way.
+struct Candidate {
+    row: Row,
+    /// Its programs that the kernel has not refused, best first.
+    left: &'static [(Attach, &'static str)],
+    refused: Vec<String>,
+}
+
+impl Candidate {
+    fn new(row: Row) -> Self {
+        Self {
+            left: row.programs,
+            row,
+            refused: Vec::new(),
         }
     }
-    let reasons = refused.join("; ");
-    if row.required {
-        return Err(ProbeError {
-            tells: row.tells,
-            tracepoint: row.tracepoint,
-            reasons,
-        });
+
+    /// Loads the best of the programs that are left.
+    fn load(&mut self, ebpf: &mut Ebpf, btf: &Btf) {
+        while let Some(&(attach, name)) = self.left.first() {
+            match load(ebpf, btf, self.row.tracepoint, attach, name) {
+                Ok(()) => return,
+                Err(error) => self.refuse(attach, &error),
+            }
+        }
     }
-    let reason = format!("{} will be missing: {reasons}", row.tells);
-    let probe = Probe {
-        name: row.tracepoint.into(),
-        attach: "off".into(),
-        reason,
-    };
-    Ok(Attached {
-        probe,
-        program: None,
-    })
+
+    fn refuse(&mut self, attach: Attach, error: &str) {
+        self.refused.push(format!("{}: {error}", attach.name()));
+        self.left = &self.left[1..];
+    }
+
+    /// Attaches the program that is loaded, or else the next one that the kernel takes.
+    fn attach(
+        mut self,
+        ebpf: &mut Ebpf,
+        btf: &Btf,
+        preemptible: bool,
+    ) -> Result<Attached, ProbeError> {
+        while let Some(&(attach, name)) = self.left.first() {
+            match hook(ebpf, self.row.tracepoint, attach, name) {
+                Ok(()) => {
+                    let probe = Probe {
+                        name: self.row.tracepoint.into(),
+                        attach: attach.name().into(),
+                        reason: reason(attach, preemptible, &self.refused),
+                    };
+                    return Ok(Attached {
+                        probe,
+                        program: Some(name),
+                    });
+                }
+                Err(error) => {
+                    self.refuse(attach, &error);
+                    self.load(ebpf, btf);
+                }
+            }
+        }
+        let reasons = self.refused.join("; ");
+        let Row {
+            tracepoint,
+            required,
+            tells,
+            ..
+        } = self.row;
+        if required {
+            return Err(ProbeError {
+                tells,
+                tracepoint,
+                reasons,
+            });
+        }
+        let probe = Probe {
+            name: tracepoint.into(),
+            attach: "off".into(),
+            reason: format!("{tells} will be missing: {reasons}"),
+        };
+        Ok(Attached {
+            probe,
+            program: None,
+        })
+    }
 }
 
 fn reason(attach: Attach, preemptible: bool, refused: &[String]) -> String {
@@ -177,29 +223,41 @@ fn reason(attach: Attach, preemptible: bool, refused: &[String]) -> String {
     }
 }
 
-fn try_attach(
+fn load(
     ebpf: &mut Ebpf,
     btf: &Btf,
     tracepoint: &str,
     attach: Attach,
     name: &str,
 ) -> Result<(), String> {
-    let program = ebpf
-        .program_mut(name)
-        .ok_or_else(|| format!("no program {name} in this build"))?;
-    let result = match (attach, program) {
-        (Attach::TpBtf, Program::BtfTracePoint(program)) => program
-            .load(tracepoint, btf)
-            .and_then(|()| program.attach().map(drop)),
-        (Attach::RawTp, Program::RawTracePoint(program)) => program
-            .load()
-            .and_then(|()| program.attach(tracepoint).map(drop)),
-        (Attach::PerfTp(category), Program::TracePoint(program)) => program
-            .load()
-            .and_then(|()| program.attach(category, tracepoint).map(drop)),
-        _ => return Err(format!("program {name} is of another type")),
+    let result = match (attach, program(ebpf, name)?) {
+        (Attach::TpBtf, Program::BtfTracePoint(program)) => program.load(tracepoint, btf),
+        (Attach::RawTp, Program::RawTracePoint(program)) => program.load(),
+        (Attach::PerfTp(_), Program::TracePoint(program)) => program.load(),
+        _ => return Err(other_type(name)),
     };
     result.map_err(|error| explain(&error))
+}
+
+fn hook(ebpf: &mut Ebpf, tracepoint: &str, attach: Attach, name: &str) -> Result<(), String> {
+    let result = match (attach, program(ebpf, name)?) {
+        (Attach::TpBtf, Program::BtfTracePoint(program)) => program.attach().map(drop),
+        (Attach::RawTp, Program::RawTracePoint(program)) => program.attach(tracepoint).map(drop),
+        (Attach::PerfTp(category), Program::TracePoint(program)) => {
+            program.attach(category, tracepoint).map(drop)
+        }
+        _ => return Err(other_type(name)),
+    };
+    result.map_err(|error| explain(&error))
+}
+
+fn program<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Program, String> {
+    ebpf.program_mut(name)
+        .ok_or_else(|| format!("no program {name} in this build"))
+}
+
+fn other_type(name: &str) -> String {
+    format!("program {name} is of another type")
 }
 
 /// The kernel's answer in one line; the verifier's log can have thousands, of which the last but its statistics is the reason.

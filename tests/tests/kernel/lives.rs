@@ -1,6 +1,11 @@
 //! Containers that run already, that are let go, and whose end is told; in either cgroup hierarchy.
 
-use std::{path::Path, process::Child};
+use std::{
+    path::Path,
+    process::Child,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use agent::{
     adopt,
@@ -22,6 +27,10 @@ use crate::{
 pub(crate) const CASES: &[Case] = &[
     ("adopts_a_container_that_runs_already", adopts),
     ("refuses_to_adopt_twice_or_what_is_gone", adopts_once),
+    (
+        "a_container_that_starts_with_the_recorder_is_recorded_whole",
+        at_the_start,
+    ),
     ("a_released_container_lives_on_unrecorded", released),
     ("tells_the_end_of_a_containers_first_process", first_process),
     (
@@ -120,6 +129,44 @@ fn adopts_once() -> Result<(), Failed> {
     // What is made inside it from now on belongs to it.
     let inner = Made::below(&made.0, "inner")?;
     assert_eq!(recorder.ring_of(inner.id()?), Some(ring));
+    Ok(())
+}
+
+/// One container after another lives while the recorder starts, the last one after that.
+fn at_the_start() -> Result<(), Failed> {
+    let _alone = alone();
+    let top = top()?;
+    let has_started = AtomicBool::new(false);
+    let live = |number: usize| -> Result<Made, Failed> {
+        let made = Made::below(&top.0, &format!("docker-{number:064x}.scope"))?;
+        let child = start(&made, "cat /missing/3")?;
+        finish(child)?;
+        Ok(made)
+    };
+    let (recorder, all) = thread::scope(|scope| {
+        let living = scope.spawn(|| -> Result<Vec<Made>, String> {
+            let mut all = Vec::new();
+            loop {
+                let is_last = has_started.load(Ordering::Relaxed);
+                all.push(live(all.len()).map_err(|failed| format!("{failed:?}"))?);
+                if is_last {
+                    return Ok(all);
+                }
+            }
+        });
+        let recorder = Recorder::start(&Settings::default());
+        has_started.store(true, Ordering::Relaxed);
+        (recorder, living.join().expect("no panic"))
+    });
+    let (recorder, all) = (recorder?, all?);
+    let mut recorded = 0;
+    for made in &all {
+        if let Some(ring) = recorder.ring_of(made.id()?) {
+            recorded += 1;
+            assert_eq!(opens(&recorder, ring, "/missing/3")?.len(), 1);
+        }
+    }
+    assert_ne!(recorded, 0, "of {} containers", all.len());
     Ok(())
 }
 
