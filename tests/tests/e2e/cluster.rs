@@ -85,15 +85,23 @@ impl Cluster {
         }
     }
 
-    /// `kubectl apply` of a text, YAML or JSON. Not validated: kubectl would fetch the whole schema, some megabytes, each time.
+    /// `kubectl apply` of a text, YAML or JSON, again if the API server had no time for it. Not validated: kubectl would fetch the whole
+    /// schema, some megabytes, each time.
     pub(crate) fn apply(&self, namespace: &str, documents: &str) -> Result<()> {
         let documents = match &self.scenarios_image {
             Some(image) => documents.replace(SCENARIOS_IMAGE, image),
             None => documents.to_owned(),
         };
         let apply = ["apply", "--validate=false", "-n", namespace, "-f", "-"];
-        output(self.command(&apply), &documents)?;
-        Ok(())
+        wait("apply that the API server had time for", || {
+            match output(self.command(&apply), &documents) {
+                Ok(_) => Ok(Ok(Ok(()))),
+                Err(error) if error.to_string().contains("Error from server (Timeout)") => {
+                    Ok(Err(error.to_string()))
+                }
+                Err(error) => Ok(Ok(Err(error))),
+            }
+        })?
     }
 
     /// Validates a text, YAML or JSON, and applies nothing of it.
