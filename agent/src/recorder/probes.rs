@@ -124,7 +124,7 @@ pub(super) struct Attached {
     pub(super) program: Option<&'static str>,
 }
 
-/// A probe on its way.
+/// A probe that is not attached yet.
 struct Candidate {
     row: Row,
     /// Its programs that the kernel has not refused, best first.
@@ -223,6 +223,7 @@ fn reason(attach: Attach, preemptible: bool, refused: &[String]) -> String {
     }
 }
 
+/// Has the kernel verify a program.
 fn load(
     ebpf: &mut Ebpf,
     btf: &Btf,
@@ -239,6 +240,7 @@ fn load(
     result.map_err(|error| explain(&error))
 }
 
+/// Attaches a program that is loaded.
 fn hook(ebpf: &mut Ebpf, tracepoint: &str, attach: Attach, name: &str) -> Result<(), String> {
     let result = match (attach, program(ebpf, name)?) {
         (Attach::TpBtf, Program::BtfTracePoint(program)) => program.attach().map(drop),
