@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Ends a guest that hangs; measuring takes a minute.
-const GUEST_LIMIT: Duration = Duration::from_secs(600);
+const GUEST_SILENCE: Duration = Duration::from_secs(600);
 
 /// What the measuring program puts before each line of a report.
 const MARK: &str = "bench> ";
@@ -220,7 +220,7 @@ impl Bench {
                 kernel: &kernel,
                 command: &["/bin/recorder-tests", what],
                 icount: true,
-                limit: GUEST_LIMIT,
+                silence: GUEST_SILENCE,
             };
             let outcome = machine.run(&guest, |line| add(&mut report, line))?;
             if outcome.code != 0 {

@@ -111,6 +111,7 @@ mod guest {
                 ("LASTWORD_BIN", "/bin/lastword"),
                 ("LASTWORD_VICTIM", "/bin/victim"),
                 ("LASTWORD_PRIVILEGED", "1"),
+                ("LASTWORD_GUEST", "1"),
             ])
             .current_dir("/tmp")
             .spawn()

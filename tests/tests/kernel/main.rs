@@ -1,5 +1,5 @@
 //! Tests that need root and a kernel: ignored unless `LASTWORD_PRIVILEGED=1`, run by `cargo xtask test`, which also runs
-//! this program as the only one of a virtual machine, on every kernel that is supported.
+//! this program as the only one of a virtual machine (`LASTWORD_GUEST=1`), on every kernel that is supported.
 
 mod agent;
 mod containers;
@@ -35,16 +35,19 @@ fn main() -> ExitCode {
         lanes::CASES,
         containers::CASES,
         lives::CASES,
-        &agent::cases(),
+        agent::CASES,
     ]
     .concat();
-    let mut trials: Vec<Trial> = cases
-        .into_iter()
-        .map(|(name, case)| Trial::test(name, case).with_ignored_flag(!privileged))
-        .collect();
+    let trials = |cases: Vec<Case>, ignored: bool| {
+        let trial = move |(name, case)| Trial::test(name, case).with_ignored_flag(ignored);
+        cases.into_iter().map(trial)
+    };
+    // An emulated machine has no time for what a real one has shown already.
+    let guest = env::var_os("LASTWORD_GUEST").is_some();
     let without_nginx = env::var_os("LASTWORD_NGINX").is_none();
-    trials.extend(nginx::CASES.iter().map(|(name, case)| {
-        Trial::test(*name, case).with_ignored_flag(!privileged || without_nginx)
-    }));
+    let trials = trials(cases, !privileged)
+        .chain(trials(agent::OWN.concat(), !privileged || guest))
+        .chain(trials(nginx::CASES.to_vec(), !privileged || without_nginx))
+        .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -12,14 +12,8 @@ mod trouble;
 
 use crate::Case;
 
-/// All of them.
-pub(crate) fn cases() -> Vec<Case> {
-    [
-        crashes::CASES,
-        stops::CASES,
-        asked::CASES,
-        secrets::CASES,
-        trouble::CASES,
-    ]
-    .concat()
-}
+/// From the kernel's events to a capture.
+pub(crate) const CASES: &[Case] = crashes::CASES;
+
+/// What the agent does whatever the kernel is: its files, its restarts, what it is asked, what it refuses.
+pub(crate) const OWN: [&[Case]; 4] = [stops::CASES, asked::CASES, secrets::CASES, trouble::CASES];
