@@ -93,15 +93,10 @@ impl Cluster {
             None => documents.to_owned(),
         };
         let apply = ["apply", "--validate=false", "-n", namespace, "-f", "-"];
-        wait("apply that the API server had time for", || {
-            match output(self.command(&apply), &documents) {
-                Ok(_) => Ok(Ok(Ok(()))),
-                Err(error) if error.to_string().contains("Error from server (Timeout)") => {
-                    Ok(Err(error.to_string()))
-                }
-                Err(error) => Ok(Ok(Err(error))),
-            }
-        })?
+        patiently("Error from server (Timeout)", || {
+            output(self.command(&apply), &documents)
+        })?;
+        Ok(())
     }
 
     /// Validates a text, YAML or JSON, and applies nothing of it.
@@ -159,18 +154,32 @@ impl Cluster {
         Ok(())
     }
 
-    /// The kubectl plugin, as kubectl runs it.
+    /// The kubectl plugin, as kubectl runs it, again if the cluster had no time for it.
     pub(crate) fn plugin(&self, arguments: &[&str]) -> Result<String> {
         let folder = tempfile::tempdir()?;
         let plugin = folder.path().join("kubectl-lastword");
         std::os::unix::fs::symlink(&self.binary, &plugin)?;
         let path = env::var_os("PATH").unwrap_or_default();
         let folders = std::iter::once(folder.path().to_owned()).chain(env::split_paths(&path));
-        let mut command = self.command(&["lastword"]);
-        command
-            .args(arguments)
-            .env("PATH", env::join_paths(folders)?);
-        output(command, "")
+        let path = env::join_paths(folders)?;
+        patiently("the API server is away", || {
+            let mut command = self.command(&["lastword"]);
+            command.args(arguments).env("PATH", &path);
+            output(command, "")
+        })
+    }
+}
+
+/// Runs a command, and again for as long as its error says that the cluster is `busy`: what somebody at a terminal does.
+fn patiently(busy: &str, run: impl Fn() -> Result<String>) -> Result<String> {
+    let end = Instant::now() + LIMIT;
+    loop {
+        match run() {
+            Err(error) if error.to_string().contains(busy) && Instant::now() < end => {
+                thread::sleep(PAUSE);
+            }
+            done => return done,
+        }
     }
 }
 
