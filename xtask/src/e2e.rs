@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     /// How many crashing containers of a round run at a time; fewer for a slow node
     #[arg(long, value_name = "N", default_value_t = 7)]
     at_once: usize,
-    /// Go on with the last run, which was stopped: what has passed is not run again. The binary and the kind of cluster must be the same
+    /// Go on with the last run, which was stopped or failed: what has passed is not run again. The binary and the kind of cluster must be the same
     #[arg(long, conflicts_with = "filter")]
     resume: bool,
     /// Leave lastword in the cluster
@@ -97,7 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             .with_context(|| format!("cannot write {}", subject.display()))?;
     } else if fs::read_to_string(&subject).is_ok_and(|former| former != tested) {
         bail!(
-            "the run that was stopped was of another binary or kind of cluster; start anew, without --resume"
+            "the last run was of another binary or kind of cluster; start anew, without --resume"
         );
     }
     if report.exists() && !arguments.resume {
@@ -163,7 +163,7 @@ fn document(report: &Path, arguments: &Arguments) -> Result<()> {
     let old = fs::read_to_string(&path).unwrap_or_default();
     let (title, about) = cluster()?;
     let resumed = if arguments.resume {
-        " The run had been stopped and went on; the date is that of its end."
+        " The run went on after it had been stopped or had failed: what had passed was not run again. The date is that of its end."
     } else {
         ""
     };

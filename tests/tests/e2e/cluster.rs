@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Between two looks at something that is awaited, at least.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -56,12 +56,19 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Runs kubectl and returns what it prints.
+    /// Runs kubectl and returns what it prints, again if the API server had no time for it.
     ///
     /// # Errors
     /// It fails; the error has what it said.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<String> {
-        output(self.command(arguments), "")
+        self.run_with(arguments, "")
+    }
+
+    /// The same, with standard input.
+    fn run_with(&self, arguments: &[&str], input: &str) -> Result<String> {
+        patiently("Error from server (Timeout)", || {
+            output(self.command(arguments), input)
+        })
     }
 
     /// kubectl, not started yet.
@@ -85,17 +92,14 @@ impl Cluster {
         }
     }
 
-    /// `kubectl apply` of a text, YAML or JSON, again if the API server had no time for it. Not validated: kubectl would fetch the whole
-    /// schema, some megabytes, each time.
+    /// `kubectl apply` of a text, YAML or JSON. Not validated: kubectl would fetch the whole schema, some megabytes, each time.
     pub(crate) fn apply(&self, namespace: &str, documents: &str) -> Result<()> {
         let documents = match &self.scenarios_image {
             Some(image) => documents.replace(SCENARIOS_IMAGE, image),
             None => documents.to_owned(),
         };
         let apply = ["apply", "--validate=false", "-n", namespace, "-f", "-"];
-        patiently("Error from server (Timeout)", || {
-            output(self.command(&apply), &documents)
-        })?;
+        self.run_with(&apply, &documents)?;
         Ok(())
     }
 
@@ -104,25 +108,28 @@ impl Cluster {
         // Of the schema kubectl would else wait for 32 s alone.
         let timeout = "--request-timeout=600s";
         let apply = ["apply", "--dry-run=server", "--validate=true", timeout];
-        let mut command = self.command(&apply);
-        command.args(["-f", "-"]);
-        output(command, documents)
+        self.run_with(&[&apply[..], &["-f", "-"]].concat(), documents)
     }
 
     /// `kubectl delete` of a text, YAML or JSON; what is not there does not matter.
     pub(crate) fn delete(&self, documents: &str) -> Result<()> {
-        output(
-            self.command(&["delete", "--ignore-not-found", "--timeout=600s", "-f", "-"]),
-            documents,
-        )?;
+        let delete = ["delete", "--ignore-not-found", "--timeout=600s", "-f", "-"];
+        self.run_with(&delete, documents)?;
         Ok(())
+    }
+
+    /// Deletes an object and waits until it is gone; the API server may have done already what it had no time to say.
+    pub(crate) fn remove(&self, namespace: &str, kind: &str, name: &str) -> Result<String> {
+        let delete = ["delete", kind, name, "-n", namespace];
+        self.run(&[&delete[..], &["--ignore-not-found", "--timeout=600s"]].concat())
     }
 
     /// Makes a namespace that is empty, also if there was one of that name.
     pub(crate) fn fresh_namespace(&self, name: &str) -> Result<()> {
         self.delete_namespace(name)?;
-        self.run(&["create", "namespace", name])?;
-        Ok(())
+        let namespace =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        self.apply(name, &namespace.to_string())
     }
 
     /// Removes a namespace and what is in it, and waits until it is gone.

@@ -143,7 +143,7 @@ fn deleted(cluster: &Cluster) -> Result<String> {
     cluster.apply(SPACE, scenario.file)?;
     let first = complete(cluster, SPACE, scenario.name, 1)?;
     let first = text(&first, "/metadata/name");
-    cluster.run(&["delete", "capture", first, "-n", SPACE])?;
+    cluster.remove(SPACE, "capture", first)?;
     let second = complete(cluster, SPACE, scenario.name, 2)?;
     let second = text(&second, "/metadata/name");
     ensure!(first != second, "{first} is back");

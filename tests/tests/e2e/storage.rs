@@ -52,6 +52,7 @@ fn outlives(cluster: &Cluster) -> Result<String> {
         scenario.name,
         "-n",
         SPACE,
+        "--ignore-not-found",
         "--grace-period=1",
         "--timeout=600s",
     ])?;

@@ -105,14 +105,7 @@ fn restart(cluster: &Cluster) -> Result<()> {
         let name = pod["metadata"]["name"]
             .as_str()
             .context("a pod without a name")?;
-        cluster.run(&[
-            "delete",
-            "pod",
-            name,
-            "-n",
-            install::NAMESPACE,
-            "--timeout=600s",
-        ])?;
+        cluster.remove(install::NAMESPACE, "pod", name)?;
     }
     Ok(())
 }

@@ -33,9 +33,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
 const SPACE: &str = "lastword-e2e-upheaval";
 
 fn restart(cluster: &Cluster) -> Result<String> {
-    in_the_middle(cluster, |pod| {
-        cluster.run(&["delete", "pod", pod, "-n", NAMESPACE, "--timeout=600s"])
-    })
+    in_the_middle(cluster, |pod| cluster.remove(NAMESPACE, "pod", pod))
 }
 
 fn upgrade(cluster: &Cluster) -> Result<String> {
@@ -74,7 +72,7 @@ fn in_the_middle(cluster: &Cluster, act: impl Fn(&str) -> Result<String>) -> Res
         after.contains(last),
         "run {last} is gone: {before:?} before, {after:?} after"
     );
-    cluster.run(&["delete", "capture", &asked, "-n", SPACE])?;
+    cluster.remove(SPACE, "capture", &asked)?;
     let capture = complete(cluster, SPACE, scenario.name, 3)?;
     scenario.check(text(&capture, "/status/verdict"))?;
 
