@@ -10,6 +10,7 @@ mod process;
 mod sockets;
 
 use std::{
+    collections::HashSet,
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -32,8 +33,10 @@ pub struct Running {
     pub directory: PathBuf,
     /// Id of its cgroup: the inode number of the directory.
     pub cgroup: u64,
-    /// Its first process; 0 where it has none, or none that tells.
+    /// Its first process; 0 where it has none yet, or shares a pid namespace, so that none is known.
     pub init_pid: u32,
+    /// That one, or else the oldest of those that were started from outside; 0 where there is none.
+    pub eldest: u32,
     /// When that started, in nanoseconds of CLOCK_BOOTTIME, to a hundredth of a second; 0 where it is not known.
     pub start: u64,
 }
@@ -70,10 +73,10 @@ pub fn nested(running: &Running, shapes: &[ContainerShape]) -> io::Result<Vec<u6
         .collect())
 }
 
-/// The container's first process, with what its standard streams are.
+/// The container's first process, if it is known, with what the standard streams are.
 #[must_use]
 pub fn first_process(proc: &Path, running: &Running) -> FirstProcess {
-    let process = proc.join(running.init_pid.to_string());
+    let process = proc.join(running.eldest.to_string());
     let inode =
         |descriptor| process::Target::read(&process, descriptor).map(|target| target.inode());
     FirstProcess {
@@ -92,14 +95,19 @@ fn running(
     let cgroup = id(directory)?;
     let pids = pids(directory, shapes).into_iter();
     let read = pids.filter_map(|pid| Process::read(proc, pid));
-    let first = first_of(&read.collect::<Vec<_>>());
+    let eldest = eldest(read.collect());
     let path = directory.strip_prefix(mount).ok()?;
     Some(Running {
         path: format!("/{}", path.display()),
         directory: directory.to_owned(),
         cgroup,
-        init_pid: first.map_or(0, |(pid, _)| pid),
-        start: first.map_or(0, |(_, start)| start),
+        // Where it is not pid 1 it may be the runtime's, which still sets the container up.
+        init_pid: eldest
+            .as_ref()
+            .filter(|it| it.namespace_pid == 1)
+            .map_or(0, |it| it.pid),
+        start: eldest.as_ref().map_or(0, |it| it.start),
+        eldest: eldest.map_or(0, |it| it.pid),
     })
 }
 
@@ -112,17 +120,14 @@ fn pids(directory: &Path, shapes: &[ContainerShape]) -> Vec<u32> {
     pids
 }
 
-/// The oldest process that was started from outside: a shell that somebody opened in the container was so too, but later.
-fn first_of(processes: &[Process]) -> Option<(u32, u64)> {
-    let outside = |process: &&Process| {
-        let parent = process.parent;
-        !processes.iter().any(|other| other.pid == parent)
-    };
-    let first = processes
-        .iter()
-        .filter(outside)
-        .min_by_key(|process| (process.namespace_pid != 1, process.start, process.pid));
-    first.map(|process| (process.pid, process.start))
+/// The oldest process that was started from outside, but pid 1 of its namespace before any other: a shell that somebody opened in the
+/// container was started from outside too, but later.
+fn eldest(processes: Vec<Process>) -> Option<Process> {
+    let pids: HashSet<u32> = processes.iter().map(|process| process.pid).collect();
+    let outside = processes
+        .into_iter()
+        .filter(|process| !pids.contains(&process.parent));
+    outside.min_by_key(|process| (process.namespace_pid != 1, process.start, process.pid))
 }
 
 /// Directories inside a container's that are not containers themselves.
@@ -195,12 +200,29 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:#?}");
         let running = &found[0];
         assert_eq!(running.path, format!("/{name}"));
-        assert_eq!((running.init_pid, running.start), (40, 40_000_000_000));
+        assert_eq!(
+            (running.init_pid, running.eldest, running.start),
+            (40, 40, 40_000_000_000)
+        );
         let mut pids = pids(&running.directory, &shapes);
         pids.sort();
         assert_eq!(pids, [20, 40, 41]);
         let inner = id(&tree.cgroups().join(&name).join("inner")).unwrap();
         assert_eq!(nested(running, &shapes).unwrap(), [inner]);
+    }
+
+    #[test]
+    fn what_shares_its_pid_namespace_is_no_first_process() {
+        let tree = Tree::new();
+        tree.cgroup(&format!("docker-{ID}.scope"), &[40, 41]);
+        tree.process(40, 9, &[40], 4000).process(41, 9, &[41], 3000);
+        let shapes = ContainerShape::runtimes();
+        let found = containers(&tree.proc(), &tree.cgroups(), &shapes).unwrap();
+        let running = &found[0];
+        assert_eq!(
+            (running.init_pid, running.eldest, running.start),
+            (0, 41, 30_000_000_000)
+        );
     }
 
     #[test]

@@ -42,8 +42,8 @@ pub fn preface(
     let read = pids.take(MAX_PROCESSES);
     let mut processes: Vec<Process> = read.filter_map(|pid| Process::read(proc, pid)).collect();
     let time = now();
-    // The first process first, and parents before their children, wherever pids have started anew.
-    processes.sort_by_key(|process| (process.pid != running.init_pid, process.start, process.pid));
+    // The eldest first, and parents before their children, wherever pids have started anew.
+    processes.sort_by_key(|process| (process.pid != running.eldest, process.start, process.pid));
     let mut writer = Writer {
         proc,
         cgroup: running.cgroup,
@@ -61,7 +61,7 @@ pub fn preface(
             _ => None,
         })
         .collect();
-    let sockets = sockets::find(&proc.join(running.init_pid.to_string()), &wanted);
+    let sockets = sockets::find(&proc.join(running.eldest.to_string()), &wanted);
     for (process, descriptors) in in_order.iter().zip(&open) {
         writer.descriptors(process.pid, descriptors, &sockets);
     }
@@ -349,6 +349,7 @@ mod tests {
             directory: tree.cgroups().join(&name),
             cgroup: 99,
             init_pid: pids[0],
+            eldest: pids[0],
             start: 1,
         };
         preface(&tree.proc(), &running, &ContainerShape::runtimes(), || time)

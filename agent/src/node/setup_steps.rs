@@ -14,25 +14,27 @@ use capture_format::{Event, EventFlags, EventKind};
 /// `complete` says that no event of this run was overwritten: only then is a process that never executed anything and
 /// was forked by nobody one of the runtime's.
 pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
-    let adopted: HashSet<u32> = events
-        .iter()
-        .filter(|event| event.flags.contains(EventFlags::ADOPTED))
-        .map(|event| event.pid)
-        .collect();
+    let Adopted {
+        inside: adopted,
+        mut runtime,
+    } = Adopted::of(events);
     let executed = executed(events, &adopted);
-    let never_started = executed.is_empty() && adopted.is_empty();
-    if never_started && !complete {
+    let nothing_ran = executed.is_empty() && adopted.is_empty();
+    if nothing_ran && !complete && runtime.is_empty() {
         return;
     }
+    let never_started = nothing_ran && complete;
     let mut inside = adopted;
     let mut directories: Vec<(u32, usize)> = Vec::new();
     let mut keep = vec![false; events.len()];
     for (index, event) in events.iter().enumerate() {
         let is_inside = inside.contains(&event.pid);
+        let is_runtime = runtime.contains(&event.pid);
         keep[index] = match event.kind {
             EventKind::EXEC if !is_inside && is_of_runtime(event) => false,
             EventKind::EXEC => {
                 inside.insert(event.pid);
+                runtime.remove(&event.pid);
                 // The last directory that was set before the first exec is the program's.
                 if let Some(&(_, set)) = directories
                     .iter()
@@ -47,13 +49,16 @@ pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
                 if is_inside {
                     inside.insert(event.ret as u32);
                 }
+                if is_runtime {
+                    runtime.insert(event.ret as u32);
+                }
                 // Who forked a process tells a probe's from the container's own.
-                true
+                !(is_runtime && event.flags.contains(EventFlags::ADOPTED))
             }
             EventKind::OOM_KILL => true,
             // An exec kills the other threads of the runtime.
             EventKind::EXIT | EventKind::SIGNAL_GENERATE | EventKind::SIGNAL_DELIVER => {
-                is_inside || never_started || !complete
+                is_inside || never_started || !complete && !is_runtime
             }
             _ if is_inside => true,
             EventKind::CHDIR if event.ret == 0 => {
@@ -61,7 +66,7 @@ pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
                 false
             }
             _ if never_started => event.ret < 0,
-            _ => !complete && !executed.contains(&event.pid),
+            _ => !complete && !is_runtime && !executed.contains(&event.pid),
         };
     }
     let mut kept = keep.iter();
@@ -70,6 +75,40 @@ pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
         for event in events.iter_mut() {
             event.data = Default::default();
         }
+    }
+}
+
+/// The processes that were there when the recorder came.
+#[derive(Default)]
+struct Adopted {
+    /// The container's.
+    inside: HashSet<u32>,
+    /// The runtime's, which was setting up the container or what it executes there.
+    runtime: HashSet<u32>,
+}
+
+impl Adopted {
+    fn of(events: &[Event]) -> Self {
+        let mut found = Self::default();
+        let adopted = events
+            .iter()
+            .filter(|event| event.flags.contains(EventFlags::ADOPTED));
+        for event in adopted {
+            let is_inside = found.inside.contains(&event.pid);
+            if event.kind == EventKind::EXEC && !is_inside && is_of_runtime(event) {
+                found.runtime.insert(event.pid);
+            }
+            let side = if found.runtime.contains(&event.pid) {
+                &mut found.runtime
+            } else {
+                &mut found.inside
+            };
+            side.insert(event.pid);
+            if event.kind == EventKind::FORK {
+                side.insert(event.ret as u32);
+            }
+        }
+        found
     }
 }
 
@@ -93,10 +132,12 @@ fn executed(events: &[Event], adopted: &HashSet<u32>) -> HashSet<u32> {
 }
 
 /// Whether runc executes itself anew: from a copy of its program that it has made, so that a container cannot overwrite the node's
-/// (libcontainer/nsenter/cloned_binary.c). By then it may have been moved into the container's cgroup.
+/// (libcontainer/nsenter/cloned_binary.c). By then it may have been moved into the container's cgroup. Or it was doing so when the recorder came:
+/// what /proc calls the copy depends on how it was made.
 fn is_of_runtime(exec: &Event) -> bool {
     let copies: [&[u8]; 3] = [b"/dev/fd/", b"/proc/self/fd/", b"/proc/self/exe"];
-    copies.iter().any(|copy| exec.name.starts_with(copy)) && exec.data.starts_with(b"runc\0init\0")
+    let is_copy = copies.iter().any(|copy| exec.name.starts_with(copy));
+    (is_copy || exec.flags.contains(EventFlags::ADOPTED)) && exec.data.starts_with(b"runc\0init\0")
 }
 
 #[cfg(test)]
@@ -209,6 +250,73 @@ mod tests {
         let mut cloned_never = never.clone();
         cloned_never.insert(1, cloned());
         assert_eq!(left(cloned_never, true), left(never, true));
+    }
+
+    fn was_so(event: Event) -> Event {
+        Event {
+            flags: EventFlags::ADOPTED,
+            ..event
+        }
+    }
+
+    /// A runc that has executed itself before the recorder came, as /proc tells of it.
+    fn runtime(pid: u32) -> Event {
+        was_so(Event {
+            pid,
+            name: b"runc".as_slice().into(),
+            ..cloned()
+        })
+    }
+
+    /// The recorder comes when runc (10) has forked 11.
+    fn adopted_in_set_up() -> Vec<Event> {
+        let mut events = life();
+        events.splice(
+            ..2,
+            [
+                runtime(10),
+                was_so(event(EventKind::FORK, 10, 11, "")),
+                was_so(event(EventKind::OPENAT, 11, 5, "exec.fifo")),
+                event(EventKind::EXIT, 11, 0, ""),
+            ],
+        );
+        events
+    }
+
+    #[test]
+    fn a_runtime_that_was_there_before_the_recorder_is_none_of_the_containers() {
+        let whole = left(life(), true);
+        assert_eq!(left(adopted_in_set_up(), true), whole[1..]);
+        let incomplete = left(adopted_in_set_up(), false);
+        assert!(incomplete.iter().all(|(_, pid)| *pid != 10));
+        // The program is never executed: what failed is left, and who ended.
+        let never: Vec<Event> = adopted_in_set_up().into_iter().take(10).collect();
+        let of = |kind, pid| (kind, pid);
+        assert_eq!(
+            left(never, true),
+            [
+                of(EventKind::EXIT, 11),
+                of(EventKind::FORK, 11),
+                of(EventKind::OPENAT, 12),
+                of(EventKind::EXIT, 10),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_runtime_that_executes_a_probe_when_the_recorder_comes_is_not_the_program() {
+        let mut events = vec![
+            was_so(event(EventKind::EXEC, 1, 1, "/bin/app")),
+            runtime(20),
+            was_so(event(EventKind::OPENAT, 20, 5, "/dev/null")),
+            event(EventKind::READ, 20, 2429, ""),
+            event(EventKind::EXEC, 20, 20, "/bin/cat"),
+            event(EventKind::OPENAT, 20, -2, "/run/healthy"),
+            event(EventKind::EXIT, 20, 256, ""),
+        ];
+        remove(&mut events, true);
+        let names: Vec<&[u8]> = events.iter().map(|event| &event.name[..]).collect();
+        assert_eq!(names, [&b"/bin/app"[..], b"/bin/cat", b"/run/healthy", b""]);
     }
 
     #[test]

@@ -33,6 +33,7 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
         ["say", text] => eprintln!("{text}"),
         ["print", text] => println!("{text}"),
         ["enter", cgroup, program, words @ ..] => return Err(enter(cgroup, program, words)),
+        ["init", cgroup, program, words @ ..] => init(cgroup, program, words)?,
         ["wait", then @ ..] => {
             message()?;
             return run(then);
@@ -110,6 +111,21 @@ fn enter(cgroup: &str, program: &str, words: &[&str]) -> io::Error {
             .exec(),
         Err(error) => error,
     }
+}
+
+/// As `runc init` does: enters the container's cgroup, makes a sibling there that is pid 1 of a pid namespace of its own and becomes the
+/// program, tells its pid, and ends well.
+fn init(cgroup: &str, program: &str, words: &[&str]) -> io::Result<()> {
+    fs::write(format!("{cgroup}/cgroup.procs"), "0")?;
+    message()?;
+    let flags = libc::CLONE_PARENT | libc::CLONE_NEWPID | libc::SIGCHLD;
+    // SAFETY: as fork(2), of a process with one thread; without a stack of its own the child goes on with a copy of this one.
+    let child = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })?;
+    if child == 0 {
+        return Err(Command::new(program).args(words).exec());
+    }
+    println!("{child}");
+    Ok(())
 }
 
 /// Ends well when it is asked to.

@@ -70,7 +70,7 @@ fn adopts() -> Result<(), Failed> {
     let top = top()?;
     let made = container(&top)?;
     let inner = Made::below(&made.0, "inner")?;
-    let child = start(
+    let child = start_as_pid_1(
         &made,
         "echo 0 > inner/cgroup.procs; cat /missing/1; echo out; echo err >&2; exit 3",
     )?;

@@ -2,7 +2,11 @@
 
 use std::{
     fs,
-    os::{fd::OwnedFd, unix::net::UnixDatagram},
+    io::{BufRead as _, BufReader},
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixDatagram, process::CommandExt as _},
+    },
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -49,19 +53,36 @@ impl Container {
 
     /// Likewise, with a password in the configuration that the runtime reads, and in the environment.
     pub(super) fn start_with(&self, password: &str, words: &[&str]) -> Result<Running, Failed> {
+        let mut command = Command::new(victim());
+        command.arg("enter");
+        let running = self.spawn(command, CloneFlags::CLONE_NEWPID, words)?;
+        running.stdin.send(password.as_bytes())?;
+        Ok(running)
+    }
+
+    /// A container that its runtime sets up: only runc is there, which makes the victim when it is let go on, and tells its pid.
+    pub(super) fn set_up(&self, words: &[&str]) -> Result<Running, Failed> {
+        let mut command = Command::new(victim());
+        command.arg0("runc").arg("init");
+        self.spawn(command, CloneFlags::empty(), words)
+    }
+
+    fn spawn(
+        &self,
+        mut command: Command,
+        namespaces: CloneFlags,
+        words: &[&str],
+    ) -> Result<Running, Failed> {
         let name = format!("cri-containerd-{}.scope", self.id);
         let cgroup = Made::below(&self.parent, &name)?;
         let (stdin, theirs) = UnixDatagram::pair()?;
-        let mut command = Command::new(victim());
         command
-            .arg("enter")
             .args([cgroup.0.as_os_str(), victim().as_os_str()])
             .args(words)
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let child = in_thread(CloneFlags::CLONE_NEWPID, || command.spawn())?;
-        stdin.send(password.as_bytes())?;
+        let child = in_thread(namespaces, || command.spawn())?;
         Ok(Running {
             cgroup: Some(cgroup),
             child,
@@ -105,6 +126,16 @@ impl Running {
 
     pub(super) fn signal(&self, signal: Signal) -> Result<(), Failed> {
         Ok(kill(self.pid(), signal)?)
+    }
+
+    /// Of a container that is set up: lets runc go on and end; the victim's pid.
+    pub(super) fn made(&mut self) -> Result<Pid, Failed> {
+        self.go_on()?;
+        let told = self.child.stdout.take().ok_or("no standard output")?;
+        let mut pid = String::new();
+        BufReader::new(told).read_line(&mut pid)?;
+        assert_eq!(self.child.wait()?.code(), Some(0));
+        Ok(Pid::from_raw(pid.trim().parse()?))
     }
 
     /// Waits for its end; its cgroup goes.

@@ -2,7 +2,10 @@
 
 use capture_format::{EventFlags, EventKind as K};
 use libtest_mimic::Failed;
-use nix::sys::signal::Signal;
+use nix::sys::{
+    signal::Signal,
+    wait::{WaitStatus, waitpid},
+};
 
 use super::{captures::mode, container::Container, node::Node};
 use crate::Case;
@@ -15,6 +18,10 @@ pub(super) const CASES: &[Case] = &[
     ),
     ("agent_captures_another_cause_apart", causes),
     ("agent_adopts_a_container_that_runs_already", adopts),
+    (
+        "agent_adopts_a_container_that_is_being_set_up",
+        adopts_in_set_up,
+    ),
     ("agent_lets_a_good_end_be", good_ends),
 ];
 
@@ -104,6 +111,26 @@ fn adopts() -> Result<(), Failed> {
     assert!(adopted(&arguments), "{:#?}", capture.runs);
     assert!(adopted(&|event| event.name == held), "{:#?}", capture.runs);
     assert!(capture.has(|event| event.name == "/missing/2" && event.ret < 0));
+    Ok(())
+}
+
+/// What ends while a container is set up is the runtime's, and not the container.
+fn adopts_in_set_up() -> Result<(), Failed> {
+    let mut node = Node::new("")?;
+    let container = Container::on(&node);
+    let mut running = container.set_up(&["open", "/missing/2"])?;
+    running.settled("init")?;
+    node.start()?;
+    let pid = running.made()?;
+    assert_eq!(waitpid(pid, None)?, WaitStatus::Exited(pid, 1));
+    drop(running.wait());
+    let capture = node.captured(&container, &[1])?;
+    let run = &capture.runs[0].0;
+    assert_eq!(run.init_pid, pid.as_raw() as u32, "{:#?}", capture.runs);
+    assert_eq!(capture.sidecar()?["cause"], "missing_file");
+    // Its program is recorded whole.
+    let adopted = |event: &capture_format::Event| event.flags.contains(EventFlags::ADOPTED);
+    assert!(!capture.has(adopted), "{:#?}", capture.runs);
     Ok(())
 }
 
