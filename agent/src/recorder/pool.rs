@@ -49,9 +49,9 @@ pub enum AdoptError {
 pub struct FirstProcess {
     /// Its first process, in the host's pid namespace.
     pub pid: u32,
-    /// Inode number of that process's standard output.
+    /// Inode number of its standard output; of the eldest process's where the first one is unknown.
     pub stdout: u64,
-    /// Inode number of its standard error.
+    /// Inode number of the same process's standard error.
     pub stderr: u64,
 }
 

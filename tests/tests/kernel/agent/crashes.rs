@@ -123,7 +123,7 @@ fn adopts_in_set_up() -> Result<(), Failed> {
     node.start()?;
     let pid = running.made()?;
     assert_eq!(waitpid(pid, None)?, WaitStatus::Exited(pid, 1));
-    drop(running.wait());
+    running.wait()?;
     let capture = node.captured(&container, &[1])?;
     let run = &capture.runs[0].0;
     assert_eq!(run.init_pid, pid.as_raw() as u32, "{:#?}", capture.runs);
