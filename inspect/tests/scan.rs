@@ -227,8 +227,12 @@ proptest! {
             return Ok(());
         };
         let (all, few) = (shown(None), shown(Filter::parse(&format!("evt.type = {name}")).ok()));
+        // A program that was executed is an execve, too.
+        let named = |found: EventKind| {
+            found == kind || (found, kind) == (EventKind::EXEC, EventKind::EXECVE)
+        };
         let wanted = |line: &&str| match line.split_whitespace().next().unwrap().parse::<u64>() {
-            Ok(number) => events[number as usize - 1].kind == kind,
+            Ok(number) => named(events[number as usize - 1].kind),
             // A heading stands where events follow.
             Err(_) => false,
         };
