@@ -49,7 +49,7 @@ pub struct Announcement {
     pub status: CaptureStatus,
     /// What the container is for.
     pub kind: ContainerKind,
-    /// When the run that the verdict is about ended: the Event's time. It must not change from one attempt to the next.
+    /// When the run that the verdict is about ended, or when it was looked at alive: the Event's time. It must not change from one attempt to the next.
     pub ended: Timestamp,
 }
 
@@ -103,6 +103,13 @@ impl Announcer {
             api.patch(&name, &params, &Patch::Apply(&event)),
         )
         .await?;
+        let since_end_ms = Timestamp::now().as_millisecond() - announcement.ended.as_millisecond();
+        tracing::info!(
+            namespace = announcement.namespace,
+            pod = announcement.spec.pod_name,
+            since_end_ms,
+            "the pod has its Event"
+        );
         Ok(())
     }
 

@@ -71,6 +71,8 @@ pub struct Info {
     pub sha256: String,
     /// When it was written: nanoseconds since the Unix epoch.
     pub created: u64,
+    /// When its newest run ended: nanoseconds since the Unix epoch; none where that is alive.
+    pub ended: Option<u64>,
     /// Whether it stays as long as there is any other to drop.
     pub pinned: bool,
 }

@@ -175,6 +175,10 @@ pub(crate) fn describe(id: &str, path: &Path) -> Info {
     let mut info = of_header(&header);
     info.name = id.rsplit('/').next().unwrap_or_default().to_owned();
     info.runs = runs.iter().map(|run| run.number).collect();
+    info.ended = runs.last().and_then(|run| {
+        let end = run.end?;
+        end.checked_add_signed(header.host.clock_offset)
+    });
     info.losses = runs.iter().map(|run| run.losses).sum();
     info.bytes = metadata.as_ref().map_or(0, fs::Metadata::len);
     info.sha256 = checksum::of_file(path).unwrap_or_default();

@@ -113,7 +113,8 @@ async fn announced(spool: &Arc<Spool>, entry: &Entry, exists: bool) {
 
 fn announcement(entry: &Entry, node: &str) -> Announcement {
     let info = &entry.info;
-    let at = Timestamp::from_nanosecond(info.created.into()).unwrap_or_default();
+    let at = |time: u64| Timestamp::from_nanosecond(time.into()).unwrap_or_default();
+    let created = at(info.created);
     Announcement {
         namespace: info.namespace.clone(),
         name: entry.name().to_owned(),
@@ -150,12 +151,12 @@ fn announcement(entry: &Entry, node: &str) -> Announcement {
                 object_url: entry.state.upload.location.clone(),
             }),
             sha256: Some(info.sha256.clone()),
-            taken_at: Some(at.into()),
-            finished_at: Some(at.into()),
+            taken_at: Some(created.into()),
+            finished_at: Some(created.into()),
             ..CaptureStatus::default()
         },
         kind: kind(&info.container_kind),
-        ended: at,
+        ended: info.ended.map_or(created, at),
     }
 }
 
@@ -166,5 +167,27 @@ fn kind(name: &str) -> ContainerKind {
         Container::SIDECAR => ContainerKind::Sidecar,
         Container::EPHEMERAL => ContainerKind::Ephemeral,
         _ => ContainerKind::App,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spool::Info;
+
+    use super::*;
+
+    #[test]
+    fn the_event_has_the_time_at_which_the_run_ended() {
+        let mut entry = Entry::default();
+        entry.info = Info {
+            created: 9_500_000_000,
+            ended: Some(7_250_000_000),
+            ..Info::default()
+        };
+        let ended = |entry: &Entry| announcement(entry, "node").ended.as_millisecond();
+        assert_eq!(ended(&entry), 7250);
+        // A live container has its verdict from when it was looked at.
+        entry.info.ended = None;
+        assert_eq!(ended(&entry), 9500);
     }
 }

@@ -42,6 +42,7 @@ pub(crate) fn header(pod: &str, age: u64) -> Header {
         created: now() - age * SECOND,
         host: Host {
             name: "node-1".into(),
+            clock_offset: 20 * SECOND as i64,
             ..Host::default()
         },
         container: Container {
@@ -107,6 +108,7 @@ pub(crate) fn try_write_as(
             for number in [4, 5] {
                 writer.begin_run(&Run {
                     number,
+                    end: Some(u64::from(number) * SECOND),
                     losses: Losses {
                         overwritten: 10,
                         ..Losses::default()

@@ -6,7 +6,7 @@ use std::path::Path;
 use capture_format::{Header, Pod, open_file};
 use spool::{Entry, Found, Spool, SpoolError, list};
 
-use crate::captures::{config, files, header, now, open, sha256sum, tree, write, write_as};
+use crate::captures::{SECOND, config, files, header, now, open, sha256sum, tree, write, write_as};
 
 fn reopen(directory: &Path) -> (Spool, Found) {
     Spool::open(config(directory)).unwrap()
@@ -60,6 +60,7 @@ fn the_entry_says_what_the_capture_is_and_the_next_agent_knows_it() {
         (&*info.trigger.kind, info.rank, info.pinned),
         ("restarts", 3, false)
     );
+    assert_eq!(info.ended, Some(25 * SECOND));
     assert_eq!((&*info.runs, info.losses.overwritten), (&[4, 5][..], 20));
     assert_eq!(info.verdict.as_deref(), Some("app exited 1: no such host"));
     let path = spool.path(&entry.id).unwrap();

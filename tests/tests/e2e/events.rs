@@ -1,38 +1,24 @@
-//! The Events on pods as they come: `kubectl get events --watch`, stamped with this machine's clock.
+//! The Events on pods as they come: `kubectl get events --watch`.
 
 use std::{
     io::BufReader,
     process::{Child, Stdio},
     sync::{Arc, Mutex},
     thread,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result};
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, text};
 
-/// An Event of lastword, when it was first seen.
+/// An Event of lastword.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     /// The pod it is on.
     pub(crate) pod: String,
     /// What it says.
     pub(crate) message: String,
-    /// When this machine saw it, in nanoseconds since the Unix epoch.
-    at: i128,
-    /// When the run ended that it is about.
-    ended: Option<Timestamp>,
-}
-
-impl Seen {
-    /// From the end of the run to when the Event was seen, in milliseconds.
-    pub(crate) fn latency(&self) -> Option<i128> {
-        let ended = self.ended?;
-        Some((self.at - ended.as_nanosecond()) / 1_000_000)
-    }
 }
 
 /// Watches the Events of a namespace until it is dropped.
@@ -66,12 +52,9 @@ impl Watch {
         thread::spawn(move || {
             let documents = serde_json::Deserializer::from_reader(stdout).into_iter::<Value>();
             for event in documents.map_while(Result::ok) {
-                let time = [text(&event, "/eventTime"), text(&event, "/lastTimestamp")];
                 let event = Seen {
                     pod: text(&event, "/involvedObject/name").to_owned(),
                     message: text(&event, "/message").to_owned(),
-                    at: now(),
-                    ended: time.iter().find_map(|time| time.parse().ok()),
                 };
                 if let Ok(mut kept) = kept.lock() {
                     kept.push(event);
@@ -98,12 +81,4 @@ impl Drop for Watch {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Nanoseconds since the Unix epoch.
-fn now() -> i128 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i128::try_from(since.as_nanos()).unwrap_or_default()
-    })
 }

@@ -158,20 +158,23 @@ pub(crate) fn ready(cluster: &Cluster) -> Result<()> {
 
 /// What the agents said last, also the one before the last restart.
 pub(crate) fn log(cluster: &Cluster) -> String {
-    let log = |more: &[&str]| {
-        let arguments = [
-            "logs",
-            "-n",
-            NAMESPACE,
-            "-l",
-            "app.kubernetes.io/name=lastword",
-            "--tail=30",
-        ];
-        cluster
-            .run(&[&arguments, more].concat())
-            .unwrap_or_default()
+    let last = |more: &[&str]| {
+        let arguments = [&["--tail=30"], more].concat();
+        logs(cluster, &arguments).unwrap_or_default()
     };
-    log(&[]) + &log(&["--previous"])
+    last(&[]) + &last(&["--previous"])
+}
+
+/// `kubectl logs` of all agents.
+pub(crate) fn logs(cluster: &Cluster, options: &[&str]) -> Result<String> {
+    let selected = [
+        "logs",
+        "-n",
+        NAMESPACE,
+        "-l",
+        "app.kubernetes.io/name=lastword",
+    ];
+    cluster.run(&[&selected, options].concat())
 }
 
 /// Runs something in an agent's container.

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::{
     Boxed,
     cluster::{Cluster, text, wait},
-    events::{Seen, Watch},
-    install::Install,
+    events::Watch,
+    install::{self, Install},
 };
 
 /// A file of `tests/scenarios`, and what must be said of its pod of the same name.
@@ -172,15 +172,25 @@ fn crashes(cluster: &Cluster, round: usize, index: usize, scenario: &Scenario) -
         scenario.check(text(&capture, "/status/verdict"))?;
         let explained = outlives(cluster, &round.namespace, name)?;
         scenario.check(&explained)?;
-        Ok(found(&event))
+        let latency = latency(cluster, &round.namespace, name)?;
+        Ok(format!("{latency} ms | {}", event.message))
     })
 }
 
-fn found(event: &Seen) -> String {
-    let latency = event
-        .latency()
-        .map_or("?".to_owned(), |latency| latency.to_string());
-    format!("{latency} ms | {}", event.message)
+/// Milliseconds from the end of a pod's first captured run to the API server's word that it has the Event, by the clock of the node.
+fn latency(cluster: &Cluster, namespace: &str, pod: &str) -> Result<u64> {
+    let said = install::logs(cluster, &["--tail=-1"])?;
+    let (namespace, pod) = (
+        format!("namespace=\"{namespace}\""),
+        format!("pod=\"{pod}\""),
+    );
+    let told = said.lines().find_map(|line| {
+        let (_, since) = line.split_once("since_end_ms=")?;
+        (line.contains(&namespace) && line.contains(&pod)).then_some(since)
+    });
+    let told = told.with_context(|| format!("no agent logged an Event on {pod}:\n{said}"))?;
+    let digits = told.split(|other: char| !other.is_ascii_digit()).next();
+    digits.unwrap_or_default().parse().context(told.to_owned())
 }
 
 /// Deletes the pod, and gets its capture afterwards.
