@@ -19,8 +19,8 @@ const HEAD: &str = "\
 # End-to-end tests
 
 Written by `cargo xtask e2e`, which installs `deploy/` in the cluster that `$KUBECONFIG` names, crashes the containers of `tests/scenarios`, and looks at what
-people would look at. A kind of cluster that is tested again replaces its former self. Latency is from the end of the run (as the agent tells it) to the Event on
-the pod, as `kubectl get events --watch` shows it.
+people would look at. A kind of cluster that is tested again replaces its former self. Latency is from the end of the run, in the kernel, to the API server's
+word that it has the Event on the pod: as the agent logs it, by its node's clock.
 ";
 
 /// Which cluster, and how images get there.

@@ -2,15 +2,14 @@
 
 use std::{path::Path, sync::Arc};
 
-use capture_format::{PodEvent, Resources, Trigger};
+use capture_format::{Resources, Trigger};
 use containers::directory::Identity;
 use inspect::explain::{Explanation, explain};
 use redact::{Manifest, Redactor};
 use spool::{Entry, Info, New, Spool};
-use tokio::time::timeout;
 
 use super::{
-    ending::{API_PATIENCE, Knowledge, identify},
+    ending::{Around, Knowledge, identify},
     kept::KeptRun,
 };
 
@@ -22,6 +21,8 @@ pub(super) struct Order {
     /// Name of the capture: that of its Capture object. A capture of that name is superseded.
     pub(super) name: String,
     pub(super) identity: Option<Identity>,
+    /// What the API server said when the last run ended.
+    pub(super) around: Option<Around>,
     pub(super) trigger: Trigger,
     pub(super) rank: u32,
     /// At least one; first run first.
@@ -51,38 +52,22 @@ impl Knowledge {
     ///
     /// # Errors
     /// The spool's.
-    pub(super) async fn capture(self, order: Order, spool: Arc<Spool>) -> anyhow::Result<Taken> {
-        let identity = order.identity.as_ref();
-        let around = tokio::join!(self.object(identity), self.events(identity));
-        tokio::task::spawn_blocking(move || write(&order, around, &spool, &self.redactor)).await?
-    }
-
-    /// The pod as the API server has it.
-    async fn object(&self, identity: Option<&Identity>) -> serde_json::Value {
-        let (Some(client), Some(identity)) = (&self.kube, identity) else {
-            return serde_json::Value::Null;
+    pub(super) async fn capture(
+        self,
+        mut order: Order,
+        spool: Arc<Spool>,
+    ) -> anyhow::Result<Taken> {
+        let around = match order.around.take_if(|around| around.is_fresh()) {
+            Some(around) => around,
+            None => self.around(order.identity.as_ref()).await,
         };
-        let pod = &identity.pod;
-        let asked = kubernetes::pods::get(client, &pod.namespace, &pod.name);
-        let object = timeout(API_PATIENCE, asked).await;
-        let object = object
-            .ok()
-            .and_then(Result::ok)
-            .flatten()
-            .unwrap_or_default();
-        // A pod that was deleted and made again under the same name is another one.
-        let uid = pod.api_uid.as_ref().unwrap_or(&pod.uid);
-        if object["metadata"]["uid"] == uid.as_str() {
-            object
-        } else {
-            serde_json::Value::Null
-        }
+        tokio::task::spawn_blocking(move || write(&order, around, &spool, &self.redactor)).await?
     }
 }
 
 fn write(
     order: &Order,
-    (pod, events): (serde_json::Value, Vec<PodEvent>),
+    Around { pod, events, .. }: Around,
     spool: &Spool,
     redactor: &Redactor,
 ) -> anyhow::Result<Taken> {

@@ -25,18 +25,16 @@ use super::{
 };
 use crate::host;
 
-/// How long the runtime has to notice the end of a container: it learns of it as we do, by the death of the process. Most take some milliseconds, a busy node
-/// seconds. A runtime that does not answer is waited for no longer than `KILLING_PATIENCE`.
-const RUNTIME_PATIENCE: [Duration; 8] = [
+/// How often the runtime is asked how a container ended: it learns of it as we do, by the death of the process, and cleans up before it tells. Most take
+/// some ten milliseconds, a busy node seconds.
+const RUNTIME_PACE: [Duration; 4] = [
     Duration::from_millis(20),
     Duration::from_millis(50),
     Duration::from_millis(100),
     Duration::from_millis(200),
-    Duration::from_millis(400),
-    Duration::from_millis(800),
-    Duration::from_millis(1500),
-    Duration::from_millis(3000),
 ];
+/// How long the runtime has for it.
+const RUNTIME_PATIENCE: Duration = Duration::from_secs(7);
 /// How long the kubelet has to say why it killed a container: it writes its events behind its work.
 const KILLING_PATIENCE: Duration = Duration::from_secs(7);
 /// How often it is asked whether it has.
@@ -47,7 +45,9 @@ const EVENT_AGE: u64 = 60_000_000_000;
 const STOPPING: [i32; 4] = [libc::SIGTERM, libc::SIGKILL, libc::SIGQUIT, libc::SIGINT];
 /// How long the API server has to tell about a pod. A busy one takes seconds, and without the pod's probes the kubelet's kill is
 /// anybody's. One that does not answer at all delays a capture by as much.
-pub(super) const API_PATIENCE: Duration = Duration::from_secs(5);
+const API_PATIENCE: Duration = Duration::from_secs(5);
+/// How long what the API server said around the end of a run stands for the capture that follows it: a busy one takes seconds to say it again.
+const FRESH: Duration = Duration::from_secs(5);
 /// How long the end of a run and the capture that follows it wait for others, at most.
 pub(super) const LONGEST_WAIT: Duration = KILLING_PATIENCE.saturating_add(API_PATIENCE);
 
@@ -81,7 +81,23 @@ pub(super) struct Ending {
 pub(super) struct Ended {
     pub(super) kept: KeptRun,
     pub(super) verdict: Option<RunVerdict>,
+    pub(super) around: Around,
+}
+
+/// What the API server says around a run.
+#[derive(Clone)]
+pub(super) struct Around {
+    asked: Instant,
+    /// The pod's object, with secrets in it; null where it was not asked for, or not told.
+    pub(super) pod: Value,
     pub(super) events: Vec<PodEvent>,
+}
+
+impl Around {
+    /// Whether a capture that is taken now would find out the same.
+    pub(super) fn is_fresh(&self) -> bool {
+        !self.pod.is_null() && self.asked.elapsed() < FRESH
+    }
 }
 
 impl Knowledge {
@@ -91,17 +107,17 @@ impl Knowledge {
     /// When the run does not fit the format.
     pub(super) async fn end(self, ending: Ending, mut life: Life) -> anyhow::Result<Ended> {
         let over = life.end.is_some();
-        let (terminated, events) = tokio::join!(
+        let (terminated, around) = tokio::join!(
             async {
                 if !over {
                     return None;
                 }
-                let told = timeout(KILLING_PATIENCE, self.terminated(&ending.id)).await;
+                let told = timeout(RUNTIME_PATIENCE, self.terminated(&ending.id)).await;
                 told.ok().flatten()
             },
-            self.events_of_end(ending.identity.as_ref(), &life)
+            self.around_end(ending.identity.as_ref(), &life)
         );
-        let header = self.header(&ending, events.clone());
+        let header = self.header(&ending, around.events.clone());
         let work = move || -> anyhow::Result<Ended> {
             let Ending {
                 cgroup,
@@ -120,7 +136,7 @@ impl Knowledge {
             Ok(Ended {
                 kept,
                 verdict,
-                events,
+                around,
             })
         };
         tokio::task::spawn_blocking(work).await?
@@ -129,7 +145,9 @@ impl Knowledge {
     /// What the runtime says of how a container ended.
     async fn terminated(&self, id: &str) -> Option<Terminated> {
         let client = self.cri.borrow().clone()?;
-        for pause in RUNTIME_PATIENCE {
+        let [.., longest] = RUNTIME_PACE;
+        let mut pace = RUNTIME_PACE.into_iter();
+        loop {
             match client.status(id).await {
                 Ok(Some(status)) if status.exit_code.is_some() => {
                     return Some(Terminated {
@@ -140,7 +158,7 @@ impl Knowledge {
                         finished_at: status.finished_at,
                     });
                 }
-                Ok(Some(_)) => sleep(pause).await,
+                Ok(Some(_)) => sleep(pace.next().unwrap_or(longest)).await,
                 Ok(None) => return None,
                 Err(error) => {
                     tracing::debug!(%error, id, "the runtime does not say how a container ended");
@@ -148,14 +166,51 @@ impl Knowledge {
                 }
             }
         }
-        None
+    }
+
+    /// What the API server says of a pod whose container has ended, or is looked at alive.
+    async fn around_end(&self, identity: Option<&Identity>, life: &Life) -> Around {
+        let asked = Instant::now();
+        let (pod, events) = match killed_from_outside(&life.recording.events) {
+            // The capture asks for the object: who killed it may write there why, as late as its event.
+            Some(killed) => (Value::Null, self.killing_events(identity, killed).await),
+            None if life.end.is_none() => (Value::Null, self.events(identity).await),
+            None => return self.around(identity).await,
+        };
+        Around { asked, pod, events }
+    }
+
+    /// What the API server says of a pod now.
+    pub(super) async fn around(&self, identity: Option<&Identity>) -> Around {
+        let asked = Instant::now();
+        let (pod, events) = tokio::join!(self.object(identity), self.events(identity));
+        Around { asked, pod, events }
+    }
+
+    /// The pod as the API server has it.
+    async fn object(&self, identity: Option<&Identity>) -> Value {
+        let (Some(client), Some(identity)) = (&self.kube, identity) else {
+            return Value::Null;
+        };
+        let pod = &identity.pod;
+        let asked = kubernetes::pods::get(client, &pod.namespace, &pod.name);
+        let object = timeout(API_PATIENCE, asked).await;
+        let object = object
+            .ok()
+            .and_then(Result::ok)
+            .flatten()
+            .unwrap_or_default();
+        // A pod that was deleted and made again under the same name is another one.
+        let uid = pod.api_uid.as_ref().unwrap_or(&pod.uid);
+        if object["metadata"]["uid"] == uid.as_str() {
+            object
+        } else {
+            Value::Null
+        }
     }
 
     /// The pod's events, with the one that says why the kubelet killed the container, if it did: that may come later than the death.
-    async fn events_of_end(&self, identity: Option<&Identity>, life: &Life) -> Vec<PodEvent> {
-        let Some(killed) = killed_from_outside(&life.recording.events) else {
-            return self.events(identity).await;
-        };
+    async fn killing_events(&self, identity: Option<&Identity>, killed: u64) -> Vec<PodEvent> {
         if self.kube.is_none() || identity.is_none() {
             return Vec::new();
         }
@@ -176,7 +231,7 @@ impl Knowledge {
     }
 
     /// The pod's events, if the API server tells them soon.
-    pub(super) async fn events(&self, identity: Option<&Identity>) -> Vec<PodEvent> {
+    async fn events(&self, identity: Option<&Identity>) -> Vec<PodEvent> {
         timeout(API_PATIENCE, self.list_events(identity))
             .await
             .unwrap_or_default()

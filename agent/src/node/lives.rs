@@ -14,7 +14,7 @@ use triggers::{Attempt, Ended, Observation, Subject, Time, Trigger};
 
 use super::{
     Input,
-    ending::{self, Ending},
+    ending::{self, Around, Ending},
     kept::{KeptRun, Policy},
     recording::{Life, Report},
     runtime::{self, Answer, Who},
@@ -71,6 +71,8 @@ pub(super) struct Runs {
     /// Runs that are being kept.
     pub(super) ending: usize,
     pub(super) held: Vec<Held>,
+    /// What the API server said when the last of them had ended, until a capture takes it.
+    pub(super) around: Option<Around>,
 }
 
 /// A run has been kept, or could not be.
@@ -347,7 +349,7 @@ impl Node {
             Ok(ending::Ended {
                 kept,
                 verdict,
-                events,
+                around,
             }) => {
                 self.tally.losses += Losses {
                     // The recorder tells them of the whole node: runs at the same time have the same ones.
@@ -377,7 +379,9 @@ impl Node {
                 let mut decisions = self
                     .machine
                     .observe(at, &subject, Observation::Ended(ended));
-                decisions.extend(self.pod_events(&subject, &events));
+                decisions.extend(self.pod_events(&subject, &around.events));
+                let runs = self.subjects.entry(subject.clone()).or_default();
+                runs.around = Some(around).filter(Around::is_fresh);
                 self.decide(decisions);
             }
             Err(error) => {

@@ -112,9 +112,12 @@ impl Node {
             None => capture_name(identity.as_ref(), &subject, &last.run.number.to_string()),
         };
         let room = self.config.runs.keep.saturating_sub(kept.len());
+        let runs = self.subjects.get_mut(&subject);
+        let around = runs.and_then(|runs| runs.around.take());
         let order = Order {
             name,
             identity,
+            around,
             trigger,
             rank,
             runs: kept,

@@ -217,6 +217,7 @@ impl Node {
         let order = Order {
             name,
             identity,
+            around: None,
             trigger,
             rank,
             runs,

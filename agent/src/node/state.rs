@@ -183,6 +183,9 @@ impl Node {
         self.ask_again();
         self.tell_unready();
         self.forget_old();
+        for runs in self.subjects.values_mut() {
+            runs.around.take_if(|around| !around.is_fresh());
+        }
         let (spool, teller) = (self.spool.clone(), self.teller.clone());
         self.tasks.spawn_blocking(move || {
             for dropped in spool.enforce() {

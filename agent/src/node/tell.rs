@@ -178,11 +178,13 @@ mod tests {
 
     #[test]
     fn the_event_has_the_time_at_which_the_run_ended() {
-        let mut entry = Entry::default();
-        entry.info = Info {
-            created: 9_500_000_000,
-            ended: Some(7_250_000_000),
-            ..Info::default()
+        let mut entry = Entry {
+            info: Info {
+                created: 9_500_000_000,
+                ended: Some(7_250_000_000),
+                ..Info::default()
+            },
+            ..Entry::default()
         };
         let ended = |entry: &Entry| announcement(entry, "node").ended.as_millisecond();
         assert_eq!(ended(&entry), 7250);
