@@ -33,8 +33,8 @@ const RUNTIME_PACE: [Duration; 4] = [
     Duration::from_millis(100),
     Duration::from_millis(200),
 ];
-/// How long the runtime has for it.
-const RUNTIME_PATIENCE: Duration = Duration::from_secs(7);
+/// How long the runtime has for it: no longer than the kubelet.
+const RUNTIME_PATIENCE: Duration = KILLING_PATIENCE;
 /// How long the kubelet has to say why it killed a container: it writes its events behind its work.
 const KILLING_PATIENCE: Duration = Duration::from_secs(7);
 /// How often it is asked whether it has.
@@ -85,7 +85,6 @@ pub(super) struct Ended {
 }
 
 /// What the API server says around a run.
-#[derive(Clone)]
 pub(super) struct Around {
     asked: Instant,
     /// The pod's object, with secrets in it; null where it was not asked for, or not told.
@@ -94,9 +93,9 @@ pub(super) struct Around {
 }
 
 impl Around {
-    /// Whether a capture that is taken now would find out the same.
+    /// Whether a capture that is taken now would find out the same. A pod whose container ran has events: where there are none, they were not told.
     pub(super) fn is_fresh(&self) -> bool {
-        !self.pod.is_null() && self.asked.elapsed() < FRESH
+        !self.pod.is_null() && !self.events.is_empty() && self.asked.elapsed() < FRESH
     }
 }
 
@@ -171,11 +170,13 @@ impl Knowledge {
     /// What the API server says of a pod whose container has ended, or is looked at alive.
     async fn around_end(&self, identity: Option<&Identity>, life: &Life) -> Around {
         let asked = Instant::now();
+        // Jobs that succeed are many, and hardly ever captured.
+        let crashed = life.end.is_some() && !matches!(life.exit, Some((_, ExitStatus::Code(0))));
         let (pod, events) = match killed_from_outside(&life.recording.events) {
             // The capture asks for the object: who killed it may write there why, as late as its event.
             Some(killed) => (Value::Null, self.killing_events(identity, killed).await),
-            None if life.end.is_none() => (Value::Null, self.events(identity).await),
-            None => return self.around(identity).await,
+            None if crashed => return self.around(identity).await,
+            None => (Value::Null, self.events(identity).await),
         };
         Around { asked, pod, events }
     }
@@ -389,4 +390,22 @@ fn exit_of(events: &[Event], pid: u32) -> Option<ExitStatus> {
         .iter()
         .rfind(|event| event.kind == EventKind::EXIT && event.pid == pid)?;
     Some(ExitStatus::from_wait(exit.ret as i32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_told_is_asked_again() {
+        let around = |pod: Value, events: Vec<PodEvent>| Around {
+            asked: Instant::now(),
+            pod,
+            events,
+        };
+        let (pod, events) = (|| Value::from("pod"), || vec![PodEvent::default()]);
+        assert!(around(pod(), events()).is_fresh());
+        assert!(!around(Value::Null, events()).is_fresh());
+        assert!(!around(pod(), Vec::new()).is_fresh());
+    }
 }

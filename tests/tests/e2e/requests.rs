@@ -257,7 +257,7 @@ fn status(cluster: &Cluster) -> Result<String> {
             "`lastword status` does not tell of {field}:\n{status}"
         );
     }
-    let said = cluster.run(&["logs", "-n", NAMESPACE, "daemonset/lastword-agent"])?;
+    let said = install::logs(cluster, &["--tail=-1"])?;
     let hierarchy = said.lines().find_map(|line| line.split_once("hierarchy="));
     let (_, hierarchy) = hierarchy.context("the log does not tell the cgroup hierarchy")?;
     let field = |name: &str| {
