@@ -98,16 +98,23 @@ impl Announcer {
         let api: Api<Event> = Api::namespaced(self.client.clone(), &announcement.namespace);
         let name = event.metadata.name.clone().unwrap_or_default();
         let params = PatchParams::apply(MANAGER).force();
+        let asked = Timestamp::now();
         call(
             PATCH_EVENTS,
             api.patch(&name, &params, &Patch::Apply(&event)),
         )
         .await?;
-        let since_end_ms = Timestamp::now().as_millisecond() - announcement.ended.as_millisecond();
+        let after = |time: Timestamp| time.as_millisecond() - announcement.ended.as_millisecond();
         tracing::info!(
             namespace = announcement.namespace,
             pod = announcement.spec.pod_name,
-            since_end_ms,
+            captured_after_ms = announcement
+                .status
+                .taken_at
+                .as_ref()
+                .map(|time| after(time.0)),
+            asked_after_ms = after(asked),
+            since_end_ms = after(Timestamp::now()),
             "the pod has its Event"
         );
         Ok(())
