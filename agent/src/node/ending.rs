@@ -172,7 +172,7 @@ impl Knowledge {
         let asked = Instant::now();
         // Jobs that succeed are many, and hardly ever captured.
         let crashed = life.end.is_some() && !matches!(life.exit, Some((_, ExitStatus::Code(0))));
-        let (pod, events) = match killed_from_outside(&life.recording.events) {
+        let (pod, events) = match killed_from_outside(life) {
             // The capture asks for the object: who killed it may write there why, as late as its event.
             Some(killed) => (Value::Null, self.killing_events(identity, killed).await),
             None if crashed => return self.around(identity).await,
@@ -375,14 +375,21 @@ fn pod_event(event: kubernetes::events::PodEvent) -> PodEvent {
     }
 }
 
-/// When somebody outside first sent a signal that ends a container.
-fn killed_from_outside(events: &[Event]) -> Option<u64> {
+/// When somebody outside first sent a container that has ended a signal that ends one. A kubelet's is sent to the first process: not to a
+/// probe that took too long, nor to the runtime's own process in a container that it could not start.
+fn killed_from_outside(life: &Life) -> Option<u64> {
+    life.end?;
+    let events = &life.recording.events;
     let fatal = |event: &&Event| {
         event.kind == EventKind::SIGNAL_GENERATE
             && event.args[2] == SignalOrigin::Outside as i64
             && STOPPING.contains(&(event.ret as i32))
+            && life.exit.is_none_or(|(first, _)| event.pid == first)
     };
-    events.iter().find(fatal).map(|event| event.time)
+    let killed = events.iter().find(fatal)?.time;
+    let complete = life.recording.losses.overwritten == 0;
+    let started = life.exit.is_some() || !setup_steps::never_started(events, complete);
+    started.then_some(killed)
 }
 
 fn exit_of(events: &[Event], pid: u32) -> Option<ExitStatus> {
@@ -394,7 +401,79 @@ fn exit_of(events: &[Event], pid: u32) -> Option<ExitStatus> {
 
 #[cfg(test)]
 mod tests {
+    use capture_format::Losses;
+
     use super::*;
+    use crate::{figures::Figures, recorder::Recording};
+
+    const FIRST: u32 = 12;
+
+    fn event(kind: EventKind, pid: u32) -> Event {
+        Event {
+            kind,
+            pid,
+            name: b"/bin/app".as_slice().into(),
+            ..Event::default()
+        }
+    }
+
+    fn killed(pid: u32) -> Event {
+        Event {
+            time: u64::from(pid),
+            ret: i64::from(libc::SIGKILL),
+            args: [0, 0, SignalOrigin::Outside as i64],
+            ..event(EventKind::SIGNAL_GENERATE, pid)
+        }
+    }
+
+    fn over(events: Vec<Event>, first: Option<u32>) -> Life {
+        Life {
+            recording: Recording {
+                events,
+                since: 0,
+                losses: Losses::default(),
+            },
+            end: Some(99),
+            exit: first.map(|pid| (pid, ExitStatus::from_wait(libc::SIGKILL))),
+            figures: Figures::default(),
+        }
+    }
+
+    #[test]
+    fn who_kills_the_first_process_kills_the_container() {
+        let events = vec![event(EventKind::EXEC, FIRST), killed(30), killed(FIRST)];
+        let ended = over(events, Some(FIRST));
+        assert_eq!(killed_from_outside(&ended), Some(u64::from(FIRST)));
+        let alive = Life { end: None, ..ended };
+        assert_eq!(killed_from_outside(&alive), None);
+    }
+
+    #[test]
+    fn who_kills_a_probe_does_not() {
+        let events = vec![
+            event(EventKind::EXEC, FIRST),
+            event(EventKind::EXEC, 30),
+            killed(30),
+        ];
+        assert_eq!(killed_from_outside(&over(events, Some(FIRST))), None);
+    }
+
+    #[test]
+    fn a_runtime_that_kills_what_it_could_not_start_is_waited_for_no_longer() {
+        let events = vec![event(EventKind::FORK, 11), killed(FIRST)];
+        let mut ended = over(events, None);
+        assert_eq!(killed_from_outside(&ended), None);
+        // That nothing was executed is not known where events are missing.
+        ended.recording.losses.overwritten = 1;
+        assert_eq!(killed_from_outside(&ended), Some(u64::from(FIRST)));
+    }
+
+    #[test]
+    fn where_the_first_process_is_not_known_anyone_may_be_it() {
+        let events = vec![event(EventKind::EXEC, 30), killed(FIRST)];
+        let ended = over(events, None);
+        assert_eq!(killed_from_outside(&ended), Some(u64::from(FIRST)));
+    }
 
     #[test]
     fn what_was_not_told_is_asked_again() {

@@ -78,6 +78,12 @@ pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
     }
 }
 
+/// Whether the container's program was never executed. `complete` as in [`remove`].
+pub(super) fn never_started(events: &[Event], complete: bool) -> bool {
+    let adopted = Adopted::of(events).inside;
+    complete && adopted.is_empty() && executed(events, &adopted).is_empty()
+}
+
 /// The processes that were there when the recorder came.
 #[derive(Default)]
 struct Adopted {
