@@ -376,7 +376,8 @@ fn pod_event(event: kubernetes::events::PodEvent) -> PodEvent {
 }
 
 /// When somebody outside first sent a container that has ended a signal that ends one. A kubelet's is sent to the first process: not to a
-/// probe that took too long, nor to the runtime's own process in a container that it could not start.
+/// probe that took too long, nor to the runtime's own process in a container that it could not start. Where the first process is not known,
+/// or what would tell was overwritten, any process counts: waiting in vain costs seconds, not waiting the verdict.
 fn killed_from_outside(life: &Life) -> Option<u64> {
     life.end?;
     let events = &life.recording.events;
