@@ -16,7 +16,7 @@ mod layout {
 #[cfg(bpf_target_arch = "aarch64")]
 mod layout {
     //! arch/arm64/include/asm/ptrace.h
-    pub const NUMBER: usize = 35; // syscallno
+    pub const NUMBER: usize = 35; // syscallno, an int: the verifier refuses a load of the whole word
     pub const ARGS: [usize; 6] = [34, 1, 2, 3, 4, 5]; // orig_x0: x0 holds the result at exit
     /// `_TIF_32BIT` of thread_info.flags, arch/arm64/include/asm/thread_info.h
     pub const COMPAT: u32 = 1 << 22;
@@ -28,12 +28,13 @@ pub use layout::COMPAT;
 #[inline(always)]
 pub fn number(registers: Registers) -> u64 {
     // SAFETY: the verifier checks the access against the type of `registers`.
-    let number = unsafe { *registers.add(layout::NUMBER) };
-    // arm64 keeps an int beside another field.
-    if cfg!(bpf_target_arch = "aarch64") {
-        number & 0xffff_ffff
-    } else {
-        number
+    unsafe {
+        let number = registers.add(layout::NUMBER);
+        if cfg!(bpf_target_arch = "aarch64") {
+            u64::from(*number.cast::<u32>())
+        } else {
+            *number
+        }
     }
 }
 

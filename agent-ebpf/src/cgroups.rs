@@ -1,8 +1,8 @@
 //! Whose event is it: cgroup id → ring, and the programs that keep the table.
 
 use agent_ebpf::wire::{
-    CGROUP_SETS, CGROUP_WAYS, CLAIMED, CgroupSet, Control, LANES, NAME_MAX, NESTED, NO_SHAPE,
-    RINGS as RING_COUNT, Ring, SHAPES, control,
+    CGROUP_WAYS, CLAIMED, CgroupSet, Control, LANES, NAME_MAX, NESTED, NO_SHAPE,
+    RINGS as RING_COUNT, Ring, SHAPES, cgroup_set, control,
 };
 use aya_ebpf::{
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str},
@@ -55,7 +55,7 @@ pub fn ring_number(cgroup: u64) -> Option<u32> {
 
 #[inline(always)]
 fn set_of(cgroup: u64) -> Option<*mut CgroupSet> {
-    CGROUPS.get_ptr_mut((cgroup % CGROUP_SETS as u64) as u32)
+    CGROUPS.get_ptr_mut(cgroup_set(cgroup, config!(key)) as u32)
 }
 
 /// A ring by its number.

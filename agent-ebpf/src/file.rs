@@ -10,6 +10,7 @@ use crate::{
 /// `S_IFMT >> 12` of inode(7).
 pub mod file_type {
     pub const UNKNOWN: u8 = 0;
+    pub const CHARACTER: u8 = 2;
     pub const REGULAR: u8 = 8;
     pub const SOCKET: u8 = 12;
 }
@@ -108,6 +109,16 @@ impl Inode {
     #[inline(always)]
     pub fn mode(self) -> u16 {
         read(self.0 + u64::from(offset!(inode_mode)))
+    }
+
+    /// Whether it is the end of a pseudo-terminal where somebody types, `/dev/ptmx` or an instance's `ptmx`: what is written to
+    /// it, a program reads from a terminal.
+    #[inline(always)]
+    pub fn is_terminal_master(self) -> bool {
+        /// Major 5, minor 2 (Documentation/admin-guide/devices.txt), as a `dev_t` of include/linux/kdev_t.h.
+        const PTMX: u32 = 5 << 20 | 2;
+        self.file_type() == file_type::CHARACTER
+            && read::<u32>(self.0 + u64::from(offset!(inode_rdev))) == PTMX
     }
 
     #[inline(always)]

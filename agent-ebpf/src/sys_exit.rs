@@ -26,10 +26,7 @@ use crate::{
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
     let registers: Registers = ctx.arg(0);
-    let number = arch::number(registers);
-    if let Some(op) = wanted(number, ctx.arg(1)) {
-        record(op, number, ctx.arg(1), registers);
-    }
+    ended(arch::number(registers), ctx.arg(1), || registers);
     0
 }
 
@@ -37,10 +34,7 @@ pub fn sys_exit_btf(ctx: BtfTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn sys_exit_raw(ctx: RawTracePointContext) -> i32 {
     let registers = current_registers();
-    let number = arch::number(registers);
-    if let Some(op) = wanted(number, ctx.arg(1)) {
-        record(op, number, ctx.arg(1), registers);
-    }
+    ended(arch::number(registers), ctx.arg(1), || registers);
     0
 }
 
@@ -50,10 +44,20 @@ pub fn sys_exit_perf(ctx: TracePointContext) -> u32 {
     let record_start: *const u64 = ctx.as_ptr().cast_const().cast();
     // SAFETY: /sys/kernel/tracing/events/raw_syscalls/sys_exit/format: id at 8, ret at 16.
     let (number, ret) = unsafe { (*record_start.add(1), *record_start.add(2) as i64) };
-    if let Some(op) = wanted(number, ret) {
-        record(op, number, ret, current_registers());
-    }
+    ended(number, ret, current_registers);
     0
+}
+
+/// A call has ended; its registers are looked for only if they are needed.
+#[inline(always)]
+fn ended(number: u64, ret: i64, registers: impl FnOnce() -> Registers) {
+    let task = Typed::current();
+    // Before anything else: the numbers of these calls mean other calls.
+    if is_compat(task) {
+        count_compat();
+    } else if let Some(op) = wanted(number, ret) {
+        record(op, number, ret, task, registers());
+    }
 }
 
 #[inline(always)]
@@ -109,18 +113,21 @@ impl Call {
         self.ret < 0
     }
 
-    /// Whether it failed in a way that is everyday life: it was interrupted, or would have had to wait.
+    /// Whether a transfer failed in a way that is everyday life: it was interrupted, or would have had to wait.
     #[inline(always)]
     pub fn only_waits(&self) -> bool {
         const EINTR: i64 = -4;
         const EAGAIN: i64 = -11;
         const EINPROGRESS: i64 = -115;
-        /// The kernel's own codes for calls to restart after a signal, include/linux/errno.h
+        self.ret == EAGAIN || self.ret == EINTR || self.ret == EINPROGRESS || self.was_interrupted()
+    }
+
+    /// Whether the kernel takes it up again after a signal, or its handler.
+    #[inline(always)]
+    fn was_interrupted(&self) -> bool {
+        /// include/linux/errno.h
         const ERESTART: core::ops::RangeInclusive<i64> = -516..=-512;
-        self.ret == EAGAIN
-            || self.ret == EINTR
-            || self.ret == EINPROGRESS
-            || ERESTART.contains(&self.ret)
+        ERESTART.contains(&self.ret)
     }
 
     /// The lane of a call that is precious when it failed.
@@ -140,21 +147,10 @@ impl Call {
 }
 
 #[inline(always)]
-fn record(op: u8, number: u64, ret: i64, registers: Registers) {
+fn record(op: u8, number: u64, ret: i64, task: Typed, registers: Registers) {
     let Some((ring_number, ring)) = current_ring() else {
         return;
     };
-    let task = Typed::current();
-    if has(features::COMPAT) && is_compat(task) {
-        // SAFETY: the verifier checks the access.
-        unsafe {
-            core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(
-                &raw mut (*ring).compat,
-                1,
-            )
-        };
-        return;
-    }
     let call = Call {
         ring_number,
         ring,
@@ -191,7 +187,8 @@ fn record(op: u8, number: u64, ret: i64, registers: Registers) {
             _ = message_apart(ring_number, number, ret)
         }
         op if op == Op::Sendmmsg as u8 || op == Op::Recvmmsg as u8 => several(&call, ring_number),
-        _ if call.only_waits() => {}
+        // EAGAIN of these is a limit that was reached, not an invitation to wait.
+        _ if call.was_interrupted() => {}
         op if op == Op::Execve as u8 => _ = execve_apart(ring_number, number, ret),
         op if op == Op::Execveat as u8 => _ = execveat_apart(ring_number, number, ret),
         op if op == Op::FailedArgs as u8 => {
@@ -272,9 +269,22 @@ fn several(call: &Call, ring_number: u32) {
     }
 }
 
+/// Counts a call in the 32-bit ABI.
+#[inline(always)]
+fn count_compat() {
+    use core::intrinsics::{AtomicOrdering::Relaxed, atomic_xadd};
+    if let Some((_, ring)) = current_ring() {
+        // SAFETY: the verifier checks the access.
+        unsafe { atomic_xadd::<u64, u64, { Relaxed }>(&raw mut (*ring).compat, 1) };
+    }
+}
+
 /// Whether the current call is one in the 32-bit ABI, whose numbers and arguments are others.
 #[inline(always)]
 fn is_compat(task: Typed) -> bool {
+    if !has(features::COMPAT) {
+        return false;
+    }
     let field = if cfg!(bpf_target_arch = "aarch64") {
         offset!(task_ti_flags)
     } else {

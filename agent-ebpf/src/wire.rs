@@ -236,11 +236,11 @@ pub enum Op {
 // ── Whose event: cgroup id → ring ───────────────────────────────────────────────────────────────
 
 /// Sets of the cgroup table.
-pub const CGROUP_SETS: usize = 2048;
+pub const CGROUP_SETS: usize = 8192;
 /// Cgroups in a set.
 pub const CGROUP_WAYS: usize = 4;
 
-/// A set of the table from cgroup id to ring; an id is in the set of its low bits.
+/// A set of the table from cgroup id to ring; an id is in the set that [`cgroup_set`] names.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CgroupSet {
@@ -248,6 +248,19 @@ pub struct CgroupSet {
     pub ids: [u64; CGROUP_WAYS],
     /// The ring of each, and [`NESTED`].
     pub rings: [u32; CGROUP_WAYS],
+}
+
+/// The set of a cgroup's id. Ids count up in steps, which differ from kernel to kernel and with the controllers, so the id's
+/// bits are mixed; and with the key of this load ([`Config::key`]), so that nobody can make cgroups that meet in one set.
+#[inline(always)]
+#[must_use]
+pub const fn cgroup_set(cgroup: u64, key: u64) -> usize {
+    /// A multiplier that changes every bit of the result with a probability near one half.
+    const MIX: u64 = 0xd6e8_feb8_6659_fd93;
+    let mut hash = cgroup ^ key;
+    hash = (hash ^ hash >> 32).wrapping_mul(MIX);
+    hash = (hash ^ hash >> 32).wrapping_mul(MIX);
+    (hash >> (u64::BITS - CGROUP_SETS.ilog2())) as usize
 }
 
 /// Stands for an id while its place is being filled.
@@ -440,6 +453,7 @@ offsets! {
     file_path_dentry = "file"."f_path.dentry",
     file_private_data = "file"."private_data",
     inode_mode = "inode"."i_mode",
+    inode_rdev = "inode"."i_rdev",
     inode_size = "inode"."i_size",
     inode_ino = "inode"."i_ino",
     dentry_name = "dentry"."d_name",
@@ -461,4 +475,40 @@ offsets! {
     cgroup_root_hierarchy = "cgroup_root"."hierarchy_id",
     kernfs_id = "kernfs_node"."id",
     kernfs_name = "kernfs_node"."name",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_count_up_in_any_step_fill_the_sets_evenly() {
+        const CGROUPS: u64 = 4000;
+        for step in 1..=256 {
+            let mut sets = [0u8; CGROUP_SETS];
+            for number in 0..CGROUPS {
+                sets[cgroup_set(5000 + number * step, 0x5bd1_e995)] += 1;
+            }
+            let over = sets
+                .iter()
+                .map(|ids| usize::from(*ids).saturating_sub(CGROUP_WAYS));
+            let without_place: usize = over.sum();
+            assert!(
+                without_place <= 16,
+                "{without_place} of {CGROUPS}, step {step}"
+            );
+        }
+    }
+
+    #[test]
+    fn who_meets_in_a_set_depends_on_the_key() {
+        let meet = |key| {
+            let first = cgroup_set(1, key);
+            (2..100_000)
+                .filter(|id| cgroup_set(*id, key) == first)
+                .take(4)
+                .fold(0, |all, id| all ^ id << 8)
+        };
+        assert_ne!(meet(1), meet(2));
+    }
 }

@@ -38,6 +38,13 @@ impl Plan {
         }
     }
 
+    /// Of what somebody may have typed, only how much it was.
+    #[inline(always)]
+    fn typed(mut self) -> Self {
+        self.limit = Limit::Nothing;
+        self
+    }
+
     #[inline(always)]
     fn text(mut self, lane: Lane) -> Self {
         self.lane = lane;
@@ -72,7 +79,11 @@ impl Plan {
         let mut plan = Self::bulk();
         let file = File::of(call.task, descriptor);
         if let Some(file) = file {
-            plan.look(file.inode());
+            let inode = file.inode();
+            plan.look(inode);
+            if inode.is_terminal_master() {
+                return plan.typed();
+            }
         }
         if call.failed() {
             plan.lane = Lane::Errors;
@@ -115,12 +126,17 @@ impl Plan {
             plan.lane = Lane::Failures;
         }
         let Some(file) = File::of(call.task, call.arg::<0>() as u32) else {
-            return plan;
+            // It may be a terminal.
+            return plan.typed();
         };
         let inode = file.inode();
         plan.look(inode);
         if plan.fd_type == file_type::SOCKET {
             return plan.socket(file);
+        }
+        // Terminals and sources of random numbers: what is read from a device is a secret or nothing.
+        if plan.fd_type == file_type::CHARACTER {
+            return plan.typed();
         }
         if plan.fd_type != file_type::REGULAR || call.ret <= 0 {
             return plan;

@@ -185,6 +185,7 @@ pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
         o.fdt_fd,
         o.file_inode,
         o.inode_mode,
+        o.inode_rdev,
         o.inode_size,
         o.inode_ino,
     ]);
@@ -217,7 +218,7 @@ pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
         (
             files,
             features::FILES,
-            "what descriptors refer to is unknown, so payloads are cut at the smaller limit and sockets' bytes are kept",
+            "what descriptors refer to is unknown, so what was read is not kept, and of what was written the smaller limit, to sockets too",
         ),
         (
             names,

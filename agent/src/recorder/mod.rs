@@ -162,7 +162,7 @@ impl Recorder {
         let place = load::place(settings, &kernel)?;
         drop(kernel);
         let (mut ebpf, key) = load::load(object, &abilities, place, settings)?;
-        let pool = Pool::new(&mut ebpf, settings.budget).map_err(StartError::Rings)?;
+        let pool = Pool::new(&mut ebpf, settings.budget, key).map_err(StartError::Rings)?;
         let channel = Channel::new(&mut ebpf).map_err(StartError::Rings)?;
         let btf = Btf::from_sys_fs().map_err(|error| StartError::BadBtf(load::chain(&error)))?;
         if settings.debug_programs {

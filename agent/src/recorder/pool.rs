@@ -74,7 +74,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(ebpf: &mut Ebpf, budget: Budget) -> io::Result<Self> {
+    pub(super) fn new(ebpf: &mut Ebpf, budget: Budget, key: u64) -> io::Result<Self> {
         let missing = |name| io::Error::other(format!("the eBPF object has no map {name}"));
         let Some(Map::ArrayOfMaps(rings)) = ebpf.take_map("RINGS") else {
             return Err(missing("RINGS"));
@@ -86,7 +86,7 @@ impl Pool {
         let mut pool = Self {
             rings,
             free: free.try_into().map_err(io::Error::other)?,
-            table: CgroupTable::new(table)?,
+            table: CgroupTable::new(table, key)?,
             template: Template::new()?,
             mapped: HashMap::new(),
             leaving: Vec::new(),

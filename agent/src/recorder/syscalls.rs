@@ -95,7 +95,7 @@ rows! {
     #[cfg(target_arch = "x86_64")] UNLINK = SYS_unlink, FailedPath, Drop, Drop;
     UNLINKAT = SYS_unlinkat, FailedPathat, Drop, Int;
     #[cfg(target_arch = "x86_64")] RENAME = SYS_rename, FailedTwoPaths, Drop, Drop;
-    #[cfg(target_arch = "x86_64")] RENAMEAT = SYS_renameat, FailedTwoPathsat, Int, Drop;
+    RENAMEAT = SYS_renameat, FailedTwoPathsat, Int, Drop;
     RENAMEAT2 = SYS_renameat2, FailedTwoPathsat, Int, Drop;
     #[cfg(target_arch = "x86_64")] STAT = SYS_stat, FailedPath, Drop, Drop;
     #[cfg(target_arch = "x86_64")] LSTAT = SYS_lstat, FailedPath, Drop, Drop;

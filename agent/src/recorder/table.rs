@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use agent_ebpf::wire::{CGROUP_SETS, CGROUP_WAYS, CLAIMED, CgroupSet, NESTED};
+use agent_ebpf::wire::{CGROUP_SETS, CGROUP_WAYS, CLAIMED, CgroupSet, NESTED, cgroup_set};
 use aya::maps::MapData;
 
 use super::sys::Mapped;
@@ -16,6 +16,8 @@ const _: () = assert!(std::mem::offset_of!(CgroupSet, rings) == CGROUP_WAYS * 8)
 
 /// The table.
 pub(super) struct CgroupTable {
+    /// Of this load, as the programs have it.
+    key: u64,
     memory: Mapped,
     /// The programs are loaded with its descriptor.
     _map: MapData,
@@ -45,8 +47,9 @@ impl Place<'_> {
 }
 
 impl CgroupTable {
-    pub(super) fn new(map: MapData) -> io::Result<Self> {
+    pub(super) fn new(map: MapData, key: u64) -> io::Result<Self> {
         Ok(Self {
+            key,
             memory: Mapped::new(map.fd(), CGROUP_SETS * size_of::<CgroupSet>())?,
             _map: map,
         })
@@ -59,7 +62,7 @@ impl CgroupTable {
     }
 
     fn set_of(&self, cgroup: u64) -> impl Iterator<Item = Place<'_>> {
-        self.set((cgroup % CGROUP_SETS as u64) as usize)
+        self.set(cgroup_set(cgroup, self.key))
     }
 
     fn places(&self) -> impl Iterator<Item = Place<'_>> {

@@ -56,6 +56,10 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
         ["descriptors", path] => descriptors(path)?,
         ["reuse", path] => reuse(path)?,
         ["failures", folder] => failures(folder),
+        ["over-limits"] => over_limits()?,
+        #[cfg(target_arch = "x86_64")]
+        ["compat", calls] => compat(number(calls)?),
+        ["terminal", typed] => terminal(typed)?,
         ["signal", signal] => raise(number(signal)?)?,
         ["abort"] => std::process::abort(),
         ["segv"] => fault(),
@@ -251,6 +255,127 @@ fn failures(folder: &str) {
         );
         libc::kill(1 << 22, libc::SIGTERM);
     }
+}
+
+/// New processes, programs and locked memory beyond the limits of a user without privileges: each fails with EAGAIN.
+fn over_limits() -> io::Result<()> {
+    const NOBODY: u32 = 65534;
+    let limit = |resource, most| {
+        let limit = libc::rlimit {
+            rlim_cur: most,
+            rlim_max: most,
+        };
+        // SAFETY: a limit that lives over the call.
+        check(unsafe { libc::setrlimit(resource, &raw const limit) })
+    };
+    // The user has a process already, which ends with this one.
+    let (mut told, mut tells) = io::pipe()?;
+    let (stays, until_the_end) = io::pipe()?;
+    // SAFETY: as fork(2), of a process with one thread.
+    if check(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) })? == 0 {
+        drop(until_the_end);
+        // SAFETY: a plain call.
+        check(unsafe { libc::setuid(NOBODY) })?;
+        tells.write_all(b"x")?;
+        (&stays).read_exact(&mut [0])?;
+        return Ok(());
+    }
+    told.read_exact(&mut [0])?;
+    limit(libc::RLIMIT_NPROC, 0)?;
+    limit(libc::RLIMIT_MEMLOCK, 4096)?;
+    // struct clone_args of clone3(2): exit_signal is the fifth member.
+    let clone_args = [0u64, 0, 0, 0, libc::SIGCHLD as u64, 0, 0, 0];
+    let arguments: [*const libc::c_char; 2] = [c"true".as_ptr(), std::ptr::null()];
+    // SAFETY: plain calls, each of which must fail; the clones are as fork(2), of a process with one thread.
+    let results: [i64; 5] = unsafe {
+        check(libc::setuid(NOBODY))?;
+        [
+            libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0),
+            libc::syscall(
+                libc::SYS_clone3,
+                &raw const clone_args,
+                size_of_val(&clone_args),
+            ),
+            libc::syscall(
+                libc::SYS_execve,
+                c"/bin/true".as_ptr(),
+                arguments.as_ptr(),
+                0,
+            ),
+            libc::syscall(
+                libc::SYS_execveat,
+                libc::AT_FDCWD,
+                c"/bin/true".as_ptr(),
+                arguments.as_ptr(),
+                0,
+                0,
+            ),
+            libc::syscall(
+                libc::SYS_mmap,
+                0,
+                1 << 20,
+                libc::PROT_READ,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_LOCKED,
+                -1,
+                0,
+            ),
+        ]
+    };
+    drop(until_the_end);
+    if results == [-1; 5] {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("not all failed: {results:?}")))
+    }
+}
+
+/// Calls of the 32-bit ABI: getuid, whose number is that of a call which nobody records in the 64-bit ABI.
+#[cfg(target_arch = "x86_64")]
+fn compat(calls: u32) {
+    const GETUID: u64 = 24;
+    for _ in 0..calls {
+        let mut _result = GETUID;
+        // SAFETY: a call without arguments; the kernel clears some registers on the way back.
+        unsafe {
+            std::arch::asm!("int 0x80", inout("rax") _result, out("r8") _, out("r9") _, out("r10") _, out("r11") _);
+        }
+    }
+}
+
+/// Types at a pseudo-terminal whose other end this process reads: by read, by readv, and what the terminal echoes.
+fn terminal(typed: &str) -> io::Result<()> {
+    use std::os::fd::AsFd as _;
+    // SAFETY: plain calls; what they return is checked, and owned by nobody else.
+    let (master, slave) = unsafe {
+        let (mut master, mut slave) = (0, 0);
+        check(libc::openpty(
+            &raw mut master,
+            &raw mut slave,
+            std::ptr::null_mut(),
+            std::ptr::null(),
+            std::ptr::null(),
+        ))?;
+        (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave))
+    };
+    let open = |end: &OwnedFd| end.as_fd().try_clone_to_owned().map(fs::File::from);
+    let (mut master, mut slave) = (open(&master)?, open(&slave)?);
+    slave.write_all(b"Password: ")?;
+    for _ in 0..2 {
+        master.write_all(typed.as_bytes())?;
+        master.write_all(b"\n")?;
+        let mut line = [0; 256];
+        let (first, second) = line.split_at_mut(4);
+        let read =
+            slave.read_vectored(&mut [io::IoSliceMut::new(first), io::IoSliceMut::new(second)])?;
+        assert_eq!(&line[..read], format!("{typed}\n").as_bytes());
+        master.write_all(typed.as_bytes())?;
+        master.write_all(b"\n")?;
+        let read = slave.read(&mut line)?;
+        assert_eq!(&line[..read], format!("{typed}\n").as_bytes());
+        let echoed = master.read(&mut line)?;
+        assert!(echoed > 0);
+    }
+    Ok(())
 }
 
 fn raise(signal: i32) -> io::Result<()> {

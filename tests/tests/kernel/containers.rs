@@ -28,6 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     ("a_full_pool_refuses_and_recovers", full),
     ("the_pool_is_filled_before_it_is_empty", filled),
     ("the_table_forgets_removed_cgroups", forgets),
+    ("many_nested_cgroups_keep_nobody_out", crowd),
     ("without_btf_it_says_what_to_do", without_btf),
     ("the_programs_log_when_they_are_asked_to", log),
 ];
@@ -240,6 +241,33 @@ fn forgets() -> Result<(), Failed> {
     let id = made.id()?;
     recorder.release(ring);
     assert_eq!(recorder.ring_of(id), None);
+    Ok(())
+}
+
+/// Ids of cgroups count up in steps, which must not fill some places of the table and leave the others empty.
+fn crowd() -> Result<(), Failed> {
+    let _alone = alone();
+    let mut recorder = Recorder::start(&Settings::default())?;
+    let top = top()?;
+    let made = Made::below(&top.0, &format!("docker-{ID}.scope"))?;
+    let nested: Vec<Made> = (0..700)
+        .map(|number| Made::below(&made.0, &format!("nested-{number}")))
+        .collect::<Result<_, _>>()?;
+    let ring = recorder.ring_of(made.id()?);
+    for inner in &nested {
+        assert_eq!(recorder.ring_of(inner.id()?), ring);
+    }
+    let mut others = Vec::new();
+    for number in 0..30 {
+        let other = Made::below(&top.0, &format!("docker-{number:064x}.scope"))?;
+        assert!(
+            recorder.ring_of(other.id()?).is_some(),
+            "container {number}"
+        );
+        refill(&mut recorder)?;
+        others.push(other);
+    }
+    assert_eq!(recorder.stock().refused, 0);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! What is recorded of processes, files and signals.
 
 use capture_format::{
-    EventFlags, EventKind as K, ExitStatus, FdType, SignalDisposition, SignalOrigin,
+    Event, EventFlags, EventKind as K, ExitStatus, FdType, SignalDisposition, SignalOrigin,
 };
 use libtest_mimic::Failed;
 
@@ -28,6 +28,10 @@ pub(crate) const CASES: &[Case] = &[
     ("recognises_log_files_by_their_name", log_files),
     ("follows_nested_cgroups", nested),
     ("counts_nothing_as_lost", losses),
+    ("records_calls_that_limits_refuse", over_limits),
+    #[cfg(target_arch = "x86_64")]
+    ("counts_every_call_in_the_32_bit_abi", compat),
+    ("stores_nothing_that_was_typed_at_a_terminal", terminal),
 ];
 
 fn exec() -> Result<(), Failed> {
@@ -348,5 +352,55 @@ fn losses() -> Result<(), Failed> {
         "{losses:?}"
     );
     assert_eq!(recorded.output.status.code(), Some(7));
+    Ok(())
+}
+
+/// EAGAIN of these calls is no invitation to try again at once: a limit is reached.
+fn over_limits() -> Result<(), Failed> {
+    const EAGAIN: i64 = -11;
+    let recorded = record_victim(&["over-limits"]);
+    assert_eq!(recorded.run().status, Some(ExitStatus::Code(0)));
+    for kind in [K::CLONE, K::CLONE3, K::EXECVEAT, K::MMAP] {
+        recorded.one(kind, |event| event.ret == EAGAIN);
+    }
+    let refused = recorded.one(K::EXECVE, |event| event.ret == EAGAIN);
+    assert_eq!(
+        (&refused.name[..], &refused.data[..]),
+        (&b"/bin/true"[..], &b"true\0"[..])
+    );
+    Ok(())
+}
+
+#[cfg(target_arch = "x86_64")]
+fn compat() -> Result<(), Failed> {
+    let recorded = record_victim(&["compat", "10"]);
+    assert_eq!(recorded.run().status, Some(ExitStatus::Code(0)));
+    assert_eq!(recorded.run().losses.compat, 10);
+    Ok(())
+}
+
+fn terminal() -> Result<(), Failed> {
+    const TYPED: &str = "typed-s3cret";
+    let recorded = record_victim(&["terminal", TYPED]);
+    assert_eq!(recorded.run().status, Some(ExitStatus::Code(0)));
+    let is_typed = |event: &&Event| {
+        let holds = |window: &[u8]| window == &TYPED.as_bytes()[..4];
+        event.kind != K::EXEC && event.data.windows(4).any(holds)
+    };
+    let stored: Vec<_> = recorded.events().iter().filter(is_typed).collect();
+    assert!(stored.is_empty(), "{stored:#?}");
+    // That something was typed, and how much, is told.
+    let length = TYPED.len() as i64 + 1;
+    for kind in [K::READ, K::READV] {
+        let all = recorded.of(kind);
+        let lines = all.iter().filter(|event| event.ret == length);
+        assert!(
+            lines
+                .clone()
+                .all(|event| event.fd_type == FdType::CHARACTER)
+        );
+        assert_eq!(lines.count(), 2, "{all:#?}");
+    }
+    recorded.one(K::WRITE, |event| event.data == "Password: ");
     Ok(())
 }
