@@ -61,6 +61,7 @@ pub(crate) struct Metrics {
     overwritten: Counter,
     recursion_misses: Counter,
     refused: Counter,
+    log_lines_lost: Counter,
     announce_pending: Gauge,
     upload_pending: Gauge,
     spool_bytes: Gauge,
@@ -88,6 +89,7 @@ impl Metrics {
             overwritten: Counter::default(),
             recursion_misses: Counter::default(),
             refused: Counter::default(),
+            log_lines_lost: Counter::default(),
             announce_pending: Gauge::default(),
             upload_pending: Gauge::default(),
             spool_bytes: Gauge::default(),
@@ -115,6 +117,7 @@ impl Metrics {
             overwritten,
             recursion_misses,
             refused,
+            log_lines_lost,
             announce_pending,
             upload_pending,
             spool_bytes,
@@ -156,6 +159,11 @@ impl Metrics {
             "containers_refused",
             "Containers that were not recorded",
             refused.clone(),
+        );
+        r.register(
+            "log_lines_lost",
+            "Log lines that nobody will read",
+            log_lines_lost.clone(),
         );
         r.register(
             "announce_pending",
@@ -253,6 +261,7 @@ impl Metrics {
         raise(&self.overwritten, status.losses.overwritten);
         raise(&self.recursion_misses, status.losses.recursion_misses);
         raise(&self.refused, status.refused);
+        raise(&self.log_lines_lost, status.log_lines_lost);
         set(&self.announce_pending, status.announce_pending);
         let pending = status.storage.as_ref().map_or(0, |storage| storage.pending);
         set(&self.upload_pending, pending);

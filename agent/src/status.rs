@@ -39,6 +39,7 @@ pub(crate) fn of_agent(status: &Status, now: u64, out: &mut impl Write) -> io::R
         api_server,
         cri,
         announce_pending,
+        log_lines_lost,
     } = status;
     let mut field = |name: &str, value: String| writeln!(out, "{name:<14}{value}");
     let up = duration(now.saturating_sub(*started));
@@ -107,6 +108,12 @@ pub(crate) fn of_agent(status: &Status, now: u64, out: &mut impl Write) -> io::R
     )?;
     field("CRI", connection(cri.as_ref(), "no socket found", now))?;
     field("announcements", format!("{announce_pending} waiting"))?;
+    if *log_lines_lost > 0 {
+        field(
+            "log",
+            format!("{log_lines_lost} lines lost: its reader is gone, or too slow"),
+        )?;
+    }
     writeln!(out)?;
     probes(attached.iter(), limitations, out)
 }
@@ -203,6 +210,7 @@ mod tests {
             }),
             cri: None,
             announce_pending: 1,
+            log_lines_lost: 3,
         };
         let mut out = Vec::new();
         of_agent(&status, started + 120 * SECOND, &mut out).unwrap();
@@ -218,6 +226,7 @@ storage       s3://bucket/a: 1 to upload; the last upload failed: 403
 API server    does not answer, for 60 s (since 2026-11-18T11:07:40Z): connection refused
 CRI           no socket found
 announcements 1 waiting
+log           3 lines lost: its reader is gone, or too slow
 
 PROBE                ATTACH   WHY
 sys_exit             tp_btf   the first that attaches

@@ -40,6 +40,13 @@ pub(super) fn agent(args: Args, out: &mut impl Write) -> anyhow::Result<ExitCode
         node,
         kubeconfig: args.kubeconfig,
     };
-    node::run(config, options)?;
-    Ok(ExitCode::SUCCESS)
+    let ended = node::run(config, options);
+    if let Err(error) = &ended {
+        tracing::error!("{error:#}");
+    }
+    logging::finish();
+    Ok(match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    })
 }

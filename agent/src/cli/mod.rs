@@ -74,7 +74,8 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lastword: {error:#}");
+            // Whoever reads it may be gone.
+            let _ = writeln!(io::stderr(), "lastword: {error:#}");
             ExitCode::FAILURE
         }
     }

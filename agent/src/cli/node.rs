@@ -13,6 +13,7 @@ use inspect::{decode::time::size, escape::escaped};
 use reading::print_json;
 
 use crate::{
+    logging,
     node::handle::{CaptureOutcome, Target, Written},
     socket::{self, SocketError, client},
     status,
@@ -69,7 +70,9 @@ pub(super) fn status(args: &StatusArgs, out: &mut impl Write) -> anyhow::Result<
         Ok(status) if args.json => print_json(&status, out)?,
         Ok(status) => status::of_agent(&status, crate::host::realtime(), out)?,
         Err(SocketError::NoAgent { .. }) if !args.json => {
-            eprintln!("lastword: no agent runs here; this is how the machine would be recorded");
+            logging::say(format_args!(
+                "no agent runs here; this is how the machine would be recorded"
+            ));
             status::of_machine(out)?;
         }
         Err(error) => return Err(error.into()),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use capture_format::{
     Container, Event, EventFlags, EventKind, ExitStatus, Header, Host, Kubernetes, Pod, PodEvent,
-    Probe, Run, SignalOrigin, Terminated,
+    Probe, Run, SignalOrigin, Terminated, WriteError,
 };
 use containers::{
     cri,
@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    kept::{KeptRun, Policy},
+    kept::{KeptRun, Masked, Policy},
     recording::Life,
     setup_steps,
 };
@@ -100,13 +100,22 @@ impl Around {
 }
 
 impl Knowledge {
-    /// Redacts, encodes and explains a run.
+    /// Redacts, encodes and explains a run. While others are asked how it ended it is encoded already: many may end at once, and wait for long.
     ///
     /// # Errors
     /// When the run does not fit the format.
-    pub(super) async fn end(self, ending: Ending, mut life: Life) -> anyhow::Result<Ended> {
+    pub(super) async fn end(self, ending: Ending, life: Life) -> anyhow::Result<Ended> {
         let over = life.end.is_some();
-        let (terminated, around) = tokio::join!(
+        // Jobs that succeed are many, and hardly ever captured.
+        let crashed = over && !matches!(life.exit, Some((_, ExitStatus::Code(0))));
+        let killed = killed_from_outside(&life);
+        let masking = tokio::task::spawn_blocking({
+            let redactor = self.redactor.clone();
+            let (cgroup, number, started) = (ending.cgroup, ending.number, ending.started);
+            let policy = ending.policy.clone();
+            move || mask(cgroup, number, started, life, &redactor, &policy)
+        });
+        let (terminated, around, masked) = tokio::join!(
             async {
                 if !over {
                     return None;
@@ -114,23 +123,15 @@ impl Knowledge {
                 let told = timeout(RUNTIME_PATIENCE, self.terminated(&ending.id)).await;
                 told.ok().flatten()
             },
-            self.around_end(ending.identity.as_ref(), &life)
+            self.around_end(ending.identity.as_ref(), killed, crashed),
+            masking
         );
+        let masked = masked??;
         let header = self.header(&ending, around.events.clone());
         let work = move || -> anyhow::Result<Ended> {
-            let Ending {
-                cgroup,
-                number,
-                started,
-                policy,
-                ..
-            } = ending;
-            setup_steps::remove(
-                &mut life.recording.events,
-                life.recording.losses.overwritten == 0,
-            );
-            let run = run(cgroup, number, started, &life, terminated);
-            let kept = KeptRun::encode(header, run, life, &self.redactor, &policy)?;
+            let kept = masked.finish(header, &self.redactor, |run, events| {
+                told(run, events, terminated);
+            })?;
             let verdict = kept.explain()?.runs.pop();
             Ok(Ended {
                 kept,
@@ -168,11 +169,14 @@ impl Knowledge {
     }
 
     /// What the API server says of a pod whose container has ended, or is looked at alive.
-    async fn around_end(&self, identity: Option<&Identity>, life: &Life) -> Around {
+    async fn around_end(
+        &self,
+        identity: Option<&Identity>,
+        killed: Option<u64>,
+        crashed: bool,
+    ) -> Around {
         let asked = Instant::now();
-        // Jobs that succeed are many, and hardly ever captured.
-        let crashed = life.end.is_some() && !matches!(life.exit, Some((_, ExitStatus::Code(0))));
-        let (pod, events) = match killed_from_outside(life) {
+        let (pod, events) = match killed {
             // The capture asks for the object: who killed it may write there why, as late as its event.
             Some(killed) => (Value::Null, self.killing_events(identity, killed).await),
             None if crashed => return self.around(identity).await,
@@ -312,8 +316,37 @@ fn kind(kind: Option<Kind>) -> &'static str {
     }
 }
 
-/// The run's own metadata.
-fn run(cgroup: u64, number: u32, started: u64, life: &Life, terminated: Option<Terminated>) -> Run {
+/// What of a run is kept. It is decoded no more when this returns.
+fn mask(
+    cgroup: u64,
+    number: u32,
+    started: u64,
+    mut life: Life,
+    redactor: &Redactor,
+    policy: &Policy,
+) -> Result<Masked, WriteError> {
+    let complete = life.recording.losses.overwritten == 0;
+    setup_steps::remove(&mut life.recording.events, complete);
+    let run = run(cgroup, number, started, &life);
+    let masked = KeptRun::mask(run, life.recording.events, redactor, policy);
+    drop(life.slot);
+    masked
+}
+
+/// Adds what the runtime says of a run's end.
+fn told(run: &mut Run, events: &[Event], terminated: Option<Terminated>) {
+    let executed = events.iter().any(|event| event.kind == EventKind::EXEC);
+    run.start_error = terminated
+        .as_ref()
+        .filter(|said| {
+            !executed && matches!(said.reason.as_str(), "StartError" | "ContainerCannotRun")
+        })
+        .map(|said| said.message.clone());
+    run.terminated = terminated;
+}
+
+/// The run's own metadata, as the recorder knows it.
+fn run(cgroup: u64, number: u32, started: u64, life: &Life) -> Run {
     let events = &life.recording.events;
     let first = events.iter().find(|event| event.kind == EventKind::EXEC);
     let init_pid = life
@@ -328,12 +361,6 @@ fn run(cgroup: u64, number: u32, started: u64, life: &Life, terminated: Option<T
     let adopted = events
         .iter()
         .find(|event| event.flags.contains(EventFlags::ADOPTED));
-    let start_error = terminated
-        .as_ref()
-        .filter(|said| {
-            first.is_none() && matches!(said.reason.as_str(), "StartError" | "ContainerCannotRun")
-        })
-        .map(|said| said.message.clone());
     Run {
         number,
         cgroup,
@@ -350,13 +377,13 @@ fn run(cgroup: u64, number: u32, started: u64, life: &Life, terminated: Option<T
             .exit
             .map(|(_, status)| status)
             .or_else(|| exit_of(events, init_pid)),
-        start_error,
+        start_error: None,
         memory_limit: life.figures.memory_limit,
         oom_kills: life.figures.oom_kills,
         memory_peak: life.figures.memory_peak,
         memory_current: life.figures.memory,
         cpu: life.figures.cpu,
-        terminated,
+        terminated: None,
         losses: life.recording.losses,
     }
 }
@@ -404,6 +431,7 @@ fn exit_of(events: &[Event], pid: u32) -> Option<ExitStatus> {
 mod tests {
     use capture_format::Losses;
 
+    use super::super::recording::Slot;
     use super::*;
     use crate::{figures::Figures, recorder::Recording};
 
@@ -437,6 +465,7 @@ mod tests {
             end: Some(99),
             exit: first.map(|pid| (pid, ExitStatus::from_wait(libc::SIGKILL))),
             figures: Figures::default(),
+            slot: Slot::default(),
         }
     }
 

@@ -229,6 +229,8 @@ pub(crate) struct Status {
     pub(crate) cri: Option<Connection>,
     /// Captures that wait to be announced.
     pub(crate) announce_pending: u64,
+    /// Log lines that found no room, or whose reader was gone, since the start.
+    pub(crate) log_lines_lost: u64,
 }
 
 /// Numbers of containers.

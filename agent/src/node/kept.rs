@@ -11,8 +11,6 @@ use capture_format::{
 use inspect::explain::{Explanation, explain};
 use redact::{Manifest, Payload, Redactor};
 
-use super::recording::Life;
-
 /// A run as a capture of its own, in memory.
 #[derive(Clone)]
 pub(super) struct KeptRun {
@@ -29,31 +27,53 @@ pub(super) struct Policy {
     pub(super) secret_mounts: Vec<String>,
 }
 
+/// A run whose events are redacted and encoded, while others are still asked how it ended.
+pub(super) struct Masked {
+    run: KeptRun,
+    manifest: Manifest,
+}
+
+impl Masked {
+    /// The whole run; `tell` adds to its metadata what was heard of its end.
+    ///
+    /// # Errors
+    /// When its metadata is larger than the format allows.
+    pub(super) fn finish(
+        mut self,
+        mut header: Header,
+        redactor: &Redactor,
+        tell: impl FnOnce(&mut Run, &[Event]),
+    ) -> Result<KeptRun, WriteError> {
+        let (mut run, events) = self.run.events();
+        tell(&mut run, &events);
+        redactor.header(&mut header, &mut self.manifest);
+        redactor.run_metadata(&mut run, &mut self.manifest);
+        header.redaction = self.manifest.redaction();
+        KeptRun::of(&header, run, &events)
+    }
+}
+
 /// Why a kept run cannot be read back.
 pub(super) type Unreadable = OpenError;
 
 impl KeptRun {
-    /// Redacts and encodes a run.
+    /// Redacts and encodes the events of a run.
     ///
     /// # Errors
-    /// When its metadata or an event is larger than the format allows.
-    pub(super) fn encode(
-        mut header: Header,
-        mut run: Run,
-        life: Life,
+    /// When the run's metadata or an event is larger than the format allows.
+    pub(super) fn mask(
+        run: Run,
+        mut events: Vec<Event>,
         redactor: &Redactor,
         policy: &Policy,
-    ) -> Result<Self, WriteError> {
+    ) -> Result<Masked, WriteError> {
         let mut manifest = Manifest::default();
         let mut masking = redactor.run(policy.payload, &policy.secret_mounts);
-        let mut events = life.recording.events;
         for event in &mut events {
             masking.event(event, &mut manifest);
         }
-        redactor.header(&mut header, &mut manifest);
-        redactor.run_metadata(&mut run, &mut manifest);
-        header.redaction = manifest.redaction();
-        Self::of(&header, run, &events)
+        let run = Self::of(&Header::default(), run, &events)?;
+        Ok(Masked { run, manifest })
     }
 
     fn of(header: &Header, run: Run, events: &[Event]) -> Result<Self, WriteError> {
@@ -123,12 +143,16 @@ impl KeptRun {
     /// # Errors
     /// The writer's.
     pub(super) fn write_to<W: Write>(&self, writer: &mut Writer<W>) -> Result<(), WriteError> {
-        let (run, events) = match self.reader() {
+        let (run, events) = self.events();
+        write(writer, &run, &events)
+    }
+
+    fn events(&self) -> (Run, Vec<Event>) {
+        match self.reader() {
             Ok(mut reader) => read(&mut reader, 0),
             // It was opened before, when it was encoded or taken back.
             Err(_) => (self.run.clone(), Vec::new()),
-        };
-        write(writer, &run, &events)
+        }
     }
 }
 

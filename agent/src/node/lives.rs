@@ -96,10 +96,7 @@ impl Node {
                 tracing::warn!(cgroup = path, reason, "a container is not recorded");
             }
             Report::Ended { cgroup, life } => self.ended(cgroup, life),
-            Report::Removed { cgroup, life } => {
-                if let Some(life) = life {
-                    self.ended(cgroup, life);
-                }
+            Report::Removed { cgroup } => {
                 if let Some(live) = self.live.get_mut(&cgroup) {
                     live.removed = true;
                     self.forget_if_over(cgroup);

@@ -1,12 +1,16 @@
-//! The thread that owns the recorder: it reads a ring the moment its run ends, and makes new rings when there is nothing
-//! else to do, since each waits some 10 ms for the kernel.
+//! The thread that owns the recorder: it reads the ring of a run that has ended as soon as few enough runs are decoded, and makes
+//! new rings in between, since each waits some 10 ms for the kernel.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io::{self, Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
     path::PathBuf,
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
 };
 
@@ -30,6 +34,9 @@ use crate::{
 
 /// Reports that may wait for the node's loop before the thread waits for it.
 const WAITING_REPORTS: usize = 64;
+/// Runs that are decoded at a time. One takes up to some 7 MiB, which the memory limit has besides the budget of the rings; those whose turn has not
+/// come wait in their rings, which are paid for.
+pub(super) const DECODED: usize = 16;
 
 /// What the thread tells the node's loop.
 pub(super) enum Report {
@@ -45,8 +52,8 @@ pub(super) enum Report {
     Refused { path: String, reason: String },
     /// A container's first process has ended.
     Ended { cgroup: u64, life: Life },
-    /// A container's cgroup is gone, and its ring given back.
-    Removed { cgroup: u64, life: Option<Life> },
+    /// A container's cgroup is gone, its run was read, and its ring given back.
+    Removed { cgroup: u64 },
     /// The recorder works no more.
     Failed(io::Error),
 }
@@ -59,6 +66,47 @@ pub(super) struct Life {
     /// Host pid of the first process, and how it ended, where the kernel side said so.
     pub(super) exit: Option<(u32, ExitStatus)>,
     pub(super) figures: Figures,
+    /// Held while it is decoded.
+    pub(super) slot: Slot,
+}
+
+/// Wakes the thread.
+struct Waker(UnixStream);
+
+impl Waker {
+    fn wake(&self) {
+        // A full pipe wakes it as well.
+        let _ = (&self.0).write(&[0]);
+    }
+}
+
+/// One of the [`DECODED`] runs that are decoded at a time, until it is dropped. The default is none of them.
+#[derive(Default)]
+pub(super) struct Slot(Option<Arc<Slots>>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(slots) = &self.0 {
+            slots.taken.fetch_sub(1, Ordering::Release);
+            slots.waker.wake();
+        }
+    }
+}
+
+/// Which the thread alone takes.
+struct Slots {
+    taken: AtomicUsize,
+    waker: Arc<Waker>,
+}
+
+impl Slots {
+    fn take(self: &Arc<Self>) -> Option<Slot> {
+        if self.taken.load(Ordering::Acquire) >= DECODED {
+            return None;
+        }
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Some(Slot(Some(self.clone())))
+    }
 }
 
 /// How recording is done on this node.
@@ -89,7 +137,7 @@ enum Command {
 /// The thread, seen from the node's loop.
 pub(super) struct RecordingThread {
     commands: mpsc::Sender<Command>,
-    wake: UnixStream,
+    waker: Arc<Waker>,
     thread: Option<thread::JoinHandle<()>>,
     pub(super) setup: Setup,
 }
@@ -108,6 +156,11 @@ impl RecordingThread {
         let (wake, woken) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         woken.set_nonblocking(true)?;
+        let waker = Arc::new(Waker(wake));
+        let slots = Arc::new(Slots {
+            taken: AtomicUsize::new(0),
+            waker: waker.clone(),
+        });
         let (ready, started) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("recording".into())
@@ -129,7 +182,10 @@ impl RecordingThread {
                     shapes: settings.shapes,
                     places,
                     recorded: HashMap::new(),
+                    unread: VecDeque::new(),
+                    slots,
                     messages_lost: 0,
+                    stopping: false,
                 };
                 if let Err(error) = server.serve(&requests, woken) {
                     // Nobody listens any more: the agent is stopping.
@@ -142,7 +198,7 @@ impl RecordingThread {
         Ok((
             Self {
                 commands,
-                wake,
+                waker,
                 thread: Some(thread),
                 setup,
             },
@@ -174,17 +230,22 @@ impl RecordingThread {
         stock.await.ok()
     }
 
+    /// Ends recording: what has ended by now is still read and reported, for as long as somebody takes the reports.
+    pub(super) fn stop(&self) {
+        self.send(Command::Stop);
+    }
+
     fn send(&self, command: Command) {
         if self.commands.send(command).is_ok() {
-            // A full pipe wakes it as well.
-            let _ = (&self.wake).write(&[0]);
+            self.waker.wake();
         }
     }
 }
 
+/// Waits for the thread; whoever takes the reports must have gone before, or go on taking them.
 impl Drop for RecordingThread {
     fn drop(&mut self) {
-        self.send(Command::Stop);
+        self.stop();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -198,7 +259,40 @@ struct Recorded {
     misses: u64,
     /// What an adopted container's run begins with.
     preface: Vec<Event>,
-    ended: bool,
+    end: Option<End>,
+    read: bool,
+    /// The ring, once the cgroup is gone.
+    removed: Option<RingId>,
+}
+
+impl Recorded {
+    fn new(path: String, misses: u64, preface: Vec<Event>) -> Self {
+        Self {
+            path,
+            misses,
+            preface,
+            end: None,
+            read: false,
+            removed: None,
+        }
+    }
+}
+
+/// How a run ended, as was known at that moment.
+struct End {
+    time: u64,
+    exit: Option<(u32, ExitStatus)>,
+    figures: Figures,
+    /// `recursion_misses` of the node.
+    misses: u64,
+}
+
+/// A ring to be read.
+enum Unread {
+    /// The container's run is over.
+    Ended(u64),
+    /// Somebody wants to know what it holds now.
+    Snapshot(u64, oneshot::Sender<Option<Life>>),
 }
 
 struct Server {
@@ -207,7 +301,10 @@ struct Server {
     shapes: Vec<ContainerShape>,
     places: Places,
     recorded: HashMap<u64, Recorded>,
+    unread: VecDeque<Unread>,
+    slots: Arc<Slots>,
     messages_lost: u64,
+    stopping: bool,
 }
 
 impl Server {
@@ -218,6 +315,7 @@ impl Server {
     ) -> io::Result<()> {
         self.adopt()?;
         loop {
+            let last = self.stopping;
             for message in self.recorder.messages() {
                 self.message(message);
             }
@@ -232,14 +330,20 @@ impl Server {
             }
             loop {
                 match requests.try_recv() {
-                    Ok(Command::Stop) | Err(mpsc::TryRecvError::Disconnected) => return Ok(()),
                     Ok(command) => self.command(command),
+                    Err(mpsc::TryRecvError::Disconnected) => return Ok(()),
                     Err(mpsc::TryRecvError::Empty) => break,
                 }
             }
-            if !self.recorder.refill()? {
-                self.wait(&mut woken)?;
+            // What the kernel side had said until then was heard.
+            if last && (self.unread.is_empty() || self.reports.is_closed()) {
+                return Ok(());
             }
+            let read = self.read_next();
+            if self.stopping && !last || self.recorder.refill()? || read {
+                continue;
+            }
+            self.wait(&mut woken)?;
         }
     }
 
@@ -267,12 +371,7 @@ impl Server {
                 Ok(_) => {
                     let preface = adopt::preface(&proc, &running, &self.shapes, host::boottime);
                     let misses = self.recorder.recursion_misses();
-                    let recorded = Recorded {
-                        path: running.path.clone(),
-                        misses,
-                        preface,
-                        ended: false,
-                    };
+                    let recorded = Recorded::new(running.path.clone(), misses, preface);
                     self.recorded.insert(running.cgroup, recorded);
                     self.report(Report::Adopted { running });
                 }
@@ -310,28 +409,73 @@ impl Server {
 
     fn started(&mut self, cgroup: u64, path: String, time: u64) {
         let misses = self.recorder.recursion_misses();
-        let recorded = Recorded {
-            path: path.clone(),
-            misses,
-            preface: Vec::new(),
-            ended: false,
-        };
+        let recorded = Recorded::new(path.clone(), misses, Vec::new());
         self.recorded.insert(cgroup, recorded);
         self.report(Report::Started { cgroup, path, time });
     }
 
-    fn removed(&mut self, cgroup: u64, ring: RingId, time: u64) {
-        let recorded = self.recorded.get(&cgroup);
-        let ended = recorded.is_none_or(|recorded| recorded.ended);
-        // Without a first process that the kernel side knows (it shares its pid namespace, or was never executed) this is its end.
-        let life = if ended {
-            None
-        } else {
-            self.life(cgroup, Some(time), None)
+    /// A run is over; its ring is read when its turn comes.
+    fn ended(&mut self, cgroup: u64, time: u64, exit: Option<(u32, ExitStatus)>) {
+        let misses = self.recorder.recursion_misses();
+        let Some(recorded) = self.recorded.get_mut(&cgroup) else {
+            return;
         };
-        self.recorded.remove(&cgroup);
-        self.recorder.release(ring);
-        self.report(Report::Removed { cgroup, life });
+        if recorded.end.is_none() {
+            recorded.end = Some(End {
+                time,
+                exit,
+                figures: Figures::read(&self.places.mounts, &recorded.path),
+                misses,
+            });
+            self.unread.push_back(Unread::Ended(cgroup));
+        }
+    }
+
+    /// A cgroup is gone. Without a first process that the kernel side knows (it shares its pid namespace, or was never executed) this is the
+    /// end of its run.
+    fn removed(&mut self, cgroup: u64, ring: RingId, time: u64) {
+        self.ended(cgroup, time, None);
+        match self.recorded.get_mut(&cgroup) {
+            Some(recorded) => recorded.removed = Some(ring),
+            None => self.recorder.release(ring),
+        }
+        self.release_if_over(cgroup);
+    }
+
+    /// Gives the ring of a container back whose run was read and whose cgroup is gone.
+    fn release_if_over(&mut self, cgroup: u64) {
+        let recorded = self.recorded.get(&cgroup);
+        let over = recorded.filter(|recorded| recorded.read);
+        if let Some(ring) = over.and_then(|recorded| recorded.removed) {
+            self.recorded.remove(&cgroup);
+            self.recorder.release(ring);
+            self.report(Report::Removed { cgroup });
+        }
+    }
+
+    /// Reads the ring whose turn it is, if there is one and few enough runs are decoded; true if so.
+    fn read_next(&mut self) -> bool {
+        if self.unread.is_empty() {
+            return false;
+        }
+        let Some(slot) = self.slots.take() else {
+            return false;
+        };
+        match self.unread.pop_front() {
+            Some(Unread::Ended(cgroup)) => {
+                let life = self.life(cgroup, slot);
+                if let Some(recorded) = self.recorded.get_mut(&cgroup) {
+                    recorded.read = true;
+                }
+                if let Some(life) = life {
+                    self.report(Report::Ended { cgroup, life });
+                }
+                self.release_if_over(cgroup);
+            }
+            Some(Unread::Snapshot(cgroup, reply)) => drop(reply.send(self.life(cgroup, slot))),
+            None => {}
+        }
+        true
     }
 
     fn message(&mut self, message: Message) {
@@ -341,12 +485,7 @@ impl Server {
             MessageKind::PoolEmpty { path } => self.refused(path, "no ring was free"),
             MessageKind::TableFull { path } => self.refused(path, "the recorder's table is full"),
             MessageKind::InitExit { pid, status, .. } => {
-                if let Some(life) = self.life(cgroup, Some(time), Some((pid, status))) {
-                    if let Some(recorded) = self.recorded.get_mut(&cgroup) {
-                        recorded.ended = true;
-                    }
-                    self.report(Report::Ended { cgroup, life });
-                }
+                self.ended(cgroup, time, Some((pid, status)));
             }
             MessageKind::Removed(ring) => self.removed(cgroup, ring, time),
         }
@@ -354,7 +493,9 @@ impl Server {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Snapshot(cgroup, reply) => drop(reply.send(self.life(cgroup, None, None))),
+            Command::Snapshot(cgroup, reply) => {
+                self.unread.push_back(Unread::Snapshot(cgroup, reply));
+            }
             Command::LetGo(cgroup) => {
                 self.recorded.remove(&cgroup);
                 if let Some(ring) = self.recorder.ring_of(cgroup) {
@@ -365,20 +506,22 @@ impl Server {
             Command::Stock(reply) => {
                 let _ = reply.send((self.recorder.stock(), self.recorder.recursion_misses()));
             }
-            Command::Stop => {}
+            Command::Stop => self.stopping = true,
         }
     }
 
     /// Reads a container's ring.
-    fn life(&self, cgroup: u64, end: Option<u64>, exit: Option<(u32, ExitStatus)>) -> Option<Life> {
+    fn life(&self, cgroup: u64, slot: Slot) -> Option<Life> {
         let recorded = self.recorded.get(&cgroup)?;
-        let figures = Figures::read(&self.places.mounts, &recorded.path);
+        let end = recorded.end.as_ref();
+        let figures = match end {
+            Some(end) => end.figures.clone(),
+            None => Figures::read(&self.places.mounts, &recorded.path),
+        };
         let ring: RingId = self.recorder.ring_of(cgroup)?;
         let mut recording = self.recorder.read(ring).ok()?;
-        recording.losses.recursion_misses = recording
-            .losses
-            .recursion_misses
-            .saturating_sub(recorded.misses);
+        let misses = end.map_or(recording.losses.recursion_misses, |end| end.misses);
+        recording.losses.recursion_misses = misses.saturating_sub(recorded.misses);
         if !recorded.preface.is_empty() {
             recording
                 .events
@@ -386,9 +529,10 @@ impl Server {
         }
         Some(Life {
             recording,
-            end,
-            exit,
+            end: end.map(|end| end.time),
+            exit: end.and_then(|end| end.exit),
             figures,
+            slot,
         })
     }
 

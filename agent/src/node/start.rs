@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use anyhow::Context;
@@ -11,6 +11,10 @@ use containers::{directory::Directory, hierarchy};
 use futures::{StreamExt, stream};
 use kubernetes::{Health, Who, announce::Announcer, captures::Captures, connect, namespaces, pods};
 use redact::Redactor;
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag,
+};
 use spool::{Backoff, Entry, Spool, Store, Uploader};
 use tokio::{
     net::TcpListener,
@@ -194,11 +198,23 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         config,
     };
     state.remember();
+    exit_at_second_signal()?;
     let outcome = state.serve(&mut sources).await;
     tracing::info!("stopping");
     services.shutdown().await;
-    state.stop(&mut sources).await;
+    state.stop(sources).await;
     outcome
+}
+
+/// The first signal to stop is the loop's. One that comes after it ends the process at once, whatever it is waiting for; what is kept is not left to
+/// the next agent then.
+fn exit_at_second_signal() -> std::io::Result<()> {
+    let stopping = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        flag::register_conditional_shutdown(signal, 128 + signal, stopping.clone())?;
+        flag::register(signal, stopping.clone())?;
+    }
+    Ok(())
 }
 
 /// The API server, if there is one. Not waited for: it may be away.

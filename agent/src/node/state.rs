@@ -35,7 +35,7 @@ use super::{
     status::Connections,
     tell::Teller,
 };
-use crate::{config::Config, host, metrics::Metrics};
+use crate::{config::Config, host, logging, metrics::Metrics};
 
 /// How often what nobody asks for any more is forgotten.
 const TIDY: Duration = Duration::from_secs(30);
@@ -179,6 +179,7 @@ impl Node {
     }
 
     fn tidy(&mut self) {
+        logging::summarise();
         self.directory.expire(host::uptime());
         self.ask_again();
         self.tell_unready();
@@ -198,24 +199,35 @@ impl Node {
         });
     }
 
-    /// Waits for what is under way, and leaves what is kept to the next start.
-    pub(super) async fn stop(mut self, sources: &mut Sources) {
+    /// Waits for what is under way (runs that have ended among it), and leaves what is kept to the next start.
+    pub(super) async fn stop(mut self, mut sources: Sources) {
         /// With time to write it; shorter than a pod's grace period.
         const PATIENCE: Duration = LONGEST_WAIT.saturating_add(Duration::from_secs(3));
+        self.recording.stop();
+        let mut recording = true;
         let finish = async {
             loop {
                 tokio::select! {
+                    biased;
+                    report = sources.reports.recv(), if recording => match report.map(|report| self.report(report)) {
+                        Some(Ok(())) => {}
+                        Some(Err(error)) => tracing::error!("{error:#}"),
+                        None => recording = false,
+                    },
                     Some(input) = sources.inputs.recv() => self.input(input),
-                    task = self.tasks.join_next() => if task.is_none() { break },
+                    task = self.tasks.join_next(), if !(recording && self.tasks.is_empty()) => {
+                        if task.is_none() && sources.inputs.is_empty() {
+                            break;
+                        }
+                    }
                 }
-            }
-            while let Ok(input) = sources.inputs.try_recv() {
-                self.input(input);
             }
         };
         if tokio::time::timeout(PATIENCE, finish).await.is_err() {
             tracing::warn!("captures that were under way are given up");
         }
+        // The recording thread is waited for at the end, and must not wait for us.
+        drop(sources);
         let runs: Vec<spool::KeptRun> = self
             .subjects
             .iter()

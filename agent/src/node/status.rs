@@ -8,7 +8,7 @@ use super::{
     runtime::Standing,
     state::Node,
 };
-use crate::host;
+use crate::{host, logging};
 
 /// What the agent talks to. `None` is what it was told not to.
 pub(super) struct Connections {
@@ -109,6 +109,7 @@ impl Node {
             api_server: self.connections.api(),
             cri: self.connections.cri(),
             announce_pending: self.teller.pending(),
+            log_lines_lost: logging::lost(),
         };
         let recording = self.recording.clone();
         self.tasks.spawn(async move {

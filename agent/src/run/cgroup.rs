@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 
 use crate::{
     cgroupfs::{Mounts, below},
-    figures,
+    figures, logging,
 };
 
 /// A cgroup that is removed when it is dropped, with every process in it.
@@ -95,10 +95,10 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         if let Err(error) = self.remove() {
-            eprintln!(
-                "lastword: cannot remove the cgroup {}: {error}",
+            logging::say(format_args!(
+                "cannot remove the cgroup {}: {error}",
                 self.path.display()
-            );
+            ));
         }
     }
 }

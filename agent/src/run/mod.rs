@@ -12,6 +12,7 @@ use std::{
     ffi::OsString,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ use redact::{Manifest, Payload, Redactor};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    host,
+    host, logging,
     recorder::{Budget, ContainerShape, Message, MessageKind, Recorder, RingId, Settings},
 };
 use cgroup::Cgroup;
@@ -58,7 +59,12 @@ pub(crate) fn run(request: Request) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(session(request))
+    let outcome = runtime.block_on(session(request));
+    // Nobody listens to signals any more. Whoever reads the verdict may be stuck.
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        signal_hook::flag::register_conditional_default(signal, Arc::new(true.into()))?;
+    }
+    outcome
 }
 
 async fn session(mut request: Request) -> anyhow::Result<Outcome> {
@@ -357,7 +363,7 @@ impl Stop {
 }
 
 fn progress(message: std::fmt::Arguments<'_>) {
-    eprintln!("lastword: {message}");
+    logging::say(message);
 }
 
 /// A capture that cannot be written must be known before the command has run, not after.

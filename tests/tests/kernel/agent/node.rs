@@ -109,6 +109,14 @@ impl Node {
 
     /// Starts the agent and waits until it records.
     pub(super) fn start(&mut self) -> Result<(), Failed> {
+        self.start_as(|command| command)
+    }
+
+    /// Likewise, with a change of its command.
+    pub(super) fn start_as(
+        &mut self,
+        change: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Result<(), Failed> {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -118,6 +126,7 @@ impl Node {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
+        change(&mut command);
         self.agent = Some(on_a_node(move || command.spawn())?);
         until("the agent answers", || {
             let over = self.agent.as_mut().and_then(|it| it.try_wait().ok()?);
@@ -142,6 +151,22 @@ impl Node {
         let mut agent = self.agent.take().ok_or("no agent")?;
         kill(Pid::from_raw(agent.id() as i32), signal)?;
         Ok(agent.wait()?)
+    }
+
+    /// Sends the agent a signal.
+    pub(super) fn signal(&self, signal: Signal) -> Result<(), Failed> {
+        let agent = self.agent.as_ref().ok_or("no agent")?;
+        Ok(kill(Pid::from_raw(agent.id() as i32), signal)?)
+    }
+
+    /// Waits for the agent's end; one that does not end fails the test.
+    pub(super) fn ended(&mut self) -> Result<ExitStatus, Failed> {
+        let mut agent = self.agent.take().ok_or("no agent")?;
+        let ended = until("the agent ends", || agent.try_wait().ok()?);
+        if ended.is_err() {
+            self.agent = Some(agent);
+        }
+        ended
     }
 
     /// Whether the agent still runs.

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    fs, thread,
+    fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -11,7 +14,7 @@ use nix::sys::signal::Signal;
 
 use super::{
     container::Container,
-    node::{Node, PATIENCE},
+    node::{Node, PATIENCE, until},
 };
 use crate::Case;
 
@@ -21,6 +24,8 @@ pub(super) const CASES: &[Case] = &[
     ("agent_counts_restarts_over_a_restart", restarts),
     ("agent_killed_while_it_captures_leaves_no_half_file", killed),
     ("agent_takes_over_the_runs_of_what_it_replaces", taken_over),
+    ("agent_stops_while_many_containers_die", many),
+    ("agent_ends_at_once_at_a_second_signal", twice),
 ];
 
 /// A trigger that only the last run of a container trips.
@@ -42,6 +47,94 @@ fn kept() -> Result<(), Failed> {
         .events()
         .filter(|event| event.name == "/missing/kept");
     assert_eq!(opens.count(), 2);
+    Ok(())
+}
+
+/// So many ends that the agent cannot have looked at them when it is to stop.
+fn many() -> Result<(), Failed> {
+    const CONTAINERS: usize = 150;
+    let mut node = Node::with_agent(AT_LAST)?;
+    let container = Container::on(&node);
+    container.crash("/missing/kept")?;
+    node.logged(&[&container.id, "run=1"])?;
+    let others: Vec<Container> = (0..CONTAINERS).map(|_| Container::on(&node)).collect();
+    let mut running = Vec::new();
+    for (number, other) in others.iter().enumerate() {
+        if number % 4 == 0 {
+            node.ready()?;
+        }
+        running.push(other.start(&["wait"])?);
+    }
+    for run in &running {
+        run.signal(Signal::SIGKILL)?;
+    }
+    thread::sleep(Duration::from_millis(12));
+    node.signal(Signal::SIGTERM)?;
+    assert_eq!(node.ended()?.code(), Some(0), "{}", node.log());
+    drop(running);
+    node.start()?;
+    container.run(&["exit", "7"])?;
+    node.captured(&container, &[1, 2])?;
+    // Those that ended before the stop were kept by the agent that was to stop.
+    let kept = |other: &&Container| {
+        let words = [other.id.as_str(), "run=1"];
+        let of_it = |line: &str| words.iter().all(|word| line.contains(word));
+        node.log().lines().any(of_it)
+    };
+    assert!(others.iter().any(|other| kept(&other)), "{}", node.log());
+    Ok(())
+}
+
+/// An agent that waits for an API server that never answers.
+fn twice() -> Result<(), Failed> {
+    let mut node = Node::new("")?;
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let kubeconfig = node.file("kubeconfig");
+    fs::write(
+        &kubeconfig,
+        format!(
+            "{{apiVersion: v1, kind: Config, current-context: c, clusters: [{{name: c, cluster: {{server: 'http://{}'}}}}], \
+             users: [{{name: c, user: {{}}}}], contexts: [{{name: c, context: {{cluster: c, user: c}}}}]}}",
+            silent.local_addr()?
+        ),
+    )?;
+    let config = node.file("agent.yaml");
+    let text = fs::read_to_string(&config)?;
+    fs::write(
+        &config,
+        text.replace("kubernetes: {enabled: off}", "kubernetes: {enabled: on}"),
+    )?;
+    node.start_as(|command| command.arg("--kubeconfig").arg(kubeconfig))?;
+    // The agent waits for the answer even when it is to stop.
+    let mut asking = TcpStream::connect(node.address())?;
+    let body = "{\"namespace\": \"shop\", \"pod\": \"web-1\"}";
+    write!(
+        asking,
+        "POST /api/v1/alerts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer open-sesame\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let asked = |connections: &mut Vec<TcpStream>| {
+        // Watches and the alert: whatever is asked first, the alert is among what was asked when all connections are there.
+        connections.iter_mut().any(|connection| {
+            let mut bytes = [0; 4096];
+            let read = connection.read(&mut bytes).unwrap_or(0);
+            String::from_utf8_lossy(&bytes[..read]).starts_with("POST")
+        })
+    };
+    silent.set_nonblocking(true)?;
+    let mut connections = Vec::new();
+    until("the API server is asked", || {
+        while let Ok((connection, _)) = silent.accept() {
+            connection.set_nonblocking(true).ok()?;
+            connections.push(connection);
+        }
+        asked(&mut connections).then_some(())
+    })?;
+    node.signal(Signal::SIGTERM)?;
+    node.logged(&["stopping"])?;
+    assert!(node.runs());
+    node.signal(Signal::SIGTERM)?;
+    assert_eq!(node.ended()?.code(), Some(128 + Signal::SIGTERM as i32));
     Ok(())
 }
 

@@ -1,9 +1,14 @@
 //! Bad configurations, and what an agent cannot start with or is short of.
 
-use std::{fs, net::TcpListener};
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    net::TcpListener,
+};
 
 use libtest_mimic::Failed;
 use nix::{
+    fcntl::{FcntlArg, fcntl},
     mount::{MntFlags, MsFlags, mount, umount2},
     sys::signal::Signal,
 };
@@ -17,6 +22,8 @@ pub(super) const CASES: &[Case] = &[
     ("agent_refuses_a_port_that_is_in_use", no_port),
     ("agent_is_the_only_one_of_its_node", second),
     ("agent_lives_on_when_the_spool_is_full", full),
+    ("agent_lives_on_when_nobody_reads_its_log", log_reader_gone),
+    ("agent_lives_on_when_its_log_is_stuck", log_reader_stuck),
 ];
 
 fn bad_configurations() -> Result<(), Failed> {
@@ -126,5 +133,44 @@ fn full() -> Result<(), Failed> {
     let capture = node.captured(&container, &[1])?;
     assert_eq!(capture.sidecar()?["cause"], "missing_file");
     node.stop(Signal::SIGTERM)?;
+    Ok(())
+}
+
+/// It records, answers and stops as if its log were read.
+fn works(mut node: Node) -> Result<(), Failed> {
+    for _ in 0..3 {
+        let container = Container::on(&node);
+        container.crash("/missing/log")?;
+        node.captured(&container, &[1])?;
+    }
+    node.ask(&["status", "--json"])?;
+    node.signal(Signal::SIGTERM)?;
+    assert_eq!(node.ended()?.code(), Some(0));
+    Ok(())
+}
+
+fn log_reader_gone() -> Result<(), Failed> {
+    let mut node = Node::new("log: {level: debug}")?;
+    let (mut reader, writer) = io::pipe()?;
+    node.start_as(|command| command.stderr(writer))?;
+    let mut first = [0; 100];
+    reader.read_exact(&mut first)?;
+    drop(reader);
+    let container = Container::on(&node);
+    container.crash("/missing/log")?;
+    node.captured(&container, &[1])?;
+    let status = node.ask(&["status", "--json"])?;
+    assert!(status["log_lines_lost"].as_u64() > Some(0), "{status:#}");
+    works(node)
+}
+
+fn log_reader_stuck() -> Result<(), Failed> {
+    let mut node = Node::new("log: {level: debug}")?;
+    let (reader, mut writer) = io::pipe()?;
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096))?;
+    writer.write_all(&[b'x'; 4096])?;
+    node.start_as(|command| command.stderr(writer))?;
+    works(node)?;
+    drop(reader);
     Ok(())
 }

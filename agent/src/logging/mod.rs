@@ -1,39 +1,111 @@
 //! Log records to standard error. Those of the `log` crate, which aya uses, join those of tracing.
+//!
+//! Nothing waits for whoever reads them, and nothing that happens often on the node is a line each time.
 
-use std::fmt;
+mod lines;
+mod sparing;
+
+use std::{
+    fmt,
+    sync::{LazyLock, OnceLock},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tracing::{Event, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter,
+    EnvFilter, Layer as _,
     fmt::{
         FmtContext, FormatEvent, FormatFields,
         format::{DefaultFields, Writer},
     },
+    layer::SubscriberExt as _,
     registry::LookupSpan,
+    util::SubscriberInitExt as _,
 };
 
 use crate::config::{Log, LogFormat, LogLevel};
+use lines::Lines;
+use sparing::Sparing;
 
 /// What dependencies say in detail is rarely about lastword.
 const QUIETER: &str = "h2=info,hyper=info,hyper_util=info,rustls=info,tower=info";
 
+/// How long the end of the program waits for the reader of its last lines.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a command waits until a line of its own is written: what it says stays in order with what others write there.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+static LINES: OnceLock<Lines> = OnceLock::new();
+static SPARING: LazyLock<Sparing> = LazyLock::new(Sparing::default);
+
 /// Logs as the agent does. `$RUST_LOG`, with directives such as `info,kube=debug`, goes before the level of the
-/// configuration.
+/// configuration. Panics are logged too.
 ///
 /// # Errors
-/// When `$RUST_LOG` is no filter; when there is a logger already.
+/// When `$RUST_LOG` is no filter; when there is a logger already, or no thread to write.
 pub(crate) fn of_agent(log: &Log) -> anyhow::Result<()> {
     let variable = std::env::var(EnvFilter::DEFAULT_ENV).ok();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(variable.as_deref(), log.level)?)
-        .with_writer(std::io::stderr)
+    let filter = filter(variable.as_deref(), log.level)?;
+    let text = tracing_subscriber::fmt::layer()
+        .with_writer(lines().context("cannot start logging")?)
         .with_ansi(false);
-    let started = match log.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let layer = match log.format {
+        LogFormat::Text => text.boxed(),
+        LogFormat::Json => text.json().flatten_event(true).boxed(),
     };
-    started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+    tracing_subscriber::registry()
+        .with(layer)
+        .with(filter)
+        .with(&*SPARING)
+        .try_init()
+        .context("cannot start logging")?;
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    Ok(())
+}
+
+/// The lines of this process; the thread that writes them begins with the first call.
+fn lines() -> std::io::Result<Lines> {
+    if let Some(lines) = LINES.get() {
+        return Ok(lines.clone());
+    }
+    let lines = Lines::to_stderr()?;
+    Ok(LINES.get_or_init(|| lines).clone())
+}
+
+/// Log lines that nobody will read: they found no room, or no reader.
+pub(crate) fn lost() -> u64 {
+    LINES.get().map_or(0, Lines::lost)
+}
+
+/// Logs how many lines were left out as they repeated. To be called now and then.
+pub(crate) fn summarise() {
+    for sparing::LeftOut {
+        lines,
+        like,
+        target,
+        level,
+    } in SPARING.left_out()
+    {
+        tracing::warn!(lines, of = target, %level, like, "lines were left out, as many were alike");
+    }
+}
+
+/// Waits briefly until what was logged is written.
+pub(crate) fn finish() {
+    summarise();
+    if let Some(lines) = LINES.get() {
+        lines.flush(LAST_PATIENCE);
+    }
+}
+
+/// A line of a command, not of a log: `lastword: MESSAGE`. A reader that is gone or stuck stops nothing.
+pub(crate) fn say(message: fmt::Arguments<'_>) {
+    let Ok(lines) = lines() else {
+        return;
+    };
+    lines.push(format!("lastword: {message}\n").as_bytes());
+    lines.flush(PATIENCE);
 }
 
 fn filter(variable: Option<&str>, level: LogLevel) -> anyhow::Result<EnvFilter> {
@@ -51,9 +123,12 @@ fn filter(variable: Option<&str>, level: LogLevel) -> anyhow::Result<EnvFilter> 
 
 /// Sends every log record to standard error as a line of the command line's own kind, unless there is a logger already.
 pub(crate) fn of_command() {
+    let Ok(lines) = lines() else {
+        return;
+    };
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::DEBUG)
-        .with_writer(std::io::stderr)
+        .with_writer(lines)
         .event_format(Plain);
     // A second logger would say nothing that the first one does not.
     let _ = subscriber.try_init();
