@@ -16,6 +16,7 @@
 pub mod announce;
 pub mod capture;
 pub mod captures;
+mod clock;
 pub mod connect;
 mod error;
 pub mod events;

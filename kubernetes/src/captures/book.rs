@@ -7,7 +7,8 @@
 //! | is Pending | 5 min | Failed: no agent took it |
 //! | is Capturing, by this node, when the agent starts | | offered once more, the second time Failed |
 //! | is Capturing | 10 min | Failed: whoever took it did not finish |
-//! | is finished | its time to live | deleted by its node's agent; by any other 10 min later |
+//! | is finished | its time to live | deleted by its node's agent, if the API server's clock agrees |
+//! | is finished | its time to live and 10 min | deleted by any agent, likewise: its node is gone, or no agent took it |
 //!
 //! Where any agent may do it, each waits another while, and who is first wins.
 
@@ -49,7 +50,7 @@ pub(super) struct Seen {
     phase: Phase,
     node: Option<String>,
     attempts: i32,
-    /// When it was finished, or else made.
+    /// When it was finished; not before it was made, which the API server's clock says.
     finished: Timestamp,
 }
 
@@ -69,7 +70,7 @@ impl Seen {
             phase,
             node: status.node,
             attempts: status.attempts.unwrap_or(0),
-            finished: times.into_iter().flatten().next()?.0,
+            finished: times.into_iter().flatten().map(|time| time.0).max()?,
         })
     }
 
@@ -107,7 +108,23 @@ pub(super) enum Duty {
     /// Look whether its pod exists; the flag says that an agent should have taken it by now.
     LookForPod(Seen, bool),
     Fail(Seen, &'static str, String),
-    Delete(Seen),
+    /// Delete it, if it has expired by a clock that is not this node's.
+    Expire(Seen, Expiry),
+}
+
+/// When a Capture expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Expiry {
+    pub(super) at: Timestamp,
+    /// Whether this node's agent took it.
+    pub(super) ours: bool,
+}
+
+impl Expiry {
+    /// Whether it is over by the API server's clock. Where that is not known, this node's own, by which it is, is good enough for what is its own.
+    pub(super) fn is_over(self, clock: Option<Timestamp>) -> bool {
+        clock.map_or(self.ours, |now| now >= self.at)
+    }
 }
 
 /// Why a pending Capture fails, if it does: reason and message.
@@ -270,23 +287,26 @@ impl Book {
                 (now >= stuck).then(|| (Duty::Fail(seen.clone(), "NotFinished", message), AGAIN))
             }
             Phase::Complete | Phase::Failed => {
-                (clock >= self.expiry(seen)).then(|| (Duty::Delete(seen.clone()), AGAIN))
+                let expiry = self.expiry(seen);
+                (clock >= expiry.at).then(|| (Duty::Expire(seen.clone(), expiry), AGAIN))
             }
         }
     }
 
     /// When this agent deletes it.
-    fn expiry(&self, seen: &Seen) -> Timestamp {
+    fn expiry(&self, seen: &Seen) -> Expiry {
         let ttl = seen.spec.ttl.as_deref();
         let keep = ttl.and_then(|ttl| humantime::parse_duration(ttl).ok());
         let mut keep = keep.unwrap_or(self.keep);
-        if seen.node.as_deref() != Some(&self.node) {
+        let ours = seen.node.as_deref() == Some(&self.node);
+        if !ours {
             keep += OTHERS_AFTER + self.wait(&seen.uid, SPREAD);
         }
-        SignedDuration::try_from(keep)
+        let at = SignedDuration::try_from(keep)
             .ok()
             .and_then(|keep| seen.finished.checked_add(keep).ok())
-            .unwrap_or(Timestamp::MAX)
+            .unwrap_or(Timestamp::MAX);
+        Expiry { at, ours }
     }
 
     /// A part of `spread` that differs from node to node, and for a node from Capture to Capture.
@@ -338,7 +358,7 @@ mod tests {
                 Duty::Offer(offer) => format!("offer {} after {}", offer.name, offer.attempts),
                 Duty::LookForPod(seen, late) => format!("look {} late={late}", seen.name),
                 Duty::Fail(seen, reason, _) => format!("fail {} {reason}", seen.name),
-                Duty::Delete(seen) => format!("delete {}", seen.name),
+                Duty::Expire(seen, _) => format!("delete {}", seen.name),
             };
             let mut duties: Vec<_> = self.book.due(now, clock).into_iter().map(told).collect();
             duties.sort();

@@ -22,6 +22,7 @@ use crate::{
     Change, Error, Health, Who,
     announce::apply_status,
     capture::{Capture, CaptureSpec, CaptureStatus, Phase},
+    clock::ServerClock,
     error::{
         CREATE_CAPTURES, DELETE_CAPTURES, GET_POD, LIST_CAPTURES, USER_CREATE_CAPTURES,
         WATCH_CAPTURES, call,
@@ -29,7 +30,7 @@ use crate::{
     watch::Watch,
 };
 
-use book::{Book, Duty, PodPlace, Seen};
+use book::{Book, Duty, Expiry, PodPlace, Seen};
 
 /// A Capture that waits for an agent. It is offered again every few seconds for as long as it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +91,8 @@ impl Captures {
     }
 
     /// Those that wait to be taken, on whatever node their pod is (the caller knows the pods of its own), and those that are deleted. While it is polled, it also
-    /// fails those that nobody takes and deletes the expired ones.
+    /// fails those that nobody takes and deletes the expired ones: this node's own, and those that no other agent has deleted. Both only if the API server's clock
+    /// says so, as a node whose own is wrong must not delete what is not old.
     pub fn notices(&self) -> BoxStream<'static, Notice> {
         let watch = Watch {
             who: "captures",
@@ -105,6 +107,7 @@ impl Captures {
         let keeper = Keeper {
             captures: self.clone(),
             book: Book::new(&self.node, self.keep),
+            clock: ServerClock::default(),
             changes,
             duties: VecDeque::new(),
             deleted: VecDeque::new(),
@@ -185,10 +188,13 @@ impl Captures {
         }))
     }
 
-    async fn act(&self, duty: &Duty) -> Result<(), Error> {
+    async fn act(&self, duty: &Duty, clock: &mut ServerClock) -> Result<(), Error> {
         match duty {
             Duty::Offer(_) => Ok(()),
-            Duty::Delete(seen) => self.delete(seen).await,
+            Duty::Expire(seen, expiry) => match expiry.is_over(clock.now(&self.client).await) {
+                true => self.delete(seen).await,
+                false => Ok(()),
+            },
             Duty::Fail(seen, reason, message) => self.give_up(seen, reason, message).await,
             Duty::LookForPod(seen, late) => {
                 let place = self.place_of_pod(seen).await?;
@@ -229,6 +235,7 @@ pub async fn create(
 struct Keeper {
     captures: Captures,
     book: Book,
+    clock: ServerClock,
     changes: BoxStream<'static, Change<Seen>>,
     duties: VecDeque<Duty>,
     deleted: VecDeque<Seen>,
@@ -246,7 +253,7 @@ impl Keeper {
             match self.duties.pop_front() {
                 Some(Duty::Offer(offer)) => return Some((Notice::Offered(offer), self)),
                 Some(duty) => {
-                    if let Err(error) = self.captures.act(&duty).await {
+                    if let Err(error) = self.captures.act(&duty, &mut self.clock).await {
                         tracing::debug!(?duty, "{error}");
                     }
                 }

@@ -15,6 +15,17 @@ pub(crate) struct Answer {
     pub(crate) path: &'static str,
     pub(crate) code: u16,
     pub(crate) body: String,
+    pub(crate) date: Option<String>,
+}
+
+impl Answer {
+    /// With a header `Date`.
+    pub(crate) fn at(self, date: String) -> Self {
+        Self {
+            date: Some(date),
+            ..self
+        }
+    }
 }
 
 /// An answer to the next request of that method whose path begins so.
@@ -29,6 +40,7 @@ pub(crate) fn answer(
         path,
         code,
         body: body.to_string(),
+        date: None,
     }
 }
 
@@ -69,7 +81,10 @@ pub(crate) fn serve(answers: Vec<Answer>) -> (Client, Log) {
                 continue;
             };
             let answer = answers.remove(at).unwrap();
-            let response = Response::builder().status(answer.code);
+            let mut response = Response::builder().status(answer.code);
+            if let Some(date) = answer.date {
+                response = response.header("date", date);
+            }
             respond.send_response(response.body(Body::from(answer.body.into_bytes())).unwrap());
         }
     });
