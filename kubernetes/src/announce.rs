@@ -76,16 +76,18 @@ impl Announcer {
     ///
     /// # Errors
     /// What [`Error::retry`] says may be tried again is tried again in whole; [`Error::NamespaceGone`] and [`Error::NotFound`] (the `Capture` was
-    /// deleted) mean that there is nobody left to tell. If both fail, the error that can be retried is returned.
+    /// deleted) mean that there is nobody left to tell. If both fail, the error that can be retried sooner is returned.
     pub async fn announce(&self, announcement: &Announcement) -> Result<(), Error> {
         let (event, capture) = futures::join!(self.publish(announcement), self.write(announcement));
         let outcome = match (event, capture) {
-            (Err(event), Err(capture)) if event.retry() == Retry::Never => Err(capture),
+            (Err(event), Err(capture)) if capture.retry() < event.retry() => Err(capture),
             (Err(event), _) => Err(event),
             (Ok(()), capture) => capture,
         };
         match &outcome {
-            Err(error) if error.retry() != Retry::Never => self.health.ill(WHO, error),
+            Err(error) if !matches!(error.retry(), Retry::Seldom | Retry::Never) => {
+                self.health.ill(WHO, error)
+            }
             _ => self.health.well(WHO),
         }
         outcome

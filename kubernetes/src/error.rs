@@ -92,7 +92,7 @@ pub enum Error {
         "the API server does not accept these credentials: {0}; is the token or certificate expired?"
     )]
     Unauthorized(String),
-    /// A rule of RBAC is missing, or something else forbids it.
+    /// A rule of RBAC is missing.
     #[error("not allowed to {access}: {message}; add this rule to {}", role(*.access))]
     Forbidden {
         /// What was attempted.
@@ -100,7 +100,15 @@ pub enum Error {
         /// What the API server said.
         message: String,
     },
-    /// The custom resource is not installed.
+    /// RBAC allows it, and something else does not: a quota, a policy, an admission webhook.
+    #[error("refused to {access}: {message}")]
+    Refused {
+        /// What was attempted.
+        access: Access,
+        /// What the API server said.
+        message: String,
+    },
+    /// The custom resource is not installed, or is being uninstalled.
     #[error(
         "the cluster does not know captures.lastword.dev; run `kubectl apply -f deploy/crds/captures.lastword.dev.yaml`"
     )]
@@ -128,13 +136,15 @@ pub enum Error {
     Output(#[source] std::io::Error),
 }
 
-/// Whether it makes sense to try again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether it makes sense to try again: the sooner, the less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Retry {
     /// When the API server is back.
     Soon,
     /// When somebody has mended the cluster: minutes.
     Later,
+    /// A few times, ever later: somebody may make room, or never will.
+    Seldom,
     /// Never: what was to be done has no object any more, or is wrong.
     Never,
 }
@@ -146,6 +156,7 @@ impl Error {
         match self {
             Self::Away(_) | Self::Conflict(_) => Retry::Soon,
             Self::Unauthorized(_) | Self::Forbidden { .. } | Self::CrdMissing => Retry::Later,
+            Self::Refused { .. } => Retry::Seldom,
             Self::NamespaceGone(_)
             | Self::NotFound(_)
             | Self::Invalid(_)
@@ -183,13 +194,17 @@ impl Error {
         match status.code {
             401 => Self::Unauthorized(message),
             403 if terminates_namespace(status) => Self::NamespaceGone(message),
-            403 => Self::Forbidden { access, message },
+            403 if lacks_rbac(status) => Self::Forbidden { access, message },
+            403 => Self::Refused { access, message },
             404 if kind == "namespaces" => Self::NamespaceGone(message),
             // A resource that is not served has no object to name.
             404 if access.group == "lastword.dev" && name.is_empty() => Self::CrdMissing,
+            // Nothing is created of a resource whose definition is being deleted (apiextensions-apiserver, customresource_handler.go).
+            405 if access.group == "lastword.dev" => Self::CrdMissing,
             404 => Self::NotFound(message),
             409 => Self::Conflict(message),
-            408 | 410 | 429 | 500.. => Self::Away(message),
+            // 0: something between here and there answers without saying what.
+            0 | 408 | 410 | 429 | 500.. => Self::Away(message),
             _ => Self::Invalid(message),
         }
     }
@@ -207,6 +222,13 @@ fn terminates_namespace(status: &Status) -> bool {
         .as_ref()
         .is_some_and(|details| cause(&details.causes))
         || status.message.contains("because it is being terminated")
+}
+
+/// Whether the authorizer forbids it, before any admission: it alone says which user cannot do what
+/// (apiserver/pkg/endpoints/handlers/responsewriters/errors.go, `forbiddenMessage`). Proxies that forbid say nothing of the kind.
+fn lacks_rbac(status: &Status) -> bool {
+    let after = status.message.split_once("User \"").map(|(_, after)| after);
+    after.is_some_and(|after| after.contains("\" cannot "))
 }
 
 /// Where the rule for `access` belongs.

@@ -136,9 +136,12 @@ pub async fn read(
             }
             // What was written cannot be taken back, so another source is of no use.
             Err(error) if sum.bytes() > 0 => return Err(error),
-            Err(error @ (Error::Forbidden { .. } | Error::Unauthorized(_) | Error::Output(_))) => {
-                return Err(error);
-            }
+            Err(
+                error @ (Error::Forbidden { .. }
+                | Error::Refused { .. }
+                | Error::Unauthorized(_)
+                | Error::Output(_)),
+            ) => return Err(error),
             Err(error) => failures.push(format!("agent {}: {error}", pod.name_any())),
         }
     }

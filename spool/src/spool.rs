@@ -239,9 +239,16 @@ impl Spool {
     /// What is in the spool, the oldest first.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
-        let mut entries: Vec<_> = self.table().entries.values().cloned().collect();
+        self.find(|_| true)
+    }
+
+    /// Those of [`entries`](Self::entries) that are wanted.
+    #[must_use]
+    pub fn find(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let table = self.table();
+        let mut entries: Vec<_> = table.entries.values().filter(|e| wanted(e)).collect();
         entries.sort_by_key(|entry| entry.info.created);
-        entries
+        entries.into_iter().cloned().collect()
     }
 
     /// One of [`entries`](Self::entries).

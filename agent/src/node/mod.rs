@@ -39,6 +39,8 @@ enum Input {
     Looked(Box<requests::Looked>),
     /// A Capture object is this agent's to fill, or not.
     Granted(Box<objects::Granted>),
+    /// The Capture object of this capture was gone, and what follows from it is done.
+    Left(String),
     /// A capture stands, or could not be taken.
     Taken(Box<orders::Outcome>),
 }

@@ -1,7 +1,10 @@
 //! Capture objects that wait for an agent: taken if their pod is here, and filled.
 
+use std::{collections::HashSet, time::Duration};
+
 use capture_format::Trigger;
 use kubernetes::{
+    Retry,
     capture::CaptureSpec,
     captures::{self, Notice, Offer},
 };
@@ -14,6 +17,7 @@ use super::{
     orders::Asked,
     requests::{ASKED_FOR, NOBODY, Wanted},
     state::Node,
+    tell,
 };
 use crate::host;
 
@@ -28,24 +32,67 @@ impl Node {
     pub(super) fn noticed(&mut self, notice: Notice) {
         match notice {
             Notice::Offered(offer) => self.offered(offer),
+            Notice::Listed(there) => self.listed(&there),
             Notice::Deleted { namespace, name } => self.deleted(&namespace, &name),
         }
     }
 
-    /// Who deleted a Capture is done with it: when the container crashes again, that is news.
+    /// What was announced and is not there was lost with the resource definition, or with the cluster: it is announced anew. What somebody deleted is no more in the
+    /// spool, or leaves it just now, and what is too old has expired.
+    fn listed(&mut self, there: &HashSet<(String, String)>) {
+        let ttl = self.config.kubernetes.ttl.as_nanos();
+        let oldest = u128::from(host::realtime()).saturating_sub(ttl);
+        let lost = self.spool.find(|entry| {
+            let place = (entry.info.namespace.clone(), entry.name().to_owned());
+            entry.state.announced
+                && entry.state.exists
+                && u128::from(entry.info.created) > oldest
+                && !there.contains(&place)
+                && !self.leaving.contains(&entry.id)
+        });
+        if lost.is_empty() {
+            return;
+        }
+        tracing::info!(
+            captures = lost.len(),
+            "captures are announced anew: the API server does not have them"
+        );
+        let (spool, teller) = (self.spool.clone(), self.teller.clone());
+        self.tasks.spawn_blocking(move || {
+            for entry in lost {
+                let anew = spool.update(&entry.id, |entry| {
+                    (entry.state.announced, entry.state.exists) = (false, false);
+                });
+                if let Err(error) = anew {
+                    tracing::debug!(%error, "a capture is to be announced anew");
+                }
+            }
+            teller.wake();
+        });
+    }
+
+    /// Who deleted a Capture is done with it: its file goes, and when the container crashes again, that is news.
     fn deleted(&mut self, namespace: &str, name: &str) {
-        let mut entries = self.spool.entries().into_iter();
-        let Some(entry) =
-            entries.find(|entry| entry.info.namespace == namespace && entry.name() == name)
+        let is_it = |entry: &Entry| entry.info.namespace == namespace && entry.name() == name;
+        let (Some(entry), Some(captures)) = (self.spool.find(is_it).pop(), self.captures.clone())
         else {
             return;
         };
         let (id, subject) = (entry.id.clone(), subject_of_entry(&entry));
         let at = Time(host::realtime());
-        let decisions = self
-            .machine
-            .observe(at, &subject, Observation::CaptureDeleted { id });
+        let gone = Observation::CaptureDeleted { id: id.clone() };
+        let decisions = self.machine.observe(at, &subject, gone);
         self.decide(decisions);
+        if !self.leaving.insert(id.clone()) {
+            return;
+        }
+        let (spool, inputs) = (self.spool.clone(), self.inputs.clone());
+        self.tasks.spawn(async move {
+            if is_deleted(&captures, &entry).await {
+                tell::remove(&spool, &entry).await;
+            }
+            let _ = inputs.send(Input::Left(id));
+        });
     }
 
     /// A Capture object waits for an agent: for this one, if its pod is here.
@@ -90,7 +137,7 @@ impl Node {
                 && entry.name() == offer.name
                 && entry.info.rank < ASKED_FOR
         };
-        self.spool.entries().iter().any(by_trigger)
+        !self.spool.find(by_trigger).is_empty()
     }
 
     /// A Capture object is this agent's to fill, or another's.
@@ -166,6 +213,27 @@ impl Node {
             }
         });
     }
+}
+
+/// Whether a Capture that is gone was deleted for its own sake. Where the API server does not say, the file stays.
+async fn is_deleted(captures: &captures::Captures, entry: &Entry) -> bool {
+    /// Another API server may learn later that the definition is being deleted.
+    const SETTLES: Duration = Duration::from_secs(3);
+    const PACE: Duration = Duration::from_secs(10);
+    const ATTEMPTS: usize = 30;
+    tokio::time::sleep(SETTLES).await;
+    for _ in 0..ATTEMPTS {
+        let asked = captures.is_deleted(&entry.info.namespace, entry.name());
+        match asked.await {
+            Ok(deleted) => return deleted,
+            Err(error) if error.retry() == Retry::Soon => tokio::time::sleep(PACE).await,
+            Err(error) => {
+                tracing::warn!(capture = entry.id, %error, "a Capture object is gone, and why is not known: its file stays");
+                return false;
+            }
+        }
+    }
+    false
 }
 
 /// Whose capture it is. One that was taken before anybody knew the container's name goes by its id.

@@ -119,9 +119,10 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
     let captures = client
         .clone()
         .map(|client| Captures::new(client, &node, config.kubernetes.ttl, health.clone()));
-    if let Some(client) = client.clone() {
+    if let (Some(client), Some(captures)) = (client.clone(), captures.clone()) {
         let announcer = Announcer::new(client, &node, health.clone());
-        services.spawn(teller.clone().run(announcer, spool.clone(), node.clone()));
+        let teller = teller.clone();
+        services.spawn(teller.run(announcer, captures, spool.clone(), node.clone()));
     }
     let (handle, requests) = Handle::new();
     let metrics = Arc::new(Metrics::new());
@@ -190,6 +191,7 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         subjects: HashMap::new(),
         unready: Unready::default(),
         taking: HashSet::new(),
+        leaving: HashSet::new(),
         tally: Tally::default(),
         uploader,
         upload_error: None,

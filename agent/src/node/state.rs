@@ -81,6 +81,8 @@ pub(super) struct Node {
     pub(super) unready: Unready,
     /// Names of the Captures that are being taken.
     pub(super) taking: HashSet<(String, String)>,
+    /// Captures whose Capture object is gone: whether their files go too is being asked.
+    pub(super) leaving: HashSet<String>,
     pub(super) tally: Tally,
     /// Wakes the uploader.
     pub(super) uploader: Arc<Notify>,
@@ -146,6 +148,7 @@ impl Node {
             Input::Ended(ended) => self.kept(*ended),
             Input::Looked(looked) => self.looked(*looked),
             Input::Granted(taken) => self.granted(*taken),
+            Input::Left(id) => drop(self.leaving.remove(&id)),
             Input::Taken(outcome) => self.taken(*outcome),
         }
     }

@@ -1,7 +1,7 @@
 //! What stands in the spool and the cluster does not know yet: announced until it does, of one pod in the order it was taken.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,6 +15,7 @@ use kubernetes::{
     Error, Retry, Timestamp,
     announce::{Announcement, Announcer},
     capture::{CaptureSpec, CaptureStatus, Location, Losses, Phase, Trigger},
+    captures::Captures,
     pods::ContainerKind,
 };
 use spool::{Entry, Spool};
@@ -29,12 +30,30 @@ const AT_ONCE: usize = 4;
 const SOON: Duration = Duration::from_secs(1);
 /// Until what needs a person (a missing CRD, a missing permission) is tried again, and between attempts at most.
 const LATER: Duration = Duration::from_secs(30);
+/// How often what a quota or a policy refuses is tried again: 30 s later, and each time after twice as long, half an hour in all.
+const REFUSALS: u32 = 6;
+/// What goes wrong is said at once, and then so often, with how much it was.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// Wakes the task that announces.
 #[derive(Clone, Default)]
 pub(super) struct Teller {
     news: Arc<Notify>,
     pending: Arc<AtomicU64>,
+}
+
+/// What became of a capture that was to be announced.
+enum Told {
+    /// The cluster knows.
+    Announced,
+    /// Its Capture object was deleted, and with it goes the file.
+    Deleted,
+}
+
+/// A capture that is tried again.
+struct Again {
+    at: Instant,
+    refusals: u32,
 }
 
 impl Teller {
@@ -49,85 +68,130 @@ impl Teller {
     }
 
     /// Announces, for as long as the agent lives.
-    pub(super) async fn run(self, announcer: Announcer, spool: Arc<Spool>, node: String) {
-        let (announcer, node) = (&announcer, &node);
+    pub(super) async fn run(
+        self,
+        announcer: Announcer,
+        captures: Captures,
+        spool: Arc<Spool>,
+        node: String,
+    ) {
+        let (announcer, captures, node) = (&announcer, &captures, &node);
         let announce = |entry: Arc<Entry>| async move {
-            announcer.announce(&announcement(&entry, node)).await
+            match announcer.announce(&announcement(&entry, node)).await {
+                Ok(()) => Ok(Told::Announced),
+                Err(Error::NotFound(_)) if entry.state.exists => {
+                    let asked = captures.is_deleted(&entry.info.namespace, entry.name());
+                    match asked.await? {
+                        true => Ok(Told::Deleted),
+                        false => Err(Error::CrdMissing),
+                    }
+                }
+                Err(error) => Err(error),
+            }
         };
         self.serve(&spool, announce).await;
     }
 
     /// Announces what the spool has by `announce`: the captures of one pod one after the other, as its Event may be the same object, those of
-    /// different pods at the same time.
+    /// different pods at the same time. Containers that are in no pod have nobody to be told.
     async fn serve<F>(self, spool: &Arc<Spool>, announce: impl Fn(Arc<Entry>) -> F)
     where
-        F: Future<Output = Result<(), Error>>,
+        F: Future<Output = Result<Told, Error>>,
     {
         let mut under_way = FuturesUnordered::new();
         let mut pods = HashSet::new();
-        // What needs a person.
-        let mut refused = HashSet::new();
-        let mut away = false;
-        let mut again: Option<Instant> = None;
+        let mut later: HashMap<String, Again> = HashMap::new();
+        let mut away: Option<Instant> = None;
         let mut pause = SOON;
+        let mut complaints = Complaints::default();
         loop {
-            let waiting: Vec<Entry> = spool
-                .entries()
-                .into_iter()
-                .filter(|entry| !entry.state.announced)
-                .collect();
+            let waiting =
+                spool.find(|entry| !entry.state.announced && !entry.info.namespace.is_empty());
             self.pending.store(waiting.len() as u64, Ordering::Relaxed);
+            let known: HashSet<&String> = waiting.iter().map(|entry| &entry.id).collect();
+            later.retain(|id, _| known.contains(id));
+            let now = Instant::now();
+            away = away.filter(|until| *until > now);
             for entry in waiting {
-                if away || under_way.len() == AT_ONCE {
+                if away.is_some() || under_way.len() == AT_ONCE {
                     break;
                 }
                 let pod = (entry.info.namespace.clone(), entry.info.pod.clone());
-                if refused.contains(&entry.id) || !pods.insert(pod.clone()) {
+                let is_early = later.get(&entry.id).is_some_and(|again| again.at > now);
+                if is_early || !pods.insert(pod.clone()) {
                     continue;
                 }
                 let entry = Arc::new(entry);
                 let attempt = announce(entry.clone());
                 under_way.push(async move { (pod, entry, attempt.await) });
             }
-            let time = sleep_until(again.unwrap_or_else(Instant::now));
+            let again = later.values().map(|again| again.at).filter(|at| *at > now);
+            let next = away.into_iter().chain(again).min();
             tokio::select! {
                 Some((pod, entry, outcome)) = under_way.next() => {
                     pods.remove(&pod);
-                    let Err(error) = outcome else {
-                        pause = SOON;
-                        announced(spool, &entry, true).await;
-                        continue;
+                    let error = match outcome {
+                        Ok(told) => {
+                            pause = SOON;
+                            match told {
+                                Told::Announced => announced(spool, &entry, true).await,
+                                Told::Deleted => remove(spool, &entry).await,
+                            }
+                            continue;
+                        }
+                        Err(error) => error,
                     };
+                    let now = Instant::now();
+                    let refusals = later.get(&entry.id).map_or(0, |again| again.refusals);
                     match error.retry() {
-                        Retry::Never => {
+                        Retry::Seldom if refusals < REFUSALS => {
+                            let at = now + LATER * 2u32.pow(refusals);
+                            later.insert(entry.id.clone(), Again { at, refusals: refusals + 1 });
+                        }
+                        Retry::Seldom | Retry::Never => {
                             tracing::warn!(capture = entry.id, %error, "a capture is not announced");
                             announced(spool, &entry, false).await;
+                            continue;
                         }
                         // The others would fail, or do, for the same reason.
-                        Retry::Soon => {
-                            tracing::warn!(capture = entry.id, %error, "a capture is announced later");
-                            if !away {
-                                away = true;
-                                again = Some(Instant::now() + pause);
-                                pause = (pause * 2).min(LATER);
-                            }
+                        Retry::Soon if away.is_none() => {
+                            away = Some(now + pause);
+                            pause = (pause * 2).min(LATER);
                         }
+                        Retry::Soon => {}
                         Retry::Later => {
-                            tracing::error!(capture = entry.id, %error, "a capture cannot be announced");
-                            refused.insert(entry.id.clone());
-                            again.get_or_insert(Instant::now() + LATER);
+                            later.insert(entry.id.clone(), Again { at: now + LATER, refusals });
                         }
                     }
+                    complaints.about(&entry, &error);
                 }
-                // A new capture may be in another namespace, or the API server back.
-                () = self.news.notified() => again = again.map(|at| at.min(Instant::now() + SOON)),
-                () = time, if again.is_some() => {
-                    away = false;
-                    refused.clear();
-                    again = None;
-                }
+                // The API server may be back.
+                () = self.news.notified() => away = away.map(|until| until.min(Instant::now() + SOON)),
+                () = sleep_until(next.unwrap_or(now)), if next.is_some() => {}
             }
         }
+    }
+}
+
+/// What goes wrong with one capture does with many, and again and again.
+#[derive(Default)]
+struct Complaints {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Complaints {
+    fn about(&mut self, entry: &Entry, error: &Error) {
+        if self
+            .said
+            .is_some_and(|said| said.elapsed() < COMPLAIN_EVERY)
+        {
+            self.unsaid += 1;
+            return tracing::debug!(capture = entry.id, %error, "a capture is announced later");
+        }
+        let attempts_before = std::mem::take(&mut self.unsaid);
+        tracing::warn!(capture = entry.id, %error, attempts_before, "a capture is announced later");
+        self.said = Some(Instant::now());
     }
 }
 
@@ -147,6 +211,23 @@ async fn announced(spool: &Arc<Spool>, entry: &Entry, exists: bool) {
     .await;
     if let Ok(Err(error)) = noted {
         tracing::warn!(capture = entry.id, %error, "that a capture was announced is noted in memory only");
+    }
+}
+
+/// Removes the file of a capture whose Capture object was deleted.
+pub(super) async fn remove(spool: &Arc<Spool>, entry: &Entry) {
+    let (spool, id) = (spool.clone(), entry.id.clone());
+    match tokio::task::spawn_blocking(move || spool.remove(&id)).await {
+        Ok(Ok(_)) => {
+            tracing::info!(
+                capture = entry.id,
+                "a capture left the spool: its Capture object was deleted"
+            );
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(capture = entry.id, %error, "the Capture object was deleted, and the file cannot be");
+        }
+        Err(_) => {}
     }
 }
 
@@ -222,14 +303,16 @@ mod tests {
 
     use super::*;
 
-    /// Announces captures (pod and name of each) until none waits; `announce` is given the name. Returns what was attempted, with the seconds since the
-    /// first attempt.
-    async fn told<F>(
-        captures: &[(&str, &str)],
-        announce: impl Fn(String) -> F,
-    ) -> Vec<(String, u64)>
+    /// What was attempted, with the seconds since the first attempt, and which captures are left in the spool.
+    struct Story {
+        attempts: Vec<(String, u64)>,
+        left: Vec<String>,
+    }
+
+    /// Announces captures (pod and name of each, of containers in no pod where that is empty) until none waits; `announce` is given the name.
+    async fn told<F>(captures: &[(&str, &str)], announce: impl Fn(String) -> F) -> Story
     where
-        F: Future<Output = Result<(), Error>>,
+        F: Future<Output = Result<Told, Error>>,
     {
         let folder = tempfile::tempdir().unwrap();
         let config = Config {
@@ -240,7 +323,7 @@ mod tests {
         for (created, (pod, name)) in (crate::host::realtime()..).zip(captures) {
             let header = Header {
                 created,
-                pod: Some(Pod {
+                pod: (!pod.is_empty()).then(|| Pod {
                     namespace: "shop".into(),
                     name: (*pod).into(),
                     uid: (*pod).into(),
@@ -265,17 +348,26 @@ mod tests {
             announce(entry.name().to_owned())
         };
         let all = async {
-            while spool.entries().iter().any(|entry| !entry.state.announced) {
+            let waits = |entry: &Entry| !entry.state.announced && !entry.info.pod.is_empty();
+            while !spool.find(waits).is_empty() {
                 sleep(Duration::from_millis(10)).await;
             }
         };
         tokio::select! {
             () = Teller::default().serve(&spool, noted) => {}
-            done = timeout(Duration::from_secs(600), all) => done.expect("something is never told"),
+            done = timeout(Duration::from_secs(7200), all) => done.expect("something is never told"),
         }
-        attempts
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
+        let left = spool.entries();
+        assert!(
+            left.iter()
+                .all(|entry| spool.path(&entry.id).unwrap().exists())
+        );
+        Story {
+            attempts: attempts
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
+            left: left.iter().map(|entry| entry.name().to_owned()).collect(),
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -283,32 +375,32 @@ mod tests {
         let both = Barrier::new(2);
         told(&[("web", "a"), ("db", "b")], |_| async {
             both.wait().await;
-            Ok(())
+            Ok(Told::Announced)
         })
         .await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn captures_of_one_pod_are_told_one_after_the_other() {
-        let attempts = told(&[("web", "b"), ("web", "a")], |_| async {
+        let story = told(&[("web", "b"), ("web", "a")], |_| async {
             sleep(Duration::from_secs(3)).await;
-            Ok(())
+            Ok(Told::Announced)
         })
         .await;
-        assert_eq!(attempts, [("b".to_owned(), 0), ("a".to_owned(), 3)]);
+        assert_eq!(story.attempts, [("b".to_owned(), 0), ("a".to_owned(), 3)]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_api_server_that_is_away_is_asked_again_with_longer_and_longer_pauses() {
         let calls = AtomicU64::new(0);
-        let attempts = told(&[("web", "a"), ("db", "b")], |_| async {
+        let story = told(&[("web", "a"), ("db", "b")], |_| async {
             match calls.fetch_add(1, Ordering::Relaxed) {
                 0..6 => Err(Error::Away("closed".into())),
-                _ => Ok(()),
+                _ => Ok(Told::Announced),
             }
         })
         .await;
-        let seconds: Vec<u64> = attempts.iter().map(|(_, second)| *second).collect();
+        let seconds: Vec<u64> = story.attempts.iter().map(|(_, second)| *second).collect();
         assert_eq!(seconds, [0, 0, 1, 1, 3, 3, 7, 7]);
     }
 
@@ -322,16 +414,78 @@ mod tests {
             .map(|pod| (pod.as_str(), pod.as_str()))
             .collect();
         captures.push(("web", "web"));
-        let attempts = told(&captures, |_| async {
+        let story = told(&captures, |_| async {
             match calls.fetch_add(1, Ordering::Relaxed) {
                 0..REFUSED => Err(Error::CrdMissing),
-                _ => Ok(()),
+                _ => Ok(Told::Announced),
             }
         })
         .await;
-        let second = |name: &str| attempts.iter().rfind(|(of, _)| of == name).unwrap().1;
+        let second = |name: &str| story.attempts.iter().rfind(|(of, _)| of == name).unwrap().1;
         assert_eq!(second("web"), 0);
         assert!(refused.iter().all(|name| second(name) == LATER.as_secs()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn containers_in_no_pod_have_nobody_to_be_told() {
+        let captures = [("", "docker"), ("web", "a"), ("", "nerdctl")];
+        let story = told(&captures, |_| async { Ok(Told::Announced) }).await;
+        assert_eq!(story.attempts, [("a".to_owned(), 0)]);
+        assert_eq!(story.left, ["docker", "a", "nerdctl"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_quota_refuses_is_tried_less_and_less_and_then_given_up() {
+        let access = kubernetes::AGENT[0];
+        let message = || "exceeded quota".to_owned();
+        let refused = || Error::Refused {
+            access,
+            message: message(),
+        };
+        let story = told(&[("web", "a")], |_| async { Err(refused()) }).await;
+        let seconds: Vec<u64> = story.attempts.iter().map(|(_, second)| *second).collect();
+        assert_eq!(seconds, [0, 30, 90, 210, 450, 930, 1890]);
+        assert_eq!(story.left, ["a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_capture_does_not_have_what_was_refused_tried_again() {
+        let calls = AtomicU64::new(0);
+        let story = told(&[("db", "b"), ("web", "a"), ("web", "c")], |name| {
+            let first = calls.fetch_add(1, Ordering::Relaxed) == 0;
+            async move {
+                match name.as_str() {
+                    "b" if first => Err(Error::CrdMissing),
+                    "b" => Ok(Told::Announced),
+                    _ => {
+                        sleep(Duration::from_secs(2)).await;
+                        Ok(Told::Announced)
+                    }
+                }
+            }
+        })
+        .await;
+        let of_b: Vec<_> = story
+            .attempts
+            .iter()
+            .filter(|(name, _)| name == "b")
+            .collect();
+        assert_eq!(
+            of_b,
+            [&("b".to_owned(), 0), &("b".to_owned(), LATER.as_secs())]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_file_of_a_deleted_capture_goes() {
+        let story = told(&[("web", "a"), ("db", "b")], |name| async move {
+            Ok(match name.as_str() {
+                "a" => Told::Deleted,
+                _ => Told::Announced,
+            })
+        })
+        .await;
+        assert_eq!(story.left, ["b"]);
     }
 
     #[test]

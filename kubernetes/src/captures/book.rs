@@ -13,7 +13,7 @@
 //! Where any agent may do it, each waits another while, and who is first wins.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     time::{Duration, Instant},
 };
@@ -226,6 +226,14 @@ impl Book {
             },
         };
         self.entries.insert(entry.seen.uid.clone(), entry);
+    }
+
+    /// Namespace and name of those that this node's agent took, or nobody yet.
+    pub(super) fn ours(&self) -> HashSet<(String, String)> {
+        let seen = self.entries.values().map(|entry| &entry.seen);
+        let ours = seen.filter(|seen| seen.node.as_ref().is_none_or(|node| *node == self.node));
+        ours.map(|seen| (seen.namespace.clone(), seen.name.clone()))
+            .collect()
     }
 
     /// How long nothing new can be due, if nothing is observed.

@@ -6,7 +6,7 @@
 mod book;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -30,7 +30,7 @@ use crate::{
     watch::Watch,
 };
 
-use book::{Book, Duty, Expiry, PodPlace, Seen};
+use book::{Book, Duty, PodPlace, Seen};
 
 /// A Capture that waits for an agent. It is offered again every few seconds for as long as it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,9 @@ pub struct Offer {
 pub enum Notice {
     /// One waits to be taken.
     Offered(Offer),
-    /// One was deleted, by whomever.
+    /// The watch has begun, or begun anew, and has told all there are: the (namespace, name) of those that this node's agent took, or nobody yet.
+    Listed(HashSet<(String, String)>),
+    /// One is gone; [`Captures::is_deleted`] tells why.
     Deleted {
         /// Its namespace.
         namespace: String,
@@ -110,7 +112,7 @@ impl Captures {
             clock: ServerClock::default(),
             changes,
             duties: VecDeque::new(),
-            deleted: VecDeque::new(),
+            notices: VecDeque::new(),
         };
         stream::unfold(keeper, Keeper::next).boxed()
     }
@@ -153,6 +155,30 @@ impl Captures {
         let status = failed(status, reason, message);
         let applied = apply_status(&self.client, &offer.namespace, &offer.name, None, &status);
         unless_changed(applied.await).map(drop)
+    }
+
+    /// Whether one that is gone was deleted, by a person, with its namespace or as it expired: false if it went with the resource definition, as it does when
+    /// lastword is uninstalled, or if there is another one of its name. Asked by creating one without effect (a dry run), which the API server refuses while a
+    /// definition is being deleted.
+    ///
+    /// # Errors
+    /// That is not known: the API server is away, or forbids it.
+    pub async fn is_deleted(&self, namespace: &str, name: &str) -> Result<bool, Error> {
+        let api: Api<Capture> = Api::namespaced(self.client.clone(), namespace);
+        let spec = CaptureSpec {
+            pod_name: name.to_owned(),
+            ..CaptureSpec::default()
+        };
+        let params = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let capture = Capture::new(name, spec);
+        match call(CREATE_CAPTURES, api.create(&params, &capture)).await {
+            Ok(_) | Err(Error::Refused { .. } | Error::NamespaceGone(_)) => Ok(true),
+            Err(Error::CrdMissing | Error::Conflict(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Fails one that nobody took, or that whoever took it did not finish.
@@ -238,17 +264,14 @@ struct Keeper {
     clock: ServerClock,
     changes: BoxStream<'static, Change<Seen>>,
     duties: VecDeque<Duty>,
-    deleted: VecDeque<Seen>,
+    notices: VecDeque<Notice>,
 }
 
 impl Keeper {
     async fn next(mut self) -> Option<(Notice, Self)> {
         loop {
-            if let Some(Seen {
-                namespace, name, ..
-            }) = self.deleted.pop_front()
-            {
-                return Some((Notice::Deleted { namespace, name }, self));
+            if let Some(notice) = self.notices.pop_front() {
+                return Some((notice, self));
             }
             match self.duties.pop_front() {
                 Some(Duty::Offer(offer)) => return Some((Notice::Offered(offer), self)),
@@ -270,8 +293,16 @@ impl Keeper {
     async fn observe(&mut self) -> Option<()> {
         match tokio::time::timeout(self.book.pace(), self.changes.next()).await {
             Ok(change) => {
-                self.deleted
-                    .extend(self.book.observe(change?, Instant::now()));
+                let change = change?;
+                let listed = matches!(change, Change::Synced);
+                let deleted = self.book.observe(change, Instant::now());
+                let deleted = deleted.map(|seen| Notice::Deleted {
+                    namespace: seen.namespace,
+                    name: seen.name,
+                });
+                self.notices.extend(deleted);
+                self.notices
+                    .extend(listed.then(|| Notice::Listed(self.book.ours())));
                 Some(())
             }
             Err(_) => Some(()),

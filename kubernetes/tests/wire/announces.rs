@@ -100,8 +100,20 @@ async fn errors_say_what_to_do_and_whether_to_try_again() {
     let forbidden = status(
         403,
         "Forbidden",
-        "no",
+        "captures.lastword.dev \"web-1\" is forbidden: User \"system:serviceaccount:lastword:lastword-agent\" cannot patch resource \"captures\" in API group \"lastword.dev\" in the namespace \"shop\"",
         json!({"kind": "captures", "name": "web-1"}),
+    );
+    let quota = status(
+        403,
+        "Forbidden",
+        "captures.lastword.dev \"web-1\" is forbidden: exceeded quota: few, requested: count/captures.lastword.dev=1, used: count/captures.lastword.dev=2, limited: count/captures.lastword.dev=2",
+        json!({"kind": "captures", "name": "web-1"}),
+    );
+    let webhook = status(
+        403,
+        "Forbidden",
+        "admission webhook \"names.example.com\" denied the request: a name needs a team",
+        Value::Null,
     );
     let ending = status(
         403,
@@ -133,8 +145,15 @@ async fn errors_say_what_to_do_and_whether_to_try_again() {
             403,
             forbidden,
             Retry::Later,
-            "not allowed to patch captures (API group lastword.dev): no; add this rule to ClusterRole lastword-agent",
+            "add this rule to ClusterRole lastword-agent",
         ),
+        (
+            403,
+            quota,
+            Retry::Seldom,
+            "refused to patch captures (API group lastword.dev): captures.lastword.dev \"web-1\" is forbidden: exceeded quota: few",
+        ),
+        (403, webhook, Retry::Seldom, "a name needs a team"),
         (403, ending, Retry::Never, "being terminated"),
         (404, missing, Retry::Never, "the namespace is gone"),
         (404, deleted, Retry::Never, "not found"),
@@ -154,6 +173,8 @@ async fn errors_say_what_to_do_and_whether_to_try_again() {
         let error = outcome.unwrap_err();
         assert_eq!(error.retry(), retry, "{error:?}");
         assert!(error.to_string().contains(says), "{error}");
+        let rbac = error.to_string().contains("add this rule");
+        assert_eq!(rbac, matches!(error, Error::Forbidden { .. }), "{error}");
     }
 }
 

@@ -2,10 +2,13 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
-use kubernetes::{Health, captures::Captures};
+use kubernetes::{
+    Health,
+    captures::{Captures, Notice},
+};
 use serde_json::{Value, json};
 
-use crate::server::{Answer, answer, serve};
+use crate::server::{Answer, answer, serve, status};
 
 const LIST: &str = "/apis/lastword.dev/v1alpha1/captures";
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -95,4 +98,75 @@ async fn a_node_whose_clock_was_behind_does_not_make_its_captures_old() {
     let mut young = capture("young", Some("there"), 0);
     young["status"]["finishedAt"] = json!(ago(30));
     assert_eq!(deleted(vec![young], Some(0)).await, [""; 0]);
+}
+
+/// Whether a Capture that is gone was deleted, where creating another is answered so.
+async fn is_deleted(code: u16, body: impl ToString) -> (Option<bool>, String) {
+    let path = "/apis/lastword.dev/v1alpha1/namespaces/shop/captures";
+    let (client, log) = serve(vec![answer("POST", path, code, body)]);
+    let captures = Captures::new(client, "here", Duration::ZERO, Health::new());
+    let told = captures.is_deleted("shop", "web-1").await.ok();
+    (told, log.lines().concat())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_went_with_the_resource_definition_was_not_deleted() {
+    let capture = json!({"apiVersion": "lastword.dev/v1alpha1", "kind": "Capture", "metadata": {}, "spec": {"podName": "web"}});
+    let (deleted, request) = is_deleted(201, capture).await;
+    assert_eq!(deleted, Some(true));
+    assert!(request.contains("dryRun=All"), "{request}");
+    let says = |code, reason, message| status(code, reason, message, json!({}));
+    let terminating = says(
+        405,
+        "MethodNotAllowed",
+        "create not allowed while custom resource definition is terminating",
+    );
+    let quota = says(403, "Forbidden", "exceeded quota: few");
+    let ending = says(403, "Forbidden", "forbidden because it is being terminated");
+    let rbac = says(
+        403,
+        "Forbidden",
+        "User \"x\" cannot create resource \"captures\"",
+    );
+    let another = says(409, "AlreadyExists", "captures \"web-1\" already exists");
+    for (code, answer, deleted) in [
+        (405, terminating.to_string(), Some(false)),
+        (404, "404 page not found\n".to_owned(), Some(false)),
+        (409, another.to_string(), Some(false)),
+        (403, quota.to_string(), Some(true)),
+        (403, ending.to_string(), Some(true)),
+        (403, rbac.to_string(), None),
+        (503, "{}".to_owned(), None),
+    ] {
+        assert_eq!(is_deleted(code, &answer).await.0, deleted, "{answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_there_is_told_once_all_is_known_and_then_what_goes() {
+    let captures = [
+        capture("ours", Some("here"), 0),
+        capture("theirs", Some("there"), 0),
+        capture("nobodys", None, 0),
+    ];
+    let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "5"}, "items": captures});
+    let gone = json!({"type": "DELETED", "object": capture("ours", Some("here"), 0)});
+    let (client, _) = serve(vec![
+        answer("GET", LIST, 200, list),
+        answer("GET", LIST, 200, format!("{gone}\n")),
+    ]);
+    let captures = Captures::new(
+        client,
+        "here",
+        Duration::from_secs(7 * 24 * 3600),
+        Health::new(),
+    );
+    let told: Vec<Notice> = captures.notices().take(2).collect().await;
+    let place = |name: &str| ("shop".to_owned(), name.to_owned());
+    let there = [place("ours"), place("nobodys")].into_iter().collect();
+    let (namespace, name) = place("ours");
+    assert_eq!(
+        told,
+        [Notice::Listed(there), Notice::Deleted { namespace, name }]
+    );
 }
