@@ -70,7 +70,7 @@ pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
 }
 
 /// When the cited events happened, in nanoseconds after the run's start: of the blocks that hold one the times are read again.
-fn find_times<R: Read + Seek>(
+pub(crate) fn find_times<R: Read + Seek>(
     reader: &mut Reader<R>,
     index: usize,
     run: &Run,

@@ -2,7 +2,7 @@
 
 use capture_format::Host;
 
-/// A length of time in two or three digits that matter: `41 ms`, `3.2 s`, `12 min`, `5 h`.
+/// A length of time in two or three digits that matter: `41 ms`, `3.2 s`, `2.6 min`, `5 h`.
 #[must_use]
 pub fn duration(nanoseconds: u64) -> String {
     let seconds = nanoseconds as f64 / 1e9;
@@ -12,9 +12,19 @@ pub fn duration(nanoseconds: u64) -> String {
         1_000_000..1_000_000_000 => format!("{} ms", nanoseconds / 1_000_000),
         1_000_000_000..10_000_000_000 => format!("{seconds:.1} s"),
         10_000_000_000..120_000_000_000 => format!("{seconds:.0} s"),
-        120_000_000_000..7_200_000_000_000 => format!("{:.0} min", seconds / 60.0),
-        7_200_000_000_000..172_800_000_000_000 => format!("{:.0} h", seconds / 3600.0),
-        _ => format!("{:.0} days", seconds / 86400.0),
+        120_000_000_000..7_200_000_000_000 => format!("{} min", digits(seconds / 60.0)),
+        7_200_000_000_000..172_800_000_000_000 => format!("{} h", digits(seconds / 3600.0)),
+        _ => format!("{} days", digits(seconds / 86400.0)),
+    }
+}
+
+/// Below 10 with a digit after the point, unless that is 0.
+fn digits(value: f64) -> String {
+    let text = format!("{value:.1}");
+    match text.strip_suffix(".0") {
+        Some(whole) => whole.to_owned(),
+        None if value < 10.0 => text,
+        None => format!("{value:.0}"),
     }
 }
 
@@ -58,7 +68,10 @@ mod tests {
             41_900_000,
             3_240_000_000,
             59_600_000_000,
+            155_000_000_000,
+            180_000_000_000,
             720_000_000_000,
+            9_000_000_000_000,
             u64::MAX,
         ]
         .map(duration);
@@ -71,7 +84,10 @@ mod tests {
                 "41 ms",
                 "3.2 s",
                 "60 s",
+                "2.6 min",
+                "3 min",
                 "12 min",
+                "2.5 h",
                 "213504 days"
             ]
         );

@@ -91,16 +91,27 @@ impl Exchange {
     }
 }
 
+/// An answer that a process of the run gave.
+#[derive(Debug)]
+struct Served {
+    pid: u32,
+    id: u16,
+    name: String,
+    qtype: String,
+}
+
 /// The DNS exchanges of a run.
 #[derive(Debug)]
 pub struct Dns {
     exchanges: Recent<Exchange>,
+    served: Recent<Served>,
 }
 
 impl Default for Dns {
     fn default() -> Self {
         Self {
             exchanges: Recent::new(MAX_EXCHANGES),
+            served: Recent::new(MAX_OUTSTANDING),
         }
     }
 }
@@ -117,6 +128,22 @@ impl Dns {
         self.exchanges.total()
     }
 
+    /// The process of the run itself that answered a question, if one did.
+    #[must_use]
+    pub fn server_inside(&self, exchange: &Exchange) -> Option<u32> {
+        exchange.answer.as_ref()?;
+        let is_it = |served: &&Served| {
+            served.id == exchange.id
+                && served.qtype == exchange.qtype
+                && served.name.eq_ignore_ascii_case(&exchange.name)
+        };
+        self.served
+            .iter()
+            .rev()
+            .find(is_it)
+            .map(|served| served.pid)
+    }
+
     /// Takes an event on a socket, or on what may be one.
     pub(super) fn observe(&mut self, number: u64, event: &Event, fd: Option<&Fd>) {
         let sends = (EventKind::WRITE..=EventKind::PWRITEV2).contains(&event.kind)
@@ -130,7 +157,10 @@ impl Dns {
             .or_else(|| fd.and_then(Fd::peer))
             .and_then(SockAddr::inet);
         if peer.is_some_and(|peer| peer.port() != 53) {
-            return;
+            // A server of the run's own answers whoever asked it.
+            return if sends && event.ret > 0 {
+                self.serve(event, Message::parse_framed(&event.data));
+            };
         }
         let server = peer.map(|peer| peer.ip());
         if let Some(errno) = Errno::from_ret(event.ret) {
@@ -142,9 +172,20 @@ impl Dns {
         let torn = event.flags.contains(EventFlags::TORN);
         match (message.response, sends) {
             (false, true) => self.asked(number, event, message, server),
+            (true, true) => self.serve(event, Some(message)),
             (true, false) if !torn => self.answered(number, event, message, server),
             _ => {}
         }
+    }
+
+    fn serve(&mut self, event: &Event, message: Option<Message>) {
+        let answer = message.filter(|message| message.response);
+        self.served.extend(answer.map(|message| Served {
+            pid: event.pid,
+            id: message.id,
+            name: message.name,
+            qtype: message.qtype,
+        }));
     }
 
     fn asked(&mut self, number: u64, event: &Event, message: Message, server: Option<IpAddr>) {

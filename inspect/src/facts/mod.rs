@@ -26,7 +26,7 @@ use naming::names;
 use resolv_conf::ResolvConf;
 
 use crate::decode::Errno;
-use crate::fds::{Fds, creates, has_path};
+use crate::fds::{Fds, Stdio, creates, has_path};
 use crate::own;
 
 /// Failed calls among which a successful open looks for those it makes good.
@@ -37,6 +37,10 @@ const MAX_FAILURES: usize = 4096;
 const MAX_DEPTH: usize = 64;
 /// Bound addresses kept.
 const MAX_BINDS: usize = 256;
+/// How long a shell may tidy up after a child that failed: 5 s, in nanoseconds.
+const TIDYING: u64 = 5_000_000_000;
+/// What tests and `exit 1` of scripts end with, too: that a shell has its child's code then proves little.
+pub(crate) const COMMON_CODES: std::ops::RangeInclusive<u8> = 0..=2;
 /// OOM kills kept.
 const MAX_OOM_KILLS: usize = 64;
 
@@ -101,6 +105,8 @@ pub struct Facts {
     pub adopted: Option<u64>,
     fds: Fds,
     init: u32,
+    /// Of the first process, once it was seen.
+    standard: output::Standard,
     losses: Losses,
 }
 
@@ -123,6 +129,7 @@ impl Facts {
             adopted: None,
             fds: Fds::default(),
             init: run.init_pid,
+            standard: output::Standard::default(),
             losses: run.losses,
         }
     }
@@ -164,6 +171,11 @@ impl Facts {
             EventKind::SIGNAL_GENERATE | EventKind::SIGNAL_DELIVER => {
                 self.signals.observe(number, event)
             }
+            EventKind::STDIO
+                if event.pid == self.init && self.standard == output::Standard::default() =>
+            {
+                self.standard = output::Standard::of(event);
+            }
             EventKind::OOM_KILL => self.oom_kills.push(OomKill {
                 event: number,
                 pid: event.pid,
@@ -176,7 +188,10 @@ impl Facts {
         if output::is_write(event.kind)
             && let Some(process) = self.processes.get_mut(event.pid)
         {
-            process.output.observe(number, event, fd.as_ref());
+            let stderr = self.fds.standard(event.pid, Stdio::Stderr);
+            process
+                .output
+                .observe(number, event, fd.as_ref(), stderr, &self.standard);
         }
         let is_visitor = self.is_visitor(event.pid);
         if !is_visitor && (EventKind::READ..=EventKind::RECVMMSG).contains(&event.kind) {
@@ -349,6 +364,8 @@ impl Facts {
         above
     }
 
+    /// The child whose end a process handed on: the one that failed last, or, if it is a shell that only tidied up after it, the last
+    /// one with its code.
     fn handed_on(&self, parent: &Process) -> Option<&Process> {
         let exit = parent.exit?;
         let children = self
@@ -356,24 +373,45 @@ impl Facts {
             .iter()
             .filter(|child| child.parent == Some(parent.pid));
         let ended = children.filter_map(|child| Some((child, child.exit?)));
-        let failed =
-            ended.filter(|(_, end)| end.status != ExitStatus::Code(0) && end.event < exit.event);
+        let failed = ended.filter(|(child, end)| {
+            end.status != ExitStatus::Code(0)
+                && end.event < exit.event
+                && hands_on(parent, exit, child, *end)
+        });
         let (child, end) = failed.max_by_key(|(_, end)| end.event)?;
-        if parent.went_on_after(end.event) {
-            return None;
-        }
-        let after = parent.output.lines().filter(|line| line.event > end.event);
-        let after: Vec<_> = after.collect();
-        let speaks_of_it =
-            after.is_empty() || after.iter().any(|line| names(&line.text, &child.name()));
-        let same = match (exit.status, end.status) {
-            (ExitStatus::Code(code), ExitStatus::Code(childs)) => code == childs && speaks_of_it,
-            (ExitStatus::Code(code), ExitStatus::Signal { signal, .. }) => code == 128 + signal,
-            (ExitStatus::Signal { signal, .. }, ExitStatus::Signal { signal: childs, .. }) => {
-                signal == childs
-            }
-            (ExitStatus::Signal { .. }, ExitStatus::Code(_)) => false,
-        };
-        same.then_some(child)
+        let went_on = parent.went_on_after(end.event);
+        (!went_on || tidied_up(parent, exit, end)).then_some(child)
     }
+}
+
+/// Whether a process ended as its child did before, in a shell's way.
+fn hands_on(parent: &Process, exit: process::Exit, child: &Process, end: process::Exit) -> bool {
+    let lines = parent.output.lines();
+    let after = lines.filter(|line| line.event > end.event && line.fate == output::Fate::Written);
+    let after: Vec<&output::Line> = after.collect();
+    match (exit.status, end.status) {
+        (ExitStatus::Code(code), ExitStatus::Code(childs)) => {
+            let name = child.name();
+            let speaks_of_it = after.iter().any(|line| names(&line.text, &name));
+            code == childs && (after.is_empty() || speaks_of_it)
+        }
+        (ExitStatus::Code(code), ExitStatus::Signal { signal, .. }) => code == 128 + signal,
+        (ExitStatus::Signal { signal, .. }, ExitStatus::Signal { signal: childs, .. }) => {
+            signal == childs
+        }
+        (ExitStatus::Signal { .. }, ExitStatus::Code(_)) => false,
+    }
+}
+
+/// Whether a shell that started something after its child had failed still ended over that: right after it, with a code that says so.
+fn tidied_up(shell: &Process, exit: process::Exit, end: process::Exit) -> bool {
+    let executed = shell.exec.as_ref().map(|exec| exec.event);
+    let code = match exit.status {
+        ExitStatus::Code(code) => code,
+        ExitStatus::Signal { .. } => return false,
+    };
+    shell.is_shell()
+        && executed < Some(end.event)
+        && exit.time.saturating_sub(end.time) <= TIDYING
+        && (shell.script.hands_on || !COMMON_CODES.contains(&code))
 }

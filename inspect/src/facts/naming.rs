@@ -1,10 +1,17 @@
 //! Whether a text names something.
 
+use std::ops::Range;
+
 /// Whether `text` has `name` as a whole: no letter, digit or other character of names right before or after it.
 #[must_use]
 pub fn names(text: &str, name: &str) -> bool {
+    places(text, name).next().is_some()
+}
+
+/// Where `text` has `name` as a whole.
+pub(crate) fn places(text: &str, name: &str) -> impl Iterator<Item = Range<usize>> {
     let in_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-    let is_whole = |(at, _): (usize, &str)| {
+    let is_whole = move |&(at, _): &(usize, &str)| {
         let (before, after) = (&text[..at], &text[at + name.len()..]);
         let mut next = after.chars();
         let ends = match next.next() {
@@ -21,7 +28,10 @@ pub fn names(text: &str, name: &str) -> bool {
         ends && starts
     };
     // Searching prepares itself by the name, which for one that cannot be there is all its cost.
-    !name.is_empty() && name.len() <= text.len() && text.match_indices(name).any(is_whole)
+    let possible = !name.is_empty() && name.len() <= text.len();
+    let matches = possible.then(|| text.match_indices(name));
+    let whole = matches.into_iter().flatten().filter(is_whole);
+    whole.map(|(at, name)| at..at + name.len())
 }
 
 /// The last component of a path.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use bytes::Bytes;
-use capture_format::{Event, EventKind};
+use capture_format::{Event, EventKind, FdType};
 
 use super::Recent;
 use super::naming::basename;
@@ -26,7 +26,7 @@ pub enum Stream {
     Stdout,
     /// Descriptor 2 or a duplicate of it.
     Stderr,
-    /// A file `*.log`, by the last component of its path.
+    /// A file `*.log`, or one that stderr was sent to, by the last component of its path.
     Log(Bytes),
 }
 
@@ -55,8 +55,53 @@ pub struct Line {
     pub text: String,
     /// Whether bytes of it are missing: it was longer than what is kept, or its recording was.
     pub cut: bool,
-    /// Whether nobody could read it: it went to a /dev/null the container opened, or the write failed.
-    pub discarded: bool,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was written.
+    Written,
+    /// The write failed: what would have been said, where nobody could read it.
+    Failed,
+    /// It went to a /dev/null that the container opened: nobody wanted to hear of it.
+    Discarded,
+}
+
+/// What the standard streams of the run's first process are, by inode number; 0: not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standard {
+    stdout: u64,
+    stderr: u64,
+}
+
+impl Standard {
+    /// As [`EventKind::STDIO`] tells of the first process.
+    pub(super) fn of(event: &Event) -> Self {
+        let inode = |at: usize| {
+            let entry = event
+                .data
+                .get(16 * at..)
+                .and_then(|data| data.first_chunk());
+            entry.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+        };
+        Self {
+            stdout: inode(1),
+            stderr: inode(2),
+        }
+    }
+
+    /// Which of them a write went to; of both the same, stdout.
+    fn of_write(&self, event: &Event) -> Option<Stdio> {
+        match event.args[1] as u64 {
+            0 => None,
+            inode if inode == self.stdout => Some(Stdio::Stdout),
+            inode if inode == self.stderr => Some(Stdio::Stderr),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -67,7 +112,7 @@ struct Partial {
     pid: u32,
     bytes: Vec<u8>,
     cut: bool,
-    discarded: bool,
+    fate: Fate,
 }
 
 impl Partial {
@@ -81,7 +126,7 @@ impl Partial {
             stream: self.stream,
             text,
             cut: self.cut,
-            discarded: self.discarded,
+            fate: self.fate,
         }
     }
 }
@@ -108,9 +153,17 @@ impl Output {
         self.lines.iter()
     }
 
-    /// Takes a write to a descriptor. One of stderr that failed for good would have said what its data is.
-    pub(super) fn observe(&mut self, number: u64, event: &Event, fd: Option<&Fd>) {
-        let Some(stream) = stream(event, fd) else {
+    /// Takes a write to a descriptor; `stderr` is what descriptor 2 of its process is. One of stderr that failed for good would have
+    /// said what its data is.
+    pub(super) fn observe(
+        &mut self,
+        number: u64,
+        event: &Event,
+        fd: Option<&Fd>,
+        stderr: Option<&Fd>,
+        standard: &Standard,
+    ) {
+        let Some(stream) = stream(event, fd, stderr, standard) else {
             return;
         };
         let failed = Errno::from_ret(event.ret);
@@ -129,7 +182,11 @@ impl Output {
             pid: event.pid,
             bytes: Vec::new(),
             cut: false,
-            discarded: is_null || failed.is_some(),
+            fate: match (is_null, failed) {
+                (true, _) => Fate::Discarded,
+                (false, Some(_)) => Fate::Failed,
+                (false, None) => Fate::Written,
+            },
         };
         let fd = event.args[0];
         let mut pieces = event.data.split(|&b| b == b'\n').peekable();
@@ -160,9 +217,8 @@ impl Output {
 
     /// Goes on with the line of a descriptor, or begins one with `start`.
     fn append(&mut self, fd: i64, start: Partial, bytes: &[u8]) {
-        let other = |partial: &Partial| {
-            (&partial.stream, partial.discarded) != (&start.stream, start.discarded)
-        };
+        let other =
+            |partial: &Partial| (&partial.stream, partial.fate) != (&start.stream, start.fate);
         if self.partial.get(&fd).is_some_and(other) {
             self.end_line(fd);
         }
@@ -200,17 +256,41 @@ fn is_final(errno: Errno) -> bool {
     )
 }
 
-fn stream(event: &Event, fd: Option<&Fd>) -> Option<Stream> {
-    let stdio = fd.and_then(|fd| fd.stdio);
-    if event.args[0] == 2 || stdio == Some(Stdio::Stderr) {
-        return Some(Stream::Stderr);
+/// Where a write went, if that is one of the streams a program speaks on. What it wrote into a file is no word of its own, whatever
+/// descriptor the file was opened as, but for what went to stderr, or to a log by its name.
+fn stream(
+    event: &Event,
+    fd: Option<&Fd>,
+    stderr: Option<&Fd>,
+    standard: &Standard,
+) -> Option<Stream> {
+    let own = standard.of_write(event);
+    let by_number = match (event.args[0], fd.and_then(|fd| fd.stdio)) {
+        (2, _) | (_, Some(Stdio::Stderr)) => Some(Stdio::Stderr),
+        (1, _) | (_, Some(Stdio::Stdout)) => Some(Stdio::Stdout),
+        _ => own,
+    };
+    let path = fd.and_then(Fd::path);
+    let is_log = |path: &Bytes| path.ends_with(b".log");
+    let file = path.filter(|path| is_log(path) || own.is_none() && is_file(event, path));
+    let of_stdio = |stdio| match stdio {
+        Stdio::Stderr => Stream::Stderr,
+        _ => Stream::Stdout,
+    };
+    let Some(path) = file else {
+        return by_number.map(of_stdio);
+    };
+    let as_stderr = by_number == Some(Stdio::Stderr) || stderr.and_then(Fd::path) == Some(path);
+    (as_stderr || is_log(path)).then(|| Stream::Log(path.slice_ref(basename(path))))
+}
+
+/// Whether what was opened by a path is a file, and no terminal, pipe or device.
+fn is_file(event: &Event, path: &[u8]) -> bool {
+    match event.fd_type {
+        FdType::REGULAR => true,
+        FdType::UNKNOWN => !path.starts_with(b"/dev/") && !path.starts_with(b"/proc/"),
+        _ => false,
     }
-    if event.args[0] == 1 || stdio == Some(Stdio::Stdout) {
-        return Some(Stream::Stdout);
-    }
-    let path = fd.and_then(Fd::path)?;
-    path.ends_with(b".log")
-        .then(|| Stream::Log(path.slice_ref(basename(path))))
 }
 
 /// Whether such an event moves bytes out through a descriptor.
@@ -296,6 +376,53 @@ mod tests {
     }
 
     #[test]
+    fn what_is_redirected_into_a_file_is_the_files() {
+        let redirect = |path: &str, fds: &[i64]| {
+            let mut s = Script::new(&["bash"]);
+            s.open(INIT, path, 3);
+            for &fd in fds {
+                s.call(INIT, EventKind::DUP2, fd, [3, 0, 0], "", "");
+            }
+            s.write(INIT, 1, "one\n").write(INIT, 2, "two\n");
+            lines(&mut s)
+        };
+        assert_eq!(redirect("/etc/app.conf", &[1]), ["stderr: two"]);
+        assert_eq!(redirect("/run/why", &[2]), ["stdout: one", "why: two"]);
+        assert_eq!(redirect("/run/why", &[1, 2]), ["why: one", "why: two"]);
+        assert_eq!(
+            redirect("/srv/app.log", &[1]),
+            ["app.log: one", "stderr: two"]
+        );
+        assert_eq!(
+            redirect("/proc/1/fd/1", &[1]),
+            ["stdout: one", "stderr: two"]
+        );
+        assert_eq!(
+            redirect("/dev/stderr", &[1, 2]),
+            ["stdout: one", "stderr: two"]
+        );
+    }
+
+    #[test]
+    fn the_runs_own_streams_are_known_by_their_inodes() {
+        let mut s = Script::new(&["app"]);
+        let write = |fd: i64, inode: i64| Event {
+            pid: INIT,
+            kind: EventKind::WRITE,
+            ret: 2,
+            args: [fd, inode, 2],
+            fd_type: FdType::REGULAR,
+            data: "x\n".into(),
+            ..Event::default()
+        };
+        s.open(INIT, "/srv/errors", 7)
+            .push(write(7, 9003))
+            .push(write(7, 77));
+        s.open(INIT, "/srv/out", 1).push(write(1, 9002));
+        assert_eq!(lines(&mut s), ["stderr: x", "stdout: x"]);
+    }
+
+    #[test]
     fn what_goes_to_dev_null_is_discarded() {
         let mut s = Script::new(&["cat"]);
         s.open(INIT, "/dev/null", 1)
@@ -303,6 +430,11 @@ mod tests {
             .write(INIT, 2, "cat: x: no\n");
         let facts = Facts::of(&s.run, s.numbered());
         let process = facts.processes.get(INIT).unwrap();
-        assert!(process.output.lines().all(|line| line.discarded));
+        assert!(
+            process
+                .output
+                .lines()
+                .all(|line| line.fate == Fate::Discarded)
+        );
     }
 }

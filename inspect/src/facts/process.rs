@@ -7,7 +7,7 @@ use capture_format::{Event, EventKind, ExitStatus};
 
 use super::naming::basename;
 use super::output::Output;
-use super::shell::Script;
+use super::shell::{Script, is_many};
 use crate::escape::escaped;
 use crate::own;
 
@@ -109,7 +109,7 @@ impl Process {
     }
 
     /// Name for people: the executed file's last component, or the command name, or the pid; escaped. What executes itself again, as
-    /// busybox does for each of its commands, is called as it calls itself.
+    /// busybox does for each of its commands, is called as it calls itself; busybox itself, as the command it is to be.
     #[must_use]
     pub fn name(&self) -> String {
         let path = match &self.exec {
@@ -119,7 +119,9 @@ impl Process {
             Some(exec) => &exec.path,
             None => &self.comm,
         };
-        match basename(path) {
+        let exec = self.exec.as_ref();
+        let itself = exec.and_then(|exec| exec.applet().filter(|_| is_many(path)));
+        match itself.map_or(basename(path), |(applet, _)| applet) {
             b"" => format!("process {}", self.pid),
             name => escaped(name).to_string(),
         }

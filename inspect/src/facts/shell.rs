@@ -3,11 +3,16 @@
 use capture_format::{Event, EventKind};
 
 use super::naming::basename;
-use super::process::Process;
+use super::process::{Exec, Process};
 use crate::fds::Fd;
 
 /// Names of shells, as their executable or the first argument has them.
-const SHELLS: &[&[u8]] = &[b"sh", b"dash", b"bash", b"ash", b"busybox", b"zsh", b"ksh"];
+const SHELLS: &[&[u8]] = &[
+    b"sh", b"dash", b"bash", b"ash", b"hush", b"zsh", b"ksh", b"ksh93", b"mksh", b"lksh", b"rbash",
+    b"yash",
+];
+/// Programs that are many: which one, the first argument says, or the second where they are called by their own name.
+const MANY_PROGRAMS: &[&[u8]] = &[b"busybox", b"busybox.static", b"toybox", b"coreutils"];
 /// What ends a script with a command that failed.
 const ERREXIT: &[&str] = &["set -e", "set -o errexit", "set -ue", "set -xe", "set -Ee"];
 /// What hands a command's end on.
@@ -33,11 +38,44 @@ impl Process {
     #[must_use]
     pub fn is_shell(&self) -> bool {
         let Some(exec) = &self.exec else { return false };
-        let first = exec.argv.first().map(|arg| &arg[..]).unwrap_or_default();
-        [&exec.path[..], first].iter().any(|path| {
-            SHELLS.contains(&basename(path).strip_prefix(b"-").unwrap_or(basename(path)))
-        })
+        match exec.applet() {
+            Some((applet, _)) => SHELLS.contains(&applet),
+            None => {
+                let first = exec.argv.first().map(|arg| &arg[..]).unwrap_or_default();
+                [&exec.path[..], first]
+                    .iter()
+                    .any(|path| SHELLS.contains(&program(path)))
+            }
+        }
     }
+}
+
+impl Exec {
+    /// Of a program that is many the one it was called as, and which argument says so.
+    pub(super) fn applet(&self) -> Option<(&[u8], usize)> {
+        let mut arguments = self.argv.iter().map(|arg| program(arg)).enumerate();
+        let (first_at, first) = arguments.next()?;
+        let called_so = MANY_PROGRAMS.contains(&first);
+        if !called_so && !is_many(&self.path) {
+            return None;
+        }
+        if !called_so {
+            return Some((first, first_at));
+        }
+        let (at, applet) = arguments.find(|(_, arg)| !arg.is_empty())?;
+        Some((applet, at))
+    }
+}
+
+/// Whether a file is a program that is many.
+pub(super) fn is_many(path: &[u8]) -> bool {
+    MANY_PROGRAMS.contains(&program(path))
+}
+
+/// The last component, without the hyphen of a login shell.
+fn program(path: &[u8]) -> &[u8] {
+    let name = basename(path);
+    name.strip_prefix(b"-").unwrap_or(name)
 }
 
 /// Looks at an exec's arguments, and at what a shell reads of its script.
@@ -49,8 +87,9 @@ pub(super) fn observe(process: &mut Process, event: &Event, fd: Option<&Fd>) {
                 return;
             }
             let exec = process.exec.iter();
+            let own = |exec: &Exec| 1 + exec.applet().map_or(0, |(_, at)| at);
             let args: Vec<String> = exec
-                .flat_map(|exec| exec.argv.iter().skip(1))
+                .flat_map(|exec| exec.argv.iter().skip(own(exec)))
                 .map(|arg| String::from_utf8_lossy(arg).into_owned())
                 .collect();
             let options = args
@@ -101,6 +140,51 @@ mod tests {
         assert!(hands_on(&["bash", "-c", "set -euo pipefail; a"]));
         assert!(!hands_on(&["sh", "-c", "a; exit 3"]));
         assert!(!hands_on(&["python3", "-e", "set -e"]));
+    }
+
+    #[test]
+    fn a_program_that_is_many_is_what_it_is_called() {
+        let is_shell = |path: &str, argv: &[&str]| {
+            let mut s = Script::new(argv);
+            s.events[0].name = path.to_owned().into();
+            let facts = Facts::of(&s.run, s.numbered());
+            let init = facts.init().unwrap();
+            (init.is_shell(), init.name())
+        };
+        for (path, argv, shell, name) in [
+            (
+                "/bin/busybox",
+                &["busybox", "httpd", "-f"][..],
+                false,
+                "httpd",
+            ),
+            (
+                "/bin/busybox",
+                &["/bin/busybox", "sh", "-c", "x"],
+                true,
+                "sh",
+            ),
+            ("/bin/busybox", &["httpd", "-f"], false, "httpd"),
+            ("/bin/busybox", &["-ash"], true, "ash"),
+            ("/bin/httpd", &["httpd", "-f"], false, "httpd"),
+            ("/bin/sh", &["sh", "-c", "x"], true, "sh"),
+            ("/proc/self/exe", &["nc", "-l"], false, "nc"),
+            (
+                "/srv/run.sh",
+                &["/bin/busybox", "sh", "/srv/run.sh"],
+                true,
+                "run.sh",
+            ),
+            ("/bin/busybox", &["busybox"], false, "busybox"),
+        ] {
+            assert_eq!(
+                is_shell(path, argv),
+                (shell, name.to_owned()),
+                "{path} {argv:?}"
+            );
+        }
+        assert!(hands_on(&["busybox", "sh", "-ec", "a; b"]));
+        assert!(!hands_on(&["busybox", "httpd", "-ec", "set -e"]));
     }
 
     #[test]

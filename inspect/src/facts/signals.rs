@@ -12,6 +12,8 @@ use crate::own;
 const MAX_SIGNALS: usize = 512;
 /// Ignored by default, and sent all the time: SIGCHLD, SIGCONT, SIGURG (Go preempts with it), SIGWINCH.
 const HARMLESS: [Signal; 4] = [Signal(17), Signal(18), Signal(23), Signal(28)];
+/// Signals of one kill(2) to a process group follow each other within this: 10 ms, in nanoseconds.
+const AT_ONCE: u64 = 10_000_000;
 
 /// One signal sent.
 #[derive(Clone, Debug)]
@@ -74,6 +76,17 @@ impl Signals {
         self.iter()
             .rev()
             .find(|sent| sent.target == target && sent.signal == signal)
+    }
+
+    /// The same signal that its sender sent to another process with it: kill(2) of a process group.
+    #[must_use]
+    pub fn sent_with(&self, sent: &SentSignal) -> Option<&SentSignal> {
+        let same = |other: &&SentSignal| {
+            (other.sender, other.signal, other.code) == (sent.sender, sent.signal, sent.code)
+                && other.target != sent.target
+                && sent.time.abs_diff(other.time) <= AT_ONCE
+        };
+        self.iter().rev().find(same)
     }
 
     pub(super) fn observe(&mut self, number: u64, event: &Event) {

@@ -68,6 +68,12 @@ impl Fds {
         Some(join(base, &event.name))
     }
 
+    /// What a standard descriptor of a process refers to now, where known.
+    #[must_use]
+    pub fn standard(&self, pid: u32, stdio: Stdio) -> Option<&Fd> {
+        self.processes.get(&pid)?.fds.get(&stdio.number())
+    }
+
     /// The working directory of a process, where known.
     #[must_use]
     pub fn cwd(&self, pid: u32) -> Option<&Bytes> {

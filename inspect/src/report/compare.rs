@@ -9,7 +9,7 @@ use super::page::table;
 use super::shown::Shown;
 use crate::decode::time::duration;
 use crate::explain::Explanation;
-use crate::facts::output::Line;
+use crate::facts::output::{Fate, Line};
 use crate::info::Info;
 use crate::rules::Verdict;
 
@@ -117,7 +117,7 @@ fn last_words(run: &Gathered) -> Option<&Line> {
         .iter()
         .flat_map(|process| process.output.lines());
     lines
-        .filter(|line| !line.discarded)
+        .filter(|line| line.fate == Fate::Written)
         .max_by_key(|line| line.event)
 }
 

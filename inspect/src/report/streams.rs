@@ -8,7 +8,7 @@ use super::bounded::newest;
 use super::gather::Gathered;
 use super::page::{left_out, none};
 use super::shown::Shown;
-use crate::facts::output::{Line, Stream};
+use crate::facts::output::{Fate, Line, Stream};
 
 /// Bytes of a line.
 const MAX_LINE: usize = 1_000;
@@ -59,7 +59,7 @@ fn row(run: &Gathered, pid: u32, line: &Line) -> Markup {
             span.number { (run.link(line.event)) }
             span.line { (Shown::raw(&line.text, MAX_LINE)) }
             @if line.cut { span.mark { "bytes missing" } }
-            @if line.discarded { span.mark { "nobody could read it" } }
+            @if line.fate != Fate::Written { span.mark { "nobody could read it" } }
         }
     }
 }

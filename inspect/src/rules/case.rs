@@ -6,7 +6,7 @@ use super::words::{LastWords, Words};
 use super::{Evidence, oom, outside_signal};
 use crate::decode::Signal;
 use crate::decode::time::duration;
-use crate::facts::output::Line;
+use crate::facts::output::{Fate, Line};
 use crate::facts::process::Exit;
 use crate::facts::{Facts, Process};
 use crate::losses::{Figure, figures};
@@ -33,25 +33,34 @@ pub struct Case<'a> {
     pub words: LastWords<'a>,
     /// What all processes printed last, whoever they are.
     pub said: LastWords<'a>,
+    /// Whether the run ended well although the last of the chain did not.
+    pub tolerated: bool,
 }
 
 impl<'a> Case<'a> {
     /// Looks at a run.
     #[must_use]
     pub fn new(facts: &'a Facts, run: &'a Run, header: &'a Header) -> Self {
-        let chain = facts.chain();
+        let mut chain = facts.chain();
+        let given_in =
+            (run.status == Some(ExitStatus::Code(0))).then(|| worked_in_vain(facts, &chain));
+        let given_in = given_in.flatten();
+        let tolerated = given_in.is_some();
+        chain.extend(given_in);
         let end = chain.last().and_then(|culprit| culprit.exit);
         let since = end.map_or(0, |exit| exit.time.saturating_sub(CLOSE));
         let recent = |line: &&Line| line.time >= since;
         let lines = |process: &'a Process| process.output.lines();
         let of_culprit = chain.last().copied().into_iter().flat_map(lines);
-        // What a shell sent to /dev/null it did not want to hear of.
         let failed = chain
             .last()
             .map(|culprit| facts.failed_last(culprit))
             .unwrap_or_default();
         let of_failed = failed.into_iter().flat_map(lines);
-        let of_failed = of_failed.filter(recent).filter(|line| !line.discarded);
+        // What a shell sent where nobody can read it, it did not want to hear of.
+        let of_failed = of_failed
+            .filter(recent)
+            .filter(|line| line.fate == Fate::Written);
         let mut words = LastWords::of(of_culprit.chain(of_failed));
         if words.is_empty() {
             words = LastWords::of(chain.iter().copied().flat_map(lines));
@@ -73,6 +82,7 @@ impl<'a> Case<'a> {
             chain,
             words,
             said,
+            tolerated,
         }
     }
 
@@ -174,7 +184,40 @@ impl<'a> Case<'a> {
             None if self.run.end.is_some() => "ended, nobody saw how".to_owned(),
             None => "was still running when the capture was taken".to_owned(),
         };
-        format!("{} {how}{}", self.name(), self.end_after_start())
+        let after = self.end_after_start();
+        match self.chain[..] {
+            [init, .., culprit] if self.tolerated => format!(
+                "{} exited 0 although {} (pid {}) {how}{after}",
+                init.name(),
+                culprit.name(),
+                culprit.pid
+            ),
+            _ => format!("{} {how}{after}", self.name()),
+        }
+    }
+
+    /// The headline of the last words, if it was said right before the end: what was said long before explains no signal.
+    #[must_use]
+    pub fn recent_headline(&self) -> Option<&'a Line> {
+        self.words
+            .headline()
+            .filter(|line| self.silent_after(line).is_none())
+    }
+
+    /// How long nothing was said after this line before the end, in nanoseconds, where that was long.
+    #[must_use]
+    pub fn silent_after(&self, line: &Line) -> Option<u64> {
+        let silent = self.end()?.saturating_sub(line.time);
+        (silent > CLOSE).then_some(silent)
+    }
+
+    /// A line as what a sentence goes on with, and how long before the end it was said, if that was long: `; stderr: bad port`.
+    #[must_use]
+    pub fn cited(&self, line: &Line) -> String {
+        match self.silent_after(line) {
+            None => format!("; {}", line.cited()),
+            Some(silent) => format!("; {} before that, {}", duration(silent), line.cited()),
+        }
     }
 
     /// `, 41 ms after start`; nothing where the end or the start is not known.
@@ -268,8 +311,7 @@ impl<'a> Case<'a> {
     /// The headline of the last words as evidence.
     #[must_use]
     pub fn words_evidence(&self) -> Vec<Evidence> {
-        self.words
-            .headline()
+        self.recent_headline()
             .map(Words::evidence)
             .into_iter()
             .collect()
@@ -316,6 +358,61 @@ impl<'a> Case<'a> {
             .map(|Figure { count, what, .. }| format!("{count} {what}"))
             .collect()
     }
+}
+
+/// The child that did the work, and failed at it right before its parent ended as if nothing were wrong: it lived longer than its
+/// siblings, and it said why it failed, or was stopped for a fault.
+fn worked_in_vain<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<&'a Process> {
+    let [init] = chain else { return None };
+    let end = init.exit?;
+    let lived = |process: &Process| {
+        let start = process.start.map_or(0, |start| start.time);
+        process
+            .exit
+            .map_or(0, |exit| exit.time.saturating_sub(start))
+    };
+    let failed = |process: &&Process| {
+        let Some(exit) = process.exit else {
+            return false;
+        };
+        let close = exit.event < end.event && end.time.saturating_sub(exit.time) <= CLOSE;
+        let said_why = || {
+            let words = LastWords::of(process.output.lines());
+            words
+                .complaint()
+                .is_some_and(|line| exit.time - line.time.min(exit.time) <= CLOSE)
+        };
+        close
+            && match exit.status {
+                ExitStatus::Code(0) => false,
+                ExitStatus::Code(_) => said_why(),
+                ExitStatus::Signal { signal, .. } => {
+                    let signal = Signal(signal);
+                    let oom = || facts.oom_kills.iter().any(|kill| kill.pid == process.pid);
+                    signal.is_fault() || signal == Signal::ABRT || oom()
+                }
+            }
+    };
+    let below = |process: &&Process| {
+        !facts.is_visitor(process.pid)
+            && facts
+                .ancestors(process)
+                .iter()
+                .any(|other| other.pid == init.pid)
+    };
+    let descendants: Vec<&Process> = facts.processes.iter().filter(below).collect();
+    let culprit = descendants
+        .iter()
+        .copied()
+        .filter(failed)
+        .max_by_key(|process| process.exit.map(|exit| exit.event))?;
+    let mut others = descendants.iter();
+    // Those that only wait for it live longer.
+    let above = facts.ancestors(culprit);
+    let longest = others.all(|other| {
+        above.iter().any(|above| above.pid == other.pid) || lived(other) <= lived(culprit)
+    });
+    longest.then_some(culprit)
 }
 
 /// `exited 1`, `was killed by SIGSEGV (segmentation fault)`.

@@ -1,6 +1,6 @@
 //! A configuration file that is empty or malformed: it was read, and the last words speak of what stands in it.
 
-use super::failed_call::has_any;
+use super::phrase::{says, sentences};
 use super::{Case, Cause, Evidence, Verdict};
 use crate::escape::escaped_to;
 use crate::facts::config_files::ConfigFile;
@@ -9,8 +9,8 @@ use crate::facts::output::Line;
 
 /// How parsers speak, in lower case: beside the name of a file.
 const BESIDE_NAME: &[&str] = &[
-    "syntax",
-    "pars",
+    "syntax*",
+    "pars*",
     "unexpected",
     "malformed",
     "invalid",
@@ -21,8 +21,8 @@ const BESIDE_NAME: &[&str] = &[
     "unterminated",
     "expected",
     "expecting",
-    "bad ",
-    "decod",
+    "bad",
+    "decod*",
     "duplicate",
     "not allowed here",
     "mapping values",
@@ -30,24 +30,24 @@ const BESIDE_NAME: &[&str] = &[
     "has no",
     "missing",
     "is empty",
-    "unmarshal",
+    "unmarshal*",
     "wrong number",
     "config file error",
     "yaml",
     "toml",
     "not valid",
-    "corrupt",
+    "corrupt*",
 ];
 /// Messages of parsers that leave no doubt that a text was parsed, in lower case.
 const OF_PARSERS: &[&str] = &[
-    "jsondecodeerror",
-    "yaml.scanner",
-    "yaml.parser",
-    "yaml.reader",
-    "tomldecodeerror",
-    "configparser.",
-    "missingsectionheadererror",
-    "xml.etree",
+    "jsondecode*",
+    "yaml.scanner*",
+    "yaml.parser*",
+    "yaml.reader*",
+    "tomldecode*",
+    "configparser.*",
+    "missingsectionheader*",
+    "xml.etree*",
     "in json at position",
     "end of json input",
     "error parsing",
@@ -66,7 +66,7 @@ const OF_PARSERS: &[&str] = &[
     "invalid configuration",
     "bad directive",
     "is not valid json",
-    "json_parse",
+    "json_parse*",
     "parserexception",
     "jsonparseexception",
     "yamlexception",
@@ -94,12 +94,21 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             block.iter().copied().find(|line| is_about(line, file))?,
         ))
     });
-    let parses = |line: &&&Line| has_any(&line.text, OF_PARSERS);
+    let parses = |line: &&&Line| says(&line.text, OF_PARSERS);
     if let Some((file, line)) = named
-        && has_any(&without(&line.text, file), BESIDE_NAME)
+        && says(&without(&line.text, file), BESIDE_NAME)
     {
-        let why = "the program read the file, and its last words name it and what is wrong in it";
-        return Some(verdict(case, &file.path, Some(file), line, 88, why));
+        let (confidence, why) = match one_sentence(&line.text, file) {
+            true => (
+                88,
+                "the program read the file, and its last words name it and what is wrong in it",
+            ),
+            false => (
+                72,
+                "the program read the file, and its last words name it beside something that is wrong",
+            ),
+        };
+        return Some(verdict(case, &file.path, Some(file), line, confidence, why));
     }
     if let Some(line) = block.iter().find(parses)
         && !block.iter().any(|line| names_a_source(&line.text))
@@ -122,7 +131,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         .iter()
         .find_map(|line| Some((located(&line.text)?, *line)))?;
     let why = "the last words name file and line; that it was read was not seen";
-    has_any(&line.text.replace(path, ""), BESIDE_NAME)
+    says(&line.text.replace(path, ""), BESIDE_NAME)
         .then(|| verdict(case, path.as_bytes(), None, line, 64, why))
 }
 
@@ -146,6 +155,14 @@ fn is_of_system(file: &ConfigFile) -> bool {
 fn is_about(line: &Line, file: &ConfigFile) -> bool {
     let [path, name] = [&file.path[..], basename(&file.path)].map(String::from_utf8_lossy);
     line.event > file.event && (names(&line.text, &path) || names(&line.text, &name))
+}
+
+/// Whether one sentence names the file and what is wrong.
+fn one_sentence(text: &str, file: &ConfigFile) -> bool {
+    let [path, name] = [&file.path[..], basename(&file.path)].map(String::from_utf8_lossy);
+    let of_parser = says(text, OF_PARSERS);
+    let mut sentences = sentences(text).filter(|it| names(it, &path) || names(it, &name));
+    sentences.any(|sentence| of_parser || says(&without(sentence, file), BESIDE_NAME))
 }
 
 fn without(text: &str, file: &ConfigFile) -> String {

@@ -1,6 +1,6 @@
 //! A program that gave up waiting while its CPU limit held it back. Where a probe gave up on it, it is the rule `kubelet`'s.
 
-use super::failed_call::has_any;
+use super::phrase::says;
 use super::{Case, Cause, Verdict};
 
 /// How programs say that something took too long, in lower case.
@@ -18,7 +18,7 @@ const TOO_LONG: &[&str] = &[
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     case.exit_code().filter(|&code| code != 0)?;
     let throttled = case.throttled()?;
-    let line = case.words.find(|text| has_any(text, TOO_LONG))?;
+    let line = case.words.find(|text| says(text, TOO_LONG))?;
     Some(Verdict {
         sentence: format!("{}, while {throttled}; {}", case.ended(), line.cited()),
         cause: Cause::CpuStarved,

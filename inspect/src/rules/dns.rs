@@ -1,6 +1,7 @@
 //! A name that DNS did not resolve, and a program that gave up over it.
 
 use super::case::CLOSE;
+use super::phrase::{says, sentences};
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::time::duration;
 use crate::escape::escaped_to;
@@ -25,20 +26,44 @@ const WITH_NAME: &[&str] = &[
     "eai_again",
     "eai_noname",
     "no such host",
-    "resolve",
+    "not resolve*",
+    "n't resolve",
+    "cannot resolve",
+    "unable to resolve",
+    "failed to resolve",
+    "failed to look up",
+    "failed to lookup",
+    "failure in name resolution",
+    "name resolution fail*",
+    "resolution failed",
+    "resolve host",
+    "resolve hostname",
     "getaddrinfo",
     "unknown host",
-    "unknownhostexception",
+    "unknownhost*",
     "server misbehaving",
-    "name resolution",
     "bad address",
     "could not translate host name",
-    "dns",
-    "lookup",
-    "hostname",
     "nxdomain",
     "servfail",
+    "dial tcp: lookup",
+    "lookup failed",
+    "dns error",
+    "dns lookup",
+    "dns failure",
+    "i/o timeout",
+];
+/// Words of names and their resolution: beside a name that was not resolved they make it likely.
+const OF_NAMES: &[&str] = &[
+    "resolve*",
+    "name resolution",
+    "dns",
+    "lookup*",
+    "hostname*",
     "invalid host",
+    "unreachable",
+    "not found",
+    "unknown",
 ];
 /// How long a resolver may wait for an answer: twice the longest `timeout` of resolv.conf(5), in nanoseconds.
 const PATIENCE: u64 = 60_000_000_000;
@@ -51,12 +76,27 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     case.exit_code().filter(|&code| code != 0)?;
     let lookups = case.facts.lookups();
     let failed = failed(case, &lookups);
-    let without_name = case.words.find(|text| has_any(text, WITHOUT_NAME));
-    if let Some(line) = without_name.or_else(|| case.words.find(|text| has_any(text, WITH_NAME)))
-        && let Some(lookup) = failed.iter().rev().find(|lookup| is_named(case, lookup))
-    {
+    let without_name = case.words.find(|text| says(text, WITHOUT_NAME));
+    let complains = |text: &str| says(text, WITHOUT_NAME) || says(text, WITH_NAME);
+    let in_sentence = failed.iter().rev().find_map(|lookup| {
+        let line = case.words.find(|text| {
+            sentences(text).any(|sentence| complains(sentence) && is_named(sentence, lookup))
+        })?;
+        Some((lookup, line))
+    });
+    if let Some((lookup, line)) = in_sentence {
         let why = "DNS failed for the very name the last words complain of";
         return Some(verdict(case, lookup, Some(line), 92, why));
+    }
+    let named = |lookup: &&&Lookup| case.words.find(|text| is_named(text, lookup)).is_some();
+    let complaint = case
+        .words
+        .find(|text| complains(text) || says(text, OF_NAMES));
+    if let Some(line) = complaint
+        && let Some(lookup) = failed.iter().rev().find(named)
+    {
+        let why = "the last words speak of names, and close by of the one that DNS failed for";
+        return Some(verdict(case, lookup, Some(line), 74, why));
     }
     if let Some(line) = without_name {
         let last = failed.last()?;
@@ -92,20 +132,10 @@ fn failed<'l>(case: &Case<'_>, lookups: &'l [Lookup]) -> Vec<&'l Lookup> {
     of_case.filter(|lookup| !made_good(lookup)).collect()
 }
 
-fn has_any(text: &str, texts: &[&str]) -> bool {
-    let text = text.to_lowercase();
-    texts.iter().any(|words| text.contains(words))
-}
-
-fn is_named(case: &Case<'_>, lookup: &Lookup) -> bool {
-    let says = |name: &str| {
-        case.words
-            .find(|text| names(&text.to_lowercase(), &name.to_lowercase()))
-            .is_some()
-    };
-    says(&lookup.host)
-        || lookup.names().into_iter().any(says)
-        || case.words.find(|text| head_named(text, lookup)).is_some()
+fn is_named(text: &str, lookup: &Lookup) -> bool {
+    let lower = text.to_lowercase();
+    let says = |name: &str| names(&lower, &name.to_lowercase());
+    says(&lookup.host) || lookup.names().into_iter().any(says) || head_named(text, lookup)
 }
 
 /// A search list that was not seen leaves the expanded name as host: the program's own is how it begins.
@@ -168,10 +198,18 @@ fn verdict(
     let names = lookup.names();
     let host = escaped_to(lookup.host.as_bytes(), 200).to_string();
     let servers: Vec<String> = lookup.servers().iter().map(ToString::to_string).collect();
-    let from = if servers.is_empty() {
-        String::new()
-    } else {
-        format!(" from {}", list(&servers))
+    let mut inside = lookup.exchanges.iter();
+    let inside = inside.find_map(|exchange| case.facts.dns.server_inside(exchange));
+    let inside = inside.map(|pid| {
+        let process = case.facts.processes.get(pid);
+        let name = process.map_or_else(|| "a process".to_owned(), |process| process.name());
+        format!("{name} (pid {pid}) of this container")
+    });
+    let from = match (&servers[..], &inside) {
+        ([], None) => String::new(),
+        ([], Some(inside)) => format!(" from {inside}"),
+        (_, None) => format!(" from {}", list(&servers)),
+        (_, Some(inside)) => format!(" from {}, which is {inside}", list(&servers)),
     };
     let tried = match names[..] {
         [name] if name.eq_ignore_ascii_case(&host) => String::new(),
@@ -183,6 +221,11 @@ fn verdict(
             };
             format!(" for {}{more}", escaped_to(first.as_bytes(), 200))
         }
+    };
+    // The aside ends before the sentence goes on.
+    let tried = match (&inside, &*tried) {
+        (None, _) | (_, "") => tried,
+        (Some(_), _) => format!(",{tried}"),
     };
     let server = servers
         .first()
@@ -224,6 +267,12 @@ fn verdict(
                 "Check that {server} is the right name server (/etc/resolv.conf) and can be reached: network policies, kube-dns pods, `dig @{server} {host}`."
             ),
         ),
+    };
+    let next_step = match inside {
+        Some(inside) => {
+            format!("{next_step} The server that said so is {inside}: look at what it serves, too.")
+        }
+        None => next_step,
     };
     let cited = line.map_or_else(String::new, |line| format!("; {}", line.cited()));
     let mut evidence = evidence(lookup);
@@ -371,6 +420,36 @@ mod tests {
             "{}",
             verdict.next_step
         );
+    }
+
+    #[test]
+    fn a_server_in_the_container_itself_is_told() {
+        let mut s = Script::new(&["sh"]);
+        s.fork(INIT, 200).exec(200, &["dnsmasq"]);
+        s.fork(INIT, 201).exec(201, &["app"]);
+        s.resolver_socket(201, 3, [127, 0, 0, 1])
+            .ask(201, 3, 7, "flask");
+        let answer = dns::response(7, "flask", 1, 3);
+        s.call(
+            200,
+            capture_format::EventKind::SENDTO,
+            answer.len() as i64,
+            [4, 0, answer.len() as i64],
+            crate::testing::inet([127, 0, 0, 1], 40_123),
+            &answer,
+        );
+        s.reply(201, 3, [127, 0, 0, 1], answer)
+            .write(201, 2, "host not found: flask\n")
+            .exit(201, 4);
+        let verdict = verdict(s.exit(INIT, 4));
+        assert!(
+            verdict.sentence.contains(
+                "(NXDOMAIN from 127.0.0.1, which is dnsmasq (pid 200) of this container)"
+            ),
+            "{}",
+            verdict.sentence
+        );
+        assert!(verdict.next_step.contains("dnsmasq (pid 200)"));
     }
 
     #[test]

@@ -3,14 +3,23 @@
 
 use capture_format::ExitStatus;
 
+use super::phrase::affirms;
 use super::{Case, Cause, Verdict};
-use crate::facts::Process;
 use crate::facts::output::Line;
+use crate::facts::{COMMON_CODES, Process};
 
 /// A shell that handed on the code of its child: it may as well have gone on, and met the same code elsewhere.
 const SHELL_MAY_HAVE_GONE_ON: u8 = 65;
 /// A shell that ended with a code of its own after its child failed.
 const SHELL_WENT_ON: u8 = 60;
+/// A run that ended well although the child that did the work did not.
+const ENDED_WELL: u8 = 60;
+/// A process that said nothing for a while before it ended.
+const SILENT: u8 = 65;
+/// One that said nothing for so long that its last words explain nothing.
+const LONG_SILENT: u8 = 35;
+/// What is so long: a minute, in nanoseconds.
+const LONG: u64 = 60_000_000_000;
 /// A process that began something new after its last words.
 const WENT_ON: u8 = 55;
 /// Silence that the loss of events may have made.
@@ -19,54 +28,77 @@ const LAST_WORDS_LOST: u8 = 45;
 const ONLY_A_WARNING: u8 = 35;
 /// From here on a verdict rests on what the kernel said: see the table of the module `rules`.
 const KERNEL_SAID_IT: u8 = 95;
-/// What tests and `exit 1` of scripts end with, too: that a shell has its child's code then proves little.
-const COMMON_CODES: std::ops::RangeInclusive<u8> = 0..=2;
+const MAY_HAVE_GONE_ON: &str =
+    "the shell that started it may have gone on and ended over something that left no trace";
 /// A shell that complained itself, and exited 1: what it complained of may not have ended it.
 const SHELL_ITSELF: &str =
     "the shell that said so may have gone on and ended over something that left no trace";
 
 /// How sure a verdict from last words can be, and why not surer.
 #[derive(Debug)]
-pub(super) struct Doubt(Option<(u8, &'static str)>);
+pub(super) struct Doubt {
+    /// Of a verdict from last words.
+    of_words: Option<(u8, &'static str)>,
+    /// Whether the run itself ended well.
+    ended_well: bool,
+}
 
 impl Doubt {
     /// The greatest doubt.
     pub(super) fn of(case: &Case<'_>) -> Self {
-        let Some(line) = case.words.headline() else {
-            let lost = (case.run.losses.lost > 0).then_some((
-                LAST_WORDS_LOST,
-                "events were lost, and its last words may be among them",
-            ));
-            let doubts = [lost, of_end(case, case.culprit())].into_iter().flatten();
-            return Self(doubts.min_by_key(|(limit, _)| *limit));
-        };
-        let speaker = case.facts.processes.get(line.pid);
-        let doubts = [
-            of_words(line),
-            of_work(case, line),
-            of_end(case, speaker),
-            of_shell(case, speaker),
-        ];
-        Self(doubts.into_iter().flatten().min_by_key(|(limit, _)| *limit))
+        Self {
+            of_words: greatest(case),
+            ended_well: case.tolerated,
+        }
     }
 
     /// The verdict, no surer than the doubt lets it be.
     pub(super) fn weigh(&self, mut verdict: Verdict) -> Verdict {
+        if self.ended_well && verdict.cause != Cause::ExitedZero {
+            let why = "the shell that started it ended with 0 all the same";
+            limit(&mut verdict, ENDED_WELL, why);
+        }
         // A shell ends over a variable that is not set: that is what asking so is for.
         if verdict.cause == Cause::MissingVariable
-            && self.0.is_some_and(|(_, why)| why == SHELL_ITSELF)
+            && self.of_words.is_some_and(|(_, why)| why == SHELL_ITSELF)
         {
             return verdict;
         }
-        if let Some((limit, why)) = self.0
+        if let Some((most, why)) = self.of_words
             && rests_on_words(&verdict)
-            && verdict.confidence > limit
         {
-            verdict.confidence = limit;
-            verdict.why = format!("{}; but {why}", verdict.why);
+            limit(&mut verdict, most, why);
         }
         verdict
     }
+}
+
+fn limit(verdict: &mut Verdict, most: u8, why: &str) {
+    if verdict.confidence > most {
+        verdict.confidence = most;
+        verdict.why = format!("{}; but {why}", verdict.why);
+    }
+}
+
+/// The greatest doubt in what rests on the last words.
+fn greatest(case: &Case<'_>) -> Option<(u8, &'static str)> {
+    let Some(line) = case.words.headline() else {
+        let lost = (case.run.losses.lost > 0).then_some((
+            LAST_WORDS_LOST,
+            "events were lost, and its last words may be among them",
+        ));
+        let doubts = [lost, of_end(case, case.culprit())].into_iter().flatten();
+        return doubts.min_by_key(|(limit, _)| *limit);
+    };
+    let speaker = case.facts.processes.get(line.pid);
+    let doubts = [
+        of_words(line),
+        of_silence(case, line),
+        of_work(case, line),
+        of_end(case, speaker),
+        of_shell(case, speaker),
+    ];
+    doubts.into_iter().flatten().min_by_key(|(limit, _)| *limit)
 }
 
 /// Whether it is known from a failed call and the last words, and not from what the kernel said of the end.
@@ -100,6 +132,15 @@ fn of_words(line: &Line) -> Option<(u8, &'static str)> {
     is_warning(&line.text).then_some((ONLY_A_WARNING, "the last words call themselves a warning"))
 }
 
+/// Nothing was said any more, and still it went on.
+fn of_silence(case: &Case<'_>, line: &Line) -> Option<(u8, &'static str)> {
+    let why = "nothing was said any more for a while before the end";
+    Some(match case.silent_after(line)? {
+        LONG.. => (LONG_SILENT, why),
+        _ => (SILENT, why),
+    })
+}
+
 /// Whether a line says that what it speaks of ended nothing.
 pub(super) fn is_warning(text: &str) -> bool {
     const LEVELS: &[&str] = &[
@@ -116,7 +157,7 @@ pub(super) fn is_warning(text: &str) -> bool {
         "debug:",
     ];
     const TOLERANT: &[&str] = &[
-        "using default",
+        "using default*",
         "falling back",
         "ignoring",
         "ignored",
@@ -143,10 +184,10 @@ pub(super) fn is_warning(text: &str) -> bool {
         ]
         .iter()
         .any(|level| text.contains(level));
-    // What a path is called says nothing: `/etc/app/optional.conf`.
+    // What a path is called says nothing: `/etc/app/optional.conf`; nor does what is taken back: `a licence is not optional`.
     let words = text.split_whitespace().filter(|word| !word.contains('/'));
     let said = words.collect::<Vec<_>>().join(" ");
-    level || TOLERANT.iter().any(|words| said.contains(words))
+    level || affirms(&said, TOLERANT)
 }
 
 /// Whoever spoke began something new after that.
@@ -175,10 +216,10 @@ fn of_end(case: &Case<'_>, speaker: Option<&Process>) -> Option<(u8, &'static st
     let handed_on = shell.exit.map(|exit| exit.status) == Some(ExitStatus::Code(code));
     if handed_on && !shell_went_on(shell, end.event) {
         let sure = !COMMON_CODES.contains(&code) || shell.script.read_to_end;
-        return (!sure).then_some((
-            SHELL_MAY_HAVE_GONE_ON,
-            "the shell that started it may have gone on and ended over something that left no trace",
-        ));
+        return (!sure).then_some((SHELL_MAY_HAVE_GONE_ON, MAY_HAVE_GONE_ON));
+    }
+    if handed_on && !COMMON_CODES.contains(&code) {
+        return (!shell.script.hands_on).then_some((SHELL_MAY_HAVE_GONE_ON, MAY_HAVE_GONE_ON));
     }
     Some((
         SHELL_WENT_ON,
@@ -284,11 +325,42 @@ mod tests {
     }
 
     #[test]
+    fn words_long_before_the_end_explain_little() {
+        let ended = |wait| {
+            let mut s = Script::new(&["app"]);
+            s.open(INIT, "/etc/app.conf", -2).write(
+                INIT,
+                2,
+                "error: /etc/app.conf: No such file or directory\n",
+            );
+            verdict(s.wait(wait).exit(INIT, 1))
+        };
+        assert_eq!(ended(1000).confidence, 90);
+        assert_eq!(ended(20_000).confidence, 65);
+        let long = ended(558_000);
+        assert_eq!((long.cause, long.confidence), (Cause::ExitedNonZero, 40));
+        assert!(
+            long.sentence
+                .contains("; 9.3 min before that, stderr: error: "),
+            "{}",
+            long.sentence
+        );
+    }
+
+    #[test]
     fn what_a_file_is_called_is_no_warning() {
         assert!(!is_warning(
             "cat: /etc/app/optional.conf: No such file or directory"
         ));
         assert!(is_warning("cannot read /etc/app.conf, which is optional"));
+        for text in [
+            "cannot read /etc/app.conf (a licence is not optional)",
+            "cannot read /etc/app.conf, which must not be skipped",
+            "cannot read /etc/app.conf: adoptional mode",
+            "no /etc/app.conf; it cannot be ignored",
+        ] {
+            assert!(!is_warning(text), "{text}");
+        }
     }
 
     #[test]

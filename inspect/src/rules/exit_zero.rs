@@ -2,7 +2,36 @@
 
 use capture_format::ExitStatus;
 
+use super::phrase::says;
 use super::{Case, Cause, Evidence, Verdict};
+use crate::facts::output::Line;
+
+/// How surely an end is what the exit code says it is.
+const SUCCESS: u8 = 95;
+/// The same where what was said last speaks of a failure.
+const SAID_OTHERWISE: u8 = 60;
+/// The same where the child that did the work failed.
+const WORKED_IN_VAIN: u8 = 50;
+
+/// How programs say, in lower case, that they won't run, and exit 0 for it.
+const WONT_RUN: &[&str] = &[
+    "already running",
+    "already started",
+    "already active",
+    "another instance",
+    "refusing",
+    "giving up",
+    "gave up",
+    "not enabled",
+    "not configured",
+    "is disabled",
+    "not running",
+    "not started",
+    "nothing to run",
+    "will not start",
+    "won't start",
+    "usage:",
+];
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     if case.run.status != Some(ExitStatus::Code(0)) {
@@ -17,19 +46,38 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             .iter()
             .find(|p| p.parent == Some(init.pid) && outlived(p.exit.map(|exit| exit.event)))
     });
-    let (what, next_step) = match left {
-        Some(child) => (
+    let complaint = complaint(case);
+    let cited = complaint.map(Line::cited);
+    let (what, confidence, next_step) = match (left, cited) {
+        (Some(child), _) => (
             format!(
-                "it left {} (pid {}) running in the background, and a container ends with its first process",
+                ": it left {} (pid {}) running in the background, and a container ends with its first process",
                 child.name(),
                 child.pid
             ),
+            SUCCESS,
             "Run the program in the foreground, such as `nginx -g 'daemon off;'`.",
         ),
-        None => (
-            "it finished without an error, and nothing kept it running".to_owned(),
+        (None, cited) if case.tolerated => (
+            cited.map_or_else(String::new, |cited| format!("; {cited}")),
+            WORKED_IN_VAIN,
+            "Let the start script end as the program did (`exec`, `set -e`, or `exit $?` right after it), and mend what it complains of.",
+        ),
+        (None, Some(cited)) => (
+            format!(", but said before that something is wrong; {cited}"),
+            SAID_OTHERWISE,
+            "Mend what its last words complain of: its exit code hides it.",
+        ),
+        (None, None) => (
+            ": it finished without an error, and nothing kept it running".to_owned(),
+            SUCCESS,
             "If it should go on running, check its command and arguments: a shell without a terminal, a one-off command, or a server told to go into the background ends at once.",
         ),
+    };
+    let why = match confidence {
+        SUCCESS => "the exit code says success, and no signal from outside came before it",
+        SAID_OTHERWISE => "the exit code says success, but the last words do not",
+        _ => "the exit code says success, but the child that did the work failed",
     };
     let started = init.and_then(|init| init.exec.as_ref());
     let argv = |exec: &crate::facts::process::Exec| {
@@ -40,18 +88,31 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             .join(" ")
     };
     Some(Verdict {
-        sentence: format!("{}: {what}", case.ended()),
+        sentence: format!("{}{what}", case.ended()),
         cause: Cause::ExitedZero,
         subject: String::new(),
-        confidence: 95,
-        why: "the exit code says success, and no signal from outside came before it".into(),
+        confidence,
+        why: why.into(),
         evidence: started
             .map(|exec| Evidence::new(exec.event, format!("executed: {}", argv(exec))))
             .into_iter()
+            .chain(complaint.map(Line::evidence))
             .collect(),
         next_step: next_step.into(),
         weakened_by: Vec::new(),
     })
+}
+
+/// What was said last, right before the end, if it says that something is wrong.
+fn complaint<'a>(case: &Case<'a>) -> Option<&'a Line> {
+    if case.tolerated {
+        return case.words.headline();
+    }
+    let line = case.said.complaint().or_else(|| {
+        let last = case.said.headline()?;
+        says(&last.text, WONT_RUN).then_some(last)
+    })?;
+    case.silent_after(line).is_none().then_some(line)
 }
 
 #[cfg(test)]
@@ -64,12 +125,86 @@ mod tests {
         let mut s = Script::new(&["migrate"]);
         s.open(INIT, "/etc/app.conf", -2)
             .write(INIT, 2, "error: /etc/app.conf: No such file or directory\n")
+            .write(INIT, 1, "migrated 3 tables with 0 errors, done\n")
             .exit(INIT, 0);
         let verdict = verdict(&s);
-        assert_eq!(verdict.cause, Cause::ExitedZero);
         assert_eq!(
             verdict.sentence,
-            "migrate exited 0, 5 ms after start: it finished without an error, and nothing kept it running"
+            "migrate exited 0, 6 ms after start: it finished without an error, and nothing kept it running"
+        );
+        assert_eq!((verdict.cause, verdict.confidence), (Cause::ExitedZero, 95));
+    }
+
+    #[test]
+    fn who_said_that_something_is_wrong_is_not_said_to_have_finished_well() {
+        for words in [
+            "server (pid 1) already running",
+            "fatal: port 99999 is invalid",
+            "Usage: server [--port PORT]",
+        ] {
+            let mut s = Script::new(&["server"]);
+            s.write(INIT, 1, &format!("{words}\n")).exit(INIT, 0);
+            let verdict = verdict(&s);
+            assert_eq!(
+                verdict.sentence,
+                format!(
+                    "server exited 0, 4 ms after start, but said before that something is wrong; stdout: {words}"
+                )
+            );
+            assert_eq!((verdict.cause, verdict.confidence), (Cause::ExitedZero, 60));
+        }
+        for words in [
+            "3 files, 0 errors",
+            "all tests passed without a failure",
+            "bye",
+        ] {
+            let mut s = Script::new(&["job"]);
+            s.write(INIT, 1, &format!("{words}\n")).exit(INIT, 0);
+            assert_eq!(verdict(&s).confidence, 95, "{words}");
+        }
+    }
+
+    /// A server below a shell that exits 0 ends like this.
+    fn below_a_shell(words: &str, status: i32) -> Verdict {
+        let mut s = Script::new(&["sh", "-c", "prepare; server || true"]);
+        s.fork(INIT, 200).exec(200, &["prepare"]).exit(200, 0);
+        s.fork(INIT, 201)
+            .exec(201, &["server"])
+            .open(201, "/etc/app.conf", -2)
+            .wait(20)
+            .write(201, 2, words)
+            .exit_status(201, status);
+        verdict(s.exit(INIT, 0))
+    }
+
+    #[test]
+    fn a_child_that_did_the_work_and_failed_is_told() {
+        let verdict = below_a_shell("fatal: cookie file may be read by others\n", 1 << 8);
+        assert_eq!(
+            verdict.sentence,
+            "sh exited 0 although server (pid 201) exited 1, 32 ms after start; stderr: fatal: cookie file may be read by others"
+        );
+        assert_eq!((verdict.cause, verdict.confidence), (Cause::ExitedZero, 50));
+        let verdict = below_a_shell("open /etc/app.conf: no such file or directory\n", 1 << 8);
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::MissingFile, 60)
+        );
+        let verdict = below_a_shell("x\n", 11 | 0x80);
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::SegmentationFault, 60)
+        );
+    }
+
+    #[test]
+    fn a_child_that_found_nothing_failed_at_nothing() {
+        let verdict = below_a_shell("3 lines seen\n", 1 << 8);
+        assert_eq!((verdict.cause, verdict.confidence), (Cause::ExitedZero, 95));
+        assert!(
+            verdict.sentence.starts_with("sh exited 0, "),
+            "{}",
+            verdict.sentence
         );
     }
 

@@ -3,11 +3,12 @@
 use capture_format::EventKind;
 
 use super::case::CLOSE;
+use super::phrase::{gives, says, sentences};
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::{Errno, SockAddr};
 use crate::escape::escaped_to;
 use crate::facts::Failure;
-use crate::facts::naming::{basename, names};
+use crate::facts::naming::{basename, names, places};
 use crate::facts::output::Line;
 
 /// Shortest last component of a path that is looked for without its directory.
@@ -32,6 +33,10 @@ pub(super) struct Kind {
 enum Tie {
     /// The last words name path or address, and the error.
     Name,
+    /// They name the error, and not far from it path or address.
+    Nearby,
+    /// They give the error as the call's, and nothing else that it could be about; no other call met it.
+    Given,
     /// They name the error, and this is the call that met it.
     Error,
     /// They speak of a failure, and this was the last call that failed before them.
@@ -67,18 +72,30 @@ pub(super) fn find<'a>(case: &Case<'a>, kind: &Kind) -> Option<Found<'a>> {
         tie,
         rare: kind.rare,
     };
-    let says = |text: &str| has_any(text, kind.says);
-    if let Some(line) = case.words.find(says) {
+    let in_sentence = |failure: &Failure| {
+        case.words.find(|text| {
+            sentences(text).any(|sentence| says(sentence, kind.says) && is_named(sentence, failure))
+        })
+    };
+    let mut named = failures().filter_map(|failure| Some((failure, in_sentence(failure)?)));
+    if let Some((failure, line)) = named.find(|(failure, line)| failure.event < line.event) {
+        return Some(found(failure, Some(line), Tie::Name));
+    }
+    if let Some(line) = case.words.find(|text| says(text, kind.says)) {
         let before = || failures().filter(|failure| failure.event < line.event);
-        if let Some(failure) = before().find(|failure| is_named(case, failure)) {
-            return Some(found(failure, Some(line), Tie::Name));
+        let block = case.words.block();
+        let nearby = |failure: &&Failure| block.iter().any(|line| is_named(&line.text, failure));
+        if let Some(failure) = before().find(nearby) {
+            return Some(found(failure, Some(line), Tie::Nearby));
         }
         let last = before()
             .next()
             .filter(|last| line.time - last.time.min(line.time) <= CLOSE)?;
         let only = before().all(|failure| label(failure) == label(last));
-        return (kind.rare || only && !names_a_path(&line.text))
-            .then(|| found(last, Some(line), Tie::Error));
+        let names_another = names_a_path(&line.text);
+        let given = gives(&line.text, last.errno) && only && !names_another;
+        let tie = if given { Tie::Given } else { Tie::Error };
+        return (kind.rare || given).then(|| found(last, Some(line), tie));
     }
     let last = failures().next()?;
     match case.words.headline() {
@@ -112,10 +129,21 @@ impl Found<'_> {
                 91,
                 "the call failed, and the last words name what it was about and the error",
             ),
-            (Tie::Error, true) => (86, "the last words name the error, and this call met it"),
-            (Tie::Error, false) => (
+            (Tie::Nearby, _) => (
+                74,
+                "the call failed, and the last words name the error and, apart from it, what it was about",
+            ),
+            (Tie::Given, true) => (
+                86,
+                "the last words give the error, and only this call met it",
+            ),
+            (Tie::Given, false) => (
                 70,
-                "the last words name the error, and only this call met it; they do not name what it was about",
+                "the last words give the error, and only this call met it; they do not name what it was about",
+            ),
+            (Tie::Error, _) => (
+                68,
+                "the last words name the error, and this call met it; they may speak of something else",
             ),
             (Tie::Before, _) => (
                 68,
@@ -206,22 +234,38 @@ pub(super) fn address(failure: &Failure) -> Option<SockAddr> {
         .map(SockAddr::canonical)
 }
 
-/// Whether any line of the block names path, name, or port of a call.
-fn is_named(case: &Case<'_>, failure: &Failure) -> bool {
-    let says = |name: &str| {
-        case.words
-            .block()
-            .iter()
-            .any(|line| names(&line.text, name))
-    };
+/// Whether a text names path, name, or port of a call.
+fn is_named(text: &str, failure: &Failure) -> bool {
+    let says = |name: &str| names(text, name);
     if let Some(address) = address(failure) {
-        let port = address.inet().map(|address| address.port().to_string());
-        return says(&port.unwrap_or_else(|| address.to_string()));
+        return match address.inet() {
+            Some(address) => names_port(text, address.port()),
+            None => says(&address.to_string()),
+        };
     }
     let [path, name] = [&failure.path, &failure.name].map(|path| String::from_utf8_lossy(path));
     let last = String::from_utf8_lossy(basename(&failure.path));
     let is_name = last.len() >= MIN_NAME && last.contains('.');
     (path.len() > 1 && says(&path)) || (name.len() > 1 && says(&name)) || is_name && says(&last)
+}
+
+/// Whether a text has a number as that of a port: `0.0.0.0:80`, `port 80`, `listen on 80`.
+fn names_port(text: &str, port: u16) -> bool {
+    places(text, &port.to_string()).any(|place| {
+        let before = text[..place.start].trim_end_matches(['"', '\'', '(', '=', '#']);
+        let word = before.trim_end().to_ascii_lowercase();
+        before.ends_with(':')
+            || ["port", "on", "ports", "bind", "listen", "at"]
+                .iter()
+                .any(|said| said_last(&word, said))
+    })
+}
+
+/// Whether a word, or `word:`, is what a text ends with.
+fn said_last(text: &str, word: &str) -> bool {
+    let text = text.trim_end_matches([':', '=']).trim_end();
+    let before = text.strip_suffix(word);
+    before.is_some_and(|before| !before.ends_with(|c: char| c.is_alphanumeric()))
 }
 
 /// Whether a line names an absolute path.
@@ -230,10 +274,4 @@ fn names_a_path(text: &str) -> bool {
         c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '(' | ')' | ':' | ',')
     });
     words.any(|word| word.starts_with('/') && word.len() > 2)
-}
-
-/// Whether a text has any of these, which are in lower case.
-pub(super) fn has_any(text: &str, texts: &[&str]) -> bool {
-    let text = text.to_lowercase();
-    texts.iter().any(|words| text.contains(words))
 }

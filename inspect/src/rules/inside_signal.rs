@@ -17,7 +17,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     if sent.origin != Some(SignalOrigin::Inside) {
         return None;
     }
-    let itself = sent.sender == culprit.pid;
+    let with = case.facts.signals.sent_with(sent);
+    let itself = sent.sender == culprit.pid && with.is_none();
     let (cause, who) = match (itself, signal) {
         (true, Signal::ABRT) if sent.code == SI_TKILL => {
             (Cause::Aborted, "it called abort()".to_owned())
@@ -30,15 +31,21 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             Cause::KilledItself,
             "it sent the signal to itself".to_owned(),
         ),
-        (false, _) => (
-            Cause::KilledFromInside,
-            format!("{} of the same container sent it", sent.sender()),
-        ),
+        (false, _) => {
+            let others = with.map_or_else(String::new, |other| {
+                format!(
+                    " to its whole process group, pid {} among them",
+                    other.target
+                )
+            });
+            let who = format!("{} of the same container sent it{others}", sent.sender());
+            (Cause::KilledFromInside, who)
+        }
     };
-    let words = case.words.headline();
+    let words = case.recent_headline();
     let words = words.filter(|line| itself && line.stream != Stream::Stdout);
     let cited = words.map_or_else(String::new, |line| format!("; {}", line.cited()));
-    let mut all = vec![evidence(sent)];
+    let mut all: Vec<_> = with.into_iter().chain([sent]).map(evidence).collect();
     all.extend(words.map(Words::evidence));
     Some(Verdict {
         sentence: format!("{}: {who}{cited}", case.ended()),
@@ -92,6 +99,24 @@ mod tests {
                 .ends_with("sh (pid 200) of the same container sent it"),
             "{}",
             by(200).sentence
+        );
+    }
+
+    #[test]
+    fn who_kills_its_group_kills_the_others_and_not_only_itself() {
+        let mut s = Script::new(&["timeout", "-s", "KILL", "3", "app"]);
+        s.fork(INIT, 200).exec(200, &["app"]);
+        s.signal(200, 9, 0, (INIT, "timeout"), SignalOrigin::Inside)
+            .signal(INIT, 9, 0, (INIT, "timeout"), SignalOrigin::Inside)
+            .exit_status(INIT, 9);
+        let verdict = verdict(&s);
+        assert_eq!(verdict.cause, Cause::KilledFromInside);
+        assert!(
+            verdict.sentence.ends_with(
+                "timeout (pid 100) of the same container sent it to its whole process group, pid 200 among them"
+            ),
+            "{}",
+            verdict.sentence
         );
     }
 

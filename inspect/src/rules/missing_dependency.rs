@@ -17,10 +17,21 @@ struct Loader {
     before: &'static str,
     /// What ends the name.
     after: &'static [char],
+    /// What the loader says besides, one of them, in the same message: prose about a module says nothing of it, and makes no
+    /// call for it. None where `before` is no prose.
+    context: &'static [&'static str],
     /// What is missing, for people.
     what: &'static str,
     /// How it is installed; empty where that depends.
     install: &'static str,
+}
+
+impl Loader {
+    /// Whether a message has what the loader says besides.
+    fn is_meant_by(&self, message: &str) -> bool {
+        let mut context = self.context.iter();
+        self.context.is_empty() || context.any(|words| message.contains(words))
+    }
 }
 
 const QUOTES: &[char] = &['\'', '"', '`', '’'];
@@ -28,78 +39,129 @@ const LOADERS: &[Loader] = &[
     Loader {
         before: "Cannot find module '",
         after: QUOTES,
+        context: &[
+            "Require stack",
+            "MODULE_NOT_FOUND",
+            "imported from",
+            "internal/modules",
+            "at Module",
+            "at Function.",
+            "Node.js v",
+        ],
         what: "Node module",
         install: "npm ci",
     },
     Loader {
         before: "Cannot find package '",
         after: QUOTES,
+        context: &["ERR_MODULE_NOT_FOUND", "imported from"],
         what: "Node package",
         install: "npm ci",
     },
     Loader {
         before: "No module named '",
         after: QUOTES,
+        context: &["ModuleNotFoundError: ", "ImportError: "],
         what: "Python module",
         install: "pip install -r requirements.txt",
     },
     Loader {
         before: "No module named ",
         after: &[' ', ';'],
+        context: &[
+            "ModuleNotFoundError: ",
+            "ImportError: ",
+            "python: No module",
+            "python3: No module",
+            "python2: No module",
+            "python3.",
+        ],
         what: "Python module",
         install: "pip install -r requirements.txt",
     },
     Loader {
         before: "ImportError: cannot import name '",
         after: QUOTES,
+        context: &[],
         what: "Python name",
         install: "pip install -r requirements.txt, with the versions it was written for",
     },
     Loader {
         before: "java.lang.ClassNotFoundException: ",
         after: &[' ', ';'],
+        context: &[],
         what: "Java class",
         install: "",
     },
     Loader {
         before: "java.lang.NoClassDefFoundError: ",
         after: &[' ', ';'],
+        context: &[],
         what: "Java class",
         install: "",
     },
     Loader {
         before: "error while loading shared libraries: ",
         after: &[':', ' '],
+        context: &[".so"],
         what: "shared library",
         install: "",
     },
     Loader {
         before: "Error loading shared library ",
         after: &[':', ' '],
+        context: &[".so"],
         what: "shared library",
         install: "",
     },
     Loader {
+        before: "Can't locate loadable object for module ",
+        after: &[' '],
+        context: &["in @INC"],
+        what: "Perl module",
+        install: "cpanm --installdeps .",
+    },
+    Loader {
         before: "Can't locate ",
         after: &[' '],
+        context: &[".pm in @INC", ".pl in @INC", ".ph in @INC"],
         what: "Perl module",
         install: "cpanm --installdeps .",
     },
     Loader {
         before: "cannot load such file -- ",
         after: &[' ', ')'],
+        context: &[
+            "(LoadError)",
+            "`require'",
+            "'Kernel#require'",
+            "in 'require'",
+            "`require_relative'",
+        ],
         what: "Ruby library",
         install: "bundle install",
     },
     Loader {
         before: "Could not load file or assembly '",
         after: &['\'', ','],
+        context: &[
+            "System.IO.FileNotFoundException",
+            "Version=",
+            "PublicKeyToken=",
+        ],
         what: ".NET assembly",
         install: "dotnet publish",
     },
     Loader {
         before: "Could not find gem '",
         after: QUOTES,
+        context: &[
+            "Bundler",
+            "bundle",
+            "Gemfile",
+            "rubygems",
+            "locally installed gems",
+        ],
         what: "Ruby gem",
         install: "bundle install",
     },
@@ -109,12 +171,15 @@ const NO_OBJECT: &str = ": cannot open shared object file";
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     case.exit_code().filter(|&code| code != 0)?;
-    let is_of_loader = |text: &str| dependency(text).is_some();
-    let line = case.words.find(is_of_loader)?;
-    let said = case.words.block().iter();
-    let (name, loader) = said
-        .chain([&line])
-        .find_map(|line| dependency(&line.text))?;
+    let block = case.words.block();
+    let message: Vec<&str> = block.iter().map(|line| &*line.text).collect();
+    let message = message.join("\n");
+    let line = case.words.find(|text| dependency(text).is_some())?;
+    let (name, loader) = block
+        .iter()
+        .copied()
+        .chain([line])
+        .find_map(|line| meant(case, line, &message))?;
     let name = escaped_to(name.as_bytes(), 200).to_string();
     let install = match loader.install {
         "" => format!(
@@ -151,18 +216,31 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     })
 }
 
-/// The name in a loader's message. A path is a file that is missing, not a dependency.
+/// The same, if a loader said it: by what stands in the message besides, or by the calls that looked for it.
+fn meant<'a>(case: &Case<'a>, line: &'a Line, message: &str) -> Option<(&'a str, &'static Loader)> {
+    let (name, loader) = dependency(&line.text)?;
+    let of_loader = loader.is_meant_by(message) || !tried(case, name, line).is_empty();
+    of_loader.then_some((name, loader))
+}
+
+/// The name in a line of a loader's message. A path is a file that is missing, not a dependency.
 fn dependency(text: &str) -> Option<(&str, &'static Loader)> {
     if let Some((before, _)) = text.split_once(NO_OBJECT) {
         let name = before.rsplit(": ").next()?;
         let library = LOADERS
             .iter()
             .find(|loader| loader.what == "shared library")?;
-        return (!name.contains('/') && !name.is_empty()).then_some((name, library));
+        return (!name.contains('/') && name.contains(".so")).then_some((name, library));
     }
     LOADERS.iter().find_map(|loader| {
-        let (_, rest) = text.split_once(loader.before)?;
-        let name = rest.split(loader.after).next()?;
+        let at = text.match_indices(loader.before).map(|(at, _)| at);
+        let at = at.into_iter().find(|&at| {
+            let before = text[..at].chars().next_back();
+            !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+        })?;
+        let name = text[at + loader.before.len()..]
+            .split(loader.after)
+            .next()?;
         (!name.is_empty() && !name.starts_with(['/', '.'])).then_some((name, loader))
     })
 }
@@ -244,6 +322,23 @@ mod tests {
     }
 
     #[test]
+    fn prose_about_a_module_is_no_loaders_message() {
+        for words in [
+            "ledger: Can't locate account 4711 in the index\n",
+            "Can't locate object method \"run\" via package \"App\" at app.pl line 3.\n",
+            "inventory: Cannot find module 'X-17' in rack 3\n",
+            "lander: No module named Apollo is docked\n",
+            "lander: No module named 'Apollo' is docked\n",
+            "shop: cannot load such file -- it is too large\n",
+            "mine: Could not find gem 'ruby' in the chest\n",
+            "plant: Could not load file or assembly 'line 7'\n",
+            "wardrobe: Error loading shared library card of reader 7\n",
+        ] {
+            assert_eq!(said(words).0, Cause::ExitedNonZero, "{words}");
+        }
+    }
+
+    #[test]
     fn an_entry_point_that_is_missing_is_a_file() {
         for path in ["/srv/server.js", "./config/prod.json"] {
             let words = format!("Error: Cannot find module '{path}'\n");
@@ -253,7 +348,8 @@ mod tests {
 
     #[test]
     fn an_optional_module_before_another_failure_is_not_the_cause() {
-        let words = "warn: No module named 'uvloop', using asyncio\nfatal: bad port\n";
+        let words =
+            "warn: ModuleNotFoundError: No module named 'uvloop', using asyncio\nfatal: bad port\n";
         assert_eq!(said(words).0, Cause::ExitedNonZero);
     }
 

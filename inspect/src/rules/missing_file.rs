@@ -6,29 +6,32 @@
 
 use capture_format::EventKind;
 
+use super::phrase::{said, says, sentences};
 use super::{Case, Cause, Evidence, Verdict, volume};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
 use crate::facts::Failure;
-use crate::facts::naming::basename;
-use crate::facts::naming::names;
+use crate::facts::naming::{basename, names, places};
 use crate::facts::output::Line;
 use crate::fds::has_path;
 
 /// How programs say that a file is missing, in lower case.
 const TEXTS: &[&str] = &[
     "no such file",
-    "not found",
+    "no such directory",
     "enoent",
     "does not exist",
     "doesn't exist",
+    "not exist",
+    "nonexistent",
+    "non-existent",
     "cannot find",
     "can't find",
     "could not find",
     "couldn't find",
-    "missing",
-    "filenotfound",
-    "nosuchfile",
+    "filenotfound*",
+    "file not found",
+    "nosuchfile*",
     "cannot open",
     "can't open",
     "could not open",
@@ -38,13 +41,41 @@ const TEXTS: &[&str] = &[
     "unable to find",
     "failed to open",
     "failed to load",
+    "failed opening",
     "couldn't open",
     "unable to access",
-    "failed opening",
     "can't cd",
+    "can't create",
+    "cannot create",
+];
+/// The same in words that speak of other things as well: `key not found in app.conf`. They count right beside the path.
+const BESIDE_PATH: &[&str] = &["missing", "not found", "not there", "absent"];
+/// What may stand between such words and the path.
+const BETWEEN: &[&str] = &[
+    "is",
+    "was",
+    "are",
+    "file",
+    "files",
+    "directory",
+    "folder",
+    "config",
+    "configuration",
+    "settings",
+    "the",
+    "path",
+    "at",
+    "script",
+    "required",
 ];
 /// The error itself: with it, the last component of a path is enough.
-const ERROR_ITSELF: &[&str] = &["no such file", "enoent"];
+const ERROR_ITSELF: &[&str] = &[
+    "no such file",
+    "no such directory",
+    "enoent",
+    "nonexistent directory",
+    "directory nonexistent",
+];
 /// What is looked for in vain all the time, and what no program ends over without a word.
 const NOISE: &[&[u8]] = &[
     b"/etc/ld.so.",
@@ -120,7 +151,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     {
         let why =
             "the call failed, the last words name the error, and what was said with them its path";
-        return Some(verdict(case, failure, &failure.path, Some(line), 84, why));
+        return Some(verdict(case, failure, &failure.path, Some(line), 74, why));
     }
     let last = failures
         .last()
@@ -152,14 +183,36 @@ fn line_naming<'a>(
 ) -> Option<&'a Line> {
     let (path, name) = (String::from_utf8_lossy(path), String::from_utf8_lossy(name));
     let line = case.words.find(|text| {
-        if !names(text, &path) && !names(text, &name) && !names_end(text, &path) {
-            return false;
-        }
-        // The path's own words are none of the program's: `/etc/missing.conf`.
-        let said = text.replace(&*path, "").replace(&*name, "").to_lowercase();
-        texts.iter().any(|words| said.contains(words))
+        sentences(text).any(|sentence| {
+            let is_named =
+                names(sentence, &path) || names(sentence, &name) || names_end(sentence, &path);
+            // The path's own words are none of the program's: `missing.conf`.
+            let said = || sentence.replace(&*path, "/").replace(&*name, "/");
+            is_named && (says(&said(), texts) || is_beside(sentence, &[&path, &name]))
+        })
     })?;
     (failure.event < line.event).then_some(line)
+}
+
+/// Whether a sentence says right beside a path that it is not there: `/etc/app.conf is missing`, `file not found: /etc/app.conf`, but
+/// not `/etc/app.conf: missing port`.
+fn is_beside(sentence: &str, paths: &[&str]) -> bool {
+    let joins = |between: &str| {
+        let mut words = between
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty());
+        words.all(|word| BETWEEN.contains(&&*word.to_ascii_lowercase()))
+    };
+    let places = paths.iter().flat_map(|path| places(sentence, path));
+    let places: Vec<_> = places.collect();
+    said(sentence, BESIDE_PATH).any(|word| {
+        let rest = sentence[word.end..].trim_start();
+        let ends = !rest.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '"' | '\''));
+        places.iter().any(|path| {
+            path.end <= word.start && ends && joins(&sentence[path.end..word.start])
+                || word.end <= path.start && joins(&sentence[word.end..path.start])
+        })
+    })
 }
 
 /// perror(3): `settings: No such file or directory`, whatever the name is.
@@ -173,10 +226,7 @@ fn line_of_perror<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
 
 /// The line that says the error, if another that was written after the call names its path.
 fn named_around<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
-    let line = case.words.find(|text| {
-        let text = text.to_lowercase();
-        ERROR_ITSELF.iter().any(|words| text.contains(words))
-    })?;
+    let line = case.words.find(|text| says(text, ERROR_ITSELF))?;
     let path = String::from_utf8_lossy(&failure.path);
     let mut around = case.words.between(failure.event, line.event);
     (path.len() > 1 && around.any(|line| names(&line.text, &path))).then_some(line)
@@ -508,9 +558,62 @@ mod tests {
         let verdict = verdict(s.exit(INIT, 3));
         assert_eq!(
             verdict.sentence,
-            "sh exited 3, 9 ms after start, and printed nothing itself; before that, stderr (discarded): cat: /etc/opt.conf: No such file or directory"
+            "sh exited 3, 9 ms after start, and printed nothing that was recorded; why is not known"
         );
-        assert_eq!(verdict.cause, Cause::ExitedNonZero);
+        let cites = |text: &str| verdict.evidence.iter().any(|it| it.text.contains(text));
+        assert!(!cites("cat: "), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_shell_says_it_of_a_directory() {
+        for words in [
+            "sh: can't create /srv/out/x: nonexistent directory\n",
+            "sh: 1: cannot create /srv/out/x: Directory nonexistent\n",
+            "bash: line 1: /srv/out/x: No such file or directory\n",
+        ] {
+            let mut s = Script::new(&["sh", "-ec", "echo > /srv/out/x"]);
+            s.call(
+                INIT,
+                EventKind::OPENAT,
+                -2,
+                [-100, 0o1101, 0o666],
+                "/srv/out/x",
+                "",
+            );
+            let verdict = verdict(s.write(INIT, 2, words).exit(INIT, 1));
+            assert_eq!(
+                (verdict.cause, verdict.confidence),
+                (Cause::MissingFile, 90),
+                "{words}"
+            );
+            assert!(
+                verdict.sentence.contains("its directory does not exist"),
+                "{}",
+                verdict.sentence
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_in_a_sentence_about_something_else_is_not_the_cause() {
+        for words in [
+            "fatal: port 99999 is invalid (defaults from /srv/plugins.json missing port)\n",
+            "fatal: key PORT not found in /srv/plugins.json\n",
+            "fatal: bad licence. Plugins of /srv/plugins.json are not loaded\n",
+            "fatal: /srv/plugins.json lacks the table users\n",
+            "fatal: the table users is missing, though /srv/plugins.json has it\n",
+        ] {
+            let cause = ended(&["/srv/plugins.json"], &[words]).cause;
+            assert_eq!(cause, Cause::ExitedNonZero, "{words}");
+        }
+        for words in [
+            "fatal: /srv/plugins.json is missing\n",
+            "fatal: missing configuration file: /srv/plugins.json\n",
+            "fatal: '/srv/plugins.json' not found\n",
+        ] {
+            let cause = ended(&["/srv/plugins.json"], &[words]).cause;
+            assert_eq!(cause, Cause::MissingFile, "{words}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! An environment variable that is not set, as shells, Python and programs in general say it. Only its name is told.
 
-use super::failed_call::has_any;
+use super::phrase::{said, says, sentences};
 use super::{Case, Cause, Verdict};
 use crate::facts::output::Line;
 
@@ -12,14 +12,21 @@ const OF_SHELLS: &[&str] = &[
 ];
 /// How programs say that it is a variable of the environment, in lower case.
 const ENVIRONMENT: &[&str] = &[
-    "environment variable",
+    "environment variable*",
+    "environment var",
+    "environment vars",
     "env var",
-    "env variable",
-    "environment key",
+    "env vars",
+    "env variable*",
+    "environment key*",
     "process.env",
     "os.environ",
     "env[",
     "environ[",
+    "in the environment",
+    "from the environment",
+    "in environment",
+    "from environment",
 ];
 /// How programs say that it is missing, in lower case.
 const MISSING: &[&str] = &[
@@ -34,17 +41,24 @@ const MISSING: &[&str] = &[
     "must be defined",
     "must be specified",
     "must provide",
-    "was not provided",
     "is empty",
     "unset",
     "no value",
     "does not exist",
     "not provided",
     "need to be set",
+    "needs to be set",
     "to be set",
     "not present",
-    "expected",
+    "isn't set",
+    "not specified",
 ];
+/// How scripts say it of their own, after the name, in lower case: `${NAME:?please set it}`.
+const ASKED_FOR: &[&str] = &[
+    "please", "set", "provide", "define", "specify", "need*", "give",
+];
+/// Words that may stand between the name and what calls it a variable.
+const MAX_BETWEEN: usize = 2;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     case.exit_code().filter(|&code| code != 0)?;
@@ -97,25 +111,35 @@ fn of_line<'a>(case: &Case<'a>, line: &'a Line) -> Option<(String, &'a Line, u8,
         let why = "JavaScript found it undefined in the line that it shows, which reads it from process.env";
         return Some((name, line, 85, why));
     }
-    if !has_any(text, MISSING) {
-        return None;
-    }
-    let said = has_any(text, ENVIRONMENT);
-    let name = variables(text).find(|name| said || name.contains('_'))?;
-    Some(match said {
-        true => (
-            name.to_owned(),
-            line,
-            85,
-            "the last words call it a variable of the environment, and missing",
-        ),
-        false => (
-            name.to_owned(),
-            line,
-            66,
-            "the last words say that it is missing, and its name is written as variables are",
-        ),
-    })
+    let name = sentences(text).find_map(called_a_variable)?;
+    let why = "the last words call it a variable of the environment, and missing";
+    Some((name.to_owned(), line, 85, why))
+}
+
+/// The name beside what calls it a variable of the environment, in a sentence that says that it is missing.
+fn called_a_variable(sentence: &str) -> Option<&str> {
+    says(sentence, MISSING).then_some(())?;
+    let place = said(sentence, ENVIRONMENT).next()?;
+    let near = |text: &str| {
+        // What says that it is missing may stand between: `environment variables not set: A`.
+        let rest = MISSING
+            .iter()
+            .fold(text.to_ascii_lowercase(), |text, missing| {
+                text.replace(missing, "")
+            });
+        let words = rest
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty());
+        words.count() <= MAX_BETWEEN
+    };
+    let after = &sentence[place.end..];
+    let after = variables(after).find(|(at, _)| near(&after[..*at]));
+    let before = || {
+        let before = &sentence[..place.start];
+        let last = variables(before).last();
+        last.filter(|(at, name)| near(&before[at + name.len()..]))
+    };
+    after.or_else(before).map(|(_, name)| name)
 }
 
 /// `sh: 1: DATABASE_URL: must be set`: shell, line number, name and what `${NAME:?text}` says.
@@ -138,7 +162,11 @@ fn of_shell(case: &Case<'_>, line: &Line) -> Option<String> {
         !part.chars().all(|c| c.is_ascii_digit())
     });
     let name = parts.next().filter(|name| is_shell && is_variable(name))?;
-    parts.next().is_some().then(|| name.to_owned())
+    let rest = parts.next()?;
+    // `bash: line 1: PORT: command not found` is about a command.
+    let of_shell = says(rest, &["command not found", "not found", "no such file"]);
+    let asks = says(rest, MISSING) || says(rest, ASKED_FOR);
+    (asks && !of_shell).then(|| name.to_owned())
 }
 
 /// The only variable that the source line above Node's error reads: `const key = process.env.API_KEY.trim();`.
@@ -180,10 +208,16 @@ fn of_environ(case: &Case<'_>, line: &Line, name: &str) -> bool {
     })
 }
 
-/// The words of a text that are written as variables of the environment are.
-fn variables(text: &str) -> impl Iterator<Item = &str> {
-    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    words.filter(|word| is_variable(word))
+/// The words of a text that are written as variables of the environment are, and where they stand.
+fn variables(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let is_end = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    let mut next = 0;
+    let words = text.split_inclusive(is_end).map(move |word| {
+        let at = next;
+        next += word.len();
+        (at, word.trim_end_matches(is_end))
+    });
+    words.filter(|(_, word)| is_variable(word))
 }
 
 /// `DATABASE_URL`, `PORT`; but not the error `EADDRINUSE`, or a level.
@@ -270,10 +304,43 @@ mod tests {
             said("node", "Error: environment variable PORT is not set\n"),
             (Cause::MissingVariable, "PORT".into(), 85)
         );
-        assert_eq!(
-            said("app", "fatal: SESSION_SECRET is required\n"),
-            (Cause::MissingVariable, "SESSION_SECRET".into(), 66)
-        );
+        for words in [
+            "Missing required environment variables: SESSION_SECRET\n",
+            "config: SESSION_SECRET environment variable is required\n",
+            "Required env vars not set: SESSION_SECRET, OTHER\n",
+            "SESSION_SECRET missing from environment\n",
+            "process.env.SESSION_SECRET is undefined\n",
+        ] {
+            assert_eq!(
+                said("app", words),
+                (Cause::MissingVariable, "SESSION_SECRET".into(), 85),
+                "{words}"
+            );
+        }
+    }
+
+    #[test]
+    fn capitals_are_no_variable() {
+        for words in [
+            "fatal: SESSION_SECRET is required\n",
+            "java.lang.IllegalStateException: Expected BEGIN_OBJECT but was STRING at line 1 column 1\n",
+            "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Missing Authority Key Identifier\n",
+            "fatal: environment variable table is full. KEY_FILE is missing\n",
+            "fatal: the environment variable block of job NIGHTLY_RUN has a table that is missing\n",
+        ] {
+            assert_eq!(said("app", words).0, Cause::ExitedNonZero, "{words}");
+        }
+        for words in [
+            "bash: line 3: PORT: command not found\n",
+            "bash: line 3: DATA: readonly variable\n",
+            "sh: 1: REPORT: Permission denied\n",
+        ] {
+            assert_ne!(said("bash", words).0, Cause::MissingVariable, "{words}");
+        }
+    }
+
+    #[test]
+    fn other_words_in_capitals_are_none() {
         assert_eq!(
             said("app", "FATAL ERROR: licence is required\n").0,
             Cause::ExitedNonZero

@@ -6,8 +6,8 @@
 //! | confidence | what carries it |
 //! |---|---|
 //! | 95–100 | the kernel said it: wait status, signal with its sender, OOM kill |
-//! | 80–94 | a failed call, and the program's last words name it; a message that only one failure has |
-//! | 50–79 | a failed call right before the end of a program that said nothing; a status without what led to it; one of the above in doubt (`doubt.rs`) |
+//! | 80–94 | a failed call, and one sentence of the last words names it and the error; the error alone, in strerror's words, where only this call met it; a message that only one failure has |
+//! | 50–79 | a failed call, and the last words name error and entity apart from each other; a failed call right before the end of a program that said nothing; a status without what led to it; one of the above in doubt (`doubt.rs`) |
 //! | below 50 | the exit code and the last words |
 
 use capture_format::{Header, Run};
@@ -34,6 +34,7 @@ mod non_zero_exit;
 mod oom;
 mod outside_signal;
 mod permission;
+mod phrase;
 mod port_in_use;
 mod read_only;
 mod refused;

@@ -7,19 +7,23 @@ const MAX_LINES: usize = 8;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let code = case.exit_code().filter(|&code| code != 0)?;
-    let (line, whose) = match case.words.headline() {
-        Some(line) => (line, ";"),
-        None => (
-            case.said.headline()?,
-            ", and printed nothing itself; before that,",
-        ),
+    let (line, cited) = match case.words.headline() {
+        Some(line) => (line, case.cited(line)),
+        None => {
+            let line = case.said.headline()?;
+            let cited = line.cited();
+            (
+                line,
+                format!(", and printed nothing itself; before that, {cited}"),
+            )
+        }
     };
     let mut evidence = vec![line.evidence()];
     evidence.extend(case.said.evidence(MAX_LINES));
     let (killed, of_killed) = case.killed_before();
     evidence.extend(of_killed);
     Some(Verdict {
-        sentence: format!("{}{whose} {}{killed}", case.ended(), line.cited()),
+        sentence: format!("{}{cited}{killed}", case.ended()),
         cause: Cause::ExitedNonZero,
         subject: code.to_string(),
         confidence: 40,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::case::CLOSE;
+use super::phrase::{gives, says, sentences};
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
@@ -24,32 +25,65 @@ const KINDS: &[Kind] = &[
         errno: Errno::ECONNREFUSED,
         cause: Cause::ConnectionRefused,
         error: &["connection refused", "econnrefused", "actively refused"],
-        beside_address: &["connect", "refused", "unreachable", "unavailable"],
+        beside_address: &["refused", "unreachable", "unavailable"],
     },
     Kind {
         errno: Errno::ETIMEDOUT,
         cause: Cause::ConnectionTimedOut,
         error: &["connection timed out", "etimedout", "connect timed out"],
-        beside_address: &[
-            "timed out",
-            "timeout",
-            "connect",
-            "deadline exceeded",
-            "took too long",
-        ],
+        beside_address: &["timed out", "timeout", "deadline exceeded", "took too long"],
     },
     Kind {
         errno: Errno::EHOSTUNREACH,
         cause: Cause::HostUnreachable,
         error: &["no route to host", "ehostunreach", "host is unreachable"],
-        beside_address: &["connect", "unreachable"],
+        beside_address: &["unreachable"],
     },
     Kind {
         errno: Errno::ENETUNREACH,
         cause: Cause::HostUnreachable,
         error: &["network is unreachable", "enetunreach"],
-        beside_address: &["connect", "unreachable"],
+        beside_address: &["unreachable"],
     },
+];
+
+/// How programs say that a connection failed, whatever it met, in lower case: beside its address.
+const NOT_CONNECTED: &[&str] = &[
+    "cannot connect",
+    "can't connect",
+    "can not connect",
+    "could not connect",
+    "couldn't connect",
+    "unable to connect",
+    "failed to connect",
+    "fail to connect",
+    "failed connecting",
+    "failure connecting",
+    "error connecting",
+    "connecting failed",
+    "connect failed",
+    "connect error",
+    "connect() failed",
+    "connection failed",
+    "connection failure",
+    "connection error",
+    "connection could not",
+    "cannot reach",
+    "can't reach",
+    "could not reach",
+    "unable to reach",
+    "failed to reach",
+    "not reachable",
+    "connectionerror",
+    "connectexception",
+    "connect:",
+    "dial tcp",
+    "dial:",
+    "dial error",
+    "failed to dial",
+    "giving up on",
+    "is down",
+    "not up",
 ];
 
 /// How programs say that they waited no longer, in lower case.
@@ -64,8 +98,9 @@ const GIVES_UP: &[&str] = &[
     "not ready",
     "unreachable",
     "not reachable",
-    "attempt",
+    "attempt*",
     "retries",
+    "retry",
     "waiting for",
 ];
 /// Failed tries of one address that show that it was waited for.
@@ -82,27 +117,29 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let failed: Vec<(&Connection, &Kind)> = connections
         .filter_map(|connection| Some((connection, failure(case, connection)?)))
         .collect();
-    let named = failed.iter().filter_map(|&(connection, kind)| {
-        let rank = case
-            .words
-            .block()
-            .iter()
-            .map(|line| naming(&line.text, connection, &lookups))
-            .max()?;
-        let says = |text: &str| has_any(text, kind.error) || has_any(text, kind.beside_address);
-        let line = case.words.find(says).filter(|_| rank > Naming::No)?;
-        Some((rank, connection, kind, line))
+    let tied = failed.iter().filter_map(|&(connection, kind)| {
+        let (tie, line) = tie(case, connection, kind, &lookups)?;
+        Some((tie, connection, kind, line))
     });
-    if let Some((_, connection, kind, line)) =
-        named.max_by_key(|(rank, connection, ..)| (*rank, connection.event))
+    if let Some((tie, connection, kind, line)) =
+        tied.max_by_key(|(tie, connection, ..)| (*tie, connection.event))
     {
-        let why = "the connect failed, and the last words name its address";
-        return Some(verdict(case, connection, kind, Some(line), 91, why));
+        let (confidence, why) = match tie {
+            Tie::Sentence(_) => (
+                91,
+                "the connect failed, and the last words name its address and the error",
+            ),
+            Tie::Nearby(_) => (
+                70,
+                "the connect failed, and the last words name its address beside a failure that may be another",
+            ),
+        };
+        return Some(verdict(case, connection, kind, Some(line), confidence, why));
     }
     let &(last, kind) = failed.last()?;
     let pending = last.outcome.is_none();
-    let says = |text: &str| has_any(text, kind.error) || pending && has_any(text, TOO_LONG);
-    if let Some(line) = case.words.find(says) {
+    let met = |text: &str| says(text, kind.error) || pending && says(text, TOO_LONG);
+    if let Some(line) = case.words.find(met) {
         let told = last.outcome.map_or(line.time, |outcome| outcome.time);
         let close = line.time >= told && line.time - told <= CLOSE && line.event > last.event;
         let names_another = case
@@ -110,13 +147,27 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             .block()
             .iter()
             .any(|line| names_an_address(&line.text));
-        let why = "the last words name the error, and this was the last connect that failed";
-        return (close && !names_another).then(|| verdict(case, last, kind, Some(line), 81, why));
+        let only = failed
+            .iter()
+            .all(|(other, _)| other.address == last.address);
+        let given = gives(&line.text, kind.errno) || pending;
+        let (confidence, why) = match only && given {
+            true => (
+                81,
+                "the last words give the error, and only this connect met it",
+            ),
+            false => (
+                68,
+                "the last words name the error, and this was the last connect that failed",
+            ),
+        };
+        return (close && !names_another)
+            .then(|| verdict(case, last, kind, Some(line), confidence, why));
     }
     let tries = failed
         .iter()
         .filter(|(other, _)| other.address == last.address);
-    if let Some(line) = case.words.find(|text| has_any(text, GIVES_UP))
+    if let Some(line) = case.words.find(|text| says(text, GIVES_UP))
         && tries.count() >= MIN_TRIES
         && line.event > last.event
     {
@@ -139,9 +190,43 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     })
 }
 
-fn has_any(text: &str, texts: &[&str]) -> bool {
-    let text = text.to_lowercase();
-    texts.iter().any(|words| text.contains(words))
+/// What ties the last words to a connection, the weaker first; the better it is named the more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Tie {
+    /// They name its address, and not far from it a failure.
+    Nearby(Naming),
+    /// One sentence names its address and the error.
+    Sentence(Naming),
+}
+
+fn tie<'a>(
+    case: &Case<'a>,
+    connection: &Connection,
+    kind: &Kind,
+    lookups: &[Lookup],
+) -> Option<(Tie, &'a Line)> {
+    let errs = |text: &str| says(text, kind.error) || says(text, NOT_CONNECTED);
+    let fails = |text: &str| errs(text) || says(text, kind.beside_address);
+    let in_sentence = |text: &str| {
+        let named = sentences(text).map(|sentence| {
+            let naming = naming(sentence, connection, lookups);
+            // `localhost is refused here` is not about a connection; `localhost:80 is refused` is.
+            let ties = errs(sentence) || naming == Naming::HostAndPort && fails(sentence);
+            if ties { naming } else { Naming::No }
+        });
+        named.max()
+    };
+    let sentence = case.words.find(|text| in_sentence(text) > Some(Naming::No));
+    if let Some(line) = sentence {
+        let naming = in_sentence(&line.text).unwrap_or(Naming::Host);
+        return Some((Tie::Sentence(naming), line));
+    }
+    let block = case.words.block().iter();
+    let named = block
+        .map(|line| naming(&line.text, connection, lookups))
+        .max()?;
+    let line = case.words.find(fails).filter(|_| named > Naming::No)?;
+    Some((Tie::Nearby(named), line))
 }
 
 /// Why the connection failed; none if it did not, or was made good by a later one to the same address.
@@ -197,10 +282,14 @@ fn naming(text: &str, connection: &Connection, lookups: &[Lookup]) -> Naming {
     hosts.map(of_host).max().unwrap_or(Naming::No)
 }
 
-/// The port in `host:port`.
+/// The port in `host:port`, `host port 80`, `"host" (address), port 80`.
 fn port_after(text: &str, host: &str) -> Option<u16> {
     text.match_indices(host).find_map(|(at, _)| {
-        let port = text[at + host.len()..].strip_prefix(':')?;
+        let rest = &text[at + host.len()..];
+        let words = rest.trim_start_matches([')', '"', '\'', ',', ' ']);
+        let port = rest
+            .strip_prefix(':')
+            .or_else(|| words.strip_prefix("port "))?;
         port[..port
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(port.len())]

@@ -17,7 +17,7 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
     let (killed, of_killed) = case.killed_before();
     evidence.extend(of_killed);
     let said = match (case.said.headline(), case.recorded_end()) {
-        (Some(line), _) => format!("; {}", line.cited()),
+        (Some(line), _) => case.cited(line),
         (None, Some(recorded)) => format!(
             ", and printed nothing in its last {}, which alone were recorded",
             duration(recorded)

@@ -6,8 +6,9 @@
 
 use super::Evidence;
 use super::doubt::is_warning;
+use super::phrase::affirms;
 use crate::escape::escaped_to;
-use crate::facts::output::{Line, Stream};
+use crate::facts::output::{Fate, Line, Stream};
 
 /// Lines looked at.
 const MAX_LINES: usize = 48;
@@ -16,15 +17,16 @@ const MAX_AFTER: usize = 3;
 /// Bytes of a line that are quoted.
 const MAX_QUOTE: usize = 300;
 
-/// Words of failure, in lower case.
+/// Words of failure, in lower case: see [`says`].
 const FAILURE: &[&str] = &[
-    "error",
-    "fatal",
-    "panic",
-    "emerg",
+    "error*",
+    "fatal*",
+    "panic*",
+    "emerg*",
     "crit",
-    "exception",
-    "fail",
+    "critical",
+    "exception*",
+    "fail*",
     "cannot",
     "can't",
     "could not",
@@ -33,18 +35,21 @@ const FAILURE: &[&str] = &[
     "not found",
     "no such",
     "refused",
+    "refusing",
     "denied",
     "unreachable",
     "timed out",
-    "timeout",
+    "timeout*",
     "missing",
     "invalid",
-    "abort",
+    "illegal",
+    "abort*",
     "unknown",
     "not known",
     "does not exist",
     "doesn't exist",
     "not permitted",
+    "not allowed",
     "enotfound",
     "enoent",
     "econnrefused",
@@ -57,8 +62,12 @@ const FAILURE: &[&str] = &[
     "read-only",
     "readonly",
     "no space",
+    "out of memory",
     "too many open files",
     "already in use",
+    "already running",
+    "already exists",
+    "another instance",
     "unavailable",
     "not available",
     "not ready",
@@ -66,12 +75,35 @@ const FAILURE: &[&str] = &[
     "not set",
     "unset",
     "unbound",
+    "undefined",
     "required",
     "must be set",
     "must be defined",
     "not defined",
     "malformed",
-    "can't locate",
+    "corrupt*",
+    "mismatch*",
+    "expired",
+    "rejected",
+    "forbidden",
+    "unauthorized",
+    "unsupported",
+    "not supported",
+    "unrecognized",
+    "unrecognised",
+];
+/// Words of success, in lower case: who says so after it spoke of a failure got over it.
+const SUCCESS: &[&str] = &[
+    "done",
+    "complete*",
+    "success*",
+    "succeeded",
+    "finished",
+    "ok",
+    "ready",
+    "passed",
+    "recovered",
+    "up to date",
 ];
 
 /// How lines begin that belong to the message before them.
@@ -130,10 +162,12 @@ impl Words {
         format!("{}: {}", self.source(), message(&quoted))
     }
 
-    /// Where it went: `stderr`, `stderr (discarded)`.
+    /// Where it went: `stderr`, `stderr (the write failed)`.
     fn source(&self) -> String {
-        let discarded = if self.discarded { " (discarded)" } else { "" };
-        format!("{}{discarded}", self.stream)
+        match self.fate {
+            Fate::Failed => format!("{} (the write failed)", self.stream),
+            Fate::Written | Fate::Discarded => self.stream.to_string(),
+        }
     }
 }
 
@@ -163,10 +197,11 @@ pub struct LastWords<'a> {
 }
 
 impl<'a> LastWords<'a> {
-    /// The last of these lines, in the order they were written.
+    /// The last of these lines, in the order they were written. What was sent to /dev/null nobody wanted to hear of.
     #[must_use]
     pub fn of(lines: impl Iterator<Item = &'a Words>) -> Self {
-        let mut lines: Vec<&Words> = lines.collect();
+        let heard = lines.filter(|line| line.fate != Fate::Discarded);
+        let mut lines: Vec<&Words> = heard.collect();
         lines.sort_by_key(|line| line.event);
         lines.drain(..lines.len().saturating_sub(MAX_LINES));
         Self {
@@ -179,6 +214,16 @@ impl<'a> LastWords<'a> {
     #[must_use]
     pub fn headline(&self) -> Option<&'a Words> {
         self.headline.map(|at| self.lines[at])
+    }
+
+    /// The headline, if it speaks of a failure that nothing after it takes back.
+    #[must_use]
+    pub fn complaint(&self) -> Option<&'a Words> {
+        let at = self.headline?;
+        let line = self.lines[at];
+        let after = &self.lines[at + 1..];
+        let over = after.iter().any(|line| affirms(&line.text, SUCCESS));
+        (speaks_of_failure(&line.text) && !is_warning(&line.text) && !over).then_some(line)
     }
 
     /// The headline and what follows it. Lines of one message that went to several streams belong to it, too.
@@ -280,16 +325,15 @@ fn is_underline(text: &str) -> bool {
 }
 
 /// `    at Module._load (node:…)`, `  File "app.py", line 1`.
-fn is_frame(text: &str) -> bool {
+pub(super) fn is_frame(text: &str) -> bool {
     let text = text.trim_start();
     ["at ", "File \"", "from ", "- /", "#"]
         .iter()
         .any(|start| text.starts_with(start))
 }
 
-fn speaks_of_failure(text: &str) -> bool {
-    let text = text.to_lowercase();
-    FAILURE.iter().any(|word| text.contains(word))
+pub(super) fn speaks_of_failure(text: &str) -> bool {
+    affirms(text, FAILURE)
 }
 
 #[cfg(test)]

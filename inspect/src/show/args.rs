@@ -252,6 +252,9 @@ fn life_cycle(event: &Event, out: &mut Vec<Argument>) {
                 );
             } else {
                 out.push(("disposition", Value::Word(disposition(third))));
+                if is_group_exit(event) {
+                    out.push(("group_exit", Value::Flag(true)));
+                }
             }
         }
         K::STDIO => out.extend(stdio(event).map(|(name, inode, fd_type)| {
@@ -296,6 +299,12 @@ pub(super) fn stdio_in_words(event: &Event) -> String {
             }
         });
     words.collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a thread was told that its whole process ends: by exit_group(2), by execve(2) of another thread, or by any signal that ends it.
+/// The kernel tells each thread so with a SIGKILL that nobody sent; of a SIGKILL that was sent, too, this is all that is delivered.
+pub(super) fn is_group_exit(event: &Event) -> bool {
+    event.kind == K::SIGNAL_DELIVER && Signal::from_ret(event.ret) == Some(Signal::KILL)
 }
 
 fn origin(code: i64) -> &'static str {

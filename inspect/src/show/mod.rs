@@ -161,6 +161,26 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    #[test]
+    fn threads_of_a_process_that_ends_are_not_shown_as_killed() {
+        let mut s = Script::new(&["app"]);
+        s.call(INIT, K::SIGNAL_DELIVER, 9, [0; 3], "", "")
+            .exit(INIT, 0);
+        let text = shown(s.clone(), Options::default());
+        let line = text.lines().find(|line| line.contains("SIGKILL")).unwrap();
+        assert!(
+            line.ends_with(
+                "signal_deliver(signal=SIGKILL) [group exit: the whole process ends, and this thread with it]"
+            ),
+            "{line}"
+        );
+        let options = Options {
+            json: true,
+            ..Options::default()
+        };
+        assert!(shown(s, options).contains("\"group_exit\":true"));
+    }
+
     /// One of everything that is written in a way of its own.
     fn variety() -> Script {
         let mut s = Script::new(&["/bin/sh", "-c", "x \x1b[2J"]);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use capture_format::{Damage, Event, EventFlags, EventKind, Host, Run};
 
-use super::args::{Argument, args, push_errno, stdio_in_words};
+use super::args::{Argument, args, is_group_exit, push_errno, stdio_in_words};
 use super::clock::Clock;
 use super::number::{push_left, push_number, push_right, push_wide, push_zeros};
 use super::{Lines, Options};
@@ -111,6 +111,9 @@ impl<'a> Printer<'a> {
     /// What happened: the line without number, time and process.
     pub(crate) fn what(&mut self, out: &mut String, seen: &Seen<'_>) {
         self.call(out, seen.event, seen.fd.as_ref(), &seen.path);
+        if is_group_exit(seen.event) {
+            out.push_str(" [group exit: the whole process ends, and this thread with it]");
+        }
         if seen.event.flags == EventFlags::default() {
             return;
         }
@@ -140,6 +143,10 @@ impl<'a> Printer<'a> {
             line.push_str(&stdio_in_words(event));
         } else {
             args(event, &mut self.args);
+            if is_group_exit(event) {
+                // Nobody sent it: what it seems to say of a sender would be read as a kill.
+                self.args.retain(|(name, _)| *name == "signal");
+            }
             for (name, value) in &self.args {
                 parts.next(line);
                 line.push_str(name);

@@ -1,7 +1,7 @@
 //! The story of a run in about twenty lines: what was executed, which files were read, which names and addresses were
 //! tried, what failed, what was said last, and how it ended. What the verdict rests on is marked.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::{self, Read, Seek, Write};
 
 use capture_format::{ExitStatus, FdType, Reader, Run};
@@ -17,6 +17,8 @@ use crate::context::{Context, Seen};
 use crate::decode::time::size;
 use crate::diff::step::is_nscd;
 use crate::escape::{escaped_to, is_text};
+use crate::explain::find_times;
+use crate::facts::output::Fate;
 use crate::facts::{Facts, Process};
 use crate::rules::{Case, Verdict, how, is_noise, judge};
 
@@ -129,7 +131,8 @@ pub fn timeline<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Tim
         }
     });
     let facts = facts.unwrap_or_else(|| Facts::new(&run));
-    let verdict = judge(&facts, &run, &header);
+    let mut verdict = judge(&facts, &run, &header);
+    find_times(reader, run_index, &run, &mut verdict);
     let story = Story {
         facts: &facts,
         case: Case::new(&facts, &run, &header),
@@ -180,20 +183,12 @@ fn cite(steps: &mut Vec<Step>, verdict: &Verdict, run: &Run) {
             told.insert(*event);
         }
     }
-    let times: HashMap<u64, u64> = steps
-        .iter()
-        .map(|it| (it.moment.event, it.moment.time_ns))
-        .collect();
     for evidence in verdict
         .evidence
         .iter()
         .filter(|it| !told.contains(&it.event))
     {
-        // Its time is that of the step before it: a verdict has numbers only.
-        let before = times.iter().filter(|(event, _)| **event < evidence.event);
-        let time = before
-            .max_by_key(|(event, _)| **event)
-            .map_or(run.start, |(_, time)| *time);
+        let time = run.start.saturating_add(evidence.offset.unwrap_or(0));
         steps.push(Step {
             cited: true,
             ..Step::new(
@@ -386,18 +381,21 @@ impl Story<'_> {
         let chain = self.case.chain.iter();
         let mut lines: Vec<_> = chain
             .flat_map(|process| {
-                let lines = process.output.lines().rev();
-                let lines = lines.filter(|line| line.text.contains(char::is_alphanumeric));
-                let lines = lines.take(MAX_WORDS);
-                lines.map(|line| (process.pid, line))
+                let lines = process.output.lines();
+                let lines = lines.filter(|line| {
+                    line.fate != Fate::Discarded && line.text.contains(char::is_alphanumeric)
+                });
+                let mut lines: Vec<_> = lines.map(|line| (process.pid, line)).collect();
+                lines.drain(..lines.len().saturating_sub(MAX_WORDS));
+                lines
             })
             .collect();
+        // The lines of one write stay in their order.
         lines.sort_by_key(|(_, line)| line.event);
-        let headline = self.case.words.headline().map(|line| line.event);
-        let told = lines.iter().any(|(_, line)| Some(line.event) == headline);
-        let headline = self.case.words.headline().filter(|_| !told);
-        let culprit = self.case.culprit().map_or(0, |process| process.pid);
-        let headline = headline.map(|line| (culprit, line));
+        let headline = self.case.words.headline();
+        let headline = headline
+            .filter(|headline| !lines.iter().any(|(_, line)| std::ptr::eq(*line, *headline)));
+        let headline = headline.map(|line| (line.pid, line));
         let lines = headline.into_iter().chain(lines);
         let steps = lines.map(|(pid, line)| {
             let text = format!("says on {}", line.cited());
@@ -458,6 +456,40 @@ mod tests {
     #[test]
     fn the_story_of_a_name_that_does_not_resolve() {
         insta::assert_snapshot!(text_of(&timeline(&mut capture(&[nginx()]), 0)));
+    }
+
+    #[test]
+    fn lines_of_one_write_stand_in_their_order_with_their_own_time() {
+        let mut s = Script::new(&["app"]);
+        s.write(INIT, 2, "fatal: one\ntwo\nthree\nfour\n")
+            .wait(5000)
+            .exit(INIT, 1);
+        let timeline = timeline(&mut capture(&[s]), 0);
+        let said = timeline.steps.iter().filter(|step| step.kind == Kind::Said);
+        let said: Vec<_> = said
+            .map(|step| (step.text.clone(), step.moment.offset()))
+            .collect();
+        let expected = ["fatal: one", "two", "three", "four"]
+            .map(|line| (format!("says on stderr: {line}"), "+0.003000".to_owned()));
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn evidence_that_no_step_tells_has_its_own_time() {
+        let mut s = Script::new(&["sh", "-c", "app || exit 3"]);
+        s.fork(INIT, 200)
+            .exec(200, &["app"])
+            .wait(400)
+            .write(200, 2, "error: queue is bad\n");
+        let time = s.events.last().unwrap().time;
+        s.wait(400)
+            .write(200, 2, "fatal: giving up\n")
+            .exit(200, 1)
+            .exit(INIT, 3);
+        let timeline = timeline(&mut capture(&[s]), 0);
+        let mut evidence = timeline.steps.iter();
+        let evidence = evidence.find(|step| step.kind == Kind::Evidence).unwrap();
+        assert_eq!(evidence.moment.time_ns, time, "{evidence:?}");
     }
 
     #[test]
