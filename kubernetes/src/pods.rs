@@ -41,6 +41,8 @@ pub struct PodInfo {
     pub started: Option<Timestamp>,
     /// Whether it is being deleted, or the kubelet ends it (evicted, preempted, node shut down).
     pub terminating: bool,
+    /// Whether the kubelet restarts all of its containers, as a restart rule of one says, and since when that is so: the condition `AllContainersRestarting`.
+    pub all_restarting: Option<(bool, Timestamp)>,
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     pub phase: String,
     /// The part of the object that tells how its containers were started and why the kubelet may end one: `metadata` with names, UID and `deletionTimestamp`, and of

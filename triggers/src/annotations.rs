@@ -9,20 +9,26 @@ const NAMES: [&str; 3] = ["capture", "trigger", "payload"];
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Annotations {
     pod: Labels,
-    namespace: Labels,
+    /// None as long as they are not known.
+    namespace: Option<Labels>,
 }
 
 impl Annotations {
     /// Keeps ours of all there are.
-    pub(crate) fn of(pod: Labels, namespace: Labels) -> Self {
+    pub(crate) fn of(pod: Labels, namespace: Option<Labels>) -> Self {
         let ours = |mut all: Labels| {
             all.retain(|key, _| key.starts_with(PREFIX));
             all
         };
         Self {
             pod: ours(pod),
-            namespace: ours(namespace),
+            namespace: namespace.map(ours),
         }
+    }
+
+    /// Whether all of them are known.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.namespace.is_some()
     }
 
     /// The first of the annotations of this name that makes sense: for the container, of the pod, of the namespace.
@@ -34,11 +40,12 @@ impl Annotations {
     ) -> Option<T> {
         let key = format!("{PREFIX}{name}");
         let own = format!("{key}.{container}");
+        let of_namespace = |key| self.namespace.as_ref().and_then(|all| all.get(key));
         [
             self.pod.get(&own),
-            self.namespace.get(&own),
+            of_namespace(&own),
             self.pod.get(&key),
-            self.namespace.get(&key),
+            of_namespace(&key),
         ]
         .into_iter()
         .flatten()
@@ -48,6 +55,15 @@ impl Annotations {
     /// Whether the container is switched on or off.
     pub(crate) fn capture(&self, container: &str) -> Option<bool> {
         self.find(container, "capture", capture)
+    }
+
+    /// Whether an annotation for this container alone switches it on.
+    pub(crate) fn is_chosen(&self, container: &str) -> bool {
+        let key = format!("{PREFIX}capture.{container}");
+        let namespace = self.namespace.iter();
+        let mut both = std::iter::once(&self.pod).chain(namespace);
+        let said = both.find_map(|all| all.get(&key));
+        said.is_some_and(|value| capture(value) == Ok(true))
     }
 
     /// The container's own rules.
@@ -76,7 +92,11 @@ impl Annotations {
                 .collect()
         };
         let mut all = of(&self.pod, "pod");
-        all.extend(of(&self.namespace, "namespace"));
+        all.extend(
+            self.namespace
+                .iter()
+                .flat_map(|namespace| of(namespace, "namespace")),
+        );
         all
     }
 }
@@ -120,7 +140,7 @@ mod tests {
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect()
         };
-        Annotations::of(labels(pod), labels(namespace))
+        Annotations::of(labels(pod), Some(labels(namespace)))
     }
 
     #[test]
@@ -139,7 +159,7 @@ mod tests {
         assert_eq!(both.capture("sidecar"), Some(false));
         assert!(!both.payload("app"));
         let none = annotations(&[("example.com/capture", "off")], &[]);
-        assert_eq!(none, Annotations::default());
+        assert_eq!(none, annotations(&[], &[]));
         assert_eq!(none.capture("app"), None);
         assert!(none.payload("app"));
     }

@@ -14,6 +14,8 @@ const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
 /// Kubernetes' event times have whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
+/// How long it takes to stop the containers of a pod, where only the end of that was told: a grace period and some seconds.
+const STOPPING: Duration = Duration::from_secs(40);
 
 #[derive(Debug, Default)]
 pub(crate) struct Container {
@@ -30,6 +32,8 @@ pub(crate) struct Container {
     pub(crate) captures: Captures,
     /// The newest run that stands in a capture.
     pub(crate) captured_through: u32,
+    /// When all containers of its pod were last restarted together.
+    pub(crate) restarted: Option<Restarted>,
     /// The newest run that has been judged.
     pub(crate) judged_through: u32,
     pub(crate) look: Option<Look>,
@@ -68,7 +72,47 @@ struct InFlight {
     judged_before: u32,
 }
 
+/// When the kubelet restarted all containers of a pod, by the pod's condition, whose times have whole seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Restarted {
+    since: Time,
+    until: Option<Time>,
+}
+
+impl Restarted {
+    pub(crate) fn since(since: Time) -> Self {
+        Self { since, until: None }
+    }
+
+    /// It was over at this time. Its beginning may not have been told.
+    pub(crate) fn until(before: Option<Self>, until: Time) -> Self {
+        match before {
+            Some(Self {
+                since,
+                until: known,
+            }) if known.is_none_or(|known| known == until) => Self {
+                since,
+                until: Some(until),
+            },
+            _ => Self {
+                since: Time(until.0.saturating_sub(STOPPING.as_nanos() as u64)),
+                until: Some(until),
+            },
+        }
+    }
+
+    fn holds(self, at: Time) -> bool {
+        at + SECOND >= self.since && self.until.is_none_or(|until| at <= until + SECOND * 2)
+    }
+}
+
 impl Run {
+    /// Whether the kubelet stopped it to restart the whole pod.
+    pub(crate) fn stopped_with_pod(&self, restarted: Option<Restarted>) -> bool {
+        let by_rule = restarted.is_some_and(|restarted| restarted.holds(self.at));
+        by_rule && self.end.stopped && !self.end.oom_killed && self.killed_by.is_none()
+    }
+
     /// Adds what else is known of its end; whether that is anything new.
     fn add(&mut self, end: Ended) -> bool {
         let Ended {
@@ -76,6 +120,7 @@ impl Run {
             status,
             oom_killed,
             start_failed,
+            stopped,
             cause,
         } = end;
         let merged = Ended {
@@ -83,6 +128,7 @@ impl Run {
             status: self.end.status.or(status),
             oom_killed: self.end.oom_killed || oom_killed,
             start_failed: self.end.start_failed || start_failed,
+            stopped: self.end.stopped || stopped,
             cause: self.end.cause.clone().or(cause),
         };
         let new = merged != self.end;
@@ -332,6 +378,7 @@ impl Container {
             killed,
             captures,
             captured_through,
+            restarted: _,
             judged_through,
             look,
             attempt,

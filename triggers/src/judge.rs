@@ -81,6 +81,7 @@ impl Container {
             .ended
             .values()
             .filter(|run| run.end.run > self.judged_through.max(self.captured_through))
+            .filter(|run| !run.stopped_with_pod(self.restarted))
             .flat_map(|run| {
                 run.trips(rules)
                     .into_iter()
@@ -129,6 +130,11 @@ impl Container {
     fn loop_trips(&self, look: Look, newest: &Run, rules: &Rules) -> Vec<Trigger> {
         let crash = newest.end.run > self.judged_through && newest.is_crash();
         let mut triggers = Vec::new();
+        // Init containers run again, and others are stopped, as often as one of the pod fails.
+        let with_pod = newest.stopped_with_pod(self.restarted) || !newest.is_crash();
+        if self.restarted.is_some() && with_pod {
+            return triggers;
+        }
         if look.started || crash {
             triggers.extend(rules.restarts.iter().filter_map(|rule| {
                 let RestartRule { more_than, within } = *rule;

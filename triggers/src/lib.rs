@@ -13,7 +13,7 @@
 //! * once the loop has as many ended runs as a capture holds ([`Config::keep`]), a capture that holds fewer is replaced, once;
 //! * a run that stands in a capture already gives none.
 //!
-//! What ends because its pod ends is no crash, and containers that are switched off, by selectors or by annotation, are never decided for.
+//! What ends because its pod ends, or because a rule of one container restarts all of them, is no crash, nor is the end of a container that somebody added for debugging. Containers that are switched off, by selectors or by annotation, are never decided for.
 //!
 //! # Annotations
 //!

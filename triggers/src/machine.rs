@@ -1,10 +1,12 @@
 //! All containers of a node, and which of them may be captured.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
-    Attempt, Captured, Decision, Observation, PodObservation, Rules, Selectors, Subject, Time,
-    annotations::Annotations, container::Container,
+    Attempt, Captured, Decision, Labels, Observation, PodObservation, Rules, Selectors, Subject,
+    Time,
+    annotations::Annotations,
+    container::{Container, Restarted},
 };
 
 /// Pods, and containers of one pod, that are remembered. Far above what a node has: the caller forgot to say what is gone.
@@ -48,6 +50,8 @@ struct Pod {
     /// What its description says; nothing is decided without.
     described: Option<Described>,
     terminating: bool,
+    /// When all of its containers were last restarted together.
+    restarted: Option<Restarted>,
     containers: BTreeMap<String, Container>,
     touched: Time,
 }
@@ -56,7 +60,24 @@ struct Pod {
 struct Described {
     selected: Option<bool>,
     annotations: Annotations,
+    ephemeral: BTreeSet<String>,
     warned: Vec<String>,
+}
+
+impl Described {
+    /// Whether the container may be captured, as far as is known.
+    fn wants(&self, container: &str) -> Option<bool> {
+        if self.ephemeral.contains(container) {
+            return Some(self.annotations.is_chosen(container));
+        }
+        self.annotations.capture(container).or(self.selected)
+    }
+
+    /// Whether anything of the container may be recorded; `None` as long as something that may say otherwise is not known.
+    fn records(&self, container: &str) -> Option<bool> {
+        let said = self.annotations.capture(container).or(self.selected);
+        said.filter(|said| !said || self.annotations.is_whole())
+    }
 }
 
 impl Pod {
@@ -65,11 +86,7 @@ impl Pod {
         if self.terminating {
             return Some(false);
         }
-        let described = self.described.as_ref()?;
-        described
-            .annotations
-            .capture(container)
-            .or(described.selected)
+        self.described.as_ref()?.wants(container)
     }
 
     fn rules(&self, container: &str, configured: &Rules) -> Rules {
@@ -157,6 +174,11 @@ impl Machine {
                 }
                 Vec::new()
             }
+            PodObservation::RestartsAll(since) => self.restarts(uid, Restarted::since(since)),
+            PodObservation::RestartedAll(until) => {
+                let before = self.pods.get(uid).and_then(|pod| pod.restarted);
+                self.restarts(uid, Restarted::until(before, until))
+            }
             PodObservation::Described(description) => {
                 let selected = self.config.selectors.select(
                     description.namespace.as_deref(),
@@ -172,6 +194,7 @@ impl Machine {
                 let before = pod.described.replace(Described {
                     selected,
                     annotations,
+                    ephemeral: description.ephemeral,
                     warned: warned.clone(),
                 });
                 let before = before.unwrap_or_default().warned;
@@ -187,6 +210,16 @@ impl Machine {
                 decisions
             }
         }
+    }
+
+    fn restarts(&mut self, uid: &str, restarted: Restarted) -> Vec<Decision> {
+        if let Some(pod) = self.pod(uid) {
+            pod.restarted = Some(restarted);
+            for container in pod.containers.values_mut() {
+                container.restarted = Some(restarted);
+            }
+        }
+        self.settle_pod(uid)
     }
 
     /// The capture of an attempt stands.
@@ -240,7 +273,14 @@ impl Machine {
             .min()
     }
 
-    /// Whether a container may be captured; `None` as long as that is not known. One that may not needs no recording.
+    /// Whether anything of a container may be recorded, kept or said: no, if an annotation or the selectors exclude it. `None` as long as that is not known.
+    pub fn recorded(&self, subject: &Subject) -> Option<bool> {
+        let described = self.pods.get(&subject.pod_uid)?.described.as_ref()?;
+        described.records(&subject.container)
+    }
+
+    /// Whether a container may be captured when something happens to it; `None` as long as that is not known. Those of a pod that is being deleted may not, nor those
+    /// that somebody added for debugging.
     pub fn wanted(&self, subject: &Subject) -> Option<bool> {
         self.pods.get(&subject.pod_uid)?.wanted(&subject.container)
     }
@@ -262,6 +302,7 @@ impl Machine {
             // There is no pod that could be described.
             described: uid.is_empty().then(|| Described {
                 selected: selectors.select(None, None, None),
+                annotations: Annotations::of(Labels::new(), Some(Labels::new())),
                 ..Described::default()
             }),
             ..Pod::default()
@@ -277,6 +318,7 @@ impl Machine {
             container.touched
         });
         let container = pod.containers.entry(subject.container.clone()).or_default();
+        container.restarted = pod.restarted;
         container.touched = now;
         Some(container)
     }

@@ -1,6 +1,6 @@
 //! What the machine is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Time;
 
@@ -129,6 +129,8 @@ pub struct Ended {
     pub oom_killed: bool,
     /// Whether its command could not be started.
     pub start_failed: bool,
+    /// Whether somebody outside sent its first process a signal that ends one.
+    pub stopped: bool,
     /// The stable name of the verdict's cause; `None` if the evidence carries none.
     pub cause: Option<String>,
 }
@@ -155,6 +157,10 @@ pub enum PodObservation {
     Described(Description),
     /// It is being deleted, or was evicted, preempted or shut down: what ends from now on doesn't crash.
     Terminating,
+    /// Since this time the kubelet restarts all of its containers, as a restart rule of one of them says; what it stops for that doesn't crash.
+    RestartsAll(Time),
+    /// It has done so, or never did, at this time.
+    RestartedAll(Time),
     /// It is gone: forget its containers.
     Gone,
 }
@@ -171,7 +177,10 @@ pub struct Description {
     /// Its namespace's labels.
     pub namespace_labels: Option<Labels>,
     /// Its namespace's annotations.
-    pub namespace_annotations: Labels,
+    pub namespace_annotations: Option<Labels>,
+    /// Names of containers that somebody added for debugging (`ephemeralContainers`). They are recorded, and none of their ends is a crash, unless an
+    /// annotation of their own says `on`.
+    pub ephemeral: BTreeSet<String>,
 }
 
 #[cfg(test)]

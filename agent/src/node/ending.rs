@@ -82,6 +82,8 @@ pub(super) struct Ended {
     pub(super) kept: KeptRun,
     pub(super) verdict: Option<RunVerdict>,
     pub(super) around: Around,
+    /// Whether somebody outside sent its first process a signal that ends one.
+    pub(super) stopped: bool,
 }
 
 /// What the API server says around a run.
@@ -137,6 +139,7 @@ impl Knowledge {
                 kept,
                 verdict,
                 around,
+                stopped: killed.is_some(),
             })
         };
         tokio::task::spawn_blocking(work).await?

@@ -212,6 +212,10 @@ impl Node {
         if let Some(live) = self.live.get_mut(&cgroup) {
             (live.subject, live.run, live.named) = (subject.clone(), run, true);
         }
+        if self.is_off(&subject) {
+            self.opt_out(&subject);
+            return true;
+        }
         let observation = Observation::Started { run };
         let decisions = self.machine.observe(started, &subject, observation);
         self.decide(decisions);
@@ -262,7 +266,10 @@ impl Node {
             .collect();
         for (subject, identity) in found {
             let at = Time(host::realtime());
-            self.known(&subject, identity, at);
+            let subject = self.known(&subject, identity, at);
+            if self.is_off(&subject) {
+                self.opt_out(&subject);
+            }
         }
     }
 
@@ -347,13 +354,17 @@ impl Node {
                 kept,
                 verdict,
                 around,
+                stopped,
             }) => {
                 self.tally.losses += Losses {
                     // The recorder tells them of the whole node: runs at the same time have the same ones.
                     recursion_misses: 0,
                     ..kept.run.losses
                 };
-                let ended = ended(&kept, verdict.as_ref());
+                let ended = Ended {
+                    stopped,
+                    ..ended(&kept, verdict.as_ref())
+                };
                 // Runs that end soon after each other may be kept in another order.
                 let number = kept.run.number;
                 let place = runs
@@ -364,7 +375,9 @@ impl Node {
                     runs.kept.pop_front();
                 }
                 self.keep_to_budget();
-                if let Some(verdict) = &verdict {
+                let is_told =
+                    self.may_tell(&subject) && self.machine.wanted(&subject) == Some(true);
+                if let Some(verdict) = verdict.filter(|_| is_told) {
                     tracing::info!(
                         pod_uid = subject.pod_uid,
                         container = subject.container,
@@ -450,7 +463,7 @@ impl Node {
     }
 
     /// Drops the oldest runs of subjects that have the most, until what is kept fits into its part of the budget.
-    fn keep_to_budget(&mut self) {
+    pub(super) fn keep_to_budget(&mut self) {
         let most = self.config.recorder.memory.as_u64() / 4;
         let mut bytes = self.kept_bytes();
         while bytes > most {
@@ -497,6 +510,7 @@ pub(super) fn ended(kept: &KeptRun, verdict: Option<&RunVerdict>) -> Ended {
         }),
         oom_killed: reason == Some("OOMKilled") || cause == Some(Cause::OomKilled),
         start_failed: run.start_error.is_some(),
+        stopped: false,
         cause: cause.map(Cause::name),
     }
 }

@@ -10,6 +10,7 @@ mod kept;
 mod lives;
 mod names;
 mod objects;
+mod opt_out;
 mod orders;
 mod readiness;
 mod recording;

@@ -7,7 +7,7 @@ use kubernetes::pods::{
     ContainerInfo, ContainerKind, ContainerState, PodChange, PodInfo, Terminated,
 };
 use kubernetes::{Change, namespaces::NamespaceInfo};
-use triggers::{Description, Ended, Observation, PodObservation, Subject, Time};
+use triggers::{Description, Ended, Labels, Observation, PodObservation, Subject, Time};
 
 use super::{
     runtime::Everything,
@@ -20,11 +20,20 @@ impl Node {
     pub(super) fn pod(&mut self, change: PodChange) {
         let (now, at) = (host::uptime(), Time(host::realtime()));
         match change {
-            PodChange::Synced => {}
+            PodChange::Synced => {
+                self.heard.pods = true;
+                self.heard();
+            }
             PodChange::Changed(pod) => {
                 let uid = pod.mirror.as_ref().unwrap_or(&pod.uid);
                 let known = KnownPod {
                     uid: uid.clone(),
+                    api_uid: pod.uid.clone(),
+                    containers: pod
+                        .containers
+                        .iter()
+                        .map(|container| (container.name.clone(), container.kind))
+                        .collect(),
                     object: Arc::new(pod.object.clone()),
                 };
                 self.pods
@@ -47,6 +56,7 @@ impl Node {
                 let uid = known.unwrap_or(uid);
                 self.pods.retain(|_, known| known.uid != uid);
                 self.unready.forget(&uid);
+                self.off.retain(|subject, _| subject.pod_uid != uid);
                 let decisions = self.machine.observe_pod(at, &uid, PodObservation::Gone);
                 self.decide(decisions);
                 let alive: Vec<&Subject> = self.live.values().map(|live| &live.subject).collect();
@@ -59,8 +69,13 @@ impl Node {
 
     /// The watch of namespaces tells of one.
     pub(super) fn namespace(&mut self, change: Change<NamespaceInfo>) {
-        let Change::Changed(namespace) = change else {
-            return;
+        let namespace = match change {
+            Change::Changed(namespace) => namespace,
+            Change::Synced => {
+                self.heard.namespaces = true;
+                return self.heard();
+            }
+            Change::Gone { .. } => return,
         };
         let name = namespace.name.clone();
         if self.namespaces.insert(name.clone(), namespace.clone()) == Some(namespace) {
@@ -84,12 +99,19 @@ impl Node {
                     .observe_pod(at, uid, PodObservation::Terminating),
             );
         }
+        if let Some((restarting, since)) = pod.all_restarting {
+            let observation = match restarting {
+                true => PodObservation::RestartsAll(time(since)),
+                false => PodObservation::RestartedAll(time(since)),
+            };
+            decisions.extend(self.machine.observe_pod(at, uid, observation));
+        }
         for container in &pod.containers {
             let subject = Subject {
                 pod_uid: uid.clone(),
                 container: container.name.clone(),
             };
-            if !container.secret_mounts.is_empty() {
+            if !container.secret_mounts.is_empty() && !self.is_off(&subject) {
                 let runs = self.subjects.entry(subject.clone()).or_default();
                 runs.secret_mounts.clone_from(&container.secret_mounts);
             }
@@ -148,19 +170,26 @@ impl Node {
     /// Tells the triggers of a pod whatever of it is known: until the API server is heard, that is what the runtime knows.
     pub(super) fn describe(&mut self, pod: &Arc<Pod>) {
         let namespace = self.namespaces.get(&pod.namespace);
+        let known = self.pods.values().find(|known| known.uid == pod.uid);
+        let containers = known.into_iter().flat_map(|known| &known.containers);
+        let ephemeral = containers.filter(|(_, kind)| *kind == ContainerKind::Ephemeral);
         let description = Description {
             namespace: Some(pod.namespace.clone()),
             labels: Some(pod.labels.clone()),
             annotations: pod.annotations.clone(),
             namespace_labels: namespace.map(|namespace| namespace.labels.clone()),
-            namespace_annotations: namespace
-                .map(|namespace| namespace.annotations.clone())
-                .unwrap_or_default(),
+            namespace_annotations: match namespace {
+                Some(namespace) => Some(namespace.annotations.clone()),
+                // Nobody will tell.
+                None => self.knowledge.kube.is_none().then(Labels::new),
+            },
+            ephemeral: ephemeral.map(|(name, _)| name.clone()).collect(),
         };
         let at = Time(host::realtime());
         let described = PodObservation::Described(description);
         let decisions = self.machine.observe_pod(at, &pod.uid, described);
         self.decide(decisions);
+        self.heed(&pod.uid);
     }
 
     fn name_all(&mut self) {
@@ -212,6 +241,7 @@ fn explained(over: &Terminated, run: u32) -> Ended {
             .map(triggers::ExitStatus::Code),
         oom_killed: over.reason == "OOMKilled",
         start_failed: over.reason == "StartError",
+        stopped: false,
         cause: None,
     }
 }

@@ -1,12 +1,13 @@
 //! Capture objects that wait for an agent: taken if their pod is here, and filled.
 
-use std::{collections::HashSet, time::Duration};
+use std::{cmp::Reverse, collections::HashSet, time::Duration};
 
-use capture_format::Trigger;
+use capture_format::{ExitStatus, Trigger};
 use kubernetes::{
     Retry,
     capture::CaptureSpec,
     captures::{self, Notice, Offer},
+    pods::ContainerKind,
 };
 use spool::Entry;
 use triggers::{Observation, Subject, Time};
@@ -14,12 +15,30 @@ use triggers::{Observation, Subject, Time};
 use super::{
     Input,
     handle::Target,
+    opt_out::OFF,
     orders::Asked,
     requests::{ASKED_FOR, NOBODY, Wanted},
     state::Node,
     tell,
 };
 use crate::host;
+
+/// Why a Capture object failed, in one word.
+pub(super) const OPTED_OUT: &str = "OptedOut";
+const NOTHING_RECORDED: &str = "NothingRecorded";
+
+/// How likely it is that a container of a pod is meant where none is named; in this order.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Worth {
+    /// It is not one that somebody added for debugging, or it is named.
+    is_asked: bool,
+    /// When it crashed, nanoseconds of CLOCK_BOOTTIME; none if its newest run did not.
+    crashed: Option<u64>,
+    lives: bool,
+    is_app: bool,
+    /// Its place in the specification.
+    place: Reverse<Option<usize>>,
+}
 
 /// A Capture object was this agent's to take, or was not.
 pub(super) struct Granted {
@@ -89,7 +108,7 @@ impl Node {
         let (spool, inputs) = (self.spool.clone(), self.inputs.clone());
         self.tasks.spawn(async move {
             if is_deleted(&captures, &entry).await {
-                tell::remove(&spool, &entry).await;
+                tell::remove(&spool, &entry, "its Capture object was deleted").await;
             }
             let _ = inputs.send(Input::Left(id));
         });
@@ -108,7 +127,7 @@ impl Node {
             .spec
             .pod_uid
             .as_ref()
-            .is_some_and(|wanted| *wanted != known.uid)
+            .is_some_and(|wanted| ![&known.uid, &known.api_uid].contains(&wanted))
             || !self.taking.insert(key(&offer))
         {
             return;
@@ -159,15 +178,18 @@ impl Node {
                 };
                 self.look(subject, Asked::Object(Box::new(taken)), wanted);
             }
-            Err(message) => {
+            Err((reason, message)) => {
                 self.taking.remove(&key);
-                self.fail(taken, "NothingRecorded", message);
+                self.fail(taken, reason, message);
             }
         }
     }
 
     /// Which container a Capture object means: the one it names, or else the one that crashed last, or else the first.
-    fn subject_of(&self, offer: &Offer) -> Result<Subject, String> {
+    ///
+    /// # Errors
+    /// There is none: the reason, in one word, and a message for people.
+    fn subject_of(&self, offer: &Offer) -> Result<Subject, (&'static str, String)> {
         let CaptureSpec {
             pod_name,
             container,
@@ -188,19 +210,44 @@ impl Node {
                 identity.is_some_and(|identity| identity.id == *id)
             });
         }
-        let crashed = |subject: &Subject| {
-            let runs = self.subjects.get(subject)?;
-            runs.kept.back()?.run.end
+        let known: Vec<_> = self.containers_of(&offer.namespace, pod_name).collect();
+        let worth = |subject: &Subject| {
+            let place = known.iter().position(|(known, _)| known == subject);
+            let kind = place.map(|place| known[place].1);
+            let newest = self.subjects.get(subject).and_then(|runs| runs.kept.back());
+            let failed = newest.filter(|kept| kept.run.status != Some(ExitStatus::Code(0)));
+            Worth {
+                is_asked: container.is_some() || kind != Some(ContainerKind::Ephemeral),
+                crashed: failed.and_then(|kept| kept.run.end),
+                lives: self
+                    .live
+                    .values()
+                    .any(|live| live.subject == *subject && !live.is_over()),
+                is_app: kind == Some(ContainerKind::App),
+                place: Reverse(place),
+            }
         };
-        found
-            .into_iter()
-            .max_by_key(|subject| crashed(subject))
-            .ok_or_else(|| match container {
-                Some(container) => format!(
-                    "pod {pod_name} has no container {container} that is recorded: {NOBODY}"
+        let best = found.into_iter().max_by_key(worth);
+        let off = known.iter().find(|(subject, _)| {
+            let meant = container
+                .as_ref()
+                .is_none_or(|only| *only == subject.container);
+            meant && self.is_off(subject)
+        });
+        best.ok_or_else(|| match (off, container) {
+            (Some((subject, _)), _) => (
+                OPTED_OUT,
+                format!(
+                    "container {} of pod {pod_name} is not captured: {OFF}",
+                    subject.container
                 ),
-                None => format!("pod {pod_name}: {NOBODY}"),
-            })
+            ),
+            (None, Some(container)) => (
+                NOTHING_RECORDED,
+                format!("pod {pod_name} has no container {container} that is recorded: {NOBODY}"),
+            ),
+            (None, None) => (NOTHING_RECORDED, format!("pod {pod_name}: {NOBODY}")),
+        })
     }
 
     pub(super) fn fail(&mut self, taken: captures::Taken, reason: &'static str, message: String) {

@@ -14,7 +14,8 @@ use super::{
     handle::{CaptureOutcome, Written},
     kept::KeptRun,
     lives::Held,
-    objects::key,
+    objects::{OPTED_OUT, key},
+    opt_out::OFF,
     requests::Wanted,
     state::Node,
 };
@@ -178,6 +179,15 @@ impl Node {
         }: Outcome,
     ) {
         let now = Time(host::realtime());
+        let off = self.is_off(&subject);
+        let result = match result {
+            Ok(taken) if off => {
+                self.drop_capture(taken.entry);
+                Err(anyhow::anyhow!(OFF))
+            }
+            result => result,
+        };
+        let may_tell = self.may_tell(&subject);
         let stands = match &result {
             Ok(taken) => {
                 let entry = &taken.entry;
@@ -186,7 +196,11 @@ impl Node {
                     trigger = entry.info.trigger.kind,
                     bytes = entry.info.bytes,
                     "{}",
-                    taken.explanation.sentence
+                    if may_tell {
+                        &taken.explanation.sentence
+                    } else {
+                        "a capture was taken"
+                    }
                 );
                 self.metrics
                     .verdict(entry.info.cause.as_deref().unwrap_or("unknown"));
@@ -225,7 +239,8 @@ impl Node {
             (Asked::Object(taken), _) => {
                 self.taking.remove(&key(&taken.offer));
                 if let Err(error) = result {
-                    self.fail(*taken, "CaptureFailed", format!("{error:#}"));
+                    let reason = if off { OPTED_OUT } else { "CaptureFailed" };
+                    self.fail(*taken, reason, format!("{error:#}"));
                 }
                 Vec::new()
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use capture_format::Trigger;
-use kubernetes::{capture::CaptureSpec, captures};
+use kubernetes::{capture::CaptureSpec, captures, pods::ContainerKind};
 use tokio::sync::oneshot;
 use triggers::Subject;
 
@@ -12,6 +12,7 @@ use super::{
     capture::Order,
     handle::{Alert, AlertOutcome, CaptureOutcome, Request, Target},
     kept::KeptRun,
+    opt_out::OFF,
     orders::{Asked, Outcome, capture_name},
     state::Node,
 };
@@ -65,6 +66,11 @@ impl Node {
             reason.to_owned()
         };
         let mut answers = Vec::new();
+        for outcome in self.opted_out(target) {
+            let (sender, answer) = oneshot::channel();
+            answers.push(answer);
+            let _ = sender.send(outcome);
+        }
         for subject in self.matching(target) {
             let identity = self.identity(&subject);
             let mut outcome = CaptureOutcome {
@@ -104,6 +110,56 @@ impl Node {
             }
             let _ = reply.send(outcomes);
         });
+    }
+
+    /// What a target matches and is not recorded, and why.
+    fn opted_out(&self, target: &Target) -> Vec<CaptureOutcome> {
+        let outcome = |subject: &Subject, namespace: &str, pod: &str| CaptureOutcome {
+            namespace: namespace.to_owned(),
+            pod: pod.to_owned(),
+            container: subject.container.clone(),
+            container_id: self.off.get(subject).cloned().unwrap_or_default(),
+            result: Err(OFF.to_owned()),
+        };
+        match target {
+            Target::Everything => Vec::new(),
+            Target::ContainerId(id) => {
+                let is_it = |(_, known): &(&Subject, &String)| known.starts_with(id.as_str());
+                let found = self.off.iter().filter(is_it);
+                found.map(|(subject, _)| outcome(subject, "", "")).collect()
+            }
+            Target::Pod {
+                namespace,
+                name,
+                container,
+            } => self
+                .containers_of(namespace, name)
+                .filter(|(subject, _)| {
+                    let meant = container
+                        .as_ref()
+                        .is_none_or(|only| *only == subject.container);
+                    meant && self.is_off(subject)
+                })
+                .map(|(subject, _)| outcome(&subject, namespace, name))
+                .collect(),
+        }
+    }
+
+    /// The containers of a pod, as far as the API server has told them.
+    pub(super) fn containers_of(
+        &self,
+        namespace: &str,
+        pod: &str,
+    ) -> impl Iterator<Item = (Subject, ContainerKind)> {
+        let known = self.pods.get(&(namespace.to_owned(), pod.to_owned()));
+        known.into_iter().flat_map(|known| {
+            let subject = |name: &String| Subject {
+                pod_uid: known.uid.clone(),
+                container: name.clone(),
+            };
+            let containers = known.containers.iter();
+            containers.map(move |(name, kind)| (subject(name), *kind))
+        })
     }
 
     /// The subjects that a target matches.
@@ -205,7 +261,8 @@ impl Node {
             runs.push(Arc::new(live));
         }
         if runs.is_empty() {
-            return self.taken(Outcome::nothing(subject, asked, NOBODY));
+            let why = if self.is_off(&subject) { OFF } else { NOBODY };
+            return self.taken(Outcome::nothing(subject, asked, why));
         }
         let requested = matches!(asked, Asked::Object(_));
         let identity = self.identity(&subject);

@@ -22,7 +22,9 @@ use tokio::{
     sync::{Notify, mpsc, watch},
     task::JoinSet,
 };
-use triggers::{Captured, Machine, Observation, PodObservation, Subject, Time};
+use triggers::{
+    Captured, Description, Labels, Machine, Observation, PodObservation, Subject, Time,
+};
 
 use super::{
     capture,
@@ -31,6 +33,7 @@ use super::{
     kept::KeptRun,
     lives::{Runs, ended},
     objects::subject_of_entry,
+    opt_out::Heard,
     readiness::Unready,
     recording::{Places, RecordingThread},
     requests::ASKED_FOR,
@@ -189,6 +192,8 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         pods: HashMap::new(),
         live: HashMap::new(),
         subjects: HashMap::new(),
+        off: HashMap::new(),
+        heard: Heard::default(),
         unready: Unready::default(),
         taking: HashSet::new(),
         leaving: HashSet::new(),
@@ -280,7 +285,10 @@ impl Node {
             self.machine.observe_pod(
                 Time(host::realtime()),
                 "",
-                PodObservation::Described(Default::default()),
+                PodObservation::Described(Description {
+                    namespace_annotations: Some(Labels::new()),
+                    ..Description::default()
+                }),
             );
         }
         for entry in self.spool.entries() {

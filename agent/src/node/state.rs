@@ -13,7 +13,7 @@ use futures::{StreamExt, stream::BoxStream};
 use kubernetes::{
     captures::{Captures, Notice},
     namespaces::NamespaceInfo,
-    pods::PodChange,
+    pods::{ContainerKind, PodChange},
 };
 use serde_json::Value;
 use spool::{Progress, Spool};
@@ -30,6 +30,7 @@ use super::{
     ending::{Knowledge, LONGEST_WAIT},
     handle::Request,
     lives::{Live, Runs},
+    opt_out::Heard,
     readiness::Unready,
     recording::{RecordingThread, Report},
     status::Connections,
@@ -51,6 +52,10 @@ pub(super) struct Tally {
 pub(super) struct KnownPod {
     /// Its UID, as the kubelet has it.
     pub(super) uid: String,
+    /// Its UID, as the API server has it: another one for static pods only.
+    pub(super) api_uid: String,
+    /// Names and kinds of its containers, in the order of the specification.
+    pub(super) containers: Vec<(String, ContainerKind)>,
     /// See [`PodInfo::object`](kubernetes::pods::PodInfo::object).
     pub(super) object: Arc<Value>,
 }
@@ -78,6 +83,9 @@ pub(super) struct Node {
     /// Containers that are recorded, or whose run is being kept, by the id of their cgroup.
     pub(super) live: HashMap<u64, Live>,
     pub(super) subjects: HashMap<Subject, Runs>,
+    /// The ids of the newest containers that run and are opted out.
+    pub(super) off: HashMap<Subject, String>,
+    pub(super) heard: Heard,
     pub(super) unready: Unready,
     /// Names of the Captures that are being taken.
     pub(super) taking: HashSet<(String, String)>,

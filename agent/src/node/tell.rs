@@ -39,6 +39,7 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10 * 60);
 #[derive(Clone, Default)]
 pub(super) struct Teller {
     news: Arc<Notify>,
+    opened: Arc<Notify>,
     pending: Arc<AtomicU64>,
 }
 
@@ -62,12 +63,17 @@ impl Teller {
         self.news.notify_one();
     }
 
+    /// It is known what may be announced.
+    pub(super) fn open(&self) {
+        self.opened.notify_one();
+    }
+
     /// Captures that wait to be announced.
     pub(super) fn pending(&self) -> u64 {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// Announces, for as long as the agent lives.
+    /// Announces, once it is open, for as long as the agent lives.
     pub(super) async fn run(
         self,
         announcer: Announcer,
@@ -89,11 +95,14 @@ impl Teller {
                 Err(error) => Err(error),
             }
         };
+        self.pending
+            .store(spool.find(waits).len() as u64, Ordering::Relaxed);
+        self.opened.notified().await;
         self.serve(&spool, announce).await;
     }
 
     /// Announces what the spool has by `announce`: the captures of one pod one after the other, as its Event may be the same object, those of
-    /// different pods at the same time. Containers that are in no pod have nobody to be told.
+    /// different pods at the same time.
     async fn serve<F>(self, spool: &Arc<Spool>, announce: impl Fn(Arc<Entry>) -> F)
     where
         F: Future<Output = Result<Told, Error>>,
@@ -105,8 +114,7 @@ impl Teller {
         let mut pause = SOON;
         let mut complaints = Complaints::default();
         loop {
-            let waiting =
-                spool.find(|entry| !entry.state.announced && !entry.info.namespace.is_empty());
+            let waiting = spool.find(waits);
             self.pending.store(waiting.len() as u64, Ordering::Relaxed);
             let known: HashSet<&String> = waiting.iter().map(|entry| &entry.id).collect();
             later.retain(|id, _| known.contains(id));
@@ -135,7 +143,7 @@ impl Teller {
                             pause = SOON;
                             match told {
                                 Told::Announced => announced(spool, &entry, true).await,
-                                Told::Deleted => remove(spool, &entry).await,
+                                Told::Deleted => remove(spool, &entry, "its Capture object was deleted").await,
                             }
                             continue;
                         }
@@ -171,6 +179,11 @@ impl Teller {
             }
         }
     }
+}
+
+/// Whether it is still to be announced. Containers that are in no pod have nobody to be told.
+fn waits(entry: &Entry) -> bool {
+    !entry.state.announced && !entry.info.namespace.is_empty()
 }
 
 /// What goes wrong with one capture does with many, and again and again.
@@ -214,18 +227,15 @@ async fn announced(spool: &Arc<Spool>, entry: &Entry, exists: bool) {
     }
 }
 
-/// Removes the file of a capture whose Capture object was deleted.
-pub(super) async fn remove(spool: &Arc<Spool>, entry: &Entry) {
+/// Removes a capture from the spool.
+pub(super) async fn remove(spool: &Arc<Spool>, entry: &Entry, why: &str) {
     let (spool, id) = (spool.clone(), entry.id.clone());
     match tokio::task::spawn_blocking(move || spool.remove(&id)).await {
         Ok(Ok(_)) => {
-            tracing::info!(
-                capture = entry.id,
-                "a capture left the spool: its Capture object was deleted"
-            );
+            tracing::info!(capture = entry.id, "a capture left the spool: {why}");
         }
         Ok(Err(error)) => {
-            tracing::warn!(capture = entry.id, %error, "the Capture object was deleted, and the file cannot be");
+            tracing::warn!(capture = entry.id, %error, "a capture cannot be removed, and {why}");
         }
         Err(_) => {}
     }

@@ -15,6 +15,8 @@ const MESSAGE_LIMIT: usize = 4096;
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// `status.reason` of a pod that the kubelet ends: pkg/kubelet/eviction, preemption and nodeshutdown.
 const ENDED_BY_KUBELET: [&str; 4] = ["Evicted", "Preempting", "NodeShutdown", "Terminated"];
+/// The condition of a pod all of whose containers are restarted (Kubernetes 1.35, KEP 5532).
+const ALL_RESTARTING: &str = "AllContainersRestarting";
 
 /// What of a container's specification is kept as it is.
 const SPECIFIED: [&str; 8] = [
@@ -94,6 +96,15 @@ pub(super) fn trim(pod: Pod) -> Option<PodInfo> {
         started: status.start_time.map(|time| time.0),
         terminating: metadata.deletion_timestamp.is_some()
             || ENDED_BY_KUBELET.contains(&status.reason.as_deref().unwrap_or_default()),
+        all_restarting: status
+            .conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| condition.type_ == ALL_RESTARTING)
+            .and_then(|condition| {
+                let since = condition.last_transition_time?;
+                Some((condition.status == "True", since.0))
+            }),
         phase: status.phase.unwrap_or_default(),
         object,
         containers,
@@ -422,6 +433,23 @@ mod tests {
             ("u1", Some("m1"))
         );
         assert!(pod.terminating && pod.annotations.is_empty());
+    }
+
+    #[test]
+    fn that_all_containers_are_restarted_is_told_with_its_time() {
+        let told = |conditions: Value| {
+            let metadata = json!({"namespace": "shop", "name": "web", "uid": "u1"});
+            let pod = json!({"metadata": metadata, "status": {"conditions": conditions}});
+            trimmed(pod).all_restarting
+        };
+        let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "lastTransitionTime": "2026-01-01T00:00:07Z"});
+        let time = "2026-01-01T00:00:07Z".parse().unwrap();
+        let ready = condition("Ready", "True");
+        assert_eq!(told(json!([ready])), None);
+        let restarting = condition(ALL_RESTARTING, "True");
+        assert_eq!(told(json!([ready, restarting])), Some((true, time)));
+        let over = condition(ALL_RESTARTING, "False");
+        assert_eq!(told(json!([over])), Some((false, time)));
     }
 
     #[test]

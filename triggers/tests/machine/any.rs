@@ -87,6 +87,7 @@ fn observation() -> impl Strategy<Value = Observation> {
             status: Some(ExitStatus::Code(code)),
             oom_killed,
             start_failed: false,
+            stopped: oom_killed,
             cause: cause.map(str::to_owned),
         });
     let named = (0..3usize, 0..4u8, 0..9u32);
@@ -109,6 +110,8 @@ fn step() -> impl Strategy<Value = Step> {
     let pod_observation = prop_oneof![
         4 => any::<bool>().prop_map(|on| PodObservation::Described(described(on))),
         1 => Just(PodObservation::Terminating),
+        1 => (0..4000u32).prop_map(|when| PodObservation::RestartsAll(at(f64::from(when)))),
+        1 => (0..4000u32).prop_map(|when| PodObservation::RestartedAll(at(f64::from(when)))),
         1 => Just(PodObservation::Gone),
     ];
     prop_oneof![
@@ -225,6 +228,7 @@ proptest! {
                         PodObservation::Described(description) => {
                             model.on = description.annotations.is_empty();
                         }
+                        PodObservation::RestartsAll(_) | PodObservation::RestartedAll(_) => {}
                     }
                     machine.observe_pod(when, &format!("pod{pod}"), observation)
                 }

@@ -70,7 +70,8 @@ impl Node {
             labels: Some(Labels::new()),
             annotations: labels(annotations),
             namespace_labels: Some(Labels::new()),
-            namespace_annotations: Labels::new(),
+            namespace_annotations: Some(Labels::new()),
+            ..Description::default()
         };
         self.pod(0.0, PodObservation::Described(description));
     }

@@ -163,3 +163,80 @@ fn containers_without_a_pod_are_captured_unless_pods_are_selected() {
         assert_eq!(node.machine.next_due(), None);
     }
 }
+
+fn description() -> Description {
+    Description {
+        namespace: Some("web".to_owned()),
+        labels: Some(Labels::new()),
+        namespace_labels: Some(Labels::new()),
+        ..Description::default()
+    }
+}
+
+#[test]
+fn what_may_be_recorded_is_known_when_the_namespace_is() {
+    let off = || labels(&[("lastword.dev/capture", "off")]);
+    let on = || labels(&[("lastword.dev/capture", "on")]);
+    let recorded = |pod: Labels, namespace: Option<Labels>, selectors: Selectors| {
+        let mut node = Node::undescribed(Config {
+            selectors,
+            ..Config::default()
+        });
+        assert_eq!(node.machine.recorded(&app()), None);
+        let described = Description {
+            annotations: pod,
+            namespace_annotations: namespace,
+            ..description()
+        };
+        node.pod(0.0, PodObservation::Described(described));
+        node.machine.recorded(&app())
+    };
+    let all = Selectors::default;
+    let none = || Selectors {
+        pod_labels: "app=other".parse().unwrap(),
+        ..Selectors::default()
+    };
+    assert_eq!(recorded(Labels::new(), None, all()), None);
+    assert_eq!(
+        recorded(Labels::new(), Some(Labels::new()), all()),
+        Some(true)
+    );
+    assert_eq!(recorded(Labels::new(), Some(off()), all()), Some(false));
+    assert_eq!(recorded(off(), None, all()), Some(false));
+    assert_eq!(recorded(on(), Some(off()), all()), Some(true));
+    assert_eq!(
+        recorded(Labels::new(), Some(Labels::new()), none()),
+        Some(false)
+    );
+    assert_eq!(recorded(on(), Some(Labels::new()), none()), Some(true));
+    // A deletion is no reason to forget what was recorded.
+    let mut node = Node::new(Config::default());
+    node.pod(1.0, PodObservation::Terminating);
+    assert_eq!(node.machine.recorded(&app()), Some(true));
+    let web = Subject {
+        pod_uid: String::new(),
+        container: "web".to_owned(),
+    };
+    node.see(1.0, &web, Observation::Started { run: 1 });
+    assert_eq!(node.machine.recorded(&web), Some(true));
+}
+
+#[test]
+fn a_container_for_debugging_never_crashes_unless_it_is_asked_for() {
+    let taken = |annotations: &[(&str, &str)]| {
+        let mut node = Node::undescribed(Config::default());
+        let described = Description {
+            annotations: labels(annotations),
+            namespace_annotations: Some(Labels::new()),
+            ephemeral: ["app".to_owned()].into(),
+            ..description()
+        };
+        node.pod(0.0, PodObservation::Described(described));
+        crash(&mut node, 0.0, 1, "missing_file");
+        assert_eq!(node.machine.recorded(&app()), Some(true));
+        node.taken.len()
+    };
+    assert_eq!(taken(&[]), 0);
+    assert_eq!(taken(&[("lastword.dev/capture", "on")]), 0);
+    assert_eq!(taken(&[("lastword.dev/capture.app", "on")]), 1);
+}

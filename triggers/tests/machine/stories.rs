@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use triggers::{
-    Captured, Config, Ended, ExitStatus, Kind, Observation, PodObservation, Probe, Rules,
+    Captured, Config, Ended, ExitStatus, Kind, Observation, PodObservation, Probe, Rules, Subject,
 };
 
 use crate::node::{Node, app, at};
@@ -423,4 +423,72 @@ fn what_is_gone_is_forgotten() {
     assert!(node.taken.is_empty());
     assert_eq!(node.machine.next_due(), None);
     assert_eq!(node.machine.wanted(&app()), None);
+}
+
+/// A pod of three: `app` fails with the code for which all are restarted, `cache` is stopped each time, and `setup` runs again to its end.
+#[test]
+fn siblings_that_are_restarted_with_a_failing_one_do_not_crash() {
+    let of = |container: &str| Subject {
+        pod_uid: "pod".to_owned(),
+        container: container.to_owned(),
+    };
+    // The kubelet tells at once, when it is over only, or late.
+    for told in ["both", "end"] {
+        let mut node = Node::new(Config::default());
+        for run in 1..=7 {
+            let start = f64::from(run) * 10.0;
+            for name in ["setup", "app", "cache"] {
+                node.see(start, &of(name), Observation::Started { run });
+            }
+            let ended = |code, stopped| Ended {
+                run,
+                status: Some(ExitStatus::Code(code)),
+                stopped,
+                cause: Some("signal_from_outside".to_owned()).filter(|_| stopped),
+                ..Ended::default()
+            };
+            node.see(
+                start + 0.1,
+                &of("setup"),
+                Observation::Ended(ended(0, false)),
+            );
+            node.see(
+                start + 2.0,
+                &of("app"),
+                Observation::Ended(ended(42, false)),
+            );
+            if told == "both" {
+                node.pod(start + 2.1, PodObservation::RestartsAll(at(start + 2.0)));
+            }
+            node.see(
+                start + 3.0,
+                &of("cache"),
+                Observation::Ended(ended(137, true)),
+            );
+            node.pod(start + 3.1, PodObservation::RestartedAll(at(start + 3.0)));
+            node.pass(start + 5.0);
+        }
+        let of_app = node.taken.iter().filter(|taken| taken.subject == of("app"));
+        assert!(of_app.count() >= 1, "{told}");
+        let others: Vec<_> = node
+            .taken
+            .iter()
+            .filter(|taken| taken.subject != of("app"))
+            .collect();
+        assert!(others.is_empty(), "{told}: {others:?}");
+        // What kills one for itself, long after, does count.
+        node.see(200.0, &of("cache"), Observation::Started { run: 8 });
+        let killed = Ended {
+            run: 8,
+            status: Some(ExitStatus::Code(137)),
+            stopped: true,
+            ..Ended::default()
+        };
+        node.see(260.0, &of("cache"), Observation::Ended(killed));
+        node.pass(262.0);
+        assert!(
+            node.taken.iter().any(|taken| taken.subject == of("cache")),
+            "{told}"
+        );
+    }
 }
