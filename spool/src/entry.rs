@@ -87,6 +87,8 @@ pub struct State {
     pub exists: bool,
     /// The way to the store.
     pub upload: Upload,
+    /// When it came, by the spool's own clock: nanoseconds for which its machine has run. 0 where that is not known.
+    pub since: u64,
 }
 
 /// How far the upload of a capture is.
@@ -102,6 +104,12 @@ pub struct Upload {
 }
 
 impl Entry {
+    /// What puts entries in the order in which they came. The time of day at which they were made may have jumped.
+    #[must_use]
+    pub fn order(&self) -> (u64, u64) {
+        (self.state.since, self.info.created)
+    }
+
     /// Whether the capture has been uploaded.
     #[must_use]
     pub fn is_uploaded(&self) -> bool {

@@ -26,6 +26,14 @@ pub enum SpoolError {
         /// The spool.
         directory: PathBuf,
     },
+    /// Somebody removed or replaced the directory while this process had it open.
+    #[error("the spool {} was removed while the agent used it, with {lost} captures", directory.display())]
+    Removed {
+        /// The spool.
+        directory: PathBuf,
+        /// Captures that are gone and in no store.
+        lost: usize,
+    },
     /// The capture could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),

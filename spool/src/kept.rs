@@ -6,13 +6,12 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::entry::nanoseconds;
-use crate::{SpoolError, files};
+use crate::{SpoolError, clock, files};
 
 /// A run that an agent kept in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +45,7 @@ struct Label {
     run: u32,
     bytes: u64,
     boot_id: String,
-    /// Nanoseconds since the Unix epoch.
+    /// Nanoseconds of CLOCK_BOOTTIME: the time of day may jump.
     written: u64,
 }
 
@@ -59,7 +58,7 @@ pub(crate) fn write(
 ) -> Result<usize, SpoolError> {
     clear(directory)?;
     files::create_private(directory).map_err(SpoolError::at("creating", directory))?;
-    let written = nanoseconds(SystemTime::now());
+    let written = clock::boottime();
     let mut room = limit;
     let mut left_out = 0;
     for (number, run) in runs.iter().enumerate() {
@@ -102,7 +101,7 @@ pub(crate) fn take(
 ) -> Result<Restored, SpoolError> {
     let mut restored = Restored::default();
     let mut room = limit;
-    let now = nanoseconds(SystemTime::now());
+    let now = clock::boottime();
     let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
     for path in paths(directory)? {
         let left = fs::metadata(&path)

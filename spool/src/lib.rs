@@ -7,6 +7,7 @@
 //! ```text
 //! /var/lib/lastword/
 //!   lock                           held by the agent
+//!   clock                          how long the machine has run, with which captures grow old
 //!   captures/NAMESPACE/NAME.lwcap  a capture, named as its Capture object, written by `capture_format::write_file`
 //!   captures/NAMESPACE/NAME.json   its sidecar
 //!   kept/0.run …                   kept runs of an agent that was stopped: see `Spool::keep`
@@ -22,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod checksum;
+mod clock;
 mod entry;
 mod error;
 mod files;

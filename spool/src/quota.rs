@@ -25,7 +25,7 @@ pub struct Limits {
     pub bytes: u64,
     /// Captures of one pod.
     pub per_pod: usize,
-    /// How long a capture is kept.
+    /// How long a capture is kept, while its machine runs.
     #[serde(with = "humantime_serde")]
     pub age: Duration,
 }
@@ -72,8 +72,8 @@ pub(crate) fn used<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> u64 {
     sizes.fold(0, u64::saturating_add)
 }
 
-/// What must go so that the entries, and the one that is coming, keep within the limits at the time `now` (nanoseconds
-/// since the Unix epoch). First what is too old, then what is too much of one pod, then what is too much at all.
+/// What must go so that the entries, and the one that is coming, keep within the limits at the time `now` (of the
+/// spool's own clock). First what is too old, then what is too much of one pod, then what is too much at all.
 ///
 /// The least worth goes first: those not pinned, those of which the subject (pod and container) has a newer one, those
 /// that are in the store, and of these the oldest. Pinned ones give way to bytes alone. A capture that is in the store
@@ -90,7 +90,7 @@ pub(crate) fn victims<'a>(
 
     let age = u64::try_from(limits.age.as_nanos()).unwrap_or(u64::MAX);
     for entry in &entries {
-        if !entry.info.pinned && entry.info.created.saturating_add(age) < now {
+        if !entry.info.pinned && entry.state.since.saturating_add(age) < now {
             dropped.add(entry, true);
         }
     }
@@ -150,7 +150,7 @@ fn sort_by_worth(entries: &mut [&Entry], coming: Option<&Info>) {
         .copied()
         .filter(|entry| entry.present)
         .collect();
-    newest_first.sort_by_key(|entry| Reverse((entry.info.created, &entry.id)));
+    newest_first.sort_by_key(|entry| Reverse((entry.order(), &entry.id)));
     let mut subjects: HashSet<_> = coming.map(subject).into_iter().collect();
     let newest: HashSet<&str> = newest_first
         .into_iter()
@@ -163,7 +163,7 @@ fn sort_by_worth(entries: &mut [&Entry], coming: Option<&Info>) {
             entry.info.pinned,
             newest,
             !entry.is_uploaded(),
-            entry.info.created,
+            entry.order(),
             entry.id.clone(),
         )
     });
@@ -235,7 +235,10 @@ mod tests {
             id: id.into(),
             present: true,
             info,
-            ..Entry::default()
+            state: State {
+                since: created,
+                ..State::default()
+            },
         }
     }
 
@@ -247,7 +250,7 @@ mod tests {
         Entry {
             state: State {
                 upload,
-                ..State::default()
+                ..entry.state
             },
             ..entry
         }

@@ -29,7 +29,7 @@ pub struct Found {
 /// When a directory cannot be read.
 pub fn list(directory: &Path) -> Result<Vec<Entry>, SpoolError> {
     let mut entries: Vec<_> = scan(&captures(directory))?.entries.into_values().collect();
-    entries.sort_by_key(|entry| entry.info.created);
+    entries.sort_by_key(Entry::order);
     Ok(entries)
 }
 

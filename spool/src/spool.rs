@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use capture_format::{Header, WriteError, Writer, write_file};
 use serde::Deserialize;
 use tracing::{debug, warn};
 
-use crate::entry::{State, nanoseconds};
+use crate::clock::Clock;
+use crate::entry::State;
 use crate::name::component;
 use crate::quota::{self, Coming, Victim};
 use crate::scan::{self, Found};
@@ -83,7 +84,7 @@ pub struct Usage {
     pub records: usize,
     /// Captures dropped since it was opened, for whatever limit.
     pub dropped: u64,
-    /// Of these, captures that were in no store: evidence that is gone.
+    /// Of these, captures that were in no store, and those that somebody else removed: evidence that is gone.
     pub lost: u64,
 }
 
@@ -94,10 +95,17 @@ pub struct Usage {
 #[derive(Debug)]
 pub struct Spool {
     config: Config,
-    /// The locked file. Whoever changes the disk holds it.
-    disk: Mutex<File>,
+    /// Whoever changes the disk holds it.
+    disk: Mutex<Disk>,
     /// Held for moments only.
     table: Mutex<Table>,
+}
+
+#[derive(Debug)]
+struct Disk {
+    /// The locked file.
+    lock: File,
+    clock: Clock,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +115,7 @@ struct Table {
     unsaved: BTreeSet<String>,
     dropped: u64,
     lost: u64,
+    trouble: Option<String>,
 }
 
 impl Spool {
@@ -119,7 +128,7 @@ impl Spool {
         files::create_private(&captures).map_err(SpoolError::at("creating", &captures))?;
         let lock = lock(&config.directory)?;
         let scan::Scan {
-            entries,
+            mut entries,
             rebuilt,
             halves,
             orphans,
@@ -136,12 +145,22 @@ impl Spool {
         for directory in &directories {
             files::remove_empty(&captures, directory);
         }
+        let newest = entries.values().map(|entry| entry.state.since).max();
+        let clock = Clock::open(&config.directory, newest.unwrap_or_default());
+        let now = clock.now();
+        let mut unsaved: BTreeSet<String> = rebuilt.into_iter().collect();
+        for (id, entry) in &mut entries {
+            if entry.state.since == 0 {
+                entry.state.since = now;
+                unsaved.insert(id.clone());
+            }
+        }
         let spool = Self {
             config,
-            disk: Mutex::new(lock),
+            disk: Mutex::new(Disk { lock, clock }),
             table: Mutex::new(Table {
                 entries,
-                unsaved: rebuilt.into_iter().collect(),
+                unsaved,
                 ..Table::default()
             }),
         };
@@ -165,10 +184,27 @@ impl Spool {
     pub fn write(
         &self,
         new: &New,
+        fill: impl FnMut(&mut Writer<File>) -> Result<(), WriteError>,
+        describe: impl FnOnce(&Path, &mut Info),
+    ) -> Result<Written, SpoolError> {
+        let disk = self.disk();
+        let written = self.write_capture(disk.clock.now(), new, fill, describe);
+        match &written {
+            Ok(_) => self.table().trouble = None,
+            // The spool would take another.
+            Err(SpoolError::TooLarge { .. }) => {}
+            Err(error) => self.table().trouble = Some(error.to_string()),
+        }
+        written
+    }
+
+    fn write_capture(
+        &self,
+        now: u64,
+        new: &New,
         mut fill: impl FnMut(&mut Writer<File>) -> Result<(), WriteError>,
         describe: impl FnOnce(&Path, &mut Info),
     ) -> Result<Written, SpoolError> {
-        let _disk = self.disk();
         let limits = &self.config.limits;
         let info = scan::of_header(new.header);
         let limit = limits.bytes;
@@ -179,7 +215,7 @@ impl Spool {
         }
         let id = format!("{}/{}", component(&info.namespace), component(new.name));
         let replaced = self.entry(&id);
-        let mut dropped = self.make_room(limits, Some(&Coming { info: &info, bytes }), &id);
+        let mut dropped = self.make_room(now, limits, Some(&Coming { info: &info, bytes }), &id);
         let path = self.place(&id);
         let unnamed = files::half(&path);
 
@@ -192,7 +228,7 @@ impl Spool {
             && error.is_full()
         {
             warn!(%error, "the disk of the spool is full");
-            dropped.extend(self.free(new.expected_bytes, &id));
+            dropped.extend(self.free(now, new.expected_bytes, &id));
             written = attempt().map_err(|error| match error.is_full() {
                 true => SpoolError::Full {
                     dropped: dropped.len(),
@@ -219,7 +255,7 @@ impl Spool {
         info.name = new.name.to_owned();
         describe(&path, &mut info);
         let bytes = info.bytes;
-        dropped.extend(self.make_room(limits, Some(&Coming { info: &info, bytes }), &id));
+        dropped.extend(self.make_room(now, limits, Some(&Coming { info: &info, bytes }), &id));
         let exists = replaced.is_some_and(|old| old.state.exists);
         let entry = Entry {
             id,
@@ -227,6 +263,7 @@ impl Spool {
             info,
             state: State {
                 exists: exists || new.requested,
+                since: now,
                 ..State::default()
             },
         };
@@ -247,7 +284,7 @@ impl Spool {
     pub fn find(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         let table = self.table();
         let mut entries: Vec<_> = table.entries.values().filter(|e| wanted(e)).collect();
-        entries.sort_by_key(|entry| entry.info.created);
+        entries.sort_by_key(|entry| entry.order());
         entries.into_iter().cloned().collect()
     }
 
@@ -295,10 +332,16 @@ impl Spool {
         Ok(entry)
     }
 
-    /// Drops what is too old or too much, and writes sidecars that could not be written. To be called now and then.
+    /// Drops what is too old or too much, writes sidecars that could not be written, and sees whether captures can be: then there is no
+    /// [`trouble`](Self::trouble). To be called now and then.
     pub fn enforce(&self) -> Vec<Entry> {
-        let _disk = self.disk();
-        let dropped = self.make_room(&self.config.limits, None, "");
+        let mut disk = self.disk();
+        let dropped = self.make_room(disk.clock.now(), &self.config.limits, None, "");
+        let checked = self.check(&mut disk).and_then(|()| disk.clock.save(false));
+        self.table().trouble = checked.err().map(|error| {
+            warn!(%error, "the spool is in trouble");
+            error.to_string()
+        });
         let unsaved: Vec<_> = self.table().unsaved.iter().cloned().collect();
         for entry in unsaved.iter().filter_map(|id| self.entry(id)) {
             if let Err(error) = self.put(entry) {
@@ -306,6 +349,55 @@ impl Spool {
             }
         }
         dropped
+    }
+
+    /// Why captures cannot be written, or what else is wrong, as of the last attempt or look; none if nothing is.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.table().trouble.clone()
+    }
+
+    /// Writes something. A directory that somebody removed is made anew, and what was in it is known no more.
+    fn check(&self, disk: &mut Disk) -> Result<(), SpoolError> {
+        let captures = self.captures();
+        files::create_private_unless_there(&captures)
+            .map_err(SpoolError::at("creating", &captures))?;
+        let trial = captures.join("trial");
+        files::write_whole(&trial, &[&[0; 4096]], false)
+            .and_then(|()| files::remove(&trial))
+            .map_err(SpoolError::at("writing", &trial))?;
+        let place = lock_file(&self.config.directory);
+        let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let removed = match (fs::metadata(&place), disk.lock.metadata()) {
+            (Ok(there), Ok(ours)) => inode(there) != inode(ours),
+            _ => true,
+        };
+        if removed {
+            disk.lock = lock(&self.config.directory)?;
+        }
+        let lost = self.forget_gone();
+        if removed || lost > 0 {
+            let directory = self.config.directory.clone();
+            return Err(SpoolError::Removed { directory, lost });
+        }
+        Ok(())
+    }
+
+    /// Forgets captures whose file somebody removed; how many were in no store.
+    fn forget_gone(&self) -> usize {
+        let mut table = self.table();
+        let table = &mut *table;
+        let mut lost = 0;
+        let directory = &self.config.directory;
+        table.entries.retain(|id, entry| {
+            let there = !entry.present || scan::path(directory, id).try_exists().unwrap_or(true);
+            lost += usize::from(!there && !entry.is_uploaded());
+            entry.present &= there;
+            there || entry.is_uploaded()
+        });
+        table.unsaved.retain(|id| table.entries.contains_key(id));
+        table.lost += lost as u64;
+        lost
     }
 
     /// Removes a capture whose file is gone, with its record; returns whether it was.
@@ -372,7 +464,7 @@ impl Spool {
         scan::path(&self.config.directory, id)
     }
 
-    fn disk(&self) -> MutexGuard<'_, File> {
+    fn disk(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -441,7 +533,7 @@ impl Spool {
     }
 
     /// Makes room on a full disk, if captures other than `spared` take so much at all.
-    fn free(&self, bytes: u64, spared: &str) -> Vec<Entry> {
+    fn free(&self, now: u64, bytes: u64, spared: &str) -> Vec<Entry> {
         let used = quota::used(others(&self.table().entries, spared));
         let Some(left) = used.checked_sub(quota::footprint(bytes)) else {
             return Vec::new();
@@ -450,13 +542,18 @@ impl Spool {
             bytes: left.min(self.config.limits.bytes),
             ..self.config.limits.clone()
         };
-        self.make_room(&limits, None, spared)
+        self.make_room(now, &limits, None, spared)
     }
 
     /// Drops what must go, but not the capture that is being replaced: it does not count. What cannot be removed stays,
     /// and is tried again the next time.
-    fn make_room(&self, limits: &Limits, coming: Option<&Coming>, replaced: &str) -> Vec<Entry> {
-        let now = nanoseconds(SystemTime::now());
+    fn make_room(
+        &self,
+        now: u64,
+        limits: &Limits,
+        coming: Option<&Coming>,
+        replaced: &str,
+    ) -> Vec<Entry> {
         let victims = {
             let table = self.table();
             quota::victims(others(&table.entries, replaced), limits, now, coming)
@@ -507,8 +604,12 @@ impl Spool {
 
 impl Drop for Spool {
     fn drop(&mut self) {
+        let mut disk = self.disk();
+        if let Err(error) = disk.clock.save(true) {
+            debug!(%error, "how old the captures are is not noted");
+        }
         // Closing would do, but for a child that is between fork and exec and has the file too.
-        let _ = self.disk().unlock();
+        let _ = disk.lock.unlock();
     }
 }
 
@@ -520,8 +621,12 @@ fn others<'a>(
     entries.values().filter(move |entry| entry.id != id)
 }
 
+fn lock_file(directory: &Path) -> PathBuf {
+    directory.join("lock")
+}
+
 fn lock(directory: &Path) -> Result<File, SpoolError> {
-    let path = directory.join("lock");
+    let path = lock_file(directory);
     let file = OpenOptions::new()
         .write(true)
         .create(true)

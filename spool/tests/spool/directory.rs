@@ -6,7 +6,9 @@ use std::path::Path;
 use capture_format::{Header, Pod, open_file};
 use spool::{Entry, Found, Spool, SpoolError, list};
 
-use crate::captures::{SECOND, config, files, header, now, open, sha256sum, tree, write, write_as};
+use crate::captures::{
+    SECOND, config, files, header, now, open, sha256sum, tree, try_write, write, write_as,
+};
 
 fn reopen(directory: &Path) -> (Spool, Found) {
     Spool::open(config(directory)).unwrap()
@@ -30,6 +32,7 @@ fn a_capture_lies_beside_its_sidecar_and_both_are_their_owners_alone() {
         ("captures/shop", 0o700),
         ("captures/shop/web-0-app-x7k2p.json", 0o600),
         ("captures/shop/web-0-app-x7k2p.lwcap", 0o600),
+        ("clock", 0o600),
         ("lock", 0o600),
     ];
     assert_eq!(
@@ -164,6 +167,10 @@ fn sidecars_that_are_missing_or_damaged_are_made_anew() {
                 expected.info.cause,
                 expected.info.rank,
             ) = (None, None, 0);
+            // It came when it was found.
+            let since = spool.entry(&before.id).unwrap().state.since;
+            assert!(since > expected.state.since);
+            expected.state.since = since;
         }
         assert_eq!(spool.entry(&before.id).unwrap(), expected);
     }
@@ -271,7 +278,7 @@ fn a_removed_capture_is_unknown() {
     let spool = open(directory.path());
     let entry = write(&spool, &header("web-0", 0), 100).entry;
     spool.remove(&entry.id).unwrap();
-    assert_eq!(files(directory.path()), ["lock"]);
+    assert_eq!(files(directory.path()), ["clock", "lock"]);
     assert!(!directory.path().join("captures/shop").exists());
     let error = spool.update(&entry.id, |_| ()).unwrap_err().to_string();
     assert!(error.contains("may have been dropped"), "{error}");
@@ -285,6 +292,50 @@ fn a_directory_that_somebody_removed_is_made_anew() {
     fs::remove_dir_all(directory.path().join("captures")).unwrap();
     let entry = write(&spool, &header("web-0", 0), 100).entry;
     assert!(spool.path(&entry.id).unwrap().is_file());
+}
+
+#[test]
+fn a_spool_that_somebody_removed_is_told_once_and_used_on() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("spool");
+    let spool = open(&directory);
+    let gone = write(&spool, &header("web-0", 0), 100).entry;
+    fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(spool.enforce(), []);
+    let trouble = spool.trouble().unwrap();
+    assert!(
+        trouble.contains("was removed") && trouble.contains("1 captures"),
+        "{trouble}"
+    );
+    assert_eq!((spool.usage().captures, spool.usage().lost), (0, 1));
+    assert_eq!(spool.entry(&gone.id), None);
+    let entry = write(&spool, &header("web-0", 0), 100).entry;
+    assert!(spool.path(&entry.id).unwrap().is_file());
+    assert_eq!(spool.enforce(), []);
+    assert_eq!(spool.trouble(), None);
+    // It is this agent's alone again.
+    let error = Spool::open(config(&directory)).unwrap_err();
+    assert!(matches!(error, SpoolError::InUse { .. }), "{error}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_told_until_it_can() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    let captures = directory.path().join("captures");
+    fs::remove_dir(&captures).unwrap();
+    fs::write(&captures, "").unwrap();
+    spool.enforce();
+    let trouble = spool.trouble().unwrap();
+    assert!(
+        trouble.contains("remove the file that is in the way") || trouble.contains("captures"),
+        "{trouble}"
+    );
+    try_write(&spool, &header("web-0", 0), 100).unwrap_err();
+    assert!(spool.trouble().is_some());
+    fs::remove_file(&captures).unwrap();
+    spool.enforce();
+    assert_eq!(spool.trouble(), None);
 }
 
 #[test]

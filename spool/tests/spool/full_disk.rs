@@ -112,8 +112,8 @@ fn a_capture_stays_when_there_is_no_room_for_the_one_that_replaces_it() {
 #[test]
 fn a_capture_whose_sidecar_finds_no_room_is_not_lost() {
     let directory = tempfile::tempdir().unwrap();
-    // An inode each for the root, captures, lock, namespace, capture and the filler.
-    let Some(_mounted) = Mounted::new(directory.path(), "size=1m,nr_inodes=6") else {
+    // An inode each for the root, captures, clock, lock, namespace, capture and the filler.
+    let Some(_mounted) = Mounted::new(directory.path(), "size=1m,nr_inodes=7") else {
         return;
     };
     let limits = Limits::default();

@@ -1,12 +1,12 @@
 //! The spool keeps within its limits.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::time::Duration;
 
 use capture_format::{Event, Header, Run, WriteError, Writer};
 use spool::{Limits, New, SpoolError};
 
-use crate::captures::{bytes_on_disk, files, header, noise, open_within, try_write, write};
+use crate::captures::{SECOND, bytes_on_disk, files, header, noise, open_within, try_write, write};
 
 const KIB: u64 = 1024;
 
@@ -45,7 +45,7 @@ fn the_bytes_are_never_exceeded() {
         dropped += write(&spool, &header(&pod, 0), number % 5 * 10_000)
             .dropped
             .len();
-        let bytes = bytes_on_disk(directory.path());
+        let bytes = bytes_on_disk(&directory.path().join("captures"));
         assert!(bytes <= 200 * KIB, "{bytes} after {number}");
         assert!(spool.usage().bytes >= bytes);
     }
@@ -138,7 +138,17 @@ fn each_pod_keeps_its_newest() {
 fn what_is_too_old_goes_at_the_next_look() {
     let directory = tempfile::tempdir().unwrap();
     let spool = open_within(directory.path(), Limits::default());
-    let [old, _] = [7_200, 60].map(|age| write(&spool, &header("web-0", age), 10).entry);
+    // What the time of day was is no matter.
+    let old = write(&spool, &header("web-0", 0), 10).entry;
+    drop(spool);
+    let clock = directory.path().join("clock");
+    let saved: serde_json::Value = serde_json::from_slice(&fs::read(&clock).unwrap()).unwrap();
+    let ahead = saved["ahead"].as_u64().unwrap() + 7_200 * SECOND;
+    let mut later = saved;
+    later["ahead"] = ahead.into();
+    fs::write(&clock, later.to_string()).unwrap();
+    let spool = open_within(directory.path(), Limits::default());
+    write(&spool, &header("web-0", 0), 10);
     assert_eq!(spool.enforce(), []);
     drop(spool);
     let limits = Limits {
@@ -174,4 +184,26 @@ fn an_uploaded_capture_leaves_its_record() {
         (usage.captures, usage.records, usage.dropped, usage.lost),
         (1, 1, 1, 0)
     );
+}
+
+#[test]
+fn a_time_of_day_that_jumps_drops_nothing() {
+    const EIGHT_DAYS: u64 = 8 * 24 * 60 * 60;
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open_within(directory.path(), Limits::default());
+    // Taken before the clock was set 8 days ahead.
+    let old = write(&spool, &header("web-0", EIGHT_DAYS), 10).entry;
+    assert_eq!(spool.enforce(), []);
+    drop(spool);
+    let limits = Limits {
+        per_pod: 2,
+        ..Limits::default()
+    };
+    let spool = open_within(directory.path(), limits);
+    assert!(spool.entry(&old.id).is_some());
+    // And set back: the newest stays, though the time of day says that it is the oldest.
+    write(&spool, &header("web-0", EIGHT_DAYS), 10);
+    let back = write(&spool, &header("web-0", 2 * EIGHT_DAYS), 10).entry;
+    assert!(spool.entry(&back.id).is_some());
+    assert_eq!(spool.entry(&old.id), None);
 }

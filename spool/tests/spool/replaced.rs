@@ -31,6 +31,7 @@ fn it_takes_the_place_of_the_old_one_and_that_its_object_exists_is_kept() {
                     attempts: 3,
                     next: 4,
                 },
+                ..entry.state
             }
         })
         .unwrap();
@@ -38,8 +39,10 @@ fn it_takes_the_place_of_the_old_one_and_that_its_object_exists_is_kept() {
     assert_eq!(new.id, old.id);
     let state = State {
         exists: true,
+        since: new.state.since,
         ..State::default()
     };
+    assert!(state.since > old.state.since);
     assert_eq!((&*new.info.pod, &new.state), ("web-1", &state));
     assert_eq!(sha256sum(&spool.path(&new.id).unwrap()), new.info.sha256);
     assert_eq!(files(&directory.path().join("captures")).len(), 2);
@@ -159,7 +162,11 @@ fn an_agent_killed_before_the_new_sidecar_leaves_none_that_tells_of_the_old_one(
         (&*left.info.pod, &left.info.sha256),
         ("web-1", &new.info.sha256)
     );
-    assert_eq!(left.state, new.state);
+    let state = State {
+        since: left.state.since,
+        ..new.state
+    };
+    assert_eq!(left.state, state);
     assert!(left.state.exists);
     assert!(fs::metadata(spool.path("shop/c").unwrap()).is_ok());
 }

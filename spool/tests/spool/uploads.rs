@@ -10,7 +10,7 @@ use spool::{Backoff, Entry, Limits, Progress, Spool, Store, StoreConfig, StoreEr
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use crate::captures::{files, header, open, open_within, write};
+use crate::captures::{files, header, open, open_within, write, write_as};
 use crate::server::Server;
 
 struct Running {
@@ -77,7 +77,9 @@ fn entries<const N: usize>(spool: &Spool, ages: [u64; N]) -> [Entry; N] {
 async fn the_oldest_first_and_new_ones_when_woken() {
     let (server, directory) = (Server::start().await, tempfile::tempdir().unwrap());
     let spool = open(directory.path());
-    let [new, old] = entries(&spool, [1, 2]);
+    // Neither their names nor the time of day tell which came first.
+    let [old, new] =
+        [("b", 1), ("a", 2)].map(|(name, age)| write_as(&spool, name, &header("web-0", age), 10));
     let mut running = Running::start(spool, server.store());
     for entry in [&old, &new] {
         let (id, location) = running.uploaded().await;
