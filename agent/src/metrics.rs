@@ -61,11 +61,15 @@ pub(crate) struct Metrics {
     overwritten: Counter,
     recursion_misses: Counter,
     refused: Counter,
+    messages_lost: Counter,
     log_lines_lost: Counter,
     announce_pending: Gauge,
     upload_pending: Gauge,
     spool_bytes: Gauge,
     spool_captures: Gauge,
+    spool_trouble: Gauge,
+    captures_dropped: Counter,
+    captures_lost: Counter,
     api_up: Gauge,
     cri_up: Gauge,
     captures: Family<TriggerKind, Counter>,
@@ -89,11 +93,15 @@ impl Metrics {
             overwritten: Counter::default(),
             recursion_misses: Counter::default(),
             refused: Counter::default(),
+            messages_lost: Counter::default(),
             log_lines_lost: Counter::default(),
             announce_pending: Gauge::default(),
             upload_pending: Gauge::default(),
             spool_bytes: Gauge::default(),
             spool_captures: Gauge::default(),
+            spool_trouble: Gauge::default(),
+            captures_dropped: Counter::default(),
+            captures_lost: Counter::default(),
             api_up: Gauge::default(),
             cri_up: Gauge::default(),
             captures: Family::default(),
@@ -117,11 +125,15 @@ impl Metrics {
             overwritten,
             recursion_misses,
             refused,
+            messages_lost,
             log_lines_lost,
             announce_pending,
             upload_pending,
             spool_bytes,
             spool_captures,
+            spool_trouble,
+            captures_dropped,
+            captures_lost,
             api_up,
             cri_up,
             captures,
@@ -161,6 +173,11 @@ impl Metrics {
             refused.clone(),
         );
         r.register(
+            "messages_lost",
+            "What the kernel side had no room to say",
+            messages_lost.clone(),
+        );
+        r.register(
             "log_lines_lost",
             "Log lines that nobody will read",
             log_lines_lost.clone(),
@@ -184,6 +201,21 @@ impl Metrics {
             "spool_captures",
             "Captures on the node",
             spool_captures.clone(),
+        );
+        r.register(
+            "spool_trouble",
+            "Whether captures cannot be written",
+            spool_trouble.clone(),
+        );
+        r.register(
+            "captures_dropped",
+            "Captures dropped from the node",
+            captures_dropped.clone(),
+        );
+        r.register(
+            "captures_lost",
+            "Captures that are gone and in no object storage",
+            captures_lost.clone(),
         );
         r.register("api_up", "Whether the API server answers", api_up.clone());
         r.register("cri_up", "Whether the CRI socket answers", cri_up.clone());
@@ -261,12 +293,16 @@ impl Metrics {
         raise(&self.overwritten, status.losses.overwritten);
         raise(&self.recursion_misses, status.losses.recursion_misses);
         raise(&self.refused, status.refused);
+        raise(&self.messages_lost, status.messages_lost);
         raise(&self.log_lines_lost, status.log_lines_lost);
         set(&self.announce_pending, status.announce_pending);
         let pending = status.storage.as_ref().map_or(0, |storage| storage.pending);
         set(&self.upload_pending, pending);
         set(&self.spool_bytes, status.spool.bytes);
         set(&self.spool_captures, status.spool.captures);
+        set(&self.spool_trouble, status.spool.error.is_some().into());
+        raise(&self.captures_dropped, status.spool.dropped);
+        raise(&self.captures_lost, status.spool.lost);
         set(&self.api_up, up(status.api_server.as_ref()));
         set(&self.cri_up, up(status.cri.as_ref()));
     }

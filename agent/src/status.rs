@@ -34,6 +34,8 @@ pub(crate) fn of_agent(status: &Status, now: u64, out: &mut impl Write) -> io::R
         memory,
         losses,
         refused,
+        last_refused,
+        messages_lost,
         spool,
         storage,
         api_server,
@@ -54,11 +56,16 @@ pub(crate) fn of_agent(status: &Status, now: u64, out: &mut impl Write) -> io::R
         field("recording", format!("has stopped: {why}"))?;
     }
     let all = containers.named + containers.unnamed;
+    let last = last_refused.as_ref().map(|last| {
+        let ago = duration(now.saturating_sub(last.time));
+        format!(", the last {ago} ago: {}", last.reason)
+    });
     field(
         "containers",
         format!(
-            "{all} recorded, {} of them not named yet; {refused} not recorded",
-            containers.unnamed
+            "{all} recorded, {} of them not named yet; {refused} not recorded{}",
+            containers.unnamed,
+            last.unwrap_or_default()
         ),
     )?;
     field(
@@ -78,16 +85,25 @@ pub(crate) fn of_agent(status: &Status, now: u64, out: &mut impl Write) -> io::R
         ),
     )?;
     field("losses", losses_text(losses))?;
+    if *messages_lost > 0 {
+        let what = "messages of the kernel side; who came and went meanwhile was not seen";
+        field("", format!("{messages_lost} {what}"))?;
+    }
     field(
         "spool",
         format!(
-            "{}: {} captures, {} of {}",
+            "{}: {} captures, {} of {}; {} dropped; {} lost",
             spool.directory.display(),
             spool.captures,
             size(spool.bytes),
-            size(spool.quota_bytes)
+            size(spool.quota_bytes),
+            spool.dropped,
+            spool.lost
         ),
     )?;
+    if let Some(error) = &spool.error {
+        field("", format!("captures cannot be written: {error}"))?;
+    }
     field(
         "storage",
         match storage {
@@ -155,7 +171,7 @@ fn probes<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::handle::{Containers, Memory, Spool, Storage};
+    use crate::node::handle::{Containers, Memory, Refused, Spool, Storage};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -192,11 +208,19 @@ mod tests {
                 ..capture_format::Losses::default()
             },
             refused: 2,
+            last_refused: Some(Refused {
+                time: started + 90 * SECOND,
+                reason: "no ring was free".to_owned(),
+            }),
+            messages_lost: 4,
             spool: Spool {
                 directory: "/var/lib/lastword".into(),
                 captures: 5,
                 bytes: 3 << 20,
                 quota_bytes: 1 << 30,
+                dropped: 7,
+                lost: 6,
+                error: Some("the disk is full".to_owned()),
             },
             storage: Some(Storage {
                 location: "s3://bucket/a".to_owned(),
@@ -217,11 +241,13 @@ mod tests {
         let expected = "\
 agent         lastword 0.1.0 on node n1, up 2 min
 configuration /etc/lastword/agent.yaml
-containers    30 recorded, 1 of them not named yet; 2 not recorded
+containers    30 recorded, 1 of them not named yet; 2 not recorded, the last 30 s ago: no ring was free
 rings         30 used, 4 free
 memory        35 MiB of 256 MiB: 34 MiB for rings, 1 MiB for 3 kept runs
 losses        2 lost (never recorded), 70 overwritten (displaced by newer events)
-spool         /var/lib/lastword: 5 captures, 3 MiB of 1 GiB
+              4 messages of the kernel side; who came and went meanwhile was not seen
+spool         /var/lib/lastword: 5 captures, 3 MiB of 1 GiB; 7 dropped; 6 lost
+              captures cannot be written: the disk is full
 storage       s3://bucket/a: 1 to upload; the last upload failed: 403
 API server    does not answer, for 60 s (since 2026-11-18T11:07:40Z): connection refused
 CRI           no socket found

@@ -43,7 +43,7 @@ fn unavailable(why: &str) -> Response {
 struct Readiness {
     /// Whether containers are recorded.
     ready: bool,
-    /// What does not work now, in words.
+    /// What does not work now, or was not recorded, in words.
     away: Vec<String>,
     /// What cannot be recorded on this machine, in words.
     limitations: Vec<String>,
@@ -58,6 +58,21 @@ impl Readiness {
         };
         if let Some(why) = &status.recorder_failed {
             say("nothing is recorded", Some(why));
+        }
+        if let Some(last) = &status.last_refused {
+            let refused = status.refused;
+            let what = format!("since the start {refused} containers were not recorded");
+            say(&what, Some(&last.reason));
+        }
+        if status.messages_lost > 0 {
+            let lost = status.messages_lost;
+            let what = format!(
+                "since the start the kernel side had no room for {lost} messages: containers may have come and gone unseen"
+            );
+            say(&what, None);
+        }
+        if status.spool.error.is_some() {
+            say("captures cannot be written", status.spool.error.as_ref());
         }
         let connections = [
             ("the API server does not answer", &status.api_server),
@@ -89,7 +104,7 @@ mod tests {
         super::testing::{Agent, request},
         *,
     };
-    use crate::node::handle::Connection;
+    use crate::node::handle::{Connection, Refused};
 
     #[tokio::test]
     async fn an_agent_whose_api_server_is_away_is_ready_and_says_so() {
@@ -124,6 +139,30 @@ mod tests {
         assert!(answer.contains("out of memory"), "{answer}");
         let health = agent.send(&request("GET", "/healthz", "", "")).await;
         assert!(health.starts_with("HTTP/1.1 200"), "{health}");
+    }
+
+    #[tokio::test]
+    async fn what_was_not_recorded_and_a_spool_in_trouble_are_told() {
+        let mut status = Status {
+            refused: 770,
+            last_refused: Some(Refused {
+                reason: "no ring was free".to_owned(),
+                ..Refused::default()
+            }),
+            messages_lost: 9,
+            ..Status::default()
+        };
+        status.spool.error = Some("Read-only file system".to_owned());
+        let agent = Agent::with_status(status).await;
+        let answer = agent.send(&request("GET", "/readyz", "", "")).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        for said in [
+            "770 containers were not recorded: no ring was free",
+            "no room for 9 messages",
+            "captures cannot be written: Read-only file system",
+        ] {
+            assert!(answer.contains(said), "{said}: {answer}");
+        }
     }
 
     #[tokio::test]

@@ -217,8 +217,12 @@ pub(crate) struct Status {
     /// Losses of all runs that ended since the start, added up; but `recursion_misses` are the node's since then, each
     /// counted once.
     pub(crate) losses: Losses,
-    /// Containers that were not recorded since the start.
+    /// Containers that were not recorded since the start; each is among the losses too.
     pub(crate) refused: u64,
+    /// The last of them.
+    pub(crate) last_refused: Option<Refused>,
+    /// What the kernel side had to say since the start and found no room for: containers may have come and gone unseen.
+    pub(crate) messages_lost: u64,
     /// The spool directory.
     pub(crate) spool: Spool,
     /// Object storage; none if it is not configured.
@@ -231,6 +235,16 @@ pub(crate) struct Status {
     pub(crate) announce_pending: u64,
     /// Log lines that found no room, or whose reader was gone, since the start.
     pub(crate) log_lines_lost: u64,
+}
+
+/// A container that was not recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Refused {
+    /// When: nanoseconds since the Unix epoch.
+    pub(crate) time: u64,
+    /// Why, in words.
+    pub(crate) reason: String,
 }
 
 /// Numbers of containers.
@@ -273,6 +287,12 @@ pub(crate) struct Spool {
     pub(crate) bytes: u64,
     /// Bytes they may take.
     pub(crate) quota_bytes: u64,
+    /// Captures that were dropped since the start, to keep within the limits or as the disk was full.
+    pub(crate) dropped: u64,
+    /// Captures that are gone since the start and in no object storage: dropped, or removed by somebody else.
+    pub(crate) lost: u64,
+    /// Why captures cannot be written; none if they can.
+    pub(crate) error: Option<String>,
 }
 
 /// Object storage.

@@ -15,6 +15,7 @@ use triggers::{Attempt, Ended, Observation, Subject, Time, Trigger};
 use super::{
     Input,
     ending::{self, Around, Ending},
+    handle::Refused,
     kept::{KeptRun, Policy},
     recording::{Life, Report},
     runtime::{self, Answer, Who},
@@ -93,6 +94,12 @@ impl Node {
             }
             Report::Refused { path, reason, .. } => {
                 self.tally.refused += 1;
+                // However much would have happened in it.
+                self.tally.losses.lost += 1;
+                self.tally.last_refused = Some(Refused {
+                    time: host::realtime(),
+                    reason: reason.clone(),
+                });
                 tracing::warn!(cgroup = path, reason, "a container is not recorded");
             }
             Report::Ended { cgroup, life } => self.ended(cgroup, life),
@@ -101,6 +108,13 @@ impl Node {
                     live.removed = true;
                     self.forget_if_over(cgroup);
                 }
+            }
+            Report::MessagesLost(messages) => {
+                self.tally.messages_lost += messages;
+                tracing::warn!(
+                    messages,
+                    "the kernel side had more to say than there was room for"
+                );
             }
             Report::Failed(error) => {
                 anyhow::bail!("the recorder works no more: {error}");

@@ -54,6 +54,8 @@ pub(super) enum Report {
     Ended { cgroup: u64, life: Life },
     /// A container's cgroup is gone, its run was read, and its ring given back.
     Removed { cgroup: u64 },
+    /// So many messages of the kernel side found no room; who is there was found out otherwise.
+    MessagesLost(u64),
     /// The recorder works no more.
     Failed(io::Error),
 }
@@ -321,10 +323,7 @@ impl Server {
             }
             let lost = self.recorder.messages_lost()?;
             if lost != self.messages_lost {
-                tracing::warn!(
-                    messages = lost - self.messages_lost,
-                    "the kernel side had more to say than there was room for"
-                );
+                self.report(Report::MessagesLost(lost - self.messages_lost));
                 self.messages_lost = lost;
                 self.catch_up()?;
             }

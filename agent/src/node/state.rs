@@ -28,7 +28,7 @@ use triggers::{Machine, Subject, Time};
 use super::{
     Input,
     ending::{Knowledge, LONGEST_WAIT},
-    handle::Request,
+    handle::{Refused, Request},
     lives::{Live, Runs},
     opt_out::Heard,
     readiness::Unready,
@@ -46,6 +46,8 @@ const TIDY: Duration = Duration::from_secs(30);
 pub(super) struct Tally {
     pub(super) losses: Losses,
     pub(super) refused: u64,
+    pub(super) last_refused: Option<Refused>,
+    pub(super) messages_lost: u64,
 }
 
 /// A pod of the node, as the API server told it last.

@@ -95,11 +95,16 @@ impl Node {
             },
             losses: self.tally.losses,
             refused: self.tally.refused,
+            last_refused: self.tally.last_refused.clone(),
+            messages_lost: self.tally.messages_lost,
             spool: Spool {
                 directory: self.config.spool.directory.clone(),
                 captures: usage.captures as u64,
                 bytes: usage.bytes,
                 quota_bytes: self.config.spool.bytes.as_u64(),
+                dropped: usage.dropped,
+                lost: usage.lost,
+                error: self.spool.trouble(),
             },
             storage: self.config.storage.url.clone().map(|location| Storage {
                 location,

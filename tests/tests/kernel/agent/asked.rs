@@ -133,7 +133,12 @@ fn root_alone() -> Result<(), Failed> {
 }
 
 /// The answer to a request, which has no other header than these.
-fn send(node: &Node, request: &str, headers: &str, body: &str) -> Result<String, Failed> {
+pub(super) fn send(
+    node: &Node,
+    request: &str,
+    headers: &str,
+    body: &str,
+) -> Result<String, Failed> {
     let mut stream = TcpStream::connect(node.address())?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let length = body.len();

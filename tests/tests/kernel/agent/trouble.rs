@@ -13,7 +13,11 @@ use nix::{
     sys::signal::Signal,
 };
 
-use super::{container::Container, node::Node};
+use super::{
+    asked::send,
+    container::Container,
+    node::{Node, until},
+};
 use crate::Case;
 
 pub(super) const CASES: &[Case] = &[
@@ -22,6 +26,8 @@ pub(super) const CASES: &[Case] = &[
     ("agent_refuses_a_port_that_is_in_use", no_port),
     ("agent_is_the_only_one_of_its_node", second),
     ("agent_lives_on_when_the_spool_is_full", full),
+    ("agent_tells_which_containers_it_does_not_record", refused),
+    ("agent_tells_that_its_spool_was_removed", removed),
     ("agent_lives_on_when_nobody_reads_its_log", log_reader_gone),
     ("agent_lives_on_when_its_log_is_stuck", log_reader_stuck),
 ];
@@ -173,4 +179,62 @@ fn log_reader_stuck() -> Result<(), Failed> {
     works(node)?;
     drop(reader);
     Ok(())
+}
+
+/// The value of a metric.
+fn metric(node: &Node, name: &str) -> Option<f64> {
+    let text = send(node, "GET /metrics", "", "").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    line.parse().ok()
+}
+
+fn refused() -> Result<(), Failed> {
+    let mut node = Node::new("recorder: {memory: 32MiB}")?;
+    node.start()?;
+    let containers: Vec<Container> = (0..40).map(|_| Container::on(&node)).collect();
+    let running: Result<Vec<_>, Failed> = containers.iter().map(|it| it.start(&["wait"])).collect();
+    let status = until("containers are refused", || {
+        let status = node.ask(&["status", "--json"]).ok()?;
+        (status["refused"].as_u64() > Some(0)).then_some(status)
+    })?;
+    let refused = status["refused"].as_u64();
+    assert!(status["losses"]["lost"].as_u64() >= refused, "{status:#}");
+    assert!(status["last_refused"]["reason"].is_string(), "{status:#}");
+    let answer = send(&node, "GET /readyz", "", "")?;
+    assert!(answer.contains("containers were not recorded"), "{answer}");
+    for name in ["lastword_lost_total", "lastword_containers_refused_total"] {
+        let value = metric(&node, name).ok_or(name)?;
+        assert!(
+            value >= refused.unwrap_or_default() as f64,
+            "{name} {value}"
+        );
+    }
+    drop(running);
+    Ok(())
+}
+
+fn removed() -> Result<(), Failed> {
+    let node = Node::with_agent("")?;
+    let container = Container::on(&node);
+    container.crash("/missing/removed")?;
+    node.captured(&container, &[1])?;
+    fs::remove_dir_all(node.spool())?;
+    let told = |path: &str| {
+        let answer = send(&node, &format!("GET {path}"), "", "").ok()?;
+        answer.contains("was removed").then_some(())
+    };
+    until("/readyz tells it", || told("/readyz"))?;
+    let status = node.ask(&["status", "--json"])?;
+    assert_eq!(status["spool"]["lost"], 1, "{status:#}");
+    assert_eq!(metric(&node, "lastword_captures_lost_total"), Some(1.0));
+    // It is used on.
+    let container = Container::on(&node);
+    container.crash("/missing/after")?;
+    node.captured(&container, &[1])?;
+    until("all is well again", || {
+        let status = node.ask(&["status", "--json"]).ok()?;
+        status["spool"]["error"].is_null().then_some(())
+    })
 }
