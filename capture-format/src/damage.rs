@@ -33,6 +33,11 @@ pub enum DamageCause {
         /// Type of the block.
         block_type: u16,
     },
+    /// The events would take more memory than a file of this size can honestly hold: it may have been made to harm.
+    TooMuch {
+        /// Bytes that all events together may take.
+        limit: u64,
+    },
     /// The file could not be read there; what the system said.
     Unreadable(String),
 }
@@ -101,6 +106,11 @@ impl fmt::Display for Damage {
             DamageCause::NotUnderstood { block_type } => write!(
                 f,
                 ": the block at offset {offset} has type {block_type}, which only a newer lastword understands"
+            ),
+            DamageCause::TooMuch { limit } => write!(
+                f,
+                ": unpacked, the events up to offset {offset} take more than the {} MiB that are read of a file of this size; it may have been made to harm",
+                limit >> 20
             ),
             DamageCause::Unreadable(why) => {
                 write!(

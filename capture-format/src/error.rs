@@ -30,6 +30,15 @@ pub enum WriteError {
         /// The path.
         path: PathBuf,
     },
+    /// The path is, or goes through, a link that somebody else put into a folder where everybody may.
+    #[error(
+        "{} is a link that another user has put into a folder where everybody may write; remove it, or choose another place",
+        link.display()
+    )]
+    ForeignLink {
+        /// The link.
+        link: PathBuf,
+    },
     /// Name and data of an event are together larger than the format allows.
     #[error("an event has {size} bytes of name and data; the format allows {limit}")]
     EventTooLarge {

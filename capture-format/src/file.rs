@@ -1,15 +1,12 @@
 //! Captures as files.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::{Header, OpenError, Reader, Summary, WriteError, Writer};
 
-/// Writes a capture to `path`, readable by its owner alone; `fill` writes the runs.
-///
-/// The file appears under its name only when it is complete and on the disk: it is written under a temporary name
-/// (`.NAME.PID-N.part`) next to it. A file that is already there is replaced then.
+/// Writes a capture to `path`, as a [`NewFile`]; `fill` writes the runs.
 ///
 /// # Errors
 /// What `fill` returns, or which file operation failed; the temporary file is then gone.
@@ -18,9 +15,8 @@ pub fn write_file(
     header: &Header,
     fill: impl FnOnce(&mut Writer<File>) -> Result<(), WriteError>,
 ) -> Result<Summary, WriteError> {
-    let path = &target(path)?;
-    let temporary = Temporary::create(path)?;
-    let file = temporary
+    let new = NewFile::create(path)?;
+    let file = new
         .file
         .try_clone()
         .map_err(WriteError::at(path, "writing"))?;
@@ -33,12 +29,110 @@ pub fn write_file(
         WriteError::Io(error) => WriteError::at(path, "writing")(error),
         error => error,
     })?;
-    temporary.keep_as(path)?;
+    new.keep()?;
     Ok(summary)
+}
+
+/// A file that appears under its name only when it is complete and on the disk, readable by its owner alone: for captures, and for
+/// what shows what they hold.
+///
+/// It is written under a temporary name (`.NAME.PID-N.part`) next to it, and removed unless it is kept. A file that is already there
+/// is replaced then; of a link, what it leads to.
+pub struct NewFile {
+    file: File,
+    temporary: PathBuf,
+    target: PathBuf,
+    kept: bool,
+}
+
+impl NewFile {
+    /// Makes the temporary file.
+    ///
+    /// # Errors
+    /// It cannot be made; the path names something else than a file; the path leads through another user's link in a folder where
+    /// everybody may write.
+    pub fn create(path: &Path) -> Result<Self, WriteError> {
+        let target = target(path)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        // A process that was killed may have left its file, and its pid may be ours (1, in a container).
+        let mut attempt = 0u64;
+        loop {
+            let mut name = std::ffi::OsString::from(".");
+            name.push(target.file_name().unwrap_or_default());
+            name.push(format!(".{}-{attempt}.part", std::process::id()));
+            let temporary = target.with_file_name(name);
+            match options.open(&temporary) {
+                Ok(file) => {
+                    return Ok(Self {
+                        file,
+                        temporary,
+                        target,
+                        kept: false,
+                    });
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => attempt += 1,
+                Err(error) => return Err(WriteError::at(&target, "creating")(error)),
+            }
+        }
+    }
+
+    /// Syncs the file, gives it its name and syncs the directory.
+    ///
+    /// # Errors
+    /// Which operation failed; the temporary file is then gone.
+    pub fn keep(mut self) -> Result<(), WriteError> {
+        let target = &self.target;
+        self.file
+            .sync_all()
+            .map_err(WriteError::at(target, "syncing"))?;
+        fs::rename(&self.temporary, target).map_err(WriteError::at(target, "renaming to"))?;
+        self.kept = true;
+        let directory = match self.target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let synced = File::open(directory).and_then(|directory| directory.sync_all());
+        match synced {
+            // Some file systems do not sync directories; one that may be written to need not be readable.
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied
+                ) =>
+            {
+                Err(WriteError::at(directory, "syncing the directory")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.kept {
+            // Nothing can be done about a failure here; the error under way is the one that matters.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
 }
 
 /// The file to be replaced: behind links, and nothing but a file.
 fn target(path: &Path) -> Result<PathBuf, WriteError> {
+    #[cfg(unix)]
+    foreign_link(path)?;
     match fs::metadata(path) {
         Ok(found) if found.is_file() => {
             fs::canonicalize(path).map_err(WriteError::at(path, "resolving"))
@@ -53,74 +147,30 @@ fn target(path: &Path) -> Result<PathBuf, WriteError> {
     }
 }
 
-/// A file that is removed unless it is kept.
-struct Temporary {
-    file: File,
-    path: PathBuf,
-    kept: bool,
-}
-
-impl Temporary {
-    fn create(target: &Path) -> Result<Self, WriteError> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        // A process that was killed may have left its file, and its pid may be ours (1, in a container).
-        let mut attempt = 0u64;
-        loop {
-            let mut name = std::ffi::OsString::from(".");
-            name.push(target.file_name().unwrap_or_default());
-            name.push(format!(".{}-{attempt}.part", std::process::id()));
-            let path = target.with_file_name(name);
-            match options.open(&path) {
-                Ok(file) => {
-                    return Ok(Self {
-                        file,
-                        path,
-                        kept: false,
-                    });
-                }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => attempt += 1,
-                Err(error) => return Err(WriteError::at(target, "creating")(error)),
-            }
-        }
-    }
-
-    /// Syncs the file, gives it its name and syncs the directory.
-    fn keep_as(mut self, target: &Path) -> Result<(), WriteError> {
-        self.file
-            .sync_all()
-            .map_err(WriteError::at(target, "syncing"))?;
-        fs::rename(&self.path, target).map_err(WriteError::at(target, "renaming to"))?;
-        self.kept = true;
-        let directory = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
+/// Refuses what Linux refuses where `fs.protected_symlinks` is set (proc_sys_fs(5)), which not every machine has: a link in a sticky
+/// folder that everybody may write to, unless it is our own or the folder's owner's.
+#[cfg(unix)]
+fn foreign_link(path: &Path) -> Result<(), WriteError> {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let own = nix::unistd::geteuid().as_raw();
+    for part in path.ancestors() {
+        let folder = match part.parent() {
+            Some(folder) if folder == Path::new("") => Path::new("."),
+            Some(folder) => folder,
+            None => break,
         };
-        let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        match synced {
-            // Some file systems do not sync directories.
-            Err(error)
-                if !matches!(
-                    error.kind(),
-                    ErrorKind::InvalidInput | ErrorKind::Unsupported
-                ) =>
-            {
-                Err(WriteError::at(directory, "syncing the directory")(error))
-            }
-            _ => Ok(()),
+        // What is not there or cannot be looked at is told where it is used.
+        let (Ok(link), Ok(folder)) = (fs::symlink_metadata(part), fs::metadata(folder)) else {
+            continue;
+        };
+        let is_open = folder.permissions().mode() & 0o1002 == 0o1002;
+        if link.is_symlink() && is_open && link.uid() != own && link.uid() != folder.uid() {
+            return Err(WriteError::ForeignLink {
+                link: part.to_owned(),
+            });
         }
     }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.kept {
-            // Nothing can be done about a failure here; the error under way is the one that matters.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
+    Ok(())
 }
 
 /// Opens a capture by its path.
@@ -132,10 +182,14 @@ pub fn open_file(path: &Path) -> Result<Reader<File>, OpenError> {
         path: path.to_owned(),
         error,
     };
+    // Looked at first: opening a pipe waits for a writer, and opening a device may do something.
+    let regular = |found: fs::Metadata| match not_a_file(&found) {
+        Some(what) => Err(unreadable(io::Error::other(what))),
+        None => Ok(()),
+    };
+    regular(fs::metadata(path).map_err(unreadable)?)?;
     let file = File::open(path).map_err(unreadable)?;
-    if !file.metadata().map_err(unreadable)?.is_file() {
-        return Err(unreadable(io::Error::other("it is not a regular file")));
-    }
+    regular(file.metadata().map_err(unreadable)?)?;
     Reader::open(file).map_err(|error| match error {
         OpenError::Io(error) => unreadable(error),
         error => OpenError::File {
@@ -143,4 +197,19 @@ pub fn open_file(path: &Path) -> Result<Reader<File>, OpenError> {
             error: Box::new(error),
         },
     })
+}
+
+/// What it is instead of a regular file, and what to do; none if it is one.
+fn not_a_file(found: &fs::Metadata) -> Option<&'static str> {
+    if found.is_file() {
+        return None;
+    }
+    if found.is_dir() {
+        return Some("it is a directory; name a capture (*.lwcap) in it");
+    }
+    #[cfg(unix)]
+    if std::os::unix::fs::FileTypeExt::is_fifo(&found.file_type()) {
+        return Some("it is a pipe; name - and redirect it to standard input: `- < PIPE`");
+    }
+    Some("it is a device or a socket; name a regular file, or - for standard input")
 }

@@ -78,7 +78,7 @@ pub use block::{BlockSummary, Columns, EventBlock};
 pub use damage::{Damage, DamageCause, Lost};
 pub use error::{OpenError, WriteError};
 pub use event::{Event, EventFlags, EventKind, FdType, SignalDisposition, SignalOrigin};
-pub use file::{open_file, write_file};
+pub use file::{NewFile, open_file, write_file};
 pub use layout::Version;
 pub use metadata::{
     Container, Cpu, ExitStatus, Header, Host, Kubernetes, Losses, Pod, PodEvent, Probe, Redaction,

@@ -5,7 +5,9 @@ use std::io::{Read, Seek};
 use crate::block::{BlockSummary, EventBlock};
 use crate::foreign;
 use crate::index::Block;
-use crate::layout::{BLOCK_HEADER_SIZE, MAX_DOCUMENT, PREAMBLE_SIZE, Preamble, RUN_SUMMARY_SIZE};
+use crate::layout::{
+    BLOCK_HEADER_SIZE, MAX_DOCUMENT, PREAMBLE_SIZE, Preamble, RUN_SUMMARY_SIZE, UNPACKED,
+};
 use crate::scan;
 use crate::source::Source;
 use crate::survey::{Item, Survey, survey};
@@ -22,6 +24,8 @@ pub struct Reader<R> {
     runs: Vec<Run>,
     items: Vec<Vec<Item>>,
     damage: Vec<Damage>,
+    /// Bytes that the events of the blocks opened so far take, each block counted once.
+    unpacked: u64,
 }
 
 /// An event and its number.
@@ -81,6 +85,7 @@ impl<R: Read + Seek> Reader<R> {
             runs: Vec::new(),
             items: Vec::new(),
             damage: Vec::new(),
+            unpacked: 0,
         };
         if preamble.is_none() {
             let length = PREAMBLE_SIZE as u64;
@@ -148,6 +153,7 @@ impl<R: Read + Seek> Reader<R> {
             runs,
             items,
             damage,
+            unpacked,
         } = self;
         Reader {
             source: source.map(into),
@@ -156,6 +162,7 @@ impl<R: Read + Seek> Reader<R> {
             runs,
             items,
             damage,
+            unpacked,
         }
     }
 
@@ -242,7 +249,8 @@ impl<R: Read + Seek> Reader<R> {
     ///
     /// # Errors
     /// What is missing: the part is, or its bytes are damaged. Then the block is empty. It is noted in [`Reader::damage`]; what
-    /// the block itself turns out to lack later is for the caller to [note](Reader::note).
+    /// the block itself turns out to lack later is for the caller to [note](Reader::note). A block is missing, too, where the
+    /// events of those opened before leave no room for its own ([`DamageCause::TooMuch`]).
     pub fn open_block(
         &mut self,
         run_index: usize,
@@ -250,12 +258,41 @@ impl<R: Read + Seek> Reader<R> {
         block: &mut EventBlock,
     ) -> Option<Result<(), Damage>> {
         block.close();
-        let (at, summary) = match self.items.get(run_index)?.get(part)? {
+        let limit = UNPACKED
+            .0
+            .max(self.source.size().saturating_mul(UNPACKED.1));
+        let (at, summary, counted) = match self.items.get_mut(run_index)?.get_mut(part)? {
             // Known since the capture was opened.
             Item::Missing(damage) => return Some(Err(damage.clone())),
-            Item::Events { block: at, summary } => (at, summary),
+            Item::Events {
+                block: at,
+                summary,
+                counted,
+            } => (at, summary, counted),
         };
-        let opened = open_block(&mut self.source, at, summary, block);
+        let mut opened = open_block(&mut self.source, at, summary, block);
+        if opened.is_ok() && !*counted {
+            let with = self.unpacked.saturating_add(block.unpacked());
+            if with <= limit {
+                (self.unpacked, *counted) = (with, true);
+            } else {
+                block.close();
+                let last = self.numbers(run_index).map_or(0, |numbers| numbers.end - 1);
+                let items = self.items.get_mut(run_index)?;
+                let Item::Events {
+                    block: at, summary, ..
+                } = &items[part]
+                else {
+                    return None;
+                };
+                let lost = Lost::Events(summary.first..=last);
+                let missing = damage(DamageCause::TooMuch { limit }, at, lost);
+                // One word for all that follows in the run.
+                items.truncate(part);
+                items.push(Item::Missing(missing.clone()));
+                opened = Err(missing);
+            }
+        }
         if let Err(damage) = &opened {
             self.note(damage);
         }

@@ -26,7 +26,12 @@ pub(crate) struct RunPlan {
 /// What follows next in a run.
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
-    Events { block: Block, summary: BlockSummary },
+    Events {
+        block: Block,
+        summary: BlockSummary,
+        /// Whether its events are in [`Reader::unpacked`](crate::Reader).
+        counted: bool,
+    },
     Missing(Damage),
 }
 
@@ -138,7 +143,11 @@ impl Surveyor {
         self.close_gap();
         self.next_event = summary.next();
         if let Some(run) = self.survey.runs.last_mut() {
-            run.items.push(Item::Events { block, summary });
+            run.items.push(Item::Events {
+                block,
+                summary,
+                counted: false,
+            });
         }
     }
 

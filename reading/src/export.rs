@@ -1,18 +1,18 @@
 //! `export`: a capture in another format, in a file or a pipe.
 
 use std::{
-    fs::{self, File},
     io::{BufWriter, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::ValueEnum;
 use inspect::{
     export::{otlp, pcapng, perfetto, scap},
     show,
 };
 
+use crate::output::Output;
 use crate::selecting::Select;
 use crate::{Capture, Screen, View};
 
@@ -79,29 +79,11 @@ impl Export {
         Ok(())
     }
 
-    /// Writes beside the file and renames, so that a file of that name is whole; what is no regular file is written as it is.
+    /// Writes a whole file or none; what is no regular file is written as it is.
     fn to_file(&self, capture: &mut Capture) -> anyhow::Result<()> {
-        // Behind links: they stay.
-        let path = &fs::canonicalize(&self.output).unwrap_or_else(|_| self.output.clone());
-        let cannot = || format!("cannot write {}", path.display());
-        let is_special = fs::metadata(path).is_ok_and(|it| !it.is_file());
-        if is_special {
-            let file = File::options()
-                .write(true)
-                .open(path)
-                .with_context(cannot)?;
-            return self.write(capture, &mut BufWriter::new(file));
-        }
-        let beside = beside(path);
-        let written = create(&beside)
-            .with_context(cannot)
-            .and_then(|file| self.write(capture, &mut BufWriter::new(file)))
-            .and_then(|()| fs::rename(&beside, path).with_context(cannot));
-        if written.is_err() {
-            // Whether it can be removed or not, the error that is told is the first one.
-            let _ = fs::remove_file(&beside);
-        }
-        written
+        let mut file = Output::create(&self.output)?;
+        self.write(capture, &mut BufWriter::new(&mut file))?;
+        file.keep()
     }
 
     fn write(&self, capture: &mut Capture, mut out: &mut dyn Write) -> anyhow::Result<()> {
@@ -126,20 +108,4 @@ impl Export {
         }?;
         Ok(out.flush()?)
     }
-}
-
-/// A new file is its owner's alone, as captures are: what they hold, the export holds.
-fn create(path: &Path) -> std::io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-/// A name in the same folder.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    path.with_file_name(name)
 }

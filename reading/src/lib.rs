@@ -26,6 +26,7 @@ mod files;
 mod looking;
 mod manual;
 mod one_by_one;
+mod output;
 mod pager;
 mod progress;
 mod report;
@@ -185,6 +186,7 @@ pub enum Command<S: clap::Args> {
     /// List the files: opened, read and written, with bytes and failures
     Files(Of<S, looking::Files>),
     /// Show what was written to and read from a file or standard stream, put together again
+    #[command(allow_missing_positional = true)]
     Streams(Of<S, streaming::Streams>),
     /// List the names asked for: search-list expansions, answers, latency, servers
     Dns(Of<S, looking::Dns>),

@@ -1,13 +1,10 @@
 //! A capture as an HTML page, in a file.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 
+use crate::output::Output;
 use crate::{Capture, Captures, Screen, Shown, View};
 
 /// One HTML page.
@@ -24,10 +21,9 @@ impl View for Report {
         match &self.output {
             Some(path) => {
                 check(path)?;
-                let mut page = Vec::new();
-                inspect::report::write(&mut capture.reader, &mut page)?;
-                let written = create(path).and_then(|mut file| file.write_all(&page));
-                written.with_context(|| format!("cannot write {}", path.display()))
+                let mut file = Output::create(path)?;
+                inspect::report::write(&mut capture.reader, &mut file)?;
+                file.keep()
             }
             None if out.is_terminal() => {
                 bail!(
@@ -49,15 +45,6 @@ impl View for Report {
         );
         self.print_only(&mut captures.next().context("no capture")??, out)
     }
-}
-
-/// A new file is its owner's alone, as captures are: what they hold, the page shows.
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 /// Whether the page may take this place: a capture is not overwritten.

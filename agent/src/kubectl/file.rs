@@ -35,17 +35,10 @@ pub(super) fn write(
     Ok(())
 }
 
-fn place(bytes: &[u8], path: &Path) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    // Mode 0600, and gone again if it is not persisted.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+fn place(bytes: &[u8], path: &Path) -> anyhow::Result<()> {
+    let mut file = capture_format::NewFile::create(path)?;
     file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    Ok(file.keep()?)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::columns::Columns;
 use super::name::{EMPTY, FIRST, NEXT};
 use super::segments::{Segments, Zstd};
 use super::{BlockSummary, Column};
-use crate::layout::{BLOCK_HEADER_SIZE, take_bytes, take_u32};
+use crate::layout::{BLOCK_HEADER_SIZE, EVENT_SIZE, take_bytes, take_u32};
 use crate::varint::{self, unzigzag};
 use crate::{Damage, DamageCause, Event, EventFlags, EventKind, FdType, Lost};
 
@@ -107,6 +107,11 @@ impl EventBlock {
     pub(crate) fn summary_of(payload: &mut &[u8]) -> Option<BlockSummary> {
         let size = take_u32(payload)?;
         BlockSummary::decode(take_bytes(payload, size as usize)?)
+    }
+
+    /// Memory that its events take once all columns are decoded, in bytes.
+    pub(crate) fn unpacked(&self) -> u64 {
+        u64::from(self.summary.count) * EVENT_SIZE + self.segments.total()
     }
 
     /// What the block says about itself.

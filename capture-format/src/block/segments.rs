@@ -72,6 +72,15 @@ impl Segments {
         Ok(segments)
     }
 
+    /// Bytes of all columns once decompressed.
+    pub(super) fn total(&self) -> u64 {
+        self.0
+            .iter()
+            .flatten()
+            .map(|segment| segment.raw as u64)
+            .sum()
+    }
+
     /// Bytes of a column once decompressed; none where it is left out.
     pub(super) fn size(&self, column: Column) -> Option<usize> {
         self.get(column).map(|segment| segment.raw)

@@ -208,7 +208,7 @@ fn what_cannot_be_opened_is_named() {
     );
     assert_eq!(open(&path), expected);
     let expected = format!(
-        "cannot read {}: it is not a regular file",
+        "cannot read {}: it is a directory; name a capture (*.lwcap) in it",
         directory.path().display()
     );
     assert_eq!(open(directory.path()), expected);

@@ -142,6 +142,57 @@ fn wrong_values_cost_the_events_from_there_on() {
     }
 }
 
+/// A capture of so many blocks like this one, each with its number of events.
+fn with_blocks(count: u32, events: u32, segments: &[(u8, u8, u64, &[u8])]) -> Vec<u8> {
+    let (capture, _) = write(&header(), &runs(1, 3));
+    let mut hostile = capture[..blocks(&capture)[2].bytes.start].to_vec();
+    for at in 0..count {
+        let mut payload = payload(events, segments);
+        let first = 1 + u64::from(at) * u64::from(events);
+        payload[12..20].copy_from_slice(&first.to_le_bytes());
+        hostile.extend(block(&capture, 2 + at, 3, 1, &payload));
+    }
+    let mut end = [0; 16];
+    end[8..].copy_from_slice(&(u64::from(count) * u64::from(events)).to_le_bytes());
+    hostile.extend(block(&capture, 2 + count, 5, 1, &end));
+    hostile
+}
+
+/// Columns that are all zero cost a file nothing, and its reader a hundred million events.
+#[test]
+fn a_small_file_does_not_unpack_to_gigabytes() {
+    let zeros = zstd::bulk::compress(&vec![0; 7 << 20], 19).unwrap();
+    let data: &[(u8, u8, u64, &[u8])] = &[(14, 1, 7 << 20, &zeros)];
+    for (what, hostile) in [
+        ("events", with_blocks(1600, 65536, &[])),
+        ("payloads", with_blocks(400, 1, data)),
+    ] {
+        assert!(hostile.len() < 400_000, "{what}: {} bytes", hostile.len());
+        let mut reader = Reader::open(Cursor::new(hostile)).unwrap();
+        // A second pass costs no more than the first.
+        for _ in 0..2 {
+            let (mut block, mut unpacked) = (capture_format::EventBlock::default(), 0u64);
+            for part in 0.. {
+                match reader.open_block(0, part, &mut block) {
+                    None => break,
+                    Some(Err(_)) => {}
+                    Some(Ok(())) if what == "events" => {
+                        unpacked += 64 * u64::from(block.summary().count);
+                    }
+                    Some(Ok(())) => unpacked += 7 << 20,
+                }
+            }
+            assert!(unpacked > 500 << 20, "{what}: what fits is read");
+            assert!(unpacked <= 512 << 20, "{what}: {unpacked} bytes");
+        }
+        let [damage] = reader.damage() else {
+            panic!("{what}: {:?}", reader.damage());
+        };
+        assert!(matches!(damage.cause, DamageCause::TooMuch { .. }));
+        assert!(damage.to_string().contains("512 MiB"), "{damage}");
+    }
+}
+
 /// The capture with these entries in its index.
 fn with_index(capture: &[u8], entries: &[&[u8]]) -> Vec<u8> {
     let blocks = blocks(capture);
