@@ -51,6 +51,126 @@ fn a_file_that_is_not_there() {
 }
 
 #[test]
+fn without_a_file_the_newest_capture_of_the_folder_is_read_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_lastword"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap()
+    };
+    for command in READING {
+        let nothing = here(command);
+        assert_eq!(nothing.status.code(), Some(1), "{command:?}");
+        let said = stderr(&nothing);
+        assert!(
+            said.contains("no capture") && said.contains("lastword run"),
+            "{said}"
+        );
+    }
+    let capture = fs::read(sample()).unwrap();
+    for (name, seconds) in [("newest.lwcap", 20), ("older.lwcap", 10)] {
+        fs::write(folder.path().join(name), &capture).unwrap();
+        let file = fs::File::options()
+            .write(true)
+            .open(folder.path().join(name))
+            .unwrap();
+        let written = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        file.set_modified(written).unwrap();
+    }
+    for command in READING {
+        let (unnamed, named) = (here(command), here(&reading(command, &["newest.lwcap"])));
+        assert!(
+            unnamed.status.success(),
+            "{command:?}: {}",
+            stderr(&unnamed)
+        );
+        assert_eq!(unnamed.stdout, named.stdout, "{command:?}");
+        let said = stderr(&unnamed);
+        assert_eq!(said, "lastword: newest.lwcap, the newest capture here\n");
+    }
+    let page = here(&["report", "-o", "crash.html"]);
+    assert!(page.status.success(), "{}", stderr(&page));
+    assert!(folder.path().join("crash.html").exists());
+}
+
+/// What is no file: told at once, with what to do. Opening a pipe would wait for somebody to write to it.
+#[test]
+#[cfg(unix)]
+fn a_pipe_a_folder_or_a_device_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe.lwcap");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for (path, says) in [
+        (pipe.as_path(), "< PIPE"),
+        (folder.path(), "directory"),
+        (Path::new("/dev/zero"), "regular file"),
+    ] {
+        for command in READING.iter().chain([&["report"][..]].iter()) {
+            let mut child = Command::new(env!("CARGO_BIN_EXE_lastword"))
+                .args(reading(command, &[path.to_str().unwrap()]))
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut error = child.stderr.take().unwrap();
+            let (to, told) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                let mut said = String::new();
+                std::io::Read::read_to_string(&mut error, &mut said).unwrap();
+                to.send(said).unwrap();
+            });
+            let said = told.recv_timeout(std::time::Duration::from_secs(60));
+            child.kill().unwrap();
+            let status = child.wait().unwrap();
+            let said = said.unwrap_or_else(|_| panic!("{command:?} {path:?} hangs"));
+            assert_eq!(status.code(), Some(1), "{command:?} {path:?}: {said}");
+            assert!(said.contains(says), "{command:?} {path:?}: {said}");
+        }
+    }
+}
+
+/// Another user's link in a folder where everybody may write leads root's output to a file of that user's choice.
+#[test]
+#[cfg(unix)]
+fn a_foreign_link_in_a_sticky_folder_is_not_followed() {
+    use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (sticky, precious) = (folder.path().join("tmp"), folder.path().join("precious"));
+    fs::create_dir(&sticky).unwrap();
+    fs::write(&precious, "precious").unwrap();
+    fs::set_permissions(&sticky, fs::Permissions::from_mode(0o1777)).unwrap();
+    let (file, inside) = (sticky.join("file"), sticky.join("folder"));
+    symlink(&precious, &file).unwrap();
+    symlink(folder.path(), &inside).unwrap();
+    for link in [&file, &inside] {
+        lchown(link, Some(65534), Some(65534)).unwrap();
+    }
+    let sample = sample();
+    let sample = sample.to_str().unwrap();
+    for place in [file.clone(), inside.join("precious")] {
+        let place = place.to_str().unwrap();
+        for command in [
+            &["report", sample, "-o", place][..],
+            &["export", sample, "--to", "json", "-o", place],
+            #[cfg(target_os = "linux")]
+            &["run", "-o", place, "--", "true"],
+        ] {
+            refuses(command, &["link", "another user"]);
+            assert_eq!(fs::read(&precious).unwrap(), b"precious");
+        }
+    }
+    // One's own is followed, and stays.
+    lchown(&file, Some(0), Some(0)).unwrap();
+    let output = lastword(&["report", sample, "-o", file.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(fs::read(&precious).unwrap().starts_with(b"<!DOCTYPE html>"));
+}
+
+#[test]
 fn a_file_of_another_kind() {
     let folder = tempfile::tempdir().unwrap();
     let gzip = file(folder.path(), "x.lwcap", b"\x1f\x8b\x08\0\0\0\0\0\0\0");

@@ -1,5 +1,7 @@
 //! `streams`: what went through a file, a standard stream or a descriptor.
 
+use std::path::Path;
+
 use anyhow::{bail, ensure};
 use inspect::views;
 use inspect::views::streams::{Direction, Format, Printer, What, head, streams};
@@ -20,7 +22,7 @@ enum Only {
 #[group(skip)]
 pub struct Streams {
     /// stdin, stdout, stderr; a path or the last components of one, such as error.log; a descriptor: FD or PID:FD
-    #[arg(value_name = "WHAT")]
+    #[arg(value_name = "WHAT", value_parser = what)]
     what: String,
     /// Number of the run [default: the last one]
     #[arg(long, value_name = "N")]
@@ -37,6 +39,16 @@ pub struct Streams {
     /// One JSON object a call, with the number of its event
     #[arg(long)]
     json: bool,
+}
+
+/// A single word is WHAT, of the newest capture here: who named a capture alone has forgotten to say what of it.
+fn what(text: &str) -> Result<String, String> {
+    match text.ends_with(".lwcap") && Path::new(text).is_file() {
+        true => Err(
+            "this is a capture: say after it WHAT is to be shown of it, stdout for one".to_owned(),
+        ),
+        false => Ok(text.to_owned()),
+    }
 }
 
 impl Streams {
@@ -98,8 +110,6 @@ impl View for Streams {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use clap::Parser;
 
     use super::*;
@@ -118,6 +128,8 @@ mod tests {
             "x streams a.lwcap b.lwcap error.log --hex",
             "x streams - 100:3 --only read --run 2",
             "x streams --raw a.lwcap stdout --no-pager --color never",
+            "x streams stdout",
+            "x streams stdout --hex",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
             let Ok(Cli {
@@ -128,7 +140,7 @@ mod tests {
             };
         }
         for line in [
-            "x streams a.lwcap",
+            "x streams",
             "x streams a stdout --raw --json",
             "x streams a stdout --hex --raw",
         ] {

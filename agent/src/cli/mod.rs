@@ -87,7 +87,7 @@ fn act(command: Command, out: &mut (impl Write + Send)) -> anyhow::Result<ExitCo
         Command::Run(args) => run::run(args, out),
         Command::Read(command) => {
             let request = command.request();
-            request.show(&mut request.which.captures(), out)
+            request.show(&mut request.which.captures()?, out)
         }
         Command::Offline(command) => command.act(out),
         #[cfg(target_os = "linux")]
