@@ -19,9 +19,13 @@ struct Session {
 impl Session {
     /// Starts it on a terminal of 80 columns and 24 rows; its process id is the first thing that is shown.
     fn start() -> Option<Self> {
+        Self::with(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/captures/nginx-upstream.lwcap"),
+        )
+    }
+
+    fn with(sample: &Path) -> Option<Self> {
         let lastword = env!("CARGO_BIN_EXE_lastword");
-        let sample =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/captures/nginx-upstream.lwcap");
         let command = format!(
             "stty cols 80 rows 24; echo pid=$$; exec '{lastword}' tui '{}'",
             sample.display()
@@ -89,6 +93,54 @@ fn the_terminal_is_given_back_to_whoever_ends_it() {
     let killed = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
     assert!(killed.success());
     assert!(session.end().success());
+}
+
+/// The bar that tells how far reading is shares the terminal with the UI, and comes when reading has taken a second.
+#[test]
+fn no_progress_bar_is_drawn_over_the_screen() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = folder.path().join("large.lwcap");
+    write_large(&large);
+    let Some(mut session) = Session::with(&large) else {
+        return;
+    };
+    session.wait_for("Verdict on run 1");
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    // Takes a whole pass.
+    session.keys("2");
+    session.wait_for("200000 events");
+    session.keys("q");
+    session.wait_for(LEFT);
+    assert!(!session.shown.contains("iB of "), "{:?}", session.shown);
+    assert!(session.end().success());
+}
+
+/// A capture whose reading takes longer than a second in a build without optimisation.
+fn write_large(path: &Path) {
+    use capture_format::{Event, EventKind, Header, Run};
+    let run = Run {
+        number: 1,
+        init_pid: 7,
+        end: Some(1 << 40),
+        ..Run::default()
+    };
+    capture_format::write_file(path, &Header::default(), |writer| {
+        writer.begin_run(&run)?;
+        for number in 0..200_000_u64 {
+            writer.event(&Event {
+                time: number * 1000,
+                pid: 7,
+                tid: 7,
+                kind: EventKind::WRITE,
+                ret: 8,
+                args: [1, 0, 8],
+                data: number.to_le_bytes().to_vec().into(),
+                ..Event::default()
+            })?;
+        }
+        writer.end_run()
+    })
+    .unwrap();
 }
 
 #[test]

@@ -22,6 +22,10 @@ impl View for Tui {
     ) -> anyhow::Result<Shown> {
         ensure!(captures.len() <= 1, "tui shows one capture at a time");
         let capture = captures.next().context("no capture")??;
+        // The screen is the UI's from here on.
+        if let Some(progress) = &capture.progress {
+            progress.end();
+        }
         tui::run(&capture.name, capture.reader, out.look().colours)?;
         Ok(Shown::default())
     }
