@@ -182,6 +182,75 @@ fn every_link_leads_to_one_place() {
     }
 }
 
+/// Reports of the captures in `tests/captures`.
+fn of_real_crashes() -> Vec<(String, String)> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/captures");
+    let paths = folder
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let captures = paths.filter(|path| path.extension().is_some_and(|it| it == "lwcap"));
+    let pages = captures.map(|path| {
+        let bytes = std::fs::read(&path).unwrap();
+        let page = report(&mut Reader::open(Cursor::new(bytes)).unwrap());
+        (path.display().to_string(), page)
+    });
+    pages.collect()
+}
+
+/// What stands between two texts, wherever it does.
+fn between<'p>(page: &'p str, start: &str, end: &str) -> Vec<&'p str> {
+    let parts = page.split(start).skip(1);
+    parts
+        .map(|part| part.split_once(end).map_or(part, |(it, _)| it))
+        .collect()
+}
+
+#[test]
+fn the_verdict_looks_as_sure_as_it_is() {
+    let mut seen = BTreeSet::new();
+    for (path, page) in of_real_crashes() {
+        for level in between(&page, "class=\"level ", " height") {
+            let (name, width) = level.split_once("\" width=\"").unwrap();
+            let confidence: u8 = width.trim_end_matches('"').parse().unwrap();
+            let expected = match confidence {
+                80.. => "sure",
+                50.. => "likely",
+                _ => "doubtful",
+            };
+            assert_eq!(name, expected, "{path}: {confidence} %");
+            seen.insert(expected);
+        }
+        // In the page the last words stand below the advice, in the terminal above.
+        for step in between(&page, "<dd class=\"next\">", "</dd>") {
+            assert!(!step.contains(" above"), "{path}: {step}");
+        }
+    }
+    assert_eq!(seen.len(), 3, "{seen:?}");
+}
+
+#[test]
+fn evidence_and_timeline_say_when() {
+    for (path, page) in of_real_crashes() {
+        for evidence in between(&page, "<ol class=\"evidence\">", "</ol>") {
+            let items = between(evidence, "<li>", "</li>");
+            assert!(!items.is_empty(), "{path}");
+            for item in items {
+                let times = between(item, "<span class=\"time\"", "</span>");
+                assert!(
+                    times.len() == 1 && times[0].contains(">+"),
+                    "{path}: {item}"
+                );
+            }
+        }
+        for timeline in between(&page, "<svg class=\"timeline\"", "</svg>") {
+            let ticks = between(timeline, "<text class=\"tick\"", "</text>");
+            let told = ticks.iter().filter(|tick| !tick.ends_with(" idle"));
+            assert!(told.count() >= 2, "{path}: {ticks:?}");
+        }
+    }
+}
+
 /// `runs` runs of `count` events, each with as much as events hold of what takes most room in HTML.
 fn large(runs: u32, count: u64) -> Reader<Cursor<Vec<u8>>> {
     let mut writer = Writer::new(Vec::new(), &Header::default()).unwrap();

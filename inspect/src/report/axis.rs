@@ -82,7 +82,8 @@ fn idle(times: &[u64]) -> Vec<(u64, u64)> {
     let mut idle = Vec::new();
     for (from, to) in gaps.into_iter().take(MAX_IDLE) {
         let without = rest - (to - from);
-        if to - from <= without / IDLE_SHARE || to == from {
+        // Beside nothing at all it is the whole drawing.
+        if to - from <= without / IDLE_SHARE || without == 0 {
             break;
         }
         rest = without;

@@ -7,6 +7,7 @@ use super::bounded::first;
 use super::gather::Gathered;
 use super::shown::Shown;
 use super::{compare, processes};
+use crate::compare::shown;
 use crate::explain::{Explanation, RunVerdict, is_alike};
 use crate::info::Info;
 use crate::rules::Verdict;
@@ -94,7 +95,11 @@ fn details(verdict: &Verdict, runs: &[Gathered]) -> Markup {
         h2 { "Evidence" }
         ol.evidence {
             @for evidence in evidence.iter().take(MAX_EVIDENCE) {
-                li { (link(evidence.event, runs)) " " span { (Shown::said(&evidence.text, MAX_SENTENCE / 2)) } }
+                li {
+                    (link(evidence.event, runs)) " "
+                    span.time title="seconds since the start of the run" { (shown(evidence.offset)) } " "
+                    span { (Shown::said(&evidence.text, MAX_SENTENCE / 2)) }
+                }
             }
         }
         @if evidence.len() > MAX_EVIDENCE { p.note { "… and " (evidence.len() - MAX_EVIDENCE) " more events." } }
@@ -130,12 +135,18 @@ fn link(event: u64, runs: &[Gathered]) -> Markup {
     }
 }
 
+/// Its length and its colour are the confidence.
 fn meter(percent: u8) -> Markup {
     let percent = percent.min(100);
+    let level = match percent {
+        80.. => "level sure",
+        50.. => "level likely",
+        _ => "level doubtful",
+    };
     html! {
         svg.meter viewBox="0 0 100 8" width="100" height="8" aria-hidden="true" {
             rect.rail width="100" height="8" rx="4" {}
-            rect.level width=(percent) height="8" rx="4" {}
+            rect class=(level) width=(percent) height="8" rx="4" {}
         }
     }
 }

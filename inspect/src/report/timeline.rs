@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use maud::{Markup, html};
 
-use super::axis::{Axis, Segment, ticks};
+use super::axis::{Axis, ticks};
 use super::bounded::newest;
 use super::gather::{Gathered, Mark, Shape};
 use super::page::none;
@@ -16,7 +16,10 @@ use crate::decode::time::duration;
 const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 168.0;
 const RIGHT: f64 = 984.0;
-const TOP: f64 = 26.0;
+const TOP: f64 = 42.0;
+/// Where the labels of times stand, and below them those of idle stretches.
+const TICKS: f64 = 13.0;
+const IDLE: f64 = 31.0;
 const LANE: f64 = 30.0;
 /// Marks of one shape this close to each other are one.
 const COLUMN: f64 = 7.0;
@@ -53,6 +56,7 @@ pub(super) fn timeline(run: &Gathered) -> Markup {
                 (marks(run, &axis, &lanes))
             }
         }
+        p.note { "Time since the start of the run, from left to right" @if axis.segments.iter().any(|it| it.idle) { "; what was idle is shaded, and drawn short" } "." }
         (legend())
         @if others > 0 { p.note { (others) " more process" @if others > 1 { "es" } " had less to show and " @if others > 1 { "have" } @else { "has" } " no lane." } }
         @if (run.activity.len() as u64) < run.info.events { p.note { "Only the newest " (run.activity.len()) " of " (run.info.events) " events are drawn." } }
@@ -117,38 +121,66 @@ fn lanes(run: &Gathered) -> (Vec<Lane>, usize) {
 
 /// The lines of the axis, their labels, and what was idle.
 fn scale(run: &Gathered, axis: &Axis, bottom: f64) -> Markup {
-    let start = run.info.run.start;
     html! {
-        @for segment in &axis.segments {
-            @if segment.idle {
-                rect.idle x=(round(segment.x)) y=(TOP - 4.0) width=(round(segment.width)) height=(bottom - TOP + 4.0) {}
-                text.tick x=(round(segment.x + segment.width / 2.0)) y="14" text-anchor="middle" { (duration(segment.to - segment.from)) " idle" }
-            } @else {
-                @for (x, label) in labels(axis, segment, start) {
-                    line.grid x1=(x) x2=(x) y1=(TOP - 4.0) y2=(bottom) {}
-                    text.tick x=(x) y="14" text-anchor="middle" { (label) }
-                }
-            }
+        @for segment in axis.segments.iter().filter(|segment| segment.idle) {
+            rect.idle x=(round(segment.x)) y=(TOP - 4.0) width=(round(segment.width)) height=(bottom - TOP + 4.0) {}
+            text.tick x=(round(segment.x + segment.width / 2.0)) y=(IDLE) text-anchor="middle" { (duration(segment.to - segment.from)) " idle" }
+        }
+        @for Tick { x, label, anchor } in labels(axis, run.info.run.start) {
+            line.grid x1=(round(x)) x2=(round(x)) y1=(TICKS + 4.0) y2=(bottom) {}
+            text.tick x=(round(x)) y=(TICKS) text-anchor=(anchor) { (label) }
         }
     }
 }
 
-fn labels(axis: &Axis, segment: &Segment, start: u64) -> Vec<(f64, String)> {
-    let most = (segment.width / TICK) as u64;
+/// A labelled time of the axis.
+#[derive(Clone, Debug, PartialEq)]
+struct Tick {
+    x: f64,
+    label: String,
+    /// Which part of the label stands at `x`.
+    anchor: &'static str,
+}
+
+/// The first and the last time, round times between them and, where there is room left, the ends of idle stretches. A run that
+/// waited long between two moments has no room for round times, but always has its ends.
+fn labels(axis: &Axis, start: u64) -> Vec<Tick> {
     let since = |time: u64| time.saturating_sub(start);
-    if most == 0 || segment.from < start {
-        return Vec::new();
-    }
-    let ticks = ticks(since(segment.from), since(segment.to), most);
-    // Beside an idle stretch stands its own label.
-    let is_idle = |x: f64| {
-        let idle = axis.segments.iter().filter(|other| other.idle);
-        idle.into_iter()
-            .any(|other| x > other.x - TICK / 3.0 && x < other.x + other.width + TICK / 3.0)
+    let edge = |time: u64, anchor| Tick {
+        x: axis.x(time),
+        label: match since(time) {
+            0 => "0".to_owned(),
+            since => duration(since),
+        },
+        anchor,
     };
-    let place = |(time, label): (u64, String)| (round(axis.x(start.saturating_add(time))), label);
-    let places = ticks.into_iter().map(place);
-    places.filter(|&(x, _)| !is_idle(x)).collect()
+    let (Some(first), Some(last)) = (axis.segments.first(), axis.segments.last()) else {
+        return Vec::new();
+    };
+    let mut candidates = vec![edge(first.from, "start"), edge(last.to, "end")];
+    for segment in axis.segments.iter().filter(|segment| !segment.idle) {
+        let most = (segment.width / TICK) as u64;
+        if most > 0 {
+            let ticks = ticks(since(segment.from), since(segment.to), most);
+            candidates.extend(ticks.into_iter().map(|(time, label)| Tick {
+                x: axis.x(start.saturating_add(time)),
+                label,
+                anchor: "middle",
+            }));
+        }
+    }
+    for segment in axis.segments.iter().filter(|segment| segment.idle) {
+        candidates.extend([segment.from, segment.to].map(|time| edge(time, "middle")));
+    }
+    let mut told: Vec<Tick> = Vec::new();
+    for tick in candidates {
+        // A label at an edge of the drawing lies beside its time, not around it.
+        if told.iter().all(|other| (other.x - tick.x).abs() >= TICK) {
+            told.push(tick);
+        }
+    }
+    told.sort_by(|one, other| one.x.total_cmp(&other.x));
+    told
 }
 
 fn draw_lane(run: &Gathered, axis: &Axis, lane: &Lane) -> Markup {
@@ -265,4 +297,39 @@ fn legend() -> Markup {
 /// To a tenth: what can be seen.
 fn round(x: f64) -> f64 {
     (x * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_axis_has_its_ends_labelled_and_no_label_hides_another() {
+        const MS: u64 = 1_000_000;
+        for times in [
+            vec![0, 6 * MS],
+            // Two moments, and nothing but time between them.
+            vec![0, 0, 3_600_000 * MS],
+            vec![0, MS, 2 * MS, 60_000 * MS, 60_001 * MS, 900_000 * MS],
+            vec![5 * MS],
+        ] {
+            let start = 7_000 * MS;
+            let times: Vec<u64> = times.iter().map(|time| start + time).collect();
+            let axis = Axis::new(&times, LEFT, RIGHT);
+            let labels = labels(&axis, start);
+            let (first, last) = (labels.first().unwrap(), labels.last().unwrap());
+            let expected = match times[0] - start {
+                0 => "0".to_owned(),
+                time => duration(time),
+            };
+            assert_eq!(first.label, expected);
+            if times.len() > 1 {
+                assert_eq!(last.label, duration(times[times.len() - 1] - start));
+            }
+            assert!(
+                labels.windows(2).all(|pair| pair[1].x - pair[0].x >= TICK),
+                "{labels:?}"
+            );
+        }
+    }
 }

@@ -29,7 +29,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         confidence: 40,
         why: "no failed call could be tied to the exit: this is what the program said last".into(),
         evidence,
-        next_step: "Read its last words above; `lastword show` has every call before them.".into(),
+        next_step: "Read its last words; `lastword show` has every call before them.".into(),
         weakened_by: case.missing_events(),
     })
 }

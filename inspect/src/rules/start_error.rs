@@ -83,7 +83,7 @@ fn by_text(error: &str) -> (Cause, String, String) {
     let (cause, next_step) = if by_runtime {
         (
             Cause::StartFailed,
-            "Read the error above: the runtime met it before the command was executed, while it set up mounts, working directory, user or limits.",
+            "Read the error: the runtime met it before the command was executed, while it set up mounts, working directory, user or limits.",
         )
     } else if says(&["no such file", "not found", "enoent"]) {
         (
@@ -103,7 +103,7 @@ fn by_text(error: &str) -> (Cause, String, String) {
     } else {
         (
             Cause::StartFailed,
-            "Read the error above: it comes from the runtime, before any process of the container existed.",
+            "Read the error: it comes from the runtime, before any process of the container existed.",
         )
     };
     (
