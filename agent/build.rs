@@ -1,17 +1,19 @@
 //! Hands the eBPF object that `cargo xtask ebpf` builds to the agent, if there is one. Without it the agent builds too, but
 //! can only read captures.
 
-use std::{env, fs, path::Path};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 #[path = "../xtask/src/stamp.rs"]
 mod stamp;
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(ebpf_object)");
-    let Some(workspace) = Path::new(env!("CARGO_MANIFEST_DIR")).parent() else {
-        println!("cargo::error=the agent's folder is not in a workspace");
-        return;
-    };
+    // Cargo runs this in the package's folder. What is told to cargo is relative, as cargo keeps it with `target/`, which may be
+    // copied with the checkout.
+    let workspace = Path::new("..");
     let watched = ["Cargo.lock", stamp::OBJECT, stamp::STAMP];
     for source in watched.iter().chain(&stamp::SOURCES) {
         println!(
@@ -31,8 +33,11 @@ fn main() {
         fs::read_to_string(workspace.join(stamp::STAMP)),
     ) {
         (Ok(sources), Ok(built)) if sources == built => {
-            println!("cargo::rustc-cfg=ebpf_object");
-            println!("cargo::rustc-env=LASTWORD_EBPF_OBJECT={}", object.display());
+            let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+            match fs::copy(&object, out.join("lastword.bpf.o")) {
+                Ok(_) => println!("cargo::rustc-cfg=ebpf_object"),
+                Err(error) => println!("cargo::error=cannot copy {}: {error}", object.display()),
+            }
         }
         (Err(error), _) => {
             println!("cargo::error=cannot read the sources of the eBPF programs: {error}")

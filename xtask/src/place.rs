@@ -2,17 +2,39 @@
 
 use std::{
     env,
+    ffi::OsStr,
     fs::{self, File},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use anyhow::{Context as _, Result};
 
-/// The top of the workspace.
+use crate::step;
+
+static WORKSPACE: OnceLock<PathBuf> = OnceLock::new();
+
+/// The top of the workspace that xtask was started for. It is found at run time: a copy of a checkout, `target/` included, holds a
+/// program that was compiled in another folder.
 pub(crate) fn workspace() -> PathBuf {
-    let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    path.pop();
-    path
+    WORKSPACE
+        .get_or_init(|| {
+            find(env::var_os("CARGO_MANIFEST_DIR").as_deref()).unwrap_or_else(|| {
+                step::say("failed: no checkout of lastword in this folder or above it; go to one, and call `cargo xtask`");
+                std::process::exit(1);
+            })
+        })
+        .clone()
+}
+
+/// The checkout that `cargo run` tells of, else the one around the working directory.
+fn find(manifest: Option<&OsStr>) -> Option<PathBuf> {
+    let from = match manifest {
+        Some(folder) => PathBuf::from(folder),
+        None => env::current_dir().ok()?,
+    };
+    let is_ours = |folder: &&Path| folder.join("xtask/Cargo.toml").is_file();
+    from.ancestors().find(is_ours).map(Path::to_owned)
 }
 
 /// The cache folder: `$LASTWORD_CACHE`, else `$XDG_CACHE_HOME/lastword`, else `~/.cache/lastword`.
@@ -50,4 +72,25 @@ pub(crate) fn locked(folder: &Path) -> Result<File> {
     file.lock()
         .with_context(|| format!("cannot lock {}", path.display()))?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copied_checkout_is_its_own_workspace() {
+        let copy = tempfile::tempdir().unwrap();
+        let package = copy.path().join("xtask");
+        fs::create_dir(&package).unwrap();
+        fs::write(package.join("Cargo.toml"), "").unwrap();
+        assert_eq!(
+            find(Some(package.as_os_str())).as_deref(),
+            Some(copy.path())
+        );
+        let inside = package.join("src");
+        assert_eq!(find(Some(inside.as_os_str())).as_deref(), Some(copy.path()));
+        let elsewhere = tempfile::tempdir().unwrap();
+        assert_eq!(find(Some(elsewhere.path().as_os_str())), None);
+    }
 }

@@ -43,7 +43,10 @@ use pool::Pool;
 
 /// The eBPF object, where this program was built with it.
 #[cfg(ebpf_object)]
-const OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(env!("LASTWORD_EBPF_OBJECT")));
+const OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(
+    env!("OUT_DIR"),
+    "/lastword.bpf.o"
+)));
 #[cfg(not(ebpf_object))]
 const OBJECT: Option<&[u8]> = None;
 
