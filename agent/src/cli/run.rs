@@ -1,6 +1,13 @@
 //! `lastword run`.
 
-use std::{ffi::OsString, io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{Cursor, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use capture_format::Reader;
 
 use crate::{
     logging,
@@ -34,6 +41,9 @@ pub(super) struct Args {
     /// Let the eBPF programs log what they do to standard error
     #[arg(long)]
     debug_programs: bool,
+    /// Under sudo: run the command as root and keep the capture root's, instead of giving both to whoever called sudo
+    #[arg(long)]
+    as_root: bool,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -56,9 +66,13 @@ pub(super) fn run(args: Args, out: &mut impl Write) -> anyhow::Result<ExitCode> 
         policy: args.restart_policy,
         backoff: args.backoff,
         output: args.output,
+        as_root: args.as_root,
         settings,
     })?;
-    let mut capture = reading::Capture::file(&outcome.capture)?;
-    reading::show(&mut capture, &reading::Explain::default(), out)?;
-    Ok(outcome.code.into())
+    let source: Box<dyn reading::Source> = Box::new(Cursor::new(outcome.capture));
+    let mut capture = reading::Capture::new("the capture".to_owned(), Reader::open(source)?);
+    let shown = reading::show(&mut capture, &reading::Explain::default(), out);
+    let code = outcome.code?;
+    shown?;
+    Ok(code.into())
 }

@@ -1,7 +1,9 @@
 //! The cgroup of a run: made, entered, emptied, removed. cgroup v2 only, wherever it is mounted (cgroups(7)).
 
 use std::{
-    fs, io,
+    ffi::OsStr,
+    fs::{self, File},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -14,9 +16,19 @@ use crate::{
     figures, logging,
 };
 
+/// First part of the names of all cgroups that lastword makes; the process id of the lastword and the number of the run follow.
+const PREFIX: &str = "lastword-run-";
+
+/// First part of the names of this process's cgroups. Another `lastword run` at the same time must not record them, nor we its.
+pub(super) fn prefix() -> String {
+    format!("{PREFIX}{}-", std::process::id())
+}
+
 /// A cgroup that is removed when it is dropped, with every process in it.
 pub(super) struct Cgroup {
     path: PathBuf,
+    /// Locked while this process lives.
+    _lock: Option<File>,
 }
 
 impl Cgroup {
@@ -30,7 +42,11 @@ impl Cgroup {
                 path.display()
             )
         })?;
-        Ok(Self { path })
+        // Where a lock is refused, the process id alone tells whose it is.
+        let lock = File::open(&path)
+            .ok()
+            .filter(|file| file.try_lock().is_ok());
+        Ok(Self { path, _lock: lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -60,9 +76,7 @@ impl Cgroup {
 
     /// Whether there is a process in it or below.
     fn populated(&self) -> io::Result<bool> {
-        Ok(fs::read_to_string(self.path.join("cgroup.events"))?
-            .lines()
-            .any(|line| line == "populated 1"))
+        is_populated(&self.path)
     }
 
     /// The least memory limit from here up, in bytes: of this hierarchy, or of version 1's where that has the memory controller.
@@ -77,18 +91,7 @@ impl Cgroup {
 
     fn remove(&self) -> io::Result<()> {
         self.empty()?;
-        let mut inner = vec![self.path.clone()];
-        // Children before parents: what the command made below its own cgroup goes too.
-        let mut all = Vec::new();
-        while let Some(path) = inner.pop() {
-            for entry in fs::read_dir(&path)?.flatten() {
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    inner.push(entry.path());
-                }
-            }
-            all.push(path);
-        }
-        all.iter().rev().try_for_each(fs::remove_dir)
+        remove_empty(&self.path)
     }
 }
 
@@ -101,6 +104,69 @@ impl Drop for Cgroup {
             ));
         }
     }
+}
+
+fn is_populated(cgroup: &Path) -> io::Result<bool> {
+    let events = fs::read_to_string(cgroup.join("cgroup.events"))?;
+    Ok(events.lines().any(|line| line == "populated 1"))
+}
+
+/// Removes a cgroup without processes, and those below it, which come first.
+fn remove_empty(cgroup: &Path) -> io::Result<()> {
+    below_of(cgroup).iter().rev().try_for_each(fs::remove_dir)
+}
+
+/// A cgroup and all below it, each after the one it is in. What cannot be read is taken for empty.
+fn below_of(cgroup: &Path) -> Vec<PathBuf> {
+    let (mut inner, mut all) = (vec![cgroup.to_owned()], Vec::new());
+    while let Some(path) = inner.pop() {
+        for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                inner.push(entry.path());
+            }
+        }
+        all.push(path);
+    }
+    all
+}
+
+/// Removes the cgroups of `lastword run`s that were killed, wherever in the hierarchy. Those in which processes are left stay, as
+/// those may be somebody's: they are returned.
+pub(super) fn sweep() -> Vec<PathBuf> {
+    let mounts = Mounts::read().unwrap_or_default();
+    let Some(mount) = mounts.unified() else {
+        return Vec::new();
+    };
+    let mut populated = Vec::new();
+    for cgroup in below_of(mount)
+        .into_iter()
+        .filter(|path| is_abandoned(path))
+    {
+        match is_populated(&cgroup) {
+            Ok(true) => populated.push(cgroup),
+            // Whoever else sweeps now may have been faster.
+            _ => drop(remove_empty(&cgroup)),
+        }
+    }
+    populated
+}
+
+/// Whether the lastword whose cgroup this is has gone: no process has its id, and nobody holds the lock, which tells a lastword in
+/// another namespace of process ids, too.
+fn is_abandoned(cgroup: &Path) -> bool {
+    let name = cgroup.file_name().and_then(OsStr::to_str);
+    let Some(maker) = name.and_then(maker) else {
+        return false;
+    };
+    let is_gone = !Path::new("/proc").join(maker.to_string()).exists();
+    is_gone && File::open(cgroup).is_ok_and(|file| file.try_lock().is_ok())
+}
+
+/// Process id of the lastword that made a cgroup of this name; none of what it did not make.
+fn maker(name: &str) -> Option<u32> {
+    let (maker, run) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    run.parse::<u32>().ok()?;
+    maker.parse().ok()
 }
 
 /// This process's directory in the memory hierarchy of version 1.
@@ -141,4 +207,39 @@ pub(super) fn own() -> anyhow::Result<PathBuf> {
     } else {
         mount.to_owned()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_names_are_ours() {
+        assert_eq!(maker(&format!("{}3", prefix())), Some(std::process::id()));
+        for name in [
+            "lastword-run-1",
+            "lastword-run-x-1",
+            "lastword-run-1-",
+            "lastword-run-1-2.scope",
+            "lastword-runs-1-2",
+            "lastword.service",
+        ] {
+            assert_eq!(maker(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_cgroup_is_abandoned_when_its_maker_has_gone_and_nobody_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        // The highest process id there can be is 4,194,304.
+        let dead = folder.path().join("lastword-run-4194305-1");
+        let living = folder.path().join(format!("{}1", prefix()));
+        for cgroup in [&dead, &living] {
+            fs::create_dir(cgroup).unwrap();
+        }
+        assert!(is_abandoned(&dead) && !is_abandoned(&living));
+        let held = File::open(&dead).unwrap();
+        held.try_lock().unwrap();
+        assert!(!is_abandoned(&dead));
+    }
 }

@@ -20,6 +20,8 @@ use std::{
 
 use tokio::process::{Child, Command};
 
+use super::caller::Caller;
+
 /// Why the command could not be started, and the exit code that a shell would give for it.
 #[derive(Debug)]
 pub(super) struct StartError {
@@ -27,14 +29,19 @@ pub(super) struct StartError {
     pub(super) code: u8,
 }
 
-/// Starts a command as a member of a cgroup; its standard streams and environment are ours.
-pub(super) fn start(command: &[OsString], cgroup: &Path) -> Result<Child, StartError> {
+/// Starts a command as a member of a cgroup, as its caller if that is another user; its standard streams and environment are ours
+/// otherwise.
+pub(super) fn start(
+    command: &[OsString],
+    cgroup: &Path,
+    caller: Option<&Caller>,
+) -> Result<Child, StartError> {
     let program = command.first().map(OsString::as_os_str).unwrap_or_default();
     let path = find(program, env::var_os("PATH").as_deref()).ok_or_else(|| StartError {
         message: format!("{program:?}: executable file not found in PATH"),
         code: 127,
     })?;
-    spawn(&path, command, cgroup).map_err(|error| StartError {
+    spawn(&path, command, cgroup, caller).map_err(|error| StartError {
         message: format!("{path:?}: {error}"),
         code: if error.kind() == io::ErrorKind::NotFound {
             127
@@ -58,26 +65,39 @@ fn find(program: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
         .find(is_executable)
 }
 
-fn spawn(path: &Path, command: &[OsString], cgroup: &Path) -> io::Result<Child> {
+fn spawn(
+    path: &Path,
+    command: &[OsString],
+    cgroup: &Path,
+    caller: Option<&Caller>,
+) -> io::Result<Child> {
     let members = OpenOptions::new()
         .write(true)
         .open(cgroup.join("cgroup.procs"))?;
     let file = CString::new(path.as_os_str().as_bytes())?;
     let arguments = strings(command.iter().map(|argument| argument.as_bytes().to_vec()))?;
-    let environment = strings(env::vars_os().map(|(mut name, value)| {
+    let environment = match caller {
+        Some(caller) => caller.environment(),
+        None => env::vars_os().collect(),
+    };
+    let environment = strings(environment.into_iter().map(|(mut name, value)| {
         name.push("=");
         name.push(value);
         name.into_vec()
     }))?;
+    let caller = caller.cloned();
     let mut start = Command::new(path);
     start.kill_on_drop(true);
-    // SAFETY: between fork and exec only write(2) and execve(2) are called, which are async-signal-safe; the strings and
-    // the arrays of pointers to them were made before and live in the closure.
+    // SAFETY: between fork and exec only write(2), execve(2) and those that change credentials are called, without the C library's
+    // locks; the strings and the arrays of pointers to them were made before and live in the closure.
     unsafe {
         start.pre_exec(move || {
             // "0" stands for the writing process, cgroups(7).
             if libc::write(members.as_raw_fd(), c"0".as_ptr().cast(), 1) != 1 {
                 return Err(io::Error::last_os_error());
+            }
+            if let Some(caller) = &caller {
+                caller.become_it()?;
             }
             libc::execve(
                 file.as_ptr(),

@@ -4,8 +4,10 @@
 //! container on a node. When the command ends the ring is read at once; then whatever is left of the run is killed, as
 //! happens to a container whose first process has ended.
 
+mod caller;
 mod cgroup;
 mod child;
+mod output;
 mod restart;
 
 use std::{
@@ -17,7 +19,9 @@ use std::{
 };
 
 use anyhow::Context;
-use capture_format::{Container, Event, EventKind, ExitStatus, Header, Run, Trigger};
+use capture_format::{
+    Container, Event, EventKind, ExitStatus, Header, Run, Trigger, WriteError, Writer,
+};
 use redact::{Manifest, Payload, Redactor};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -25,7 +29,9 @@ use crate::{
     host, logging,
     recorder::{Budget, ContainerShape, Message, MessageKind, Recorder, RingId, Settings},
 };
+use caller::Caller;
 use cgroup::Cgroup;
+use output::Output;
 pub(crate) use restart::{Backoff, RestartPolicy};
 
 /// What the command line asks for.
@@ -38,15 +44,18 @@ pub(crate) struct Request {
     pub(crate) backoff: Backoff,
     /// Where the capture goes; none: a name made from the command's and the time.
     pub(crate) output: Option<PathBuf>,
+    /// Whether the command runs as root, and the capture is root's, also where somebody else called sudo.
+    pub(crate) as_root: bool,
     pub(crate) settings: Settings,
 }
 
 /// How it went.
 pub(crate) struct Outcome {
-    /// The capture.
-    pub(crate) capture: PathBuf,
-    /// The command's last exit code; 128 + signal where one killed it.
-    pub(crate) code: u8,
+    /// The capture, as it is in its file.
+    pub(crate) capture: Vec<u8>,
+    /// The command's last exit code; 128 + signal where one killed it. Where lastword itself failed, why: the capture is then not
+    /// where it should be, or ends early.
+    pub(crate) code: anyhow::Result<u8>,
 }
 
 /// Runs that are kept: a loop that goes on for a thousand restarts is explained by its last ones.
@@ -68,13 +77,14 @@ pub(crate) fn run(request: Request) -> anyhow::Result<Outcome> {
 }
 
 async fn session(mut request: Request) -> anyhow::Result<Outcome> {
-    let output = request
-        .output
-        .take()
-        .unwrap_or_else(|| default_name(&request.command));
-    check_output(&output)?;
-    // Another `lastword run` at the same time must not record our cgroups, nor we its.
-    let prefix = format!("lastword-run-{}-", std::process::id());
+    let caller = match request.as_root {
+        true => None,
+        false => Caller::of_sudo()?,
+    };
+    let output = request.output.take();
+    let output = output.unwrap_or_else(|| default_name(&request.command));
+    let output = Output::open(output, caller.as_ref())?;
+    let prefix = cgroup::prefix();
     request.settings.shapes = vec![ContainerShape {
         prefix: prefix.clone(),
         digits: 0,
@@ -87,11 +97,25 @@ async fn session(mut request: Request) -> anyhow::Result<Outcome> {
     for limitation in recorder.limitations() {
         progress(format_args!("limited: {limitation}"));
     }
+    if let Some(caller) = &caller {
+        let who = caller.shown();
+        progress(format_args!(
+            "the command runs as {who}, who called sudo; --as-root runs it as root"
+        ));
+        caller.take_streams();
+    }
     let parent = cgroup::own()?;
+    for left in cgroup::sweep() {
+        let place = left.display();
+        progress(format_args!(
+            "a lastword that was killed has left processes in {place}; `echo 1 > {place}/cgroup.kill` ends them"
+        ));
+    }
     let mut stop = Stop::listen()?;
     let mut lives = Lives {
         request,
         recorder,
+        caller,
         parent,
         prefix,
         kept: Vec::new(),
@@ -99,34 +123,39 @@ async fn session(mut request: Request) -> anyhow::Result<Outcome> {
         masked: Manifest::default(),
         code: 1,
     };
-    let interrupted = lives.live(&mut stop).await?;
-
-    let mut header = lives.header(interrupted);
-    lives.redactor.header(&mut header, &mut lives.masked);
-    let summary = capture_format::write_file(&output, &header, |writer| {
-        for (run, events) in &lives.kept {
-            writer.begin_run(run)?;
-            events.iter().try_for_each(|event| writer.event(event))?;
-            writer.end_run()?;
+    let lived = lives.live(&mut stop).await;
+    // What was recorded before something failed is kept, too.
+    let (interrupted, failed) = match lived {
+        Ok(interrupted) => (interrupted, None),
+        Err(error) if lives.kept.is_empty() => return Err(error),
+        Err(error) => (false, Some(error)),
+    };
+    let (capture, events) = lives.capture(interrupted)?;
+    let written = output.write(&capture, lives.caller.as_ref());
+    if let Ok(place) = &written {
+        progress(format_args!(
+            "wrote {} ({events} events, {} bytes)",
+            place.display(),
+            capture.len()
+        ));
+    }
+    let code = match (failed, written) {
+        (None, Ok(_)) => Ok(lives.code),
+        (Some(error), Ok(_)) | (None, Err(error)) => Err(error),
+        (Some(first), Err(second)) => {
+            progress(format_args!("{second:#}"));
+            Err(first)
         }
-        Ok(())
-    })?;
-    progress(format_args!(
-        "wrote {} ({} events, {} bytes)",
-        output.display(),
-        summary.events,
-        summary.bytes
-    ));
-    Ok(Outcome {
-        capture: output,
-        code: lives.code,
-    })
+    };
+    Ok(Outcome { capture, code })
 }
 
 /// The command's lives.
 struct Lives {
     request: Request,
     recorder: Recorder,
+    /// Who the command runs as, if that is not who lastword runs as.
+    caller: Option<Caller>,
     parent: PathBuf,
     prefix: String,
     kept: Vec<(Run, Vec<Event>)>,
@@ -188,7 +217,7 @@ impl Lives {
             memory_limit: cgroup.memory_limit(),
             ..Run::default()
         };
-        match child::start(&self.request.command, cgroup.path()) {
+        match child::start(&self.request.command, cgroup.path(), self.caller.as_ref()) {
             Ok(mut child) => {
                 run.init_pid = child.id().unwrap_or_default();
                 let status = stop
@@ -257,6 +286,21 @@ impl Lives {
             .sum()
     }
 
+    /// The capture of the kept runs, and how many events it holds. It is made in memory, so that it can be explained whatever
+    /// becomes of its file.
+    fn capture(&mut self, interrupted: bool) -> Result<(Vec<u8>, u64), WriteError> {
+        let mut header = self.header(interrupted);
+        self.redactor.header(&mut header, &mut self.masked);
+        let mut writer = Writer::new(Vec::new(), &header)?;
+        for (run, events) in &self.kept {
+            writer.begin_run(run)?;
+            events.iter().try_for_each(|event| writer.event(event))?;
+            writer.end_run()?;
+        }
+        let (capture, summary) = writer.finish()?;
+        Ok((capture, summary.events))
+    }
+
     fn header(&self, interrupted: bool) -> Header {
         let command: Vec<String> = self
             .request
@@ -297,10 +341,12 @@ impl Lives {
     }
 }
 
-/// Whether somebody has asked to stop, by Ctrl-C or SIGTERM.
+/// Whether somebody has asked to stop: by Ctrl-C, by SIGTERM, or by closing the terminal.
 struct Stop {
     interrupt: Signal,
     terminate: Signal,
+    /// None where lastword was started to outlive its terminal, as nohup(1) does.
+    hangup: Option<Signal>,
     asked: bool,
 }
 
@@ -309,25 +355,46 @@ impl Stop {
     const GRACE: Duration = Duration::from_secs(10);
 
     fn listen() -> io::Result<Self> {
+        let hangup = match ignores(nix::sys::signal::Signal::SIGHUP) {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup,
             asked: false,
         })
     }
 
     async fn asked(&mut self) {
-        self.signal().await;
+        self.first().await;
     }
 
-    /// The next signal to us.
-    async fn signal(&mut self) -> nix::sys::signal::Signal {
+    /// The first signal to us, as it is handed on. A hangup asks to end, as SIGTERM does: to a server it means something else.
+    async fn first(&mut self) -> nix::sys::signal::Signal {
+        let hangup = self.hangup.as_mut();
+        let hangup = async {
+            match hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         let signal = tokio::select! {
             _ = self.interrupt.recv() => nix::sys::signal::Signal::SIGINT,
             _ = self.terminate.recv() => nix::sys::signal::Signal::SIGTERM,
+            _ = hangup => nix::sys::signal::Signal::SIGTERM,
         };
         self.asked = true;
         signal
+    }
+
+    /// Another signal of a person: kernel and shell may both tell of one hangup.
+    async fn again(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 
     /// Waits for the command; hands a signal on, and kills the command if it does not end in time or is asked for twice.
@@ -338,7 +405,7 @@ impl Stop {
     ) -> io::Result<std::process::ExitStatus> {
         let signal = tokio::select! {
             status = child.wait() => return status,
-            signal = self.signal() => signal,
+            signal = self.first() => signal,
         };
         // Ctrl-C at a terminal reaches the command too: it is in the same foreground process group.
         let from_terminal = signal == nix::sys::signal::Signal::SIGINT && io::stdin().is_terminal();
@@ -354,7 +421,7 @@ impl Stop {
         ));
         tokio::select! {
             status = child.wait() => return status,
-            _ = self.signal() => {}
+            () = self.again() => {}
             () = tokio::time::sleep(Self::GRACE) => {}
         }
         cgroup.empty()?;
@@ -362,28 +429,16 @@ impl Stop {
     }
 }
 
-fn progress(message: std::fmt::Arguments<'_>) {
-    logging::say(message);
+/// Whether this process was started with a signal ignored (proc_pid_status(5)).
+fn ignores(signal: nix::sys::signal::Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
 }
 
-/// A capture that cannot be written must be known before the command has run, not after.
-fn check_output(path: &Path) -> anyhow::Result<()> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    anyhow::ensure!(
-        parent.is_dir(),
-        "cannot write {}: there is no directory {}; make it, or choose another file with -o",
-        path.display(),
-        parent.display()
-    );
-    anyhow::ensure!(
-        !path.is_dir(),
-        "cannot write {}: it is a directory; choose a file with -o",
-        path.display()
-    );
-    Ok(())
+fn progress(message: std::fmt::Arguments<'_>) {
+    logging::say(message);
 }
 
 fn base_name(command: &[OsString]) -> String {

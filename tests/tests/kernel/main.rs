@@ -9,6 +9,7 @@ mod made;
 mod network;
 mod nginx;
 mod records;
+mod run;
 mod support;
 mod verdicts;
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         lanes::CASES,
         containers::CASES,
         lives::CASES,
+        run::CASES,
         agent::CASES,
     ]
     .concat();

@@ -1,0 +1,236 @@
+//! Who called lastword, where that is not who it runs as: under sudo, command and capture belong to the caller.
+
+#![expect(
+    unsafe_code,
+    reason = "the credentials of one thread, for which neither the C library nor nix has calls"
+)]
+
+use std::{
+    env,
+    ffi::{CString, OsString},
+    io,
+    path::PathBuf,
+    thread,
+};
+
+use anyhow::{Context as _, bail};
+use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist};
+
+/// A user who called lastword by sudo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Caller {
+    uid: u32,
+    gid: u32,
+    /// Supplementary groups.
+    groups: Vec<u32>,
+    name: String,
+    /// Home directory and shell, where the user database has the user.
+    home: Option<(PathBuf, PathBuf)>,
+}
+
+/// Variables that sudo sets, and that are about the call of lastword.
+const SUDO: [&str; 5] = [
+    "SUDO_COMMAND",
+    "SUDO_GID",
+    "SUDO_HOME",
+    "SUDO_UID",
+    "SUDO_USER",
+];
+
+impl Caller {
+    /// Who called, by `SUDO_UID` and `SUDO_GID` (sudo(8)); none where that is root, or this process is no root's.
+    ///
+    /// # Errors
+    /// What sudo says makes no sense.
+    pub(super) fn of_sudo() -> anyhow::Result<Option<Self>> {
+        let Some(uid) = env::var_os("SUDO_UID").filter(|_| geteuid().is_root()) else {
+            return Ok(None);
+        };
+        let uid = number(&uid).context(
+            "SUDO_UID does not hold the number of a user; --as-root runs the command as root",
+        )?;
+        if uid == 0 {
+            return Ok(None);
+        }
+        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+        let gid = env::var_os("SUDO_GID").and_then(|gid| number(&gid));
+        let Some(gid) = gid.or(user.as_ref().map(|user| user.gid.as_raw())) else {
+            bail!(
+                "SUDO_GID does not hold the number of a group; --as-root runs the command as root"
+            );
+        };
+        let name = match &user {
+            Some(user) => user.name.clone(),
+            None => env::var("SUDO_USER").unwrap_or_else(|_| uid.to_string()),
+        };
+        let groups = CString::new(&*name).ok().filter(|_| user.is_some());
+        let groups = groups.and_then(|name| getgrouplist(&name, Gid::from_raw(gid)).ok());
+        let groups = groups.unwrap_or_else(|| vec![Gid::from_raw(gid)]);
+        Ok(Some(Self {
+            uid,
+            gid,
+            groups: groups.into_iter().map(Gid::as_raw).collect(),
+            name,
+            home: user.map(|user| (user.dir, user.shell)),
+        }))
+    }
+
+    /// How it is called in messages: `alice (uid 1000)`.
+    pub(super) fn shown(&self) -> String {
+        format!(
+            "{} (uid {})",
+            inspect::escape::escaped(self.name.as_bytes()),
+            self.uid
+        )
+    }
+
+    /// The environment that the command gets of this process's: what is root's in it is the caller's.
+    pub(super) fn environment(&self) -> Vec<(OsString, OsString)> {
+        let mut own: Vec<(&str, OsString)> = vec![
+            ("USER", (&*self.name).into()),
+            ("LOGNAME", (&*self.name).into()),
+        ];
+        if let Some((home, shell)) = &self.home {
+            own.extend([("HOME", home.into()), ("SHELL", shell.into())]);
+        }
+        let is_other = |name: &OsString| {
+            let is = |known: &str| *name == *known;
+            !SUDO.into_iter().any(is) && !own.iter().any(|(known, _)| is(known))
+        };
+        let mut all: Vec<_> = env::vars_os().filter(|(name, _)| is_other(name)).collect();
+        all.extend(own.into_iter().map(|(name, value)| (name.into(), value)));
+        all
+    }
+
+    /// Gives the standard streams that sudo made to the caller, as container runtimes do: else a program that opens `/dev/stderr`
+    /// or its terminal by name is refused. Files and what others own stay as they are.
+    pub(super) fn take_streams(&self) {
+        use std::os::{
+            fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+            unix::fs::{FileTypeExt as _, MetadataExt as _},
+        };
+        let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+        let streams: [BorrowedFd<'_>; 3] = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+        for stream in streams {
+            let own = format!("/proc/self/fd/{}", stream.as_raw_fd());
+            let Ok(found) = std::fs::metadata(own) else {
+                continue;
+            };
+            let is_terminal = io::IsTerminal::is_terminal(&stream);
+            if found.uid() == 0 && (is_terminal || found.file_type().is_fifo()) {
+                // Where it is refused, the program is where it was without.
+                let _ = std::os::unix::fs::fchown(stream, Some(self.uid), None);
+            }
+        }
+    }
+
+    /// Becomes the caller for good: of the calling thread all that decides what it may do.
+    ///
+    /// Allocates nothing, takes no lock and calls only the kernel, so it may stand between fork and exec.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub(super) fn become_it(&self) -> io::Result<()> {
+        let done = |result: libc::c_long| match result {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        };
+        let (uid, gid) = (self.uid, self.gid);
+        // SAFETY: the pointer and the count are of one vector, which the kernel only reads. The C library's functions would change
+        // all threads of the process.
+        done(unsafe {
+            libc::syscall(libc::SYS_setgroups, self.groups.len(), self.groups.as_ptr())
+        })?;
+        // SAFETY: numbers only.
+        done(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
+        // SAFETY: numbers only.
+        done(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })
+    }
+}
+
+/// Does something with files as the caller would, with no right of root's: on a thread of its own, which ends then. Without a caller
+/// it is simply done.
+///
+/// # Errors
+/// The kernel refuses to make the thread the caller's.
+pub(super) fn act_as<T: Send>(
+    caller: Option<&Caller>,
+    act: impl FnOnce() -> T + Send,
+) -> anyhow::Result<T> {
+    let Some(caller) = caller else {
+        return Ok(act());
+    };
+    thread::scope(|scope| {
+        let acting = scope.spawn(|| caller.become_it().map(|()| act()));
+        let acted = acting
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        acted.with_context(|| {
+            format!(
+                "cannot act as {}, who called sudo; --as-root does not try to",
+                caller.shown()
+            )
+        })
+    })
+}
+
+fn number(text: &std::ffi::OsStr) -> Option<u32> {
+    text.to_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    fn nobody() -> Caller {
+        Caller {
+            uid: 65534,
+            gid: 65534,
+            groups: vec![65534],
+            name: "nobody".into(),
+            home: Some(("/nonexistent".into(), "/bin/false".into())),
+        }
+    }
+
+    #[test]
+    fn only_one_thread_becomes_the_caller() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (closed, open) = (folder.path().join("closed"), folder.path().join("open"));
+        fs::create_dir(&open).unwrap();
+        for place in [folder.path(), &open] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            fs::set_permissions(place, mode).unwrap();
+        }
+        std::os::unix::fs::chown(&open, Some(65534), None).unwrap();
+        let caller = nobody();
+        let (refused, owner) = act_as(Some(&caller), || {
+            let made = open.join("made");
+            fs::write(&made, "").unwrap();
+            (fs::write(&closed, ""), fs::metadata(made).unwrap().uid())
+        })
+        .unwrap();
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(owner, 65534);
+        assert!(geteuid().is_root());
+        act_as(None, || fs::write(&closed, "")).unwrap().unwrap();
+    }
+
+    #[test]
+    fn what_is_roots_in_the_environment_becomes_the_callers() {
+        let environment = nobody().environment();
+        let all = |wanted: &str| -> Vec<&OsString> {
+            let named = environment.iter().filter(|(name, _)| name == wanted);
+            named.map(|(_, value)| value).collect()
+        };
+        assert_eq!(all("HOME"), ["/nonexistent"]);
+        assert_eq!(all("USER"), ["nobody"]);
+        assert_eq!(all("PATH").len(), 1);
+        assert!(all("SUDO_UID").is_empty());
+    }
+}

@@ -1,0 +1,258 @@
+//! `lastword run` itself: where its capture goes, who the command runs as, and what is left when lastword is made to end.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use libtest_mimic::Failed;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    Case,
+    support::{cgroup2, lastword, read},
+};
+
+pub(crate) const CASES: &[Case] = &[
+    (
+        "explains_although_the_capture_cannot_be_written",
+        unwritable,
+    ),
+    ("a_hangup_ends_the_command_and_gives_a_capture", hangup),
+    ("a_hangup_that_is_ignored_ends_nothing", nohup),
+    ("removes_the_cgroups_of_a_lastword_that_was_killed", killed),
+    ("under_sudo_command_and_capture_are_the_callers", sudo),
+];
+
+/// Any user; there need be none of this number.
+const CALLER: u32 = 54321;
+
+fn run(folder: &Path, options: &[&str], script: &str) -> Command {
+    let mut command = Command::new(lastword());
+    command
+        .args(["run", "--restarts", "1", "--backoff", "none"])
+        .args(options)
+        .args(["--", "/bin/sh", "-c", script])
+        .current_dir(folder)
+        .env_remove("SUDO_UID");
+    command
+}
+
+fn text(output: &Output) -> (String, String) {
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (lossy(&output.stdout), lossy(&output.stderr))
+}
+
+/// The folder of the capture is gone when the command has ended.
+fn unwritable() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let other = tempfile::tempdir()?;
+    fs::create_dir(folder.path().join("gone"))?;
+    let output = run(
+        folder.path(),
+        &["-o", "gone/x.lwcap"],
+        "echo 'cannot read the queue' >&2; rmdir gone; exit 3",
+    )
+    .env("TMPDIR", other.path())
+    .output()?;
+    let (said, told) = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(
+        said.contains("exited 3") && said.contains("evidence"),
+        "{said}"
+    );
+    assert!(told.contains("gone/x.lwcap"), "{told}");
+    let kept: Vec<PathBuf> = fs::read_dir(other.path())?
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    let [kept] = &kept[..] else {
+        return Err(format!("{kept:?} in the folder for temporary files; {told}").into());
+    };
+    assert!(told.contains(&*kept.to_string_lossy()), "{told}");
+    assert_eq!(read(kept)?.1.len(), 1);
+
+    // With no other place either it says that nothing was kept, after the verdict.
+    fs::create_dir(folder.path().join("gone"))?;
+    let output = run(
+        folder.path(),
+        &["-o", "gone/x.lwcap"],
+        "echo 'cannot read the queue' >&2; rmdir gone; exit 3",
+    )
+    .env("TMPDIR", "/nonexistent")
+    .output()?;
+    let (said, told) = text(&output);
+    assert!(said.contains("exited 3"), "{said}");
+    assert!(told.contains("not kept"), "{told}");
+    Ok(())
+}
+
+/// Starts lastword, and waits until the command says that it is there.
+fn started(command: &mut Command) -> Result<(Child, BufReader<std::process::ChildStdout>), Failed> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut stdout = BufReader::new(child.stdout.take().ok_or("no stdout")?);
+    let mut line = String::new();
+    stdout.read_line(&mut line)?;
+    assert_eq!(line.trim(), "ready");
+    Ok((child, stdout))
+}
+
+fn signal(child: &Child, signal: Signal) -> Result<(), Failed> {
+    Ok(kill(Pid::from_raw(i32::try_from(child.id())?), signal)?)
+}
+
+/// A shell that ends on SIGTERM, and not on SIGHUP, which asks servers for something else.
+const SERVER: &str = "trap 'exit 7' TERM; trap '' HUP; echo ready; while :; do sleep 0.1; done";
+
+fn hangup() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let (mut child, _stdout) = started(&mut run(folder.path(), &["-o", "x.lwcap"], SERVER))?;
+    signal(&child, Signal::SIGHUP)?;
+    let status = child.wait()?;
+    assert_eq!(status.code(), Some(7));
+    let (header, runs) = read(&folder.path().join("x.lwcap"))?;
+    assert_eq!((&*header.trigger.kind, runs.len()), ("interrupted", 1));
+    assert_eq!(own_cgroups(child.id())?, Vec::<PathBuf>::new());
+    Ok(())
+}
+
+fn nohup() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    // The shell ignores it, and what it executes does, too.
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
+        .arg(lastword())
+        .args([
+            "run",
+            "--restarts",
+            "1",
+            "-o",
+            "x.lwcap",
+            "--",
+            "/bin/sh",
+            "-c",
+            SERVER,
+        ])
+        .current_dir(folder.path())
+        .env_remove("SUDO_UID");
+    let (mut child, _stdout) = started(&mut shell)?;
+    signal(&child, Signal::SIGHUP)?;
+    signal(&child, Signal::SIGTERM)?;
+    assert_eq!(child.wait()?.code(), Some(7));
+    let (header, _) = read(&folder.path().join("x.lwcap"))?;
+    assert_eq!(header.trigger.kind, "interrupted");
+    Ok(())
+}
+
+/// The cgroups that a lastword of this process id made.
+fn own_cgroups(pid: u32) -> Result<Vec<PathBuf>, Failed> {
+    let prefix = format!("lastword-run-{pid}-");
+    let (mut folders, mut found) = (vec![cgroup2()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+                if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                    found.push(entry.path());
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn killed() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let (mut child, _stdout) = started(&mut run(folder.path(), &["-o", "x.lwcap"], SERVER))?;
+    signal(&child, Signal::SIGKILL)?;
+    child.wait()?;
+    let cgroups = own_cgroups(child.id())?;
+    let [cgroup] = &cgroups[..] else {
+        return Err(format!("{cgroups:?} of a lastword that was killed").into());
+    };
+    // The command is still there: that is told, and nobody's processes are killed.
+    let output = run(folder.path(), &["-o", "y.lwcap"], "exit 0").output()?;
+    let (_, told) = text(&output);
+    assert!(told.contains(&*cgroup.to_string_lossy()), "{told}");
+    assert!(cgroup.exists());
+    // Those of one that lives stay, whether there are processes in them or not.
+    let (mut other, _stdout) = started(&mut run(folder.path(), &["-o", "z.lwcap"], SERVER))?;
+    fs::write(cgroup.join("cgroup.kill"), "1")?;
+    while fs::read_to_string(cgroup.join("cgroup.events"))?.contains("populated 1") {
+        std::thread::yield_now();
+    }
+    let output = run(folder.path(), &["-o", "y.lwcap"], "exit 0").output()?;
+    assert!(!cgroup.exists(), "{}", text(&output).1);
+    assert_eq!(own_cgroups(other.id())?.len(), 1);
+    signal(&other, Signal::SIGTERM)?;
+    assert_eq!(other.wait()?.code(), Some(7));
+    Ok(())
+}
+
+fn sudo() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+    let home = folder.path().join("home");
+    fs::create_dir(&home)?;
+    chown(&home, Some(CALLER), Some(CALLER))?;
+    let caller = CALLER.to_string();
+    let sudo = |options: &[&str], script: &str| {
+        let mut command = run(&home, options, script);
+        let own = [
+            ("SUDO_UID", &*caller),
+            ("SUDO_GID", &caller),
+            ("SUDO_USER", "alice"),
+        ];
+        command.envs(own).output()
+    };
+    let script = "id -u; id -g; id -G; echo \"$USER ${SUDO_UID-unset}\"; exit 4";
+    let output = sudo(&["-o", "x.lwcap"], script)?;
+    let (said, told) = text(&output);
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    let lines: Vec<&str> = said.lines().take(4).collect();
+    assert_eq!(lines, [&caller, &caller, &caller, "alice unset"], "{told}");
+    assert!(
+        told.contains("alice") && told.contains("--as-root"),
+        "{told}"
+    );
+    let made = fs::metadata(home.join("x.lwcap"))?;
+    assert_eq!(
+        (made.uid(), made.gid(), made.mode() & 0o777),
+        (CALLER, CALLER, 0o600)
+    );
+    assert_eq!(read(&home.join("x.lwcap"))?.1[0].0.losses.lost, 0);
+
+    // Where the caller may not write, nothing is run: not even by a link of theirs.
+    let precious = folder.path().join("precious.lwcap");
+    fs::write(&precious, "precious")?;
+    std::os::unix::fs::symlink(&precious, home.join("link.lwcap"))?;
+    for place in [folder.path().join("y.lwcap"), home.join("link.lwcap")] {
+        let witness = home.join("ran");
+        let place = place.to_str().ok_or("no UTF-8")?;
+        let output = sudo(&["-o", place], "touch ran")?;
+        let (_, told) = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{place}: {told}");
+        assert!(
+            told.contains("alice") && told.contains("--as-root"),
+            "{told}"
+        );
+        assert!(!witness.exists(), "{place}");
+    }
+    assert_eq!(fs::read(&precious)?, b"precious");
+
+    let output = sudo(&["--as-root", "-o", "root.lwcap"], script)?;
+    let (said, _) = text(&output);
+    assert_eq!(said.lines().next(), Some("0"), "{said}");
+    assert_eq!(fs::metadata(home.join("root.lwcap"))?.uid(), 0);
+    Ok(())
+}
