@@ -217,7 +217,7 @@ pub struct Losses {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Location {
-    /// Path on the node.
+    /// Path on the node, outside of any pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_path: Option<String>,
     /// URL in the object storage, once it is there.

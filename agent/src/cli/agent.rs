@@ -15,6 +15,9 @@ pub(super) struct Args {
     /// Name of the node in Kubernetes [default: $NODE_NAME, or the host's name]
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
+    /// Where the node has what the agent sees at spool.directory [default: $NODE_SPOOL, or the same]
+    #[arg(long, value_name = "DIRECTORY")]
+    node_spool: Option<PathBuf>,
     /// A kubeconfig, for an agent that runs outside of its cluster
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -35,9 +38,12 @@ pub(super) fn agent(args: Args, out: &mut impl Write) -> anyhow::Result<ExitCode
     logging::of_agent(&config.log)?;
     let variable = std::env::var("NODE_NAME").ok();
     let node = args.node_name.or(variable).filter(|name| !name.is_empty());
+    let variable = std::env::var_os("NODE_SPOOL").map(PathBuf::from);
+    let spool = args.node_spool.or(variable);
     let options = Options {
         config: file,
         node,
+        spool: spool.filter(|directory| directory.is_absolute()),
         kubeconfig: args.kubeconfig,
     };
     let ended = node::run(config, options);

@@ -32,7 +32,7 @@ use crate::config::Config;
 enum Input {
     /// The container runtime was asked who a cgroup's container is.
     Who(runtime::Answer),
-    /// The container runtime has been found: everything it has.
+    /// The container runtime has been found, or has come back: everything it has.
     Runtime(Box<runtime::Everything>),
     /// A run has been kept, or could not be.
     Ended(Box<lives::EndedRun>),

@@ -133,7 +133,7 @@ impl Node {
         }
     }
 
-    /// The container runtime has been found: what runs gets its names, what ended its counts.
+    /// The container runtime has been found, or has come back: what runs gets its names, what ended its counts.
     pub(super) fn found_runtime(&mut self, all: &Everything) {
         let (now, at) = (host::uptime(), Time(host::realtime()));
         let containers: Vec<_> = all
@@ -143,6 +143,7 @@ impl Node {
             .collect();
         self.directory.saw_cri(&all.sandboxes, &containers, now);
         self.name_all();
+        self.ask_again();
         for status in &all.containers {
             let Some(identity) = self.directory.container(&status.container.id) else {
                 continue;

@@ -1,14 +1,14 @@
 //! The container runtime, asked over its CRI socket.
 
-use std::time::Duration;
+use std::{os::unix::fs::MetadataExt as _, time::Duration};
 
 use containers::cri::{Client, Container, CriError, Sandbox, Status};
 use tokio::sync::{mpsc, watch};
 
 use super::Input;
 
-/// Between attempts to reach a runtime that does not answer.
-const RETRY: Duration = Duration::from_secs(5);
+/// Between attempts to reach a runtime that does not answer, and between looks whether one still does.
+const PACE: Duration = Duration::from_secs(5);
 
 /// Between questions who a container is.
 const PAUSES: [Duration; 5] = [
@@ -47,44 +47,100 @@ pub(super) enum Standing {
     Down(String),
 }
 
-/// Finds the runtime, however late it comes, and asks it for everything once.
-pub(super) async fn find(
-    endpoint: Option<String>,
-    client: watch::Sender<Option<Client>>,
+/// What a runtime answers to.
+pub(super) trait Ask {
+    /// A connection to it.
+    type Connection;
+
+    /// Reaches it, and asks for everything it has.
+    async fn everything(&self) -> Result<(Self::Connection, Everything), CriError>;
+
+    /// Whether it is still the one that was reached, or another process at the same socket.
+    async fn is_same(&self, connection: &Self::Connection) -> Result<bool, CriError>;
+}
+
+/// Follows the runtime for as long as the agent lives: it may come late, go, and come back. Each time it comes it is asked for everything it has.
+pub(super) async fn follow(
+    ask: impl Ask,
     standing: watch::Sender<Standing>,
     inputs: mpsc::UnboundedSender<Input>,
 ) {
+    let down = |error: &CriError| {
+        let told = error.to_string();
+        let news = !matches!(&*standing.borrow(), Standing::Down(before) if *before == told);
+        if news {
+            tracing::warn!("the container runtime does not answer: {told}");
+            standing.send_replace(Standing::Down(told));
+        }
+    };
     loop {
-        match everything(endpoint.as_deref(), &client).await {
-            Ok(all) => {
+        match ask.everything().await {
+            Ok((connection, all)) => {
                 standing.send_replace(Standing::Up);
                 let _ = inputs.send(Input::Runtime(Box::new(all)));
-                return;
-            }
-            Err(error) => {
-                let told = error.to_string();
-                let news =
-                    !matches!(&*standing.borrow(), Standing::Down(before) if *before == told);
-                if news {
-                    tracing::warn!("the container runtime does not answer: {told}");
-                    standing.send_replace(Standing::Down(told));
+                loop {
+                    tokio::time::sleep(PACE).await;
+                    match ask.is_same(&connection).await {
+                        Ok(true) => {}
+                        Ok(false) => break,
+                        Err(error) => {
+                            down(&error);
+                            break;
+                        }
+                    }
                 }
             }
+            Err(error) => {
+                down(&error);
+                tokio::time::sleep(PACE).await;
+            }
         }
-        tokio::time::sleep(RETRY).await;
     }
 }
 
-async fn everything(
-    endpoint: Option<&str>,
-    found: &watch::Sender<Option<Client>>,
-) -> Result<Everything, CriError> {
-    let (client, version) = Client::connect(endpoint).await?;
-    tracing::info!(runtime = version.runtime, version = version.version, socket = %client.socket().display(), "the container runtime answers");
-    found.send_replace(Some(client.clone()));
-    Ok(Everything {
-        sandboxes: client.sandboxes().await?,
-        containers: client.statuses().await?,
+/// A CRI socket.
+pub(super) struct Socket {
+    /// Its path; without one, the first of the usual ones that is there.
+    pub(super) endpoint: Option<String>,
+    /// Where others find the connection.
+    pub(super) client: watch::Sender<Option<Client>>,
+}
+
+impl Ask for Socket {
+    /// With what tells the socket from one that is made anew.
+    type Connection = (Client, Option<Made>);
+
+    async fn everything(&self) -> Result<(Self::Connection, Everything), CriError> {
+        let (client, version) = Client::connect(self.endpoint.as_deref()).await?;
+        let made = made(&client);
+        tracing::info!(runtime = version.runtime, version = version.version, socket = %client.socket().display(), "the container runtime answers");
+        self.client.send_replace(Some(client.clone()));
+        let all = Everything {
+            sandboxes: client.sandboxes().await?,
+            containers: client.statuses().await?,
+        };
+        Ok(((client, made), all))
+    }
+
+    async fn is_same(&self, (client, before): &Self::Connection) -> Result<bool, CriError> {
+        client.version().await?;
+        // One that restarts quickly answers before anybody notices.
+        Ok(made(client) == *before)
+    }
+}
+
+/// Which file a socket is, and when it was made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Made {
+    inode: u64,
+    changed: (i64, i64),
+}
+
+fn made(client: &Client) -> Option<Made> {
+    let file = std::fs::metadata(client.socket()).ok()?;
+    Some(Made {
+        inode: file.ino(),
+        changed: (file.ctime(), file.ctime_nsec()),
     })
 }
 
@@ -108,4 +164,82 @@ async fn who(client: &Client, id: &str) -> Result<Option<Who>, CriError> {
         return Ok(Some(Who::Container(container)));
     }
     Ok(client.sandbox(id).await?.map(Who::Sandbox))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, collections::VecDeque};
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A runtime that answers so, one look after the other: it is there, it is another one, it is away.
+    struct Played(RefCell<VecDeque<Look>>);
+
+    #[derive(Clone, Copy, PartialEq)]
+    enum Look {
+        There,
+        Another,
+        Away,
+    }
+
+    impl Played {
+        fn look(&self) -> Result<bool, CriError> {
+            match self.0.borrow_mut().pop_front() {
+                Some(Look::Away) => Err(CriError::NoSocket),
+                Some(Look::Another) => Ok(false),
+                Some(Look::There) | None => Ok(true),
+            }
+        }
+    }
+
+    impl Ask for Played {
+        type Connection = ();
+
+        async fn everything(&self) -> Result<((), Everything), CriError> {
+            let all = Everything {
+                sandboxes: Vec::new(),
+                containers: Vec::new(),
+            };
+            self.look().map(|_| ((), all))
+        }
+
+        async fn is_same(&self, (): &()) -> Result<bool, CriError> {
+            self.look()
+        }
+    }
+
+    /// Whether it is up after each look, and how often it was asked for everything.
+    async fn followed(looks: &[Look]) -> (Vec<bool>, usize) {
+        let (inputs, mut received) = mpsc::unbounded_channel();
+        let (sender, standing) = watch::channel(Standing::default());
+        let played = Played(RefCell::new(looks.iter().copied().collect()));
+        let following = follow(played, sender, inputs);
+        tokio::pin!(following);
+        let mut up = Vec::new();
+        for _ in looks {
+            let _ = timeout(PACE - Duration::from_millis(1), &mut following).await;
+            up.push(matches!(*standing.borrow(), Standing::Up));
+            let _ = timeout(Duration::from_millis(1), &mut following).await;
+        }
+        let mut asked = 0;
+        while received.try_recv().is_ok() {
+            asked += 1;
+        }
+        (up, asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_runtime_that_goes_is_down_and_one_that_comes_back_is_asked_anew() {
+        use Look::{Another, Away, There};
+        let (up, asked) = followed(&[Away, There, There, Away, Away, There, There]).await;
+        assert_eq!(up[..4], [false, true, true, false]);
+        assert_eq!(up.last(), Some(&true));
+        assert_eq!(asked, 2);
+        let (up, asked) = followed(&[There, There, Another, There, There]).await;
+        assert_eq!(up, [true; 5]);
+        assert_eq!(asked, 2, "it restarted between two looks");
+        assert_eq!(followed(&[There, There, There]).await.1, 1);
+    }
 }

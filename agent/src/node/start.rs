@@ -40,7 +40,7 @@ use super::{
     runtime,
     state::{Node, Sources, Tally},
     status::Connections,
-    tell::Teller,
+    tell::{Place, Teller},
 };
 use crate::{
     cgroupfs::Mounts,
@@ -60,6 +60,8 @@ pub(crate) struct Options {
     pub(crate) config: Option<PathBuf>,
     /// Name of the node; the host's name without.
     pub(crate) node: Option<String>,
+    /// Where the node has the spool's directory; there, where the agent has it, without.
+    pub(crate) spool: Option<PathBuf>,
     /// The kubeconfig, instead of the cluster that the agent runs in.
     pub(crate) kubeconfig: Option<PathBuf>,
 }
@@ -114,7 +116,11 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
     if let Some(endpoint) = endpoint_of_runtime {
         let (standing, watched) = watch::channel(runtime::Standing::default());
         cri_standing = Some(watched);
-        services.spawn(runtime::find(endpoint, cri, standing, inputs.clone()));
+        let socket = runtime::Socket {
+            endpoint,
+            client: cri,
+        };
+        services.spawn(runtime::follow(socket, standing, inputs.clone()));
     }
 
     let client = cluster.map(|cluster| cluster.client);
@@ -125,7 +131,14 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
     if let (Some(client), Some(captures)) = (client.clone(), captures.clone()) {
         let announcer = Announcer::new(client, &node, health.clone());
         let teller = teller.clone();
-        services.spawn(teller.run(announcer, captures, spool.clone(), node.clone()));
+        let place = Place {
+            node: node.clone(),
+            spool: match options.spool {
+                Some(directory) => directory,
+                None => std::path::absolute(&config.spool.directory)?,
+            },
+        };
+        services.spawn(teller.run(announcer, captures, spool.clone(), place));
     }
     let (handle, requests) = Handle::new();
     let metrics = Arc::new(Metrics::new());

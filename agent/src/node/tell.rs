@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -43,6 +44,14 @@ pub(super) struct Teller {
     pending: Arc<AtomicU64>,
 }
 
+/// Where captures are, for those who look for them.
+pub(super) struct Place {
+    /// Name of the node.
+    pub(super) node: String,
+    /// The spool's directory as the node has it: a pod may have it elsewhere.
+    pub(super) spool: PathBuf,
+}
+
 /// What became of a capture that was to be announced.
 enum Told {
     /// The cluster knows.
@@ -79,11 +88,11 @@ impl Teller {
         announcer: Announcer,
         captures: Captures,
         spool: Arc<Spool>,
-        node: String,
+        place: Place,
     ) {
-        let (announcer, captures, node) = (&announcer, &captures, &node);
+        let (announcer, captures, place) = (&announcer, &captures, &place);
         let announce = |entry: Arc<Entry>| async move {
-            match announcer.announce(&announcement(&entry, node)).await {
+            match announcer.announce(&announcement(&entry, place)).await {
                 Ok(()) => Ok(Told::Announced),
                 Err(Error::NotFound(_)) if entry.state.exists => {
                     let asked = captures.is_deleted(&entry.info.namespace, entry.name());
@@ -241,7 +250,7 @@ pub(super) async fn remove(spool: &Arc<Spool>, entry: &Entry, why: &str) {
     }
 }
 
-fn announcement(entry: &Entry, node: &str) -> Announcement {
+fn announcement(entry: &Entry, place: &Place) -> Announcement {
     let info = &entry.info;
     let at = |time: u64| Timestamp::from_nanosecond(time.into()).unwrap_or_default();
     let created = at(info.created);
@@ -262,7 +271,7 @@ fn announcement(entry: &Entry, node: &str) -> Announcement {
         },
         status: CaptureStatus {
             phase: Phase::Complete,
-            node: Some(node.to_owned()),
+            node: Some(place.node.clone()),
             pod_uid: Some(info.pod_uid.clone()),
             container: Some(info.container.clone()),
             container_id: Some(info.container_id.clone()),
@@ -277,7 +286,9 @@ fn announcement(entry: &Entry, node: &str) -> Announcement {
                 torn: info.losses.torn as i64,
             }),
             location: Some(Location {
-                node_path: Some(entry.key()),
+                node_path: entry
+                    .present
+                    .then(|| spool::path(&place.spool, &entry.id).display().to_string()),
                 object_url: entry.state.upload.location.clone(),
             }),
             sha256: Some(info.sha256.clone()),
@@ -498,6 +509,27 @@ mod tests {
         assert_eq!(story.left, ["b"]);
     }
 
+    fn place() -> Place {
+        Place {
+            node: "node".to_owned(),
+            spool: "/mnt/disk/lastword".into(),
+        }
+    }
+
+    #[test]
+    fn the_path_is_that_on_the_node() {
+        let mut entry = Entry {
+            id: "shop/web-1".to_owned(),
+            present: true,
+            ..Entry::default()
+        };
+        let path = |entry: &Entry| announcement(entry, &place()).status.location?.node_path;
+        let expected = "/mnt/disk/lastword/captures/shop/web-1.lwcap";
+        assert_eq!(path(&entry).as_deref(), Some(expected));
+        entry.present = false;
+        assert_eq!(path(&entry), None);
+    }
+
     #[test]
     fn the_event_has_the_time_at_which_the_run_ended() {
         let mut entry = Entry {
@@ -508,7 +540,7 @@ mod tests {
             },
             ..Entry::default()
         };
-        let ended = |entry: &Entry| announcement(entry, "node").ended.as_millisecond();
+        let ended = |entry: &Entry| announcement(entry, &place()).ended.as_millisecond();
         assert_eq!(ended(&entry), 7250);
         // A live container has its verdict from when it was looked at.
         entry.info.ended = None;

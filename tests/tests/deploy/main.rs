@@ -99,6 +99,37 @@ fn the_manual_has_every_capability_and_every_path_of_the_node() {
 }
 
 #[test]
+fn the_agent_knows_where_the_node_has_its_spool() {
+    let documents = base();
+    let pod = &document(&documents, "DaemonSet", "lastword-agent")["spec"]["template"]["spec"];
+    let named = |list: &Value, name: &str| {
+        let mut all = list.as_array().expect("a list").iter();
+        all.find(|one| one["name"] == name).expect(name).clone()
+    };
+    let container = &pod["containers"][0];
+    let told = &named(&container["env"], "NODE_SPOOL")["value"];
+    assert_eq!(*told, named(&pod["volumes"], "spool")["hostPath"]["path"]);
+    let mounted = &named(&container["volumeMounts"], "spool")["mountPath"];
+    let configuration = read("docs/configuration.md");
+    let line = format!("  directory: {}", mounted.as_str().expect("a path"));
+    assert!(configuration.lines().any(|said| said == line), "{line}");
+    let chart = read("deploy/helm/lastword/templates/daemonset.yaml");
+    let told = "- name: NODE_SPOOL\n          value: {{ .Values.paths.spool }}";
+    assert!(chart.contains(told), "{told}");
+}
+
+#[test]
+fn who_reads_files_is_told_to_be_root() {
+    // The chart has the same file.
+    let documents = base();
+    let role = document(&documents, "Role", "lastword-reader");
+    let warning = role["metadata"]["annotations"]["lastword.dev/warning"].as_str();
+    let warning = warning.expect("a warning");
+    assert!(warning.contains("root on every node"), "{warning}");
+    assert!(read("docs/install.md").contains("is root on every node today"));
+}
+
+#[test]
 fn image_and_chart_have_the_version_of_the_workspace() {
     let version = env!("CARGO_PKG_VERSION");
     let documents = base();
