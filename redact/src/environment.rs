@@ -2,36 +2,168 @@
 //! `print(os.environ)`.
 //!
 //! One assignment says little, `KEY=value` is how many configuration files look. Two variables that nearly every process
-//! has are what tells an environment; then the values of all are masked.
+//! has, close to each other, are what tells an environment; then the values of the others around them are masked.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use regex::bytes::Regex;
 
-/// Variables that nearly every process or container has.
-pub(crate) const TRIGGER: &str = r#"(?:^|[\n\x00 "'{,])(?:PATH|HOME|HOSTNAME|PWD|OLDPWD|SHLVL|LOGNAME|SHELL|TERM|LANG|KUBERNETES_[A-Z_]*|[A-Z0-9_]+_SERVICE_HOST|[A-Z0-9_]+_PORT_[0-9]+_TCP)["']?(?:=|: )"#;
+/// One of them is in every environment.
+pub(crate) const KEYWORDS: &[&str] = &[
+    "path=",
+    "path'",
+    "path\"",
+    "path:",
+    "home=",
+    "home'",
+    "home\"",
+    "home:",
+    "hostname=",
+    "hostname'",
+    "hostname\"",
+    "hostname:",
+    "pwd=",
+    "shlvl=",
+    "shlvl'",
+    "shlvl\"",
+    "shlvl:",
+    "logname=",
+    "kubernetes_",
+    "_service_host",
+    "_tcp=",
+    "lang=",
+    "shell=",
+];
 
 /// `NAME=value` on a line of its own, or ended by NUL.
-pub(crate) const LINES: &str =
-    r#"(?m-u)(?:^|\x00)(?:export |declare -x |[ \t]*)[A-Za-z_][A-Za-z0-9_]{0,100}=([^\n\x00]+)"#;
+const LINE: &str =
+    r#"(?-u)\A(?:export |declare -x |setenv |[ \t]*)([A-Za-z_][A-Za-z0-9_]{0,100})=([^\n\x00]*)"#;
 /// `'NAME': 'value'`, `"NAME":"value"`, `NAME: 'value'`.
-pub(crate) const OBJECT: &str = r#"(?-u)[{,\s]\\?["']?[A-Za-z_][A-Za-z0-9_]{0,100}\\?["']?:\s{0,2}\\?(?:"((?:[^"\\]|\\.)*)"?|'((?:[^'\\]|\\.)*)'?)"#;
+const OBJECT: &str = r#"(?-u)(?:\A|[{,\s])\\?["']?([A-Za-z_][A-Za-z0-9_]{0,100})\\?["']?:\s{0,2}\\?(?:"((?:[^"\\]|\\.)*)"?|'((?:[^'\\]|\\.)*)'?)"#;
 
-/// Such variables it takes.
+/// Known variables it takes.
 const ENOUGH: usize = 2;
+/// Lines that are no assignment and may stand between two of one environment, as values have several.
+const LINES_APART: usize = 3;
+/// Bytes between two members of one object.
+const BYTES_APART: usize = 16;
 
-/// The values of all variables of an environment; nothing if it is none.
-pub(crate) fn find(trigger: &Regex, forms: &[Regex; 2], text: &[u8]) -> Vec<Range<usize>> {
+#[expect(clippy::expect_used, reason = "constants that the tests compile")]
+static FORMS: LazyLock<[Regex; 2]> =
+    LazyLock::new(|| [LINE, OBJECT].map(|form| Regex::new(form).expect("it compiles")));
+
+/// The values of an environment's variables that are not in every environment; nothing if there is none.
+pub(crate) fn find(text: &[u8]) -> Vec<Range<usize>> {
+    let [line, object] = &*FORMS;
     let mut places = Vec::new();
-    for (form, sign) in forms.iter().zip([b"=".as_slice(), b": "]) {
-        let known = trigger.find_iter(text);
-        let known = known.filter(|found| found.as_bytes().ends_with(sign));
-        if known.take(ENOUGH).count() == ENOUGH {
-            let values = form.captures_iter(text);
-            places.extend(
-                values.filter_map(|found| Some(found.iter().skip(1).flatten().next()?.range())),
-            );
+    let mut block = Block::default();
+    let (mut at, mut apart) = (0, 0);
+    for entry in text.split(|byte| matches!(byte, b'\n' | 0)) {
+        let start = at;
+        at += entry.len() + 1;
+        if one_line(entry, start, &mut places) {
+            continue;
+        }
+        let found = line
+            .captures(entry)
+            .and_then(|found| Some((found.get(1)?, found.get(2)?)));
+        let Some((name, value)) = found else {
+            apart += 1;
+            continue;
+        };
+        if apart > LINES_APART {
+            block.end(&mut places);
+        }
+        apart = 0;
+        block.add(name.as_bytes(), start + value.start()..start + value.end());
+    }
+    block.end(&mut places);
+    let mut last = 0;
+    for found in object.captures_iter(text) {
+        let (Some(all), Some(name)) = (found.get(0), found.get(1)) else {
+            continue;
+        };
+        let Some(value) = found.iter().skip(2).flatten().next() else {
+            continue;
+        };
+        if all.start() > last + BYTES_APART {
+            block.end(&mut places);
+        }
+        last = all.end();
+        block.add(name.as_bytes(), value.range());
+    }
+    block.end(&mut places);
+    places
+}
+
+/// `PATH=… HOME=… MODE=…` and nothing else on the line.
+fn one_line(line: &[u8], start: usize, places: &mut Vec<Range<usize>>) -> bool {
+    let mut block = Block::default();
+    let mut at = start;
+    let mut count = 0;
+    for word in line.split(|byte| *byte == b' ') {
+        let place = at..at + word.len();
+        at = place.end + 1;
+        let name = word
+            .iter()
+            .take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || **byte == b'_')
+            .count();
+        if name == 0 || word.get(name) != Some(&b'=') || word.ends_with(b":") {
+            return false;
+        }
+        count += 1;
+        block.add(&word[..name], place.start + name + 1..place.end);
+    }
+    if count < 3 {
+        return false;
+    }
+    block.end(places);
+    true
+}
+
+/// Assignments that stand together.
+#[derive(Default)]
+struct Block {
+    known: usize,
+    values: Vec<Range<usize>>,
+}
+
+impl Block {
+    fn add(&mut self, name: &[u8], value: Range<usize>) {
+        if is_known(name) {
+            self.known += 1;
+        } else if !value.is_empty() {
+            self.values.push(value);
         }
     }
-    places
+
+    fn end(&mut self, places: &mut Vec<Range<usize>>) {
+        let Self { known, values } = std::mem::take(self);
+        if known >= ENOUGH {
+            places.extend(values);
+        }
+    }
+}
+
+/// Variables that nearly every process or container has; their values are no secrets, and tell much.
+fn is_known(name: &[u8]) -> bool {
+    const KNOWN: &[&[u8]] = &[
+        b"PATH",
+        b"HOME",
+        b"HOSTNAME",
+        b"PWD",
+        b"OLDPWD",
+        b"SHLVL",
+        b"LOGNAME",
+        b"SHELL",
+        b"TERM",
+        b"LANG",
+    ];
+    let port =
+        |name: &[u8]| name.windows(6).any(|part| part == b"_PORT_") && name.ends_with(b"_TCP");
+    KNOWN.contains(&name)
+        || name.starts_with(b"KUBERNETES_")
+        || name.ends_with(b"_SERVICE_HOST")
+        || port(name)
 }

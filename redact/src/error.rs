@@ -34,6 +34,9 @@ pub enum Error {
         /// The name it has.
         name: String,
     },
+    /// The rules that are compiled in cannot be read.
+    #[error("the rules of this build are damaged ({0}): please report it")]
+    Rules(String),
     /// A path of files that hold secrets is not absolute.
     #[error(
         "the secret path \"{path}\" is not absolute: write it as the container sees it, from / on"

@@ -1,6 +1,6 @@
 //! Masks credentials before anything is written.
 //!
-//! A [`Redactor`] holds the compiled rules of a node. Of each run it makes a [`RunRedactor`], which is fed the run's events in order; what the
+//! A [`Redactor`] holds the compiled rules of a node. A run's events go through [`Redactor::run`], all of them, in order; what the
 //! capture's header says (the Pod object, Kubernetes events, the command) goes through [`Redactor::header`], what each run says
 //! through [`Redactor::run_metadata`]. All count what they masked in a [`Manifest`].
 //!
@@ -8,47 +8,56 @@
 //! |---|---|
 //! | `environment` | `/proc/PID/environ`; payloads that hold an environment; values of `env` in the Pod object |
 //! | `secret_file` | all of a file that holds secrets by its path: service account tokens, Secret volumes, `/etc/shadow`, key files, … |
+//! | `secret_object` | `data` and `stringData` of Kubernetes' Secret objects |
 //! | `private_key` | bodies of PEM and OpenPGP private keys, also where a payload starts or ends inside |
 //! | `authorization`, `cookie`, `api_key_header` | values of HTTP headers |
-//! | `url_password` | `scheme://user:password@host` |
-//! | `credential` | values of keys such as `password`, `api_key`, `client-secret`; passwords in SQL, Redis, PostgreSQL, SMTP |
-//! | `aws_key`, `jwt`, `token`, `password_hash` | what is known by its shape |
+//! | `url_password` | `scheme://user:password@host`, and what databases' drivers make of it |
+//! | `credential` | values of keys such as `password`, `api_key`, `client-secret`, also where name and value are two fields; passwords in SQL, Redis, PostgreSQL, SMTP, XML, `.pgpass`, `.netrc` |
+//! | `jwt`, `token`, `password_hash` | what is known by its shape |
 //! | `command_line` | options that take a password |
 //! | `annotation` | annotations of the Pod object that repeat it |
 //! | `http_header` | headers of probes in the Pod object |
 //! | `payload` | all payloads of a run for which none is to be kept |
 //! | a pattern's name | what the configured pattern matches |
 //!
+//! What prefixes, shapes and words tell a credential is data: `rules.yaml`. One automaton looks for all its keywords; only rules
+//! whose keyword occurs are tried.
+//!
 //! A masked byte becomes `*`, but for line breaks and NUL, so lengths and offsets stay what they were; an event that was changed has
 //! [`EventFlags::REDACTED`](capture_format::EventFlags::REDACTED). Redacting twice changes nothing more.
 //!
 //! **What is not recognised**: passwords that nothing around them calls so, such as a line of a file that is only a password, outside the paths
-//! that are known; tokens of unknown makers; compressed or encoded payloads; and the first piece of a token that was read or written in pieces
-//! too short to tell. A path that is known to hold secrets can be configured, and payloads can be switched off.
+//! that are known; passphrases of several words with one of grammar among them (`to be or not`), as sentences of error messages are;
+//! tokens of unknown makers; compressed or encoded payloads; and what a value goes on with behind a payload that was recorded in
+//! part. A path that is known to hold secrets can be configured, and payloads can be switched off.
 #![forbid(unsafe_code)]
 
 use bytes::Bytes;
 
 mod arguments;
 mod config;
-mod credential;
 mod environment;
 mod error;
+mod keys;
 mod manifest;
 mod mask;
 mod metadata;
+mod options;
+mod pairs;
 mod path;
-mod patterns;
 mod private_key;
+mod rules;
 mod run;
 mod scan;
+mod secret_object;
+mod value;
+mod view;
 
 pub use config::{Config, Pattern, Payload};
 pub use error::Error;
 pub use manifest::Manifest;
-pub use run::RunRedactor;
 
-use credential::Source;
+use keys::Source;
 use scan::{Context, Scanner};
 
 /// The compiled rules.
@@ -76,30 +85,22 @@ impl Redactor {
         })
     }
 
-    /// Starts on a run. `secret_mounts` are the paths at which the container sees secrets.
-    #[must_use]
-    pub fn run<'r>(&'r self, payload: Payload, secret_mounts: &'r [String]) -> RunRedactor<'r> {
-        RunRedactor::new(self, payload, secret_mounts)
-    }
-
     /// Masks a text that somebody said: a message, a reason.
     pub fn text(&self, text: &mut String, manifest: &mut Manifest) {
-        if !self.scanner.suspects(text.as_bytes()) {
-            return;
-        }
         let mut bytes = std::mem::take(text).into_bytes();
         self.bytes(&mut bytes, manifest);
         *text = into_text(bytes);
     }
 
     fn bytes(&self, bytes: &mut [u8], manifest: &mut Manifest) -> bool {
-        let context = Context::of(Source::Written);
-        self.scanner.mask(bytes, context, manifest).masked
+        self.scanner
+            .mask(bytes, Context::of(Source::Written), manifest)
+            .masked
     }
 
     /// Masks bytes of an event.
     fn scanned(&self, bytes: &mut Bytes, manifest: &mut Manifest) -> bool {
-        self.scanner.suspects(bytes) && self.shared(bytes, manifest, Self::bytes)
+        !bytes.is_empty() && self.shared(bytes, manifest, Self::bytes)
     }
 
     /// Applies a rule to bytes of an event, which others may share.

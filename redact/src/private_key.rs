@@ -2,17 +2,16 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
+
 use crate::mask::is_masked;
-
-/// Any line that starts or ends a block; a key may be inside a JSON string.
-pub(crate) const TRIGGER: &str = "-----(?:BEGIN|END) [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----";
-
-/// A payload that begins with lines of base64, as the middle of a block does.
-pub(crate) const BODY_TRIGGER: &str =
-    r"\A[A-Za-z0-9+/=]{0,76}\r?\n(?:[A-Za-z0-9+/]{48,76}\r?\n){2}";
 
 /// A block's lines have 64 characters; RFC 4880 allows 76.
 const LONGEST_LINE: usize = 76;
+/// Bytes between the two lines of a block: RSA keys of 16,384 bits have 13 KiB.
+const LONGEST_BLOCK: usize = 32 << 10;
+/// Base64 without a blank that no word of prose has.
+const SHORTEST_BODY: usize = 16;
 
 /// What to mask, and whether the text ends inside a block.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -45,26 +44,42 @@ pub(crate) fn find(text: &[u8], inside: bool) -> Found {
     }
     while let Some(begin) = marker(text, at, b"-----BEGIN ") {
         let name = &text[begin + 11..];
+        let name = &name[..name.len().min(64)];
         let line = name
             .iter()
             .position(|byte| matches!(byte, b'\n' | b'\r' | b'\\'));
-        let label = &name[..line.unwrap_or(name.len()).min(64)];
-        let Some(dashes) = position(label, b"-----") else {
-            at = begin + 11;
+        let label = &name[..line.unwrap_or(name.len())];
+        at = begin + 11;
+        let Some(dashes) = memmem::find(label, b"-----") else {
             continue;
         };
         let start = begin + 11 + dashes + 5;
-        at = start;
-        if position(&label[..dashes], b"PRIVATE KEY").is_none() {
+        if memmem::find(&label[..dashes], b"PRIVATE KEY").is_none() {
             continue;
         }
-        let end = marker(text, start, b"-----END ");
-        found.places.push(start..end.unwrap_or(text.len()));
-        found.open = end.is_none();
-        at = end.unwrap_or(text.len());
+        let rest = &text[start..text.len().min(start + LONGEST_BLOCK)];
+        let end = marker(rest, 0, b"-----END ").unwrap_or(rest.len());
+        // Messages name the line that is missing.
+        let block = end < rest.len()
+            && (has_body(&rest[..end]) || matches!(rest, [b'\n' | b'\r' | b'\\', ..]));
+        let length = if block { end } else { body(rest) };
+        if !block && !has_body(&rest[..length]) && !rest.trim_ascii().is_empty() {
+            continue;
+        }
+        found.places.push(start..start + length);
+        found.open = start + length == text.len();
+        at = start + length;
     }
     found.places.retain(|place| !place.is_empty());
     found
+}
+
+/// Whether there is base64 that is no word.
+fn has_body(text: &[u8]) -> bool {
+    let base64 =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'*');
+    text.split(|byte| !base64(byte))
+        .any(|part| part.len() >= SHORTEST_BODY)
 }
 
 /// Where the body of a block ends that began before the text: what ends it may be a key's END, or the text's own end.
@@ -72,7 +87,7 @@ fn body_without_start(text: &[u8]) -> Option<usize> {
     match marker(text, 0, b"-----END ") {
         Some(end) => {
             let name = &text[end..text.len().min(end + 64)];
-            (position(name, b"PRIVATE KEY").is_some() && is_body(&text[..end])).then_some(end)
+            (memmem::find(name, b"PRIVATE KEY").is_some() && is_body(&text[..end])).then_some(end)
         }
         None => {
             let length = body(text);
@@ -111,11 +126,7 @@ fn is_body(text: &[u8]) -> bool {
 }
 
 fn marker(text: &[u8], from: usize, marker: &[u8]) -> Option<usize> {
-    position(text.get(from..)?, marker).map(|at| from + at)
-}
-
-fn position(text: &[u8], part: &[u8]) -> Option<usize> {
-    text.windows(part.len()).position(|window| window == part)
+    memmem::find(text.get(from..)?, marker).map(|at| from + at)
 }
 
 #[cfg(test)]
@@ -185,8 +196,19 @@ mod tests {
     }
 
     #[test]
+    fn messages_that_name_a_line_of_a_key_stay() {
+        for text in [
+            "tls: no -----BEGIN PRIVATE KEY----- line in /etc/x\nexit 1\n",
+            "neither -----BEGIN PRIVATE KEY----- nor -----END PRIVATE KEY----- found\n",
+            "expected -----BEGIN RSA PRIVATE KEY-----\nlistening\n",
+        ] {
+            assert_eq!(masked(text, false).0, text);
+        }
+    }
+
+    #[test]
     fn a_key_in_a_json_string_is_masked() {
-        let text = r#"{"k": "-----BEGIN PRIVATE KEY-----\nMIIEvQ\nIBAD\n-----END PRIVATE KEY-----\n", "x": 1}"#;
+        let text = r#"{"k": "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhk\nIBAD\n-----END PRIVATE KEY-----\n", "x": 1}"#;
         let expected = r#"{"k": "-----BEGIN PRIVATE KEY----------END PRIVATE KEY-----\n", "x": 1}"#;
         assert_eq!(masked(text, false), (expected.into(), false));
     }

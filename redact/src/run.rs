@@ -1,11 +1,12 @@
-//! Redaction of one run's events, in their order.
+//! Redaction of one run's events.
 //!
-//! A program may read or write a secret in pieces. Of each descriptor whose last payload ended in the middle of a line, that line is
-//! remembered (its secrets masked), so that `password=` and `hunter2` are seen together; where the last payload ended inside a
-//! value or a private key, the next one starts inside it. A token that is cut in two is known by its first piece only if that is
-//! long enough to be recognised.
+//! A program may read or write a secret in pieces. What one descriptor moved is therefore looked at as one text, pieces joined, and
+//! each piece gets its part back. A text ends where something is missing: at a payload that was recorded in part, at a read or write
+//! at a position of its own, and when the descriptor is closed. Processes that share a pipe or file are joined too, where a piece
+//! ended in the middle of a line.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use bytes::Bytes;
 use capture_format::{Event, EventFlags, EventKind};
@@ -13,193 +14,248 @@ use inspect::fds::{Fds, has_path};
 
 use crate::arguments::arguments;
 use crate::config::Payload;
-use crate::credential::Source;
+use crate::keys::Source;
 use crate::mask::mask;
-use crate::scan::{Context, End};
+use crate::scan::Context;
 use crate::{Manifest, Redactor, path};
 
-/// Descriptors whose last line is remembered.
-const MAX_STREAMS: usize = 64;
-/// Bytes of it.
-const MAX_LINE: usize = 128;
-
-/// Masks the events of one run. Feed it every event in the order of the capture.
-pub struct RunRedactor<'r> {
-    redactor: &'r Redactor,
-    payload: Payload,
-    secret_mounts: &'r [String],
-    fds: Fds,
-    streams: VecDeque<(Stream, Unfinished)>,
-}
-
-/// One direction of one descriptor: process, descriptor, inode number (0 where unknown), and whether it is read.
-type Stream = (u32, i64, i64, bool);
-
-/// How the last payload of a stream ended.
-struct Unfinished {
-    /// Its last line, or the end of it.
-    line: Vec<u8>,
-    end: End,
-}
-
-impl<'r> RunRedactor<'r> {
-    pub(crate) fn new(
-        redactor: &'r Redactor,
+impl Redactor {
+    /// Masks what the events of a run must not tell, and counts it: all events, in the order of the capture. Lengths stay as they
+    /// are, but for payloads that are not to be kept at all. `secret_mounts` are the paths at which the container sees secrets.
+    pub fn run(
+        &self,
+        events: &mut [Event],
         payload: Payload,
-        secret_mounts: &'r [String],
-    ) -> Self {
-        Self {
-            redactor,
-            payload,
-            secret_mounts,
-            fds: Fds::default(),
-            streams: VecDeque::new(),
+        secret_mounts: &[String],
+        manifest: &mut Manifest,
+    ) {
+        let mut fds = Fds::default();
+        let mut streams = Streams::default();
+        for (at, event) in events.iter_mut().enumerate() {
+            let fd = fds.observe(event);
+            if !is_read(event.kind) && !is_write(event.kind) {
+                if event.kind == EventKind::CLOSE {
+                    streams.close(event);
+                }
+                self.other(event, manifest);
+            } else if payload == Payload::None {
+                if !event.data.is_empty() {
+                    event.data = Bytes::new();
+                    event.flags = event.flags | EventFlags::TRUNCATED | EventFlags::REDACTED;
+                    manifest.count("payload");
+                }
+            } else if !event.data.is_empty() {
+                let path = fd.as_ref().and_then(|fd| fd.path());
+                let paths = [path.map_or(&[][..], |path| path), &event.name];
+                match self.rule_of(paths, secret_mounts) {
+                    Some(rule) => {
+                        let masked = self.shared(&mut event.data, manifest, |_, data, manifest| {
+                            mask(data, 0..data.len(), rule, manifest)
+                        });
+                        flag(event, masked);
+                    }
+                    None => streams.add(at, event),
+                }
+            }
+        }
+        let mut in_keys: Vec<bool> = Vec::new();
+        for text in streams.texts(events) {
+            let in_key = text
+                .follows
+                .and_then(|before| in_keys.get(before))
+                .is_some_and(|in_key| *in_key);
+            in_keys.push(self.text_of(events, &text, in_key, manifest));
         }
     }
 
-    /// Masks what an event must not tell, and counts it. Lengths stay as they are, but for payloads that are not to be
-    /// kept at all.
-    pub fn event(&mut self, event: &mut Event, manifest: &mut Manifest) {
+    /// Masks an event that is no read and no write.
+    fn other(&self, event: &mut Event, manifest: &mut Manifest) {
         use EventKind as K;
-        let fd = self.fds.observe(event);
-        let read = is_read(event.kind);
-        let mut masked = false;
-        if !read && !is_write(event.kind) {
-            match event.kind {
-                // Numbers, not text.
-                K::STDIO | K::SIGNAL_GENERATE => return,
-                K::CLOSE => self
-                    .streams
-                    .retain(|(stream, _)| (stream.0, stream.1) != (event.pid, event.args[0])),
-                K::EXEC | K::EXECVE | K::EXECVEAT => {
-                    masked |= self.data(event, manifest, |redactor, data, manifest| {
-                        arguments(&redactor.scanner, data, manifest)
-                    });
-                }
-                _ => masked |= self.redactor.scanned(&mut event.data, manifest),
+        let mut masked = match event.kind {
+            // Numbers, not text.
+            K::STDIO | K::SIGNAL_GENERATE => return,
+            K::EXEC | K::EXECVE | K::EXECVEAT => {
+                let rule = |redactor: &Self, data: &mut [u8], manifest: &mut Manifest| {
+                    arguments(&redactor.scanner, data, manifest)
+                };
+                self.shared(&mut event.data, manifest, rule)
             }
-            if has_path(event.kind) {
-                masked |= self.redactor.scanned(&mut event.name, manifest);
-            }
-        } else if self.payload == Payload::None {
-            if !event.data.is_empty() {
-                event.data = Bytes::new();
-                event.flags = event.flags | EventFlags::TRUNCATED;
-                manifest.count("payload");
-                masked = true;
-            }
-        } else if !event.data.is_empty() {
-            let path = fd.as_ref().and_then(|fd| fd.path());
-            let paths = [path.map_or(&[][..], |path| path), &event.name];
-            masked = match self.rule_of(paths) {
-                Some(rule) => self.data(event, manifest, |_, data, manifest| {
-                    mask(data, 0..data.len(), rule, manifest)
-                }),
-                None => self.payload(event, read, manifest),
-            };
+            _ => self.scanned(&mut event.data, manifest),
+        };
+        if has_path(event.kind) {
+            masked |= self.scanned(&mut event.name, manifest);
         }
-        if masked {
-            event.flags = event.flags | EventFlags::REDACTED;
-        }
+        flag(event, masked);
     }
 
     /// The rule that forbids to keep anything of a file, by its path or the last component of it.
-    fn rule_of(&self, paths: [&[u8]; 2]) -> Option<&'static str> {
-        let config = &self.redactor.secret_paths;
+    fn rule_of(&self, paths: [&[u8]; 2], secret_mounts: &[String]) -> Option<&'static str> {
+        let config = &self.secret_paths;
         if paths.iter().any(|path| path::is_environment(path)) {
             return Some("environment");
         }
         let secret =
-            |path: &&[u8]| path::is_below(path, config) || path::is_below(path, self.secret_mounts);
+            |path: &&[u8]| path::is_below(path, config) || path::is_below(path, secret_mounts);
         let [path, _] = paths;
         // A last component alone may be that of a public file whose path is known.
         let known = if path.is_empty() { paths[1] } else { path };
         (path::is_secret(known) || paths.iter().any(secret)).then_some("secret_file")
     }
 
-    fn data(
+    /// Masks payloads as one text. Says whether it ended inside a private key.
+    fn text_of(
         &self,
-        event: &mut Event,
+        events: &mut [Event],
+        text: &Text,
+        in_key: bool,
         manifest: &mut Manifest,
-        rule: impl Fn(&Redactor, &mut [u8], &mut Manifest) -> bool,
     ) -> bool {
-        self.redactor.shared(&mut event.data, manifest, rule)
-    }
-
-    /// A payload, after what the same descriptor said last.
-    fn payload(&mut self, event: &mut Event, read: bool, manifest: &mut Manifest) -> bool {
-        let scanner = &self.redactor.scanner;
-        let stream = (event.pid, event.args[0], event.args[1], read);
-        let known = self.streams.iter().rposition(|(other, _)| *other == stream);
-        let before = known.and_then(|at| self.streams.remove(at));
-        let before = before.map(|(_, unfinished)| unfinished);
-        let ended_with_line = event.data.ends_with(b"\n") || event.data.ends_with(b"\0");
-        if before.is_none() && !scanner.suspects(&event.data) {
-            if !ended_with_line {
-                let line = last_line(&event.data);
-                self.remember(stream, line, End::default(), event);
-            }
-            return false;
-        }
-        let before = before.unwrap_or(Unfinished {
-            line: Vec::new(),
-            end: End::default(),
-        });
-        let mut text = if before.end.in_key {
-            Vec::new()
-        } else {
-            before.line
+        let Some((&first, &last)) = text.events.first().zip(text.events.last()) else {
+            return in_key;
         };
-        let start = text.len();
-        text.extend_from_slice(&event.data);
-        let mut masked = false;
-        if before.end.in_value && !before.end.in_key {
-            let rest = &text[start..];
-            let ends = |byte: &u8| {
-                byte.is_ascii_whitespace()
-                    || matches!(byte, 0 | b'"' | b'\'' | b'&' | b';' | b',' | b'<' | b'@')
-            };
-            let value = rest.iter().position(ends).unwrap_or(rest.len());
-            masked |= value > 0 && mask(&mut text, start..start + value, "credential", manifest);
-        }
-        let source = if read { Source::Read } else { Source::Written };
+        let mut joined =
+            Vec::with_capacity(text.events.iter().map(|&at| events[at].data.len()).sum());
+        text.events
+            .iter()
+            .for_each(|&at| joined.extend_from_slice(&events[at].data));
         let context = Context {
-            source,
-            in_key: before.end.in_key,
-            before: start,
+            in_key,
+            cut: events[last].flags.contains(EventFlags::TRUNCATED),
+            ..Context::of(if is_read(events[first].kind) {
+                Source::Read
+            } else {
+                Source::Written
+            })
         };
-        let mut end = scanner.mask(&mut text, context, manifest);
-        end.in_value |= masked && text[start..].iter().all(|&byte| byte == crate::mask::MASK);
-        masked |= end.masked;
-        if !ended_with_line || end.in_key {
-            self.remember(stream, last_line(&text), end, event);
+        let end = self.scanner.mask(&mut joined, context, manifest);
+        if !end.masked {
+            return end.in_key;
         }
-        if masked {
-            event.data = Bytes::from(text.split_off(start));
+        let mut start = 0;
+        for &at in &text.events {
+            let event = &mut events[at];
+            let end_of_event = start + event.data.len();
+            let own = &joined[start..end_of_event];
+            let masked = own != &*event.data;
+            if masked {
+                event.data = Bytes::copy_from_slice(own);
+            }
+            flag(event, masked);
+            start = end_of_event;
         }
-        masked
-    }
-
-    /// What follows a payload that was recorded in part is somewhere else in the stream, if not in the same key.
-    fn remember(&mut self, stream: Stream, line: Vec<u8>, end: End, event: &Event) {
-        let cut = event.flags.contains(EventFlags::TRUNCATED);
-        if cut && !end.in_key {
-            return;
-        }
-        if self.streams.len() == MAX_STREAMS {
-            self.streams.pop_front();
-        }
-        self.streams.push_back((stream, Unfinished { line, end }));
+        end.in_key
     }
 }
 
-/// The text behind the last line break, or the end of it.
-fn last_line(text: &[u8]) -> Vec<u8> {
-    let start = text
-        .iter()
-        .rposition(|&byte| byte == b'\n' || byte == 0)
-        .map_or(0, |at| at + 1);
-    text[start.max(text.len().saturating_sub(MAX_LINE))..].to_vec()
+fn flag(event: &mut Event, masked: bool) {
+    if masked {
+        event.flags = event.flags | EventFlags::REDACTED;
+    }
+}
+
+/// What one descriptor moved without a gap: positions of events.
+#[derive(Default)]
+struct Text {
+    events: Vec<usize>,
+    /// The text before the gap, which may have ended inside a private key.
+    follows: Option<usize>,
+}
+
+/// A process's descriptor.
+type Descriptor = (u32, i64);
+/// An inode number (0 where unknown), and whether it is read.
+type Inode = (i64, bool);
+
+/// Texts by what they belong to.
+#[derive(Default)]
+struct Streams {
+    texts: Vec<Text>,
+    /// The text that goes on, of each descriptor.
+    open: HashMap<Descriptor, HashMap<Inode, usize>>,
+    /// Events of each inode that several processes may share, and their descriptors.
+    shared: HashMap<Inode, Vec<(usize, Descriptor)>>,
+}
+
+impl Streams {
+    fn add(&mut self, at: usize, event: &Event) {
+        let read = is_read(event.kind);
+        let (descriptor, inode) = ((event.pid, event.args[0]), (event.args[1], read));
+        let open = self.open.entry(descriptor).or_default();
+        let alone = has_position(event.kind);
+        let text = match open.entry(inode) {
+            Entry::Occupied(open) if !alone => *open.get(),
+            entry => {
+                let follows = match &entry {
+                    Entry::Occupied(before) => Some(*before.get()),
+                    Entry::Vacant(_) => None,
+                };
+                let text = self.texts.len();
+                self.texts.push(Text {
+                    events: Vec::new(),
+                    follows,
+                });
+                entry.insert_entry(text);
+                text
+            }
+        };
+        self.texts[text].events.push(at);
+        if event.flags.contains(EventFlags::TRUNCATED) {
+            open.insert(inode, self.texts.len());
+            self.texts.push(Text {
+                events: Vec::new(),
+                follows: Some(text),
+            });
+        }
+        if inode.0 != 0 && !alone {
+            self.shared.entry(inode).or_default().push((at, descriptor));
+        }
+    }
+
+    fn close(&mut self, event: &Event) {
+        self.open.remove(&(event.pid, event.args[0]));
+    }
+
+    /// All texts, those that several processes wrote together last.
+    fn texts(self, events: &[Event]) -> Vec<Text> {
+        let mut texts = self.texts;
+        let mut shared: Vec<_> = self.shared.into_values().collect();
+        shared.sort_unstable_by_key(|pieces| pieces.first().copied());
+        for pieces in shared {
+            let mut text = Text::default();
+            for pair in pieces.windows(2) {
+                let [(at, one), (next, other)] = pair else {
+                    continue;
+                };
+                let data = &events[*at].data;
+                let unfinished = !data.ends_with(b"\n") && !data.ends_with(b"\0");
+                let seam = unfinished && (one != other || text.events.last() == Some(at));
+                if !seam || events[*at].flags.contains(EventFlags::TRUNCATED) {
+                    texts.push(std::mem::take(&mut text));
+                    continue;
+                }
+                if text.events.is_empty() {
+                    text.events.push(*at);
+                }
+                text.events.push(*next);
+            }
+            texts.push(text);
+        }
+        texts
+    }
+}
+
+/// At a position of its own, so that what it moves doesn't go on from the last.
+fn has_position(kind: EventKind) -> bool {
+    use EventKind as K;
+    [
+        K::PREAD64,
+        K::PREADV,
+        K::PREADV2,
+        K::PWRITE64,
+        K::PWRITEV,
+        K::PWRITEV2,
+    ]
+    .contains(&kind)
 }
 
 fn is_read(kind: EventKind) -> bool {

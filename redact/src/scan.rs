@@ -6,38 +6,43 @@ use std::ops::Range;
 use regex::bytes::{Regex, RegexSet};
 
 use crate::config::Config;
-use crate::credential::Source;
-use crate::mask::{MASK, mask};
-use crate::{Error, Manifest, credential, environment, patterns, private_key};
+use crate::keys::{self, Source};
+use crate::mask::mask;
+use crate::rules::{Call, Own, Pattern, Rules};
+use crate::view::View;
+use crate::{Error, Manifest, environment, options, pairs, private_key, secret_object};
 
 /// Passes over a text in which something was found: what one rule masks may be what another waited for.
 const MAX_PASSES: usize = 4;
+/// Bytes that are looked at together. What a program says beyond is looked at anew, from a line's start.
+const WINDOW: usize = 64 << 10;
+/// Bytes before that are looked at again, so that a value behind its key is found.
+const OVERLAP: usize = 2 << 10;
 
-/// Where a text stands.
+/// Names of rules that are no row of the data.
+pub(crate) const OTHER_RULES: &[&str] = &[
+    "credential",
+    "environment",
+    "private_key",
+    "secret_file",
+    "secret_object",
+    "command_line",
+    "annotation",
+    "http_header",
+    "payload",
+    "token",
+];
+
+/// What a text is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context {
     pub(crate) source: Source,
+    /// Arguments as somebody types them, and no prose.
+    pub(crate) typed: bool,
     /// It goes on from a text that ended inside a private key.
     pub(crate) in_key: bool,
-    /// Bytes before the text that are there to be understood: they are written already.
-    pub(crate) before: usize,
-}
-
-impl Context {
-    /// A text of its own.
-    pub(crate) const fn of(source: Source) -> Self {
-        Self {
-            source,
-            in_key: false,
-            before: 0,
-        }
-    }
-
-    /// The part of a place that lies in the text itself.
-    fn own(&self, place: Range<usize>) -> Range<usize> {
-        let start = place.start.max(self.before);
-        start..place.end.max(start)
-    }
+    /// It ends where the recording was cut off.
+    pub(crate) cut: bool,
 }
 
 /// How a text ended.
@@ -47,139 +52,249 @@ pub(crate) struct End {
     pub(crate) masked: bool,
     /// It ended inside a private key.
     pub(crate) in_key: bool,
-    /// Its last byte was masked: what follows may belong to the same value.
-    pub(crate) in_value: bool,
 }
 
-/// How a rule finds its places.
-enum Find {
-    Pattern(Regex, fn(&[u8]) -> bool),
-    Credential(Regex),
-    Environment(Regex, Box<[Regex; 2]>),
-    PrivateKey,
-}
-
-struct Rule {
-    name: Cow<'static, str>,
-    find: Find,
+impl Context {
+    pub(crate) const fn of(source: Source) -> Self {
+        Self {
+            source,
+            typed: false,
+            in_key: false,
+            cut: false,
+        }
+    }
 }
 
 /// The compiled rules.
 pub(crate) struct Scanner {
-    /// A pattern for each rule, at the same place: one pass tells which can find anything.
-    triggers: RegexSet,
-    rules: Vec<Rule>,
+    rules: Rules,
+    /// The operator's.
+    configured: RegexSet,
+    patterns: Vec<(String, Regex)>,
+}
+
+/// What a text calls for.
+struct Calls {
+    patterns: Vec<bool>,
+    own: Vec<Own>,
+    tokens: Vec<Range<usize>>,
+    keys: Vec<usize>,
 }
 
 impl Scanner {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        let mut triggers = Vec::new();
-        let mut rules = Vec::new();
-        let mut add = |trigger: &str, name: Cow<'static, str>, find| {
-            triggers.push(format!("(?-u){trigger}"));
-            rules.push(Rule { name, find });
-        };
-        let own = |pattern: &str| compile("", &format!("(?-u){pattern}"));
-        for trigger in [private_key::TRIGGER, private_key::BODY_TRIGGER] {
-            add(trigger, "private_key".into(), Find::PrivateKey);
-        }
-        for known in patterns::KNOWN {
-            let find = Find::Pattern(own(known.pattern)?, known.accept);
-            add(known.pattern, known.rule.into(), find);
-        }
-        let find = Find::Environment(
-            own(environment::TRIGGER)?,
-            Box::new([own(environment::LINES)?, own(environment::OBJECT)?]),
-        );
-        add(environment::TRIGGER, "environment".into(), find);
-        let find = Find::Credential(own(credential::TRIGGER)?);
-        add(credential::TRIGGER, "credential".into(), find);
+        let rules = Rules::new()?;
+        let mut patterns: Vec<(String, Regex)> = Vec::new();
         for (number, pattern) in (1..).zip(&config.patterns) {
             let name = &pattern.name;
-            let taken = patterns::KNOWN.iter().any(|known| known.rule == name)
-                || patterns::OTHER_RULES.contains(&name.as_str())
-                || rules.iter().any(|rule: &Rule| rule.name == *name);
+            let taken = rules.has(name)
+                || OTHER_RULES.contains(&name.as_str())
+                || patterns.iter().any(|(other, _)| other == name);
             if name.is_empty() || taken {
                 return Err(Error::Name {
                     number,
                     name: name.clone(),
                 });
             }
-            let regex = compile(name, &pattern.regex)?;
+            let regex = Regex::new(&pattern.regex).map_err(|source| Error::Pattern {
+                name: name.clone(),
+                source: source.into(),
+            })?;
             if regex.is_match(b"") {
                 return Err(Error::Empty { name: name.clone() });
             }
-            triggers.push(pattern.regex.clone());
-            rules.push(Rule {
-                name: name.clone().into(),
-                find: Find::Pattern(regex, |_| true),
-            });
+            patterns.push((name.clone(), regex));
         }
-        let triggers = RegexSet::new(&triggers).map_err(|source| Error::Pattern {
-            name: "all of them together".into(),
-            source: source.into(),
-        })?;
-        Ok(Self { triggers, rules })
-    }
-
-    /// Whether any rule may find something.
-    pub(crate) fn suspects(&self, text: &[u8]) -> bool {
-        self.triggers.is_match(text)
+        let configured = RegexSet::new(config.patterns.iter().map(|pattern| &pattern.regex))
+            .map_err(|source| Error::Pattern {
+                name: "all of them together".into(),
+                source: source.into(),
+            })?;
+        Ok(Self {
+            rules,
+            configured,
+            patterns,
+        })
     }
 
     /// Masks everything that any rule finds.
     pub(crate) fn mask(&self, text: &mut [u8], context: Context, manifest: &mut Manifest) -> End {
+        let Some(mut view) = View::of(text) else {
+            return self.mask_plain(text, context, manifest);
+        };
+        let end = self.mask_plain(&mut view.text, context, manifest);
+        if end.masked {
+            view.write_back(text);
+        }
+        end
+    }
+
+    fn mask_plain(&self, text: &mut [u8], context: Context, manifest: &mut Manifest) -> End {
         let mut end = End::default();
         for _ in 0..MAX_PASSES {
-            let mut changed = false;
-            let suspects: Vec<usize> = self.triggers.matches(text).into_iter().collect();
-            let suspects = || suspects.iter().map(|&at| &self.rules[at]);
-            end.in_key = false;
-            if context.in_key || suspects().any(|rule| matches!(rule.find, Find::PrivateKey)) {
-                let found = private_key::find(text, context.in_key);
-                end.in_key = found.open;
-                for place in found.places {
-                    changed |= mask(text, context.own(place), "private_key", manifest);
-                }
+            let found = private_key::find(text, context.in_key);
+            end.in_key = found.open;
+            let mut masked = false;
+            for place in found.places {
+                masked |= mask(text, place, "private_key", manifest);
             }
-            for rule in suspects() {
-                let places = match &rule.find {
-                    Find::PrivateKey => continue,
-                    Find::Pattern(regex, accept) => places(regex, *accept, text),
-                    Find::Credential(regex) => credential::find(regex, text, context.source),
-                    Find::Environment(regex, forms) => environment::find(regex, forms, text),
-                };
-                for place in places {
-                    changed |= mask(text, context.own(place), &rule.name, manifest);
-                }
-            }
-            end.masked |= changed;
-            if !changed {
+            masked |= self.mask_windows(text, context, manifest);
+            end.masked |= masked;
+            if !masked {
                 break;
             }
         }
-        end.in_value = end.masked && text.last() == Some(&MASK);
         end
+    }
+
+    fn mask_windows(&self, text: &mut [u8], context: Context, manifest: &mut Manifest) -> bool {
+        let mut masked = false;
+        let length = text.len();
+        let mut start = 0;
+        loop {
+            let end = window_end(text, start);
+            let context = Context {
+                cut: context.cut && end == length,
+                ..context
+            };
+            masked |= self.mask_window(&mut text[start..end], context, manifest);
+            if end == length {
+                return masked;
+            }
+            // From the start of a line that the window before had.
+            let again = end.saturating_sub(OVERLAP).max(start + 1);
+            let line = text[again..end].iter().position(|byte| *byte == b'\n');
+            start = line.map_or(again, |line| again + line + 1).min(end);
+        }
+    }
+
+    fn mask_window(&self, text: &mut [u8], context: Context, manifest: &mut Manifest) -> bool {
+        let places = self.places(text, context);
+        places.into_iter().fold(false, |masked, (place, rule)| {
+            masked | mask(text, place, &rule, manifest)
+        })
+    }
+
+    fn places(&self, text: &[u8], context: Context) -> Vec<(Range<usize>, Cow<'_, str>)> {
+        let calls = self.calls(text, context.cut);
+        let rules = &self.rules;
+        let mut places: Vec<(Range<usize>, Cow<'_, str>)> = Vec::new();
+        let add = |places: &mut Vec<_>, found: Vec<Range<usize>>, rule: &'static str| {
+            places.extend(found.into_iter().map(|place| (place, Cow::Borrowed(rule))));
+        };
+        add(&mut places, calls.tokens, "token");
+        let called = rules
+            .patterns
+            .iter()
+            .zip(calls.patterns)
+            .filter(|(_, called)| *called);
+        for (
+            Pattern {
+                rule,
+                regex,
+                accept,
+            },
+            _,
+        ) in called
+        {
+            let found =
+                groups(regex, text).filter(|place| accept.holds(&rules.words, text, place.clone()));
+            places.extend(found.map(|place| (place, Cow::Borrowed(rule.as_str()))));
+        }
+        if !calls.keys.is_empty() {
+            add(
+                &mut places,
+                keys::find(rules, text, &calls.keys, context.source),
+                "credential",
+            );
+        }
+        for own in calls.own {
+            match own {
+                Own::Key | Own::PrivateKey => {}
+                Own::Pair => add(&mut places, pairs::find(rules, text), "credential"),
+                Own::Environment => add(&mut places, environment::find(text), "environment"),
+                Own::SecretObject => add(&mut places, secret_object::find(text), "secret_object"),
+                Own::Option => add(
+                    &mut places,
+                    options::find(rules, text, context.typed),
+                    "command_line",
+                ),
+            }
+        }
+        for at in self.configured.matches(text) {
+            let (name, regex) = &self.patterns[at];
+            let found = groups(regex, text);
+            places.extend(found.map(|place| (place, Cow::Borrowed(name.as_str()))));
+        }
+        places
+    }
+
+    /// One pass over the text for all keywords.
+    fn calls(&self, text: &[u8], cut: bool) -> Calls {
+        let rules = &self.rules;
+        let mut calls = Calls {
+            patterns: vec![false; rules.patterns.len()],
+            own: Vec::new(),
+            tokens: Vec::new(),
+            keys: Vec::new(),
+        };
+        for found in rules.keywords.find_overlapping_iter(text) {
+            let keyword = found.pattern().as_usize();
+            match rules.calls[keyword] {
+                Call::Pattern(at) => calls.patterns[at] = true,
+                Call::Found(Own::Key) => calls.keys.push(found.end()),
+                Call::Found(own) if !calls.own.contains(&own) => calls.own.push(own),
+                Call::Found(_) => {}
+                Call::Token(token, prefix) => {
+                    let start = found.end() - prefix;
+                    let known = calls
+                        .tokens
+                        .last()
+                        .is_some_and(|last| last.end > found.end());
+                    if known
+                        || text[start..found.end()] != *rules.prefixes[keyword]
+                        || !starts_token(text, start)
+                    {
+                        continue;
+                    }
+                    if let Some(length) = rules.tokens[token].length(&text[found.end()..], cut) {
+                        calls.tokens.push(start..found.end() + length);
+                    }
+                }
+            }
+        }
+        calls
     }
 }
 
-fn places(regex: &Regex, accept: fn(&[u8]) -> bool, text: &[u8]) -> Vec<Range<usize>> {
-    let found = regex.captures_iter(text);
+/// Whether a token can start here: not within a word, but behind the `n` of `\n`, the `D` of `%3D`.
+fn starts_token(text: &[u8], start: usize) -> bool {
+    match &text[..start] {
+        [.., b'\\', b'n' | b'r' | b't'] => true,
+        [.., b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => true,
+        [.., before] => !before.is_ascii_alphanumeric(),
+        [] => true,
+    }
+}
+
+/// Where a window ends that starts here: at a line's end if there is one in its second half.
+fn window_end(text: &[u8], start: usize) -> usize {
+    let end = start + WINDOW;
+    if end >= text.len() {
+        return text.len();
+    }
+    let half = start + WINDOW / 2;
+    let line = memchr::memrchr(b'\n', &text[half..end]);
+    line.map_or(end, |line| half + line + 1)
+}
+
+/// What the first group matches, or all where there is none.
+fn groups<'t>(regex: &'t Regex, text: &'t [u8]) -> impl Iterator<Item = Range<usize>> + 't {
     let group = |found: regex::bytes::Captures<'_>| {
         found
             .get(1)
             .or_else(|| found.get(0))
             .map(|group| group.range())
     };
-    found
-        .filter_map(group)
-        .filter(|place| accept(&text[place.clone()]))
-        .collect()
-}
-
-fn compile(name: &str, pattern: &str) -> Result<Regex, Error> {
-    Regex::new(pattern).map_err(|source| Error::Pattern {
-        name: name.to_owned(),
-        source: source.into(),
-    })
+    regex.captures_iter(text).filter_map(group)
 }

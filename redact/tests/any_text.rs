@@ -10,18 +10,18 @@ use redact::{Config, Manifest, Payload, Redactor};
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(&Config::default()).unwrap());
 
 fn redacted(kind: K, payloads: &[Vec<u8>]) -> (Vec<Vec<u8>>, Manifest) {
-    let mut run = REDACTOR.run(Payload::Default, &[]);
+    let event = |payload: &Vec<u8>| Event {
+        kind,
+        data: Bytes::copy_from_slice(payload),
+        ..Event::default()
+    };
+    let mut events: Vec<Event> = payloads.iter().map(event).collect();
     let mut manifest = Manifest::default();
-    let masked = payloads.iter().map(|payload| {
-        let mut event = Event {
-            kind,
-            data: Bytes::copy_from_slice(payload),
-            ..Event::default()
-        };
-        run.event(&mut event, &mut manifest);
-        event.data.to_vec()
-    });
-    (masked.collect(), manifest)
+    REDACTOR.run(&mut events, Payload::Default, &[], &mut manifest);
+    (
+        events.iter().map(|event| event.data.to_vec()).collect(),
+        manifest,
+    )
 }
 
 /// Pieces of what the rules look for, so that they meet in ways nobody thought of.
@@ -98,7 +98,7 @@ const TEMPLATES: &[&str] = &[
     "-----BEGIN RSA PRIVATE KEY-----\n@@\n-----END RSA PRIVATE KEY-----\n",
     "PATH=/bin\nHOME=/\nMODE=@@\n",
     "<password>@@</password>",
-    "IDENTIFIED BY '@@'",
+    "ALTER USER app IDENTIFIED BY '@@'",
     "eyJhbGciOiJIUzI1NiJ9.@@.@@ ",
     "xoxb-1234567890-@@ ",
 ];

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use capture_format::{Reader, Writer, open_file};
+use capture_format::{Event, Reader, Writer, open_file};
 use inspect::explain::explain;
 use redact::{Config, Manifest, Payload, Redactor};
 
@@ -26,16 +26,19 @@ fn no_verdict_changes() {
         let mut header = reader.header().clone();
         let mut runs = Vec::new();
         for (index, mut run) in reader.runs().to_vec().into_iter().enumerate() {
-            let mut of_run = redactor.run(Payload::Default, &[]);
             redactor.run_metadata(&mut run, &mut manifest);
             let events = reader.events(index).map(|event| event.unwrap().event);
-            let events = events.map(|mut event| {
-                let size = (event.name.len(), event.data.len());
-                of_run.event(&mut event, &mut manifest);
-                assert_eq!((event.name.len(), event.data.len()), size);
-                event
-            });
-            runs.push((run, events.collect::<Vec<_>>()));
+            let mut events: Vec<Event> = events.collect();
+            let sizes = |events: &[Event]| {
+                events
+                    .iter()
+                    .map(|event| (event.name.len(), event.data.len()))
+                    .collect::<Vec<_>>()
+            };
+            let before = sizes(&events);
+            redactor.run(&mut events, Payload::Default, &[], &mut manifest);
+            assert_eq!(sizes(&events), before);
+            runs.push((run, events));
         }
         redactor.header(&mut header, &mut manifest);
         let mut writer = Writer::new(Vec::new(), &header).unwrap();

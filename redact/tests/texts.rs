@@ -7,6 +7,9 @@ use bytes::Bytes;
 use capture_format::{Event, EventFlags, EventKind as K};
 use redact::{Config, Manifest, Pattern, Payload, Redactor};
 
+#[path = "support/marked.rs"]
+mod marked;
+
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(&Config::default()).unwrap());
 
 fn event(kind: K, fd: i64, data: impl AsRef<[u8]>) -> Event {
@@ -22,11 +25,9 @@ fn event(kind: K, fd: i64, data: impl AsRef<[u8]>) -> Event {
 
 /// The events' payloads after redaction, as one text each.
 fn payloads(events: Vec<Event>) -> Vec<String> {
-    let mut run = REDACTOR.run(Payload::Default, &[]);
-    let mut manifest = Manifest::default();
-    let masked = events.into_iter().map(|mut event| {
-        let before = event.clone();
-        run.event(&mut event, &mut manifest);
+    let mut masked = events.clone();
+    REDACTOR.run(&mut masked, Payload::Default, &[], &mut Manifest::default());
+    let masked = masked.into_iter().zip(events).map(|(event, before)| {
         assert_eq!(event.data.len(), before.data.len());
         let flagged = event.flags.contains(EventFlags::REDACTED);
         assert_eq!(flagged, event.data != before.data);
@@ -44,26 +45,14 @@ fn check(kinds: &[K], texts: &[&str]) {
     let mut wrong = String::new();
     for text in texts {
         for &kind in kinds {
-            let (given, expected) = parts(text);
+            let (given, expected) = marked::parts(text);
             let masked = one(kind, &given);
             if masked != expected {
                 writeln!(wrong, "{kind:?}\n   {masked:?}\n  not {expected:?}").unwrap();
             }
         }
     }
-    assert_eq!(wrong, "");
-}
-
-fn parts(text: &str) -> (String, String) {
-    let given = text.replace('§', "");
-    let stars = text.split('§').enumerate().map(|(at, part)| {
-        if at % 2 == 1 {
-            part.replace(|c| c != '\n', "*")
-        } else {
-            part.to_owned()
-        }
-    });
-    (given, stars.collect())
+    assert!(wrong.is_empty(), "{wrong}");
 }
 
 #[test]
@@ -230,18 +219,15 @@ fn a_value_behind_its_key_in_the_next_write_is_masked() {
 #[test]
 fn files_of_secrets_are_known_by_their_path() {
     let mounts = ["/etc/db".to_owned()];
-    let mut run = REDACTOR.run(Payload::Default, &mounts);
     let mut manifest = Manifest::default();
     let mut read = |path: &str, name: &str| {
         let mut open = event(K::OPENAT, -100, "");
         (open.name, open.ret) = (Bytes::copy_from_slice(path.as_bytes()), 3);
-        run.event(&mut open, &mut manifest);
         let mut read = event(K::READ, 3, "hunter2\n");
         read.name = Bytes::copy_from_slice(name.as_bytes());
-        run.event(&mut read, &mut manifest);
-        let mut close = event(K::CLOSE, 3, "");
-        run.event(&mut close, &mut manifest);
-        read.data == "*******\n"
+        let mut events = [open, read, event(K::CLOSE, 3, "")];
+        REDACTOR.run(&mut events, Payload::Default, &mounts, &mut manifest);
+        events[1].data == "*******\n"
     };
     assert!(read(
         "/var/run/secrets/kubernetes.io/serviceaccount/token",
@@ -313,18 +299,24 @@ fn arguments_lose_passwords_and_nothing_else() {
 
 #[test]
 fn without_payloads_nothing_of_them_is_kept() {
-    let mut run = REDACTOR.run(Payload::None, &[]);
     let mut manifest = Manifest::default();
-    for kind in [K::READ, K::WRITE, K::SENDTO, K::RECVMSG, K::PWRITEV2] {
-        let mut event = event(kind, 3, "anything");
-        event.name = Bytes::from_static(b"app.log");
-        run.event(&mut event, &mut manifest);
-        assert!(event.data.is_empty() && event.name == "app.log", "{kind:?}");
+    let kinds = [K::READ, K::WRITE, K::SENDTO, K::RECVMSG, K::PWRITEV2];
+    let mut events: Vec<Event> = kinds.map(|kind| event(kind, 3, "anything")).into();
+    events
+        .iter_mut()
+        .for_each(|event| event.name = Bytes::from_static(b"app.log"));
+    events.push(event(K::EXEC, 0, "app\0"));
+    REDACTOR.run(&mut events, Payload::None, &[], &mut manifest);
+    let exec = events.pop().unwrap();
+    for event in events {
+        assert!(
+            event.data.is_empty() && event.name == "app.log",
+            "{:?}",
+            event.kind
+        );
         let flags = EventFlags::REDACTED | EventFlags::TRUNCATED;
         assert!(event.flags.contains(flags));
     }
-    let mut exec = event(K::EXEC, 0, "app\0");
-    run.event(&mut exec, &mut manifest);
     assert_eq!(
         (exec.data, exec.flags),
         (Bytes::from_static(b"app\0"), EventFlags::default())

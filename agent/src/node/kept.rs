@@ -68,10 +68,12 @@ impl KeptRun {
         policy: &Policy,
     ) -> Result<Masked, WriteError> {
         let mut manifest = Manifest::default();
-        let mut masking = redactor.run(policy.payload, &policy.secret_mounts);
-        for event in &mut events {
-            masking.event(event, &mut manifest);
-        }
+        redactor.run(
+            &mut events,
+            policy.payload,
+            &policy.secret_mounts,
+            &mut manifest,
+        );
         let run = Self::of(&Header::default(), run, &events)?;
         Ok(Masked { run, manifest })
     }

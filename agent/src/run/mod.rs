@@ -254,10 +254,12 @@ impl Lives {
     ) -> anyhow::Result<()> {
         let mut recording = self.recorder.read(ring).context("cannot read the ring")?;
         drop_preparations(&mut recording.events, run.init_pid);
-        let mut masking = self.redactor.run(Payload::Default, &[]);
-        for event in &mut recording.events {
-            masking.event(event, &mut self.masked);
-        }
+        self.redactor.run(
+            &mut recording.events,
+            Payload::Default,
+            &[],
+            &mut self.masked,
+        );
         run.oom_kills = cgroup.oom_kills();
         run.losses = recording.losses;
         run.losses.recursion_misses = recording.losses.recursion_misses.saturating_sub(misses);

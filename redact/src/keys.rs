@@ -1,0 +1,641 @@
+//! Values of keys that name a credential: `password=…`, `"apiKey": "…"`, `client_secret: …`, `define('DB_PASSWORD', '…')`.
+//!
+//! At each `=`, `:` and `,` the key before it is classed by its words (`rules.yaml`); where the value ends, and whether it is one, is
+//! decided by what stands around. Error messages use the same words (`cannot open token: No such file`), and must survive.
+
+use std::ops::Range;
+
+use memchr::memchr3_iter;
+
+use crate::mask::is_masked;
+use crate::rules::{Class, Rules};
+use crate::value::{is_name, is_path, is_strong, trimmed};
+
+/// Bytes before a sign that may be its key.
+const LONGEST_KEY: usize = 64;
+/// Blanks, and quotes with their backslashes, between a key and its sign.
+const LONGEST_GAP: usize = 8;
+/// Bytes of a line before a key that are looked at.
+const LONGEST_LINE: usize = 256;
+
+/// Where a text comes from: error messages are written, not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Bytes read, from a file as a rule.
+    Read,
+    /// Bytes written, or said by somebody.
+    Written,
+}
+
+/// The values to mask. `hits` are the places at which words of keys end, in ascending order.
+pub(crate) fn find(
+    rules: &Rules,
+    text: &[u8],
+    hits: &[usize],
+    source: Source,
+) -> Vec<Range<usize>> {
+    let mut places: Vec<Range<usize>> = Vec::new();
+    let (mut end, mut passed) = (0, 0);
+    for sign in memchr3_iter(b'=', b':', b',', text) {
+        while hits.get(passed).is_some_and(|hit| *hit <= sign) {
+            passed += 1;
+        }
+        let Some(hit) = passed.checked_sub(1).and_then(|at| hits.get(at)) else {
+            continue;
+        };
+        if sign < end || sign - hit > LONGEST_KEY {
+            continue;
+        }
+        let Some(key) = Key::new(rules, text, sign) else {
+            continue;
+        };
+        if let Some(place) = key.value(rules, text, source) {
+            end = place.end;
+            places.push(place);
+        }
+    }
+    places
+}
+
+/// The key that ends at a place, quotes around it skipped: where it stands, and whether it stood in quotes.
+pub(crate) fn key_before(text: &[u8], end: usize) -> (Range<usize>, bool) {
+    let back = |end: usize, most: usize, is: fn(u8) -> bool| {
+        let skipped = text[..end]
+            .iter()
+            .rev()
+            .take(most)
+            .take_while(|byte| is(**byte));
+        end - skipped.count()
+    };
+    let blanks = back(end, LONGEST_GAP, |byte| matches!(byte, b' ' | b'\t'));
+    let bracket = back(blanks, 1, |byte| byte == b']');
+    let end = back(bracket, LONGEST_GAP, |byte| {
+        matches!(byte, b'"' | b'\'' | b'\\' | b'`')
+    });
+    let quoted = end < bracket;
+    // `$config[password]` is no key, but `$config['password']` is one.
+    let end = if quoted { end } else { blanks };
+    let start = back(end, LONGEST_KEY, |byte| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
+    });
+    (start..end, quoted)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    Equals,
+    Colon,
+    /// Between two arguments.
+    Comma,
+}
+
+struct Key<'t> {
+    class: Class,
+    is_pwd: bool,
+    sign: Sign,
+    /// Only blanks, dashes, or words such as `export` stand before it on its line.
+    starts_line: bool,
+    /// It stands in quotes.
+    quoted: bool,
+    /// Byte before it and its quotes, blanks skipped.
+    before: Option<u8>,
+    /// What stands before it on its line.
+    line: &'t [u8],
+    /// A dash stands before it: an option of a command line.
+    is_option: bool,
+    /// Where the value may start.
+    after: usize,
+}
+
+impl<'t> Key<'t> {
+    fn new(rules: &Rules, text: &'t [u8], at: usize) -> Option<Self> {
+        let (sign, after) = sign(text, at)?;
+        let (place, quoted) = key_before(text, at);
+        let key = &text[place.clone()];
+        // Erlang's keys are atoms: `{password, "…"}`.
+        if key.is_empty()
+            || (sign == Sign::Comma && !quoted && !text[..place.start].ends_with(b"{"))
+        {
+            return None;
+        }
+        let mut head = &text[..place.start];
+        while quoted && let Some((b'"' | b'\'' | b'\\' | b'`', rest)) = head.split_last() {
+            head = rest;
+        }
+        let line = &head[head.len().saturating_sub(LONGEST_LINE)..];
+        let line = line
+            .iter()
+            .rposition(|byte| matches!(byte, b'\n' | b'\r' | 0))
+            .map_or(line, |at| &line[at + 1..]);
+        let opened = line.ends_with(b" ") && rules.keys.opens(last_word(line));
+        let class = match rules.keys.class(key) {
+            Some(Class::Bare) if opened => Class::Secret,
+            None if opened && key.eq_ignore_ascii_case(b"key") => Class::Secret,
+            class => class?,
+        };
+        let trimmed_line = line.trim_ascii();
+        let starts_line = trimmed_line.is_empty()
+            || matches!(
+                trimmed_line,
+                b"-" | b"#"
+                    | b";"
+                    | b"export"
+                    | b"set"
+                    | b"declare -x"
+                    | b"ENV"
+                    | b"//"
+                    | b"+"
+                    | b"const"
+                    | b"let"
+                    | b"var"
+                    | b"ARG"
+            );
+        Some(Self {
+            class,
+            is_pwd: [&b"PWD"[..], b"OLDPWD"].contains(&key),
+            sign,
+            starts_line,
+            quoted,
+            before: head.trim_ascii_end().last().copied(),
+            line: trimmed_line,
+            is_option: key.starts_with(b"-"),
+            after,
+        })
+    }
+
+    fn value(&self, rules: &Rules, text: &[u8], source: Source) -> Option<Range<usize>> {
+        let rest = &text[self.after..];
+        let json = self.quoted && self.sign == Sign::Colon;
+        let blanks = rest
+            .iter()
+            .take_while(|byte| match byte {
+                b' ' | b'\t' => true,
+                b'\n' | b'\r' => json,
+                _ => false,
+            })
+            .count();
+        let start = self.after + blanks;
+        let place = match quote(&text[start..]) {
+            Some(quote) => {
+                let start = start + quote.len();
+                let place = start..start + quote.value(&text[start..]);
+                self.may_quote(rules, &text[place.clone()], text, place.end)
+                    .then_some(place)
+            }
+            None => Some(start..start + self.bare(rules, text, start, blanks, source)?),
+        }?;
+        let value = text.get(place.clone())?;
+        self.may_hold(value).then_some(place)
+    }
+
+    /// Whether a value in quotes can be one.
+    fn may_quote(&self, rules: &Rules, value: &[u8], text: &[u8], end: usize) -> bool {
+        if rules.words.tells_nothing(value) || rules.words.is_prose(value) {
+            return false;
+        }
+        let field = self.is_field();
+        match self.sign {
+            Sign::Equals => true,
+            Sign::Comma => self.is_argument(value, text, end),
+            Sign::Colon => match self.class {
+                Class::Password => true,
+                Class::Short => self.quoted || field || self.starts_line,
+                _ if self.quoted || field || self.starts_line => true,
+                // `missing secret: "db-password"`, `unknown token: '}'`.
+                Class::Secret => !self.is_searched() || is_strong(value),
+                Class::Bare | Class::Weak => is_strong(value) && !self.is_parsed(),
+            },
+        }
+    }
+
+    /// `define('DB_PASSWORD', 'x')`; but `missing: ("password", "username")`.
+    fn is_argument(&self, value: &[u8], text: &[u8], end: usize) -> bool {
+        const SETTERS: &[&[u8]] = &[
+            b"define",
+            b"set",
+            b"put",
+            b"add",
+            b"env",
+            b"header",
+            b"config",
+            b"property",
+            b"append",
+            b"store",
+            b"insert",
+            b"update",
+            b"param",
+            b"attr",
+            b"field",
+            b"bind",
+            b"with",
+            b"default",
+            b"write",
+            b"setex",
+            b"pair",
+            b"basicauth",
+            b"auth",
+            b"option",
+        ];
+        let Some(callee) = self
+            .line
+            .strip_suffix(b"(")
+            .or(self.line.strip_suffix(b"{"))
+        else {
+            return false;
+        };
+        let after = text
+            .get(end..text.len().min(end + LONGEST_GAP))
+            .unwrap_or_default();
+        let after = after
+            .iter()
+            .find(|byte| !matches!(byte, b'"' | b'\'' | b'\\' | b' '));
+        let closes = matches!(after, None | Some(b')' | b',' | b'}'));
+        let callee = last_word(callee).to_ascii_lowercase();
+        let sets = SETTERS.iter().any(|setter| callee.ends_with(setter));
+        closes && (sets || is_strong(value) || (self.class == Class::Password && !is_name(value)))
+    }
+
+    fn is_field(&self) -> bool {
+        matches!(self.before, None | Some(b'{' | b',' | b'(' | b'['))
+    }
+
+    /// `unexpected token`: the word of a parser.
+    fn is_parsed(&self) -> bool {
+        const PARSED: &[&[u8]] = &[
+            b"unexpected",
+            b"unknown",
+            b"illegal",
+            b"unrecognized",
+            b"expected",
+            b"next",
+            b"near",
+        ];
+        let word = last_word(self.line).to_ascii_lowercase();
+        PARSED.contains(&word.as_slice())
+    }
+
+    /// `missing secret: db`: it tells a name.
+    fn is_searched(&self) -> bool {
+        const SEARCHED: &[&[u8]] = &[
+            b"missing",
+            b"no",
+            b"such",
+            b"find",
+            b"found",
+            b"read",
+            b"open",
+            b"load",
+            b"create",
+            b"get",
+            b"fetch",
+            b"undefined",
+            b"unsupported",
+            b"required",
+            b"duplicate",
+            b"the",
+            b"for",
+            b"of",
+            b"named",
+            b"kubernetes",
+            b"k8s",
+            b"mount",
+            b"volume",
+        ];
+        let word = last_word(self.line).to_ascii_lowercase();
+        SEARCHED.contains(&word.as_slice()) || self.is_parsed()
+    }
+
+    /// Length of a value without quotes.
+    fn bare(
+        &self,
+        rules: &Rules,
+        text: &[u8],
+        start: usize,
+        blanks: usize,
+        source: Source,
+    ) -> Option<usize> {
+        let rest = &text[start..];
+        let line = rest
+            .iter()
+            .position(|byte| matches!(byte, b'\n' | b'\r' | 0))
+            .unwrap_or(rest.len());
+        let whole = rest[..line].trim_ascii_end();
+        let until = |ends: &[u8]| {
+            let end = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0 || ends.contains(byte);
+            rest[..line].iter().position(end).unwrap_or(line)
+        };
+        let says = |value: &[u8]| !rules.words.tells_nothing(value) && !is_code(value);
+        if self.sign == Sign::Comma || (self.class == Class::Short && self.sign == Sign::Colon) {
+            return None;
+        }
+        let block = self.sign == Sign::Colon && matches!(rest, [b'|' | b'>', ..]);
+        if block && (self.starts_line || self.before == Some(b'-')) {
+            return Some(block_length(rest));
+        }
+        let query = self.sign == Sign::Equals && whole.contains(&b'&');
+        let all = (source == Source::Read || self.is_option)
+            && !(self.quoted && self.sign == Sign::Colon);
+        if self.starts_line && all && !query {
+            let first = &rest[..until(b"")];
+            return (says(first) && !rules.words.is_prose(whole)).then_some(whole.len());
+        }
+        match self.sign {
+            Sign::Equals => {
+                let length = self.token(rest, until(b"&;\"'<`"));
+                let value = &rest[..length];
+                if !says(value) || (length < 3 && blanks > 0) || self.is_parsed() {
+                    return None;
+                }
+                let after = rest[length..line].trim_ascii();
+                if blanks > 0 && source == Source::Written && is_attribute(value) {
+                    return None;
+                }
+                if matches!(self.class, Class::Bare | Class::Weak | Class::Secret)
+                    && (is_path(value)
+                        || (self.class == Class::Bare
+                            && is_name(value)
+                            && rules.words.is_prose(&rest[..line])))
+                {
+                    return None;
+                }
+                if self.class == Class::Weak && !is_strong(value) {
+                    return None;
+                }
+                let sentence = rules.words.is_prose(after) || rules.words.is_status(trimmed(after));
+                // Neither another field nor a command, whose options and paths tell it.
+                let command = |word: &[u8]| {
+                    matches!(
+                        word,
+                        [b'-' | b'/' | b'.' | b'|' | b'>' | b'<' | b'&' | b';', ..]
+                    )
+                };
+                let alone =
+                    !after.contains(&b'=') && !after.split(|byte| *byte == b' ').any(command);
+                Some(if self.starts_line && alone && !sentence {
+                    whole.len().max(length)
+                } else {
+                    length
+                })
+            }
+            _ => self.behind_colon(rules, text, start, blanks, whole, until(b"{}()[],;\"'<")),
+        }
+    }
+
+    /// A value ends before the comma that another key follows, and before the bracket that was open before it.
+    fn token(&self, rest: &[u8], length: usize) -> usize {
+        let mut value = &rest[..length];
+        if let Some(comma) = value.iter().position(|byte| *byte == b',')
+            && value[comma..].contains(&b'=')
+        {
+            value = &value[..comma];
+        }
+        while let [head @ .., last] = value {
+            let opens = match last {
+                b')' => b'(',
+                b']' => b'[',
+                b'}' => b'{',
+                b',' => 0,
+                _ => break,
+            };
+            if head.contains(&opens) {
+                break;
+            }
+            value = head;
+        }
+        value.len()
+    }
+
+    /// Length of a value without quotes behind a colon: the last word of its line, or what is clearly a secret.
+    fn behind_colon(
+        &self,
+        rules: &Rules,
+        text: &[u8],
+        start: usize,
+        blanks: usize,
+        whole: &[u8],
+        token: usize,
+    ) -> Option<usize> {
+        let value = text.get(start..start + token)?;
+        if rules.words.tells_nothing(value) || is_code(whole) || self.is_parsed() {
+            return None;
+        }
+        if self.quoted {
+            // JSON: without quotes it is a number; YAML: the last word of its line.
+            let number = value
+                .iter()
+                .all(|byte| byte.is_ascii_digit() || *byte == b'.');
+            let last = token == whole.len() && self.starts_line && blanks > 0;
+            return (number || last || is_strong(value)).then_some(token);
+        }
+        let after = whole.get(token..).unwrap_or_default().trim_ascii_start();
+        let strong = is_strong(value);
+        let points = self.class != Class::Password && is_path(value);
+        if points || (self.class == Class::Weak && !strong) {
+            return None;
+        }
+        if self.starts_line && blanks > 0 {
+            // YAML in a log; a message would be of several words.
+            let words =
+                after.is_empty() || (self.class != Class::Bare && !rules.words.is_prose(whole));
+            let number = value.iter().all(u8::is_ascii_digit);
+            return if words && (after.is_empty() || !number) {
+                Some(whole.len())
+            } else {
+                (strong && self.class != Class::Bare).then_some(token)
+            };
+        }
+        let field = self.is_field() || self.line.contains(&b'{') || self.starts_line;
+        if blanks == 0 && field {
+            return (token >= 3).then_some(token);
+        }
+        let closes = after.is_empty()
+            || matches!(after[0], b',' | b'}' | b']' | b')' | b';')
+            || is_pair(after);
+        let told = if self.class == Class::Bare {
+            strong || (field && self.is_field())
+        } else {
+            !self.is_searched() || strong
+        };
+        ((closes && told) || (strong && self.class != Class::Bare)).then(|| {
+            // Signs may be part of a password that stands alone.
+            if after.is_empty() || rules.words.is_prose(after) || self.is_field() {
+                token
+            } else {
+                token.max(value_length(whole, token))
+            }
+        })
+    }
+
+    /// Whether a value can be a credential: neither masked nor the place or size of something.
+    fn may_hold(&self, value: &[u8]) -> bool {
+        let value = trimmed(value);
+        if value.is_empty() || is_masked(value) || (self.is_pwd && value.starts_with(b"/")) {
+            return false;
+        }
+        match self.class {
+            Class::Password | Class::Short => true,
+            // A limit such as max_token=4096.
+            _ => value.len() > 6 || !value.iter().all(u8::is_ascii_digit),
+        }
+    }
+}
+
+/// The value up to the next blank, where signs such as `[` ended it early.
+fn value_length(whole: &[u8], token: usize) -> usize {
+    let signs = matches!(whole.get(token), Some(b'[' | b'(' | b'{' | b'<'));
+    if signs {
+        whole
+            .iter()
+            .position(u8::is_ascii_whitespace)
+            .unwrap_or(whole.len())
+    } else {
+        token
+    }
+}
+
+/// What separates a key from its value at a place, and where the value may start.
+fn sign(text: &[u8], at: usize) -> Option<(Sign, usize)> {
+    let before = at.checked_sub(1).map_or(0, |at| text[at]);
+    let next = text.get(at + 1).copied().unwrap_or(0);
+    match text.get(at)? {
+        b'=' if matches!(before, b'!' | b'<' | b'>' | b'=' | b'~' | b'+' | b':')
+            || matches!(next, b'=' | b'~') =>
+        {
+            None
+        }
+        b'=' => Some((Sign::Equals, at + if next == b'>' { 2 } else { 1 })),
+        b':' if before == b':' || next == b':' || text[at + 1..].starts_with(b"//") => None,
+        b':' if next == b'=' => Some((Sign::Equals, at + 2)),
+        b':' => Some((Sign::Colon, at + 1)),
+        _ => Some((Sign::Comma, at + 1)),
+    }
+}
+
+fn last_word(text: &[u8]) -> &[u8] {
+    let text = text.trim_ascii_end();
+    let text = &text[text.len().saturating_sub(LONGEST_KEY)..];
+    let start = text
+        .iter()
+        .rposition(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+    &text[start.map_or(0, |at| at + 1)..]
+}
+
+/// `user: app`, `user=app`: another field follows.
+fn is_pair(text: &[u8]) -> bool {
+    let length = text
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+        .count();
+    length > 0 && matches!(text.get(length), Some(b'=' | b':'))
+}
+
+/// `os.environ["X"]`, `getenv('X')`: code as tracebacks print it.
+fn is_code(value: &[u8]) -> bool {
+    let name =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'!');
+    let length = value.iter().take_while(|byte| name(byte)).count();
+    let calls = matches!(value.get(length), Some(b'(' | b'['));
+    let argument = value.get(length + 1);
+    length > 0
+        && calls
+        && argument
+            .is_none_or(|byte| matches!(byte, b'"' | b'\'' | b')') || byte.is_ascii_alphabetic())
+        && !value[..length].iter().any(u8::is_ascii_digit)
+}
+
+/// `self.token`, `config.db.password`, `None`, `await`: no value, but where it comes from.
+fn is_attribute(value: &[u8]) -> bool {
+    let identifier = |part: &[u8]| {
+        part.first()
+            .is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
+            && part
+                .iter()
+                .all(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
+    };
+    let dotted = value.contains(&b'.') && value.split(|byte| *byte == b'.').all(identifier);
+    dotted || [&b"await"[..], b"new", b"self", b"this", b"input"].contains(&value)
+}
+
+/// Length of the indented lines below a YAML `|` or `>`, that line included.
+fn block_length(rest: &[u8]) -> usize {
+    let mut length = 0;
+    for (number, line) in rest.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        if number > 0 && !line.starts_with(b" ") && !line.starts_with(b"\t") {
+            break;
+        }
+        length += line.len();
+    }
+    rest[..length].trim_ascii_end().len()
+}
+
+/// A quotation mark, with backslashes where the text is itself quoted, and Python's prefixes.
+struct Quote {
+    prefix: usize,
+    backslashes: usize,
+    mark: u8,
+}
+
+fn quote(text: &[u8]) -> Option<Quote> {
+    let prefix = usize::from(matches!(
+        text,
+        [b'b' | b'u' | b'r' | b'f' | b'@', b'"' | b'\'', ..]
+    ));
+    let backslashes = text[prefix..]
+        .iter()
+        .take(LONGEST_GAP)
+        .take_while(|&&byte| byte == b'\\')
+        .count();
+    let mark = *text.get(prefix + backslashes)?;
+    (matches!(mark, b'"' | b'\'' | b'`') && backslashes < LONGEST_GAP).then_some(Quote {
+        prefix,
+        backslashes,
+        mark,
+    })
+}
+
+impl Quote {
+    fn len(&self) -> usize {
+        self.prefix + self.backslashes + 1
+    }
+
+    /// Length of the value up to the same mark behind as many backslashes; where that was cut off, to the end of the line.
+    fn value(&self, text: &[u8]) -> usize {
+        let text = &text[..text.len().min(LONGEST_VALUE)];
+        let mut backslashes = 0;
+        for (at, &byte) in text.iter().enumerate() {
+            let ends = match self.backslashes {
+                0 => backslashes % 2 == 0,
+                own => backslashes == own,
+            };
+            match byte {
+                b'\\' => backslashes += 1,
+                0 => return at,
+                _ if byte == self.mark && ends => return at - self.backslashes,
+                _ => backslashes = 0,
+            }
+        }
+        let line = text.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+        line.unwrap_or(text.len())
+    }
+}
+
+/// Bytes of a value in quotes that are looked at: keys of kubeconfigs have 3 KiB, certificates in chains 16.
+const LONGEST_VALUE: usize = 32 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_behind_its_quotes() {
+        let key = |text: &str| {
+            let (place, quoted) = key_before(text.as_bytes(), text.len());
+            (text[place].to_owned(), quoted)
+        };
+        assert_eq!(key("x db.pass-word"), ("db.pass-word".into(), false));
+        assert_eq!(key("{\\\"apiKey\\\" "), ("apiKey".into(), true));
+        assert_eq!(key("$config['password']"), ("password".into(), true));
+        assert_eq!(key("list[0]"), (String::new(), false));
+        assert_eq!(key(""), (String::new(), false));
+    }
+}
