@@ -59,6 +59,8 @@ impl Errno {
     pub const EDQUOT: Self = Self(122);
     /// Address already in use.
     pub const EADDRINUSE: Self = Self(98);
+    /// Cannot assign requested address.
+    pub const EADDRNOTAVAIL: Self = Self(99);
     /// Operation already in progress.
     pub const EALREADY: Self = Self(114);
 

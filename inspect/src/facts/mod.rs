@@ -3,7 +3,7 @@
 //! Memory is bounded whatever the capture holds: of what repeats the newest is kept, and all of it is counted.
 
 use bytes::Bytes;
-use capture_format::{Event, EventFlags, EventKind, ExitStatus, Losses, Run};
+use capture_format::{Event, EventFlags, EventKind, ExitStatus, FdType, Losses, Run};
 
 mod binds;
 pub mod config_files;
@@ -41,6 +41,8 @@ const MAX_BINDS: usize = 256;
 const TIDYING: u64 = 5_000_000_000;
 /// What tests and `exit 1` of scripts end with, too: that a shell has its child's code then proves little.
 pub(crate) const COMMON_CODES: std::ops::RangeInclusive<u8> = 0..=2;
+/// Pipes that a shell reads from kept.
+const MAX_CAPTURED: usize = 1024;
 /// OOM kills kept.
 const MAX_OOM_KILLS: usize = 64;
 
@@ -105,6 +107,8 @@ pub struct Facts {
     pub adopted: Option<u64>,
     fds: Fds,
     init: u32,
+    /// Pipes that shells read what commands print from, by inode number.
+    captured: Recent<u64>,
     /// Of the first process, once it was seen.
     standard: output::Standard,
     losses: Losses,
@@ -129,6 +133,7 @@ impl Facts {
             adopted: None,
             fds: Fds::default(),
             init: run.init_pid,
+            captured: Recent::new(MAX_CAPTURED),
             standard: output::Standard::default(),
             losses: run.losses,
         }
@@ -193,6 +198,9 @@ impl Facts {
                 .output
                 .observe(number, event, fd.as_ref(), stderr, &self.standard);
         }
+        if event.kind == EventKind::READ && event.fd_type == FdType::FIFO && event.ret > 0 {
+            self.captures(event);
+        }
         let is_visitor = self.is_visitor(event.pid);
         if !is_visitor && (EventKind::READ..=EventKind::RECVMMSG).contains(&event.kind) {
             self.dns.observe(number, event, fd.as_ref());
@@ -240,6 +248,24 @@ impl Facts {
             }
             None => {}
         }
+    }
+
+    /// A shell reads a pipe: what stands between `$(` and `)` prints for it, and not for whoever reads the container's stdout.
+    fn captures(&mut self, event: &Event) {
+        let inode = event.args[1] as u64;
+        let is_shell = self.processes.get(event.pid).is_some_and(Process::is_shell);
+        let is_known = || self.captured.iter().rev().any(|&other| other == inode);
+        if is_shell && inode != 0 && !self.standard.has(inode) && !is_known() {
+            self.captured.push(inode);
+        }
+    }
+
+    /// Whether a line of stdout was printed for a shell of the run, which took it as a value.
+    #[must_use]
+    pub fn is_captured(&self, line: &output::Line) -> bool {
+        line.stream == output::Stream::Stdout
+            && line.inode != 0
+            && self.captured.iter().any(|&inode| inode == line.inode)
     }
 
     fn failures_of(&mut self, visitor: bool) -> &mut Recent<Failure> {

@@ -57,6 +57,8 @@ pub struct Line {
     pub cut: bool,
     /// What became of it.
     pub fate: Fate,
+    /// Inode number of what it was written to; 0: not known.
+    pub(super) inode: u64,
 }
 
 /// What became of a line.
@@ -93,6 +95,11 @@ impl Standard {
         }
     }
 
+    /// Whether this is one of them.
+    pub(super) fn has(&self, inode: u64) -> bool {
+        [self.stdout, self.stderr].contains(&inode)
+    }
+
     /// Which of them a write went to; of both the same, stdout.
     fn of_write(&self, event: &Event) -> Option<Stdio> {
         match event.args[1] as u64 {
@@ -113,6 +120,7 @@ struct Partial {
     bytes: Vec<u8>,
     cut: bool,
     fate: Fate,
+    inode: u64,
 }
 
 impl Partial {
@@ -127,6 +135,7 @@ impl Partial {
             text,
             cut: self.cut,
             fate: self.fate,
+            inode: self.inode,
         }
     }
 }
@@ -187,6 +196,7 @@ impl Output {
                 (false, Some(_)) => Fate::Failed,
                 (false, None) => Fate::Written,
             },
+            inode: event.args[1] as u64,
         };
         let fd = event.args[0];
         let mut pieces = event.data.split(|&b| b == b'\n').peekable();

@@ -2,10 +2,12 @@
 
 use capture_format::{ExitStatus, Header, Run, SignalOrigin};
 
-use super::words::{LastWords, Words};
+use super::phrase::says;
+use super::words::{LastWords, Words, speaks_of_success};
 use super::{Evidence, oom, outside_signal};
 use crate::decode::Signal;
 use crate::decode::time::duration;
+use crate::facts::naming::names;
 use crate::facts::output::{Fate, Line};
 use crate::facts::process::Exit;
 use crate::facts::{Facts, Process};
@@ -33,8 +35,19 @@ pub struct Case<'a> {
     pub words: LastWords<'a>,
     /// What all processes printed last, whoever they are.
     pub said: LastWords<'a>,
-    /// Whether the run ended well although the last of the chain did not.
-    pub tolerated: bool,
+    /// How the end of the last of the chain came to be the run's.
+    pub link: Link,
+}
+
+/// How the end of the last process of a chain came to be that of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It is the first process, or its end was handed on from child to parent.
+    Same,
+    /// The run ended well although it did not.
+    Tolerated,
+    /// Its parent ended with a code of its own, and spoke of it.
+    SpokenOf,
 }
 
 impl<'a> Case<'a> {
@@ -42,15 +55,22 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn new(facts: &'a Facts, run: &'a Run, header: &'a Header) -> Self {
         let mut chain = facts.chain();
-        let given_in =
-            (run.status == Some(ExitStatus::Code(0))).then(|| worked_in_vain(facts, &chain));
-        let given_in = given_in.flatten();
-        let tolerated = given_in.is_some();
-        chain.extend(given_in);
+        let ended_well = run.status == Some(ExitStatus::Code(0));
+        let tolerated = ended_well.then(|| worked_in_vain(facts, &chain)).flatten();
+        let spoken_of = spoken_of(facts, &chain);
+        let link = match (tolerated, spoken_of) {
+            (Some(_), _) => Link::Tolerated,
+            (None, Some(_)) => Link::SpokenOf,
+            (None, None) => Link::Same,
+        };
+        chain.extend(tolerated.or(spoken_of));
         let end = chain.last().and_then(|culprit| culprit.exit);
         let since = end.map_or(0, |exit| exit.time.saturating_sub(CLOSE));
         let recent = |line: &&Line| line.time >= since;
-        let lines = |process: &'a Process| process.output.lines();
+        let lines = |process: &'a Process| {
+            let lines = process.output.lines();
+            lines.filter(|line| !facts.is_captured(line))
+        };
         let of_culprit = chain.last().copied().into_iter().flat_map(lines);
         let failed = chain
             .last()
@@ -82,7 +102,7 @@ impl<'a> Case<'a> {
             chain,
             words,
             said,
-            tolerated,
+            link,
         }
     }
 
@@ -186,7 +206,7 @@ impl<'a> Case<'a> {
         };
         let after = self.end_after_start();
         match self.chain[..] {
-            [init, .., culprit] if self.tolerated => format!(
+            [init, .., culprit] if self.link == Link::Tolerated => format!(
                 "{} exited 0 although {} (pid {}) {how}{after}",
                 init.name(),
                 culprit.name(),
@@ -377,9 +397,15 @@ fn worked_in_vain<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<&'a Pro
         };
         let close = exit.event < end.event && end.time.saturating_sub(exit.time) <= CLOSE;
         let said_why = || {
-            let words = LastWords::of(process.output.lines());
+            let lines = process.output.lines();
+            let words = LastWords::of(lines.filter(|line| !facts.is_captured(line)));
+            let over = facts.processes.iter().any(|other| {
+                let mut later = other.output.lines().filter(|line| line.event > exit.event);
+                later.any(|line| speaks_of_success(&line.text))
+            });
             words
                 .complaint()
+                .filter(|_| !over)
                 .is_some_and(|line| exit.time - line.time.min(exit.time) <= CLOSE)
         };
         close
@@ -413,6 +439,52 @@ fn worked_in_vain<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<&'a Pro
         above.iter().any(|above| above.pid == other.pid) || lived(other) <= lived(culprit)
     });
     longest.then_some(culprit)
+}
+
+/// The child that was stopped for a fault right before its parent gave up, and that its parent then spoke of.
+fn spoken_of<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<&'a Process> {
+    const OF_CHILDREN: &[&str] = &[
+        "worker*",
+        "child*",
+        "process*",
+        "subprocess*",
+        "helper*",
+        "thread pool",
+        "pool",
+        "signal*",
+        "died",
+        "crashed",
+        "killed",
+        "terminated",
+        "core dumped",
+        "segmentation fault",
+        "bus error",
+        "aborted",
+        "sigsegv",
+        "sigbus",
+        "sigabrt",
+        "sigill",
+        "sigfpe",
+        "sigtrap",
+        "sigsys",
+    ];
+    let parent = chain.last()?;
+    let end = parent
+        .exit
+        .filter(|exit| matches!(exit.status, ExitStatus::Code(1..)))?;
+    let child = facts.failed_last(parent).pop()?;
+    let exit = child.exit?;
+    let ExitStatus::Signal { signal, .. } = exit.status else {
+        return None;
+    };
+    let fault = Signal(signal).is_fault() || Signal(signal) == Signal::ABRT;
+    let close = end.time.saturating_sub(exit.time) <= CLOSE;
+    let lines = parent.output.lines().filter(|line| line.event > exit.event);
+    let words = LastWords::of(lines);
+    let speaks = words.find(|text| {
+        says(text, OF_CHILDREN) || names(text, &child.name()) || names(text, &child.pid.to_string())
+    });
+    (fault && close && speaks.is_some()).then_some(child)
 }
 
 /// `exited 1`, `was killed by SIGSEGV (segmentation fault)`.

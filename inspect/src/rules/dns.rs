@@ -54,17 +54,7 @@ const WITH_NAME: &[&str] = &[
     "i/o timeout",
 ];
 /// Words of names and their resolution: beside a name that was not resolved they make it likely.
-const OF_NAMES: &[&str] = &[
-    "resolve*",
-    "name resolution",
-    "dns",
-    "lookup*",
-    "hostname*",
-    "invalid host",
-    "unreachable",
-    "not found",
-    "unknown",
-];
+const OF_NAMES: &[&str] = &["resolve*", "name resolution", "dns", "lookup*"];
 /// How long a resolver may wait for an answer: twice the longest `timeout` of resolv.conf(5), in nanoseconds.
 const PATIENCE: u64 = 60_000_000_000;
 /// No resolver waits less for an answer: 100 ms, in nanoseconds.

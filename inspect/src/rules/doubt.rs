@@ -3,6 +3,7 @@
 
 use capture_format::ExitStatus;
 
+use super::case::Link;
 use super::phrase::affirms;
 use super::{Case, Cause, Verdict};
 use crate::facts::output::Line;
@@ -14,6 +15,8 @@ const SHELL_MAY_HAVE_GONE_ON: u8 = 65;
 const SHELL_WENT_ON: u8 = 60;
 /// A run that ended well although the child that did the work did not.
 const ENDED_WELL: u8 = 60;
+/// A child that its parent spoke of when it gave up.
+const SPOKEN_OF: u8 = 85;
 /// A process that said nothing for a while before it ended.
 const SILENT: u8 = 65;
 /// One that said nothing for so long that its last words explain nothing.
@@ -39,8 +42,8 @@ const SHELL_ITSELF: &str =
 pub(super) struct Doubt {
     /// Of a verdict from last words.
     of_words: Option<(u8, &'static str)>,
-    /// Whether the run itself ended well.
-    ended_well: bool,
+    /// How the end that is spoken of came to be the run's.
+    link: Link,
 }
 
 impl Doubt {
@@ -48,15 +51,23 @@ impl Doubt {
     pub(super) fn of(case: &Case<'_>) -> Self {
         Self {
             of_words: greatest(case),
-            ended_well: case.tolerated,
+            link: case.link,
         }
     }
 
     /// The verdict, no surer than the doubt lets it be.
     pub(super) fn weigh(&self, mut verdict: Verdict) -> Verdict {
-        if self.ended_well && verdict.cause != Cause::ExitedZero {
-            let why = "the shell that started it ended with 0 all the same";
-            limit(&mut verdict, ENDED_WELL, why);
+        match self.link {
+            Link::Same => {}
+            Link::Tolerated if verdict.cause == Cause::ExitedZero => {}
+            Link::Tolerated => {
+                let why = "what started it ended with 0 all the same";
+                limit(&mut verdict, ENDED_WELL, why);
+            }
+            Link::SpokenOf => {
+                let why = "what started it ended with a code of its own, and only spoke of it";
+                limit(&mut verdict, SPOKEN_OF, why);
+            }
         }
         // A shell ends over a variable that is not set: that is what asking so is for.
         if verdict.cause == Cause::MissingVariable
@@ -120,6 +131,7 @@ fn rests_on_words(verdict: &Verdict) -> bool {
             | C::DiskFull
             | C::TooManyOpenFiles
             | C::PortInUse
+            | C::AddressNotAvailable
             | C::MissingDependency
             | C::MissingVariable
             | C::InvalidConfiguration

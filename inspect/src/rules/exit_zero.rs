@@ -2,6 +2,7 @@
 
 use capture_format::ExitStatus;
 
+use super::case::Link;
 use super::phrase::says;
 use super::{Case, Cause, Evidence, Verdict};
 use crate::facts::output::Line;
@@ -58,7 +59,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             SUCCESS,
             "Run the program in the foreground, such as `nginx -g 'daemon off;'`.",
         ),
-        (None, cited) if case.tolerated => (
+        (None, cited) if case.link == Link::Tolerated => (
             cited.map_or_else(String::new, |cited| format!("; {cited}")),
             WORKED_IN_VAIN,
             "Let the start script end as the program did (`exec`, `set -e`, or `exit $?` right after it), and mend what it complains of.",
@@ -105,7 +106,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
 
 /// What was said last, right before the end, if it says that something is wrong.
 fn complaint<'a>(case: &Case<'a>) -> Option<&'a Line> {
-    if case.tolerated {
+    if case.link == Link::Tolerated {
         return case.words.headline();
     }
     let line = case.said.complaint().or_else(|| {
@@ -195,6 +196,17 @@ mod tests {
             (verdict.cause, verdict.confidence),
             (Cause::SegmentationFault, 60)
         );
+    }
+
+    #[test]
+    fn a_script_that_says_that_it_is_done_got_over_what_failed() {
+        let mut s = Script::new(&["sh", "-c", "rm x; echo backup complete"]);
+        s.fork(INIT, 200)
+            .exec(200, &["rm", "x"])
+            .write(200, 2, "rm: cannot remove 'x': No such file or directory\n")
+            .exit(200, 1)
+            .write(INIT, 1, "backup complete\n");
+        assert_eq!(verdict(s.exit(INIT, 0)).confidence, 95);
     }
 
     #[test]

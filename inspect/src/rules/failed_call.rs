@@ -92,10 +92,12 @@ pub(super) fn find<'a>(case: &Case<'a>, kind: &Kind) -> Option<Found<'a>> {
             .next()
             .filter(|last| line.time - last.time.min(line.time) <= CLOSE)?;
         let only = before().all(|failure| label(failure) == label(last));
-        let names_another = names_a_path(&line.text);
-        let given = gives(&line.text, last.errno) && only && !names_another;
-        let tie = if given { Tie::Given } else { Tie::Error };
-        return (kind.rare || given).then(|| found(last, Some(line), tie));
+        let given = gives(&line.text, last.errno);
+        let sure = given && only && !names_a_path(&line.text);
+        let tie = if sure { Tie::Given } else { Tie::Error };
+        // `name 'orders' is already in use` says what it is about.
+        let likely = kind.rare && (given || !quotes(&line.text));
+        return (sure || likely).then(|| found(last, Some(line), tie));
     }
     let last = failures().next()?;
     match case.words.headline() {
@@ -266,6 +268,13 @@ fn said_last(text: &str, word: &str) -> bool {
     let text = text.trim_end_matches([':', '=']).trim_end();
     let before = text.strip_suffix(word);
     before.is_some_and(|before| !before.ends_with(|c: char| c.is_alphanumeric()))
+}
+
+/// Whether a line has a name in quotes.
+fn quotes(text: &str) -> bool {
+    let starts = |c: char| c.is_whitespace() || matches!(c, '(' | ':' | '=');
+    let mut words = text.split(starts);
+    words.any(|word| word.len() > 2 && word.starts_with(['"', '\'', '`']))
 }
 
 /// Whether a line names an absolute path.

@@ -175,6 +175,28 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_died_of_a_fault_is_the_cause_where_its_parent_says_so() {
+        let ended = |words: &str| {
+            let mut s = Script::new(&["trainer"]);
+            s.fork(INIT, 200);
+            s.call(
+                200,
+                K::SIGNAL_GENERATE,
+                7,
+                [2, 200, SignalOrigin::Kernel as i64],
+                "trainer",
+                (1u64 << 40).to_le_bytes(),
+            );
+            s.exit_status(200, 7 | 0x80).write(INIT, 2, words);
+            verdict(s.exit(INIT, 1))
+        };
+        let verdict = ended("trainer: worker ended unexpectedly\n");
+        assert_eq!((verdict.cause, verdict.confidence), (Cause::BusError, 85));
+        let other = ended("fatal: PORT is not a number\n");
+        assert_eq!(other.cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
     fn a_fault_a_handler_took_is_not_the_end() {
         let mut s = Script::new(&["java"]);
         s.call(

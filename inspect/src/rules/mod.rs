@@ -30,6 +30,7 @@ mod kubelet;
 mod missing_dependency;
 pub(crate) mod missing_file;
 mod missing_variable;
+mod no_such_address;
 mod non_zero_exit;
 mod oom;
 mod outside_signal;
@@ -71,6 +72,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("disk_full", disk_full::rule),
     ("too_many_files", too_many_files::rule),
     ("port_in_use", port_in_use::rule),
+    ("no_such_address", no_such_address::rule),
     ("missing_dependency", missing_dependency::rule),
     ("missing_variable", missing_variable::rule),
     ("missing_file", missing_file::rule),
@@ -160,6 +162,8 @@ pub enum Cause {
     TooManyOpenFiles,
     /// EADDRINUSE.
     PortInUse,
+    /// EADDRNOTAVAIL of bind(2).
+    AddressNotAvailable,
     /// A module, class or shared library is missing.
     MissingDependency,
     /// An environment variable is not set.

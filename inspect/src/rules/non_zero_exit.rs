@@ -152,6 +152,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_shell_took_as_a_value_is_not_said() {
+        let mut s = Script::new(&["sh", "-c", "x=$(app); [ \"$x\" ] || exit 9"]);
+        let pipe = |kind, pid, fd| capture_format::Event {
+            pid,
+            kind,
+            ret: 10,
+            args: [fd, 77, 10],
+            fd_type: capture_format::FdType::FIFO,
+            data: "error: no\n".into(),
+            ..capture_format::Event::default()
+        };
+        s.fork(INIT, 200)
+            .exec(200, &["app"])
+            .push(pipe(EventKind::WRITE, 200, 1))
+            .push(pipe(EventKind::READ, INIT, 3))
+            .exit(200, 0);
+        let verdict = verdict(s.exit(INIT, 9));
+        assert_eq!(verdict.cause, Cause::Unknown, "{}", verdict.sentence);
+    }
+
+    #[test]
     fn the_headline_is_cited_though_the_same_write_goes_on() {
         let mut s = Script::new(&["node", "app.js"]);
         s.write(INIT, 2, "node:internal\n  throw err;\n  ^\n\nError: Cannot find module 'express'\n    at Module\n");

@@ -107,6 +107,26 @@ mod tests {
     }
 
     #[test]
+    fn another_thing_that_is_in_use_is_no_port() {
+        for words in [
+            "fatal: name 'orders' is already in use by tenant 8080\n",
+            "fatal: \"db-lock\" already in use\n",
+        ] {
+            let mut s = Script::new(&["app"]);
+            bind(&mut s, INIT, -98);
+            let verdict = verdict(s.write(INIT, 2, words).exit(INIT, 1));
+            assert_eq!(verdict.cause, Cause::ExitedNonZero, "{words}");
+        }
+        let mut s = Script::new(&["app"]);
+        bind(&mut s, INIT, -98);
+        let verdict = verdict(
+            s.write(INIT, 2, "port 8080 is already in use\n")
+                .exit(INIT, 1),
+        );
+        assert_eq!((verdict.cause, verdict.confidence), (Cause::PortInUse, 91));
+    }
+
+    #[test]
     fn who_holds_it_is_told_where_it_was_seen() {
         let mut s = Script::new(&["sh"]);
         s.fork(INIT, 200).exec(200, &["app"]);

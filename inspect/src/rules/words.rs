@@ -6,7 +6,7 @@
 
 use super::Evidence;
 use super::doubt::is_warning;
-use super::phrase::affirms;
+use super::phrase::{affirms, said};
 use crate::escape::escaped_to;
 use crate::facts::output::{Fate, Line, Stream};
 
@@ -104,6 +104,76 @@ const SUCCESS: &[&str] = &[
     "passed",
     "recovered",
     "up to date",
+];
+
+/// What says only that it ends, in lower case, where nothing follows that says why.
+const CLOSING: &[&str] = &[
+    "exiting",
+    "exit code",
+    "exited with",
+    "exit status",
+    "exiting with",
+    "exiting with code",
+    "exiting with status",
+    "exited with code",
+    "exited with status",
+    "returned non-zero exit status",
+    "aborting",
+    "quitting",
+    "terminating",
+    "stopping",
+    "shutting down",
+    "bailing out",
+    "giving up",
+    "initialization failed",
+    "initialisation failed",
+    "failed to initialize",
+    "failed to initialise",
+    "failed to start",
+    "start failed",
+    "startup failed",
+    "boot failed",
+    "could not start",
+    "cannot start",
+    "can't start",
+    "cannot continue",
+    "can't continue",
+    "unable to continue",
+    "unable to start",
+    "could not bind",
+    "fatal error",
+    "fatal error occurred",
+    "error occurred",
+    "errors occurred",
+    "see above",
+    "see errors above",
+    "ended unexpectedly",
+    "failed, exiting",
+];
+/// How lines begin that say what to do about it, in lower case, after the program's name if it stands there.
+const HINT: &[&str] = &[
+    "hint",
+    "tip",
+    "help",
+    "note",
+    "usage",
+    "try",
+    "see",
+    "run",
+    "use",
+    "please",
+    "consider",
+    "to fix",
+    "for more",
+    "for help",
+    "did you",
+    "you can",
+    "you may",
+    "you might",
+    "suggestion",
+    "perhaps",
+    "maybe",
+    "refer to",
 ];
 
 /// How lines begin that belong to the message before them.
@@ -222,7 +292,7 @@ impl<'a> LastWords<'a> {
         let at = self.headline?;
         let line = self.lines[at];
         let after = &self.lines[at + 1..];
-        let over = after.iter().any(|line| affirms(&line.text, SUCCESS));
+        let over = after.iter().any(|line| speaks_of_success(&line.text));
         (speaks_of_failure(&line.text) && !is_warning(&line.text) && !over).then_some(line)
     }
 
@@ -308,7 +378,11 @@ fn headline(lines: &[&Words]) -> Option<usize> {
             .filter(|&&at| speaks_of_failure(&lines[at].text))
     };
     failing()
-        .find(|&&at| !is_warning(&lines[at].text))
+        .find(|&&at| {
+            let text = &lines[at].text;
+            !is_warning(text) && !is_closing(text) && !is_hint(text)
+        })
+        .or(failing().find(|&&at| !is_warning(&lines[at].text)))
         .or(failing().next())
         .or(heads.last())
         .copied()
@@ -317,6 +391,26 @@ fn headline(lines: &[&Words]) -> Option<usize> {
 
 fn is_continuation(text: &str) -> bool {
     text.starts_with([' ', '\t']) || CONTINUATION.iter().any(|start| text.starts_with(start))
+}
+
+/// `fatal error, exiting with code 1`: that it ends, and not why.
+fn is_closing(text: &str) -> bool {
+    said(text, CLOSING).any(|place| {
+        let rest = &text[place.end..];
+        !rest.contains(|c: char| c.is_alphabetic())
+    })
+}
+
+/// `hint: to allow it, run store trust`: what to do about it.
+fn is_hint(text: &str) -> bool {
+    let message = text.split_once(": ").map_or("", |(_, rest)| rest);
+    [text, message].iter().any(|text| {
+        let text = text.trim_start().to_ascii_lowercase();
+        HINT.iter().any(|start| {
+            let rest = text.strip_prefix(start);
+            rest.is_some_and(|rest| rest.starts_with([' ', ':', ',']))
+        })
+    })
 }
 
 /// `    ^^^^~~^`: it says nothing without the line above it.
@@ -332,7 +426,11 @@ pub(super) fn is_frame(text: &str) -> bool {
         .any(|start| text.starts_with(start))
 }
 
-pub(super) fn speaks_of_failure(text: &str) -> bool {
+pub(super) fn speaks_of_success(text: &str) -> bool {
+    affirms(text, SUCCESS)
+}
+
+fn speaks_of_failure(text: &str) -> bool {
     affirms(text, FAILURE)
 }
 
@@ -384,6 +482,47 @@ mod tests {
         assert_eq!(
             headline(&[(2, java)]).0,
             "Caused by: java.net.ConnectException: Connection refused"
+        );
+    }
+
+    #[test]
+    fn neither_what_closes_nor_a_hint_is_the_headline() {
+        for (after, head) in [
+            (
+                "pump: initialization failed",
+                "pump: binding 192.0.2.9:7000: Cannot assign",
+            ),
+            (
+                "pump: fatal error, exiting with code 1",
+                "pump: binding 192.0.2.9:7000: Cannot assign",
+            ),
+            (
+                "hint: to make an exception, run pump trust",
+                "pump: binding 192.0.2.9:7000: Cannot assign",
+            ),
+            (
+                "pump: see the manual if the address is unknown",
+                "pump: binding 192.0.2.9:7000: Cannot assign",
+            ),
+            (
+                "pump: initialization failed: no licence",
+                "pump: initialization failed: no licence",
+            ),
+            (
+                "fatal: exiting with a corrupt queue",
+                "fatal: exiting with a corrupt queue",
+            ),
+        ] {
+            let words = format!("pump: binding 192.0.2.9:7000: Cannot assign\n{after}\n");
+            assert_eq!(headline(&[(2, &words)]).0, head);
+        }
+        assert_eq!(
+            headline(&[(
+                2,
+                "warn: no colours, ignoring\npump: initialization failed\n"
+            )])
+            .0,
+            "pump: initialization failed"
         );
     }
 

@@ -480,12 +480,11 @@ mod tests {
         s.fork(INIT, 200)
             .exec(200, &["app"])
             .wait(400)
-            .write(200, 2, "error: queue is bad\n");
+            .write(200, 2, "error: queue is bad\n")
+            .wait(400)
+            .write(200, 2, "fatal: giving up\n");
         let time = s.events.last().unwrap().time;
-        s.wait(400)
-            .write(200, 2, "fatal: giving up\n")
-            .exit(200, 1)
-            .exit(INIT, 3);
+        s.wait(400).exit(200, 1).exit(INIT, 3);
         let timeline = timeline(&mut capture(&[s]), 0);
         let mut evidence = timeline.steps.iter();
         let evidence = evidence.find(|step| step.kind == Kind::Evidence).unwrap();
