@@ -51,6 +51,8 @@ pub(crate) enum Section {
     Memory,
     /// The node agent: CPU and memory while containers come, crash and go
     Agent,
+    /// Memory of the node agent when all containers of its node die at once
+    Storm,
     /// What survives a chatty container
     Evidence,
     /// Events a second of the reading commands, bytes an event of the format
@@ -66,6 +68,7 @@ impl Section {
             Section::Death => "From the exit of a container to its capture",
             Section::Memory => "Memory with 100 containers",
             Section::Agent => "The node agent",
+            Section::Storm => "A node that dies at once",
             Section::Evidence => "Evidence first",
             Section::Reading => "Reading captures",
         }
@@ -99,6 +102,10 @@ impl Section {
                 "`lastword agent` without Kubernetes and container runtime. 30 containers write a line every three seconds, another one crashes again and \
                  again: over half a minute the CPU time of the agent's cgroup (cpu.stat). Then crashes of 40 containers, one after another, from the \
                  exit of each to the change time of its capture; then 20 containers take turns to start and crash, a thousand times in all."
+            }
+            Section::Storm => {
+                "`lastword agent` with the budget and the memory limit of `deploy/`. 240 containers, about as many as the budget has rings for, fill all eight lanes each, and are \
+                 killed at the same moment; all are captured."
             }
             Section::Evidence => {
                 "A program that opens a missing file, writes to standard error, gets a signal and NXDOMAIN; then writes lines to standard output \
@@ -160,6 +167,7 @@ impl Bench {
             Section::Death => self.here("death", Some(folder)),
             Section::Memory => self.here("many", None),
             Section::Agent => self.here("agent", Some(folder)),
+            Section::Storm => self.here("storm", Some(folder)),
             Section::Evidence => self.here("chatter", Some(folder)),
             Section::Reading => {
                 let corpus = folder.join("corpus");

@@ -27,6 +27,17 @@ pub struct Recorder {
     pub config_file_max: ByteSize,
 }
 
+/// What the agent needs at most besides rings and kept runs, in bytes: for 16 runs that are decoded, a few that are encoded, and itself.
+const BESIDES: u64 = 256 << 20;
+
+impl Recorder {
+    /// The memory limit that the agent needs, in bytes: the kernel counts the rings in.
+    #[must_use]
+    pub fn memory_limit(&self) -> u64 {
+        self.memory.as_u64() + BESIDES
+    }
+}
+
 impl Default for Recorder {
     fn default() -> Self {
         Self {

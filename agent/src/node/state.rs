@@ -36,7 +36,7 @@ use super::{
     status::Connections,
     tell::Teller,
 };
-use crate::{config::Config, host, logging, metrics::Metrics};
+use crate::{config::Config, host, logging, memory, metrics::Metrics};
 
 /// How often what nobody asks for any more is forgotten.
 const TIDY: Duration = Duration::from_secs(30);
@@ -209,6 +209,7 @@ impl Node {
                 );
             }
             teller.wake();
+            memory::give_back();
         });
     }
 

@@ -30,6 +30,7 @@ const TURNS: usize = 20;
 const APART: Duration = Duration::from_millis(20);
 const CPU_PERCENT: f64 = 1.0;
 const BUDGET_MIB: f64 = 256.0;
+const MIB: u64 = 1 << 20;
 /// What an allocator may keep.
 const NOISE_MIB: f64 = 2.0;
 
@@ -54,6 +55,125 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
     );
     drop(quiet);
     Ok(())
+}
+
+/// All containers of a node have full rings, and die at the same moment.
+pub(crate) fn storm(folder: &Path) -> Result<()> {
+    const CONTAINERS: usize = 240;
+    /// Of a full ring.
+    const EVENTS: usize = 5000;
+    let limit = agent::config::Recorder::default().memory_limit() / MIB;
+    let agent = Agent::start(folder)?;
+    let memory = Memory::limit(&agent, limit * MIB)?;
+    let before = agent.anonymous()?;
+    let mut running = Vec::new();
+    for number in 0..CONTAINERS {
+        let file = agent.folder.join(format!("full-{number}"));
+        let path = file.to_str().context("a path in UTF-8")?;
+        running.push(Run::start_with(number, &["full", path])?);
+        // One after the other, as they would all be refused a processor otherwise.
+        while !file.exists() || agent.number("/memory/rings_free")? < 1.0 {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let refused = agent.number("/refused")?;
+    let rings = agent.number("/memory/rings_used")?;
+    let start = Instant::now();
+    for run in &mut running {
+        run.child.kill()?;
+    }
+    let (mut most, mut captured) = (0f64, 0f64);
+    while captured < CONTAINERS as f64 && start.elapsed().as_secs() < 300 {
+        captured = agent.number("/spool/captures")?;
+        most = most.max(agent.anonymous()?);
+        thread::sleep(Duration::from_millis(20));
+    }
+    let took = start.elapsed();
+    drop(running);
+    // Twice what the agent takes to look after its own memory.
+    thread::sleep(Duration::from_secs(60));
+    let after = agent.anonymous()?;
+    let captures = fs::read_dir(agent.folder.join("spool/captures/_"))?;
+    let mut whole = 0;
+    for entry in captures {
+        let path = entry?.path();
+        if path.extension().is_some_and(|it| it == "lwcap") {
+            let mut reader = capture_format::open_file(&path)?;
+            let lost = reader.runs().first().context("no run")?.losses.lost;
+            whole += usize::from(lost == 0 && reader.events(0).count() > EVENTS);
+        }
+    }
+    say!("| what | |");
+    say!("|---|--:|");
+    say!("| containers, rings in use, containers refused | {CONTAINERS}, {rings}, {refused} |");
+    say!(
+        "| from the first death to the last capture | {:.1} s |",
+        took.as_secs_f64()
+    );
+    say!(
+        "| whole captures of more than {EVENTS} events each | {whole} {} |",
+        mark(CONTAINERS as f64 - whole as f64, 0.0)
+    );
+    say!(
+        "| messages of the kernel side lost | {} |",
+        agent.number("/messages_lost")?
+    );
+    say!(
+        "| anonymous memory (RssAnon) before, at most, a minute after (of which kept runs) | {before:.0}, {most:.0}, {after:.0} ({:.0}) MiB |",
+        agent.number("/memory/kept_run_bytes")? / MIB as f64
+    );
+    let (peak, kills) = memory.used()?;
+    say!(
+        "| **memory of the agent's cgroup at most, rings and page cache with it; limit {limit}** | **{peak:.0} MiB** {} |",
+        mark(kills, 0.0)
+    );
+    Ok(())
+}
+
+/// The memory of an agent, limited.
+struct Memory(PathBuf);
+
+impl Memory {
+    /// By the controller of whichever version has it.
+    fn limit(agent: &Agent, bytes: u64) -> Result<Self> {
+        let version_1 = Path::new("/sys/fs/cgroup/memory");
+        if !version_1.join("memory.limit_in_bytes").exists() {
+            let path = agent.cgroup.path.clone();
+            fs::write(path.join("memory.max"), bytes.to_string())
+                .context("the memory controller is not enabled for the agent's cgroup")?;
+            return Ok(Self(path));
+        }
+        let path = version_1.join(agent.cgroup.path.file_name().context("no name")?);
+        fs::create_dir(&path)?;
+        fs::write(path.join("memory.limit_in_bytes"), bytes.to_string())?;
+        fs::write(path.join("cgroup.procs"), agent.child.id().to_string())?;
+        Ok(Self(path))
+    }
+
+    /// MiB at most, and OOM kills.
+    fn used(&self) -> Result<(f64, f64)> {
+        let read = |files: [&str; 2]| {
+            let text = files
+                .iter()
+                .find_map(|file| fs::read_to_string(self.0.join(file)).ok());
+            text.with_context(|| format!("none of {files:?}"))
+        };
+        let peak: f64 = read(["memory.peak", "memory.max_usage_in_bytes"])?
+            .trim()
+            .parse()?;
+        let events = read(["memory.events", "memory.oom_control"])?;
+        let kills = events
+            .lines()
+            .find_map(|line| line.strip_prefix("oom_kill "));
+        Ok((peak / MIB as f64, kills.context("no oom_kill")?.parse()?))
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // Of version 1; the agent has ended.
+        let _ = fs::remove_dir(&self.0);
+    }
 }
 
 fn cpu(agent: &Agent) -> Result<()> {
@@ -138,12 +258,16 @@ struct Run {
 impl Run {
     /// Starts a payload as pid 1 of a pid namespace, as runtimes do.
     fn start(number: usize, payload: &str) -> Result<Self> {
+        Self::start_with(number, &[payload])
+    }
+
+    fn start_with(number: usize, payload: &[&str]) -> Result<Self> {
         let container = Container::make(number)?;
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(["payload", "inside"])
             .arg(&container.path)
-            .arg(payload)
+            .args(payload)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -302,9 +426,9 @@ impl Drop for Agent {
 }
 
 /// As a container runtime: enters a cgroup, and becomes the program of the container.
-pub(crate) fn inside(cgroup: &str, payload: &str) -> Result<()> {
+pub(crate) fn inside(cgroup: &str, payload: &[&str]) -> Result<()> {
     use std::os::unix::process::CommandExt as _;
     container::enter(Path::new(cgroup))?;
     let own = std::env::current_exe()?;
-    Err(Command::new(own).args(["payload", payload]).exec().into())
+    Err(Command::new(own).arg("payload").args(payload).exec().into())
 }

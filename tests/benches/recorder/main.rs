@@ -36,6 +36,7 @@ fn main() -> Result<()> {
         ["idle", folder] => idle::run(Path::new(folder)),
         ["death", folder] => death::run(Path::new(folder)),
         ["agent", folder] => agent::run(Path::new(folder)),
+        ["storm", folder] => agent::storm(Path::new(folder)),
         ["many"] => many::run(),
         ["chatter", folder] => chatter::run(Path::new(folder)),
         ["corpus", folder] => corpus::record(Path::new(folder)),

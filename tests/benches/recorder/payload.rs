@@ -20,13 +20,20 @@ use crate::{agent, calls::question, container};
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     match words {
         ["nothing"] => Ok(()),
-        ["inside", cgroup, payload] => agent::inside(cgroup, payload),
+        ["inside", cgroup, payload @ ..] => agent::inside(cgroup, payload),
         ["quiet"] => quiet(),
         ["fail"] => fail(),
-        ["fill", file] => fill(Path::new(file)),
+        ["fill", file] => fill_and_fail(Path::new(file)),
         ["fill", file, cgroup] => {
             container::enter(Path::new(cgroup))?;
-            fill(Path::new(file))
+            fill_and_fail(Path::new(file))
+        }
+        ["full", file] => {
+            fill(Path::new(file))?;
+            fs::write(file, "")?;
+            loop {
+                thread::sleep(Duration::from_secs(3600));
+            }
         }
         ["write", rate, seconds, file] => write(
             rate.parse()?,
@@ -68,7 +75,12 @@ fn fail() -> Result<()> {
 
 extern "C" fn nothing(_: i32) {}
 
-/// Fills every lane of its ring, and fails. `file` is made and removed.
+fn fill_and_fail(file: &Path) -> Result<()> {
+    fill(file)?;
+    bail!("cannot go on")
+}
+
+/// Fills every lane of its ring. `file` is made and removed.
 fn fill(file: &Path) -> Result<()> {
     // Life.
     let own = std::env::current_exe()?;
@@ -115,7 +127,7 @@ fn fill(file: &Path) -> Result<()> {
         eprintln!("item {number} is slow: it took {} ms", 500 + number % 97);
         null.write_all(&[b'x'; 64])?;
     }
-    bail!("cannot go on")
+    Ok(())
 }
 
 /// Writes 64 bytes to /dev/null, `rate` times a second, and says in `file` how many a second it were.

@@ -70,6 +70,28 @@ fn comparable(documents: Vec<Value>) -> BTreeMap<String, Value> {
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
+fn the_memory_limit_of_the_chart_follows_the_budget() {
+    for (memory, given, limit) in [
+        ("1GiB", "", "1280Mi"),
+        ("300 MB", "", "543Mi"),
+        ("536870912", "", "768Mi"),
+        ("1GiB", "2Gi", "2Gi"),
+    ] {
+        let memory = format!("config.recorder.memory={memory}");
+        let given = format!("resources.limits.memory={given}");
+        let documents = rendered(&["--set", &memory, "--set", &given]);
+        let agent = documents.iter().find(|it| it["kind"] == "DaemonSet");
+        let container = &agent.expect("a DaemonSet")["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(
+            container["resources"]["limits"]["memory"], limit,
+            "{memory}"
+        );
+        assert_eq!(container["resources"]["requests"]["cpu"], "20m");
+    }
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn the_chart_makes_what_the_base_has() {
     let (chart, base) = (comparable(rendered(&[])), comparable(base()));
     let names =

@@ -83,6 +83,17 @@ fn the_agent_is_not_privileged() {
 }
 
 #[test]
+fn the_memory_limit_is_that_of_the_budget() {
+    let documents = base();
+    let config = &document(&documents, "ConfigMap", "lastword-agent")["data"]["agent.yaml"];
+    let config: agent::config::Config =
+        serde_saphyr::from_str(config.as_str().expect("agent.yaml")).unwrap();
+    let pod = &document(&documents, "DaemonSet", "lastword-agent")["spec"]["template"]["spec"];
+    let limit = format!("{}Mi", config.recorder.memory_limit() >> 20);
+    assert_eq!(pod["containers"][0]["resources"]["limits"]["memory"], limit);
+}
+
+#[test]
 fn the_manual_has_every_capability_and_every_path_of_the_node() {
     let documents = base();
     let pod = &document(&documents, "DaemonSet", "lastword-agent")["spec"]["template"]["spec"];

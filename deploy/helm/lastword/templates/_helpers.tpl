@@ -8,3 +8,24 @@ app.kubernetes.io/name: lastword
 {{- $file := replace "namespace: lastword" (printf "namespace: %s" .root.Release.Namespace) $file -}}
 {{- replace "namespace=\"lastword\"" (printf "namespace=%q" .root.Release.Namespace) $file -}}
 {{- end }}
+
+{{/* The resources; without a memory limit that of the budget: `Recorder::memory_limit` of the agent. */}}
+{{- define "lastword.resources" -}}
+{{- $resources := deepCopy .Values.resources -}}
+{{- if not (dig "limits" "memory" "" $resources) -}}
+{{- $size := dig "recorder" "memory" "256MiB" .Values.config | toString | lower | replace " " "" -}}
+{{- if regexMatch "^[0-9]+e[+][0-9]+$|^[0-9.]+e[+][0-9]+$" $size -}}
+{{- $size = dig "recorder" "memory" "" .Values.config | int64 | toString -}}
+{{- end -}}
+{{- $number := regexFind "^[0-9.]+" $size -}}
+{{- $units := dict "" 1 "b" 1 "k" 1000 "kb" 1000 "ki" 1024 "kib" 1024 "m" 1000000 "mb" 1000000 "mi" 1048576 "mib" 1048576 "g" 1000000000 "gb" 1000000000 "gi" 1073741824 "gib" 1073741824 -}}
+{{- $unit := trimPrefix $number $size -}}
+{{- if or (not $number) (not (hasKey $units $unit)) -}}
+{{- fail (printf "config.recorder.memory: %s is no size; write it as in 256MiB" $size) -}}
+{{- end -}}
+{{- $mib := divf (mulf (float64 $number) (float64 (get $units $unit))) 1048576.0 | ceil | int64 -}}
+{{- $limits := merge (dict "memory" (printf "%dMi" (add $mib 256))) (omit (default dict (get $resources "limits")) "memory") -}}
+{{- $_ := set $resources "limits" $limits -}}
+{{- end -}}
+{{ toYaml $resources }}
+{{- end -}}
