@@ -66,6 +66,7 @@ pub mod json;
 pub mod losses;
 pub mod report;
 pub mod rules;
+pub mod runtimes;
 pub mod scan;
 pub mod select;
 pub mod show;

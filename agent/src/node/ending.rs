@@ -329,8 +329,8 @@ fn mask(
     policy: &Policy,
 ) -> Result<Masked, WriteError> {
     let complete = life.recording.losses.overwritten == 0;
-    setup_steps::remove(&mut life.recording.events, complete);
-    let run = run(cgroup, number, started, &life);
+    let first = setup_steps::remove(&mut life.recording.events, complete);
+    let run = run(cgroup, number, started, &life, first);
     let masked = KeptRun::mask(run, life.recording.events, redactor, policy);
     drop(life.slot);
     masked
@@ -338,7 +338,9 @@ fn mask(
 
 /// Adds what the runtime says of a run's end.
 fn told(run: &mut Run, events: &[Event], terminated: Option<Terminated>) {
-    let executed = events.iter().any(|event| event.kind == EventKind::EXEC);
+    let executed = events
+        .iter()
+        .any(|event| event.kind == EventKind::EXEC && event.pid == run.init_pid);
     run.start_error = terminated
         .as_ref()
         .filter(|said| {
@@ -348,13 +350,14 @@ fn told(run: &mut Run, events: &[Event], terminated: Option<Terminated>) {
     run.terminated = terminated;
 }
 
-/// The run's own metadata, as the recorder knows it.
-fn run(cgroup: u64, number: u32, started: u64, life: &Life) -> Run {
+/// The run's own metadata, as the recorder knows it. `process` is its first one, where the kernel side did not say so.
+fn run(cgroup: u64, number: u32, started: u64, life: &Life, process: Option<u32>) -> Run {
     let events = &life.recording.events;
     let first = events.iter().find(|event| event.kind == EventKind::EXEC);
     let init_pid = life
         .exit
         .map(|(pid, _)| pid)
+        .or(process)
         .or(first.map(|event| event.pid))
         .unwrap_or_default();
     let own = events

@@ -1,35 +1,41 @@
 //! What the container runtime does inside the container's cgroup before the container's program runs there.
 //!
-//! runc and crun enter the cgroup first, and execute the program (or that of an exec probe) last. In between they read its
+//! Runtimes enter the cgroup first, and execute the program (or that of an exec probe) last. In between they read its
 //! configuration, environment and all, from a socket, and look into files of the node. That is not the container's
 //! life, and holds what must not be kept.
 
 use std::collections::HashSet;
 
 use capture_format::{Event, EventFlags, EventKind};
+use inspect::runtimes;
 
 /// Takes the runtime's steps out. What stays of them: where the program's working directory was set, and, if it was never
-/// executed, the calls that failed, without payloads.
+/// executed, the calls that failed, without payloads. Gives the container's first process, as far as that is known.
 ///
 /// `complete` says that no event of this run was overwritten: only then is a process that never executed anything and
 /// was forked by nobody one of the runtime's.
-pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
-    let Adopted {
-        inside: adopted,
-        mut runtime,
-    } = Adopted::of(events);
-    let executed = executed(events, &adopted);
-    let nothing_ran = executed.is_empty() && adopted.is_empty();
-    if nothing_ran && !complete && runtime.is_empty() {
-        return;
+pub(super) fn remove(events: &mut Vec<Event>, complete: bool) -> Option<u32> {
+    let never_started = never_started(events, complete);
+    let Steps {
+        adopted: Adopted {
+            mut inside,
+            mut runtime,
+        },
+        executed,
+        first,
+    } = Steps::of(events, complete);
+    if executed.is_empty() && inside.is_empty() && !complete && runtime.is_empty() {
+        return first;
     }
-    let never_started = nothing_ran && complete;
-    let mut inside = adopted;
     let mut directories: Vec<(u32, usize)> = Vec::new();
     let mut keep = vec![false; events.len()];
-    for (index, event) in events.iter().enumerate() {
+    let mut tried = None;
+    for (index, event) in events.iter_mut().enumerate() {
         let is_inside = inside.contains(&event.pid);
         let is_runtime = runtime.contains(&event.pid);
+        if never_started && !is_inside && event.kind != EventKind::EXEC {
+            event.data = Default::default();
+        }
         keep[index] = match event.kind {
             EventKind::EXEC if !is_inside && is_of_runtime(event) => false,
             EventKind::EXEC => {
@@ -65,23 +71,69 @@ pub(super) fn remove(events: &mut Vec<Event>, complete: bool) {
                 directories.push((event.pid, index));
                 false
             }
+            EventKind::EXECVE | EventKind::EXECVEAT if never_started => {
+                tried = Some(event.pid);
+                true
+            }
             _ if never_started => event.ret < 0,
             _ => !complete && !is_runtime && !executed.contains(&event.pid),
         };
     }
     let mut kept = keep.iter();
     events.retain(|_| kept.next().copied().unwrap_or(true));
-    if never_started {
-        for event in events.iter_mut() {
-            event.data = Default::default();
-        }
-    }
+    // In a pid namespace that is another container's too, no process is its first; but one tried to execute the program.
+    first.or(tried)
 }
 
 /// Whether the container's program was never executed. `complete` as in [`remove`].
 pub(super) fn never_started(events: &[Event], complete: bool) -> bool {
-    let adopted = Adopted::of(events).inside;
-    complete && adopted.is_empty() && executed(events, &adopted).is_empty()
+    let steps = Steps::of(events, complete);
+    let started = match steps.first {
+        // A hook may have been executed before.
+        Some(first) => steps.executed.contains(&first),
+        None => !steps.executed.is_empty(),
+    };
+    complete && steps.adopted.inside.is_empty() && !started
+}
+
+/// What is known of a run before anything is taken out of it.
+struct Steps {
+    adopted: Adopted,
+    /// Processes that executed something of the container's, not of the runtime's.
+    executed: HashSet<u32>,
+    /// What became the container's program, or was to, where no event of the run was overwritten: the runtime makes it pid 1 of a namespace.
+    first: Option<u32>,
+}
+
+impl Steps {
+    fn of(events: &[Event], complete: bool) -> Self {
+        let adopted = Adopted::of(events);
+        let mut inside = adopted.inside.clone();
+        let mut executed = HashSet::new();
+        let mut first = None;
+        for event in events {
+            let is_inside = inside.contains(&event.pid);
+            let begins = |pid: u32| (complete && !is_inside && event.args[0] == 1).then_some(pid);
+            match event.kind {
+                EventKind::EXEC if is_inside || !is_of_runtime(event) => {
+                    first = first.or(begins(event.pid));
+                    inside.insert(event.pid);
+                    executed.insert(event.pid);
+                }
+                EventKind::EXEC | EventKind::EXIT => first = first.or(begins(event.pid)),
+                EventKind::FORK if is_inside => {
+                    inside.insert(event.ret as u32);
+                }
+                EventKind::FORK => first = first.or(begins(event.ret as u32)),
+                _ => {}
+            }
+        }
+        Self {
+            adopted,
+            executed,
+            first,
+        }
+    }
 }
 
 /// The processes that were there when the recorder came.
@@ -118,32 +170,13 @@ impl Adopted {
     }
 }
 
-/// Processes that executed something of the container's, not of the runtime's.
-fn executed(events: &[Event], adopted: &HashSet<u32>) -> HashSet<u32> {
-    let mut inside = adopted.clone();
-    let mut executed = HashSet::new();
-    for event in events {
-        match event.kind {
-            EventKind::EXEC if inside.contains(&event.pid) || !is_of_runtime(event) => {
-                inside.insert(event.pid);
-                executed.insert(event.pid);
-            }
-            EventKind::FORK if inside.contains(&event.pid) => {
-                inside.insert(event.ret as u32);
-            }
-            _ => {}
-        }
-    }
-    executed
-}
-
-/// Whether runc executes itself anew: from a copy of its program that it has made, so that a container cannot overwrite the node's
-/// (libcontainer/nsenter/cloned_binary.c). By then it may have been moved into the container's cgroup. Or it was doing so when the recorder came:
-/// what /proc calls the copy depends on how it was made.
+/// Whether a runtime executes itself anew: from a copy of its program that it has made, so that a container cannot overwrite the node's
+/// (runc, libcontainer/nsenter/cloned_binary.c). By then it may have been moved into the container's cgroup. Or it was setting something up
+/// when the recorder came: what /proc calls the copy depends on how it was made.
 fn is_of_runtime(exec: &Event) -> bool {
-    let copies: [&[u8]; 3] = [b"/dev/fd/", b"/proc/self/fd/", b"/proc/self/exe"];
-    let is_copy = copies.iter().any(|copy| exec.name.starts_with(copy));
-    (is_copy || exec.flags.contains(EventFlags::ADOPTED)) && exec.data.starts_with(b"runc\0init\0")
+    const COPIES: [&[u8]; 3] = [b"/dev/fd/", b"/proc/self/fd/", b"/proc/self/exe"];
+    let is_copy = COPIES.iter().any(|copy| exec.name.starts_with(copy));
+    (is_copy || exec.flags.contains(EventFlags::ADOPTED)) && runtimes::sets_up(&exec.data)
 }
 
 #[cfg(test)]
@@ -323,6 +356,127 @@ mod tests {
         remove(&mut events, true);
         let names: Vec<&[u8]> = events.iter().map(|event| &event.name[..]).collect();
         assert_eq!(names, [&b"/bin/app"[..], b"/bin/cat", b"/run/healthy", b""]);
+    }
+
+    fn of_namespace(pid: i64, event: Event) -> Event {
+        Event {
+            args: [pid, 0, 0],
+            ..event
+        }
+    }
+
+    /// As runc, which makes it by way of two processes more, and crun, which forks it from outside: 12 is to become the program.
+    fn set_ups() -> [Vec<Event>; 2] {
+        let runc = vec![
+            of_namespace(11, event(EventKind::FORK, 10, 11, "runc:[0:PARENT]")),
+            of_namespace(1, event(EventKind::FORK, 11, 12, "runc:[1:CHILD]")),
+            of_namespace(11, event(EventKind::EXIT, 11, 0, "runc:[1:CHILD]")),
+            event(EventKind::READ, 12, 2429, ""),
+            of_namespace(10, event(EventKind::EXIT, 10, 0, "runc:[0:PARENT]")),
+        ];
+        let crun = vec![
+            of_namespace(1, event(EventKind::FORK, 9, 12, "crun")),
+            event(EventKind::READ, 12, 2429, ""),
+        ];
+        [runc, crun]
+    }
+
+    #[test]
+    fn what_was_to_become_the_program_is_the_first_process_and_its_failed_exec_stays() {
+        for mut events in set_ups() {
+            events.push(event(EventKind::EXECVE, 12, -2, "/app/server"));
+            events.push(event(EventKind::WRITE, 12, 44, ""));
+            events.push(of_namespace(1, event(EventKind::EXIT, 12, 65280, "")));
+            assert!(never_started(&events, true) && !never_started(&events, false));
+            assert_eq!(remove(&mut events, true), Some(12));
+            let of_first: Vec<EventKind> = events
+                .iter()
+                .filter(|event| event.pid == 12)
+                .map(|event| event.kind)
+                .collect();
+            assert_eq!(of_first, [EventKind::EXECVE, EventKind::EXIT]);
+            assert!(events.iter().all(|event| event.data.is_empty()));
+        }
+    }
+
+    #[test]
+    fn a_hook_is_not_the_program() {
+        for set_up in set_ups() {
+            let mut events = set_up;
+            events.extend([
+                of_namespace(2, event(EventKind::FORK, 12, 14, "runc:[2:INIT]")),
+                of_namespace(2, event(EventKind::EXEC, 14, 14, "/bin/hook")),
+                event(EventKind::OPENAT, 14, 3, "/etc/hook.conf"),
+                of_namespace(2, event(EventKind::EXIT, 14, 0, "hook")),
+                event(EventKind::OPENAT, 12, 3, "/proc/self/fd"),
+            ]);
+            let mut started = events.clone();
+            events.push(event(EventKind::EXECVE, 12, -8, "/app/server"));
+            events.push(of_namespace(1, event(EventKind::EXIT, 12, 65280, "")));
+            assert_eq!(remove(&mut events, true), Some(12));
+            let left: Vec<&[u8]> = events.iter().map(|event| &event.name[..]).collect();
+            assert!(left.contains(&&b"/app/server"[..]), "{left:?}");
+            assert!(left.contains(&&b"/etc/hook.conf"[..]), "{left:?}");
+            assert!(!left.contains(&&b"/proc/self/fd"[..]), "{left:?}");
+            started.push(of_namespace(
+                1,
+                event(EventKind::EXEC, 12, 12, "/app/server"),
+            ));
+            assert!(!never_started(&started, true));
+            assert_eq!(remove(&mut started, true), Some(12));
+        }
+    }
+
+    #[test]
+    fn a_pid_namespace_that_the_program_makes_has_no_first_process_of_the_container() {
+        // The container shares the pid namespace of its pod.
+        let mut events = life();
+        events.push(of_namespace(1, event(EventKind::FORK, 13, 15, "bwrap")));
+        events.push(event(EventKind::WRITE, 15, 5, ""));
+        events.push(of_namespace(1, event(EventKind::EXIT, 15, 0, "bwrap")));
+        assert!(!never_started(&events, true));
+        assert_eq!(remove(&mut events, true), None);
+        assert!(
+            events
+                .iter()
+                .any(|event| event.pid == 15 && !event.data.is_empty())
+        );
+    }
+
+    #[test]
+    fn in_a_shared_pid_namespace_who_tried_to_execute_is_the_first_process() {
+        let mut events: Vec<Event> = life().into_iter().take(8).collect();
+        events.push(event(EventKind::EXECVE, 12, -2, "/app/server"));
+        events.push(event(EventKind::EXIT, 12, 65280, ""));
+        assert_eq!(remove(&mut events, true), Some(12));
+    }
+
+    #[test]
+    fn a_crun_that_was_there_before_the_recorder_is_none_of_the_containers() {
+        let crun = was_so(of_namespace(
+            1,
+            Event {
+                name: b"/usr/bin/crun".as_slice().into(),
+                data: b"/usr/bin/crun\0--root\0/run/crun\0create\0id\0"
+                    .as_slice()
+                    .into(),
+                ..event(EventKind::EXEC, 12, 12, "")
+            },
+        ));
+        let mut events = vec![
+            crun,
+            was_so(event(EventKind::OPENAT, 12, 5, "exec.fifo")),
+            event(EventKind::READ, 12, 1, ""),
+        ];
+        let mut started = events.clone();
+        started.push(of_namespace(1, event(EventKind::EXEC, 12, 12, "/bin/app")));
+        started.push(event(EventKind::OPENAT, 12, -2, "/etc/app.conf"));
+        remove(&mut started, true);
+        let names: Vec<&[u8]> = started.iter().map(|event| &event.name[..]).collect();
+        assert_eq!(names, [&b"/bin/app"[..], b"/etc/app.conf"]);
+        events.push(event(EventKind::EXECVE, 12, -2, "/bin/app"));
+        assert_eq!(remove(&mut events, true), Some(12));
+        assert_eq!(events.len(), 1);
     }
 
     #[test]

@@ -10,9 +10,8 @@ use super::output::Output;
 use super::shell::{Script, is_many};
 use crate::escape::escaped;
 use crate::own;
+use crate::runtimes;
 
-/// Command names of container runtimes before they execute a container's command or a probe's: runc (`runc:[2:INIT]`), crun, youki.
-const RUNTIMES: &[&[u8]] = &[b"runc", b"crun", b"youki"];
 /// Processes kept; of more, those that ended first are dropped.
 const MAX_PROCESSES: usize = 1024;
 
@@ -98,7 +97,7 @@ impl Process {
 
     /// Whether it was a container runtime's process or came in from outside, or descends from one that did, as far as was seen.
     pub(super) fn is_from_outside(&self) -> bool {
-        self.came_in || RUNTIMES.iter().any(|name| self.comm.starts_with(name))
+        self.came_in || runtimes::is_runtime(&self.comm)
     }
 
     /// Whether it started a process or executed something after this event.

@@ -182,6 +182,24 @@ impl<'a> Case<'a> {
         error.or(told.map(|told| &told.message)).map(String::as_str)
     }
 
+    /// Whether the run is over, all of it was recorded, and its first process executed nothing: its runtime made it, and ended before the
+    /// command was there.
+    #[must_use]
+    pub fn never_executed(&self) -> bool {
+        let losses = &self.run.losses;
+        let is_whole = losses.lost == 0 && losses.overwritten == 0 && losses.torn == 0;
+        let mut processes = self.facts.processes.iter();
+        let executed = match self.facts.init() {
+            Some(init) if self.run.init_pid != 0 => init.exec.is_some(),
+            _ => processes.any(|process| process.exec.is_some()),
+        };
+        is_whole
+            && self.facts.adopted.is_none()
+            && self.run.end.is_some()
+            && self.facts.events > 0
+            && !executed
+    }
+
     /// Name of the culprit: `nginx`, `python3 (started by sh)`.
     #[must_use]
     pub fn name(&self) -> String {

@@ -202,6 +202,11 @@ pub(super) fn describe(path: &[u8], errno: Errno, tries: usize) -> (Cause, Strin
                 "chmod +x {command}; check who owns it, and that its volume is not mounted noexec."
             ),
         ),
+        Errno::EISDIR => (
+            Cause::NotExecutable,
+            format!("\"{command}\" is a directory, and no program"),
+            format!("Name the program that is to be executed, not {command}."),
+        ),
         Errno::ENOEXEC => (
             Cause::ExecFormat,
             format!("\"{command}\" is no program this machine can run (Exec format error)"),

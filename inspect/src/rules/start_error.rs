@@ -1,17 +1,59 @@
-//! The command could not be started at all: there was no process to record, only the error of starting it.
+//! The command could not be started at all: there was no process of it to record, only its runtime's, and the error of starting it where
+//! somebody told that.
 
-use super::{Case, Cause, Evidence, Verdict, exec};
+use capture_format::SignalOrigin;
+
+use super::{Case, Cause, Evidence, Verdict, case::how, exec, missing_file};
 use crate::decode::Errno;
+use crate::decode::Signal;
 use crate::escape::escaped_to;
+use crate::facts::Failure;
 use crate::facts::naming::basename;
+use crate::runtimes;
 
 /// Failed calls that are cited.
 const MAX_EVIDENCE: usize = 4;
 
+/// How runtimes name a command that they could not execute: what stands before it, and what after it. runc says
+/// `exec: "/app": stat /app: no such file or directory`, crun ``executable file `app` not found in $PATH``.
+const NAMED: [(&str, char); 3] = [
+    ("exec: \"", '"'),
+    ("executable file `", '`'),
+    ("the path `", '`'),
+];
+/// What they say of it then, in lower case.
+const SAID: [(&str, Errno); 7] = [
+    ("no such file or directory", Errno::ENOENT),
+    ("not found in $path", Errno::ENOENT),
+    ("permission denied", Errno::EACCES),
+    ("is not executable", Errno::EACCES),
+    ("is a directory", Errno::EISDIR),
+    ("is not a regular file", Errno::EISDIR),
+    ("exec format error", Errno::ENOEXEC),
+];
+
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    let error = case.start_error()?;
+    let told = case.start_error();
+    let never_executed = case.never_executed();
+    if told.is_none() && !never_executed {
+        return None;
+    }
     let mut failures = case.facts.failures.iter().rev();
-    let failed = failures.find(|failure| exec::is_exec(failure.kind));
+    let tried = |failure: &&Failure| {
+        exec::is_exec(failure.kind)
+            && (!never_executed
+                || case
+                    .facts
+                    .init()
+                    .is_some_and(|init| init.pid == failure.pid))
+    };
+    let failed = failures.find(tried);
+    if failed.is_none() && killed_for_memory(case) {
+        return None;
+    }
+    let Some(error) = told.or(failed.map(|_| "")) else {
+        return Some(given_up(case));
+    };
     let ((cause, what, next_step), subject, evidence) = match (failed, runtime_exec(error)) {
         (Some(failure), _) => (
             exec::describe(&failure.name, failure.errno, 1),
@@ -25,35 +67,79 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         ),
         (None, None) => (by_text(error), String::new(), Vec::new()),
     };
+    let (why, weakened_by) = match told {
+        Some(_) => ("starting the command failed with this error", Vec::new()),
+        None => (
+            "execve failed, and nothing was executed in its place",
+            case.missing_events(),
+        ),
+    };
     Some(Verdict {
         sentence: format!("the command could not be started: {what}"),
         cause,
         subject,
         confidence: 100,
-        why: "starting the command failed with this error".into(),
+        why: why.into(),
         evidence,
         next_step,
-        weakened_by: Vec::new(),
+        weakened_by,
     })
 }
 
-/// Command and error, as runc and crun say that they could not execute it: `exec: "/app": stat /app: no such file or directory`,
-/// ``executable file `app` not found in $PATH``.
+/// Whether what was to become the command was killed for want of memory.
+fn killed_for_memory(case: &Case<'_>) -> bool {
+    let mut kills = case.facts.oom_kills.iter();
+    kills.any(|kill| case.in_chain(kill.pid))
+}
+
+/// The runtime ended before it executed the command, and nobody tells why.
+fn given_up(case: &Case<'_>) -> Verdict {
+    let init = case.facts.init();
+    let killer = init
+        .and_then(|init| case.facts.signals.last(init.pid, Signal::KILL))
+        .filter(|sent| sent.origin == Some(SignalOrigin::Outside));
+    let by_runtime = killer.is_some_and(|sent| runtimes::is_runtime(&sent.sender_name));
+    let (confidence, why) = if by_runtime {
+        (
+            99,
+            "nothing was executed, and the runtime itself ended what was to become the command",
+        )
+    } else {
+        (60, "nothing was executed")
+    };
+    let mut failures = case.facts.failures.iter().rev();
+    let last = failures.find(|failure| !missing_file::is_noise(failure));
+    let evidence = last.map(|failure| {
+        let path = escaped_to(&failure.name, 300);
+        let text = format!("last failed call: {path}: {}", failure.errno.text());
+        Evidence::new(failure.event, text)
+    });
+    let ended = match case.status() {
+        Some(status) => format!(" ({})", how(status)),
+        None => String::new(),
+    };
+    Verdict {
+        sentence: format!(
+            "the command was never started: the runtime gave up while it set the container up{ended}; why is not known"
+        ),
+        cause: Cause::StartFailed,
+        subject: String::new(),
+        confidence,
+        why: why.into(),
+        evidence: evidence.into_iter().collect(),
+        next_step: "Read what the runtime says: `kubectl describe pod`, `docker inspect`, or its log on the node (`journalctl -u containerd`).".into(),
+        weakened_by: case.missing_events(),
+    }
+}
+
+/// Command and error, as runc and crun say that they could not execute it.
 fn runtime_exec(error: &str) -> Option<(&str, Errno)> {
-    let quoted = [("exec: \"", '"'), ("executable file `", '`')];
-    let (command, rest) = quoted.iter().find_map(|&(start, end)| {
-        let (_, rest) = error.split_once(start)?;
-        rest.split_once(end)
+    let (command, rest) = NAMED.iter().find_map(|&(before, after)| {
+        let (_, rest) = error.split_once(before)?;
+        rest.split_once(after)
     })?;
     let rest = rest.to_lowercase();
-    let errnos = [
-        ("no such file or directory", Errno::ENOENT),
-        ("not found in $path", Errno::ENOENT),
-        ("permission denied", Errno::EACCES),
-        ("is a directory", Errno::EACCES),
-        ("exec format error", Errno::ENOEXEC),
-    ];
-    let (_, errno) = errnos.into_iter().find(|(text, _)| rest.contains(text))?;
+    let (_, errno) = SAID.into_iter().find(|(text, _)| rest.contains(text))?;
     Some((command, errno))
 }
 
@@ -132,7 +218,7 @@ fn innermost(error: &str) -> &str {
 mod tests {
     use super::*;
     use crate::testing::{INIT, Script, verdict};
-    use capture_format::{EventKind, Terminated};
+    use capture_format::{EventKind, SignalOrigin, Terminated};
 
     fn cause(error: &str) -> Cause {
         let mut s = Script::empty();
@@ -200,6 +286,18 @@ mod tests {
             ("exec: \"/app\": permission denied", Cause::NotExecutable),
             ("exec: \"/app\": is a directory", Cause::NotExecutable),
             (
+                "crun: executable file `app` not found in $PATH: No such file or directory",
+                Cause::CommandNotFound,
+            ),
+            (
+                "crun: the path `/app` exists but it is not executable: Operation not permitted",
+                Cause::NotExecutable,
+            ),
+            (
+                "crun: the path `/app` is not a regular file: Operation not permitted",
+                Cause::NotExecutable,
+            ),
+            (
                 "error during container init: error mounting \"/a\" to rootfs at \"/b\": mount /a:/b: no such file or directory",
                 Cause::StartFailed,
             ),
@@ -227,6 +325,133 @@ mod tests {
         s.exec(INIT, &["app"]).exit(INIT, 1);
         let verdict = verdict(&s);
         assert_eq!((verdict.cause, verdict.evidence.len()), (Cause::Unknown, 1));
+    }
+
+    /// As runc and crun leave it in the ring: what was to become the command is forked from outside, tries to execute it, and says so itself.
+    fn set_up(comm: &str, tried: &[(&str, i64)]) -> Script {
+        let mut s = Script::empty();
+        s.run.init_pid = INIT;
+        s.call(99, EventKind::FORK, INIT.into(), [1, 0, 0], comm, "");
+        s.stat(INIT, "/proc/kcore", 2);
+        for (path, errno) in tried {
+            s.call(INIT, EventKind::EXECVE, -errno, [0; 3], path, "");
+        }
+        s
+    }
+
+    #[test]
+    fn however_the_runtime_ends_after_it_the_failed_exec_is_the_cause() {
+        let endings: [fn(&mut Script); 6] = [
+            |s| {
+                s.exit(INIT, 1);
+            },
+            |s| {
+                s.exit(INIT, 126);
+            },
+            |s| {
+                s.exit(INIT, 127);
+            },
+            |s| {
+                s.exit(INIT, 255);
+            },
+            |s| {
+                s.signal(INIT, 9, 0, (98, "runc"), SignalOrigin::Outside)
+                    .exit_status(INIT, 9);
+            },
+            |s| {
+                s.signal(INIT, 9, 0, (INIT, "crun"), SignalOrigin::Inside)
+                    .exit_status(INIT, 9);
+            },
+        ];
+        let errors = [
+            (2, Cause::CommandNotFound),
+            (8, Cause::ExecFormat),
+            (13, Cause::NotExecutable),
+        ];
+        for (index, end) in endings.iter().enumerate() {
+            for (errno, cause) in errors {
+                let mut s = set_up("runc:[2:INIT]", &[("/app/server", errno)]);
+                end(&mut s);
+                let verdict = verdict(&s);
+                assert_eq!(
+                    (verdict.cause, verdict.subject.as_str(), verdict.confidence),
+                    (cause, "/app/server", 100),
+                    "ending {index}: {}",
+                    verdict.sentence
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn where_the_command_may_have_run_a_failed_exec_is_no_start_error() {
+        // It ran, and could not execute a helper.
+        let mut ran = Script::new(&["app"]);
+        ran.call(INIT, EventKind::EXECVE, -2, [0; 3], "/bin/helper", "")
+            .exit(INIT, 255);
+        // It may have: the beginning is gone, or part of it.
+        let mut overwritten = set_up("runc:[2:INIT]", &[("/bin/helper", 2)]);
+        overwritten.exit(INIT, 255);
+        overwritten.run.losses.overwritten = 1;
+        let mut lost = set_up("runc:[2:INIT]", &[("/bin/helper", 2)]);
+        lost.exit(INIT, 255);
+        lost.run.losses.lost = 1;
+        // Another process tried.
+        let mut other = set_up("runc:[2:INIT]", &[]);
+        other
+            .call(300, EventKind::EXECVE, -2, [0; 3], "/bin/probe", "")
+            .exit(INIT, 255);
+        for s in [ran, overwritten, lost, other] {
+            let verdict = verdict(&s);
+            assert_ne!(verdict.cause, Cause::CommandNotFound, "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_runtime_that_gave_up_before_is_not_called_the_command() {
+        let mut s = set_up("runc:[2:INIT]", &[]);
+        s.stat(INIT, "/usr/local/bin/srever", 2).exit(INIT, 255);
+        let given_up = verdict(&s);
+        assert_eq!(
+            given_up.sentence,
+            "the command was never started: the runtime gave up while it set the container up (exited 255); why is not known"
+        );
+        assert_eq!(
+            (given_up.cause, given_up.confidence),
+            (Cause::StartFailed, 60)
+        );
+        assert_eq!(
+            given_up.evidence[0].text,
+            "last failed call: /usr/local/bin/srever: No such file or directory"
+        );
+        // runc ends its own process there: that is no kill from outside.
+        let mut s = set_up("runc:[2:INIT]", &[]);
+        s.signal(INIT, 9, 0, (98, "runc"), SignalOrigin::Outside)
+            .exit_status(INIT, 9);
+        assert_eq!(verdict(&s).cause, Cause::StartFailed);
+        // Who else killed it stays the cause.
+        let mut s = set_up("runc:[2:INIT]", &[]);
+        s.signal(INIT, 9, 0, (98, "bash"), SignalOrigin::Outside)
+            .exit_status(INIT, 9);
+        assert_eq!(verdict(&s).cause, Cause::KilledFromOutside);
+    }
+
+    #[test]
+    fn a_limit_too_small_for_the_runtime_is_an_oom_kill() {
+        let mut s = set_up("runc:[2:INIT]", &[]);
+        s.run.memory_limit = Some(1 << 20);
+        s.call(INIT, EventKind::OOM_KILL, 0, [0; 3], "runc:[2:INIT]", "")
+            .signal(INIT, 9, 0x80, (INIT, "runc:[2:INIT]"), SignalOrigin::Kernel)
+            .exit_status(INIT, 9);
+        s.run.terminated = Some(Terminated {
+            reason: "StartError".into(),
+            message:
+                "OCI runtime create failed: container init was OOM-killed (memory limit too low?)"
+                    .into(),
+            exit_code: Some(128),
+            ..Terminated::default()
+        });
+        assert_eq!(verdict(&s).cause, Cause::OomKilled);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::facts::Process;
 use crate::facts::signals::SentSignal;
 use crate::rules::visit::{command, executions, failed, specified};
 use crate::rules::{Case, outside_signal::Ending};
+use crate::runtimes;
 
 /// `failureThreshold` where none is given.
 /// Source: Kubernetes API reference, Probe v1 core.
@@ -20,16 +21,6 @@ const PERIOD: u64 = 10;
 const SECOND: u64 = 1_000_000_000;
 /// From the last failure to the signal: kubelet and the runtime of a slow node take seconds. 10 s, in nanoseconds.
 const SOON: u64 = 10 * SECOND;
-/// Command names of what a runtime sends a signal with: runc, crun, youki, containerd and its shim, CRI-O, conmon, Docker.
-const SENDERS: &[&[u8]] = &[
-    b"runc",
-    b"crun",
-    b"youki",
-    b"containerd",
-    b"crio",
-    b"conmon",
-    b"dockerd",
-];
 
 /// What was seen of a probe's failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +51,7 @@ pub(super) fn why(
 }
 
 fn is_of_runtime(sent: &SentSignal) -> bool {
-    let named = SENDERS
-        .iter()
-        .any(|name| sent.sender_name.starts_with(name));
-    named && sent.origin == Some(SignalOrigin::Outside)
+    runtimes::ends_containers(&sent.sender_name) && sent.origin == Some(SignalOrigin::Outside)
 }
 
 /// Whether every execution of the probe's command failed since it was well last, as often as is allowed, and the last of them right

@@ -7,7 +7,7 @@ use std::{
         fd::OwnedFd,
         unix::{net::UnixDatagram, process::CommandExt as _},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -55,29 +55,35 @@ impl Container {
     pub(super) fn start_with(&self, password: &str, words: &[&str]) -> Result<Running, Failed> {
         let mut command = Command::new(victim());
         command.arg("enter");
-        let running = self.spawn(command, CloneFlags::CLONE_NEWPID, words)?;
+        let running = self.spawn(command, CloneFlags::CLONE_NEWPID, &victim(), words)?;
         running.stdin.send(password.as_bytes())?;
         Ok(running)
     }
 
     /// A container that its runtime sets up: only runc is there, which makes the victim when it is let go on, and tells its pid.
     pub(super) fn set_up(&self, words: &[&str]) -> Result<Running, Failed> {
+        self.set_up_for(&victim(), words)
+    }
+
+    /// Likewise, of another program.
+    pub(super) fn set_up_for(&self, program: &Path, words: &[&str]) -> Result<Running, Failed> {
         let mut command = Command::new(victim());
         command.arg0("runc").arg("init");
-        self.spawn(command, CloneFlags::empty(), words)
+        self.spawn(command, CloneFlags::empty(), program, words)
     }
 
     fn spawn(
         &self,
         mut command: Command,
         namespaces: CloneFlags,
+        program: &Path,
         words: &[&str],
     ) -> Result<Running, Failed> {
         let name = format!("cri-containerd-{}.scope", self.id);
         let cgroup = Made::below(&self.parent, &name)?;
         let (stdin, theirs) = UnixDatagram::pair()?;
         command
-            .args([cgroup.0.as_os_str(), victim().as_os_str()])
+            .args([cgroup.0.as_os_str(), program.as_os_str()])
             .args(words)
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())

@@ -1,5 +1,7 @@
 //! What is captured, and what is not.
 
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
 use capture_format::{EventFlags, EventKind as K};
 use libtest_mimic::Failed;
 use nix::sys::{
@@ -21,6 +23,10 @@ pub(super) const CASES: &[Case] = &[
     (
         "agent_adopts_a_container_that_is_being_set_up",
         adopts_in_set_up,
+    ),
+    (
+        "agent_says_which_program_could_not_be_executed",
+        never_executed,
     ),
     ("agent_lets_a_good_end_be", good_ends),
 ];
@@ -131,6 +137,38 @@ fn adopts_in_set_up() -> Result<(), Failed> {
     // Its program is recorded whole.
     let adopted = |event: &capture_format::Event| event.flags.contains(EventFlags::ADOPTED);
     assert!(!capture.has(adopted), "{:#?}", capture.runs);
+    Ok(())
+}
+
+/// The runtime's own process ends in the program's place, and nobody else tells why; whether it was recorded from the start or not.
+fn never_executed() -> Result<(), Failed> {
+    let mut node = Node::new("")?;
+    let program = node.file("server");
+    fs::write(&program, "#!/usr/bin/python9\r\n")?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let (before, after) = (Container::on(&node), Container::on(&node));
+    let mut there = before.set_up_for(&program, &[])?;
+    there.settled("init")?;
+    node.start()?;
+    let recorded = after.set_up_for(&program, &[])?;
+    recorded.settled("init")?;
+    for (container, mut running) in [(before, there), (after, recorded)] {
+        let pid = running.made()?;
+        assert_eq!(waitpid(pid, None)?, WaitStatus::Exited(pid, 1));
+        running.wait()?;
+        let capture = node.captured(&container, &[1])?;
+        let run = &capture.runs[0].0;
+        assert_eq!(run.init_pid, pid.as_raw() as u32, "{:#?}", capture.runs);
+        let sidecar = capture.sidecar()?;
+        assert_eq!(sidecar["cause"], "command_not_found", "{sidecar:#}");
+        let verdict = sidecar["verdict"].as_str().unwrap_or_default();
+        assert!(verdict.contains("server\""), "{verdict}");
+        assert!(
+            !capture.has(|event| !event.data.is_empty()),
+            "{:#?}",
+            capture.runs
+        );
+    }
     Ok(())
 }
 
