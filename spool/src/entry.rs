@@ -85,6 +85,9 @@ pub struct State {
     pub announced: bool,
     /// Whether its Capture object has been there: who deleted it wants it gone.
     pub exists: bool,
+    /// Why there is no file, of a capture that could not be written: it is known in memory only, until it has been told.
+    #[serde(skip)]
+    pub unwritten: Option<String>,
     /// The way to the store.
     pub upload: Upload,
     /// When it came, by the spool's own clock: nanoseconds for which its machine has run. 0 where that is not known.

@@ -5,7 +5,7 @@ use std::fs::{self, FileType};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use capture_format::{Header, open_file};
+use capture_format::{Header, Run, open_file};
 use tracing::warn;
 
 use crate::entry::nanoseconds;
@@ -172,14 +172,8 @@ pub(crate) fn describe(id: &str, path: &Path) -> Info {
             (Header::default(), Vec::new())
         }
     };
-    let mut info = of_header(&header);
+    let mut info = of_runs(&header, &runs);
     info.name = id.rsplit('/').next().unwrap_or_default().to_owned();
-    info.runs = runs.iter().map(|run| run.number).collect();
-    info.ended = runs.last().and_then(|run| {
-        let end = run.end?;
-        end.checked_add_signed(header.host.clock_offset)
-    });
-    info.losses = runs.iter().map(|run| run.losses).sum();
     info.bytes = metadata.as_ref().map_or(0, fs::Metadata::len);
     info.sha256 = checksum::of_file(path).unwrap_or_default();
     if header == Header::default() {
@@ -188,6 +182,17 @@ pub(crate) fn describe(id: &str, path: &Path) -> Info {
         info.created = modified.map_or(0, nanoseconds);
     }
     info
+}
+
+/// As far as header and runs tell.
+pub(crate) fn of_runs(header: &Header, runs: &[Run]) -> Info {
+    let ended = |run: &Run| run.end?.checked_add_signed(header.host.clock_offset);
+    Info {
+        runs: runs.iter().map(|run| run.number).collect(),
+        ended: runs.last().and_then(ended),
+        losses: runs.iter().map(|run| run.losses).sum(),
+        ..of_header(header)
+    }
 }
 
 /// As far as the header tells.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use capture_format::{Header, WriteError, Writer, write_file};
+use capture_format::{Header, Run, WriteError, Writer, write_file};
 use serde::Deserialize;
 use tracing::{debug, warn};
 
@@ -17,6 +17,9 @@ use crate::name::component;
 use crate::quota::{self, Coming, Victim};
 use crate::scan::{self, Found};
 use crate::{Entry, Info, KeptRun, Limits, Restored, SpoolError, files, kept};
+
+/// Captures that could not be written and are remembered at most, the newest: until they have been told.
+const NOTED: usize = 256;
 
 /// Where the spool is, and how much it may hold.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -103,8 +106,8 @@ pub struct Spool {
 
 #[derive(Debug)]
 struct Disk {
-    /// The locked file.
-    lock: File,
+    /// The locked file; none as long as there is no usable directory.
+    lock: Option<File>,
     clock: Clock,
 }
 
@@ -119,28 +122,40 @@ struct Table {
 }
 
 impl Spool {
-    /// Opens the spool, and tidies up after an agent that was killed.
+    /// Opens the spool, and tidies up after an agent that was killed. A directory that cannot be used, as its file system is read-only or somebody's file is in the
+    /// way, is no error: what can be read is there, nothing can be written, [`trouble`](Self::trouble) says why, and [`enforce`](Self::enforce) tries again.
     ///
     /// # Errors
-    /// When another process has it open; when its directories cannot be made or read.
+    /// When another process has it open.
     pub fn open(config: Config) -> Result<(Self, Found), SpoolError> {
         let captures = scan::captures(&config.directory);
-        files::create_private(&captures).map_err(SpoolError::at("creating", &captures))?;
-        let lock = lock(&config.directory)?;
+        let lock = match claim(&config.directory) {
+            Ok(lock) => Some(lock),
+            Err(error @ SpoolError::InUse { .. }) => return Err(error),
+            Err(error) => {
+                warn!(%error, "no capture can be written");
+                None
+            }
+        };
         let scan::Scan {
             mut entries,
             rebuilt,
             halves,
             orphans,
             directories,
-        } = scan::scan(&captures)?;
+        } = scan::scan(&captures).unwrap_or_else(|error| {
+            warn!(%error, "earlier captures cannot be read");
+            scan::Scan::default()
+        });
         let found = Found {
             halves: halves.len(),
             rebuilt: rebuilt.len(),
             orphans: orphans.len(),
         };
         for path in halves.iter().chain(&orphans) {
-            files::remove(path).map_err(SpoolError::at("removing", path))?;
+            if let Err(error) = files::remove(path) {
+                warn!(path = %path.display(), %error, "what an earlier agent left cannot be removed");
+            }
         }
         for directory in &directories {
             files::remove_empty(&captures, directory);
@@ -214,7 +229,9 @@ impl Spool {
             return Err(too_large(bytes));
         }
         let id = format!("{}/{}", component(&info.namespace), component(new.name));
-        let replaced = self.entry(&id);
+        let replaced = self
+            .entry(&id)
+            .filter(|entry| entry.state.unwritten.is_none());
         let mut dropped = self.make_room(now, limits, Some(&Coming { info: &info, bytes }), &id);
         let path = self.place(&id);
         let unnamed = files::half(&path);
@@ -271,6 +288,59 @@ impl Spool {
             warn!(%error, "the sidecar of a capture is written later");
         }
         Ok(Written { entry, dropped })
+    }
+
+    /// Takes in a capture that could not be written, and why, so that what it says can be told: in memory, and until it is [forgotten](Self::forget). None if there
+    /// is a capture of that name, which stands.
+    pub fn note(
+        &self,
+        new: &New,
+        why: &SpoolError,
+        runs: &[Run],
+        describe: impl FnOnce(&mut Info),
+    ) -> Option<Entry> {
+        let mut info = scan::of_runs(new.header, runs);
+        let id = format!("{}/{}", component(&info.namespace), component(new.name));
+        (info.rank, info.pinned) = (new.rank, new.pinned);
+        info.name = new.name.to_owned();
+        describe(&mut info);
+        let entry = Entry {
+            id: id.clone(),
+            present: false,
+            info,
+            state: State {
+                exists: new.requested,
+                unwritten: Some(why.to_string()),
+                ..State::default()
+            },
+        };
+        let mut table = self.table();
+        let is_noted = |entry: &Entry| entry.state.unwritten.is_some();
+        if table.entries.get(&id).is_some_and(|old| !is_noted(old)) {
+            return None;
+        }
+        table.entries.insert(id, entry.clone());
+        let noted = table.entries.values().filter(|entry| is_noted(entry));
+        let (count, oldest) = (noted.clone().count(), noted.min_by_key(|e| e.info.created));
+        if let Some(oldest) = oldest.map(|oldest| oldest.id.clone())
+            && count > NOTED
+        {
+            table.entries.remove(&oldest);
+        }
+        Some(entry)
+    }
+
+    /// Forgets a capture that could not be written; whether there was one.
+    pub fn forget(&self, id: &str) -> bool {
+        let mut table = self.table();
+        let noted = table
+            .entries
+            .get(id)
+            .is_some_and(|entry| entry.state.unwritten.is_some());
+        if noted {
+            table.entries.remove(id);
+        }
+        noted
     }
 
     /// What is in the spool, the oldest first.
@@ -368,12 +438,21 @@ impl Spool {
             .map_err(SpoolError::at("writing", &trial))?;
         let place = lock_file(&self.config.directory);
         let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        let removed = match (fs::metadata(&place), disk.lock.metadata()) {
+        let Some(lock) = &disk.lock else {
+            disk.lock = Some(claim(&self.config.directory)?);
+            let found = scan::scan(&captures)?.entries;
+            let mut table = self.table();
+            for (id, entry) in found {
+                table.entries.entry(id).or_insert(entry);
+            }
+            return Ok(());
+        };
+        let removed = match (fs::metadata(&place), lock.metadata()) {
             (Ok(there), Ok(ours)) => inode(there) != inode(ours),
             _ => true,
         };
         if removed {
-            disk.lock = lock(&self.config.directory)?;
+            disk.lock = Some(self::lock(&self.config.directory)?);
         }
         let lost = self.forget_gone();
         if removed || lost > 0 {
@@ -517,6 +596,10 @@ impl Spool {
 
     /// Takes the entry into the table and writes its sidecar.
     fn put(&self, entry: Entry) -> Result<(), SpoolError> {
+        if entry.state.unwritten.is_some() {
+            self.table().entries.insert(entry.id.clone(), entry);
+            return Ok(());
+        }
         let sidecar = self.place(&entry.id).with_extension("json");
         let saved = self.create_directory(&entry.id).and_then(|()| {
             entry
@@ -584,6 +667,9 @@ impl Spool {
 
     /// Removes the file of a capture and, with its record, the sidecar.
     fn delete(&self, id: &str, record: bool) -> Result<(), SpoolError> {
+        if self.forget(id) {
+            return Ok(());
+        }
         let path = self.place(id);
         files::remove(&path).map_err(SpoolError::at("removing", &path))?;
         if !record {
@@ -609,16 +695,27 @@ impl Drop for Spool {
             debug!(%error, "how old the captures are is not noted");
         }
         // Closing would do, but for a child that is between fork and exec and has the file too.
-        let _ = disk.lock.unlock();
+        if let Some(lock) = &disk.lock {
+            let _ = lock.unlock();
+        }
     }
 }
 
-/// All entries but one.
+/// All entries on the disk but one.
 fn others<'a>(
     entries: &'a BTreeMap<String, Entry>,
     id: &'a str,
 ) -> impl Iterator<Item = &'a Entry> {
-    entries.values().filter(move |entry| entry.id != id)
+    entries
+        .values()
+        .filter(move |entry| entry.id != id && entry.state.unwritten.is_none())
+}
+
+/// Makes the directory of captures, and locks it.
+fn claim(directory: &Path) -> Result<File, SpoolError> {
+    let captures = scan::captures(directory);
+    files::create_private(&captures).map_err(SpoolError::at("creating", &captures))?;
+    lock(directory)
 }
 
 fn lock_file(directory: &Path) -> PathBuf {

@@ -1,12 +1,12 @@
 //! A capture: kept runs and what is known around them, in one file with a verdict.
 
-use std::{path::Path, sync::Arc};
+use std::{io::Cursor, path::Path, sync::Arc};
 
-use capture_format::{Resources, Trigger};
+use capture_format::{Reader, Resources, Run, Trigger, Writer};
 use containers::directory::Identity;
 use inspect::explain::{Explanation, explain};
 use redact::{Manifest, Redactor};
-use spool::{Entry, Info, New, Spool};
+use spool::{Entry, Info, New, Spool, SpoolError};
 
 use super::{
     ending::{Around, Knowledge, identify},
@@ -45,6 +45,8 @@ pub(super) struct Replaced {
 pub(super) struct Taken {
     pub(super) entry: Entry,
     pub(super) explanation: Explanation,
+    /// Why there is no file, if it could not be written; what it would say is known all the same.
+    pub(super) unwritten: Option<String>,
 }
 
 impl Knowledge {
@@ -117,7 +119,11 @@ fn write(
                 tracing::error!(%error, path = %path.display(), "a capture cannot be read back")
             }
         },
-    )?;
+    );
+    let written = match written {
+        Ok(written) => written,
+        Err(error) => return unwritten(&new, runs(), spool, error),
+    };
     let explanation = explanation.ok_or_else(|| {
         anyhow::anyhow!(
             "the capture {} was written and cannot be read back",
@@ -127,6 +133,33 @@ fn write(
     Ok(Taken {
         entry: written.entry,
         explanation,
+        unwritten: None,
+    })
+}
+
+/// Explains a capture that cannot be written, so that its verdict can be told.
+///
+/// # Errors
+/// The spool's, if there is another capture of that name, which stands.
+fn unwritten<'a>(
+    new: &New,
+    runs: impl Iterator<Item = &'a KeptRun> + Clone,
+    spool: &Spool,
+    error: SpoolError,
+) -> anyhow::Result<Taken> {
+    let mut writer = Writer::new(Vec::new(), new.header)?;
+    runs.clone().try_for_each(|run| run.write_to(&mut writer))?;
+    let (bytes, _) = writer.finish()?;
+    let explanation = explain(&mut Reader::open(Cursor::new(bytes))?);
+    let runs: Vec<Run> = runs.map(|run| run.run.clone()).collect();
+    let noted = spool.note(new, &error, &runs, |info| note(&explanation, info));
+    let Some(entry) = noted else {
+        return Err(error.into());
+    };
+    Ok(Taken {
+        entry,
+        explanation,
+        unwritten: Some(error.to_string()),
     })
 }
 
@@ -154,11 +187,15 @@ fn earlier(order: &Order, spool: &Spool) -> Vec<KeptRun> {
 /// The file is no capture.
 pub(super) fn explained(path: &Path, info: &mut Info) -> anyhow::Result<Explanation> {
     let said = explain(&mut capture_format::open_file(path)?);
+    note(&said, info);
+    Ok(said)
+}
+
+fn note(said: &Explanation, info: &mut Info) {
     info.verdict = Some(said.sentence.clone());
     let last = said.runs.last().map(|run| &run.verdict);
     info.cause = last.map(|verdict| verdict.cause.name());
     info.confidence = last.map(|verdict| verdict.confidence);
-    Ok(said)
 }
 
 /// The container in the pod's specification.

@@ -158,7 +158,8 @@ impl Node {
         let kind = order.trigger.kind.clone();
         self.tasks.spawn(async move {
             let result = knowledge.capture(order, spool).await;
-            metrics.captured(&kind, began.elapsed(), result.is_ok());
+            let written = result.as_ref().is_ok_and(|taken| taken.unwritten.is_none());
+            metrics.captured(&kind, began.elapsed(), written);
             let _ = inputs.send(Input::Taken(Box::new(Outcome {
                 subject,
                 asked,
@@ -189,6 +190,23 @@ impl Node {
         };
         let may_tell = self.may_tell(&subject);
         let stands = match &result {
+            Ok(Taken {
+                unwritten: Some(why),
+                entry,
+                explanation,
+            }) => {
+                let said = if may_tell {
+                    explanation.sentence.as_str()
+                } else {
+                    ""
+                };
+                tracing::error!(
+                    capture = entry.id,
+                    "a capture cannot be written, and its verdict is told all the same: {why}; {said}"
+                );
+                self.teller.wake();
+                None
+            }
             Ok(taken) => {
                 let entry = &taken.entry;
                 tracing::info!(
@@ -230,9 +248,18 @@ impl Node {
             }
             (Asked::Trigger(attempt), None) => self.machine.failed(now, attempt),
             (Asked::Person(reply, mut outcome), _) => {
-                outcome.result = result
-                    .map(|taken| written(&taken, &self.spool))
-                    .map_err(|error| format!("{error:#}"));
+                outcome.result = match result {
+                    Ok(Taken {
+                        unwritten: Some(why),
+                        explanation,
+                        ..
+                    }) => Err(format!(
+                        "{why}; what it would say: {}",
+                        explanation.sentence
+                    )),
+                    Ok(taken) => Ok(written(&taken, &self.spool)),
+                    Err(error) => Err(format!("{error:#}")),
+                };
                 let _ = reply.send(*outcome);
                 Vec::new()
             }

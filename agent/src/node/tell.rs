@@ -33,6 +33,8 @@ const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(30);
 /// How often what a quota or a policy refuses is tried again: 30 s later, and each time after twice as long, half an hour in all.
 const REFUSALS: u32 = 6;
+/// `reason` of a Capture whose file could not be written.
+const NOT_WRITTEN: &str = "NotWritten";
 /// What goes wrong is said at once, and then so often, with how much it was.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10 * 60);
 
@@ -219,6 +221,10 @@ impl Complaints {
 
 /// Notes that the cluster knows of a capture, unless it has been superseded meanwhile.
 async fn announced(spool: &Arc<Spool>, entry: &Entry, exists: bool) {
+    if entry.state.unwritten.is_some() {
+        spool.forget(&entry.id);
+        return;
+    }
     let (spool, told) = (spool.clone(), entry.clone());
     let noted = tokio::task::spawn_blocking(move || {
         spool.update(&told.id, |entry| {
@@ -254,6 +260,7 @@ fn announcement(entry: &Entry, place: &Place) -> Announcement {
     let info = &entry.info;
     let at = |time: u64| Timestamp::from_nanosecond(time.into()).unwrap_or_default();
     let created = at(info.created);
+    let is_written = entry.state.unwritten.is_none();
     Announcement {
         namespace: info.namespace.clone(),
         name: entry.name().to_owned(),
@@ -270,7 +277,16 @@ fn announcement(entry: &Entry, place: &Place) -> Announcement {
             ttl: None,
         },
         status: CaptureStatus {
-            phase: Phase::Complete,
+            phase: match &entry.state.unwritten {
+                Some(_) => Phase::Failed,
+                None => Phase::Complete,
+            },
+            reason: entry
+                .state
+                .unwritten
+                .as_ref()
+                .map(|_| NOT_WRITTEN.to_owned()),
+            message: entry.state.unwritten.clone(),
             node: Some(place.node.clone()),
             pod_uid: Some(info.pod_uid.clone()),
             container: Some(info.container.clone()),
@@ -279,19 +295,19 @@ fn announcement(entry: &Entry, place: &Place) -> Announcement {
             cause: info.cause.clone(),
             confidence: info.confidence.map(i32::from),
             runs: Some(info.runs.len() as i32),
-            size_bytes: i64::try_from(info.bytes).ok(),
+            size_bytes: i64::try_from(info.bytes).ok().filter(|_| is_written),
             losses: Some(Losses {
                 lost: info.losses.lost as i64,
                 overwritten: info.losses.overwritten as i64,
                 torn: info.losses.torn as i64,
             }),
-            location: Some(Location {
+            location: is_written.then(|| Location {
                 node_path: entry
                     .present
                     .then(|| spool::path(&place.spool, &entry.id).display().to_string()),
                 object_url: entry.state.upload.location.clone(),
             }),
-            sha256: Some(info.sha256.clone()),
+            sha256: is_written.then(|| info.sha256.clone()),
             taken_at: Some(created.into()),
             finished_at: Some(created.into()),
             ..CaptureStatus::default()
@@ -528,6 +544,22 @@ mod tests {
         assert_eq!(path(&entry).as_deref(), Some(expected));
         entry.present = false;
         assert_eq!(path(&entry), None);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_told_without_a_file() {
+        let mut entry = Entry::default();
+        entry.info.verdict = Some("it failed".to_owned());
+        entry.state.unwritten = Some("Read-only file system".to_owned());
+        let status = announcement(&entry, &place()).status;
+        assert_eq!(status.phase, Phase::Failed);
+        assert_eq!(status.reason.as_deref(), Some(NOT_WRITTEN));
+        assert_eq!(status.message.as_deref(), Some("Read-only file system"));
+        assert_eq!(status.verdict.as_deref(), Some("it failed"));
+        assert_eq!(
+            (status.location, status.sha256, status.size_bytes),
+            (None, None, None)
+        );
     }
 
     #[test]

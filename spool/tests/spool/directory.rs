@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use capture_format::{Header, Pod, open_file};
-use spool::{Entry, Found, Spool, SpoolError, list};
+use capture_format::{Header, Pod, Run, open_file};
+use spool::{Entry, Found, Info, New, Spool, SpoolError, list};
 
 use crate::captures::{
     SECOND, config, files, header, now, open, sha256sum, tree, try_write, write, write_as,
@@ -343,11 +343,74 @@ fn a_directory_that_cannot_be_made_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = Spool::open(config(&file.join("spool")))
-        .unwrap_err()
-        .to_string();
+    let error = open(&file.join("spool")).trouble().unwrap();
     assert!(
         error.contains("file/spool") && error.ends_with("; remove the file that is in the way"),
         "{error}"
     );
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_waited_for_and_what_would_be_written_is_known() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("spool");
+    fs::write(&place, "in the way").unwrap();
+    let spool = open(&place);
+    let trouble = spool.trouble().expect("a reason");
+    assert!(
+        trouble.contains("remove the file that is in the way"),
+        "{trouble}"
+    );
+    let header = header("web-0", 0);
+    let new = New {
+        name: "web-0-app",
+        header: &header,
+        rank: 0,
+        requested: false,
+        pinned: false,
+        expected_bytes: 0,
+    };
+    let run = Run {
+        number: 7,
+        ..Run::default()
+    };
+    let refused = || spool.write(&new, |_| Ok(()), |_, _| ()).unwrap_err();
+    let note = |name: &str| {
+        let new = New { name, ..new };
+        let verdict = |info: &mut Info| info.verdict = Some("it failed".to_owned());
+        spool.note(&new, &refused(), std::slice::from_ref(&run), verdict)
+    };
+    let entry = note("web-0-app").unwrap();
+    assert_eq!(entry.info.runs, [7]);
+    assert_eq!(spool.find(|entry| !entry.state.announced), [entry.clone()]);
+    assert_eq!(spool.path(&entry.id), None);
+    spool
+        .update(&entry.id, |entry| entry.state.announced = true)
+        .unwrap();
+    assert!(spool.entry(&entry.id).unwrap().state.announced);
+    for number in 0..1000 {
+        note(&format!("web-0-app-{number}")).unwrap();
+    }
+    assert!(spool.entries().len() < 500, "they are bounded");
+    assert!(spool.forget("shop/web-0-app-999"));
+    assert!(!spool.forget("shop/web-0-app-999"));
+
+    fs::remove_file(&place).unwrap();
+    spool.enforce();
+    assert_eq!(spool.trouble(), None);
+    let written = write_as(&spool, "web-0-app", &header, 5_000);
+    assert!(spool.path(&written.id).unwrap().exists());
+    assert!(note_of(&spool, &new).is_none(), "there is one that stands");
+    assert!(matches!(
+        Spool::open(config(&place)),
+        Err(SpoolError::InUse { .. })
+    ));
+    drop(spool);
+    let (spool, _) = reopen(&place);
+    assert_eq!(spool.entries().len(), 1, "the others were in memory only");
+}
+
+fn note_of(spool: &Spool, new: &New) -> Option<Entry> {
+    let why = SpoolError::Unknown { id: String::new() };
+    spool.note(new, &why, &[], |_| ())
 }

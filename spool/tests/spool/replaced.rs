@@ -31,7 +31,7 @@ fn it_takes_the_place_of_the_old_one_and_that_its_object_exists_is_kept() {
                     attempts: 3,
                     next: 4,
                 },
-                ..entry.state
+                ..entry.state.clone()
             }
         })
         .unwrap();

@@ -22,7 +22,7 @@ use crate::Case;
 
 pub(super) const CASES: &[Case] = &[
     ("agent_refuses_a_bad_configuration", bad_configurations),
-    ("agent_refuses_a_spool_that_it_cannot_write", no_spool),
+    ("agent_records_on_with_a_read_only_spool", read_only),
     ("agent_refuses_a_port_that_is_in_use", no_port),
     ("agent_is_the_only_one_of_its_node", second),
     ("agent_lives_on_when_the_spool_is_full", full),
@@ -58,14 +58,38 @@ fn bad_configurations() -> Result<(), Failed> {
     Ok(())
 }
 
-fn no_spool() -> Result<(), Failed> {
-    let node = Node::new("")?;
-    // Not even root can make a directory below a file.
-    fs::write(node.spool(), "")?;
-    let text = node.refused()?;
-    let place = node.spool().display().to_string();
-    assert!(text.contains("spool") && text.contains(&place), "{text}");
-    Ok(())
+fn read_only() -> Result<(), Failed> {
+    let mut node = Node::new("")?;
+    let small = Small::at(node.spool())?;
+    small.remount(MsFlags::MS_RDONLY)?;
+    node.start()?;
+    let container = Container::on(&node);
+    container.crash("/missing/1")?;
+    until("the verdict without a file", || {
+        let log = node.log();
+        let mut lines = log.lines();
+        lines.find(|line| {
+            line.contains("cannot be written")
+                && line.contains("Read-only file system")
+                && line.contains("/missing/1")
+        })?;
+        Some(())
+    })?;
+    let status = node.ask(&["status", "--json"])?;
+    let trouble = status["spool"]["error"].as_str().unwrap_or_default();
+    assert!(trouble.contains("mount it writable"), "{status:#}");
+    let ready = send(&node, "GET /readyz", "", "")?;
+    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+    assert!(ready.contains("captures cannot be written"), "{ready}");
+    // It is tried again by itself.
+    small.remount(MsFlags::empty())?;
+    node.captured(&container, &[1])?;
+    let trouble = || {
+        node.ask(&["status", "--json"]).ok()?["spool"]["error"]
+            .is_null()
+            .then_some(())
+    };
+    until("no trouble", trouble)
 }
 
 fn no_port() -> Result<(), Failed> {
@@ -107,6 +131,17 @@ impl Small {
             Some("size=2m"),
         )?;
         Ok(Self(path))
+    }
+
+    fn remount(&self, flags: MsFlags) -> Result<(), Failed> {
+        let flags = flags | MsFlags::MS_REMOUNT;
+        Ok(mount(
+            None::<&str>,
+            &self.0,
+            None::<&str>,
+            flags,
+            Some("size=2m"),
+        )?)
     }
 
     /// Fills it; what is returned must be removed for there to be room again.
