@@ -46,7 +46,7 @@ pub(crate) fn find(
         if sign < end || sign - hit > LONGEST_KEY {
             continue;
         }
-        let Some(key) = Key::new(rules, text, sign) else {
+        let Some(key) = Key::new(rules, text, sign, *hit) else {
             continue;
         };
         if let Some(place) = key.value(rules, text, source) {
@@ -108,9 +108,13 @@ struct Key<'t> {
 }
 
 impl<'t> Key<'t> {
-    fn new(rules: &Rules, text: &'t [u8], at: usize) -> Option<Self> {
+    /// `hit` is where the last word of a key ended before the sign: the key holds it, or is none.
+    fn new(rules: &Rules, text: &'t [u8], at: usize, hit: usize) -> Option<Self> {
         let (sign, after) = sign(text, at)?;
         let (place, quoted) = key_before(text, at);
+        if hit <= place.start || hit > place.end {
+            return None;
+        }
         let key = &text[place.clone()];
         // Erlang's keys are atoms: `{password, "…"}`.
         if key.is_empty()
@@ -182,7 +186,24 @@ impl<'t> Key<'t> {
                 self.may_quote(rules, &text[place.clone()], text, place.end)
                     .then_some(place)
             }
-            None => Some(start..start + self.bare(rules, text, start, blanks, source)?),
+            None if self.is_block(&text[start..]) => {
+                Some(start..start + block_length(&text[start..]))
+            }
+            None => {
+                let near = &text[..text.len().min(start + LONGEST_LOOK)];
+                let length = self.bare(rules, near, start, blanks, source)?;
+                let cut = start + length == near.len() && length == LONGEST_LOOK;
+                Some(
+                    start
+                        ..start
+                            + length
+                            + if cut {
+                                rest_of_value(&text[near.len()..])
+                            } else {
+                                0
+                            },
+                )
+            }
         }?;
         let value = text.get(place.clone())?;
         self.may_hold(value).then_some(place)
@@ -305,6 +326,15 @@ impl<'t> Key<'t> {
         SEARCHED.contains(&word.as_slice()) || self.is_parsed()
     }
 
+    /// Whether lines of a YAML block follow.
+    fn is_block(&self, rest: &[u8]) -> bool {
+        let stands = self.starts_line || self.before == Some(b'-');
+        self.sign == Sign::Colon
+            && self.class != Class::Short
+            && stands
+            && matches!(rest, [b'|' | b'>', ..])
+    }
+
     /// Length of a value without quotes.
     fn bare(
         &self,
@@ -327,10 +357,6 @@ impl<'t> Key<'t> {
         let says = |value: &[u8]| !rules.words.tells_nothing(value) && !is_code(value);
         if self.sign == Sign::Comma || (self.class == Class::Short && self.sign == Sign::Colon) {
             return None;
-        }
-        let block = self.sign == Sign::Colon && matches!(rest, [b'|' | b'>', ..]);
-        if block && (self.starts_line || self.before == Some(b'-')) {
-            return Some(block_length(rest));
         }
         let query = self.sign == Sign::Equals && whole.contains(&b'&');
         let all = (source == Source::Read || self.is_option)
@@ -394,7 +420,7 @@ impl<'t> Key<'t> {
                 b')' => b'(',
                 b']' => b'[',
                 b'}' => b'{',
-                b',' => 0,
+                b',' | b':' => 0,
                 _ => break,
             };
             if head.contains(&opens) {
@@ -478,6 +504,17 @@ impl<'t> Key<'t> {
             _ => value.len() > 6 || !value.iter().all(u8::is_ascii_digit),
         }
     }
+}
+
+/// Bytes of a value without quotes, and of what follows it, by which it is judged.
+const LONGEST_LOOK: usize = 512;
+
+/// What a long value goes on with.
+fn rest_of_value(text: &[u8]) -> usize {
+    let ends = |byte: &u8| {
+        byte.is_ascii_whitespace() || matches!(byte, 0 | b'"' | b'\'' | b'&' | b';' | b',' | b'<')
+    };
+    text.iter().position(ends).unwrap_or(text.len())
 }
 
 /// The value up to the next blank, where signs such as `[` ended it early.

@@ -87,6 +87,9 @@ impl Redactor {
 
     /// Masks a text that somebody said: a message, a reason.
     pub fn text(&self, text: &mut String, manifest: &mut Manifest) {
+        if !self.scanner.suspects(text.as_bytes()) {
+            return;
+        }
         let mut bytes = std::mem::take(text).into_bytes();
         self.bytes(&mut bytes, manifest);
         *text = into_text(bytes);
@@ -100,7 +103,7 @@ impl Redactor {
 
     /// Masks bytes of an event.
     fn scanned(&self, bytes: &mut Bytes, manifest: &mut Manifest) -> bool {
-        !bytes.is_empty() && self.shared(bytes, manifest, Self::bytes)
+        self.scanner.suspects(bytes) && self.shared(bytes, manifest, Self::bytes)
     }
 
     /// Applies a rule to bytes of an event, which others may share.

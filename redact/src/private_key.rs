@@ -58,12 +58,14 @@ pub(crate) fn find(text: &[u8], inside: bool) -> Found {
             continue;
         }
         let rest = &text[start..text.len().min(start + LONGEST_BLOCK)];
-        let end = marker(rest, 0, b"-----END ").unwrap_or(rest.len());
+        // Blocks do not nest: the next dashes end this one, or it has no end.
+        let next = marker(rest, 0, b"-----").unwrap_or(rest.len());
+        let ended = rest[next..].starts_with(b"-----END ");
         // Messages name the line that is missing.
-        let block = end < rest.len()
-            && (has_body(&rest[..end]) || matches!(rest, [b'\n' | b'\r' | b'\\', ..]));
-        let length = if block { end } else { body(rest) };
-        if !block && !has_body(&rest[..length]) && !rest.trim_ascii().is_empty() {
+        let block =
+            ended && (has_body(&rest[..next]) || matches!(rest, [b'\n' | b'\r' | b'\\', ..]));
+        let length = if block { next } else { body(&rest[..next]) };
+        if !block && !has_body(&rest[..length]) && !rest[..next].trim_ascii().is_empty() {
             continue;
         }
         found.places.push(start..start + length);

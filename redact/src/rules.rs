@@ -4,11 +4,14 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use crate::Error;
 use crate::value::{self, Words};
+
+/// Bytes that an expression may keep of what it has worked out, in each thread: hostile texts fill it.
+const MAX_CACHE: usize = 256 << 10;
 
 const RULES: &str = include_str!("rules.yaml");
 
@@ -177,20 +180,7 @@ const OWN: &[(Own, &[&str])] = &[
     (Own::Environment, crate::environment::KEYWORDS),
     (Own::PrivateKey, &["private key"]),
     (Own::SecretObject, &["secret"]),
-    (
-        Own::Option,
-        &[
-            "-pass",
-            "password",
-            "passwd",
-            "secret",
-            "token",
-            "key",
-            "cred",
-            "passphrase",
-            "-pw",
-        ],
-    ),
+    (Own::Option, &[" -", "--", "\n-", "\"-", "'-"]),
 ];
 
 /// The compiled rules.
@@ -241,12 +231,13 @@ impl Rules {
                 add(keyword, Call::Pattern(patterns.len()), b"");
             }
             patterns.push(Pattern {
-                regex: Regex::new(&format!("(?-u){}", row.pattern)).map_err(|source| {
-                    Error::Pattern {
+                regex: RegexBuilder::new(&format!("(?-u){}", row.pattern))
+                    .dfa_size_limit(MAX_CACHE)
+                    .build()
+                    .map_err(|source| Error::Pattern {
                         name: row.rule.clone(),
                         source: source.into(),
-                    }
-                })?,
+                    })?,
                 rule: row.rule,
                 accept: row.accept,
             });
@@ -329,6 +320,10 @@ impl KeyWords {
 
     /// What a key is, such as `spring.datasource.password`, `dbPassword`, `JWT_KEY`.
     pub(crate) fn class(&self, key: &[u8]) -> Option<Class> {
+        // The most frequent one is none.
+        if key.eq_ignore_ascii_case(b"key") {
+            return None;
+        }
         let parts = parts(key);
         let mut parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let rows = &self.rows;

@@ -117,6 +117,11 @@ impl Scanner {
         })
     }
 
+    /// Whether any rule may find something in a text that is no payload.
+    pub(crate) fn suspects(&self, text: &[u8]) -> bool {
+        self.rules.keywords.is_match(text) || self.configured.is_match(text)
+    }
+
     /// Masks everything that any rule finds.
     pub(crate) fn mask(&self, text: &mut [u8], context: Context, manifest: &mut Manifest) -> End {
         let Some(mut view) = View::of(text) else {
@@ -131,14 +136,18 @@ impl Scanner {
 
     fn mask_plain(&self, text: &mut [u8], context: Context, manifest: &mut Manifest) -> End {
         let mut end = End::default();
-        for _ in 0..MAX_PASSES {
+        for pass in 0..MAX_PASSES {
             let found = private_key::find(text, context.in_key);
             end.in_key = found.open;
             let mut masked = false;
             for place in found.places {
                 masked |= mask(text, place, "private_key", manifest);
             }
-            masked |= self.mask_windows(text, context, manifest);
+            end.masked |= masked;
+            if pass > 0 && !masked {
+                break;
+            }
+            masked = self.mask_windows(text, context, manifest);
             end.masked |= masked;
             if !masked {
                 break;
@@ -169,10 +178,18 @@ impl Scanner {
     }
 
     fn mask_window(&self, text: &mut [u8], context: Context, manifest: &mut Manifest) -> bool {
-        let places = self.places(text, context);
-        places.into_iter().fold(false, |masked, (place, rule)| {
-            masked | mask(text, place, &rule, manifest)
-        })
+        let mut masked = false;
+        for _ in 0..MAX_PASSES {
+            let mut changed = false;
+            for (place, rule) in self.places(text, context) {
+                changed |= mask(text, place, &rule, manifest);
+            }
+            masked |= changed;
+            if !changed {
+                break;
+            }
+        }
+        masked
     }
 
     fn places(&self, text: &[u8], context: Context) -> Vec<(Range<usize>, Cow<'_, str>)> {
@@ -214,6 +231,7 @@ impl Scanner {
                 Own::Pair => add(&mut places, pairs::find(rules, text), "credential"),
                 Own::Environment => add(&mut places, environment::find(text), "environment"),
                 Own::SecretObject => add(&mut places, secret_object::find(text), "secret_object"),
+                Own::Option if calls.keys.is_empty() => {}
                 Own::Option => add(
                     &mut places,
                     options::find(rules, text, context.typed),
@@ -238,11 +256,16 @@ impl Scanner {
             tokens: Vec::new(),
             keys: Vec::new(),
         };
+        // One variable makes no environment.
+        let mut variable = None;
         for found in rules.keywords.find_overlapping_iter(text) {
             let keyword = found.pattern().as_usize();
             match rules.calls[keyword] {
                 Call::Pattern(at) => calls.patterns[at] = true,
                 Call::Found(Own::Key) => calls.keys.push(found.end()),
+                Call::Found(Own::Environment) if variable.is_none_or(|known| known == keyword) => {
+                    variable = Some(keyword)
+                }
                 Call::Found(own) if !calls.own.contains(&own) => calls.own.push(own),
                 Call::Found(_) => {}
                 Call::Token(token, prefix) => {
