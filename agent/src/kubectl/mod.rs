@@ -199,7 +199,8 @@ impl Session {
         let found = fetch::find(client, &self.namespace, name).await?;
         let choice = choose::choose(found, container)?;
         for note in &choice.notes {
-            eprintln!("lastword: {note}");
+            // Whoever reads it may be gone.
+            let _ = writeln!(std::io::stderr(), "lastword: {note}");
         }
         let mut file = memory::Memory::new();
         fetch::read(client, &choice.capture, self.agents.as_deref(), &mut file).await?;

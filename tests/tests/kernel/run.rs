@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -10,6 +10,7 @@ use std::{
 
 use libtest_mimic::Failed;
 use nix::{
+    fcntl::{FcntlArg, fcntl},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -23,6 +24,10 @@ pub(crate) const CASES: &[Case] = &[
     (
         "explains_although_the_capture_cannot_be_written",
         unwritable,
+    ),
+    (
+        "explains_although_nobody_reads_what_it_says_meanwhile",
+        unread,
     ),
     ("a_hangup_ends_the_command_and_gives_a_capture", hangup),
     ("a_hangup_that_is_ignored_ends_nothing", nohup),
@@ -90,6 +95,28 @@ fn unwritable() -> Result<(), Failed> {
     let (said, told) = text(&output);
     assert!(said.contains("exited 3"), "{said}");
     assert!(told.contains("not kept"), "{told}");
+    Ok(())
+}
+
+/// Standard error is a pipe whose reader is gone, or stuck.
+fn unread() -> Result<(), Failed> {
+    for stuck in [false, true] {
+        let folder = tempfile::tempdir()?;
+        let (reader, mut writer) = io::pipe()?;
+        let reader = stuck.then_some(reader);
+        if stuck {
+            fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096))?;
+            writer.write_all(&[b'x'; 4096])?;
+        }
+        let output = run(folder.path(), &["-o", "x.lwcap"], "exit 3")
+            .stderr(writer)
+            .output()?;
+        let (said, _) = text(&output);
+        assert_eq!(output.status.code(), Some(3), "stuck: {stuck}; {said}");
+        assert!(said.contains("exited 3"), "{said}");
+        assert_eq!(read(&folder.path().join("x.lwcap"))?.1.len(), 1);
+        drop(reader);
+    }
     Ok(())
 }
 
