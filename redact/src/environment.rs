@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 
 use regex::bytes::Regex;
 
+use crate::value::Words;
+
 /// One of them is in every environment.
 pub(crate) const KEYWORDS: &[&str] = &[
     "path=",
@@ -54,7 +56,7 @@ static FORMS: LazyLock<[Regex; 2]> =
     LazyLock::new(|| [LINE, OBJECT].map(|form| Regex::new(form).expect("it compiles")));
 
 /// The values of an environment's variables that are not in every environment; nothing if there is none.
-pub(crate) fn find(text: &[u8]) -> Vec<Range<usize>> {
+pub(crate) fn find(words: &Words, text: &[u8]) -> Vec<Range<usize>> {
     let [line, object] = &*FORMS;
     let mut places = Vec::new();
     let mut block = Block::default();
@@ -76,7 +78,10 @@ pub(crate) fn find(text: &[u8]) -> Vec<Range<usize>> {
             block.end(&mut places);
         }
         apart = 0;
-        block.add(name.as_bytes(), start + value.start()..start + value.end());
+        // A message about a variable is none of its values.
+        if !words.is_prose(value.as_bytes()) {
+            block.add(name.as_bytes(), start + value.start()..start + value.end());
+        }
     }
     block.end(&mut places);
     let mut last = 0;

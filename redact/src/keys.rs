@@ -9,7 +9,7 @@ use memchr::memchr3_iter;
 
 use crate::mask::is_masked;
 use crate::rules::{Class, Rules};
-use crate::value::{is_name, is_path, is_strong, trimmed};
+use crate::value::{is_name, is_path, is_strong, looks_random, trimmed};
 
 /// Bytes before a sign that may be its key.
 const LONGEST_KEY: usize = 64;
@@ -92,6 +92,8 @@ enum Sign {
 struct Key<'t> {
     class: Class,
     is_pwd: bool,
+    /// It ends with `pass` or `pw`.
+    is_pass: bool,
     sign: Sign,
     /// Only blanks, dashes, or words such as `export` stand before it on its line.
     starts_line: bool,
@@ -134,7 +136,7 @@ impl<'t> Key<'t> {
         let opened = line.ends_with(b" ") && rules.keys.opens(last_word(line));
         let class = match rules.keys.class(key) {
             Some(Class::Bare) if opened => Class::Secret,
-            None if opened && key.eq_ignore_ascii_case(b"key") => Class::Secret,
+            None if opened && key.eq_ignore_ascii_case(b"key") => Class::Weak,
             class => class?,
         };
         let trimmed_line = line.trim_ascii();
@@ -156,6 +158,9 @@ impl<'t> Key<'t> {
             );
         Some(Self {
             class,
+            is_pass: [&b"pass"[..], b"pw", b"psw"]
+                .iter()
+                .any(|word| key.to_ascii_lowercase().ends_with(word)),
             is_pwd: [&b"PWD"[..], b"OLDPWD"].contains(&key),
             sign,
             starts_line,
@@ -367,9 +372,15 @@ impl<'t> Key<'t> {
         }
         match self.sign {
             Sign::Equals => {
-                let length = self.token(rest, until(b"&;\"'<`"));
+                // A line's only assignment has its value to itself.
+                let only = self.starts_line && !whole.contains(&b'=');
+                let ends: &[u8] = if only { b"\"'`" } else { b"&;\"'<`" };
+                let length = self.token(rest, until(ends));
                 let value = &rest[..length];
                 if !says(value) || (length < 3 && blanks > 0) || self.is_parsed() {
+                    return None;
+                }
+                if self.class == Class::Short && !self.is_pass && !looks_random(value) {
                     return None;
                 }
                 let after = rest[length..line].trim_ascii();

@@ -26,7 +26,12 @@ pub(crate) fn find(rules: &Rules, text: &[u8], typed: bool) -> Vec<Range<usize>>
         at = name.end();
         let class = rules.keys.class(name.as_bytes());
         let holds = match class {
-            None | Some(Class::Short | Class::Weak) => false,
+            // `--pass`, but not `--auth`.
+            Some(Class::Short) => {
+                name.as_bytes().ends_with(b"pass")
+                    && may_hold(rules, text, value.range(), Class::Password, typed)
+            }
+            None | Some(Class::Weak) => false,
             Some(class) => may_hold(rules, text, value.range(), class, typed),
         };
         if holds {

@@ -12,7 +12,7 @@ use crate::rules::{Class, Rules};
 /// The field that holds the name. Its value is the first group.
 const NAME: &str = r#"(?i-u)\\*["']?\b(?:name|key|parameterkey|field|variable|header)\\*["']?[ \t]*[:=][ \t]*\\*["']?([A-Za-z0-9_.-]{2,64})"#;
 /// The field that holds the value, in quotes or up to where it ends without.
-const VALUE: &str = r#"(?i-u)\b(?:value|parametervalue|val)\\*["']?[ \t]*[:=][ \t]*(?:\\*"((?:[^"\\\n]|\\[^"\n])*)|\\*'([^'\n]*)|([^\s"'\\,}<>|&][^\n\r,}<>]*))"#;
+const VALUE: &str = r#"(?i-u)\b(?:value|parametervalue|val)\\*["']?[ \t]*[:=][ \t]*(?:\\*"((?:[^"\\\n]|\\[^"\n])*)|\\*'([^'\n]*)|[|>][-+]?[ \t]*\r?\n([ \t]+[^\n\r]+(?:\r?\n[ \t]{4,}[^\n\r-][^\n\r]*)*)|([^\s"'\\,}<>|&][^\n\r,}<>]*))"#;
 
 /// Bytes between the two fields: others of the same object may stand there.
 const APART: usize = 160;

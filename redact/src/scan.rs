@@ -229,7 +229,11 @@ impl Scanner {
             match own {
                 Own::Key | Own::PrivateKey => {}
                 Own::Pair => add(&mut places, pairs::find(rules, text), "credential"),
-                Own::Environment => add(&mut places, environment::find(text), "environment"),
+                Own::Environment => add(
+                    &mut places,
+                    environment::find(&rules.words, text),
+                    "environment",
+                ),
                 Own::SecretObject => add(&mut places, secret_object::find(text), "secret_object"),
                 Own::Option if calls.keys.is_empty() => {}
                 Own::Option => add(

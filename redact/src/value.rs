@@ -104,9 +104,12 @@ fn is_template(value: &[u8]) -> bool {
                     .iter()
                     .all(|byte| byte.is_ascii_uppercase() || *byte == b'_')
         }
-        _ => value
-            .iter()
-            .all(|byte| matches!(byte, b'x' | b'X' | b'.' | b'-' | b'_' | b'?' | b'#')),
+        _ => {
+            value.len() > 1
+                && value
+                    .iter()
+                    .all(|byte| matches!(byte, b'x' | b'X' | b'.' | b'-' | b'_' | b'?' | b'#'))
+        }
     }
 }
 
