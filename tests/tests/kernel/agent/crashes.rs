@@ -147,7 +147,7 @@ fn never_executed() -> Result<(), Failed> {
     fs::write(&program, "#!/usr/bin/python9\r\n")?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
     let (before, after) = (Container::on(&node), Container::on(&node));
-    let mut there = before.set_up_for(&program, &[])?;
+    let there = before.set_up_for(&program, &[])?;
     there.settled("init")?;
     node.start()?;
     let recorded = after.set_up_for(&program, &[])?;
