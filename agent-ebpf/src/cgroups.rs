@@ -205,7 +205,12 @@ pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
         if let Some(number) = ring_number(id_of(parent_of(cgroup)))
             && !insert(id, number | NESTED)
         {
-            new.tell(control::REFUSED, number & !NESTED, control::SET_FULL);
+            tell(
+                control::REFUSED,
+                number & !NESTED,
+                id,
+                control::NESTED_SET_FULL,
+            );
         }
         return 0;
     }

@@ -16,7 +16,7 @@ use aya_ebpf::{
 use crate::{
     arch::{self, Registers},
     cgroups::{current_ring, ring},
-    kernel::{Typed, has},
+    kernel::{Typed, has, opaque},
     maps::{OPS, offset},
     remember::forget,
     ring::{Head, Open},
@@ -72,9 +72,9 @@ fn wanted(number: u64, ret: i64) -> Option<u8> {
     if number >= SYSCALLS as u64 {
         return None;
     }
+    let index = (opaque(number) & (SYSCALLS as u64 - 1)) as usize;
     // SAFETY: in bounds; volatile, since the loader sets the table.
-    let op =
-        unsafe { core::ptr::read_volatile((&raw const OPS).cast::<u8>().add(number as usize)) };
+    let op = unsafe { core::ptr::read_volatile((&raw const OPS).cast::<u8>().add(index)) };
     if op == Op::None as u8 || (op >= Op::Execve as u8 && ret >= 0) {
         return None;
     }

@@ -357,6 +357,8 @@ pub mod control {
     pub const POOL_EMPTY: u64 = 1;
     /// Refused: the cgroup's set is full.
     pub const SET_FULL: u64 = 2;
+    /// Refused: the set of a cgroup inside a recorded container's is full.
+    pub const NESTED_SET_FULL: u64 = 3;
 }
 
 // ── Settings ────────────────────────────────────────────────────────────────────────────────────

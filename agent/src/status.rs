@@ -63,8 +63,9 @@ pub(crate) fn of_agent(status: &Status, now: u64, out: &mut impl Write) -> io::R
     field(
         "containers",
         format!(
-            "{all} recorded, {} of them not named yet; {refused} not recorded{}",
+            "{all} recorded, {} of them not named yet; {} waiting for a ring; {refused} not recorded so far{}",
             containers.unnamed,
+            containers.waiting,
             last.unwrap_or_default()
         ),
     )?;
@@ -193,6 +194,7 @@ mod tests {
             containers: Containers {
                 named: 29,
                 unnamed: 1,
+                waiting: 1,
             },
             memory: Memory {
                 rings_used: 30,
@@ -241,7 +243,7 @@ mod tests {
         let expected = "\
 agent         lastword 0.1.0 on node n1, up 2 min
 configuration /etc/lastword/agent.yaml
-containers    30 recorded, 1 of them not named yet; 2 not recorded, the last 30 s ago: no ring was free
+containers    30 recorded, 1 of them not named yet; 1 waiting for a ring; 2 not recorded so far, the last 30 s ago: no ring was free
 rings         30 used, 4 free
 memory        35 MiB of 256 MiB: 34 MiB for rings, 1 MiB for 3 kept runs
 losses        2 lost (never recorded), 70 overwritten (displaced by newer events)

@@ -61,6 +61,30 @@ pub fn containers(
     Ok(found)
 }
 
+/// The container whose cgroup is at a path below the mount point of a cgroup hierarchy; none where it is gone.
+#[must_use]
+pub fn container(
+    proc: &Path,
+    mount: &Path,
+    path: &str,
+    shapes: &[ContainerShape],
+) -> Option<Running> {
+    running(
+        proc,
+        mount,
+        &mount.join(path.trim_start_matches('/')),
+        shapes,
+    )
+}
+
+/// Whether a container only holds its pod's namespaces: every Kubernetes has one program for that, which is called so. A container of
+/// another kind may be called so too.
+#[must_use]
+pub fn looks_like_pause(proc: &Path, running: &Running) -> bool {
+    let eldest = Process::read(proc, running.eldest);
+    eldest.is_some_and(|process| process.comm == b"pause")
+}
+
 /// Ids of the cgroups inside a container's that are not containers themselves.
 ///
 /// # Errors

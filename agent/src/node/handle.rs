@@ -255,6 +255,8 @@ pub(crate) struct Containers {
     pub(crate) named: u64,
     /// Recorded, known by id only.
     pub(crate) unnamed: u64,
+    /// Not recorded, since no ring was free or others need it more; they get one as soon as there is one to spare.
+    pub(crate) waiting: u64,
 }
 
 /// Rings and kept runs, which share the budget.

@@ -89,7 +89,13 @@ impl Node {
     pub(super) fn report(&mut self, report: Report) -> anyhow::Result<()> {
         match report {
             Report::Started { cgroup, path, time } => self.started(cgroup, &path, time),
-            Report::Adopted { running } => {
+            Report::Adopted {
+                running,
+                was_refused,
+            } => {
+                // What it has lost, its run tells from now on.
+                let lost = &mut self.tally.losses.lost;
+                *lost = lost.saturating_sub(was_refused.into());
                 self.started(running.cgroup, &running.path, running.start);
             }
             Report::Refused { path, reason, .. } => {
@@ -101,6 +107,9 @@ impl Node {
                     reason: reason.clone(),
                 });
                 tracing::warn!(cgroup = path, reason, "a container is not recorded");
+            }
+            Report::GaveUp { cgroup } => {
+                self.live.remove(&cgroup);
             }
             Report::Ended { cgroup, life } => self.ended(cgroup, life),
             Report::Removed { cgroup } => {

@@ -21,6 +21,7 @@ mod start;
 mod state;
 mod status;
 mod tell;
+mod waiting;
 
 use std::sync::Arc;
 

@@ -21,6 +21,7 @@ use nix::{
 };
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
+use super::waiting::{Queue, Rank, Supply, Waiting, gives_up};
 use crate::{
     adopt,
     cgroupfs::Mounts,
@@ -47,9 +48,15 @@ pub(super) enum Report {
         time: u64,
     },
     /// A container ran already; it is recorded from now on.
-    Adopted { running: adopt::Running },
-    /// A container's cgroup was made and is not recorded.
+    Adopted {
+        running: adopt::Running,
+        /// It was told before that it is not recorded.
+        was_refused: bool,
+    },
+    /// A container is not recorded; it may be adopted when a ring is free.
     Refused { path: String, reason: String },
+    /// A container lives on and is not recorded any more: others need its ring more.
+    GaveUp { cgroup: u64 },
     /// A container's first process has ended.
     Ended { cgroup: u64, life: Life },
     /// A container's cgroup is gone, its run was read, and its ring given back.
@@ -118,6 +125,15 @@ pub(super) struct Setup {
     pub(super) limitations: Vec<String>,
 }
 
+/// What there is of rings.
+pub(super) struct Rings {
+    pub(super) stock: Stock,
+    /// Containers that wait for one.
+    pub(super) waiting: usize,
+    /// How often the kernel skipped a program so far.
+    pub(super) misses: u64,
+}
+
 /// Where the kernel shows what the recorder does not see.
 pub(super) struct Places {
     /// /proc.
@@ -132,7 +148,7 @@ enum Command {
     Snapshot(u64, oneshot::Sender<Option<Life>>),
     LetGo(u64),
     SetKept(u64),
-    Stock(oneshot::Sender<(Stock, u64)>),
+    Stock(oneshot::Sender<Rings>),
     Stop,
 }
 
@@ -184,8 +200,13 @@ impl RecordingThread {
                     shapes: settings.shapes,
                     places,
                     recorded: HashMap::new(),
+                    waiting: Queue::default(),
+                    without_place: Vec::new(),
+                    ready: settings.budget.ready,
+                    has_pods: false,
                     unread: VecDeque::new(),
                     slots,
+                    many_waiting: MANY_WAITING,
                     messages_lost: 0,
                     stopping: false,
                 };
@@ -225,8 +246,8 @@ impl RecordingThread {
         self.send(Command::SetKept(bytes));
     }
 
-    /// Rings, and how often the kernel skipped a program so far.
-    pub(super) async fn stock(&self) -> Option<(Stock, u64)> {
+    /// Rings, who waits for one, and how often the kernel skipped a program so far.
+    pub(super) async fn stock(&self) -> Option<Rings> {
         let (reply, stock) = oneshot::channel();
         self.send(Command::Stock(reply));
         stock.await.ok()
@@ -254,9 +275,19 @@ impl Drop for RecordingThread {
     }
 }
 
+/// Containers that wait for a ring, beyond which those that are gone are looked for.
+const MANY_WAITING: usize = 256;
+/// How long a container has to become what it is, in nanoseconds: before that its runtime sets it up.
+const SET_UP: u64 = 1_000_000_000;
+
 /// A container that is recorded.
 struct Recorded {
     path: String,
+    rank: Rank,
+    /// CLOCK_BOOTTIME in nanoseconds from which on it can be seen whether it is a pause container; none once that was seen.
+    look_after: Option<u64>,
+    /// Of its cgroups, those that had no ring, or have no place in the table.
+    lost: u64,
     /// `recursion_misses` of the node when it started.
     misses: u64,
     /// What an adopted container's run begins with.
@@ -270,6 +301,9 @@ struct Recorded {
 impl Recorded {
     fn new(path: String, misses: u64, preface: Vec<Event>) -> Self {
         Self {
+            rank: Rank::of(&path),
+            look_after: Some(host::boottime() + SET_UP),
+            lost: 0,
             path,
             misses,
             preface,
@@ -303,8 +337,17 @@ struct Server {
     shapes: Vec<ContainerShape>,
     places: Places,
     recorded: HashMap<u64, Recorded>,
+    /// Containers that have no ring.
+    waiting: Queue,
+    /// Those for which there was a ring and no place in the table.
+    without_place: Vec<(Rank, u64, Waiting)>,
+    /// Rings that are kept for pods' containers that start, once there was one.
+    ready: usize,
+    has_pods: bool,
     unread: VecDeque<Unread>,
     slots: Arc<Slots>,
+    /// Beyond so many that wait, those that are gone are looked for.
+    many_waiting: usize,
     messages_lost: u64,
     stopping: bool,
 }
@@ -315,7 +358,9 @@ impl Server {
         requests: &mpsc::Receiver<Command>,
         mut woken: UnixStream,
     ) -> io::Result<()> {
-        self.adopt()?;
+        for running in adopt::containers(&self.places.proc, &self.places.cgroups, &self.shapes)? {
+            self.wants(running.cgroup, running.path, false);
+        }
         loop {
             let last = self.stopping;
             for message in self.recorder.messages() {
@@ -342,6 +387,17 @@ impl Server {
             if self.stopping && !last || self.recorder.refill()? || read {
                 continue;
             }
+            if !self.stopping {
+                if self.give()? {
+                    continue;
+                }
+                for path in self.waiting.untold() {
+                    self.refused(
+                        path,
+                        "no ring is free, and the memory budget allows no more",
+                    );
+                }
+            }
             self.wait(&mut woken)?;
         }
     }
@@ -361,30 +417,154 @@ impl Server {
         Ok(())
     }
 
-    fn adopt(&mut self) -> io::Result<()> {
-        let proc = self.places.proc.clone();
-        for running in adopt::containers(&proc, &self.places.cgroups, &self.shapes)? {
-            let first = adopt::first_process(&proc, &running);
-            let nested = || adopt::nested(&running, &self.shapes);
-            match self.recorder.adopt(running.cgroup, first, nested) {
-                Ok(_) => {
-                    let preface = adopt::preface(&proc, &running, &self.shapes, host::boottime);
-                    let misses = self.recorder.recursion_misses();
-                    let recorded = Recorded::new(running.path.clone(), misses, preface);
-                    self.recorded.insert(running.cgroup, recorded);
-                    self.report(Report::Adopted { running });
-                }
-                // It started just now, and is told by a message.
-                Err(AdoptError::HasOne(_)) => {}
-                Err(error) => self.report(Report::Refused {
-                    path: running.path,
-                    reason: error.to_string(),
-                }),
+    /// A container has no ring; `has_lost`: something of it went unrecorded already.
+    fn wants(&mut self, cgroup: u64, path: String, has_lost: bool) {
+        let rank = Rank::of(&path);
+        self.has_pods |= rank == Rank::Pod;
+        let waiting = Waiting {
+            path,
+            has_lost,
+            is_told: false,
+        };
+        self.waiting.add(rank, cgroup, waiting);
+        if self.waiting.len() > self.many_waiting {
+            let cgroups = &self.places.cgroups;
+            let is_there =
+                |waiting: &Waiting| cgroups.join(waiting.path.trim_start_matches('/')).exists();
+            for path in self.waiting.keep(is_there) {
+                self.refused(path, "it ended before a ring was free");
             }
-            // A ring was taken.
-            while self.recorder.refill()? {}
+            self.many_waiting = MANY_WAITING.max(2 * self.waiting.len());
         }
-        Ok(())
+    }
+
+    fn supply(&self) -> Supply {
+        let stock = self.recorder.stock();
+        let most = stock.free + stock.used + stock.affordable;
+        Supply {
+            free: stock.free,
+            affordable: stock.affordable,
+            reserve: if self.has_pods {
+                self.ready.min(most / 4)
+            } else {
+                0
+            },
+        }
+    }
+
+    /// Gives a ring to the first that waits, or has one that is worth less give its own up; true if there may be more to do.
+    fn give(&mut self) -> io::Result<bool> {
+        let (supply, first) = (self.supply(), self.waiting.first());
+        if first.is_some_and(|rank| supply.allows(rank))
+            && let Some((rank, cgroup, waiting)) = self.waiting.pop()
+        {
+            return self.adopt(rank, cgroup, waiting);
+        }
+        Ok(supply.is_short_for(first) && self.take_back())
+    }
+
+    /// Adopts a container that waits; false if there is no ring for it.
+    fn adopt(&mut self, rank: Rank, cgroup: u64, waiting: Waiting) -> io::Result<bool> {
+        let proc = self.places.proc.clone();
+        let running = adopt::container(&proc, &self.places.cgroups, &waiting.path, &self.shapes)
+            .filter(|running| running.cgroup == cgroup);
+        let is_untold = rank != Rank::Pause && !waiting.is_told;
+        let Some(running) = running else {
+            if is_untold {
+                self.refused(waiting.path, "it ended before a ring was free");
+            }
+            return Ok(true);
+        };
+        if rank == Rank::Pod && adopt::looks_like_pause(&proc, &running) {
+            self.waiting.add(Rank::Pause, cgroup, waiting);
+            return Ok(true);
+        }
+        let first = adopt::first_process(&proc, &running);
+        let nested = || adopt::nested(&running, &self.shapes);
+        match self.recorder.adopt(cgroup, first, nested) {
+            Ok(adopted) => {
+                let preface = adopt::preface(&proc, &running, &self.shapes, host::boottime);
+                let misses = self.recorder.recursion_misses();
+                let mut recorded = Recorded::new(running.path.clone(), misses, preface);
+                recorded.rank = rank;
+                recorded.lost = u64::from(waiting.has_lost) + adopted.left_out;
+                self.recorded.insert(cgroup, recorded);
+                self.report(Report::Adopted {
+                    running,
+                    was_refused: waiting.is_told,
+                });
+            }
+            // It started just now, and is told by a message.
+            Err(AdoptError::HasOne(_)) => {}
+            Err(AdoptError::PoolEmpty) => {
+                self.waiting.add(rank, cgroup, waiting);
+                return Ok(false);
+            }
+            Err(error) => {
+                if is_untold {
+                    self.refused(waiting.path.clone(), &error.to_string());
+                }
+                if !matches!(error, AdoptError::Gone) {
+                    let waiting = Waiting {
+                        is_told: true,
+                        ..waiting
+                    };
+                    self.without_place.push((rank, cgroup, waiting));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Has a container give its ring up that is no pod's, or holds nothing but its pod's namespaces; false if there is none.
+    fn take_back(&mut self) -> bool {
+        let Self {
+            recorded,
+            places,
+            shapes,
+            ..
+        } = self;
+        let now = host::boottime();
+        for recorded in recorded.values_mut() {
+            if recorded.rank == Rank::Pod && recorded.look_after.is_some_and(|after| after < now) {
+                recorded.look_after = None;
+                let running =
+                    adopt::container(&places.proc, &places.cgroups, &recorded.path, shapes);
+                if running.is_some_and(|running| adopt::looks_like_pause(&places.proc, &running)) {
+                    recorded.rank = Rank::Pause;
+                }
+            }
+        }
+        let living = recorded
+            .iter()
+            .filter(|(_, recorded)| recorded.end.is_none() && recorded.removed.is_none());
+        let have = living.map(|(cgroup, recorded)| (*cgroup, recorded.rank));
+        let Some(cgroup) = gives_up(have, Rank::Pod) else {
+            return false;
+        };
+        let Some(Recorded { path, rank, .. }) = self.recorded.remove(&cgroup) else {
+            return false;
+        };
+        if let Some(ring) = self.recorder.ring_of(cgroup) {
+            self.release(ring);
+        }
+        tracing::debug!(cgroup = path, "a container gives its ring up");
+        self.report(Report::GaveUp { cgroup });
+        let waiting = Waiting {
+            path,
+            has_lost: true,
+            is_told: false,
+        };
+        self.waiting.add(rank, cgroup, waiting);
+        true
+    }
+
+    /// Takes a ring from its container; for those who found no place in the table there may be one now.
+    fn release(&mut self, ring: RingId) {
+        self.recorder.release(ring);
+        for (rank, cgroup, waiting) in self.without_place.drain(..) {
+            self.waiting.add(rank, cgroup, waiting);
+        }
     }
 
     /// Finds the containers that came and went untold.
@@ -396,8 +576,13 @@ impl Server {
             .filter(|(cgroup, _)| !present.iter().any(|running| running.cgroup == **cgroup));
         let gone: Vec<(u64, RingId)> = gone.map(|(cgroup, ring)| (*cgroup, *ring)).collect();
         for running in present {
-            if rings.contains_key(&running.cgroup) && !self.recorded.contains_key(&running.cgroup) {
+            if self.recorded.contains_key(&running.cgroup) {
+                continue;
+            }
+            if rings.contains_key(&running.cgroup) {
                 self.started(running.cgroup, running.path, running.start);
+            } else {
+                self.wants(running.cgroup, running.path, true);
             }
         }
         for (cgroup, ring) in gone {
@@ -409,6 +594,7 @@ impl Server {
     fn started(&mut self, cgroup: u64, path: String, time: u64) {
         let misses = self.recorder.recursion_misses();
         let recorded = Recorded::new(path.clone(), misses, Vec::new());
+        self.has_pods |= recorded.rank == Rank::Pod;
         self.recorded.insert(cgroup, recorded);
         self.report(Report::Started { cgroup, path, time });
     }
@@ -436,7 +622,7 @@ impl Server {
         self.ended(cgroup, time, None);
         match self.recorded.get_mut(&cgroup) {
             Some(recorded) => recorded.removed = Some(ring),
-            None => self.recorder.release(ring),
+            None => self.release(ring),
         }
         self.release_if_over(cgroup);
     }
@@ -447,7 +633,7 @@ impl Server {
         let over = recorded.filter(|recorded| recorded.read);
         if let Some(ring) = over.and_then(|recorded| recorded.removed) {
             self.recorded.remove(&cgroup);
-            self.recorder.release(ring);
+            self.release(ring);
             self.report(Report::Removed { cgroup });
         }
     }
@@ -481,8 +667,15 @@ impl Server {
         let Message { cgroup, time, kind } = message;
         match kind {
             MessageKind::Assigned { path, .. } => self.started(cgroup, path, time),
-            MessageKind::PoolEmpty { path } => self.refused(path, "no ring was free"),
-            MessageKind::TableFull { path } => self.refused(path, "the recorder's table is full"),
+            MessageKind::PoolEmpty { path } | MessageKind::TableFull { path } => {
+                self.wants(cgroup, path, true);
+            }
+            MessageKind::NestedTableFull { ring } => {
+                let outer = self.recorder.rings().find(|(_, its)| *its == ring);
+                if let Some(recorded) = outer.and_then(|(outer, _)| self.recorded.get_mut(&outer)) {
+                    recorded.lost += 1;
+                }
+            }
             MessageKind::InitExit { pid, status, .. } => {
                 self.ended(cgroup, time, Some((pid, status)));
             }
@@ -497,13 +690,20 @@ impl Server {
             }
             Command::LetGo(cgroup) => {
                 self.recorded.remove(&cgroup);
+                self.waiting.remove(cgroup);
+                self.without_place
+                    .retain(|(_, waiting, _)| *waiting != cgroup);
                 if let Some(ring) = self.recorder.ring_of(cgroup) {
-                    self.recorder.release(ring);
+                    self.release(ring);
                 }
             }
             Command::SetKept(bytes) => self.recorder.set_kept(bytes),
             Command::Stock(reply) => {
-                let _ = reply.send((self.recorder.stock(), self.recorder.recursion_misses()));
+                let _ = reply.send(Rings {
+                    stock: self.recorder.stock(),
+                    waiting: self.waiting.len() + self.without_place.len(),
+                    misses: self.recorder.recursion_misses(),
+                });
             }
             Command::Stop => self.stopping = true,
         }
@@ -521,6 +721,7 @@ impl Server {
         let mut recording = self.recorder.read(ring).ok()?;
         let misses = end.map_or(recording.losses.recursion_misses, |end| end.misses);
         recording.losses.recursion_misses = misses.saturating_sub(recorded.misses);
+        recording.losses.lost += recorded.lost;
         if !recorded.preface.is_empty() {
             recording
                 .events

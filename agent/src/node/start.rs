@@ -266,11 +266,7 @@ fn settings(config: &Config, hierarchy: Hierarchy) -> Settings {
         text_max: recorder.text_payload.as_u64() as u32,
         other_max: recorder.other_payload.as_u64() as u32,
         config_file_max: recorder.config_file_max.as_u64(),
-        budget: Budget {
-            bytes: recorder.memory.as_u64(),
-            // A node that starts has many containers to start at once, and each pod a pause container.
-            ready: 8,
-        },
+        budget: Budget::of_node(recorder.memory.as_u64()),
         hierarchy,
         ..Settings::default()
     }

@@ -5,6 +5,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     handle::{Connection, Containers, Memory, Spool, Status, Storage},
+    recording::Rings,
     runtime::Standing,
     state::Node,
 };
@@ -82,6 +83,7 @@ impl Node {
             containers: Containers {
                 named,
                 unnamed: self.live.len() as u64 - named,
+                waiting: 0,
             },
             memory: Memory {
                 kept_runs: self
@@ -118,7 +120,13 @@ impl Node {
         };
         let recording = self.recording.clone();
         self.tasks.spawn(async move {
-            if let Some((stock, misses)) = recording.stock().await {
+            if let Some(Rings {
+                stock,
+                waiting,
+                misses,
+            }) = recording.stock().await
+            {
+                status.containers.waiting = waiting as u64;
                 status.memory.rings_used = stock.used as u64;
                 status.memory.rings_free = stock.free as u64;
                 status.memory.ring_bytes = stock.ring_bytes;

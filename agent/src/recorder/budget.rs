@@ -2,6 +2,8 @@
 
 use agent_ebpf::wire::RINGS;
 
+use super::pool::RING_MEMORY;
+
 /// What a node may spend on recording, and how many free rings it should have ready.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
@@ -9,6 +11,18 @@ pub struct Budget {
     pub bytes: u64,
     /// Free rings below which new ones are made: a burst of this many container starts loses nothing.
     pub ready: usize,
+}
+
+impl Budget {
+    /// Of a node: an eighth of the memory waits for containers that start. Nodes that come up, and pods of a job, start a hundred at
+    /// once, each with a pause container.
+    #[must_use]
+    pub fn of_node(bytes: u64) -> Self {
+        Self {
+            bytes,
+            ready: ((bytes / RING_MEMORY / 8) as usize).max(8),
+        }
+    }
 }
 
 impl Default for Budget {
@@ -31,17 +45,20 @@ pub struct Stock {
     pub kept_bytes: u64,
     /// Bytes of all rings.
     pub ring_bytes: u64,
-    /// Bytes that rings and kept runs may take.
-    pub budget_bytes: u64,
+    /// Rings that may still be made within the budget.
+    pub affordable: usize,
     /// Cgroups that could not be given a ring or a place in the table, since the start.
     pub refused: u64,
 }
 
+/// Most rings that are made together: they take little longer than one, but the caller waits for all of them.
+const TOGETHER: usize = 16;
+
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Make a ring.
-    Add,
+    /// Make so many rings.
+    Add(usize),
     /// Give a free ring's memory back.
     Remove,
     /// Nothing.
@@ -53,18 +70,22 @@ impl Budget {
     /// three times as many it shrinks; rings in use are never touched. `filling`: the last decision was to add.
     pub(super) fn change(&self, ring_bytes: u64, stock: &Stock, filling: bool) -> Change {
         let low = self.ready.max(stock.used / 8);
-        let affordable = (self.bytes.saturating_sub(stock.kept_bytes) / ring_bytes) as usize;
-        let affordable = affordable.min(RINGS);
+        let most = self.most(ring_bytes, stock.kept_bytes);
         let total = stock.free + stock.used;
-        if stock.free > 0 && (total > affordable || stock.free > 3 * low) {
+        if stock.free > 0 && (total > most || stock.free > 3 * low) {
             return Change::Remove;
         }
         let enough = if filling { 2 * low } else { low };
-        if stock.free < enough && total < affordable {
-            Change::Add
+        if stock.free < enough && total < most {
+            Change::Add((2 * low - stock.free).min(most - total).min(TOGETHER))
         } else {
             Change::Keep
         }
+    }
+
+    /// How many rings the budget allows, beside so many bytes of kept runs.
+    pub(super) fn most(&self, ring_bytes: u64, kept_bytes: u64) -> usize {
+        ((self.bytes.saturating_sub(kept_bytes) / ring_bytes) as usize).min(RINGS)
     }
 }
 
@@ -94,11 +115,11 @@ mod tests {
         for _ in 0..100 {
             let change = change(free, used, kept_bytes, filling);
             match change {
-                Change::Add => free += 1,
+                Change::Add(rings) => free += rings,
                 Change::Remove => free -= 1,
                 Change::Keep => return free,
             }
-            filling = change == Change::Add;
+            filling = matches!(change, Change::Add(_));
         }
         panic!("still changing at {free} free rings");
     }
@@ -109,6 +130,16 @@ mod tests {
         assert_eq!(settled(3, 10, 0), 8);
         assert_eq!(settled(4, 10, 0), 4);
         assert_eq!(settled(4, 48, 0), 12);
+    }
+
+    #[test]
+    fn makes_several_at_once_and_never_too_many() {
+        assert_eq!(change(0, 0, 0, false), Change::Add(8));
+        assert_eq!(change(7, 0, 0, true), Change::Add(1));
+        assert_eq!(change(0, 62, 0, false), Change::Add(2));
+        let stock = Stock::default();
+        let node = Budget::of_node(256 << 20);
+        assert_eq!(node.change(RING, &stock, false), Change::Add(TOGETHER));
     }
 
     #[test]

@@ -42,8 +42,13 @@ pub enum MessageKind {
     },
     /// The cgroup's set of the table is full: nothing of it is recorded.
     TableFull {
-        /// Path of the cgroup, as above. Its name may not be a container's: then it is inside one.
+        /// Path of the cgroup, as above.
         path: String,
+    },
+    /// The set of a cgroup inside a container's is full: what happens in it is not recorded.
+    NestedTableFull {
+        /// The container's ring.
+        ring: RingId,
     },
     /// The container's first process has ended: pid 1 of its namespace, started from outside. It is not told of a container
     /// whose program could not be executed, nor of one that shares its pid namespace with others or the host (unless it was adopted):
@@ -58,6 +63,17 @@ pub enum MessageKind {
     },
     /// The cgroup was removed; its ring waits to be released.
     Removed(RingId),
+}
+
+impl MessageKind {
+    /// Whether a cgroup is told of that is not recorded.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::PoolEmpty { .. } | Self::TableFull { .. } | Self::NestedTableFull { .. }
+        )
+    }
 }
 
 /// The channel.
@@ -117,7 +133,8 @@ fn decode(bytes: &[u8]) -> Option<Message> {
     let kind = match (field!(kind: u32), value) {
         (control::ASSIGNED, _) => MessageKind::Assigned { ring, path: path() },
         (control::REFUSED, control::POOL_EMPTY) => MessageKind::PoolEmpty { path: path() },
-        (control::REFUSED, _) => MessageKind::TableFull { path: path() },
+        (control::REFUSED, control::SET_FULL) => MessageKind::TableFull { path: path() },
+        (control::REFUSED, _) => MessageKind::NestedTableFull { ring },
         (control::INIT_EXIT, _) => MessageKind::InitExit {
             ring,
             pid: value as u32,

@@ -9,6 +9,7 @@ mod control;
 mod decode;
 mod hierarchy;
 mod load;
+mod lockdown;
 mod pool;
 mod probes;
 mod ring;
@@ -35,7 +36,7 @@ pub use capabilities::{Capability, missing as missing_capabilities};
 pub use containers::hierarchy::Hierarchy;
 pub use control::{Message, MessageKind};
 pub use load::{ContainerShape, Settings};
-pub use pool::{AdoptError, FirstProcess, RingId};
+pub use pool::{AdoptError, Adopted, FirstProcess, RingId};
 pub use probes::ProbeError;
 
 use control::Channel;
@@ -106,6 +107,11 @@ pub enum StartError {
     /// The programs' own log cannot be read.
     #[error("cannot read the eBPF programs' log: {0}; leave --debug-programs out")]
     Log(String),
+    /// The kernel does not let programs read its memory.
+    #[error(
+        "this kernel is locked down (lockdown=confidentiality, see /sys/kernel/security/lockdown), so no eBPF program may read its memory; boot it with lockdown=integrity or lockdown=none on its command line. It said: {0}"
+    )]
+    Lockdown(Box<StartError>),
     /// Rings could not be made.
     #[error("cannot make rings: {0}; is a memory limit in force?")]
     Rings(io::Error),
@@ -154,6 +160,17 @@ impl Recorder {
     /// # Errors
     /// Each says what to do about it; see [`StartError`].
     pub fn start(settings: &Settings) -> Result<Self, StartError> {
+        Self::attached(settings).map_err(|error| match error {
+            StartError::Load(_) | StartError::Probe(_) | StartError::Rings(_)
+                if lockdown::is_confidential() =>
+            {
+                StartError::Lockdown(Box::new(error))
+            }
+            other => other,
+        })
+    }
+
+    fn attached(settings: &Settings) -> Result<Self, StartError> {
         let object = OBJECT.ok_or(StartError::NotBuilt)?;
         let missing = missing_capabilities();
         if !missing.is_empty() {
@@ -248,7 +265,7 @@ impl Recorder {
     pub fn messages(&mut self) -> Vec<Message> {
         let messages: Vec<Message> = std::iter::from_fn(|| self.channel.next()).collect();
         for message in &messages {
-            if let MessageKind::PoolEmpty { .. } | MessageKind::TableFull { .. } = message.kind {
+            if message.kind.is_refusal() {
                 self.pool.count_refusal();
             }
         }
@@ -263,7 +280,7 @@ impl Recorder {
         self.channel.lost()
     }
 
-    /// Makes or removes at most one ring, as the budget says, and puts rings that were released into the pool again; true if
+    /// Makes some rings or removes one, as the budget says, and puts rings that were released into the pool again; true if
     /// there is more to do. It takes some 10 ms, as it waits until programs that run at that moment have ended.
     ///
     /// # Errors
@@ -300,7 +317,7 @@ impl Recorder {
         cgroup: u64,
         first: FirstProcess,
         nested: impl FnOnce() -> io::Result<Vec<u64>>,
-    ) -> Result<RingId, AdoptError> {
+    ) -> Result<Adopted, AdoptError> {
         self.pool.adopt(cgroup, first, nested)
     }
 

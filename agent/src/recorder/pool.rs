@@ -1,6 +1,12 @@
 //! The rings: made, given, taken back, found by cgroup.
 
-use std::{collections::HashMap, io, os::fd::OwnedFd, sync::atomic::AtomicU64};
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::atomic::AtomicU64,
+    thread,
+};
 
 use agent_ebpf::wire::{NESTED, RINGS};
 use aya::{
@@ -42,6 +48,15 @@ pub enum AdoptError {
     /// The kernel's answer.
     #[error("cannot give it a ring: {0}")]
     Kernel(#[from] io::Error),
+}
+
+/// A container that runs already and has a ring now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adopted {
+    /// The ring.
+    pub ring: RingId,
+    /// Cgroups inside it that found no place in the table.
+    pub left_out: u64,
 }
 
 /// What is known of a container that runs already. Each is 0 where it is unknown.
@@ -100,15 +115,15 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Makes or removes at most one ring, as the budget says; true if there is more to do.
+    /// Makes some rings or removes one, as the budget says; true if there is more to do.
     ///
     /// Either is a change of an array of maps, which returns only when all programs have ended that ran before it (`maybe_wait_bpf_programs` of
     /// kernel/bpf/syscall.c). So the rings that left before it are free then, all in one step.
     pub(super) fn refill(&mut self) -> io::Result<bool> {
         let change = self.change();
-        self.filling = change == Change::Add;
+        self.filling = matches!(change, Change::Add(_));
         match change {
-            Change::Add => self.add()?,
+            Change::Add(rings) => self.add(rings)?,
             Change::Remove if !self.remove()? => return Ok(false),
             Change::Remove => {}
             Change::Keep if self.leaving.is_empty() => return Ok(false),
@@ -128,25 +143,42 @@ impl Pool {
 
     pub(super) fn stock(&self) -> Stock {
         let used = self.table.containers().count();
+        let most = self.budget.most(RING_MEMORY, self.kept);
         Stock {
             free: self.mapped.len().saturating_sub(used),
             used,
             kept_bytes: self.kept,
             ring_bytes: self.mapped.len() as u64 * RING_MEMORY,
-            budget_bytes: self.budget.bytes,
+            affordable: most.saturating_sub(self.mapped.len()),
             refused: self.refused,
         }
     }
 
-    fn add(&mut self) -> io::Result<()> {
-        let Some(number) = (0..RINGS as u32).find(|number| !self.mapped.contains_key(number))
-        else {
-            return Ok(());
-        };
-        let ring = self.template.ring()?;
-        sys::set_element(self.rings.fd(), number, &ring)?;
-        self.mapped.insert(number, Mapped::new(&ring, RING_BYTES)?);
-        self.free.push(number, 0).map_err(io::Error::other)
+    /// Makes rings. Each is a change of the array of maps, which waits some 10 ms for the programs that run: they wait together.
+    fn add(&mut self, rings: usize) -> io::Result<()> {
+        let numbers = (0..RINGS as u32).filter(|number| !self.mapped.contains_key(number));
+        let made: Vec<(u32, OwnedFd)> = numbers
+            .take(rings)
+            .map(|number| Ok((number, self.template.ring()?)))
+            .collect::<io::Result<_>>()?;
+        let outer = self.rings.fd().as_fd();
+        let set: Vec<io::Result<()>> = thread::scope(|scope| {
+            let waiting: Vec<_> = made
+                .iter()
+                .map(|(number, ring)| scope.spawn(|| sys::set_element(outer, *number, ring)))
+                .collect();
+            let panicked = |_| Err(io::Error::other("a thread panicked"));
+            waiting
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(panicked))
+                .collect()
+        });
+        for ((number, ring), set) in made.into_iter().zip(set) {
+            set?;
+            self.mapped.insert(number, Mapped::new(&ring, RING_BYTES)?);
+            self.free.push(number, 0).map_err(io::Error::other)?;
+        }
+        Ok(())
     }
 
     /// False if no ring is free at this moment.
@@ -182,7 +214,7 @@ impl Pool {
         cgroup: u64,
         first: FirstProcess,
         nested: impl FnOnce() -> io::Result<Vec<u64>>,
-    ) -> Result<RingId, AdoptError> {
+    ) -> Result<Adopted, AdoptError> {
         if let Some(ring) = self.find(cgroup) {
             return Err(AdoptError::HasOne(ring));
         }
@@ -204,12 +236,14 @@ impl Pool {
             self.release(ring);
             return Err(AdoptError::Gone);
         };
+        let mut left_out = 0;
         for inner in nested {
             if self.table.find(inner).is_none() && !self.table.insert(inner, number | NESTED) {
-                self.refused += 1;
+                left_out += 1;
             }
         }
-        Ok(ring)
+        self.refused += left_out;
+        Ok(Adopted { ring, left_out })
     }
 
     /// A ring out of the pool.

@@ -27,7 +27,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     host, logging,
-    recorder::{Budget, ContainerShape, Message, MessageKind, Recorder, RingId, Settings},
+    recorder::{Budget, ContainerShape, Message, Recorder, RingId, Settings},
 };
 use caller::Caller;
 use cgroup::Cgroup;
@@ -265,12 +265,7 @@ impl Lives {
         run.losses = recording.losses;
         run.losses.recursion_misses = recording.losses.recursion_misses.saturating_sub(misses);
         // Cgroups inside the run's own that found no place in the table.
-        let is_loss = |message: &&Message| {
-            matches!(
-                message.kind,
-                MessageKind::PoolEmpty { .. } | MessageKind::TableFull { .. }
-            )
-        };
+        let is_loss = |message: &&Message| message.kind.is_refusal();
         run.losses.lost = self.recorder.messages().iter().filter(is_loss).count() as u64;
         self.kept.push((run, recording.events));
         let most = self.request.settings.budget.bytes / KEPT_SHARE;

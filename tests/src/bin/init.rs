@@ -26,7 +26,7 @@ mod guest {
     };
 
     /// What is mounted: file system and place.
-    const MOUNTS: [(&str, &str); 9] = [
+    const MOUNTS: [(&str, &str); 10] = [
         ("proc", "/proc"),
         ("sysfs", "/sys"),
         ("devtmpfs", "/dev"),
@@ -35,6 +35,7 @@ mod guest {
         ("cgroup2", "/sys/fs/cgroup"),
         ("bpf", "/sys/fs/bpf"),
         ("debugfs", "/sys/kernel/debug"),
+        ("securityfs", "/sys/kernel/security"),
         ("tracefs", "/sys/kernel/tracing"),
     ];
 
@@ -79,6 +80,15 @@ mod guest {
             )
             .with_context(|| format!("cannot enable the cgroup controller {controller}"))?;
         }
+        fs::create_dir("/dev/pts").context("cannot make /dev/pts")?;
+        mount(
+            Some("devpts"),
+            "/dev/pts",
+            Some("devpts"),
+            MsFlags::empty(),
+            None::<&str>,
+        )
+        .context("cannot mount /dev/pts")?;
         // As on any machine that is up, there is always a cgroup. With none, each one that comes and goes makes the kernel patch
         // its own code (static keys of the memory controller), which QEMU's emulation of two processors does not survive each time.
         fs::create_dir(format!("{cgroup}/system")).context("cannot make a cgroup")?;

@@ -1,6 +1,10 @@
 //! Cgroups that are recognised, rings that are given and taken back.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use agent::recorder::{Budget, ContainerShape, MessageKind, Recorder, Settings};
 use capture_format::EventKind as K;
@@ -27,6 +31,10 @@ pub(crate) const CASES: &[Case] = &[
     ("a_container_that_lives_20_ms_loses_nothing", short_lives),
     ("a_full_pool_refuses_and_recovers", full),
     ("the_pool_is_filled_before_it_is_empty", filled),
+    (
+        "a_hundred_containers_that_start_at_once_are_recorded",
+        burst,
+    ),
     ("the_table_forgets_removed_cgroups", forgets),
     ("many_nested_cgroups_keep_nobody_out", crowd),
     ("without_btf_it_says_what_to_do", without_btf),
@@ -241,6 +249,45 @@ fn forgets() -> Result<(), Failed> {
     let id = made.id()?;
     recorder.release(ring);
     assert_eq!(recorder.ring_of(id), None);
+    Ok(())
+}
+
+/// 200 containers a second, of which all live.
+fn burst() -> Result<(), Failed> {
+    const CONTAINERS: usize = 100;
+    let _alone = alone();
+    let settings = Settings {
+        budget: Budget::of_node(256 << 20),
+        ..Settings::default()
+    };
+    let mut recorder = Recorder::start(&settings)?;
+    let top = top()?;
+    let (start, each) = (Instant::now(), Duration::from_millis(5));
+    let made = thread::scope(|scope| {
+        let starting = scope.spawn(|| {
+            (0..CONTAINERS)
+                .map(|number| {
+                    let due = start + each * number as u32;
+                    thread::sleep(due.saturating_duration_since(Instant::now()));
+                    Made::below(&top.0, &format!("docker-{number:064x}.scope"))
+                        .map_err(|failed| format!("{failed:?}"))
+                })
+                .collect::<Result<Vec<Made>, String>>()
+        });
+        while !starting.is_finished() {
+            let _ = recorder.messages();
+            if !recorder.refill()? {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok::<_, Failed>(starting.join().map_err(|_| "it panicked")??)
+    })?;
+    let _ = recorder.messages();
+    let mut recorded = 0;
+    for one in &made {
+        recorded += usize::from(recorder.ring_of(one.id()?).is_some());
+    }
+    assert_eq!((recorded, recorder.stock().refused), (CONTAINERS, 0));
     Ok(())
 }
 

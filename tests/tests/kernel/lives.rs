@@ -82,7 +82,8 @@ fn adopts() -> Result<(), Failed> {
     let running = running.ok_or("the container was not found")?;
     assert_eq!((running.cgroup, running.init_pid), (made.id()?, pid));
     let first = adopt::first_process(proc, running);
-    let ring = recorder.adopt(running.cgroup, first, || adopt::nested(running, &shapes))?;
+    let adopted = recorder.adopt(running.cgroup, first, || adopt::nested(running, &shapes))?;
+    let ring = adopted.ring;
     assert_eq!(recorder.ring_of(inner.id()?), Some(ring));
     let since = recorder.read(ring)?.since;
     let preface = adopt::preface(proc, running, &shapes, || since);
@@ -120,7 +121,7 @@ fn adopts_once() -> Result<(), Failed> {
         (recorder.ring_of(made.id()?), recorder.stock().used),
         (None, used)
     );
-    let ring = recorder.adopt(made.id()?, first, || Ok(Vec::new()))?;
+    let ring = recorder.adopt(made.id()?, first, || Ok(Vec::new()))?.ring;
     let again = recorder.adopt(made.id()?, first, || Ok(Vec::new()));
     assert!(
         matches!(again, Err(AdoptError::HasOne(same)) if same == ring),

@@ -38,11 +38,16 @@ pub(crate) struct Running {
 
 impl Container {
     pub(super) fn on(node: &Node) -> Self {
+        Self::below(&node.cgroups)
+    }
+
+    /// Whose cgroup is in this one.
+    pub(super) fn below(cgroup: &Made) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self {
             id: format!("{:032x}{number:032x}", std::process::id()),
-            parent: node.cgroups.0.clone(),
+            parent: cgroup.0.clone(),
         }
     }
 

@@ -15,10 +15,10 @@ use nix::{
 
 use super::{
     asked::send,
-    container::Container,
+    container::{Container, Running},
     node::{Node, until},
 };
-use crate::Case;
+use crate::{Case, made::Made};
 
 pub(super) const CASES: &[Case] = &[
     ("agent_refuses_a_bad_configuration", bad_configurations),
@@ -28,6 +28,8 @@ pub(super) const CASES: &[Case] = &[
     ("agent_lives_on_when_the_spool_is_full", full),
     ("agent_tells_which_containers_it_does_not_record", refused),
     ("agent_tells_that_its_spool_was_removed", removed),
+    ("agent_records_who_was_refused_when_a_ring_is_free", late),
+    ("agent_records_pods_before_others", pods_first),
     ("agent_lives_on_when_nobody_reads_its_log", log_reader_gone),
     ("agent_lives_on_when_its_log_is_stuck", log_reader_stuck),
 ];
@@ -272,4 +274,73 @@ fn removed() -> Result<(), Failed> {
         let status = node.ask(&["status", "--json"]).ok()?;
         status["spool"]["error"].is_null().then_some(())
     })
+}
+
+/// A node with as little memory as is allowed, and containers that run until one of them finds no ring, which is the last.
+fn crowded() -> Result<(Node, Vec<Container>, Vec<Running>), Failed> {
+    const FAR_MORE_THAN_RINGS: usize = 40;
+    let node = Node::with_agent("recorder: {memory: 16MiB}")?;
+    let (mut containers, mut all) = (Vec::new(), Vec::new());
+    for _ in 0..FAR_MORE_THAN_RINGS {
+        let container = Container::on(&node);
+        let running = container.start(&["wait", "open", "/missing/late"])?;
+        running.settled("wait")?;
+        let id = container.id.clone();
+        containers.push(container);
+        all.push(running);
+        let waits = until("the container is recorded, or not", || {
+            let status = node.ask(&["status", "--json"]).ok()?;
+            let number = |part: &str, key: &str| status[part][key].as_u64();
+            let waits = number("containers", "waiting")? > 0;
+            let recorded = number("containers", "unnamed")? >= all.len() as u64;
+            (waits || recorded).then_some(waits)
+        })?;
+        if waits {
+            node.logged(&["not recorded", &id])?;
+            return Ok((node, containers, all));
+        }
+    }
+    Err(format!("nobody was refused:\n{}", node.log()).into())
+}
+
+/// A container that found no ring gets one when another ends, and its run says that it lost something.
+fn late() -> Result<(), Failed> {
+    let (node, containers, mut all) = crowded()?;
+    let (first, last) = (&containers[0], containers.last().ok_or("none")?);
+    let refused = all.pop().ok_or("none")?;
+    let early = all.remove(0);
+    early.go_on()?;
+    early.wait()?;
+    node.captured(first, &[1])?;
+    until("the one that was refused is recorded", || {
+        let status = node.ask(&["status", "--json"]).ok()?;
+        (status["containers"]["waiting"] == 0).then_some(())
+    })?;
+    refused.go_on()?;
+    assert_eq!(refused.wait()?.code(), Some(1));
+    let capture = node.captured(last, &[1])?;
+    assert!(capture.has(|event| event.name == "/missing/late"));
+    assert_eq!(capture.runs[0].0.losses.lost, 1);
+    Ok(())
+}
+
+/// A pod's container gets the ring of one that is in no pod.
+fn pods_first() -> Result<(), Failed> {
+    let (node, _others, _all) = crowded()?;
+    let pod = Made::below(&node.cgroups.0, "pod0a1b2c3d-0000-1111-2222-333344445555")?;
+    let container = Container::below(&pod);
+    let running = container.start(&["wait", "open", "/missing/pod"])?;
+    running.settled("wait")?;
+    until(
+        "the pod's container is recorded, with some to spare",
+        || {
+            let status = node.ask(&["status", "--json"]).ok()?;
+            let free = status["memory"]["rings_free"].as_u64()?;
+            let waiting = status["containers"]["waiting"].as_u64()?;
+            (free >= 3 && waiting >= 4).then_some(())
+        },
+    )?;
+    running.go_on()?;
+    running.wait()?;
+    node.logged(&["/missing/pod", &container.id])
 }

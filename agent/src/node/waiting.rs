@@ -1,0 +1,230 @@
+//! Containers that wait for a ring: who gets the next one, and who has to give one up for them.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+/// Who goes first; the least of them is the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// In a pod: its captures are announced.
+    Pod,
+    /// Of Docker, nerdctl and their like.
+    NoPod,
+    /// It runs nothing, and ends when its pod does.
+    Pause,
+}
+
+const RANKS: [Rank; 3] = [Rank::Pod, Rank::NoPod, Rank::Pause];
+
+impl Rank {
+    /// By the path of the container's cgroup.
+    pub(super) fn of(path: &str) -> Self {
+        let known = containers::path::parse(path);
+        if known.is_some_and(|known| known.pod_uid.is_some()) {
+            Self::Pod
+        } else {
+            Self::NoPod
+        }
+    }
+}
+
+/// A container that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    /// Path of its cgroup.
+    pub(super) path: String,
+    /// Whether something of it went unrecorded already: it was refused a ring, or gave one up.
+    pub(super) has_lost: bool,
+    /// Whether it was said that it is not recorded.
+    pub(super) is_told: bool,
+}
+
+/// The rings that there are for those who wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Supply {
+    /// Free ones.
+    pub(super) free: usize,
+    /// Those that may still be made.
+    pub(super) affordable: usize,
+    /// How many of both are kept for pods' containers that start.
+    pub(super) reserve: usize,
+}
+
+impl Supply {
+    /// Whether one of this rank may have a ring now.
+    pub(super) fn allows(&self, rank: Rank) -> bool {
+        self.free > 0 && (rank == Rank::Pod || self.free + self.affordable > self.reserve)
+    }
+
+    /// Whether somebody has to give a ring up for one of this rank, or for those to come.
+    pub(super) fn is_short_for(&self, rank: Option<Rank>) -> bool {
+        let left = self.free + self.affordable;
+        left < self.reserve || (left == 0 && rank == Some(Rank::Pod))
+    }
+}
+
+/// All that wait; each rank in the order of its cgroups' ids, which count up.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    all: BTreeMap<(Rank, u64), Waiting>,
+}
+
+impl Queue {
+    /// One that has no ring, by the id of its cgroup; once.
+    pub(super) fn add(&mut self, rank: Rank, cgroup: u64, waiting: Waiting) {
+        if RANKS
+            .iter()
+            .all(|rank| !self.all.contains_key(&(*rank, cgroup)))
+        {
+            self.all.insert((rank, cgroup), waiting);
+        }
+    }
+
+    /// It waits no more.
+    pub(super) fn remove(&mut self, cgroup: u64) {
+        for rank in RANKS {
+            self.all.remove(&(rank, cgroup));
+        }
+    }
+
+    /// The rank of the first.
+    pub(super) fn first(&self) -> Option<Rank> {
+        self.all.keys().next().map(|(rank, _)| *rank)
+    }
+
+    /// Takes the first.
+    pub(super) fn pop(&mut self) -> Option<(Rank, u64, Waiting)> {
+        let ((rank, cgroup), waiting) = self.all.pop_first()?;
+        Some((rank, cgroup, waiting))
+    }
+
+    /// How many wait, pause containers included.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Those of whom it is still to be said that they are not recorded: from now on it is said. A pause container is nobody's loss.
+    pub(super) fn untold(&mut self) -> Vec<String> {
+        let untold = self
+            .all
+            .iter_mut()
+            .filter(|((rank, _), waiting)| *rank != Rank::Pause && !waiting.is_told);
+        let told = untold.map(|(_, waiting)| {
+            waiting.is_told = true;
+            waiting.path.clone()
+        });
+        told.collect()
+    }
+
+    /// Forgets those that are gone; gives those of whom it was not said that they were not recorded.
+    pub(super) fn keep(&mut self, mut is_there: impl FnMut(&Waiting) -> bool) -> Vec<String> {
+        let mut untold = Vec::new();
+        self.all.retain(|(rank, _), waiting| {
+            let is_there = is_there(waiting);
+            if !is_there && !waiting.is_told && *rank != Rank::Pause {
+                untold.push(waiting.path.clone());
+            }
+            is_there
+        });
+        untold
+    }
+}
+
+/// Which of those that have a ring gives it up for one of this rank, if one of a lower rank has: the lowest, and of these the newest.
+pub(super) fn gives_up(have: impl Iterator<Item = (u64, Rank)>, wanted: Rank) -> Option<u64> {
+    have.filter(|(_, rank)| *rank > wanted)
+        .max_by_key(|(cgroup, rank)| (*rank, Reverse(*cgroup)))
+        .map(|(cgroup, _)| cgroup)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn waiting(path: &str) -> Waiting {
+        Waiting {
+            path: path.to_owned(),
+            has_lost: true,
+            is_told: false,
+        }
+    }
+
+    #[test]
+    fn pods_come_first_and_pause_last() {
+        let mut queue = Queue::default();
+        queue.add(Rank::Pause, 1, waiting("pause"));
+        queue.add(Rank::NoPod, 2, waiting("docker"));
+        queue.add(Rank::Pod, 9, waiting("late"));
+        queue.add(Rank::Pod, 3, waiting("early"));
+        queue.add(Rank::Pod, 4, waiting("gone"));
+        queue.remove(4);
+        let order: Vec<u64> = std::iter::from_fn(|| queue.pop())
+            .map(|(_, cgroup, _)| cgroup)
+            .collect();
+        assert_eq!(order, [3, 9, 2, 1]);
+    }
+
+    #[test]
+    fn each_is_told_once_that_is_not_recorded() {
+        let mut queue = Queue::default();
+        queue.add(Rank::Pod, 1, waiting("a"));
+        queue.add(Rank::Pause, 2, waiting("pause"));
+        assert_eq!(queue.untold(), ["a"]);
+        queue.add(Rank::NoPod, 3, waiting("b"));
+        queue.add(Rank::Pod, 2, waiting("pause"));
+        assert_eq!(queue.len(), 3);
+        assert_eq!(queue.keep(|waiting| waiting.path == "b"), [""; 0]);
+        assert_eq!(queue.keep(|_| false), ["b"]);
+        assert_eq!(queue.pop(), None);
+    }
+
+    #[test]
+    fn a_path_tells_whether_there_is_a_pod() {
+        let pod = "/kubepods.slice/kubepods-pod0a1b2c3d_0000_1111_2222_333344445555.slice";
+        assert_eq!(
+            Rank::of(&format!("{pod}/cri-containerd-{ID}.scope")),
+            Rank::Pod
+        );
+        assert_eq!(
+            Rank::of(&format!("/system.slice/docker-{ID}.scope")),
+            Rank::NoPod
+        );
+    }
+
+    #[test]
+    fn a_pods_container_takes_the_last_ring_and_others_leave_the_reserve() {
+        let supply = |free, affordable| Supply {
+            free,
+            affordable,
+            reserve: 4,
+        };
+        assert!(supply(1, 0).allows(Rank::Pod));
+        assert!(!supply(4, 0).allows(Rank::NoPod));
+        assert!(supply(5, 0).allows(Rank::NoPod) && supply(1, 4).allows(Rank::NoPod));
+        assert!(!supply(0, 9).allows(Rank::Pod));
+        // What was given up for the reserve is not given back to the same one.
+        assert!(supply(3, 0).is_short_for(None) && !supply(4, 0).is_short_for(Some(Rank::Pod)));
+        let none = Supply {
+            free: 0,
+            affordable: 0,
+            reserve: 0,
+        };
+        assert!(none.is_short_for(Some(Rank::Pod)));
+        assert!(!none.is_short_for(Some(Rank::NoPod)) && !none.is_short_for(None));
+    }
+
+    #[test]
+    fn the_lowest_rank_gives_up_first() {
+        let have = [
+            (1, Rank::Pod),
+            (2, Rank::NoPod),
+            (3, Rank::Pause),
+            (4, Rank::Pause),
+        ];
+        assert_eq!(gives_up(have.into_iter(), Rank::Pod), Some(3));
+        assert_eq!(gives_up(have[..2].iter().copied(), Rank::Pod), Some(2));
+        assert_eq!(gives_up(have[..2].iter().copied(), Rank::NoPod), None);
+        assert_eq!(gives_up(have[..1].iter().copied(), Rank::Pod), None);
+    }
+}
