@@ -4,9 +4,11 @@
 //! modules, optional configuration. A failed call alone is therefore never a cause. It is one if the last words name its
 //! path together with the error, or if a program that said nothing ended with it.
 
+use std::ops::Range;
+
 use capture_format::EventKind;
 
-use super::phrase::{said, says, sentences};
+use super::phrase::{said, sentences};
 use super::{Case, Cause, Evidence, Verdict, volume};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
@@ -15,41 +17,58 @@ use crate::facts::naming::{basename, names, places};
 use crate::facts::output::Line;
 use crate::fds::has_path;
 
-/// How programs say that a file is missing, in lower case.
-const TEXTS: &[&str] = &[
+/// The error itself, in lower case: wherever it stands in a sentence with the path.
+const ERROR_ITSELF: &[&str] = &[
+    "no such file or directory",
     "no such file",
     "no such directory",
     "enoent",
-    "does not exist",
-    "doesn't exist",
-    "not exist",
-    "nonexistent",
-    "non-existent",
+    "filenotfound*",
+    "nosuchfile*",
+    "not a directory",
+    "nonexistent directory",
+    "directory nonexistent",
+];
+/// How programs say what they tried, in lower case: right before the path, or right after it.
+const TRIED: &[&str] = &[
     "cannot find",
     "can't find",
     "could not find",
     "couldn't find",
-    "filenotfound*",
-    "file not found",
-    "nosuchfile*",
+    "unable to find",
     "cannot open",
     "can't open",
     "could not open",
-    "unable to open",
-    "unable to load",
-    "not a directory",
-    "unable to find",
-    "failed to open",
-    "failed to load",
-    "failed opening",
     "couldn't open",
+    "unable to open",
+    "failed to open",
+    "failed opening",
+    "unable to load",
+    "failed to load",
     "unable to access",
     "can't cd",
     "can't create",
     "cannot create",
 ];
-/// The same in words that speak of other things as well: `key not found in app.conf`. They count right beside the path.
-const BESIDE_PATH: &[&str] = &["missing", "not found", "not there", "absent"];
+/// What leads from what was tried to something else than the path: `cannot find user bob in users.yaml`.
+const LEADS_AWAY: &[&str] = &[
+    "for", "of", "in", "by", "with", "because", "and", "listed", "declared",
+];
+/// The longest way from what was tried to the path, in words.
+const MAX_BETWEEN: usize = 4;
+/// How programs say it in words that speak of other things as well, in lower case: `key not found in app.conf`. They count right
+/// beside the path.
+const BESIDE_PATH: &[&str] = &[
+    "missing",
+    "not found",
+    "not there",
+    "absent",
+    "does not exist",
+    "doesn't exist",
+    "not exist",
+    "nonexistent",
+    "non-existent",
+];
 /// What may stand between such words and the path.
 const BETWEEN: &[&str] = &[
     "is",
@@ -67,14 +86,8 @@ const BETWEEN: &[&str] = &[
     "at",
     "script",
     "required",
-];
-/// The error itself: with it, the last component of a path is enough.
-const ERROR_ITSELF: &[&str] = &[
-    "no such file",
-    "no such directory",
-    "enoent",
-    "nonexistent directory",
-    "directory nonexistent",
+    "it",
+    "does",
 ];
 /// What is looked for in vain all the time, and what no program ends over without a word.
 const NOISE: &[&[u8]] = &[
@@ -111,7 +124,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let by_path = failures.iter().rev().find_map(|failure| {
         Some((
             *failure,
-            line_naming(case, failure, TEXTS, &failure.path, &failure.name)?,
+            line_naming(case, failure, &failure.path, &failure.name, true)?,
         ))
     });
     if let Some((failure, line)) = by_path {
@@ -127,7 +140,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let by_name = failures.iter().rev().find_map(|failure| {
         let name = basename(&failure.name);
         let is_name = name.len() >= MIN_NAME && name.contains(&b'.');
-        let line = is_name.then(|| line_naming(case, failure, ERROR_ITSELF, name, name));
+        let line = is_name.then(|| line_naming(case, failure, name, name, false));
         Some((
             *failure,
             name,
@@ -177,9 +190,9 @@ fn is_missing(failure: &Failure) -> bool {
 fn line_naming<'a>(
     case: &Case<'a>,
     failure: &Failure,
-    texts: &[&str],
     path: &[u8],
     name: &[u8],
+    whole: bool,
 ) -> Option<&'a Line> {
     let (path, name) = (String::from_utf8_lossy(path), String::from_utf8_lossy(name));
     let line = case.words.find(|text| {
@@ -188,31 +201,54 @@ fn line_naming<'a>(
                 names(sentence, &path) || names(sentence, &name) || names_end(sentence, &path);
             // The path's own words are none of the program's: `missing.conf`.
             let said = || sentence.replace(&*path, "/").replace(&*name, "/");
-            is_named && (says(&said(), texts) || is_beside(sentence, &[&path, &name]))
+            is_named && (gives_error(&said()) || whole && is_beside(sentence, &[&path, &name]))
         })
     })?;
     (failure.event < line.event).then_some(line)
 }
 
-/// Whether a sentence says right beside a path that it is not there: `/etc/app.conf is missing`, `file not found: /etc/app.conf`, but
-/// not `/etc/app.conf: missing port`.
-fn is_beside(sentence: &str, paths: &[&str]) -> bool {
-    let joins = |between: &str| {
-        let mut words = between
-            .split(|c: char| !c.is_alphanumeric())
-            .filter(|word| !word.is_empty());
-        words.all(|word| BETWEEN.contains(&&*word.to_ascii_lowercase()))
-    };
-    let places = paths.iter().flat_map(|path| places(sentence, path));
-    let places: Vec<_> = places.collect();
-    said(sentence, BESIDE_PATH).any(|word| {
-        let rest = sentence[word.end..].trim_start();
-        let ends = !rest.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '"' | '\''));
-        places.iter().any(|path| {
-            path.end <= word.start && ends && joins(&sentence[path.end..word.start])
-                || word.end <= path.start && joins(&sentence[word.end..path.start])
-        })
+/// Whether a text has the error itself; `no such file format` is another.
+fn gives_error(text: &str) -> bool {
+    said(text, ERROR_ITSELF).any(|place| {
+        let rest = text[place.end..].trim_start();
+        !rest.starts_with(|c: char| c.is_alphabetic())
+            || ["or ", "at ", "in "]
+                .iter()
+                .any(|word| rest.starts_with(word))
     })
+}
+
+/// Whether a sentence says right beside a path that it is not there: `/etc/app.conf is missing`, `cannot open the file /etc/app.conf`,
+/// but not `/etc/app.conf: missing port` or `cannot find user bob in /etc/users`.
+fn is_beside(sentence: &str, paths: &[&str]) -> bool {
+    let mut places: Vec<_> = paths
+        .iter()
+        .flat_map(|path| places(sentence, path))
+        .collect();
+    if places.is_empty() {
+        places.extend(paths.iter().filter_map(|path| place_of_end(sentence, path)));
+    }
+    let between = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| !c.is_alphanumeric());
+        let words = words.filter(|word| !word.is_empty());
+        words.map(str::to_ascii_lowercase).collect()
+    };
+    let joins = |text: &str| between(text).iter().all(|word| BETWEEN.contains(&&**word));
+    let leads_there = |text: &str| {
+        let words = between(text);
+        words.len() <= MAX_BETWEEN && !words.iter().any(|word| LEADS_AWAY.contains(&&**word))
+    };
+    let each = |phrases: &'static [&'static str], leads: &dyn Fn(&str) -> bool| {
+        said(sentence, phrases).any(|word| {
+            let rest = sentence[word.end..].trim_start();
+            let ends = !rest.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '"' | '\''));
+            places.iter().any(|path| {
+                path.end <= word.start && ends && joins(&sentence[path.end..word.start])
+                    || word.end <= path.start && leads(&sentence[word.end..path.start])
+            })
+        })
+    };
+    each(BESIDE_PATH, &joins) || each(TRIED, &leads_there)
 }
 
 /// perror(3): `settings: No such file or directory`, whatever the name is.
@@ -226,7 +262,7 @@ fn line_of_perror<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
 
 /// The line that says the error, if another that was written after the call names its path.
 fn named_around<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
-    let line = case.words.find(|text| says(text, ERROR_ITSELF))?;
+    let line = case.words.find(gives_error)?;
     let path = String::from_utf8_lossy(&failure.path);
     let mut around = case.words.between(failure.event, line.event);
     (path.len() > 1 && around.any(|line| names(&line.text, &path))).then_some(line)
@@ -234,16 +270,27 @@ fn named_around<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
 
 /// Whether a text names the end of a path as programs name files relative to where they lie: `vendor/autoload.php`.
 fn names_end(text: &str, path: &str) -> bool {
-    let mut words = text.split(|c: char| {
-        c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '(' | ')' | ':' | ',')
+    place_of_end(text, path).is_some()
+}
+
+/// Where it does.
+fn place_of_end(text: &str, path: &str) -> Option<Range<usize>> {
+    let is_separator =
+        |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '(' | ')' | ':' | ',');
+    let mut next = 0;
+    let mut words = text.split_inclusive(is_separator).map(|word| {
+        let at = next;
+        next += word.len();
+        (at, word.trim_end_matches(is_separator))
     });
-    words.any(|word| {
+    words.find_map(|(at, word)| {
         let rest = word.strip_prefix("./").unwrap_or(word);
-        rest.contains('/')
+        let is_end = rest.contains('/')
             && !rest.starts_with(['/', '.'])
             && path
                 .strip_suffix(rest)
-                .is_some_and(|start| start.ends_with('/'))
+                .is_some_and(|start| start.ends_with('/'));
+        is_end.then(|| at..at + word.len())
     })
 }
 
@@ -601,6 +648,10 @@ mod tests {
             "fatal: key PORT not found in /srv/plugins.json\n",
             "fatal: bad licence. Plugins of /srv/plugins.json are not loaded\n",
             "fatal: /srv/plugins.json lacks the table users\n",
+            "Error: schema 'users' does not exist (declared in /srv/plugins.json)\n",
+            "fatal: cannot find a free slot for job /srv/plugins.json, 3 of 3 taken\n",
+            "fatal: cannot find user bob in /srv/plugins.json\n",
+            "fatal: no such file format (see /srv/plugins.json)\n",
             "fatal: the table users is missing, though /srv/plugins.json has it\n",
         ] {
             let cause = ended(&["/srv/plugins.json"], &[words]).cause;
@@ -610,6 +661,9 @@ mod tests {
             "fatal: /srv/plugins.json is missing\n",
             "fatal: missing configuration file: /srv/plugins.json\n",
             "fatal: '/srv/plugins.json' not found\n",
+            "Error: the file /srv/plugins.json does not exist\n",
+            "unable to load the configuration from '/srv/plugins.json'\n",
+            "E: Could not find or open settings /srv/plugins.json\n",
         ] {
             let cause = ended(&["/srv/plugins.json"], &[words]).cause;
             assert_eq!(cause, Cause::MissingFile, "{words}");

@@ -118,7 +118,6 @@ fn of_line<'a>(case: &Case<'a>, line: &'a Line) -> Option<(String, &'a Line, u8,
 
 /// The name beside what calls it a variable of the environment, in a sentence that says that it is missing.
 fn called_a_variable(sentence: &str) -> Option<&str> {
-    says(sentence, MISSING).then_some(())?;
     let place = said(sentence, ENVIRONMENT).next()?;
     let near = |text: &str| {
         // What says that it is missing may stand between: `environment variables not set: A`.
@@ -139,7 +138,23 @@ fn called_a_variable(sentence: &str) -> Option<&str> {
         let last = variables(before).last();
         last.filter(|(at, name)| near(&before[at + name.len()..]))
     };
-    after.or_else(before).map(|(_, name)| name)
+    let (at, name) = match after {
+        Some((at, name)) => (place.end + at, name),
+        None => before()?,
+    };
+    // `variable HOME is set, but the table is missing` is about a table.
+    let all = at.min(place.start)..(at + name.len()).max(place.end);
+    let is_missing = said(sentence, MISSING).any(|missing| {
+        let between = if missing.start >= all.end {
+            &sentence[all.end..missing.start]
+        } else if missing.end <= all.start {
+            &sentence[missing.end..all.start]
+        } else {
+            ""
+        };
+        near(between)
+    });
+    is_missing.then_some(name)
 }
 
 /// `sh: 1: DATABASE_URL: must be set`: shell, line number, name and what `${NAME:?text}` says.
@@ -161,7 +176,16 @@ fn of_shell(case: &Case<'_>, line: &Line) -> Option<String> {
         let part = part.strip_prefix("line ").unwrap_or(part);
         !part.chars().all(|c| c.is_ascii_digit())
     });
-    let name = parts.next().filter(|name| is_shell && is_variable(name))?;
+    // With the line's number, or, after `-c`, with the shell's name alone.
+    let first = text.split(": ").next().unwrap_or_default();
+    let alone =
+        ["sh", "ash", "bash", "dash", "ksh", "zsh"].contains(&first.trim_start_matches('-'));
+    let second = text.split(": ").nth(1).unwrap_or_default();
+    let second = second.strip_prefix("line ").unwrap_or(second);
+    let numbered = second.parse::<u32>().is_ok();
+    let name = parts
+        .next()
+        .filter(|name| is_shell && (numbered || alone) && is_variable(name))?;
     let rest = parts.next()?;
     // `bash: line 1: PORT: command not found` is about a command.
     let of_shell = says(rest, &["command not found", "not found", "no such file"]);
@@ -326,6 +350,7 @@ mod tests {
             "java.lang.IllegalStateException: Expected BEGIN_OBJECT but was STRING at line 1 column 1\n",
             "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Missing Authority Key Identifier\n",
             "fatal: environment variable table is full. KEY_FILE is missing\n",
+            "fatal: environment variable HOME is set to /root, but the profile table is missing\n",
             "fatal: the environment variable block of job NIGHTLY_RUN has a table that is missing\n",
         ] {
             assert_eq!(said("app", words).0, Cause::ExitedNonZero, "{words}");
@@ -333,6 +358,7 @@ mod tests {
         for words in [
             "bash: line 3: PORT: command not found\n",
             "bash: line 3: DATA: readonly variable\n",
+            "deploy.sh: STAGE_NAME: invalid value 'x', must be set to prod or test\n",
             "sh: 1: REPORT: Permission denied\n",
         ] {
             assert_ne!(said("bash", words).0, Cause::MissingVariable, "{words}");
