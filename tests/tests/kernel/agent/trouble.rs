@@ -23,6 +23,7 @@ use crate::{Case, made::Made};
 pub(super) const CASES: &[Case] = &[
     ("agent_refuses_a_bad_configuration", bad_configurations),
     ("agent_records_on_with_a_read_only_spool", read_only),
+    ("agent_waits_for_a_spool_that_it_cannot_make", in_the_way),
     ("agent_refuses_a_port_that_is_in_use", no_port),
     ("agent_is_the_only_one_of_its_node", second),
     ("agent_lives_on_when_the_spool_is_full", full),
@@ -63,35 +64,50 @@ fn bad_configurations() -> Result<(), Failed> {
 fn read_only() -> Result<(), Failed> {
     let mut node = Node::new("")?;
     let small = Small::at(node.spool())?;
-    small.remount(MsFlags::MS_RDONLY)?;
+    small.protect()?;
     node.start()?;
+    told_without_a_file(&node, "Read-only file system", "mount it writable")
+}
+
+fn in_the_way() -> Result<(), Failed> {
+    let mut node = Node::new("")?;
+    // Not even root can make a directory below a file.
+    fs::write(node.spool(), "")?;
+    node.start()?;
+    told_without_a_file(
+        &node,
+        "Not a directory",
+        "remove the file that is in the way",
+    )?;
     let container = Container::on(&node);
+    container.crash("/missing/1")?;
+    // It is tried again by itself.
+    fs::remove_file(node.spool())?;
+    node.captured(&container, &[1])?;
+    until("no trouble", || {
+        let status = node.ask(&["status", "--json"]).ok()?;
+        status["spool"]["error"].is_null().then_some(())
+    })
+}
+
+/// A container crashes, and its verdict is told although nothing can be written; so is why.
+fn told_without_a_file(node: &Node, why: &str, advice: &str) -> Result<(), Failed> {
+    let container = Container::on(node);
     container.crash("/missing/1")?;
     until("the verdict without a file", || {
         let log = node.log();
+        let said = ["cannot be written", why, "/missing/1"];
         let mut lines = log.lines();
-        lines.find(|line| {
-            line.contains("cannot be written")
-                && line.contains("Read-only file system")
-                && line.contains("/missing/1")
-        })?;
+        lines.find(|line| said.iter().all(|said| line.contains(said)))?;
         Some(())
     })?;
     let status = node.ask(&["status", "--json"])?;
     let trouble = status["spool"]["error"].as_str().unwrap_or_default();
-    assert!(trouble.contains("mount it writable"), "{status:#}");
-    let ready = send(&node, "GET /readyz", "", "")?;
+    assert!(trouble.contains(advice), "{status:#}");
+    let ready = send(node, "GET /readyz", "", "")?;
     assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
     assert!(ready.contains("captures cannot be written"), "{ready}");
-    // It is tried again by itself.
-    small.remount(MsFlags::empty())?;
-    node.captured(&container, &[1])?;
-    let trouble = || {
-        node.ask(&["status", "--json"]).ok()?["spool"]["error"]
-            .is_null()
-            .then_some(())
-    };
-    until("no trouble", trouble)
+    Ok(())
 }
 
 fn no_port() -> Result<(), Failed> {
@@ -135,15 +151,10 @@ impl Small {
         Ok(Self(path))
     }
 
-    fn remount(&self, flags: MsFlags) -> Result<(), Failed> {
-        let flags = flags | MsFlags::MS_REMOUNT;
-        Ok(mount(
-            None::<&str>,
-            &self.0,
-            None::<&str>,
-            flags,
-            Some("size=2m"),
-        )?)
+    fn protect(&self) -> Result<(), Failed> {
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        let (none, size) = (None::<&str>, Some("size=2m"));
+        Ok(mount(none, &self.0, none, flags, size)?)
     }
 
     /// Fills it; what is returned must be removed for there to be room again.
