@@ -72,7 +72,7 @@ impl Node {
 
     /// Removes captures that the cluster does not know yet.
     fn drop_untold(&mut self, of: impl Fn(&Entry) -> bool) {
-        for entry in self.spool.find(|entry| !entry.state.announced && of(entry)) {
+        for entry in self.spool.find(|entry| is_untold(entry) && of(entry)) {
             self.drop_capture(entry);
         }
     }
@@ -90,7 +90,7 @@ impl Node {
         if !(self.heard.pods && self.heard.namespaces) {
             return;
         }
-        let untold = self.spool.find(|entry| !entry.state.announced);
+        let untold = self.spool.find(is_untold);
         let (spool, teller) = (self.spool.clone(), self.teller.clone());
         let off: Vec<Entry> = untold
             .into_iter()
@@ -103,4 +103,9 @@ impl Node {
             teller.open();
         });
     }
+}
+
+/// Whether the cluster has never known of a capture. One that has been uploaded meanwhile is announced once more, and is no such capture.
+fn is_untold(entry: &Entry) -> bool {
+    !entry.state.announced && !entry.state.exists
 }
