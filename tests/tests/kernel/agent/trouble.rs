@@ -179,7 +179,12 @@ fn full() -> Result<(), Failed> {
     let filler = small.fill()?;
     let container = Container::on(&node);
     container.crash("/missing/full")?;
-    node.logged(&["ERROR", &container.id, "no capture could be taken", "space"])?;
+    node.logged(&[
+        "ERROR",
+        &container.id,
+        "a capture cannot be written",
+        "space",
+    ])?;
     assert!(node.runs());
     node.ask(&["status", "--json"])?;
     fs::remove_file(filler)?;
