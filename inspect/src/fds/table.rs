@@ -9,9 +9,12 @@ use crate::decode::SockAddr;
 use crate::decode::open_flags::O_CLOEXEC;
 use crate::own;
 
-/// Descriptors followed at once, of all processes together. A table that outgrows this is forgotten, so that a capture
-/// cannot make its reader allocate without end; a container's ring holds a hundredth of it.
+/// Descriptors followed at once, of all processes together; one with a long path counts as several ([`weight`]). A table that
+/// outgrows this is forgotten, so that a capture cannot make its reader allocate without end; a container's ring holds a hundredth
+/// of it.
 const MAX_DESCRIPTORS: usize = 1 << 18;
+/// Bytes of a path that are kept: PATH_MAX. A recorder's names are shorter, but directories can be entered one below the other.
+const MAX_PATH: usize = 4096;
 /// Working directories and empty tables are bounded likewise.
 const MAX_PROCESSES: usize = 1 << 16;
 const AT_FDCWD: i64 = -100;
@@ -50,7 +53,8 @@ impl Fds {
 
     /// The same, to be kept.
     fn own_path(&self, event: &Event) -> Bytes {
-        self.joined(event).unwrap_or_else(|| own(&event.name))
+        let passed = || own(&event.name[..event.name.len().min(MAX_PATH)]);
+        self.joined(event).unwrap_or_else(passed)
     }
 
     /// A relative `name` of the event behind the directory it starts from, where the table knows that.
@@ -64,7 +68,8 @@ impl Fds {
         } else {
             process.cwd.as_ref()
         };
-        let base = base.filter(|base| base.starts_with(b"/"))?;
+        let fits = |base: &&Bytes| base.len() + event.name.len() < MAX_PATH;
+        let base = base.filter(|base| base.starts_with(b"/")).filter(fits)?;
         Some(join(base, &event.name))
     }
 
@@ -283,22 +288,20 @@ impl Fds {
             return;
         };
         self.forget(child);
-        self.descriptors += process.fds.len();
+        self.descriptors += weight_of_all(&process);
         self.processes.insert(child, process);
         self.stay_bounded();
     }
 
     fn insert(&mut self, pid: u32, number: i64, fd: Fd) {
-        if self
+        self.descriptors += weight(&fd);
+        let before = self
             .processes
             .entry(pid)
             .or_default()
             .fds
-            .insert(number, fd)
-            .is_none()
-        {
-            self.descriptors += 1;
-        }
+            .insert(number, fd);
+        self.descriptors -= before.as_ref().map_or(0, weight);
         self.stay_bounded();
     }
 
@@ -311,9 +314,9 @@ impl Fds {
         let Some(process) = self.processes.get_mut(&pid) else {
             return;
         };
-        let before = process.fds.len();
+        let before = weight_of_all(process);
         process.fds.retain(|&number, fd| keep(number, fd));
-        self.descriptors -= before - process.fds.len();
+        self.descriptors -= before - weight_of_all(process);
     }
 
     fn remove(&mut self, pid: u32, number: i64) {
@@ -321,14 +324,15 @@ impl Fds {
             .processes
             .get_mut(&pid)
             .and_then(|process| process.fds.remove(&number));
-        self.descriptors -= usize::from(removed.is_some());
+        self.descriptors -= removed.as_ref().map_or(0, weight);
     }
 
     fn forget(&mut self, pid: u32) {
         self.descriptors -= self
             .processes
             .remove(&pid)
-            .map_or(0, |process| process.fds.len());
+            .as_ref()
+            .map_or(0, weight_of_all);
     }
 
     fn stay_bounded(&mut self) {
@@ -336,6 +340,15 @@ impl Fds {
             *self = Self::default();
         }
     }
+}
+
+/// As how many descriptors one counts.
+fn weight(fd: &Fd) -> usize {
+    1 + fd.path().map_or(0, |path| path.len() / 256)
+}
+
+fn weight_of_all(process: &Process) -> usize {
+    process.fds.values().map(weight).sum()
 }
 
 /// close_range's last descriptor is unsigned: ~0U means all.
@@ -495,6 +508,35 @@ mod tests {
                 .map(|process| process.fds.len())
                 .sum();
             assert_eq!(counted, fds.descriptors);
+        }
+    }
+
+    /// A string of a block is stored once, however many events name it.
+    #[test]
+    fn long_paths_do_not_grow_the_table_without_end() {
+        let mut fds = Fds::default();
+        let name = Bytes::from(["/", &"x".repeat(1 << 20)].concat());
+        let event = |kind, ret, args, name: &Bytes| Event {
+            pid: INIT,
+            kind,
+            ret,
+            args,
+            name: name.clone(),
+            ..Event::default()
+        };
+        for number in 3..40_000 {
+            fds.observe(&event(K::OPENAT, number, [AT_FDCWD, 0, 0], &name));
+        }
+        let kept = |fds: &Fds| -> usize {
+            let all = fds.processes.values().flat_map(|it| it.fds.values());
+            all.filter_map(Fd::path).map(Bytes::len).sum()
+        };
+        assert!((1..=64 << 20).contains(&kept(&fds)), "{}", kept(&fds));
+        // Nor does a directory that is entered again and again.
+        fds.observe(&event(K::CHDIR, 0, [0; 3], &Bytes::from_static(b"/")));
+        for _ in 0..10_000 {
+            fds.observe(&event(K::CHDIR, 0, [0; 3], &Bytes::from_static(b"a")));
+            assert!(fds.cwd(INIT).is_none_or(|cwd| cwd.len() <= MAX_PATH));
         }
     }
 }
