@@ -70,7 +70,8 @@ pub(crate) fn run(request: Request) -> anyhow::Result<Outcome> {
         .build()?;
     let outcome = runtime.block_on(session(request));
     // Nobody listens to signals any more. Whoever reads the verdict may be stuck.
-    for signal in [libc::SIGINT, libc::SIGTERM] {
+    let hangup = (!ignores(nix::sys::signal::Signal::SIGHUP)).then_some(libc::SIGHUP);
+    for signal in [libc::SIGINT, libc::SIGTERM].into_iter().chain(hangup) {
         // Where that fails they still do nothing; the verdict is worth more.
         let _ = signal_hook::flag::register_conditional_default(signal, Arc::new(true.into()));
     }
