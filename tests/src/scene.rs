@@ -2,7 +2,8 @@
 //!
 //! The scene is Debian's nginx, its packages laid over the machine's `/etc`, `/usr` and `/var`, in mount and network
 //! namespaces whose only name server answers NXDOMAIN to everything. `/etc/resolv.conf` is as Kubernetes writes it. The machine
-//! outside sees nothing of it, and nothing is left of it when its processes are gone.
+//! outside sees nothing of it, and nothing is left of it when its processes are gone. A machine that is there for the scene alone, a
+//! guest, has nginx of its own and needs none of the namespaces ([`play_on_this_machine`]).
 
 use std::{
     fs::{self, File},
@@ -59,24 +60,73 @@ pub struct Scene {
     pub kept: PathBuf,
 }
 
+/// Files of the scene.
+const FILES: [(&str, &str); 4] = [
+    ("/etc/resolv.conf", RESOLV_CONF),
+    ("/etc/nsswitch.conf", NSSWITCH_CONF),
+    ("/etc/hosts", "127.0.0.1 localhost\n"),
+    ("/etc/nginx/conf.d/proxy.conf", PROXY_CONF),
+];
+
+/// Users and groups that Debian's nginx asks for, where the machine has none.
+const USERS: [(&str, &str); 2] = [
+    (
+        "/etc/passwd",
+        "root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/false\n",
+    ),
+    ("/etc/group", "root:x:0:\nwww-data:x:33:\n"),
+];
+
+/// Calls `act` on a machine that is there for the scene alone, and that nginx is installed on: its own files are changed.
+///
+/// # Errors
+/// A file cannot be written, the name server's port is taken, or `act` fails.
+pub fn play_on_this_machine<T: Send>(act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    for folder in ["/etc/nginx/conf.d", "/var/log/nginx", "/var/lib/nginx"] {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
+    }
+    write(&USERS)?;
+    write(&FILES)?;
+    with_name_server(name_server, act)
+}
+
+/// Calls `act` on a thread, after `set` has set it up and made the name server's socket, which is answered meanwhile.
+fn with_name_server<T: Send>(
+    set: impl FnOnce() -> Result<UdpSocket> + Send,
+    act: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let done = &done;
+        let stage = scope.spawn(move || {
+            let server = set()?;
+            scope.spawn(move || answer(&server, done));
+            act()
+        });
+        let result = stage.join();
+        done.store(true, Ordering::Relaxed);
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn write(files: &[(&str, &str)]) -> Result<()> {
+    for (path, text) in files {
+        fs::write(path, text).with_context(|| format!("cannot write {path} in the scene"))?;
+    }
+    Ok(())
+}
+
+fn name_server() -> Result<UdpSocket> {
+    UdpSocket::bind("127.0.0.1:53").context("cannot start the name server on 127.0.0.1:53")
+}
+
 impl Scene {
     /// Calls `act` on a thread inside the scene; the commands it starts are inside too.
     ///
     /// # Errors
     /// This is not root, the kernel has no overlay file system, or `act` fails.
     pub fn play<T: Send>(&self, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        let done = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let done = &done;
-            let stage = scope.spawn(move || {
-                let server = self.set()?;
-                scope.spawn(move || answer(&server, done));
-                act()
-            });
-            let result = stage.join();
-            done.store(true, Ordering::Relaxed);
-            result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        with_name_server(|| self.set(), act)
     }
 
     /// Moves this thread into namespaces of its own, furnishes them and returns the name server's socket.
@@ -109,15 +159,8 @@ impl Scene {
         {
             return Err(error).context("cannot replace /etc/resolv.conf in the scene");
         }
-        for (path, text) in [
-            ("/etc/resolv.conf", RESOLV_CONF),
-            ("/etc/nsswitch.conf", NSSWITCH_CONF),
-            ("/etc/hosts", "127.0.0.1 localhost\n"),
-            ("/etc/nginx/conf.d/proxy.conf", PROXY_CONF),
-        ] {
-            fs::write(path, text).with_context(|| format!("cannot write {path} in the scene"))?;
-        }
-        UdpSocket::bind("127.0.0.1:53").context("cannot start the name server on 127.0.0.1:53")
+        write(&FILES)?;
+        name_server()
     }
 
     /// Lays a folder of the packages over the machine's.

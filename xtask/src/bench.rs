@@ -219,7 +219,7 @@ impl Bench {
 
     /// On the kernel that the targets are about, and on the newest, where another kind of probe is attached.
     fn in_guests(&self, what: &str) -> Result<String> {
-        let machine = Machine::with(&self.artifacts)?;
+        let machine = Machine::with(&self.artifacts, Vec::new())?;
         let mut report = String::new();
         for bundle in &KERNELS[1..] {
             let kernel = Kernel::get(bundle)?;
@@ -227,6 +227,7 @@ impl Bench {
             let guest = Guest {
                 kernel: &kernel,
                 command: &["/bin/recorder-tests", what],
+                received: None,
                 icount: true,
                 silence: GUEST_SILENCE,
             };

@@ -1,13 +1,14 @@
 //! `xtask demo`: an nginx that cannot resolve its upstream, recorded, captured and explained.
 
 use std::{
-    fs,
-    path::Path,
+    env, fs,
+    path::{Path, PathBuf},
     process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -16,7 +17,10 @@ use signal_hook::consts::SIGINT;
 
 use crate::{
     apt::{Bundle, Suite},
-    place, step,
+    initramfs::File,
+    kernel::{KERNELS, Kernel},
+    native, place, step,
+    vm::{self, Guest, Machine},
 };
 
 /// What the scene is made of.
@@ -36,40 +40,57 @@ const SHOWN: usize = 40;
 /// What the verdict must name: the resolver's answer and the upstream.
 const EXPECTED: [&str; 2] = ["NXDOMAIN", "flask"];
 
-/// Builds lastword, runs nginx under it until it has crashed three times, and shows what there is to see.
+/// Builds lastword, runs nginx under it until it has crashed three times, and shows what there is to see. Where this machine cannot
+/// record, all of it happens in a guest.
 ///
 /// # Errors
 /// Something is missing or fails, or the verdict is not the one that is true.
 pub(crate) fn run() -> Result<()> {
-    let packages = PACKAGES.get()?.root;
-    crate::build()?;
-    let workspace = place::workspace();
-    let capture = workspace.join(CAPTURE);
+    let capture = place::workspace().join(CAPTURE);
     clear(&capture)?;
+    let lastword = match native(&capture)? {
+        Ok(lastword) => lastword,
+        Err(why) => {
+            step::say(format_args!(
+                "this machine cannot record: {why}; playing the scene in a guest under QEMU"
+            ));
+            in_guest(&capture)?
+        }
+    };
+    show(&lastword)
+}
 
+/// How `lastword run` is called.
+const OPTIONS: [&str; 5] = ["run", "--restarts", "3", "--backoff", "1s"];
+
+/// Plays the scene on this machine. Gives the lastword that recorded it, or what is in the way.
+fn native(capture: &Path) -> Result<Result<PathBuf, String>> {
+    if let Some(why) = native::obstacle() {
+        return Ok(Err(why));
+    }
+    let workspace = place::workspace();
+    let scene = Scene {
+        packages: PACKAGES.get()?.root,
+        kept: workspace.clone(),
+    };
+    if let Err(error) = scene.play(|| Ok(())) {
+        return Ok(Err(format!("{error:#}")));
+    }
+    crate::build()?;
+    let program = workspace.join("target/release/lastword");
+    if let Some(why) = native::refusal(&program) {
+        return Ok(Err(why));
+    }
     // Ctrl-C reaches lastword as well, which writes its capture; this process must outlive it.
     let interrupted = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGINT, Arc::clone(&interrupted))
         .context("cannot handle Ctrl-C")?;
     step::say("running nginx where its upstream `flask` does not resolve");
-    let scene = Scene {
-        packages,
-        kept: workspace,
-    };
-    let options = [
-        "run",
-        "--restarts",
-        "3",
-        "--backoff",
-        "1s",
-        "-o",
-        CAPTURE,
-        "--",
-    ];
-    let command: Vec<&str> = options.into_iter().chain(NGINX).collect();
+    let own = ["--as-root", "-o", CAPTURE, "--"];
+    let command: Vec<&str> = OPTIONS.into_iter().chain(own).chain(NGINX).collect();
     // Its exit code is nginx's.
     let status = scene.play(|| {
-        lastword(&command)
+        lastword(&program, &command)
             .status()
             .context("cannot start target/release/lastword")
     })?;
@@ -79,10 +100,99 @@ pub(crate) fn run() -> Result<()> {
     if interrupted.load(Ordering::Relaxed) {
         bail!("interrupted; the capture so far is {CAPTURE}");
     }
+    Ok(Ok(program))
+}
 
+/// Plays the scene in a guest, and copies the capture out. Gives the lastword that recorded it, which reads captures here, too.
+fn in_guest(capture: &Path) -> Result<PathBuf> {
+    if env::consts::ARCH != "x86_64" {
+        bail!(
+            "guests are x86_64, this is {}; run the demo as root on a Linux that can record",
+            env::consts::ARCH
+        );
+    }
+    let nginx = nginx()?;
+    crate::ebpf::build(None)?;
+    let artifacts = vm::build("guest", &[])?;
+    let lastword = artifacts
+        .iter()
+        .find(|it| it.name == "lastword" && !it.is_test)
+        .context("cargo built no `lastword`")?;
+    let machine = Machine::with(&artifacts, nginx)?;
+    let kernel = Kernel::get(&KERNELS[1])?;
+    step::say(format_args!(
+        "running nginx where its upstream `flask` does not resolve, on Linux {}",
+        kernel.release
+    ));
+    let command: Vec<&str> = ["/bin/scene"].into_iter().chain(OPTIONS).collect();
+    let guest = Guest {
+        kernel: &kernel,
+        command: &command,
+        received: Some(capture),
+        icount: false,
+        silence: Duration::from_secs(300),
+    };
+    let outcome = machine.run(&guest, |line| eprintln!("  guest | {line}"))?;
+    if outcome.code != 0 {
+        bail!("the scene failed in the guest; see its messages above");
+    }
+    Ok(lastword.executable.clone())
+}
+
+/// Debian's nginx for a guest: the program, its settings, and the shared libraries it needs here.
+fn nginx() -> Result<Vec<File>> {
+    let packages = PACKAGES.get()?;
+    let program = packages.root.join("usr/sbin/nginx");
+    let mut files = vec![vm::file("usr/sbin/nginx".to_owned(), &program)?];
+    add(&packages.root, Path::new("etc/nginx"), &mut files)?;
+    // The loader lists where it finds them: in the packages, and what every Linux has on this machine.
+    let mut list = Command::new(LOADER);
+    list.arg("--list")
+        .arg(&program)
+        .env("LD_LIBRARY_PATH", packages.libraries());
+    let listed = step::quiet(&mut list, "nginx needs a C library of 2.36 or newer")?;
+    files.push(vm::file(
+        LOADER.trim_start_matches('/').to_owned(),
+        Path::new(LOADER),
+    )?);
+    for line in listed.lines() {
+        let Some((name, rest)) = line.trim().split_once(" => ") else {
+            continue;
+        };
+        let path = rest.split_once(" (").map_or(rest, |(path, _)| path);
+        files.push(vm::file(
+            format!("lib/x86_64-linux-gnu/{name}"),
+            Path::new(path),
+        )?);
+    }
+    Ok(files)
+}
+
+/// What the kernel starts for a program with shared libraries.
+const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+
+/// Adds the regular files of a folder below `root`, under the same paths.
+fn add(root: &Path, folder: &Path, files: &mut Vec<File>) -> Result<()> {
+    let place = root.join(folder);
+    for entry in fs::read_dir(&place).with_context(|| format!("cannot read {}", place.display()))? {
+        let (entry, path) =
+            entry.map(|entry| (entry.file_type(), folder.join(entry.file_name())))?;
+        let kind = entry?;
+        if kind.is_dir() {
+            add(root, &path, files)?;
+        } else if kind.is_file() {
+            let name = path.to_string_lossy().into_owned();
+            files.push(vm::file(name, &root.join(&path))?);
+        }
+    }
+    Ok(())
+}
+
+/// Shows what there is to see of the capture.
+fn show(program: &Path) -> Result<()> {
     let read = |subcommand| {
         step::quiet(
-            &mut lastword(&[subcommand, CAPTURE]),
+            &mut lastword(program, &[subcommand, CAPTURE]),
             "see the capture by hand",
         )
     };
@@ -113,10 +223,9 @@ fn clear(capture: &Path) -> Result<()> {
 }
 
 /// The lastword that was built, in the workspace; shows what is called.
-fn lastword(arguments: &[&str]) -> Command {
-    let workspace = place::workspace();
-    let mut command = Command::new(workspace.join("target/release/lastword"));
-    command.args(arguments).current_dir(workspace);
+fn lastword(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(place::workspace());
     let line = step::line(&command);
     let shown = line.split_once(' ').map_or("", |(_, arguments)| arguments);
     eprintln!("\n$ lastword {shown}");

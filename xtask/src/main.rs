@@ -16,6 +16,7 @@ mod image;
 mod initramfs;
 mod kernel;
 mod mirror;
+mod native;
 mod oci;
 mod pip;
 mod place;
@@ -51,14 +52,15 @@ enum Task {
     Build,
     /// Write the custom resources' definitions in deploy/crds from their Rust types
     Crds,
-    /// Run every test: lints, unprivileged tests, and as root the kernel tests here and on Debian's kernels under QEMU
+    /// Run every test: lints, unprivileged tests, and the kernel tests here, as root, and on Debian's kernels under QEMU
     Test(test::Arguments),
     /// Open HTML reports of all captures in Debian's Chromium, and test what a person does there; a part of `test`
     Browser {
         /// Run only the tests whose names hold this text
         filter: Option<String>,
     },
-    /// Run an nginx that cannot resolve its upstream under lastword, as root, and show capture and verdict
+    /// Run an nginx that cannot resolve its upstream under lastword, and show capture and verdict; in a guest under QEMU where this
+    /// machine cannot record
     #[cfg(target_os = "linux")]
     Demo,
     /// Fetch the programs of others that exports are tested with into the cache, and say where they are

@@ -46,6 +46,8 @@ pub(crate) struct Guest<'a> {
     pub(crate) kernel: &'a Kernel,
     /// The program in the guest, with its arguments. None may hold white space.
     pub(crate) command: &'a [&'a str],
+    /// Where what the guest writes to its second serial port goes; none: it has no such port.
+    pub(crate) received: Option<&'a Path>,
     /// Whether the guest's clock counts instructions, one a nanosecond: slow, on one CPU, and the same on every machine.
     pub(crate) icount: bool,
     /// How long its programs may print nothing before the guest counts as hanging and is killed: a busy machine makes a guest
@@ -67,17 +69,18 @@ impl Machine {
     /// # Errors
     /// Something cannot be fetched, built or written.
     pub(crate) fn get() -> Result<Machine> {
-        Machine::with(&build("guest", &["--test", "kernel"])?)
+        Machine::with(&build("guest", &["--test", "kernel"])?, Vec::new())
     }
 
-    /// Gets QEMU and busybox, and packs these programs and tests.
+    /// Gets QEMU and busybox, and packs these programs and tests, and other files.
     ///
     /// # Errors
     /// Something cannot be fetched or written.
-    pub(crate) fn with(artifacts: &[Artifact]) -> Result<Machine> {
+    pub(crate) fn with(artifacts: &[Artifact], others: Vec<File>) -> Result<Machine> {
         let qemu = QEMU.get()?;
         let busybox = BUSYBOX.get()?.root.join("bin/busybox");
-        let mut files = vec![file("bin/busybox".to_owned(), &busybox)?];
+        let mut files = others;
+        files.push(file("bin/busybox".to_owned(), &busybox)?);
         for Artifact {
             name,
             executable,
@@ -163,6 +166,11 @@ impl Machine {
             "stdio",
             "-no-reboot",
         ]);
+        if let Some(path) = guest.received {
+            command
+                .arg("-serial")
+                .arg(format!("file:{}", path.display()));
+        }
         // Processors take turns on one thread: emulated on several at once, one of them can meet code that the kernel is just
         // patching on another (tracepoints are attached by that), and trips over it as no real processor does.
         command.args(["-cpu", "max", "-m", "2048", "-accel", "tcg,thread=single"]);
@@ -185,7 +193,11 @@ impl Machine {
     }
 }
 
-fn file(path: String, source: &Path) -> Result<File> {
+/// A file of the guest from one here, which can be executed there.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn file(path: String, source: &Path) -> Result<File> {
     let content = fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
     Ok(File {
         path,

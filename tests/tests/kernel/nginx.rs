@@ -30,7 +30,7 @@ fn upstream() -> Result<(), Failed> {
     let output = scene.play(|| {
         let mut command = Command::new(lastword());
         command
-            .args(["run", "--backoff", "100ms", "-o"])
+            .args(["run", "--as-root", "--backoff", "100ms", "-o"])
             .arg(&capture)
             .arg("--")
             .args(NGINX);

@@ -130,6 +130,8 @@ fn record_by(mut lastword: Command, options: &[&str], command: &[&str]) -> Recor
     let capture = folder.path().join(format!("{number}.lwcap"));
     let output = lastword
         .arg("run")
+        // Under sudo the command would be the caller's.
+        .env_remove("SUDO_UID")
         .args(["--restarts", "1", "--backoff", "none"])
         .args(options)
         .arg("-o")
