@@ -63,8 +63,9 @@ pub(crate) fn storm(folder: &Path) -> Result<()> {
     /// Of a full ring.
     const EVENTS: usize = 5000;
     let limit = agent::config::Recorder::default().memory_limit() / MIB;
-    let agent = Agent::start(folder)?;
-    let memory = Memory::limit(&agent, limit * MIB)?;
+    let mut agent = Agent::start(folder)?;
+    agent.memory = Some(Memory::limit(&agent, limit * MIB)?);
+    let agent = agent;
     let before = agent.anonymous()?;
     let mut running = Vec::new();
     for number in 0..CONTAINERS {
@@ -122,7 +123,8 @@ pub(crate) fn storm(folder: &Path) -> Result<()> {
         "| anonymous memory (RssAnon) before, at most, a minute after (of which kept runs) | {before:.0}, {most:.0}, {after:.0} ({:.0}) MiB |",
         agent.number("/memory/kept_run_bytes")? / MIB as f64
     );
-    let (peak, kills) = memory.used()?;
+    let memory = agent.memory.as_ref();
+    let (peak, kills) = memory.context("no limit")?.used()?;
     say!(
         "| **memory of the agent's cgroup at most, rings and page cache with it; limit {limit}** | **{peak:.0} MiB** {} |",
         mark(kills, 0.0)
@@ -304,6 +306,8 @@ struct Agent {
     folder: PathBuf,
     /// The agent's own.
     cgroup: Container,
+    /// Its limit, which outlives the process.
+    memory: Option<Memory>,
 }
 
 impl Agent {
@@ -336,6 +340,7 @@ impl Agent {
             child,
             folder,
             cgroup,
+            memory: None,
         };
         let start = Instant::now();
         while agent.status().is_err() {
