@@ -133,6 +133,14 @@ pub fn cgroup_of(task: u64) -> u64 {
     read(node + u64::from(offset!(kernfs_id)))
 }
 
+/// Process and thread id of a task, as bpf_get_current_pid_tgid has the current one's.
+#[inline(always)]
+pub fn pid_tgid_of(task: u64) -> u64 {
+    let tgid: u32 = read(task + u64::from(offset!(task_tgid)));
+    let pid: u32 = read(task + u64::from(offset!(task_pid)));
+    u64::from(tgid) << 32 | u64::from(pid)
+}
+
 /// The pid of a task in its own pid namespace; 0 where that is not known.
 #[inline(always)]
 pub fn namespace_pid(task: u64) -> u32 {

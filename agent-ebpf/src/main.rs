@@ -29,6 +29,8 @@ mod life;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
+mod oom;
+#[cfg(target_arch = "bpf")]
 mod remember;
 #[cfg(target_arch = "bpf")]
 mod ring;

@@ -72,6 +72,8 @@ pub static CONFIG: Global<Config> = Global::new(Config {
     other_max: 0x5bd1_0003,
     subsystem: 0x5bd1_0004,
     hierarchy: 0x5bd1_e995_3333_4444,
+    memory: 0x5bd1_0005,
+    page_size: 0x5bd1_0006,
 });
 
 /// One of the kernel's offsets: a constant for the verifier, since the map is frozen.

@@ -1,6 +1,6 @@
-//! Signals and the OOM killer: who did it, from inside or from outside.
+//! Signals: who sent them, from inside or from outside.
 
-use agent_ebpf::wire::{NESTED, features, life};
+use agent_ebpf::wire::{Lane, NESTED, life};
 use aya_ebpf::{
     helpers::generated::bpf_get_current_task, macros::raw_tracepoint,
     programs::RawTracePointContext,
@@ -8,10 +8,10 @@ use aya_ebpf::{
 
 use crate::{
     cgroups::{current_ring, ring_number, ring_of},
-    kernel::{cgroup_of, current_cgroup, has, read},
+    kernel::{cgroup_of, current_cgroup, pid_tgid_of, read},
     life::Comm,
-    maps::{config, offset},
-    ring::Head,
+    maps::config,
+    ring::{Head, Open},
 };
 
 /// `SignalOrigin` of the capture format.
@@ -24,21 +24,28 @@ mod origin {
 /// `SEND_SIG_NOINFO` and `SEND_SIG_PRIV` of include/linux/sched/signal.h: not pointers.
 const SEND_SIG_NOINFO: u64 = 0;
 const SEND_SIG_PRIV: u64 = 1;
-/// `SI_USER` and `SI_KERNEL`, include/uapi/asm-generic/siginfo.h
+/// include/uapi/asm-generic/siginfo.h
 const SI_USER: i32 = 0;
 const SI_KERNEL: i32 = 0x80;
+const SI_TIMER: i32 = -2;
+const SI_MESGQ: i32 = -3;
+const SI_SIGIO: i32 = -5;
+const SI_ASYNCNL: i32 = -60;
+/// include/uapi/asm-generic/signal.h
+const SIGABRT: u64 = 6;
+/// `SIG_IGN`, include/uapi/asm-generic/signal-defs.h
+const SIG_IGN: u64 = 1;
+
+/// Whether a signal comes of a fault, a timer, a message queue or asynchronous I/O: whoever is on the CPU then has not sent it.
+#[inline(always)]
+fn is_from_kernel(code: i32) -> bool {
+    code > 0 || matches!(code, SI_SIGIO..=SI_TIMER | SI_ASYNCNL)
+}
 
 #[inline(always)]
 fn is_wanted(signal: u64) -> bool {
     let bit = signal.wrapping_sub(1);
     bit < 64 && config!(signals) >> bit & 1 != 0
-}
-
-#[inline(always)]
-fn pid_tgid_of(task: u64) -> u64 {
-    let tgid: u32 = read(task + u64::from(offset!(task_tgid)));
-    let pid: u32 = read(task + u64::from(offset!(task_pid)));
-    u64::from(tgid) << 32 | u64::from(pid)
 }
 
 /// (sig, info, task, group, result): in the ring of the target.
@@ -47,7 +54,9 @@ pub fn signal_generate(ctx: RawTracePointContext) -> i32 {
     /// `TRACE_SIGNAL_IGNORED`, include/trace/events/signal.h
     const IGNORED: i32 = 1;
     let signal: u64 = ctx.arg(0);
-    if !is_wanted(signal) || ctx.arg::<i32>(4) == IGNORED {
+    let ignored = ctx.arg::<i32>(4) == IGNORED;
+    // abort(3) goes on to a fault where SIGABRT is ignored, as it is for the first process of a pid namespace.
+    if !is_wanted(signal) || ignored && signal != SIGABRT {
         return 0;
     }
     let target: u64 = ctx.arg(2);
@@ -69,9 +78,14 @@ pub fn signal_generate(ctx: RawTracePointContext) -> i32 {
     // si_addr of a fault; of other signals the union holds something else.
     let mut address = 0u64;
     let mut data_len = 0;
-    if code > 0 {
+    let of_kernel = is_from_kernel(code);
+    if of_kernel {
         head.arg2 = origin::KERNEL;
-        if info > SEND_SIG_PRIV && matches!(signal, 4 | 5 | 7 | 8 | 11) {
+        if code > 0
+            && code != SI_KERNEL
+            && info > SEND_SIG_PRIV
+            && matches!(signal, 4 | 5 | 7 | 8 | 11)
+        {
             address = read(info + 16);
             data_len = 8;
         }
@@ -88,12 +102,21 @@ pub fn signal_generate(ctx: RawTracePointContext) -> i32 {
     let Some(ring) = ring_of(cgroup_of(target)) else {
         return 0;
     };
-    // SAFETY: no preconditions.
-    let open = Comm::of(unsafe { bpf_get_current_task() }).begin(ring, &head, data_len);
+    let open = if of_kernel && sender != head.pid_tgid >> 32 {
+        Open::begin(ring, Lane::Life as u64, &head, 0, data_len)
+    } else {
+        // SAFETY: no preconditions.
+        Comm::of(unsafe { bpf_get_current_task() }).begin(ring, &head, data_len)
+    };
     if data_len > 0 {
         open.data_from_kernel((&raw const address) as u64, data_len);
     }
     open.commit();
+    if ignored {
+        head.kind = life::SIGNAL_DELIVER;
+        head.arg2 = SIG_IGN;
+        Open::begin(ring, Lane::Life as u64, &head, 0, 0).commit();
+    }
     0
 }
 
@@ -112,7 +135,8 @@ pub fn signal_deliver(ctx: RawTracePointContext) -> i32 {
     head.ret = signal as i64;
     if info > SEND_SIG_PRIV {
         head.arg0 = read(info + 8);
-        if head.arg0 <= 0 {
+        // Of a timer or a descriptor the union holds something else than si_pid.
+        if head.arg0 == SI_MESGQ || !is_from_kernel(head.arg0) {
             head.arg1 = read::<u32>(info + 16).into();
         }
     }
@@ -123,28 +147,5 @@ pub fn signal_deliver(ctx: RawTracePointContext) -> i32 {
     Comm::of(unsafe { bpf_get_current_task() })
         .begin(ring, &head, 0)
         .commit();
-    0
-}
-
-/// (task, uid), or (pid) on older kernels.
-#[raw_tracepoint(tracepoint = "mark_victim")]
-pub fn mark_victim(ctx: RawTracePointContext) -> i32 {
-    let mut head = Head::current(life::OOM_KILL);
-    if has(features::OOM_TASK) {
-        let task: u64 = ctx.arg(0);
-        let Some(ring) = ring_of(cgroup_of(task)) else {
-            return 0;
-        };
-        head.pid_tgid = pid_tgid_of(task);
-        Comm::of(task).begin(ring, &head, 0).commit();
-    } else {
-        // Only the pid is known: a limit of the container's own makes one of its own processes call the OOM killer.
-        let Some((_, ring)) = current_ring() else {
-            return 0;
-        };
-        let pid: u64 = ctx.arg::<u32>(0).into();
-        head.pid_tgid = pid << 32 | pid;
-        crate::ring::Open::begin(ring, agent_ebpf::wire::Lane::Life as u64, &head, 0, 0).commit();
-    }
     0
 }

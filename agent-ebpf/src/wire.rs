@@ -383,6 +383,10 @@ pub struct Config {
     pub subsystem: u32,
     /// The hierarchy that containers are told apart in (`cgroup_root.hierarchy_id`); 0: the unified one.
     pub hierarchy: u64,
+    /// Index of the memory controller in `css_set.subsys` (`enum cgroup_subsys_id`).
+    pub memory: u32,
+    /// Bytes of a page of memory.
+    pub page_size: u32,
 }
 
 /// What the kernel's BTF has the offsets for.
@@ -399,6 +403,22 @@ pub mod features {
     pub const COMPAT: u32 = 16;
     /// `mark_victim` passes the task, not its pid.
     pub const OOM_TASK: u32 = 32;
+    /// Limit and usage of memory cgroups.
+    pub const MEMORY: u32 = 64;
+}
+
+/// Which cgroup had no memory left when the OOM killer chose: `OomScope` of the capture format; 0 where that is not known.
+pub mod ran_out {
+    /// One inside the container.
+    pub const INSIDE: i32 = 1;
+    /// The container's own.
+    pub const CONTAINER: i32 = 2;
+    /// The one above it: a pod's.
+    pub const PARENT: i32 = 3;
+    /// One further above.
+    pub const ABOVE: i32 = 4;
+    /// None: the machine had none left.
+    pub const MACHINE: i32 = 5;
 }
 
 /// Declares [`Offsets`] and the list that user space fills it from.
@@ -477,6 +497,9 @@ offsets! {
     cgroup_root_hierarchy = "cgroup_root"."hierarchy_id",
     kernfs_id = "kernfs_node"."id",
     kernfs_name = "kernfs_node"."name",
+    mem_cgroup_memory = "mem_cgroup"."memory",
+    page_counter_usage = "page_counter"."usage",
+    page_counter_max = "page_counter"."max",
 }
 
 #[cfg(test)]

@@ -125,12 +125,15 @@ kinds! {
     /// A process ended: its last thread did (`sched_process_exit`). `ret`: wait status as of wait(2); `args[0]`: pid in
     /// its own pid namespace; `name`: its command name.
     EXIT = 3, "exit";
-    /// A signal was sent to `pid` (`signal_generate`). `ret`: signal number; `args[0]`: si_code; `args[1]`: the sender's pid;
-    /// `args[2]`: [`SignalOrigin`]; `name`: the sender's command name; `data`: of a fault, si_addr as 8 bytes.
+    /// A signal was sent to `pid` (`signal_generate`). `ret`: signal number; `args[0]`: si_code; `args[1]`: the sender's pid, 0
+    /// where the kernel sent it; `args[2]`: [`SignalOrigin`]; `name`: the sender's command name, of a fault that of `pid`; `data`: of a
+    /// fault, si_addr as 8 bytes.
     SIGNAL_GENERATE = 4, "signal";
-    /// A signal was taken by `pid` (`signal_deliver`). `ret`: signal number; `args[0]`: si_code; `args[1]`: si_pid; `args[2]`: [`SignalDisposition`].
+    /// A signal was taken by `pid` (`signal_deliver`); or, of SIGABRT, dropped as it is ignored. `ret`: signal number; `args[0]`: si_code; `args[1]`: si_pid; `args[2]`: [`SignalDisposition`].
     SIGNAL_DELIVER = 5, "signal_deliver";
-    /// The OOM killer chose `pid` (`mark_victim`). `name`: its command name, where known.
+    /// The OOM killer chose `pid` (`mark_victim`), or killed it with the one it chose right before (`memory.oom.group`). `name`: its
+    /// command name, where known; `args[0]`: [`OomScope`], 0 where not known; `args[1]`: memory limit in bytes of the cgroup that
+    /// had no memory left; `args[2]`: its cgroup id, in the hierarchy of the memory controller.
     OOM_KILL = 6, "oom_kill";
     /// What a program's descriptors 0 to 2 are, at exec. `data`: for each, inode number u64 and `S_IFMT` mode u64 (0: closed).
     STDIO = 7, "stdio";
@@ -360,7 +363,7 @@ pub enum SignalOrigin {
     Inside = 0,
     /// A process outside the container, such as a container runtime or a person on the node.
     Outside = 1,
-    /// The kernel: a fault, the OOM killer, a limit, a terminal.
+    /// The kernel: a fault, the OOM killer, a limit, a timer, a terminal.
     Kernel = 2,
 }
 
@@ -372,6 +375,37 @@ impl SignalOrigin {
             0 => Some(Self::Inside),
             1 => Some(Self::Outside),
             2 => Some(Self::Kernel),
+            _ => None,
+        }
+    }
+}
+
+/// Which cgroup had no memory left: `args[0]` of [`EventKind::OOM_KILL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i64)]
+pub enum OomScope {
+    /// One inside the container.
+    Inside = 1,
+    /// The container's own.
+    Container = 2,
+    /// The one above it: on Kubernetes the pod's.
+    Parent = 3,
+    /// One further above.
+    Above = 4,
+    /// None: the machine had no memory left.
+    Machine = 5,
+}
+
+impl OomScope {
+    /// The scope with this code.
+    #[must_use]
+    pub const fn from_code(code: i64) -> Option<Self> {
+        match code {
+            1 => Some(Self::Inside),
+            2 => Some(Self::Container),
+            3 => Some(Self::Parent),
+            4 => Some(Self::Above),
+            5 => Some(Self::Machine),
             _ => None,
         }
     }

@@ -77,7 +77,7 @@ mod writer;
 pub use block::{BlockSummary, Columns, EventBlock};
 pub use damage::{Damage, DamageCause, Lost};
 pub use error::{OpenError, WriteError};
-pub use event::{Event, EventFlags, EventKind, FdType, SignalDisposition, SignalOrigin};
+pub use event::{Event, EventFlags, EventKind, FdType, OomScope, SignalDisposition, SignalOrigin};
 pub use file::{NewFile, open_file, write_file};
 pub use layout::Version;
 pub use metadata::{

@@ -125,7 +125,7 @@ pub struct Ended {
     pub run: u32,
     /// How it ended, if that is known.
     pub status: Option<ExitStatus>,
-    /// Whether the OOM killer chose a process of it.
+    /// Whether the OOM killer chose a process of it, by the kernel's record.
     pub oom_killed: bool,
     /// Whether its command could not be started.
     pub start_failed: bool,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use capture_format::{ExitStatus, Losses, PodEvent};
+use capture_format::{ExitStatus, Losses, PodEvent, Run};
 use containers::directory::Identity;
 use inspect::{explain::RunVerdict, rules::Cause};
 use redact::Payload;
@@ -518,10 +518,14 @@ impl Node {
     }
 }
 
+/// Whether the kernel's record tells of an OOM kill. The runtime's word is believed where the verdict believes it.
+fn is_oom_killed(run: &Run, cause: Option<Cause>) -> bool {
+    cause == Some(Cause::OomKilled) || run.oom_kills.is_some_and(|count| count > 0)
+}
+
 /// A run's end as triggers see it.
 pub(super) fn ended(kept: &KeptRun, verdict: Option<&RunVerdict>) -> Ended {
     let run = &kept.run;
-    let reason = run.terminated.as_ref().map(|said| said.reason.as_str());
     let cause = verdict
         .map(|said| said.verdict.cause)
         .filter(|cause| *cause != Cause::Unknown);
@@ -531,9 +535,32 @@ pub(super) fn ended(kept: &KeptRun, verdict: Option<&RunVerdict>) -> Ended {
             ExitStatus::Code(code) => triggers::ExitStatus::Code(code),
             ExitStatus::Signal { signal, .. } => triggers::ExitStatus::Signal(signal),
         }),
-        oom_killed: reason == Some("OOMKilled") || cause == Some(Cause::OomKilled),
+        oom_killed: is_oom_killed(run, cause),
         start_failed: run.start_error.is_some(),
         stopped: false,
         cause: cause.map(Cause::name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use capture_format::Terminated;
+
+    use super::*;
+
+    #[test]
+    fn the_runtimes_word_alone_is_no_oom_kill() {
+        let run = |oom_kills| Run {
+            oom_kills,
+            terminated: Some(Terminated {
+                reason: "OOMKilled".into(),
+                ..Terminated::default()
+            }),
+            ..Run::default()
+        };
+        assert!(!is_oom_killed(&run(Some(0)), Some(Cause::ExitedNonZero)));
+        assert!(!is_oom_killed(&run(None), None));
+        assert!(is_oom_killed(&run(Some(1)), Some(Cause::ExitedNonZero)));
+        assert!(is_oom_killed(&run(None), Some(Cause::OomKilled)));
     }
 }

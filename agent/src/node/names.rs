@@ -240,7 +240,8 @@ fn explained(over: &Terminated, run: u32) -> Ended {
         status: u8::try_from(over.exit_code)
             .ok()
             .map(triggers::ExitStatus::Code),
-        oom_killed: over.reason == "OOMKilled",
+        // The kernel's record says that: the runtime's word may be wrong.
+        oom_killed: false,
         start_failed: over.reason == "StartError",
         stopped: false,
         cause: None,

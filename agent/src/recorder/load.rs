@@ -124,6 +124,8 @@ pub(super) fn place(settings: &Settings, btf: &Btf) -> Result<Place, StartError>
 pub(super) struct Abilities {
     pub(super) offsets: Offsets,
     pub(super) features: u32,
+    /// Index of the memory controller in `css_set.subsys`; 0 where it is not known.
+    memory: u32,
     /// One sentence each, for people.
     pub(super) missing: Vec<String>,
 }
@@ -210,6 +212,13 @@ pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
     } else {
         o.task_ti_status
     }]);
+    let memory = btf.enumerator("cgroup_subsys_id", "memory_cgrp_id");
+    let limits = memory.is_some()
+        && all(&[
+            o.mem_cgroup_memory,
+            o.page_counter_usage,
+            o.page_counter_max,
+        ]);
     let oom_task = btf.first_argument_is_pointer("mark_victim") == Some(true);
 
     let mut missing = Vec::new();
@@ -240,6 +249,11 @@ pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
             features::COMPAT,
             "calls in the 32-bit ABI are not told from others",
         ),
+        (
+            limits,
+            features::MEMORY,
+            "which memory limit an OOM kill is for is unknown",
+        ),
     ] {
         if has {
             features |= feature;
@@ -250,6 +264,7 @@ pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
     Ok(Abilities {
         offsets,
         features,
+        memory: memory.unwrap_or_default(),
         missing,
     })
 }
@@ -288,6 +303,8 @@ pub(super) fn load(
         other_max: settings.other_max.min(DATA_MAX as u32),
         subsystem: place.subsystem,
         hierarchy: place.hierarchy,
+        memory: abilities.memory,
+        page_size: page_size(),
     });
     let offsets = Plain(abilities.offsets);
     let ops = syscalls::ops();
@@ -310,6 +327,14 @@ pub(super) fn load(
         .map_err(|error| StartError::Load(chain(&error)))?;
     set_shapes(&mut ebpf, &settings.shapes)?;
     Ok((ebpf, key))
+}
+
+/// Bytes of a page of memory.
+fn page_size() -> u32 {
+    const USUAL: u32 = 4096;
+    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+    let size = size.ok().flatten().and_then(|size| size.try_into().ok());
+    size.unwrap_or(USUAL)
 }
 
 /// An error and its causes in one line.

@@ -31,8 +31,18 @@ impl Signal {
     pub const SEGV: Self = Self(11);
     /// Broken pipe: write to a pipe or socket without readers.
     pub const PIPE: Self = Self(13);
+    /// Alarm clock.
+    pub const ALRM: Self = Self(14);
     /// Termination.
     pub const TERM: Self = Self(15);
+    /// CPU time limit exceeded.
+    pub const XCPU: Self = Self(24);
+    /// File size limit exceeded.
+    pub const XFSZ: Self = Self(25);
+    /// Virtual alarm clock.
+    pub const VTALRM: Self = Self(26);
+    /// Profiling timer.
+    pub const PROF: Self = Self(27);
     /// Bad system call.
     pub const SYS: Self = Self(31);
 
@@ -56,9 +66,9 @@ impl Signal {
             Self::FPE => "arithmetic exception",
             Self::SEGV => "segmentation fault",
             Self::PIPE => "broken pipe",
-            Self(14) => "alarm clock",
-            Self(24) => "CPU time limit exceeded",
-            Self(25) => "file size limit exceeded",
+            Self::ALRM => "alarm clock",
+            Self::XCPU => "CPU time limit exceeded",
+            Self::XFSZ => "file size limit exceeded",
             Self::SYS => "bad system call",
             _ => return None,
         })
@@ -87,12 +97,17 @@ impl Signal {
     pub fn code(self, si_code: i64) -> Option<(&'static str, &'static str)> {
         Some(match (self, si_code) {
             (_, 0) => ("SI_USER", "sent by kill"),
+            (Self::SEGV, 0x80) => (
+                "SI_KERNEL",
+                "a privileged instruction, or an address that no memory can have",
+            ),
             (_, 0x80) => ("SI_KERNEL", "sent by the kernel"),
             (_, -1) => ("SI_QUEUE", "sent by sigqueue"),
             (_, -2) => ("SI_TIMER", "a POSIX timer expired"),
             (_, -3) => ("SI_MESGQ", "a message queue changed"),
             (_, -4) => ("SI_ASYNCIO", "asynchronous I/O completed"),
             (_, -5) => ("SI_SIGIO", "queued SIGIO"),
+            (_, -60) => ("SI_ASYNCNL", "an asynchronous look-up of a name ended"),
             (_, -6) => ("SI_TKILL", "sent by tgkill, as abort and raise do"),
             (Self::SEGV, 1) => ("SEGV_MAPERR", "address not mapped"),
             (Self::SEGV, 2) => ("SEGV_ACCERR", "mapped, but access not permitted"),

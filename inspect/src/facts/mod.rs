@@ -3,7 +3,7 @@
 //! Memory is bounded whatever the capture holds: of what repeats the newest is kept, and all of it is counted.
 
 use bytes::Bytes;
-use capture_format::{Event, EventFlags, EventKind, ExitStatus, FdType, Losses, Run};
+use capture_format::{Event, EventFlags, EventKind, ExitStatus, FdType, Losses, OomScope, Run};
 
 mod binds;
 pub mod config_files;
@@ -35,6 +35,8 @@ const MAX_MADE_GOOD: usize = 256;
 const MAX_FAILURES: usize = 4096;
 /// Generations of processes that are followed.
 const MAX_DEPTH: usize = 64;
+/// From a child's death by a signal to its parent's by the same: longer after it is another one. 5 s, in nanoseconds.
+const SAME_SIGNAL: u64 = 5_000_000_000;
 /// Bound addresses kept.
 const MAX_BINDS: usize = 256;
 /// How long a shell may tidy up after a child that failed: 5 s, in nanoseconds.
@@ -69,13 +71,21 @@ pub struct Failure {
     pub made_good: bool,
 }
 
-/// A process the OOM killer chose.
+/// A process the OOM killer chose, or killed with the one it chose.
 #[derive(Clone, Debug)]
 pub struct OomKill {
     /// Event number.
     pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds.
+    pub time: u64,
     /// The victim.
     pub pid: u32,
+    /// Its command name, where known.
+    pub name: Bytes,
+    /// Which cgroup had no memory left, where known.
+    pub scope: Option<OomScope>,
+    /// The memory limit of that cgroup in bytes, where known.
+    pub limit: Option<u64>,
 }
 
 /// What happened in one run.
@@ -183,7 +193,11 @@ impl Facts {
             }
             EventKind::OOM_KILL => self.oom_kills.push(OomKill {
                 event: number,
+                time: event.time,
                 pid: event.pid,
+                name: own(&event.name),
+                scope: OomScope::from_code(event.args[0]),
+                limit: u64::try_from(event.args[1]).ok().filter(|limit| *limit > 0),
             }),
             _ => {}
         }
@@ -423,7 +437,7 @@ fn hands_on(parent: &Process, exit: process::Exit, child: &Process, end: process
         }
         (ExitStatus::Code(code), ExitStatus::Signal { signal, .. }) => code == 128 + signal,
         (ExitStatus::Signal { signal, .. }, ExitStatus::Signal { signal: childs, .. }) => {
-            signal == childs
+            signal == childs && exit.time.saturating_sub(end.time) < SAME_SIGNAL
         }
         (ExitStatus::Signal { .. }, ExitStatus::Code(_)) => false,
     }

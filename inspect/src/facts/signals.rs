@@ -15,6 +15,10 @@ const HARMLESS: [Signal; 4] = [Signal(17), Signal(18), Signal(23), Signal(28)];
 /// Signals of one kill(2) to a process group follow each other within this: 10 ms, in nanoseconds.
 const AT_ONCE: u64 = 10_000_000;
 
+/// `si_code` of what the kernel sends in the name of a timer, a message queue or asynchronous I/O: SI_TIMER, SI_MESGQ, SI_ASYNCIO,
+/// SI_SIGIO, SI_ASYNCNL (include/uapi/asm-generic/siginfo.h).
+const OF_THE_KERNEL: [i64; 5] = [-2, -3, -4, -5, -60];
+
 /// One signal sent.
 #[derive(Clone, Debug)]
 pub struct SentSignal {
@@ -103,7 +107,11 @@ impl Signals {
                 code: event.args[0],
                 sender: event.args[1] as u32,
                 sender_name: own(&event.name),
-                origin: SignalOrigin::from_code(event.args[2]),
+                // lastword 0.1.0 took whoever was on the CPU for the sender of these.
+                origin: match OF_THE_KERNEL.contains(&event.args[0]) {
+                    true => Some(SignalOrigin::Kernel),
+                    false => SignalOrigin::from_code(event.args[2]),
+                },
                 address: event
                     .data
                     .first_chunk::<8>()

@@ -3,20 +3,28 @@
 
 use capture_format::SignalOrigin;
 
-use super::{Case, Cause, Evidence, Verdict};
+use super::{Case, Cause, Evidence, Verdict, inside_signal, outside_signal};
 use crate::decode::Signal;
 use crate::facts::signals::SentSignal;
 
 /// The first page is never mapped: an address in it comes from a null pointer plus an offset.
 const NULL_PAGE: u64 = 4096;
+/// From the SIGABRT of abort(3) to the fault it goes on to: 1 s, in nanoseconds; a handler may run in between.
+const ABORTS: u64 = 1_000_000_000;
+/// include/uapi/asm-generic/siginfo.h
+const SI_KERNEL: i64 = 0x80;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let signal = case.signal().filter(|signal| signal.is_fault())?;
     let sent = case
         .culprit()
         .and_then(|culprit| case.facts.signals.last(culprit.pid, signal));
-    if sent.is_some_and(|sent| sent.origin != Some(SignalOrigin::Kernel)) {
+    // A timer may be told to send any signal.
+    if sent.is_some_and(|sent| sent.origin != Some(SignalOrigin::Kernel) || sent.code <= 0) {
         return None;
+    }
+    if let Some(verdict) = aborted(case, sent) {
+        return Some(verdict);
     }
     let (cause, next_step) = match signal {
         Signal::SEGV => (
@@ -76,10 +84,31 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     })
 }
 
+/// SIGABRT is ignored for the first process of a pid namespace. Then abort(3) executes an instruction that faults: which one depends on
+/// C library and processor.
+fn aborted(case: &Case<'_>, fault: Option<&SentSignal>) -> Option<Verdict> {
+    let pid = case.culprit()?.pid;
+    let exit = || case.exit().map(|exit| (exit.event, exit.time));
+    let (event, time) = fault.map(|fault| (fault.event, fault.time)).or_else(exit)?;
+    let mut signals = case.facts.signals.iter().rev();
+    let abort = signals.find(|sent| {
+        sent.target == pid
+            && inside_signal::is_abort(sent)
+            && sent.event < event
+            && time.saturating_sub(sent.time) < ABORTS
+    })?;
+    let who = "it called abort(), which ends in a fault where SIGABRT is ignored, as it is for a container's first process";
+    let mut verdict = inside_signal::verdict(case, abort, Cause::Aborted, who, true);
+    verdict.evidence.extend(fault.map(outside_signal::evidence));
+    Some(verdict)
+}
+
 fn details(sent: &SentSignal) -> Option<String> {
     let (_, meaning) = sent.signal.code(sent.code)?;
     let is_memory = matches!(sent.signal, Signal::SEGV | Signal::BUS);
-    Some(match sent.address.filter(|_| is_memory) {
+    // The processor does not tell it.
+    let is_told = is_memory && sent.code != SI_KERNEL;
+    Some(match sent.address.filter(|_| is_told) {
         Some(address) if sent.signal == Signal::SEGV && address < NULL_PAGE => {
             format!("{meaning}, at {address:#x}: a null pointer")
         }
@@ -117,6 +146,63 @@ mod tests {
         assert_eq!(
             (verdict.cause, verdict.confidence),
             (Cause::SegmentationFault, 97)
+        );
+    }
+
+    #[test]
+    fn abort_of_a_first_process_is_an_abort() {
+        for (signal, code) in [(11, SI_KERNEL), (4, 1), (5, 1), (11, 1)] {
+            let mut s = Script::new(&["app"]);
+            s.write(INIT, 2, "app: main.c:5: main: Assertion `x' failed.\n")
+                .signal(
+                    INIT,
+                    6,
+                    inside_signal::SI_TKILL,
+                    (INIT, "app"),
+                    SignalOrigin::Inside,
+                )
+                .call(
+                    INIT,
+                    K::SIGNAL_DELIVER,
+                    6,
+                    [inside_signal::SI_TKILL, 0, 1],
+                    "",
+                    "",
+                );
+            let verdict = fault(&mut s, signal, code, 0);
+            assert_eq!((verdict.cause, verdict.confidence), (Cause::Aborted, 96));
+            assert!(
+                verdict
+                    .sentence
+                    .ends_with("stderr: app: main.c:5: main: Assertion `x' failed."),
+                "{}",
+                verdict.sentence
+            );
+        }
+        // It survived that one, or somebody else sent it.
+        for (sender, milliseconds) in [(INIT, 2_000), (200, 0)] {
+            let mut s = Script::new(&["app"]);
+            s.signal(
+                INIT,
+                6,
+                inside_signal::SI_TKILL,
+                (sender, "app"),
+                SignalOrigin::Inside,
+            )
+            .wait(milliseconds);
+            assert_eq!(fault(&mut s, 11, 1, 8).cause, Cause::SegmentationFault);
+        }
+    }
+
+    #[test]
+    fn without_an_address_no_pointer_is_blamed() {
+        let verdict = fault(&mut Script::new(&["app"]), 11, SI_KERNEL, 0);
+        assert!(
+            verdict
+                .sentence
+                .ends_with(": a privileged instruction, or an address that no memory can have"),
+            "{}",
+            verdict.sentence
         );
     }
 

@@ -1,31 +1,38 @@
-//! Killed by a signal from inside the container: by itself (abort, raise, kill) or by another of its processes.
+//! Killed by a signal from inside the container: by itself (abort, raise, kill, a timer it set) or by another of its processes.
 
 use capture_format::SignalOrigin;
 
 use super::outside_signal::evidence;
 use super::words::Words;
-use super::{Case, Cause, Verdict};
+use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Signal;
 use crate::facts::output::Stream;
+use crate::facts::signals::SentSignal;
 
-const SI_TKILL: i64 = -6;
+/// include/uapi/asm-generic/siginfo.h
+const SI_KERNEL: i64 = 0x80;
+const SI_TIMER: i64 = -2;
+pub(super) const SI_TKILL: i64 = -6;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let signal = case.signal()?;
     let culprit = case.culprit()?;
     let sent = case.facts.signals.last(culprit.pid, signal)?;
-    if sent.origin != Some(SignalOrigin::Inside) {
-        return None;
-    }
-    let with = case.facts.signals.sent_with(sent);
-    let itself = sent.sender == culprit.pid && with.is_none();
+    let inside = sent.origin == Some(SignalOrigin::Inside);
+    let with = case.facts.signals.sent_with(sent).filter(|_| inside);
+    let of_kernel = sent.origin == Some(SignalOrigin::Kernel);
+    let itself = of_kernel || sent.sender == culprit.pid && with.is_none();
     let (cause, who) = match (itself, signal) {
-        (true, Signal::ABRT) if sent.code == SI_TKILL => {
-            (Cause::Aborted, "it called abort()".to_owned())
-        }
+        _ if of_kernel => self::of_kernel(sent)?,
+        _ if !inside => return None,
+        (true, Signal::ABRT) if is_abort(sent) => (Cause::Aborted, "it called abort()".to_owned()),
         (true, Signal::PIPE) => (
             Cause::BrokenPipe,
             "it wrote to a pipe or socket whose reader was gone".to_owned(),
+        ),
+        (true, Signal::XFSZ) => (
+            Cause::LimitReached,
+            "it wrote a file beyond its limit of a file's size (RLIMIT_FSIZE)".to_owned(),
         ),
         (true, _) => (
             Cause::KilledItself,
@@ -42,12 +49,61 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             (Cause::KilledFromInside, who)
         }
     };
+    let mut verdict = verdict(case, sent, cause, &who, itself);
+    verdict.evidence.extend(with.map(evidence));
+    Some(verdict)
+}
+
+/// What made the kernel send a signal that is no fault, where that is the process's own doing.
+fn of_kernel(sent: &SentSignal) -> Option<(Cause, String)> {
+    let said = |cause, text: &str| Some((cause, text.to_owned()));
+    match (sent.code, sent.signal) {
+        (SI_TIMER, _) => said(
+            Cause::TimerExpired,
+            "a timer that it had set itself expired (timer_create)",
+        ),
+        (SI_KERNEL, Signal::ALRM | Signal::VTALRM | Signal::PROF) => said(
+            Cause::TimerExpired,
+            "the alarm that it had set itself went off (alarm or setitimer)",
+        ),
+        (SI_KERNEL, Signal::XCPU) => said(
+            Cause::LimitReached,
+            "it used up its limit of CPU time (RLIMIT_CPU or RLIMIT_RTTIME)",
+        ),
+        (..0, _) => {
+            let (_, meaning) = sent.signal.code(sent.code)?;
+            said(
+                Cause::KilledBySignal,
+                &format!("the kernel sent it as the process had asked: {meaning}"),
+            )
+        }
+        _ => None,
+    }
+}
+
+/// Whether it is what abort(3) sends first.
+pub(super) fn is_abort(sent: &SentSignal) -> bool {
+    sent.signal == Signal::ABRT
+        && sent.sender == sent.target
+        && sent.origin == Some(SignalOrigin::Inside)
+        && sent.code == SI_TKILL
+}
+
+/// The verdict on a process that died of a signal; `itself`: its last words may say why.
+pub(super) fn verdict(
+    case: &Case<'_>,
+    sent: &SentSignal,
+    cause: Cause,
+    who: &str,
+    itself: bool,
+) -> Verdict {
+    let signal = sent.signal;
     let words = case.recent_headline();
     let words = words.filter(|line| itself && line.stream != Stream::Stdout);
     let cited = words.map_or_else(String::new, |line| format!("; {}", line.cited()));
-    let mut all: Vec<_> = with.into_iter().chain([sent]).map(evidence).collect();
+    let mut all: Vec<Evidence> = vec![evidence(sent)];
     all.extend(words.map(Words::evidence));
-    Some(Verdict {
+    Verdict {
         sentence: format!("{}: {who}{cited}", case.ended()),
         cause,
         subject: signal.to_string(),
@@ -57,11 +113,14 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         next_step: match cause {
             Cause::Aborted => "Read its last words: an assertion, an allocator's check or an uncaught exception usually stands there; a core dump shows where.".into(),
             Cause::BrokenPipe => "Find out why the reader of its output went away first, or let the program ignore SIGPIPE.".into(),
+            Cause::TimerExpired => "Find out what it waited for when the time was up: its last calls stand before the signal in `lastword show`.".into(),
+            Cause::LimitReached => "Raise the limit (`ulimit -t`, `ulimit -f`; see the image's entrypoint and the runtime's), or find what the program does so long or writes.".into(),
+            Cause::KilledBySignal => format!("Let the program handle {signal}, or look for where it asks for that signal."),
             Cause::KilledItself => "Look in the program for where it sends itself a signal; its last words may say why.".into(),
             _ => format!("Find out why {} sends {signal}: it runs in the same container.", sent.sender()),
         },
         weakened_by: Vec::new(),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -118,6 +177,50 @@ mod tests {
             "{}",
             verdict.sentence
         );
+    }
+
+    #[test]
+    fn a_timer_is_its_own_and_nobody_elses() {
+        let by = |signal: i64, code: i64| {
+            let mut s = Script::new(&["app"]);
+            // As 0.1.0 recorded it: whoever was on the CPU.
+            let origin = if code < 0 {
+                SignalOrigin::Outside
+            } else {
+                SignalOrigin::Kernel
+            };
+            s.signal(INIT, signal, code, (812, "qemu"), origin)
+                .exit_status(INIT, signal as i32);
+            verdict(&s)
+        };
+        for (signal, code, cause) in [
+            (15, SI_TIMER, Cause::TimerExpired),
+            (9, SI_TIMER, Cause::TimerExpired),
+            (14, SI_KERNEL, Cause::TimerExpired),
+            (24, SI_KERNEL, Cause::LimitReached),
+            (15, -3, Cause::KilledBySignal),
+            (15, -4, Cause::KilledBySignal),
+            (15, -5, Cause::KilledBySignal),
+            (15, -60, Cause::KilledBySignal),
+        ] {
+            let verdict = by(signal, code);
+            assert_eq!(verdict.cause, cause, "{}", verdict.sentence);
+            assert!(!verdict.sentence.contains("qemu"), "{}", verdict.sentence);
+        }
+        assert_eq!(
+            by(15, SI_TIMER).sentence,
+            "app was killed by SIGTERM, 4 ms after start: a timer that it had set itself expired (timer_create)"
+        );
+        // sigqueue(3) is somebody's.
+        assert_eq!(by(15, -1).cause, Cause::StoppedFromOutside);
+    }
+
+    #[test]
+    fn a_limit_of_its_own_is_no_suicide() {
+        let mut s = Script::new(&["app"]);
+        s.signal(INIT, 25, 0, (INIT, "app"), SignalOrigin::Inside)
+            .exit_status(INIT, 25);
+        assert_eq!(verdict(&s).cause, Cause::LimitReached);
     }
 
     #[test]

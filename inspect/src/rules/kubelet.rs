@@ -11,6 +11,7 @@ use super::{Case, Evidence, Verdict};
 use crate::escape::escaped_to;
 
 mod executions;
+mod unseen;
 mod why;
 
 use executions::Seen;
@@ -30,19 +31,46 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         .max_by_key(|event| event.last);
     let (why, seen) = match killing {
         Some(killing) => (Why::of(case, kubernetes, killing)?, Seen::All),
-        None => executions::why(case, kubernetes, &ending)?,
+        None => match executions::why(case, kubernetes, &ending) {
+            Some(found) => found,
+            None => return unseen::verdict(case, kubernetes, &ending),
+        },
     };
     let times = killing
         .filter(|killing| !is_of_this_run(case, killing, &ending))
         .map(|killing| killing.count);
-    let known_by = match killing {
-        Some(killing) => format!(
-            "kubelet's event says why: {}",
-            escaped_to(killing.message.trim_end().as_bytes(), 200)
+    let (confidence, known_by) = match (killing, seen) {
+        (Some(killing), _) => (
+            if times.is_none() { 99 } else { 98 },
+            format!(
+                "kubelet's event says why: {}",
+                escaped_to(killing.message.trim_end().as_bytes(), 200)
+            ),
         ),
-        None if seen == Seen::All => "it came when the probe had failed as often as kubelet allows; kubelet's own event is not in the capture".into(),
-        None => "it came when the probe had failed every time since the agent came, and may have before as often as kubelet allows; kubelet's own event is not in the capture".into(),
+        (None, Seen::All) => (96, "it came when the probe had failed as often as kubelet allows; kubelet's own event is not in the capture".into()),
+        (None, Seen::Last) => (90, "it came when the probe had failed every time since the agent came, and may have before as often as kubelet allows; kubelet's own event is not in the capture".into()),
     };
+    let known_by = format!("the kernel recorded the signal and its sender, and {known_by}");
+    let mut verdict = verdict(case, &ending, why, "because", confidence, known_by);
+    verdict.weakened_by = match (times, seen) {
+        (Some(count), _) => vec![format!(
+            "the event happened {count} times, and only the first and the last have a time"
+        )],
+        (None, Seen::All) => Vec::new(),
+        (None, Seen::Last) => case.missing_beginning(),
+    };
+    Some(verdict)
+}
+
+/// `app was ended by kubelet 9 s after start (SIGTERM), BECAUSE its liveness probe failed`.
+fn verdict(
+    case: &Case<'_>,
+    ending: &Ending<'_>,
+    why: Why,
+    because: &str,
+    confidence: u8,
+    known_by: String,
+) -> Verdict {
     let after_start = case.after_start(ending.first.time);
     let after_start = after_start.map_or_else(String::new, |after| format!(" {after}"));
     let mut evidence: Vec<Evidence> = ending
@@ -51,9 +79,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         .map(|sent| outside_signal::evidence(sent))
         .collect();
     evidence.extend(why.evidence);
-    Some(Verdict {
+    Verdict {
         sentence: format!(
-            "{} was ended by kubelet{after_start} ({}{}), because {}",
+            "{} was ended by kubelet{after_start} ({}{}), {because} {}",
             case.name(),
             ending.first.signal,
             ending.then(case),
@@ -61,22 +89,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         ),
         cause: why.cause,
         subject: why.subject,
-        confidence: if killing.is_some() && times.is_none() {
-            99
-        } else {
-            98
-        },
-        why: format!("the kernel recorded the signal and its sender, and {known_by}"),
+        confidence,
+        why: known_by,
         evidence,
         next_step: why.next_step,
-        weakened_by: match (times, seen) {
-            (Some(count), _) => vec![format!(
-                "the event happened {count} times, and only the first and the last have a time"
-            )],
-            (None, Seen::All) => Vec::new(),
-            (None, Seen::Last) => case.missing_beginning(),
-        },
-    })
+        weakened_by: Vec::new(),
+    }
 }
 
 /// Whether an event may have been what the run's first signal followed.
@@ -273,7 +291,7 @@ mod tests {
             "{}",
             verdict.sentence
         );
-        assert_eq!((verdict.confidence, verdict.evidence.len()), (98, 6));
+        assert_eq!((verdict.confidence, verdict.evidence.len()), (96, 6));
         let startup = verdict_with(&without_events("startupProbe", cat(2)), &s);
         assert_eq!(startup.cause, Cause::StartupProbeFailed);
 
@@ -301,6 +319,69 @@ mod tests {
         for mut s in [well, late, by_hand] {
             let cause = verdict_with(&header, killed(&mut s)).cause;
             assert_eq!(cause, Cause::StoppedFromOutside);
+        }
+    }
+
+    #[test]
+    fn the_runtimes_signal_is_probably_a_probes_that_nobody_sees() {
+        let http = || json!({"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 2, "failureThreshold": 2});
+        let run = |wait: u64, name: &str| {
+            let mut s = Script::new(&["app"]);
+            s.wait(wait)
+                .signal(INIT, 9, 0, (813, name), SignalOrigin::Outside);
+            s.exit_status(INIT, 9);
+            s
+        };
+        let probed = without_events("livenessProbe", http());
+        let verdict = verdict_with(&probed, &run(6_000, "runc"));
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::LivenessProbeFailed, 70)
+        );
+        assert_eq!(
+            verdict.sentence,
+            "app was ended by kubelet 6.0 s after start (SIGKILL), probably because its liveness probe failed"
+        );
+        // Of the run before there is an event.
+        let mut before = probed.clone();
+        before.kubernetes.as_mut().unwrap().events = vec![PodEvent {
+            last: None,
+            first: None,
+            ..event("Killing", LIVENESS, 0)
+        }];
+        let verdict = verdict_with(&before, &run(6_000, "runc"));
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::LivenessProbeFailed, 90)
+        );
+        let startup = without_events(
+            "startupProbe",
+            json!({"tcpSocket": {"port": 1}, "periodSeconds": 1}),
+        );
+        assert_eq!(
+            verdict_with(&startup, &run(6_000, "runc")).cause,
+            Cause::StartupProbeFailed
+        );
+        // No time to fail so often; a person; a probe that ends nothing; a pod that goes.
+        let killed = Cause::KilledFromOutside;
+        assert_eq!(verdict_with(&probed, &run(500, "runc")).cause, killed);
+        assert_eq!(verdict_with(&probed, &run(6_000, "bash")).cause, killed);
+        let readiness = without_events("readinessProbe", http());
+        assert_eq!(verdict_with(&readiness, &run(6_000, "runc")).cause, killed);
+        for (key, value) in [
+            (
+                "metadata",
+                json!({"deletionTimestamp": "2026-11-20T23:24:00Z"}),
+            ),
+            ("status", json!({"phase": "Failed", "reason": "Evicted"})),
+            (
+                "status",
+                json!({"conditions": [{"type": "DisruptionTarget", "status": "True"}]}),
+            ),
+        ] {
+            let mut going = probed.clone();
+            going.kubernetes.as_mut().unwrap().pod[key] = value;
+            assert_eq!(verdict_with(&going, &run(6_000, "runc")).cause, killed);
         }
     }
 
@@ -412,7 +493,7 @@ mod tests {
         let told = verdict(probe(2), &run(6_000, false));
         assert_eq!(
             (told.cause, told.confidence, told.weakened_by.len()),
-            (Cause::LivenessProbeFailed, 98, 1)
+            (Cause::LivenessProbeFailed, 90, 1)
         );
         assert!(told.why.contains("since the agent came"), "{}", told.why);
         // It was well since; it had no time to fail so often; nor to fail before.

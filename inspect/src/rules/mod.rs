@@ -118,6 +118,10 @@ pub enum Cause {
     KilledFromInside,
     /// Killed by a signal the process sent to itself.
     KilledItself,
+    /// A timer or alarm that it had set itself.
+    TimerExpired,
+    /// SIGXCPU or SIGXFSZ: it reached its limit of CPU time or of a file's size.
+    LimitReached,
     /// SIGPIPE: it wrote to a pipe or socket whose reader was gone.
     BrokenPipe,
     /// abort(3).
@@ -134,7 +138,7 @@ pub enum Cause {
     Trap,
     /// SIGSYS.
     BadSystemCall,
-    /// Killed by a signal whose sender was not recorded.
+    /// Killed by a signal whose sender was not recorded, or that the kernel sent for another reason than those above.
     KilledBySignal,
     /// DNS: NXDOMAIN.
     DnsNoSuchHost,

@@ -130,25 +130,18 @@ mod tests {
     fn a_child_that_was_killed_right_before_is_told_with_its_killer() {
         let mut s = Script::new(&["sh", "-c", "app; echo worker failed >&2; exit 1"]);
         s.fork(INIT, 200).exec(200, &["app"]);
-        s.signal(200, 9, 0x80, (0, "app"), SignalOrigin::Kernel);
-        s.call(200, EventKind::OOM_KILL, 0, [0; 3], "", "")
+        s.signal(200, 9, 0, (812, "bash"), SignalOrigin::Outside)
             .exit_status(200, 9);
         let verdict = verdict(s.write(INIT, 2, "worker failed\n").exit(INIT, 1));
         assert!(
             verdict
                 .sentence
-                .ends_with("stderr: worker failed; before that app was killed by the OOM killer"),
+                .ends_with("stderr: worker failed; before that app was killed from outside the container, with SIGKILL from bash (pid 812)"),
             "{}",
             verdict.sentence
         );
         let texts: Vec<_> = verdict.evidence.iter().map(|e| e.text.as_str()).collect();
-        assert_eq!(
-            texts[..2],
-            [
-                "SIGKILL to pid 200 from the kernel",
-                "OOM killer chose pid 200"
-            ]
-        );
+        assert_eq!(texts[..1], ["SIGKILL to pid 200 from bash (pid 812)"]);
     }
 
     #[test]

@@ -430,7 +430,7 @@ pub(super) fn speaks_of_success(text: &str) -> bool {
     affirms(text, SUCCESS)
 }
 
-fn speaks_of_failure(text: &str) -> bool {
+pub(super) fn speaks_of_failure(text: &str) -> bool {
     affirms(text, FAILURE)
 }
 

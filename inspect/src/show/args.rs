@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use capture_format::{Event, EventKind as K, ExitStatus, FdType, SignalDisposition, SignalOrigin};
+use capture_format::{
+    Event, EventKind as K, ExitStatus, FdType, OomScope, SignalDisposition, SignalOrigin,
+};
 
 use super::number::push_number;
 use crate::decode::open_flags::push_open_flags;
@@ -105,7 +107,7 @@ pub(crate) fn arg_names() -> Vec<&'static str> {
 }
 
 /// Names that [`life_cycle`] may give.
-const LIFE_CYCLE_NAMES: [&str; 13] = [
+const LIFE_CYCLE_NAMES: [&str; 15] = [
     "ns_pid",
     "child",
     "exit_code",
@@ -116,6 +118,8 @@ const LIFE_CYCLE_NAMES: [&str; 13] = [
     "origin",
     "address",
     "disposition",
+    "ran_out",
+    "limit",
     "stdin",
     "stdout",
     "stderr",
@@ -257,12 +261,28 @@ fn life_cycle(event: &Event, out: &mut Vec<Argument>) {
                 }
             }
         }
+        K::OOM_KILL => {
+            let scope = OomScope::from_code(first).map(ran_out);
+            out.extend(scope.map(|word| ("ran_out", Value::Word(word))));
+            out.extend((second > 0).then_some(("limit", Value::Number(second))));
+        }
         K::STDIO => out.extend(stdio(event).map(|(name, inode, fd_type)| {
             let closed = Value::Word("closed");
             let stream = |fd_type| Value::Stream { fd_type, inode };
             (name, fd_type.map_or(closed, stream))
         })),
         _ => {}
+    }
+}
+
+/// Which cgroup had no memory left.
+fn ran_out(scope: OomScope) -> &'static str {
+    match scope {
+        OomScope::Inside => "inside",
+        OomScope::Container => "container",
+        OomScope::Parent => "parent",
+        OomScope::Above => "above",
+        OomScope::Machine => "machine",
     }
 }
 

@@ -48,9 +48,9 @@ pub struct ProcessLine {
     pub exe: Option<Text>,
     /// Arguments, likewise.
     pub argv: Vec<Text>,
-    /// When it ended, where seen.
+    /// When it ended, where seen; of one that was sent SIGKILL and whose end came after what was recorded, when it was sent.
     pub end: Option<Moment>,
-    /// How it ended, where seen.
+    /// How it ended, where seen; of one that was sent SIGKILL, by that.
     pub status: Option<ExitStatus>,
     /// Who killed it, where a signal did and its sender was seen.
     pub killed_by: Option<Killer>,
@@ -131,6 +131,7 @@ fn line(process: &Process, depth: usize, facts: &Facts, run: &Run) -> ProcessLin
     // What it inherited at its fork, its parent executed.
     let own = exec.filter(|exec| start.is_none_or(|start| exec.event > start.event));
     let argv = exec.map(|exec| exec.argv.iter().map(|it| Text::new(it)).collect());
+    let (end, status, killed_by) = end(process, facts, run);
     ProcessLine {
         pid: process.pid,
         parent: process.parent,
@@ -141,35 +142,45 @@ fn line(process: &Process, depth: usize, facts: &Facts, run: &Run) -> ProcessLin
         exec: own.map(|exec| Moment::new(exec.event, exec.time, run)),
         exe: exec.map(|exec| Text::new(&exec.path)),
         argv: argv.unwrap_or_default(),
-        end: process
-            .exit
-            .map(|exit| Moment::new(exit.event, exit.time, run)),
-        status: process.exit.map(|exit| exit.status),
-        killed_by: killer(process, facts),
+        end,
+        status,
+        killed_by,
     }
 }
 
-fn killer(process: &Process, facts: &Facts) -> Option<Killer> {
-    let ExitStatus::Signal { signal, .. } = process.exit?.status else {
-        return None;
+/// When and how it ended, and who killed it. Nothing refuses SIGKILL: who was sent that has ended, seen or not.
+fn end(
+    process: &Process,
+    facts: &Facts,
+    run: &Run,
+) -> (Option<Moment>, Option<ExitStatus>, Option<Killer>) {
+    let exit = process.exit;
+    let end = exit.map(|exit| Moment::new(exit.event, exit.time, run));
+    let signal = match exit.map(|exit| exit.status) {
+        Some(ExitStatus::Signal { signal, .. }) => Signal(signal),
+        Some(status) => return (end, Some(status), None),
+        None => Signal::KILL,
     };
-    let mut kills = facts.oom_kills.iter().rev();
-    if let Some(kill) = kills.find(|kill| kill.pid == process.pid) {
-        return Some(Killer {
-            event: kill.event,
-            by: "the OOM killer".to_owned(),
-        });
-    }
-    let sent = facts.signals.last(process.pid, Signal(signal))?;
-    let itself = sent.sender == process.pid && sent.address.is_none();
-    Some(Killer {
-        event: sent.event,
-        by: if itself {
-            "itself".to_owned()
-        } else {
-            sent.sender()
+    let mut kills = facts.oom_kills.iter();
+    let oom = kills.find(|kill| kill.pid == process.pid);
+    let sent = facts.signals.last(process.pid, signal);
+    let (event, time, by) = match (oom, sent) {
+        (Some(kill), _) => (kill.event, kill.time, "the OOM killer".to_owned()),
+        (None, Some(sent)) if sent.sender == process.pid && sent.address.is_none() => {
+            (sent.event, sent.time, "itself".to_owned())
+        }
+        (None, Some(sent)) => (sent.event, sent.time, sent.sender()),
+        (None, None) => return (end, exit.map(|exit| exit.status), None),
+    };
+    let status = exit.map_or(
+        ExitStatus::Signal {
+            signal: signal.0,
+            core: false,
         },
-    })
+        |exit| exit.status,
+    );
+    let end = end.unwrap_or_else(|| Moment::new(event, time, run));
+    (Some(end), Some(status), Some(Killer { event, by }))
 }
 
 impl ProcessLine {
@@ -266,6 +277,27 @@ mod tests {
         s.signal(200, 15, 0, (812, "evil\nshim"), SignalOrigin::Outside);
         s.exit_status(200, 15).exit(202, 0).exit(INIT, 143);
         insta::assert_snapshot!(text_of(&ps(&mut capture(&[s]), 0)));
+    }
+
+    #[test]
+    fn who_was_sent_sigkill_has_ended() {
+        let mut s = Script::new(&["sh"]);
+        s.fork(INIT, 200).fork(INIT, 201).fork(INIT, 202);
+        s.call(200, EventKind::OOM_KILL, 0, [2, 64 << 20, 7], "sh", "");
+        s.signal(201, 9, 0x80, (0, ""), SignalOrigin::Kernel);
+        s.signal(202, 15, 0, (812, "bash"), SignalOrigin::Outside);
+        let ps = ps(&mut capture(&[s]), 0);
+        let line = |pid| ps.processes.iter().find(|it| it.pid == pid).unwrap();
+        let killed = Some(ExitStatus::Signal {
+            signal: 9,
+            core: false,
+        });
+        for (pid, by) in [(200, "the OOM killer"), (201, "the kernel")] {
+            let line = line(pid);
+            assert_eq!((line.status, line.end.is_some()), (killed, true));
+            assert_eq!(line.killed_by.as_ref().unwrap().by, by);
+        }
+        assert!(line(202).status.is_none() && line(202).killed_by.is_none());
     }
 
     #[test]

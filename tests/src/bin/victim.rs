@@ -62,6 +62,10 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
         ["terminal", typed] => terminal(typed)?,
         ["signal", signal] => raise(number(signal)?)?,
         ["abort"] => std::process::abort(),
+        ["timer", signal] => timer(number(signal)?)?,
+        ["alarm"] => alarm(),
+        ["abort-first"] => return Ok(first_of_a_namespace("abort")),
+        ["memory-child"] => return Ok(memory_child()),
         ["segv"] => fault(),
         ["sleep", milliseconds] => thread::sleep(Duration::from_millis(number(milliseconds)?)),
         ["children"] => children()?,
@@ -612,6 +616,61 @@ fn messages(socket: i32, answer: &mut [u8; 512], many: bool) -> io::Result<usize
             check(libc::recvmsg(socket, &raw mut received, 0) as i64).map(|length| length as usize)
         }
     }
+}
+
+/// Has a POSIX timer send a signal, and waits for it: whoever is on the CPU then is somebody else.
+fn timer(signal: i32) -> io::Result<()> {
+    // SAFETY: all zeros is a valid event; the structures live over the calls.
+    unsafe {
+        let mut event: libc::sigevent = std::mem::zeroed();
+        event.sigev_notify = libc::SIGEV_SIGNAL;
+        event.sigev_signo = signal;
+        let mut timer: libc::timer_t = std::ptr::null_mut();
+        check(libc::timer_create(
+            libc::CLOCK_MONOTONIC,
+            &raw mut event,
+            &raw mut timer,
+        ))?;
+        let mut time: libc::itimerspec = std::mem::zeroed();
+        time.it_value.tv_nsec = 300_000_000;
+        check(libc::timer_settime(
+            timer,
+            0,
+            &raw const time,
+            std::ptr::null_mut(),
+        ))?;
+    }
+    thread::sleep(Duration::from_secs(30));
+    Ok(())
+}
+
+/// Has an alarm set, and waits for it.
+fn alarm() {
+    // SAFETY: no preconditions.
+    unsafe { libc::alarm(1) };
+    thread::sleep(Duration::from_secs(30));
+}
+
+/// Does something as the first process of a pid namespace, and ends as that did.
+fn first_of_a_namespace(what: &str) -> ExitCode {
+    // SAFETY: no preconditions; this process has one thread.
+    if unsafe { libc::unshare(libc::CLONE_NEWPID) } != 0 {
+        return ExitCode::FAILURE;
+    }
+    let own = std::env::current_exe().unwrap_or_default();
+    let status = Command::new(own).arg(what).status();
+    let signal = status
+        .ok()
+        .and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status));
+    ExitCode::from(128 + signal.unwrap_or_default() as u8)
+}
+
+/// Starts a child that takes memory until the OOM killer comes, and gives up when that is gone.
+fn memory_child() -> ExitCode {
+    let own = std::env::current_exe().unwrap_or_default();
+    let status = Command::new(own).arg("memory").status();
+    eprintln!("error: worker: {status:?}");
+    ExitCode::from(3)
 }
 
 /// Takes memory until the OOM killer comes.

@@ -1,5 +1,11 @@
 //! `lastword explain` on recordings of crashes that really happen.
 
+use std::{
+    num::NonZero,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use capture_format::{EventKind, SignalOrigin};
 use libtest_mimic::Failed;
 use nix::{
     sys::signal::{Signal, kill},
@@ -81,6 +87,17 @@ pub(crate) const CASES: &[Case] = &[
     ("explains_abort", || {
         expect(&record_victim(&["abort"]), "aborted", "SIGABRT")
     }),
+    ("explains_abort_of_a_first_process", || {
+        expect(
+            &record_victim(&["abort-first"]),
+            "aborted",
+            "it called abort()",
+        )
+    }),
+    ("explains_a_timer_under_load", timer_under_load),
+    ("explains_an_alarm", || {
+        expect(&record_victim(&["alarm"]), "timer_expired", "SIGALRM")
+    }),
     ("explains_segmentation_fault", || {
         expect(&record_victim(&["segv"]), "segmentation_fault", "SIGSEGV")
     }),
@@ -91,6 +108,13 @@ pub(crate) const CASES: &[Case] = &[
         outside(Signal::SIGTERM, "stopped_from_outside")
     }),
     ("explains_the_oom_killer_with_the_limit", out_of_memory),
+    ("explains_the_oom_kill_of_a_child", || {
+        let limited = MemoryCgroup::make("100663296")?;
+        let recorded = record_inside(&limited.0, &["memory-child"]);
+        expect(&recorded, "oom_killed", "96 MiB")?;
+        expect(&recorded, "oom_killed", "victim exited 3")
+    }),
+    ("explains_which_cgroup_ran_out", cgroup_above),
     ("explains_exit_0", || {
         expect(&record_victim(&["exit", "0"]), "exited_zero", "0")
     }),
@@ -161,6 +185,48 @@ fn out_of_memory() -> Result<(), Failed> {
     expect(&recorded, "oom_killed", "96 MiB")
 }
 
+/// A POSIX timer goes off while programs outside the container have every CPU.
+fn timer_under_load() -> Result<(), Failed> {
+    let stop = AtomicBool::new(false);
+    let recorded = std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let recorded = record_victim(&["timer", "15"]);
+        stop.store(true, Relaxed);
+        recorded
+    });
+    expect(&recorded, "timer_expired", "timer_create")?;
+    let sent = recorded.one(EventKind::SIGNAL_GENERATE, |event| event.args[0] == -2);
+    if (sent.args[1], sent.args[2]) != (0, SignalOrigin::Kernel as i64)
+        || !(sent.name.is_empty() || *sent.name == *b"victim")
+    {
+        return Err(format!("somebody is blamed: {sent:?}").into());
+    }
+    Ok(())
+}
+
+/// The limit of the cgroup above is reached, and not that of the one the command is in.
+fn cgroup_above() -> Result<(), Failed> {
+    let above = MemoryCgroup::make("100663296")?;
+    let own = MemoryCgroup::below(&above, "201326592")?;
+    let recorded = record_inside(&own.0, &["memory"]);
+    drop(own);
+    drop(above);
+    expect(&recorded, "oom_killed", "96 MiB")?;
+    let kill = recorded.of(EventKind::OOM_KILL);
+    let scope = kill.first().map(|kill| kill.args[0]);
+    // Where the memory controller is in the hierarchy of the recorder, lastword's own cgroup is between.
+    match scope {
+        Some(3 | 4) => expect(&recorded, "oom_killed", "a cgroup above its own is 96 MiB"),
+        _ => Err(format!("not the cgroup above: {kill:?}").into()),
+    }
+}
+
 /// A cgroup of whichever version has the memory controller.
 struct MemoryCgroup(std::path::PathBuf);
 
@@ -179,6 +245,20 @@ impl MemoryCgroup {
             let _ = std::fs::remove_dir(&path);
         }
         Err("no cgroup with a memory limit can be made".into())
+    }
+
+    /// One inside another.
+    fn below(above: &Self, limit: &str) -> Result<Self, Failed> {
+        let path = above.0.join("below");
+        if above.0.join("cgroup.subtree_control").exists() {
+            std::fs::write(above.0.join("cgroup.subtree_control"), "+memory")?;
+        }
+        std::fs::create_dir(&path)?;
+        let below = Self(path);
+        let file = ["memory.max", "memory.limit_in_bytes"];
+        let file = file.iter().find(|file| below.0.join(file).exists());
+        std::fs::write(below.0.join(file.ok_or("no memory controller")?), limit)?;
+        Ok(below)
     }
 }
 

@@ -1,27 +1,25 @@
 //! Told from the executions of the probe, where kubelet's event is missing: its client drops events of an object that has many, and
 //! the agent may have asked before it came.
 
-use capture_format::{Kubernetes, SignalOrigin};
+use capture_format::Kubernetes;
 use serde_json::Value;
 
 use super::AFTER;
-use super::why::{Probe, Why};
+use super::why::{Probe, Why, is_going};
 use crate::facts::Process;
-use crate::facts::signals::SentSignal;
+use crate::rules::Case;
+use crate::rules::outside_signal::{Ending, is_of_runtime};
 use crate::rules::visit::{command, executions, failed, specified};
-use crate::rules::{Case, outside_signal::Ending};
-use crate::runtimes;
 
 /// `failureThreshold` where none is given.
 /// Source: Kubernetes API reference, Probe v1 core.
-const FAILURE_THRESHOLD: u64 = 3;
+pub(super) const FAILURE_THRESHOLD: u64 = 3;
 /// `periodSeconds` where none is given.
 /// Source: Kubernetes API reference, Probe v1 core.
-const PERIOD: u64 = 10;
-const SECOND: u64 = 1_000_000_000;
+pub(super) const PERIOD: u64 = 10;
+pub(super) const SECOND: u64 = 1_000_000_000;
 /// From the last failure to the signal: kubelet and the runtime of a slow node take seconds. 10 s, in nanoseconds.
 const SOON: u64 = 10 * SECOND;
-
 /// What was seen of a probe's failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
@@ -38,8 +36,7 @@ pub(super) fn why(
     kubernetes: &Kubernetes,
     ending: &Ending<'_>,
 ) -> Option<(Why, Seen)> {
-    let deleted = kubernetes.pod["metadata"]["deletionTimestamp"].is_string();
-    if deleted || !is_of_runtime(ending.first) {
+    if is_going(kubernetes) || !is_of_runtime(ending.first) {
         return None;
     }
     // The liveness probe is executed only after the startup probe was well.
@@ -48,10 +45,6 @@ pub(super) fn why(
         .into_iter()
         .find_map(|probe| Some((probe, failed_too_often(case, probe, ending)?)))?;
     Some((Why::probe(case, kubernetes, probe), seen))
-}
-
-fn is_of_runtime(sent: &SentSignal) -> bool {
-    runtimes::ends_containers(&sent.sender_name) && sent.origin == Some(SignalOrigin::Outside)
 }
 
 /// Whether every execution of the probe's command failed since it was well last, as often as is allowed, and the last of them right
@@ -102,6 +95,6 @@ fn most_before(case: &Case<'_>, key: &str, first: &Process) -> u64 {
     }
 }
 
-fn number(case: &Case<'_>, keys: &[&str]) -> Option<u64> {
+pub(super) fn number(case: &Case<'_>, keys: &[&str]) -> Option<u64> {
     specified(case, keys).and_then(Value::as_u64)
 }

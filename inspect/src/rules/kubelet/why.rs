@@ -16,6 +16,20 @@ pub(super) fn about<'a>(
     events.filter(move |event| event.container().is_none_or(|about| about == name))
 }
 
+/// Whether the pod is to go, or has gone, whatever its probes say: it is deleted, evicted, preempted, out of time, or done.
+pub(super) fn is_going(kubernetes: &Kubernetes) -> bool {
+    let pod = &kubernetes.pod;
+    let conditions = pod["status"]["conditions"].as_array();
+    let mut conditions = conditions.into_iter().flatten();
+    let is_over = matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Failed" | "Succeeded")
+    );
+    pod["metadata"]["deletionTimestamp"].is_string()
+        || is_over
+        || conditions.any(|it| it["type"] == "DisruptionTarget" && it["status"] == "True")
+}
+
 /// Why kubelet ended it.
 pub(super) struct Why {
     pub(super) cause: Cause,
