@@ -361,6 +361,8 @@ impl Server {
         for running in adopt::containers(&self.places.proc, &self.places.cgroups, &self.shapes)? {
             self.wants(running.cgroup, running.path, false);
         }
+        // Before anything is answered, so that whoever sees the agent at work finds recorded what ran before it.
+        while self.recorder.refill()? || self.give()? {}
         loop {
             let last = self.stopping;
             for message in self.recorder.messages() {
