@@ -168,7 +168,7 @@ impl New {
 
 /// Whether a cgroup is in the hierarchy that containers are told apart in; all of them fire the same tracepoints.
 #[inline(always)]
-fn is_observed(cgroup: u64) -> bool {
+pub fn is_observed(cgroup: u64) -> bool {
     let root: u64 = read(cgroup + u64::from(offset!(cgroup_root)));
     u64::from(read::<u32>(
         root + u64::from(offset!(cgroup_root_hierarchy)),

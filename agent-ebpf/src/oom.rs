@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    cgroups::{current_ring, ring_number, ring_of},
+    cgroups::{current_ring, is_observed, ring_number, ring_of},
     kernel::{cgroup_of, has, pid_tgid_of, read},
     life::Comm,
     maps::{config, offset},
@@ -102,8 +102,10 @@ fn which_ran_out(head: &mut Head, victim: u64) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn left_apart(state: u64) -> u64 {
+    // Of another hierarchy ids mean something else, and 0 is no cgroup's.
+    let cgroup: u64 = read(state + u64::from(offset!(css_cgroup)));
     let own = match ring_number(id_of(state)) {
-        Some(number) if number & NESTED == 0 => OWN,
+        Some(number) if number & NESTED == 0 && state != 0 && is_observed(cgroup) => OWN,
         _ => 0,
     };
     let counter = state + u64::from(offset!(mem_cgroup_memory));

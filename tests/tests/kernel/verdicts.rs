@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZero,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
 };
 
 use capture_format::{EventKind, SignalOrigin};
@@ -232,7 +232,9 @@ struct MemoryCgroup(std::path::PathBuf);
 
 impl MemoryCgroup {
     fn make(limit: &str) -> Result<Self, Failed> {
-        let name = format!("lastword-memory-{}", std::process::id());
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Relaxed);
+        let name = format!("lastword-memory-{}-{number}", std::process::id());
         for (parent, file) in [
             ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
             ("/sys/fs/cgroup", "memory.max"),
