@@ -382,7 +382,10 @@ fn a_directory_that_cannot_be_used_is_waited_for_and_what_would_be_written_is_kn
     };
     let entry = note("web-0-app").unwrap();
     assert_eq!(entry.info.runs, [7]);
-    assert_eq!(spool.find(|entry| !entry.state.announced), [entry.clone()]);
+    assert_eq!(
+        spool.find(|entry| !entry.state.announced),
+        std::slice::from_ref(&entry)
+    );
     assert_eq!(spool.path(&entry.id), None);
     spool
         .update(&entry.id, |entry| entry.state.announced = true)
