@@ -2,8 +2,10 @@
 
 use agent_ebpf::wire::{DATA_MAX, Lane, NAME_MAX, NESTED, Ring, control, flags, life};
 use aya_ebpf::{
-    helpers::generated::bpf_probe_read_kernel_str, macros::raw_tracepoint,
-    programs::RawTracePointContext,
+    EbpfContext,
+    helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel_str},
+    macros::{raw_tracepoint, tracepoint},
+    programs::{RawTracePointContext, TracePointContext},
 };
 
 use crate::{
@@ -54,11 +56,44 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     let Some((number, ring)) = current_ring() else {
         return 0;
     };
-    let task: u64 = ctx.arg(0);
-    forget(ring);
-    exec(&ctx, ring, task);
-    stdio(ring, starts_container(task, number, ring));
+    let binprm: u64 = ctx.arg(2);
+    let filename = read(binprm + u64::from(offset!(binprm_filename)));
+    executed(number, ring, ctx.arg(0), ctx.arg(1), filename);
     0
+}
+
+/// The perf tracepoint sched:sched_process_exec. Those of this category run with preemption disabled on every kernel.
+#[tracepoint]
+pub fn sched_process_exec_perf(ctx: TracePointContext) -> u32 {
+    let Some((number, ring)) = current_ring() else {
+        return 0;
+    };
+    let record = ctx.as_ptr() as u64;
+    // `__data_loc`: the lower half is the string's offset in the record.
+    let location: u32 = read(record + u64::from(offset!(exec_record_filename)));
+    let old_pid = read(record + u64::from(offset!(exec_record_old_pid)));
+    executed(
+        number,
+        ring,
+        current_task(),
+        old_pid,
+        record + u64::from(location & 0xffff),
+    );
+    0
+}
+
+#[inline(always)]
+fn current_task() -> u64 {
+    // SAFETY: no preconditions.
+    unsafe { bpf_get_current_task() }
+}
+
+/// The current task has executed a program; `filename` is in kernel memory.
+#[inline(always)]
+fn executed(number: u32, ring: *mut Ring, task: u64, old_pid: i32, filename: u64) {
+    forget(ring);
+    exec(ring, task, old_pid, filename);
+    stdio(ring, starts_container(task, number, ring));
 }
 
 /// Whether a process that executes a program is its container's first: pid 1 of its namespace, and started from outside, as
@@ -79,12 +114,10 @@ fn starts_container(task: u64, number: u32, ring: *mut Ring) -> bool {
 }
 
 #[inline(always)]
-fn exec(ctx: &RawTracePointContext, ring: *mut Ring, task: u64) {
+fn exec(ring: *mut Ring, task: u64, old_pid: i32, filename: u64) {
     let Some(scratch) = EXEC_SCRATCH.get_ptr_mut(key_zero()) else {
         return;
     };
-    let binprm: u64 = ctx.arg(2);
-    let filename: u64 = read(binprm + u64::from(offset!(binprm_filename)));
     // SAFETY: the verifier checks destination and length.
     let (source, length) = unsafe {
         let name = (&raw mut (*scratch).name).cast::<u8>();
@@ -105,7 +138,7 @@ fn exec(ctx: &RawTracePointContext, ring: *mut Ring, task: u64) {
     let arguments = end.wrapping_sub(start);
 
     let mut head = Head::current(life::EXEC);
-    head.ret = ctx.arg::<i32>(1).into();
+    head.ret = old_pid.into();
     head.arg0 = namespace_pid(task) as i32;
     head.arg1 = current_cgroup();
     let kept = if arguments > DATA_MAX as u64 {
@@ -156,35 +189,88 @@ fn stdio(ring: *mut Ring, first: bool) {
 /// (parent, child): of processes, not of threads; in the ring of the child, which clone3 may have put elsewhere.
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
-    let child: u64 = ctx.arg(1);
+    forked(ctx.arg(0), ctx.arg(1));
+    0
+}
+
+/// The perf tracepoint sched:sched_process_fork, which tells the child's pid and not its task.
+#[tracepoint]
+pub fn sched_process_fork_perf(ctx: TracePointContext) -> u32 {
+    let pid: u32 = read(ctx.as_ptr() as u64 + u64::from(offset!(fork_record_child_pid)));
+    let parent = current_task();
+    // CLONE_PARENT makes a sibling. A thread is nobody's child.
+    if let Some(child) = newest_child(parent, pid)
+        .or_else(|| newest_child(read(parent + u64::from(offset!(task_real_parent))), pid))
+    {
+        forked(parent, child);
+    }
+    0
+}
+
+/// The child with this pid, which is the last of its parent's children, or nearly so: it does not run yet, but others may have come.
+#[inline(always)]
+fn newest_child(parent: u64, pid: u32) -> Option<u64> {
+    const LOOKED_AT: u32 = 8;
+    let head = parent + u64::from(offset!(task_children));
+    // struct list_head { struct list_head *next, *prev; }
+    let mut link: u64 = read(head + 8);
+    let mut looked_at = 0;
+    while looked_at < LOOKED_AT {
+        if link == head || link == 0 {
+            return None;
+        }
+        let task = link - u64::from(offset!(task_sibling));
+        if read::<u32>(task + u64::from(offset!(task_pid))) == pid {
+            return Some(task);
+        }
+        link = read(link + 8);
+        looked_at += 1;
+    }
+    None
+}
+
+#[inline(always)]
+fn forked(parent: u64, child: u64) {
     let tgid: u32 = read(child + u64::from(offset!(task_tgid)));
     let pid: u32 = read(child + u64::from(offset!(task_pid)));
     if tgid != pid {
-        return 0;
+        return;
     }
     let Some(ring) = ring_of(cgroup_of(child)) else {
-        return 0;
+        return;
     };
     let mut head = Head::current(life::FORK);
     head.ret = i64::from(tgid);
     head.arg0 = namespace_pid(child) as i32;
-    Comm::of(ctx.arg(0)).begin(ring, &head, 0).commit();
-    0
+    Comm::of(parent).begin(ring, &head, 0).commit();
 }
 
 /// (task, …): when the last thread of a process ends.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
+    exited(ctx.arg(0));
+    0
+}
+
+/// The perf tracepoint sched:sched_process_exit.
+#[tracepoint]
+pub fn sched_process_exit_perf(_: TracePointContext) -> u32 {
+    exited(current_task());
+    0
+}
+
+/// The current task ends.
+#[inline(always)]
+fn exited(task: u64) {
     /// include/linux/sched/signal.h
     const SIGNAL_GROUP_EXIT: u32 = 4;
     let Some((number, ring)) = current_ring() else {
-        return 0;
+        return;
     };
     forget(ring);
-    let task: u64 = ctx.arg(0);
     let signal: u64 = read(task + u64::from(offset!(task_signal)));
     if read::<i32>(signal + u64::from(offset!(signal_live))) > 0 {
-        return 0;
+        return;
     }
     let leader: u64 = read(task + u64::from(offset!(task_group_leader)));
     let status: i32 =
@@ -208,5 +294,4 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
             tgid | (status as u64) << 32,
         );
     }
-    0
 }

@@ -126,6 +126,8 @@ pub(super) struct Abilities {
     pub(super) features: u32,
     /// Index of the memory controller in `css_set.subsys`; 0 where it is not known.
     memory: u32,
+    /// The records of the perf tracepoints sched:* and the lists of children are as the programs need them.
+    pub(super) life_records: bool,
     /// One sentence each, for people.
     pub(super) missing: Vec<String>,
 }
@@ -261,8 +263,16 @@ pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
             missing.push(format!("{without} (BTF lacks {})", unknown.join(", ")));
         }
     }
+    let life_records = all(&[
+        o.exec_record_filename,
+        o.exec_record_old_pid,
+        o.fork_record_child_pid,
+        o.task_children,
+        o.task_sibling,
+    ]);
     Ok(Abilities {
         offsets,
+        life_records,
         features,
         memory: memory.unwrap_or_default(),
         missing,

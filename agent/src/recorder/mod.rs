@@ -188,7 +188,7 @@ impl Recorder {
         if settings.debug_programs {
             forward_log(&mut ebpf).map_err(StartError::Log)?;
         }
-        let probes = probes::attach(&mut ebpf, &btf, preemptible)?;
+        let probes = probes::attach(&mut ebpf, &btf, preemptible, abilities.life_records)?;
         Ok(Self {
             ebpf,
             pool,

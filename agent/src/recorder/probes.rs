@@ -54,6 +54,23 @@ const SYS_EXIT_PREEMPTIBLE: &[(Attach, &str)] = &[
     (Attach::RawTp, "sys_exit_raw"),
 ];
 
+/// Processes' lives where tracepoint programs can be preempted. The other tracepoints are called with a spinlock held or interrupts
+/// off, so nothing preempts their programs: signals (`siglock`), OOM (`task_lock`), cgroups (`trace_cgroup_path_lock`).
+macro_rules! life {
+    ($name:literal, $perf:literal, $tells:literal, $perf_first:expr) => {
+        Row {
+            tracepoint: $name,
+            required: true,
+            tells: $tells,
+            programs: if $perf_first {
+                &[(Attach::PerfTp("sched"), $perf), (Attach::RawTp, $name)]
+            } else {
+                &[(Attach::RawTp, $name)]
+            },
+        }
+    };
+}
+
 macro_rules! raw {
     ($name:literal, $required:literal, $tells:literal) => {
         Row {
@@ -65,7 +82,8 @@ macro_rules! raw {
     };
 }
 
-fn table(preemptible: bool) -> [Row; 9] {
+fn table(preemptible: bool, life_records: bool) -> [Row; 9] {
+    let perf = preemptible && life_records;
     [
         Row {
             tracepoint: "sys_exit",
@@ -77,9 +95,24 @@ fn table(preemptible: bool) -> [Row; 9] {
                 SYS_EXIT
             },
         },
-        raw!("sched_process_exec", true, "executed programs"),
-        raw!("sched_process_fork", true, "new processes"),
-        raw!("sched_process_exit", true, "exit codes"),
+        life!(
+            "sched_process_exec",
+            "sched_process_exec_perf",
+            "executed programs",
+            perf
+        ),
+        life!(
+            "sched_process_fork",
+            "sched_process_fork_perf",
+            "new processes",
+            perf
+        ),
+        life!(
+            "sched_process_exit",
+            "sched_process_exit_perf",
+            "exit codes",
+            perf
+        ),
         raw!("signal_generate", false, "who sent a signal"),
         raw!("signal_deliver", false, "signals taken"),
         raw!("mark_victim", false, "OOM kills"),
@@ -105,8 +138,9 @@ pub(super) fn attach(
     ebpf: &mut Ebpf,
     btf: &Btf,
     preemptible: bool,
+    life_records: bool,
 ) -> Result<Vec<Attached>, ProbeError> {
-    let mut candidates = table(preemptible).map(Candidate::new);
+    let mut candidates = table(preemptible, life_records).map(Candidate::new);
     for candidate in &mut candidates {
         candidate.load(ebpf, btf);
     }
