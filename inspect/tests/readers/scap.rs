@@ -242,19 +242,28 @@ fn container(capture: &Exported, sysdig: &Program) -> Result<(), Failed> {
     let filter = "evt.dir = < and evt.type = openat";
     let found = lines(sysdig, &capture.file("classic.scap"), fields, filter)?;
     let container = &capture.header.container;
-    let expected = match (container.id.get(..12), &capture.header.pod) {
-        (Some(id), Some(pod)) => [
-            id,
-            &container.name,
-            &container.image,
-            &pod.namespace,
-            &pod.name,
-        ],
-        _ => ["host", "host", "<NA>", "<NA>", "<NA>"],
+    let told = |text: &str| match text {
+        "" => "<NA>".to_owned(),
+        text => text.to_owned(),
     };
-    let expected = expected.map(str::to_owned).to_vec();
+    let expected = match (container.id.get(..12), &capture.header.pod) {
+        (Some(id), pod) => {
+            let (namespace, name) = pod
+                .as_ref()
+                .map_or(("", ""), |pod| (&pod.namespace, &pod.name));
+            [
+                id,
+                &told(&container.name),
+                &told(&container.image),
+                &told(namespace),
+                &told(name),
+            ]
+            .map(str::to_owned)
+        }
+        _ => ["host", "host", "<NA>", "<NA>", "<NA>"].map(str::to_owned),
+    };
     let mut lines = found.into_iter();
-    lines.try_for_each(|line| same("container", line, expected.clone()))
+    lines.try_for_each(|line| same("container", line, expected.to_vec()))
 }
 
 fn verdicts(capture: &Exported, sysdig: &Program, format: &str) -> Result<(), Failed> {

@@ -9,6 +9,7 @@ use super::Flavour;
 use super::block::{Body, DESCRIPTORS, MACHINE, MAX_LIST, PROCESSES, SECTION, write_block};
 use super::lives::comm;
 use super::tables::{FD_FILE, FD_PIPE, FD_UNIX};
+use crate::context::Context;
 use crate::escape::escaped;
 use crate::explain::Explanation;
 use crate::export::epoch;
@@ -17,7 +18,7 @@ use crate::select::Selection;
 
 /// Longest comment, in bytes.
 const MAX_COMMENT: usize = 4096;
-/// Events of a run among which those are looked for that say what its first process's descriptors 0 to 2 are.
+/// Events of a run among which those are looked for that say what its first process is called and what its descriptors 0 to 2 are.
 const MAX_LOOK: usize = 256;
 /// `opt_comment` of pcapng.
 const COMMENT: u16 = 1;
@@ -38,20 +39,45 @@ pub(super) fn write<R: Read + Seek>(
     let runs = reader.runs().to_vec();
     let first = |run: &Run| run.init_pid != 0 && select.takes_run(run);
     let mut processes = Vec::new();
-    for run in runs.iter().filter(|run| first(run)) {
-        processes.entry(&process(run, &header, cgroups));
+    let mut streams = Vec::new();
+    for (index, run) in runs.iter().enumerate().filter(|(_, run)| first(run)) {
+        let begin = begin(reader, index, run.init_pid);
+        processes.entry(&process(run, &header, &begin, cgroups));
+        streams.extend(begin.stdio);
     }
     write_block(out, PROCESSES, &processes)?;
-    for (index, run) in runs.iter().enumerate().filter(|(_, run)| first(run)) {
-        let events = reader.events(index).take(MAX_LOOK).flatten();
-        let mut stdio = events
-            .map(|it| it.event)
-            .filter(|event| event.kind == EventKind::STDIO && event.pid == run.init_pid);
-        if let Some(stdio) = stdio.next() {
-            write_block(out, DESCRIPTORS, &descriptors(&stdio))?;
-        }
+    for stdio in &streams {
+        write_block(out, DESCRIPTORS, &descriptors(stdio))?;
     }
     Ok(())
+}
+
+/// What the first events of a run tell of its first process.
+#[derive(Default)]
+struct Begin {
+    /// Its name; empty where it has no event among them.
+    name: Vec<u8>,
+    /// What its descriptors 0 to 2 are.
+    stdio: Option<Event>,
+}
+
+fn begin<R: Read + Seek>(reader: &mut Reader<R>, index: usize, init: u32) -> Begin {
+    let mut begin = Begin::default();
+    let mut context = Context::default();
+    for it in reader.events(index).take(MAX_LOOK).flatten() {
+        let seen = context.observe(it.number, &it.event);
+        if it.event.pid != init {
+            continue;
+        }
+        if begin.name.is_empty() {
+            begin.name = seen.program.name.to_vec();
+        }
+        if it.event.kind == EventKind::STDIO {
+            begin.stdio = Some(it.event);
+            break;
+        }
+    }
+    begin
 }
 
 /// Magic, version 1.2, no length; then the comment.
@@ -101,7 +127,7 @@ fn machine(header: &Header) -> Vec<u8> {
 
 /// The first process of a run, before it executes its command: other processes of the machine are nobody's business,
 /// and its environment is not exported.
-fn process(run: &Run, header: &Header, cgroups: &[u8]) -> Vec<u8> {
+fn process(run: &Run, header: &Header, begin: &Begin, cgroups: &[u8]) -> Vec<u8> {
     let pid = u64::from(run.init_pid);
     let command = &header.container.command;
     let exe = command.first().map_or(&b""[..], |exe| exe.as_bytes());
@@ -110,10 +136,10 @@ fn process(run: &Run, header: &Header, cgroups: &[u8]) -> Vec<u8> {
         .skip(1)
         .flat_map(|arg| arg.bytes().chain([0]))
         .collect();
-    let name = if exe.is_empty() {
-        header.container.name.as_bytes()
-    } else {
-        basename(exe)
+    let name = match (&begin.name[..], exe) {
+        ([], []) => header.container.name.as_bytes(),
+        ([], exe) => basename(exe),
+        (name, _) => name,
     };
     let mut body = Vec::new();
     body.u64(pid).u64(pid).u64(0).u64(pid).u64(pid);
