@@ -273,6 +273,11 @@ fn removed() -> Result<(), Failed> {
     let container = Container::on(&node);
     container.crash("/missing/removed")?;
     node.captured(&container, &[1])?;
+    // Before the agent has noted it, the file that went would be written once more.
+    until("the capture is noted", || {
+        let status = node.ask(&["status", "--json"]).ok()?;
+        (status["spool"]["captures"] == 1).then_some(())
+    })?;
     fs::remove_dir_all(node.spool())?;
     let told = |path: &str| {
         let answer = send(&node, &format!("GET {path}"), "", "").ok()?;
