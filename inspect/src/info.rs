@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::decode::Signal;
 use crate::decode::time::{duration, epoch, size, time_of_day};
 use crate::escape::escaped;
-use crate::losses::losses_text;
+use crate::losses::{losses_text, skipped_text};
 
 /// What a capture says about itself. As JSON it is stable in the way docs/json.md says.
 #[derive(Clone, Debug, Serialize)]
@@ -249,6 +249,7 @@ fn run_text(out: &mut impl Write, info: &RunInfo, host: &Host) -> io::Result<()>
         cpu,
         terminated,
         losses,
+        skipped,
     } = &info.run;
     writeln!(out)?;
     writeln!(out, "run {number}")?;
@@ -334,7 +335,8 @@ fn run_text(out: &mut impl Write, info: &RunInfo, host: &Host) -> io::Result<()>
         .map(|first| format!(", from #{first}"))
         .unwrap_or_default();
     field(out, "  events", &format!("{}{from}", info.events))?;
-    field(out, "  losses", &losses_text(losses))
+    field(out, "  losses", &losses_text(losses))?;
+    field(out, "  skipped", &skipped_text(skipped))
 }
 
 /// `1.2 s used; limit 50 ms in 100 ms; held back in 90 of 100 periods, 4.2 s`.
@@ -384,6 +386,8 @@ mod tests {
             torn: 1,
             ..Losses::default()
         };
+        last.run
+            .set_skipped(BTreeMap::from([("sched_process_exit".to_owned(), 3)]));
         (last.run.memory_limit, last.run.oom_kills) = (Some(64 << 20), Some(1));
         Info::of(&mut capture(&[nginx(), failed, last]))
     }

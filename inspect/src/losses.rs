@@ -1,6 +1,10 @@
 //! What a run's losses count, in words: the same wherever they are told.
 
+use std::collections::BTreeMap;
+
 use capture_format::Losses;
+
+use crate::escape::escaped;
 
 /// One of the figures.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +89,17 @@ pub fn losses_text(losses: &Losses) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
+/// Which probes the kernel skipped, the most often skipped first: `sched_process_exit 12, sys_exit 3`; empty where none was.
+pub(crate) fn skipped_text(skipped: &BTreeMap<String, u64>) -> String {
+    /// More probes than there are; a file may name any number.
+    const MOST: usize = 16;
+    let mut all: Vec<_> = skipped.iter().collect();
+    all.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let told = all.into_iter().take(MOST);
+    let told = told.map(|(probe, count)| format!("{} {count}", escaped(probe.as_bytes())));
+    told.collect::<Vec<_>>().join(", ")
+}
+
 /// The runs between those of a capture that are not in it, one range a line; nobody knows how they ended.
 pub(crate) fn missing_runs(numbers: impl Iterator<Item = u32>) -> Vec<String> {
     let numbers: Vec<u32> = numbers.collect();
@@ -118,6 +133,17 @@ mod tests {
             ]
         );
         assert_eq!(told(&[7, 7, 3, u32::MAX, 0]).len(), 1);
+    }
+
+    #[test]
+    fn probes_that_were_skipped_are_named() {
+        let skipped = [("sched_process_exit", 3), ("sys_exit", 12), ("x\n", 1)];
+        let skipped = skipped.map(|(probe, count)| (probe.to_owned(), count));
+        assert_eq!(
+            skipped_text(&skipped.into()),
+            r"sys_exit 12, sched_process_exit 3, x\n 1"
+        );
+        assert_eq!(skipped_text(&BTreeMap::new()), "");
     }
 
     #[test]

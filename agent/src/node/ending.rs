@@ -367,7 +367,7 @@ fn run(cgroup: u64, number: u32, started: u64, life: &Life, process: Option<u32>
     let adopted = events
         .iter()
         .find(|event| event.flags.contains(EventFlags::ADOPTED));
-    Run {
+    let mut run = Run {
         number,
         cgroup,
         init_pid,
@@ -391,7 +391,10 @@ fn run(cgroup: u64, number: u32, started: u64, life: &Life, process: Option<u32>
         cpu: life.figures.cpu,
         terminated: None,
         losses: life.recording.losses,
-    }
+        ..Run::default()
+    };
+    run.set_skipped(life.skipped.clone());
+    run
 }
 
 fn pod_event(event: kubernetes::events::PodEvent) -> PodEvent {
@@ -471,6 +474,7 @@ mod tests {
             end: Some(99),
             exit: first.map(|pid| (pid, ExitStatus::from_wait(libc::SIGKILL))),
             figures: Figures::default(),
+            skipped: Default::default(),
             slot: Slot::default(),
         }
     }

@@ -2,7 +2,7 @@
 //! new rings in between, since each waits some 10 ms for the kernel.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     io::{self, Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
     path::PathBuf,
@@ -28,8 +28,8 @@ use crate::{
     figures::Figures,
     host,
     recorder::{
-        AdoptError, ContainerShape, Message, MessageKind, Recorder, Recording, RingId, Settings,
-        Stock,
+        AdoptError, ContainerShape, Message, MessageKind, Misses, Recorder, Recording, RingId,
+        Settings, Stock,
     },
 };
 
@@ -75,6 +75,8 @@ pub(super) struct Life {
     /// Host pid of the first process, and how it ended, where the kernel side said so.
     pub(super) exit: Option<(u32, ExitStatus)>,
     pub(super) figures: Figures,
+    /// How often the kernel skipped each probe meanwhile, on all of the node.
+    pub(super) skipped: BTreeMap<String, u64>,
     /// Held while it is decoded.
     pub(super) slot: Slot,
 }
@@ -288,8 +290,8 @@ struct Recorded {
     look_after: Option<u64>,
     /// Of its cgroups, those that had no ring, or have no place in the table.
     lost: u64,
-    /// `recursion_misses` of the node when it started.
-    misses: u64,
+    /// Of the node when it started.
+    misses: Misses,
     /// What an adopted container's run begins with.
     preface: Vec<Event>,
     end: Option<End>,
@@ -299,7 +301,7 @@ struct Recorded {
 }
 
 impl Recorded {
-    fn new(path: String, misses: u64, preface: Vec<Event>) -> Self {
+    fn new(path: String, misses: Misses, preface: Vec<Event>) -> Self {
         Self {
             rank: Rank::of(&path),
             look_after: Some(host::boottime() + SET_UP),
@@ -319,8 +321,8 @@ struct End {
     time: u64,
     exit: Option<(u32, ExitStatus)>,
     figures: Figures,
-    /// `recursion_misses` of the node.
-    misses: u64,
+    /// Of the node.
+    misses: Misses,
 }
 
 /// A ring to be read.
@@ -486,7 +488,7 @@ impl Server {
         match self.recorder.adopt(cgroup, first, nested) {
             Ok(adopted) => {
                 let preface = adopt::preface(&proc, &running, &self.shapes, host::boottime);
-                let misses = self.recorder.recursion_misses();
+                let misses = self.recorder.misses();
                 let mut recorded = Recorded::new(running.path.clone(), misses, preface);
                 recorded.rank = rank;
                 recorded.lost = u64::from(waiting.has_lost) + adopted.left_out;
@@ -594,7 +596,7 @@ impl Server {
     }
 
     fn started(&mut self, cgroup: u64, path: String, time: u64) {
-        let misses = self.recorder.recursion_misses();
+        let misses = self.recorder.misses();
         let recorded = Recorded::new(path.clone(), misses, Vec::new());
         self.has_pods |= recorded.rank == Rank::Pod;
         self.recorded.insert(cgroup, recorded);
@@ -603,7 +605,7 @@ impl Server {
 
     /// A run is over; its ring is read when its turn comes.
     fn ended(&mut self, cgroup: u64, time: u64, exit: Option<(u32, ExitStatus)>) {
-        let misses = self.recorder.recursion_misses();
+        let misses = self.recorder.misses();
         let Some(recorded) = self.recorded.get_mut(&cgroup) else {
             return;
         };
@@ -704,7 +706,7 @@ impl Server {
                 let _ = reply.send(Rings {
                     stock: self.recorder.stock(),
                     waiting: self.waiting.len() + self.without_place.len(),
-                    misses: self.recorder.recursion_misses(),
+                    misses: self.recorder.misses().total(),
                 });
             }
             Command::Stop => self.stopping = true,
@@ -721,8 +723,10 @@ impl Server {
         };
         let ring: RingId = self.recorder.ring_of(cgroup)?;
         let mut recording = self.recorder.read(ring).ok()?;
-        let misses = end.map_or(recording.losses.recursion_misses, |end| end.misses);
-        recording.losses.recursion_misses = misses.saturating_sub(recorded.misses);
+        let skipped = match end {
+            Some(end) => end.misses.since(&recorded.misses),
+            None => self.recorder.misses().since(&recorded.misses),
+        };
         recording.losses.lost += recorded.lost;
         if !recorded.preface.is_empty() {
             recording
@@ -731,6 +735,7 @@ impl Server {
         }
         Some(Life {
             recording,
+            skipped,
             end: end.map(|end| end.time),
             exit: end.and_then(|end| end.exit),
             figures,

@@ -10,6 +10,7 @@ mod decode;
 mod hierarchy;
 mod load;
 mod lockdown;
+mod misses;
 mod pool;
 mod probes;
 mod ring;
@@ -23,7 +24,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-use aya::{Btf, Ebpf, programs::Program};
+use aya::{Btf, Ebpf};
 use aya_log::EbpfLogger;
 use capture_format::{Event, EventKind, Losses, Probe};
 use nix::{
@@ -36,6 +37,7 @@ pub use capabilities::{Capability, missing as missing_capabilities};
 pub use containers::hierarchy::Hierarchy;
 pub use control::{Message, MessageKind};
 pub use load::{ContainerShape, Settings};
+pub use misses::Misses;
 pub use pool::{AdoptError, Adopted, FirstProcess, RingId};
 pub use probes::ProbeError;
 
@@ -150,7 +152,7 @@ pub struct Recording {
     pub events: Vec<Event>,
     /// CLOCK_BOOTTIME, in nanoseconds, when the ring was given to the container.
     pub since: u64,
-    /// What the events do not tell. `recursion_misses` is the node's total so far.
+    /// What the events do not tell, but for skipped programs: [`Recorder::misses`].
     pub losses: Losses,
 }
 
@@ -233,7 +235,6 @@ impl Recorder {
         let snapshot = ring::snapshot(words);
         let mut losses = Losses {
             compat: snapshot.compat,
-            recursion_misses: self.recursion_misses(),
             ..Losses::default()
         };
         let mut events = Vec::new();
@@ -321,19 +322,10 @@ impl Recorder {
         self.pool.adopt(cgroup, first, nested)
     }
 
-    /// How often the kernel has skipped one of the attached programs because it was already running on that CPU.
+    /// How often the kernel has skipped the attached programs.
     #[must_use]
-    pub fn recursion_misses(&self) -> u64 {
-        self.probes
-            .iter()
-            .filter_map(|attached| self.ebpf.program(attached.program?))
-            .filter_map(|program| match program {
-                Program::BtfTracePoint(program) => sys::recursion_misses(program.fd().ok()?).ok(),
-                Program::RawTracePoint(program) => sys::recursion_misses(program.fd().ok()?).ok(),
-                Program::TracePoint(program) => sys::recursion_misses(program.fd().ok()?).ok(),
-                _ => None,
-            })
-            .sum()
+    pub fn misses(&self) -> Misses {
+        Misses::read(&self.ebpf, &self.probes)
     }
 }
 

@@ -27,7 +27,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     host, logging,
-    recorder::{Budget, ContainerShape, Message, Recorder, RingId, Settings},
+    recorder::{Budget, ContainerShape, Message, Misses, Recorder, RingId, Settings},
 };
 use caller::Caller;
 use cgroup::Cgroup;
@@ -211,7 +211,7 @@ impl Lives {
         let cgroup = Cgroup::make(&self.parent, &format!("{}{number}", self.prefix))?;
         let id = cgroup.id()?;
         let ring = self.recorder.ring_of(id).context("the kernel gave the run's cgroup no ring; is another program holding the memory budget?")?;
-        let misses = self.recorder.recursion_misses();
+        let misses = self.recorder.misses();
         let mut run = Run {
             number,
             cgroup: id,
@@ -236,7 +236,7 @@ impl Lives {
             }
         }
         run.end = Some(host::boottime());
-        self.keep(run, ring, &cgroup, misses)?;
+        self.keep(run, ring, &cgroup, &misses)?;
         cgroup
             .empty()
             .context("cannot end what the command left running")?;
@@ -252,7 +252,7 @@ impl Lives {
         mut run: Run,
         ring: RingId,
         cgroup: &Cgroup,
-        misses: u64,
+        before: &Misses,
     ) -> anyhow::Result<()> {
         let mut recording = self.recorder.read(ring).context("cannot read the ring")?;
         drop_preparations(&mut recording.events, run.init_pid);
@@ -264,7 +264,7 @@ impl Lives {
         );
         run.oom_kills = cgroup.oom_kills();
         run.losses = recording.losses;
-        run.losses.recursion_misses = recording.losses.recursion_misses.saturating_sub(misses);
+        run.set_skipped(self.recorder.misses().since(before));
         // Cgroups inside the run's own that found no place in the table.
         let is_loss = |message: &&Message| message.kind.is_refusal();
         run.losses.lost = self.recorder.messages().iter().filter(is_loss).count() as u64;

@@ -1,6 +1,6 @@
 //! What a capture says about one run.
 
-use std::{iter::Sum, ops::AddAssign};
+use std::{collections::BTreeMap, iter::Sum, ops::AddAssign};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,17 @@ pub struct Run {
     pub terminated: Option<Terminated>,
     /// What this run's events do not tell.
     pub losses: Losses,
+    /// [`Losses::recursion_misses`] by what the skipped probes observe, such as `sched_process_exit`; without those of which none was.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<String, u64>,
+}
+
+impl Run {
+    /// Takes in how often the kernel skipped each probe during the run.
+    pub fn set_skipped(&mut self, skipped: BTreeMap<String, u64>) {
+        self.losses.recursion_misses = skipped.values().sum();
+        self.skipped = skipped;
+    }
 }
 
 /// The end of a run in the words of Kubernetes (`state.terminated` of a container status) or of the container runtime.

@@ -11,7 +11,7 @@ use crate::facts::naming::names;
 use crate::facts::output::{Fate, Line};
 use crate::facts::process::Exit;
 use crate::facts::{Facts, Process};
-use crate::losses::{Figure, figures};
+use crate::losses::{Figure, figures, skipped_text};
 
 /// How long before the end, or before the last words, something still counts as right before it: 5 s, in nanoseconds.
 pub(super) const CLOSE: u64 = 5_000_000_000;
@@ -390,11 +390,14 @@ impl<'a> Case<'a> {
     /// What else the capture says it lacks, in words: whatever rests on something *not* having happened is weakened by it.
     #[must_use]
     pub fn missing_events(&self) -> Vec<String> {
-        let [_lost, _overwritten, others @ ..] = figures(&self.run.losses);
-        let others = others.into_iter().filter(|figure| figure.count > 0);
-        others
-            .map(|Figure { count, what, .. }| format!("{count} {what}"))
-            .collect()
+        let [_lost, _overwritten, others @ .., skipped] = figures(&self.run.losses);
+        let told =
+            |Figure { count, what, .. }: Figure| (count > 0).then(|| format!("{count} {what}"));
+        let skipped = told(skipped).map(|text| match skipped_text(&self.run.skipped) {
+            probes if probes.is_empty() => text,
+            probes => format!("{text} ({probes})"),
+        });
+        others.into_iter().filter_map(told).chain(skipped).collect()
     }
 }
 

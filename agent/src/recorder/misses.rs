@@ -1,0 +1,63 @@
+//! How often the kernel skipped a program: tracepoint programs that are preempted while they run are skipped on that CPU until
+//! they have ended (`recursion_misses` of `bpf_prog_info`, include/uapi/linux/bpf.h).
+
+use std::collections::BTreeMap;
+
+use aya::{Ebpf, programs::Program};
+
+use super::{probes::Attached, sys};
+
+/// Skips of each attached program since it was loaded, on all of the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Misses(BTreeMap<String, u64>);
+
+impl Misses {
+    pub(super) fn read(ebpf: &Ebpf, probes: &[Attached]) -> Self {
+        let of_probe = |attached: &Attached| {
+            let count = match ebpf.program(attached.program?)? {
+                Program::BtfTracePoint(program) => sys::recursion_misses(program.fd().ok()?),
+                Program::RawTracePoint(program) => sys::recursion_misses(program.fd().ok()?),
+                Program::TracePoint(program) => sys::recursion_misses(program.fd().ok()?),
+                _ => return None,
+            };
+            Some((attached.probe.name.clone(), count.ok()?))
+        };
+        Self(probes.iter().filter_map(of_probe).collect())
+    }
+
+    /// All programs' together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// What came since an earlier look, by what the programs observe; those without any are left out.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> BTreeMap<String, u64> {
+        let new = self.0.iter().map(|(probe, count)| {
+            let before = earlier.0.get(probe).copied().unwrap_or_default();
+            (probe.clone(), count.saturating_sub(before))
+        });
+        new.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_came_since_is_told() {
+        let misses = |exec, exit| {
+            let all = [("sched_process_exec", exec), ("sched_process_exit", exit)];
+            Misses(all.map(|(name, count)| (name.to_owned(), count)).into())
+        };
+        let (before, after) = (misses(3, 1), misses(3, 8));
+        assert_eq!(after.total(), 11);
+        assert_eq!(
+            after.since(&before),
+            BTreeMap::from([("sched_process_exit".to_owned(), 7)])
+        );
+        assert_eq!(after.since(&after), BTreeMap::new());
+    }
+}
