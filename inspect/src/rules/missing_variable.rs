@@ -178,8 +178,9 @@ fn of_shell(case: &Case<'_>, line: &Line) -> Option<String> {
     });
     // With the line's number, or, after `-c`, with the shell's name alone.
     let first = text.split(": ").next().unwrap_or_default();
-    let alone =
-        ["sh", "ash", "bash", "dash", "ksh", "zsh"].contains(&first.trim_start_matches('-'));
+    let shell = first.rsplit('/').next().unwrap_or_default();
+    let shell = shell.trim_start_matches('-');
+    let alone = ["sh", "ash", "bash", "dash", "ksh", "zsh"].contains(&shell);
     let second = text.split(": ").nth(1).unwrap_or_default();
     let second = second.strip_prefix("line ").unwrap_or(second);
     let numbered = second.parse::<u32>().is_ok();
@@ -281,6 +282,7 @@ mod tests {
     fn shells_say_it_each_in_its_way() {
         for words in [
             "sh: 1: DATABASE_URL: must be set\n",
+            "/bin/sh: DATABASE_URL: must be set\n",
             "bash: line 1: DATABASE_URL: unbound variable\n",
             "sh: DATABASE_URL: parameter not set\n",
         ] {

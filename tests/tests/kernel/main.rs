@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         agent::CASES,
     ]
     .concat();
+    let own = [&agent::OWN[..], &[containers::OWN]].concat();
     let trials = |cases: Vec<Case>, ignored: bool| {
         let trial = move |(name, case)| Trial::test(name, case).with_ignored_flag(ignored);
         cases.into_iter().map(trial)
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
     let guest = env::var_os("LASTWORD_GUEST").is_some();
     let without_nginx = env::var_os("LASTWORD_NGINX").is_none();
     let trials = trials(cases, !privileged)
-        .chain(trials(agent::OWN.concat(), !privileged || guest))
+        .chain(trials(own.concat(), !privileged || guest))
         .chain(trials(nginx::CASES.to_vec(), !privileged || without_nginx))
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
