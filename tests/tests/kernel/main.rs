@@ -16,11 +16,23 @@ mod verdicts;
 use std::{env, process::ExitCode};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 /// A test and its name.
 type Case = (&'static str, fn() -> Result<(), Failed>);
 
+/// Lets a hangup end who is started from here, also where this program was started by nohup(1): ignoring is inherited.
+#[expect(unsafe_code, reason = "sigaction(2)")]
+fn heed_hangups() -> nix::Result<()> {
+    // SAFETY: the default disposition runs no code of this program.
+    unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }.map(drop)
+}
+
 fn main() -> ExitCode {
+    if let Err(error) = heed_hangups() {
+        eprintln!("cannot heed SIGHUP: {error}");
+        return ExitCode::FAILURE;
+    }
     let privileged = env::var_os("LASTWORD_PRIVILEGED").is_some_and(|value| value == "1");
     if privileged && let Err(error) = lastword_tests::enter_own_world() {
         eprintln!("cannot make namespaces for the tests: {error:#}; they need root");
