@@ -46,6 +46,7 @@ labels! {
     Reason { reason: &'static str }
     CauseName { cause: String }
     Outcome { result: &'static str }
+    ProbeName { probe: String }
     Version { version: &'static str }
 }
 
@@ -59,7 +60,7 @@ pub(crate) struct Metrics {
     memory_budget_bytes: Gauge,
     lost: Counter,
     overwritten: Counter,
-    recursion_misses: Counter,
+    recursion_misses: Family<ProbeName, Counter>,
     refused: Counter,
     messages_lost: Counter,
     log_lines_lost: Counter,
@@ -91,7 +92,7 @@ impl Metrics {
             memory_budget_bytes: Gauge::default(),
             lost: Counter::default(),
             overwritten: Counter::default(),
-            recursion_misses: Counter::default(),
+            recursion_misses: Family::default(),
             refused: Counter::default(),
             messages_lost: Counter::default(),
             log_lines_lost: Counter::default(),
@@ -291,7 +292,11 @@ impl Metrics {
         set(&self.memory_budget_bytes, memory.budget_bytes);
         raise(&self.lost, status.losses.lost);
         raise(&self.overwritten, status.losses.overwritten);
-        raise(&self.recursion_misses, status.losses.recursion_misses);
+        for (probe, count) in &status.skipped {
+            let probe = probe.clone();
+            let counter = self.recursion_misses.get_or_create(&ProbeName { probe });
+            raise(&counter, *count);
+        }
         raise(&self.refused, status.refused);
         raise(&self.messages_lost, status.messages_lost);
         raise(&self.log_lines_lost, status.log_lines_lost);
@@ -399,6 +404,9 @@ mod tests {
         status.containers.named = 30;
         status.memory.rings_used = 31;
         status.losses.overwritten = 7;
+        status.skipped = [("sys_exit", 0), ("sched_process_exit", 9)]
+            .map(|(probe, count)| (probe.to_owned(), count))
+            .into();
         status.api_server = Some(Connection {
             up: true,
             ..Connection::default()
@@ -422,6 +430,8 @@ mod tests {
             "lastword_containers{named=\"true\"} 30",
             "lastword_rings{state=\"used\"} 31",
             "lastword_events_overwritten_total 7",
+            "lastword_recursion_misses_total{probe=\"sched_process_exit\"} 9",
+            "lastword_recursion_misses_total{probe=\"sys_exit\"} 0",
             "lastword_api_up 1",
             "lastword_cri_up 0",
             "lastword_captures_total{trigger=\"restarts\"} 1",

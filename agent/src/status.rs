@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use capture_format::Probe;
 use inspect::{
     decode::time::{duration, epoch, size},
-    losses::losses_text,
+    losses::{losses_text, skipped_text},
 };
 
 use crate::{
@@ -33,6 +33,7 @@ pub(crate) fn of_agent(status: &Status, now: u64, out: &mut impl Write) -> io::R
         containers,
         memory,
         losses,
+        skipped,
         refused,
         last_refused,
         messages_lost,
@@ -86,6 +87,10 @@ pub(crate) fn of_agent(status: &Status, now: u64, out: &mut impl Write) -> io::R
         ),
     )?;
     field("losses", losses_text(losses))?;
+    let skipped = skipped_text(skipped);
+    if !skipped.is_empty() {
+        field("", format!("skipped: {skipped}"))?;
+    }
     if *messages_lost > 0 {
         let what = "messages of the kernel side; who came and went meanwhile was not seen";
         field("", format!("{messages_lost} {what}"))?;
@@ -207,8 +212,16 @@ mod tests {
             losses: capture_format::Losses {
                 lost: 2,
                 overwritten: 70,
+                recursion_misses: 12,
                 ..capture_format::Losses::default()
             },
+            skipped: [
+                ("sched_process_exit", 9),
+                ("sys_exit", 3),
+                ("mark_victim", 0),
+            ]
+            .map(|(probe, count)| (probe.to_owned(), count))
+            .into(),
             refused: 2,
             last_refused: Some(Refused {
                 time: started + 90 * SECOND,
@@ -246,7 +259,8 @@ configuration /etc/lastword/agent.yaml
 containers    30 recorded, 1 of them not named yet; 1 waiting for a ring; 2 not recorded so far, the last 30 s ago: no ring was free
 rings         30 used, 4 free
 memory        35 MiB of 256 MiB: 34 MiB for rings, 1 MiB for 3 kept runs
-losses        2 lost (never recorded), 70 overwritten (displaced by newer events)
+losses        2 lost (never recorded), 70 overwritten (displaced by newer events), 12 probe runs the kernel skipped on this node
+              skipped: sched_process_exit 9, sys_exit 3
               4 messages of the kernel side; who came and went meanwhile was not seen
 spool         /var/lib/lastword: 5 captures, 3 MiB of 1 GiB; 7 dropped; 6 lost
               captures cannot be written: the disk is full

@@ -90,10 +90,11 @@ pub fn losses_text(losses: &Losses) -> String {
 }
 
 /// Which probes the kernel skipped, the most often skipped first: `sched_process_exit 12, sys_exit 3`; empty where none was.
-pub(crate) fn skipped_text(skipped: &BTreeMap<String, u64>) -> String {
+#[must_use]
+pub fn skipped_text(skipped: &BTreeMap<String, u64>) -> String {
     /// More probes than there are; a file may name any number.
     const MOST: usize = 16;
-    let mut all: Vec<_> = skipped.iter().collect();
+    let mut all: Vec<_> = skipped.iter().filter(|(_, count)| **count > 0).collect();
     all.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let told = all.into_iter().take(MOST);
     let told = told.map(|(probe, count)| format!("{} {count}", escaped(probe.as_bytes())));
@@ -137,7 +138,12 @@ mod tests {
 
     #[test]
     fn probes_that_were_skipped_are_named() {
-        let skipped = [("sched_process_exit", 3), ("sys_exit", 12), ("x\n", 1)];
+        let skipped = [
+            ("sched_process_exit", 3),
+            ("sys_exit", 12),
+            ("x\n", 1),
+            ("oom", 0),
+        ];
         let skipped = skipped.map(|(probe, count)| (probe.to_owned(), count));
         assert_eq!(
             skipped_text(&skipped.into()),

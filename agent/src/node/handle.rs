@@ -1,6 +1,6 @@
 //! How the HTTP endpoint and the local socket ask the node's loop: requests in, answers out, nothing shared.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use capture_format::{Losses, Probe};
 use serde::{Deserialize, Serialize};
@@ -217,6 +217,8 @@ pub(crate) struct Status {
     /// Losses of all runs that ended since the start, added up; but `recursion_misses` are the node's since then, each
     /// counted once.
     pub(crate) losses: Losses,
+    /// How often the kernel skipped each probe since the start, by what it observes: together [`Losses::recursion_misses`].
+    pub(crate) skipped: BTreeMap<String, u64>,
     /// Containers that were not recorded since the start; each is among the losses too.
     pub(crate) refused: u64,
     /// The last of them.

@@ -132,8 +132,8 @@ pub(super) struct Rings {
     pub(super) stock: Stock,
     /// Containers that wait for one.
     pub(super) waiting: usize,
-    /// How often the kernel skipped a program so far.
-    pub(super) misses: u64,
+    /// How often the kernel skipped each program so far.
+    pub(super) misses: Misses,
 }
 
 /// Where the kernel shows what the recorder does not see.
@@ -248,7 +248,7 @@ impl RecordingThread {
         self.send(Command::SetKept(bytes));
     }
 
-    /// Rings, who waits for one, and how often the kernel skipped a program so far.
+    /// Rings, who waits for one, and how often the kernel skipped each program so far.
     pub(super) async fn stock(&self) -> Option<Rings> {
         let (reply, stock) = oneshot::channel();
         self.send(Command::Stock(reply));
@@ -706,7 +706,7 @@ impl Server {
                 let _ = reply.send(Rings {
                     stock: self.recorder.stock(),
                     waiting: self.waiting.len() + self.without_place.len(),
-                    misses: self.recorder.misses().total(),
+                    misses: self.recorder.misses(),
                 });
             }
             Command::Stop => self.stopping = true,

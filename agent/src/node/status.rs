@@ -1,5 +1,7 @@
 //! The agent's state, for those who ask.
 
+use std::collections::BTreeMap;
+
 use kubernetes::Standing as Api;
 use tokio::sync::{oneshot, watch};
 
@@ -96,6 +98,7 @@ impl Node {
                 ..Memory::default()
             },
             losses: self.tally.losses,
+            skipped: BTreeMap::new(),
             refused: self.tally.refused,
             last_refused: self.tally.last_refused.clone(),
             messages_lost: self.tally.messages_lost,
@@ -130,7 +133,8 @@ impl Node {
                 status.memory.rings_used = stock.used as u64;
                 status.memory.rings_free = stock.free as u64;
                 status.memory.ring_bytes = stock.ring_bytes;
-                status.losses.recursion_misses = misses;
+                status.skipped = misses.into_map();
+                status.losses.recursion_misses = status.skipped.values().sum();
             }
             let _ = reply.send(status);
         });
