@@ -123,6 +123,12 @@ impl Install {
         cluster.validate(&list.to_string())
     }
 
+    /// Deletes all of it, the resource definition with all Captures included.
+    pub(crate) fn remove(&self, cluster: &Cluster) -> Result<()> {
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": self.documents });
+        cluster.delete(&list.to_string())
+    }
+
     /// Applies it, and waits until every agent is ready.
     pub(crate) fn complete(&self, cluster: &Cluster) -> Result<()> {
         self.apply(cluster)?;
@@ -225,8 +231,7 @@ pub(crate) fn remove_all() {
         if namespaces.is_empty() {
             return Ok(());
         }
-        let list = json!({ "apiVersion": "v1", "kind": "List", "items": install.documents });
-        cluster.delete(&list.to_string())
+        install.remove(cluster)
     });
     if let Err(error) = removed {
         eprintln!("cannot remove the installation: {error:#}");

@@ -6,6 +6,7 @@
 
 mod capabilities;
 mod cluster;
+mod edges;
 mod events;
 mod http;
 mod install;
@@ -30,8 +31,9 @@ type Boxed = Box<dyn Fn(&Cluster) -> anyhow::Result<String> + Send>;
 
 fn cases() -> Vec<(String, Boxed)> {
     let mut cases = scenarios::cases(number("LASTWORD_E2E_ROUNDS", 3));
-    let groups: [&[(&str, Case)]; 5] = [
+    let groups: [&[(&str, Case)]; 6] = [
         requests::CASES,
+        edges::CASES,
         upheaval::CASES,
         storage::CASES,
         trouble::CASES,

@@ -9,6 +9,7 @@ use crate::{
     http::Forward,
     install::{self, Install, NAMESPACE},
     scenarios::{HEALTHY, complete, quick},
+    upheaval::HELPER,
 };
 
 pub(crate) const CASES: &[(&str, Case)] = &[
@@ -140,14 +141,30 @@ fn deleted(cluster: &Cluster) -> Result<String> {
     let scenario = quick()?;
     Install::standard(cluster)?.complete(cluster)?;
     cluster.fresh_namespace(SPACE)?;
+    cluster.apply(SPACE, HELPER)?;
+    cluster.pods_ready(SPACE, &["pod/helper"])?;
     cluster.apply(SPACE, scenario.file)?;
     let first = complete(cluster, SPACE, scenario.name, 1)?;
+    let path = text(&first, "/status/location/nodePath");
     let first = text(&first, "/metadata/name");
+    let file = path.replacen("/var/lib/lastword/", "/spool/", 1);
+    let ls = ["exec", "-n", SPACE, "helper", "--", "ls", &file];
+    cluster
+        .run(&ls)
+        .with_context(|| format!("nodePath is no path on the node: {path:?}"))?;
     cluster.remove(SPACE, "capture", first)?;
+    wait("end of the file of a Capture that was deleted", || {
+        Ok(match cluster.run(&ls) {
+            Ok(listed) => Err(listed),
+            Err(_) => Ok(()),
+        })
+    })?;
     let second = complete(cluster, SPACE, scenario.name, 2)?;
     let second = text(&second, "/metadata/name");
     ensure!(first != second, "{first} is back");
-    Ok(format!("{first} deleted, then {second}"))
+    Ok(format!(
+        "{first} deleted with its file {path}, then {second}"
+    ))
 }
 
 /// Opens the port of an agent once the kubelet has brought it the token.

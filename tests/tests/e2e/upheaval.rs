@@ -21,6 +21,10 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ),
     ("an upgrade of the agent does neither", upgrade),
     (
+        "a loop is announced anew after uninstallation and installation",
+        reinstalled,
+    ),
+    (
         "an agent that is killed while it captures leaves no half file",
         kill,
     ),
@@ -108,6 +112,35 @@ fn in_the_middle(cluster: &Cluster, act: impl Fn(&str) -> Result<String>) -> Res
     Ok(format!(
         "runs {before:?} before, {after:?} right after, {numbers:?} at last ({unseen} while no agent ran); one Capture, one Event"
     ))
+}
+
+/// The spool stays on the node, and says that the capture was announced.
+fn reinstalled(cluster: &Cluster) -> Result<String> {
+    let scenario = quick()?;
+    let install = Install::standard(cluster)?;
+    install.complete(cluster)?;
+    cluster.fresh_namespace(SPACE)?;
+    cluster.apply(SPACE, scenario.file)?;
+    complete(cluster, SPACE, scenario.name, 2)?;
+    install.remove(cluster)?;
+    let events = ["events", "--all", "-n", SPACE];
+    cluster.run(&[&["delete"], &events[..]].concat())?;
+    let watch = Watch::start(cluster, SPACE)?;
+    install.complete(cluster)?;
+    let capture = complete(cluster, SPACE, scenario.name, 2)?;
+    scenario.check(text(&capture, "/status/verdict"))?;
+    let event = wait("Event after the installation", || {
+        Ok(watch.of(scenario.name).pop().ok_or("none".to_owned()))
+    })?;
+    scenario.check(&event.message)?;
+    let explained = cluster.plugin(&["explain", scenario.name, "-n", SPACE])?;
+    scenario.check(&explained)?;
+    let captures = of_pod(cluster, SPACE, scenario.name)?;
+    ensure!(
+        captures.len() == 1,
+        "several Captures of one loop: {captures:?}"
+    );
+    Ok("Capture and Event are there again".to_owned())
 }
 
 /// How many runs are missing, wherever some are, between those with these numbers.
