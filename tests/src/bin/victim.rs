@@ -64,7 +64,8 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
         ["abort"] => std::process::abort(),
         ["timer", signal] => timer(number(signal)?)?,
         ["alarm"] => alarm(),
-        ["abort-first"] => return Ok(first_of_a_namespace("abort")),
+        ["abort-as-musl"] => abort_as_musl()?,
+        ["first", what] => return Ok(first_of_a_namespace(what)),
         ["memory-child"] => return Ok(memory_child()),
         ["segv"] => fault(),
         ["sleep", milliseconds] => thread::sleep(Duration::from_millis(number(milliseconds)?)),
@@ -392,6 +393,37 @@ fn raise(signal: i32) -> io::Result<()> {
 fn fault() {
     // SAFETY: none, on purpose: this address is never mapped.
     unsafe { std::ptr::write_volatile(0x30 as *mut u8, 1) };
+}
+
+/// What assert(3) and abort(3) of musl do, src/exit/{assert,abort}.c and src/signal/raise.c there: two signals, each sent while it is
+/// blocked, then a fault.
+fn abort_as_musl() -> io::Result<()> {
+    eprintln!("Assertion failed: size > 0 (queue.c: push: 42)");
+    // SAFETY: sets that live over the calls; the signals are to this thread.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        check(libc::sigfillset(&raw mut all))?;
+        let set = |how, set: &libc::sigset_t, old: *mut libc::sigset_t| {
+            check(libc::sigprocmask(how, std::ptr::from_ref(set), old))
+        };
+        let send = || {
+            let thread = libc::syscall(libc::SYS_gettid);
+            check(libc::syscall(libc::SYS_tkill, thread, libc::SIGABRT))
+        };
+        set(libc::SIG_BLOCK, &all, &raw mut before)?;
+        send()?;
+        set(libc::SIG_SETMASK, &before, std::ptr::null_mut())?;
+        set(libc::SIG_BLOCK, &all, std::ptr::null_mut())?;
+        libc::signal(libc::SIGABRT, libc::SIG_DFL);
+        send()?;
+        set(libc::SIG_SETMASK, &before, std::ptr::null_mut())?;
+        #[cfg(target_arch = "x86_64")]
+        std::arch::asm!("hlt");
+        #[cfg(not(target_arch = "x86_64"))]
+        std::ptr::null_mut::<u8>().write_volatile(0);
+    }
+    Ok(())
 }
 
 fn children() -> io::Result<()> {

@@ -89,10 +89,15 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ("explains_abort_of_a_first_process", || {
         expect(
-            &record_victim(&["abort-first"]),
+            &record_victim(&["first", "abort"]),
             "aborted",
             "it called abort()",
         )
+    }),
+    ("explains_abort_of_a_first_process_with_musl", || {
+        let recorded = record_victim(&["first", "abort-as-musl"]);
+        expect(&recorded, "aborted", "it called abort()")?;
+        expect(&recorded, "aborted", "Assertion failed: size > 0")
     }),
     ("explains_a_timer_under_load", timer_under_load),
     ("explains_an_alarm", || {
