@@ -28,6 +28,9 @@ pub struct Settings {
     pub budget: super::Budget,
     /// Whether the programs log what they do, through aya-log and the `log` crate.
     pub debug_programs: bool,
+    /// Whether tracepoint programs can be preempted, which decides how probes are attached; none: as the kernel's BTF says. Tests guess
+    /// wrong, to see that what is lost then is counted.
+    pub preemptible: Option<bool>,
 }
 
 impl Default for Settings {
@@ -40,6 +43,7 @@ impl Default for Settings {
             shapes: ContainerShape::runtimes(),
             budget: super::Budget::default(),
             debug_programs: false,
+            preemptible: None,
         }
     }
 }

@@ -180,7 +180,9 @@ impl Recorder {
         }
         let kernel = load::kernel_btf()?;
         let abilities = load::abilities(&kernel)?;
-        let preemptible = probes::tracepoints_are_preemptible(&kernel);
+        let preemptible = settings
+            .preemptible
+            .unwrap_or_else(|| probes::tracepoints_are_preemptible(&kernel));
         let place = load::place(settings, &kernel)?;
         drop(kernel);
         let (mut ebpf, key) = load::load(object, &abilities, place, settings)?;

@@ -82,6 +82,8 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
         ["memory"] => memory(),
         ["chatter", lines] => chatter(number(lines)?)?,
         ["writers", threads, writes] => writers(number(threads)?, number(writes)?)?,
+        ["start", processes] => start(number(processes)?)?,
+        ["processes", workers, each] => processes(number(workers)?, number(each)?)?,
         ["bulk", address] => bulk(address)?,
         _ => return Err(io::Error::other(format!("no such thing: {words:?}"))),
     }
@@ -750,6 +752,24 @@ fn writers(threads: usize, writes: usize) -> io::Result<()> {
             .join()
             .map_err(|_| io::Error::other("a thread panicked"))?
     })
+}
+
+/// Processes that each start others which end at once, one after another: `workers * (1 + each)` forks, execs and ends.
+fn processes(workers: usize, each: usize) -> io::Result<()> {
+    let own = env::current_exe()?;
+    let each = each.to_string();
+    let workers = (0..workers).map(|_| Command::new(&own).args(["start", &each]).spawn());
+    for mut worker in workers.collect::<io::Result<Vec<_>>>()? {
+        if !worker.wait()?.success() {
+            return Err(io::Error::other("a worker failed"));
+        }
+    }
+    Ok(())
+}
+
+fn start(processes: usize) -> io::Result<()> {
+    let own = env::current_exe()?;
+    (0..processes).try_for_each(|_| Command::new(&own).args(["exit", "0"]).status().map(drop))
 }
 
 /// Bytes to a socket that is not DNS.

@@ -8,6 +8,7 @@ mod lives;
 mod made;
 mod network;
 mod nginx;
+mod preempted;
 mod records;
 mod run;
 mod support;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         network::CASES,
         verdicts::CASES,
         lanes::CASES,
+        preempted::CASES,
         containers::CASES,
         lives::CASES,
         run::CASES,
