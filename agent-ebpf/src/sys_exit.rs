@@ -51,12 +51,12 @@ pub fn sys_exit_perf(ctx: TracePointContext) -> u32 {
 /// A call has ended; its registers are looked for only if they are needed.
 #[inline(always)]
 fn ended(number: u64, ret: i64, registers: impl FnOnce() -> Registers) {
-    let task = Typed::current();
-    // Before anything else: the numbers of these calls mean other calls.
-    if is_compat(task) {
-        count_compat();
-    } else if let Some(op) = wanted(number, ret) {
-        record(op, number, ret, task, registers());
+    if let Some(op) = wanted(number, ret) {
+        record(op, number, ret, registers);
+    } else if is_compat(Typed::current())
+        && let Some((_, ring)) = current_ring()
+    {
+        count_compat(ring);
     }
 }
 
@@ -147,16 +147,21 @@ impl Call {
 }
 
 #[inline(always)]
-fn record(op: u8, number: u64, ret: i64, task: Typed, registers: Registers) {
+fn record(op: u8, number: u64, ret: i64, registers: impl FnOnce() -> Registers) {
     let Some((ring_number, ring)) = current_ring() else {
         return;
     };
+    let task = Typed::current();
+    // The number means another call then. Asked only now, as most processes of a node are not recorded.
+    if is_compat(task) {
+        return count_compat(ring);
+    }
     let call = Call {
         ring_number,
         ring,
         task,
         pid_tgid: pid_tgid(),
-        registers,
+        registers: registers(),
         number: number as u16,
         ret,
     };
@@ -271,12 +276,10 @@ fn several(call: &Call, ring_number: u32) {
 
 /// Counts a call in the 32-bit ABI.
 #[inline(always)]
-fn count_compat() {
+fn count_compat(ring: *mut Ring) {
     use core::intrinsics::{AtomicOrdering::Relaxed, atomic_xadd};
-    if let Some((_, ring)) = current_ring() {
-        // SAFETY: the verifier checks the access.
-        unsafe { atomic_xadd::<u64, u64, { Relaxed }>(&raw mut (*ring).compat, 1) };
-    }
+    // SAFETY: the verifier checks the access.
+    unsafe { atomic_xadd::<u64, u64, { Relaxed }>(&raw mut (*ring).compat, 1) };
 }
 
 /// Whether the current call is one in the 32-bit ABI, whose numbers and arguments are others.
