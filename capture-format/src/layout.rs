@@ -24,9 +24,9 @@ pub(crate) const MAX_RAW: usize = 8 << 20;
 /// Most events in a block.
 pub(crate) const MAX_EVENTS: u32 = 1 << 16;
 /// Most bytes that the events of a capture may take once unpacked: this much whatever the size of its file, and this much for each
-/// byte of it. A recorder within its budget of memory stays below a quarter of the first, and what it records below a quarter of
-/// the second. Without a limit, 200 KB of columns that are all zero are 100 million events.
-pub(crate) const UNPACKED: (u64, u64) = (512 << 20, 256);
+/// byte of it. Twenty runs, the most that are kept, of full rings (16,384 records and 1 MiB of payload each) stay below half of the first. Without
+/// a limit, 200 KB of columns that are all zero are 100 million events.
+pub(crate) const UNPACKED: (u64, u64) = (128 << 20, 128);
 /// Bytes that the numbers of an event take once unpacked, whatever its columns are compressed to.
 pub(crate) const EVENT_SIZE: u64 = 64;
 /// Most bytes of an event's name and data together.
