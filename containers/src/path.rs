@@ -73,6 +73,13 @@ pub fn parse(path: &str) -> Option<CgroupPath> {
     None
 }
 
+/// The container that a cgroup was made for: not one that it is inside of.
+pub fn parse_own(path: &str) -> Option<CgroupPath> {
+    let (above, name) = path.rsplit_once('/')?;
+    let (_, parent) = above.rsplit_once('/').unwrap_or_default();
+    container(name, parent)
+}
+
 fn container(name: &str, parent: &str) -> Option<CgroupPath> {
     // containerd with the cgroupfs driver below a kubelet with the systemd driver takes the systemd syntax for a name.
     if let Some((slice, id)) = name.split_once(":cri-containerd:") {

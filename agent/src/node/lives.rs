@@ -133,12 +133,12 @@ impl Node {
     }
 
     fn started(&mut self, cgroup: u64, path: &str, time: u64) {
-        let Some(known) = containers::path::parse(path) else {
+        let Some(known) = containers::path::parse_own(path) else {
             tracing::debug!(
                 path,
                 "a cgroup has a container's shape, but is none that is known"
             );
-            return;
+            return self.recording.let_go(cgroup);
         };
         let subject = Subject {
             pod_uid: known.pod_uid.unwrap_or_default(),

@@ -121,6 +121,23 @@ fn takes_nothing_else_for_a_container() {
 }
 
 #[test]
+fn a_cgroup_inside_a_container_is_not_the_containers_own() {
+    let own = |pattern| parse_own(&path(pattern)).is_some();
+    assert!(own("/ID"));
+    assert!(own("/kubepods/podUXX/ID"));
+    assert!(own("/docker/ID/docker/ID"));
+    for pattern in [
+        "/docker/ID/init.scope",
+        "/docker/ID/docker-ID.slice",
+        "/docker/ID/ID.scope.d",
+        "/libpod_parent/ID",
+        "",
+    ] {
+        assert!(!own(pattern), "{pattern}");
+    }
+}
+
+#[test]
 fn takes_a_pods_uid_only_where_it_is_one() {
     for parent in [
         "podman",

@@ -31,6 +31,7 @@ pub(super) const CASES: &[Case] = &[
     ("agent_tells_that_its_spool_was_removed", removed),
     ("agent_records_who_was_refused_when_a_ring_is_free", late),
     ("agent_records_pods_before_others", pods_first),
+    ("agent_keeps_no_ring_for_what_looks_like_a_container", alike),
     ("agent_lives_on_when_nobody_reads_its_log", log_reader_gone),
     ("agent_lives_on_when_its_log_is_stuck", log_reader_stuck),
 ];
@@ -342,6 +343,35 @@ fn late() -> Result<(), Failed> {
     let capture = node.captured(last, &[1])?;
     assert!(capture.has(|event| event.name == "/missing/late"));
     assert_eq!(capture.runs[0].0.losses.lost, 1);
+    Ok(())
+}
+
+/// Podman's pods, and what a container names like another runtime's: the kernel side takes them for containers.
+fn alike() -> Result<(), Failed> {
+    const MORE_THAN_RINGS: usize = 24;
+    let node = Node::with_agent("recorder: {memory: 16MiB}")?;
+    let outer = Container::on(&node);
+    let running = outer.start(&["wait", "open", "/missing/outer"])?;
+    running.settled("wait")?;
+    let inside = node
+        .cgroups
+        .0
+        .join(format!("cri-containerd-{}.scope", outer.id));
+    let mut alike = Vec::new();
+    for number in 0..MORE_THAN_RINGS {
+        let name = format!("libpod-{number:064x}.slice");
+        alike.push(Made::below(&node.cgroups.0, &name)?);
+        alike.push(Made::below(&inside, &name)?);
+        node.ready()?;
+    }
+    drop(alike);
+    running.go_on()?;
+    running.wait()?;
+    // It has had one run.
+    let capture = node.captured(&outer, &[1])?;
+    assert!(capture.has(|event| event.name == "/missing/outer"));
+    let status = node.ask(&["status", "--json"])?;
+    assert_eq!(status["refused"], 0, "{status:#}");
     Ok(())
 }
 
