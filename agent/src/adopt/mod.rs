@@ -50,7 +50,10 @@ pub fn containers(
     mount: &Path,
     shapes: &[ContainerShape],
 ) -> io::Result<Vec<Running>> {
-    fs::read_dir(mount)?;
+    fs::read_dir(mount).map_err(|error| {
+        let shown = format!("the cgroups in {} cannot be read: {error}", mount.display());
+        io::Error::new(error.kind(), shown)
+    })?;
     let mut found = Vec::new();
     walk(mount, MAX_DEPTH, &mut |directory| {
         if is_container(directory, shapes) {

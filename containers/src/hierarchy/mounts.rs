@@ -22,25 +22,73 @@ pub struct CgroupMount<'a> {
     pub options: Option<&'a str>,
 }
 
-/// The mounts of cgroups, by the text of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
+/// The mounts of cgroups that a path leads to, by the text of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)). Those that another mount
+/// covers are left out.
 pub fn cgroup_mounts(mountinfo: &str) -> impl Iterator<Item = CgroupMount<'_>> {
-    mountinfo.lines().filter_map(cgroup_mount)
+    let all: Vec<Line<'_>> = mountinfo.lines().filter_map(Line::parse).collect();
+    let cgroups = |index: usize| (!is_covered(index, &all)).then(|| all[index].cgroups())?;
+    let found: Vec<_> = (0..all.len()).filter_map(cgroups).collect();
+    found.into_iter()
 }
 
-fn cgroup_mount(line: &str) -> Option<CgroupMount<'_>> {
-    // 33 31 0:30 / /sys/fs/cgroup/cpu rw,relatime shared:9 - cgroup cgroup rw,cpu
-    let (front, back) = line.split_once(" - ")?;
-    let path = front.split(' ').nth(4)?;
-    let mut back = back.split(' ');
-    let options = match back.next()? {
-        "cgroup2" => None,
-        "cgroup" => Some(back.nth(1)?),
-        _ => return None,
-    };
-    Some(CgroupMount {
-        path: unescaped(path).into(),
-        options,
-    })
+/// What a line tells of a mount.
+struct Line<'a> {
+    id: u64,
+    /// The mount that it is on.
+    parent: u64,
+    path: PathBuf,
+    kind: &'a str,
+    options: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        // 33 31 0:30 / /sys/fs/cgroup/cpu rw,relatime shared:9 - cgroup cgroup rw,cpu
+        let (front, back) = line.split_once(" - ")?;
+        let (mut front, mut back) = (front.split(' '), back.split(' '));
+        Some(Self {
+            id: front.next()?.parse().ok()?,
+            parent: front.next()?.parse().ok()?,
+            path: unescaped(front.nth(2)?).into(),
+            kind: back.next()?,
+            options: back.nth(1).unwrap_or_default(),
+        })
+    }
+
+    fn cgroups(&self) -> Option<CgroupMount<'a>> {
+        let options = match self.kind {
+            "cgroup2" => None,
+            "cgroup" => Some(self.options),
+            _ => return None,
+        };
+        Some(CgroupMount {
+            path: self.path.clone(),
+            options,
+        })
+    }
+}
+
+/// Whether the path of a mount leads to another one: on it lies one at the same place, or one lies across its way from the top.
+fn is_covered(index: usize, all: &[Line<'_>]) -> bool {
+    let mount = &all[index];
+    let on = |id: u64| (all.iter()).filter(move |other| other.parent == id && other.id != id);
+    if on(mount.id).any(|other| other.path == mount.path) {
+        return true;
+    }
+    let mut child = mount;
+    // No way is longer than there are mounts.
+    for _ in all {
+        let crosses =
+            |other: &Line<'_>| other.path != child.path && child.path.starts_with(&other.path);
+        if child.parent != child.id && on(child.parent).any(crosses) {
+            return true;
+        }
+        match all.iter().find(|other| other.id == child.parent) {
+            Some(parent) if parent.id != child.id => child = parent,
+            _ => break,
+        }
+    }
+    false
 }
 
 /// The hierarchies that are mounted at or below `root`.

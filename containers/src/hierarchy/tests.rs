@@ -74,6 +74,44 @@ fn reads_mounts() {
 }
 
 #[test]
+fn what_another_mount_covers_is_not_there() {
+    let paths = |mountinfo: &str| -> Vec<String> {
+        let found = cgroup_mounts(mountinfo);
+        found
+            .map(|mount| mount.path.display().to_string())
+            .collect()
+    };
+    let (top, memory) = ("/sys/fs/cgroup", "/sys/fs/cgroup/memory");
+    let all = paths(HYBRID);
+    // One at the same place, of whatever kind; the newer one is on the older one.
+    let tmpfs = format!("{HYBRID}50 35 0:40 / {memory} rw - tmpfs none rw\n");
+    let left: Vec<_> = all.iter().filter(|path| *path != memory).cloned().collect();
+    assert_eq!(paths(&tmpfs), left);
+    let again = format!("{HYBRID}50 35 0:32 / {memory} rw - cgroup cgroup rw,memory\n");
+    assert_eq!(
+        paths(&again).iter().filter(|path| *path == memory).count(),
+        1
+    );
+    // One over the folder that all of them are in.
+    let unified = format!("{HYBRID}50 31 0:38 / {top} rw - cgroup2 none rw\n");
+    assert_eq!(paths(&unified), [top]);
+    // One over the file system that the folder is in.
+    let sysfs = "23 1 0:22 / /sys rw - sysfs sysfs rw\n";
+    assert_eq!(
+        paths(&format!(
+            "{sysfs}{HYBRID}50 23 0:22 / /sys rw - sysfs sysfs rw\n"
+        )),
+        [""; 0]
+    );
+    let beside = format!(
+        "{sysfs}{HYBRID}50 23 0:22 / /sys/fs/cg rw - tmpfs none rw\n51 35 0:22 / {memory}/x rw - tmpfs none rw\n"
+    );
+    assert_eq!(paths(&beside), all);
+    // The file system at the top is on itself, or on one that is not listed.
+    assert_eq!(paths("1 1 0:2 / / rw - cgroup2 none rw\n"), ["/"]);
+}
+
+#[test]
 fn takes_the_unified_one_where_all_containers_are_in_it() {
     let unified = (Hierarchy::Unified, "/sys/fs/cgroup".to_owned());
     assert_eq!(chosen(UNIFIED, &[]), Some(unified.clone()));
