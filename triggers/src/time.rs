@@ -2,7 +2,7 @@
 
 use std::{ops::Add, time::Duration};
 
-/// Nanoseconds since the Unix epoch.
+/// Nanoseconds on a clock that nobody sets while the machine lives; from which moment on does not matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);
 

@@ -79,8 +79,7 @@ pub(super) struct Runs {
 /// A run has been kept, or could not be.
 pub(super) struct EndedRun {
     cgroup: u64,
-    /// Nanoseconds since the Unix epoch.
-    time: u64,
+    time: Time,
     result: anyhow::Result<ending::Ended>,
 }
 
@@ -166,7 +165,7 @@ impl Node {
         // In a pod every run has an id of its own, and a name that will come.
         if subject.pod_uid.is_empty() {
             let started = Observation::Started { run };
-            let decisions = self.machine.observe(self.wall(time), &subject, started);
+            let decisions = self.machine.observe(self.clock.at(time), &subject, started);
             self.decide(decisions);
         }
         self.ask(cgroup);
@@ -229,7 +228,7 @@ impl Node {
         let Some(identity) = self.directory.container(&live.id) else {
             return false;
         };
-        let (run, started) = (identity.run(), self.wall(live.started));
+        let (run, started) = (identity.run(), self.clock.at(live.started));
         let before = live.subject.clone();
         let subject = self.known(&before, identity, started);
         if let Some(live) = self.live.get_mut(&cgroup) {
@@ -288,7 +287,7 @@ impl Node {
             })
             .collect();
         for (subject, identity) in found {
-            let at = Time(host::realtime());
+            let at = self.clock.now();
             let subject = self.known(&subject, identity, at);
             if self.is_off(&subject) {
                 self.opt_out(&subject);
@@ -308,7 +307,9 @@ impl Node {
         };
         let subject = live.subject.clone();
         let ending = self.ending(cgroup, live);
-        let time = life.end.map_or_else(host::realtime, |end| self.wall(end).0);
+        let time = life
+            .end
+            .map_or_else(|| self.clock.now(), |end| self.clock.at(end));
         self.subjects.entry(subject).or_default().ending += 1;
         let (knowledge, inputs) = (self.knowledge.clone(), self.inputs.clone());
         self.tasks.spawn(async move {
@@ -368,7 +369,6 @@ impl Node {
         live.ending = false;
         let subject = live.subject.clone();
         self.forget_if_over(cgroup);
-        let at = Time(time);
         let runs = self.subjects.entry(subject.clone()).or_default();
         runs.ending = runs.ending.saturating_sub(1);
         runs.seen = host::boottime();
@@ -411,7 +411,7 @@ impl Node {
                 }
                 let mut decisions = self
                     .machine
-                    .observe(at, &subject, Observation::Ended(ended));
+                    .observe(time, &subject, Observation::Ended(ended));
                 decisions.extend(self.pod_events(&subject, &around.events));
                 let runs = self.subjects.entry(subject.clone()).or_default();
                 runs.around = Some(around).filter(Around::is_fresh);
@@ -428,12 +428,13 @@ impl Node {
     /// What the pod's events say of a container.
     fn pod_events(&mut self, subject: &Subject, events: &[PodEvent]) -> Vec<triggers::Decision> {
         let about = |event: &&PodEvent| event.container() == Some(&subject.container);
+        let now = self.clock.now();
         events
             .iter()
             .filter(about)
             .filter_map(|event| {
                 Some((
-                    Time(event.last?),
+                    self.clock.of_day(event.last?).min(now),
                     Observation::of_event(&event.reason, &event.message)?,
                 ))
             })
@@ -462,7 +463,7 @@ impl Node {
             .values()
             .map(|live| live.subject.clone())
             .collect();
-        let (now, machine) = (Time(host::realtime()), &mut self.machine);
+        let (now, machine) = (self.clock.now(), &mut self.machine);
         self.subjects.retain(|subject, runs| {
             let stays = pods.contains(&subject.pod_uid)
                 || alive.contains(subject)
@@ -510,11 +511,6 @@ impl Node {
             .flat_map(|runs| &runs.kept)
             .map(|run| run.bytes().len() as u64)
             .sum()
-    }
-
-    /// A time of CLOCK_BOOTTIME as the triggers have it.
-    pub(super) fn wall(&self, boottime: u64) -> Time {
-        Time(boottime.saturating_add_signed(host::clock_offset()))
     }
 }
 

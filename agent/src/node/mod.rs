@@ -4,6 +4,7 @@
 //! thread or task of its own and comes back as an [`Input`]; the loop itself waits for nothing.
 
 mod capture;
+mod clock;
 mod ending;
 pub(crate) mod handle;
 mod kept;

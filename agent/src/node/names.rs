@@ -10,6 +10,7 @@ use kubernetes::{Change, namespaces::NamespaceInfo};
 use triggers::{Description, Ended, Labels, Observation, PodObservation, Subject, Time};
 
 use super::{
+    clock::Clock,
     runtime::Everything,
     state::{KnownPod, Node},
 };
@@ -18,7 +19,7 @@ use crate::host;
 impl Node {
     /// The watch of the node's pods tells of one.
     pub(super) fn pod(&mut self, change: PodChange) {
-        let (now, at) = (host::uptime(), Time(host::realtime()));
+        let (now, at) = (host::uptime(), self.clock.now());
         match change {
             PodChange::Synced => {
                 self.heard.pods = true;
@@ -101,8 +102,8 @@ impl Node {
         }
         if let Some((restarting, since)) = pod.all_restarting {
             let observation = match restarting {
-                true => PodObservation::RestartsAll(time(since)),
-                false => PodObservation::RestartedAll(time(since)),
+                true => PodObservation::RestartsAll(self.clock.of_api(since)),
+                false => PodObservation::RestartedAll(self.clock.of_api(since)),
             };
             decisions.extend(self.machine.observe_pod(at, uid, observation));
         }
@@ -115,10 +116,10 @@ impl Node {
                 let runs = self.subjects.entry(subject.clone()).or_default();
                 runs.secret_mounts.clone_from(&container.secret_mounts);
             }
-            for (time, observation) in said_of(at, pod, container) {
+            for (time, observation) in said_of(self.clock, at, pod, container) {
                 decisions.extend(self.machine.observe(time, &subject, observation));
             }
-            self.unready.see(&subject, container);
+            self.unready.see(self.clock, &subject, container);
         }
         self.decide(decisions);
         self.tell_unready();
@@ -126,7 +127,7 @@ impl Node {
 
     /// Tells the triggers of the containers whose readiness probe has failed.
     pub(super) fn tell_unready(&mut self) {
-        let now = Time(host::realtime());
+        let now = self.clock.now();
         for subject in self.unready.due(now) {
             let decisions = self.machine.observe(now, &subject, Observation::NotReady);
             self.decide(decisions);
@@ -135,7 +136,7 @@ impl Node {
 
     /// The container runtime has been found, or has come back: what runs gets its names, what ended its counts.
     pub(super) fn found_runtime(&mut self, all: &Everything) {
-        let (now, at) = (host::uptime(), Time(host::realtime()));
+        let (now, at) = (host::uptime(), self.clock.now());
         let containers: Vec<_> = all
             .containers
             .iter()
@@ -153,14 +154,14 @@ impl Node {
                 pod_uid: identity.pod.uid.clone(),
                 container: identity.name.clone(),
             };
-            let ended = status.finished_at.map(Time);
+            let ended = status.finished_at;
             let count = Observation::RestartCount {
                 count: identity.attempt,
                 since: None,
                 last: if ended.is_some() {
                     None
                 } else {
-                    status.started_at.map(Time)
+                    status.started_at.map(|at| self.clock.of_day(at))
                 },
             };
             let decisions = self.machine.observe(at, &subject, count);
@@ -186,7 +187,7 @@ impl Node {
             },
             ephemeral: ephemeral.map(|(name, _)| name.clone()).collect(),
         };
-        let at = Time(host::realtime());
+        let at = self.clock.now();
         let described = PodObservation::Described(description);
         let decisions = self.machine.observe_pod(at, &pod.uid, described);
         self.decide(decisions);
@@ -202,7 +203,13 @@ impl Node {
 }
 
 /// What a container's status says.
-fn said_of(now: Time, pod: &PodInfo, container: &ContainerInfo) -> Vec<(Time, Observation)> {
+fn said_of(
+    clock: Clock,
+    now: Time,
+    pod: &PodInfo,
+    container: &ContainerInfo,
+) -> Vec<(Time, Observation)> {
+    let time = |timestamp| clock.of_api(timestamp);
     // In a container that waits it is the end of the newest run.
     let runs = matches!(container.state, ContainerState::Running { .. });
     let last = container.last.as_ref().filter(|_| runs);
@@ -224,7 +231,8 @@ fn said_of(now: Time, pod: &PodInfo, container: &ContainerInfo) -> Vec<(Time, Ob
     };
     if let Some((over, run)) = over {
         said.push((
-            over.finished.map_or(now, time),
+            over.finished
+                .map_or(now, |finished| time(finished).min(now)),
             Observation::EndExplained(explained(over, run)),
         ));
     }
@@ -246,10 +254,6 @@ fn explained(over: &Terminated, run: u32) -> Ended {
         stopped: false,
         cause: None,
     }
-}
-
-fn time(timestamp: kubernetes::Timestamp) -> Time {
-    Time(u64::try_from(timestamp.as_nanosecond()).unwrap_or_default())
 }
 
 fn sighting(pod: &PodInfo) -> PodSighting {

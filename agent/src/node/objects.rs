@@ -10,7 +10,7 @@ use kubernetes::{
     pods::ContainerKind,
 };
 use spool::Entry;
-use triggers::{Observation, Subject, Time};
+use triggers::{Observation, Subject};
 
 use super::{
     Input,
@@ -98,7 +98,7 @@ impl Node {
             return;
         };
         let (id, subject) = (entry.id.clone(), subject_of_entry(&entry));
-        let at = Time(host::realtime());
+        let at = self.clock.now();
         let gone = Observation::CaptureDeleted { id: id.clone() };
         let decisions = self.machine.observe(at, &subject, gone);
         self.decide(decisions);

@@ -4,10 +4,9 @@
 //! recorded of such a container by then is dropped: its ring, its kept runs, decisions that wait for them, and captures that the cluster does not know yet.
 
 use spool::Entry;
-use triggers::{Subject, Time};
+use triggers::Subject;
 
 use super::{objects::subject_of_entry, state::Node, tell};
-use crate::host;
 
 /// Why there is no capture.
 pub(super) const OFF: &str = "it is opted out: the annotation lastword.dev/capture of its pod or namespace, or the selectors of the agent, exclude it, so nothing of it is recorded";
@@ -61,7 +60,7 @@ impl Node {
             );
             for held in runs.held {
                 // Nothing comes of it: the container is not wanted.
-                self.machine.failed(Time(host::realtime()), held.attempt);
+                self.machine.failed(self.clock.now(), held.attempt);
             }
             self.keep_to_budget();
         }

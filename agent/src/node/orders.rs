@@ -6,7 +6,7 @@ use capture_format::Trigger;
 use containers::directory::Identity;
 use kubernetes::captures;
 use tokio::sync::oneshot;
-use triggers::{Attempt, Captured, Decision, Kind, Subject, Time};
+use triggers::{Attempt, Captured, Decision, Kind, Subject};
 
 use super::{
     Input,
@@ -104,7 +104,7 @@ impl Node {
                 "a trigger tripped, and no run of the container was recorded: {}",
                 held.trigger.detail
             );
-            let decisions = self.machine.failed(Time(host::realtime()), held.attempt);
+            let decisions = self.machine.failed(self.clock.now(), held.attempt);
             return self.decide(decisions);
         };
         let identity = self.identity(&subject);
@@ -179,7 +179,7 @@ impl Node {
             result,
         }: Outcome,
     ) {
-        let now = Time(host::realtime());
+        let now = self.clock.now();
         let off = self.is_off(&subject);
         let result = match result {
             Ok(taken) if off => {

@@ -2,8 +2,13 @@
 
 use std::collections::HashMap;
 
-use kubernetes::pods::{ContainerInfo, ContainerState};
+use kubernetes::{
+    Timestamp,
+    pods::{ContainerInfo, ContainerState},
+};
 use triggers::{Subject, Time};
+
+use super::clock::Clock;
 
 /// Containers that are not ready.
 #[derive(Debug, Default)]
@@ -11,8 +16,8 @@ pub(super) struct Unready(HashMap<Subject, Since>);
 
 #[derive(Debug)]
 struct Since {
-    /// When the run started.
-    start: Time,
+    /// When the run started, as the API server tells it.
+    start: Timestamp,
     /// From then on it is because the probe failed.
     due: Time,
     told: bool,
@@ -20,19 +25,18 @@ struct Since {
 
 impl Unready {
     /// Takes in what the API server says of a container.
-    pub(super) fn see(&mut self, subject: &Subject, container: &ContainerInfo) {
+    pub(super) fn see(&mut self, clock: Clock, subject: &Subject, container: &ContainerInfo) {
         let since = match &container.state {
             ContainerState::Running { since } => *since,
             _ => None,
         };
-        let (Some(since), Some(after)) = (since, container.unready_after) else {
+        let (Some(start), Some(after)) = (since, container.unready_after) else {
             self.0.remove(subject);
             return;
         };
-        let start = Time(u64::try_from(since.as_nanosecond()).unwrap_or_default());
         let known = self.0.get(subject);
         if known.is_none_or(|known| known.start != start) {
-            let (due, told) = (start + after, false);
+            let (due, told) = (clock.of_api(start) + after, false);
             self.0.insert(subject.clone(), Since { start, due, told });
         }
     }
@@ -61,7 +65,7 @@ impl Unready {
 mod tests {
     use std::time::Duration;
 
-    use kubernetes::{Timestamp, pods::ContainerKind};
+    use kubernetes::pods::ContainerKind;
 
     use super::*;
 
@@ -89,16 +93,17 @@ mod tests {
             pod_uid: "u1".to_owned(),
             container: "web".to_owned(),
         };
+        let clock = Clock::start();
         let mut unready = Unready::default();
-        unready.see(&web, &container(100, Some(30)));
+        unready.see(clock, &web, &container(100, Some(30)));
         assert_eq!(unready.due(at(129)), []);
         assert_eq!(unready.due(at(130)).len(), 1);
-        unready.see(&web, &container(100, Some(30)));
+        unready.see(clock, &web, &container(100, Some(30)));
         assert_eq!(unready.due(at(140)), []);
-        unready.see(&web, &container(100, None));
-        unready.see(&web, &container(100, Some(30)));
+        unready.see(clock, &web, &container(100, None));
+        unready.see(clock, &web, &container(100, Some(30)));
         assert_eq!(unready.due(at(150)).len(), 1);
-        unready.see(&web, &container(160, Some(30)));
+        unready.see(clock, &web, &container(160, Some(30)));
         assert_eq!(unready.due(at(170)), []);
         unready.forget("u1");
         assert_eq!(unready.due(at(200)), []);

@@ -22,12 +22,11 @@ use tokio::{
     sync::{Notify, mpsc, watch},
     task::JoinSet,
 };
-use triggers::{
-    Captured, Description, Labels, Machine, Observation, PodObservation, Subject, Time,
-};
+use triggers::{Captured, Description, Labels, Machine, Observation, PodObservation, Subject};
 
 use super::{
     capture,
+    clock::Clock,
     ending::Knowledge,
     handle::Handle,
     kept::KeptRun,
@@ -201,6 +200,7 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         inputs,
         directory: Directory::default(),
         machine: Machine::new(config.machine()),
+        clock: Clock::start(),
         namespaces: HashMap::new(),
         pods: HashMap::new(),
         live: HashMap::new(),
@@ -292,7 +292,7 @@ impl Node {
         if self.knowledge.kube.is_none() {
             // Nobody will describe the pods of containers that have none.
             self.machine.observe_pod(
-                Time(host::realtime()),
+                self.clock.now(),
                 "",
                 PodObservation::Described(Description {
                     namespace_annotations: Some(Labels::new()),
@@ -364,7 +364,7 @@ impl Node {
         }
         let found = Captured {
             id: entry.id,
-            at: Time(info.created),
+            at: self.clock.of_day(info.created),
             cause: info.cause.filter(|cause| cause != "unknown"),
             runs: info.runs.len(),
             last_run,
@@ -394,7 +394,7 @@ impl Node {
             let started = Observation::Started { run: run.number };
             let ended = Observation::Ended(ended(&kept, verdict.as_ref()));
             for (at, seen) in [(run.start, started), (run.end.unwrap_or(run.start), ended)] {
-                let decisions = self.machine.observe(self.wall(at), subject, seen);
+                let decisions = self.machine.observe(self.clock.at(at), subject, seen);
                 self.decide(decisions);
             }
         }

@@ -23,10 +23,11 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
-use triggers::{Machine, Subject, Time};
+use triggers::{Machine, Subject};
 
 use super::{
     Input,
+    clock::Clock,
     ending::{Knowledge, LONGEST_WAIT},
     handle::{Refused, Request},
     lives::{Live, Runs},
@@ -78,6 +79,8 @@ pub(super) struct Node {
     pub(super) inputs: mpsc::UnboundedSender<Input>,
     pub(super) directory: Directory,
     pub(super) machine: Machine,
+    /// What `machine` goes by.
+    pub(super) clock: Clock,
     /// Labels and annotations of namespaces.
     pub(super) namespaces: HashMap<String, NamespaceInfo>,
     /// The node's pods, by namespace and name.
@@ -124,11 +127,8 @@ impl Node {
         let mut tidy = interval(TIDY);
         tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let now = host::realtime();
-            let due = self
-                .machine
-                .next_due()
-                .map(|due| Duration::from_nanos(due.0.saturating_sub(now)));
+            let now = self.clock.now();
+            let due = self.machine.next_due().map(|due| due.since(now));
             tokio::select! {
                 // What the kernel says comes first: rings wait for it.
                 biased;
@@ -140,7 +140,7 @@ impl Node {
                 Some(progress) = sources.uploads.recv() => self.uploaded(progress),
                 Some(request) = sources.requests.recv() => self.request(request),
                 () = tokio::time::sleep(due.unwrap_or(TIDY)) => {
-                    let decisions = self.machine.due(Time(host::realtime()));
+                    let decisions = self.machine.due(self.clock.now());
                     self.decide(decisions);
                 }
                 _ = tidy.tick() => self.tidy(),

@@ -1,0 +1,82 @@
+//! The clock that triggers go by.
+
+use kubernetes::Timestamp;
+use triggers::Time;
+
+use crate::host;
+
+/// A second, in nanoseconds.
+const SECOND: i64 = 1_000_000_000;
+
+/// CLOCK_BOOTTIME, which nobody can set, counted from the Unix epoch as the time of day was when the agent started. So a cool-down lasts as
+/// long as it says, and what an earlier agent wrote down has its place on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    /// CLOCK_REALTIME minus CLOCK_BOOTTIME when the agent started, in nanoseconds.
+    offset: i64,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self {
+            offset: host::clock_offset(),
+        }
+    }
+
+    pub(super) fn now(self) -> Time {
+        self.at(host::boottime())
+    }
+
+    /// A time of CLOCK_BOOTTIME, in nanoseconds.
+    pub(super) fn at(self, boottime: u64) -> Time {
+        Time(boottime.saturating_add_signed(self.offset))
+    }
+
+    /// What others tell by the time of day, in nanoseconds since the Unix epoch. Times from before the clock was set may come to lie ahead.
+    pub(super) fn of_day(self, nanoseconds: u64) -> Time {
+        self.of_day_set(nanoseconds, host::clock_offset())
+    }
+
+    /// The same of what the API server tells.
+    pub(super) fn of_api(self, timestamp: Timestamp) -> Time {
+        self.of_day(u64::try_from(timestamp.as_nanosecond()).unwrap_or_default())
+    }
+
+    /// `offset` is what CLOCK_REALTIME is ahead of CLOCK_BOOTTIME now. Whole seconds of it count: what is told twice is to be the same time
+    /// twice, while the clock is being slewed.
+    fn of_day_set(self, nanoseconds: u64, offset: i64) -> Time {
+        let set = offset.saturating_sub(self.offset);
+        let seconds = set.saturating_add(set.signum() * SECOND / 2) / SECOND;
+        Time(nanoseconds.saturating_add_signed(-seconds * SECOND))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000_000_000;
+
+    #[test]
+    fn times_of_day_are_where_they_were_although_the_clock_was_set() {
+        let clock = Clock {
+            offset: 1000 * SECOND,
+        };
+        let day = |boottime: u64, offset: i64| boottime.saturating_add_signed(offset);
+        for set in [0, HOUR as i64, -(HOUR as i64), -900 * SECOND] {
+            let offset = clock.offset + set;
+            let told = clock.of_day_set(day(2 * HOUR, offset), offset);
+            assert_eq!(told, clock.at(2 * HOUR), "{set}");
+        }
+        // From before this start of the machine.
+        assert_eq!(clock.of_day_set(7, clock.offset), Time(7));
+    }
+
+    #[test]
+    fn what_is_told_twice_is_the_same_while_the_clock_is_slewed() {
+        let clock = Clock { offset: 0 };
+        for slewed in [-SECOND / 3, -1, 0, 1, SECOND / 3] {
+            assert_eq!(clock.of_day_set(HOUR, slewed), Time(HOUR), "{slewed}");
+        }
+    }
+}
