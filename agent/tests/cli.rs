@@ -318,6 +318,26 @@ fn nobody_reading_is_no_error() {
     );
 }
 
+/// A note that nobody can read, of the file that was chosen, of damage or of what is not there, ends nothing.
+#[test]
+fn nobody_reading_the_notes_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut capture = fs::read(sample()).unwrap();
+    let middle = capture.len() / 2;
+    capture[middle..middle + 16].fill(0xa5);
+    file(folder.path(), "damaged.lwcap", &capture);
+    let filtered: &[&str] = &["show", "--filter", "evt.res = EXDEV"];
+    for (command, code) in [(&["info"][..], 1), (filtered, 1), (&["explain"], 1)] {
+        let output = Command::new(env!("CARGO_BIN_EXE_lastword"))
+            .args(command)
+            .current_dir(folder.path())
+            .stderr(std::io::pipe().unwrap().1)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(code), "{command:?}");
+    }
+}
+
 #[test]
 fn colours_only_if_they_are_asked_for() {
     let sample = sample();

@@ -35,7 +35,7 @@ impl Files {
         if files.is_empty() {
             let path = newest(Path::new("."))?;
             let shown = path.as_os_str().as_encoded_bytes();
-            eprintln!("lastword: {}, the newest capture here", escaped(shown));
+            crate::note(format_args!("{}, the newest capture here", escaped(shown)));
             files.push(path);
         }
         let open = |path: PathBuf| match path == Path::new("-") {

@@ -252,9 +252,14 @@ impl Offline {
 pub fn show(capture: &mut Capture, view: &dyn View, out: &mut dyn Write) -> anyhow::Result<()> {
     view.print(capture, &mut Screen::plain(out))?;
     for damage in capture.reader.damage() {
-        eprintln!("lastword: {}: {damage}", capture.name);
+        note(format_args!("{}: {damage}", capture.name));
     }
     Ok(())
+}
+
+/// Says something on standard error, which may have nobody who reads it.
+fn note(message: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "lastword: {message}");
 }
 
 /// One JSON document, for people to read too.

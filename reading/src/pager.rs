@@ -47,9 +47,9 @@ impl<'o> Paged<'o> {
             Err(error) if error.kind() == io::ErrorKind::NotFound && words == [DEFAULT] => {}
             Err(error) => {
                 let name = &words[0];
-                eprintln!(
-                    "lastword: cannot run the pager {name}: {error}; LASTWORD_PAGER names another, --no-pager goes without"
-                );
+                crate::note(format_args!(
+                    "cannot run the pager {name}: {error}; LASTWORD_PAGER names another, --no-pager goes without"
+                ));
             }
         }
     }

@@ -132,7 +132,7 @@ impl Terminal {
         let Shown { failed, notes } = shown?;
         ended?;
         for note in notes {
-            eprintln!("lastword: {note}");
+            crate::note(format_args!("{note}"));
         }
         Ok(if failed {
             ExitCode::FAILURE

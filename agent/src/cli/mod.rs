@@ -66,9 +66,9 @@ pub fn main() -> ExitCode {
     } else {
         act(Cli::parse().command, &mut out)
     };
-    let flushed = acted.and_then(|code| {
-        out.flush()?;
-        Ok(code)
+    let flushed = acted.and_then(|code| match out.flush() {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(code),
     });
     match flushed {
         Ok(code) => code,
@@ -84,7 +84,7 @@ pub fn main() -> ExitCode {
 fn act(command: Command, out: &mut (impl Write + Send)) -> anyhow::Result<ExitCode> {
     match command {
         #[cfg(target_os = "linux")]
-        Command::Run(args) => run::run(args, out),
+        Command::Run(args) => run::run(args),
         Command::Read(command) => {
             let request = command.request();
             request.show(&mut request.which.captures()?, out)

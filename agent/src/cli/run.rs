@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::{Cursor, Write},
+    io::{self, Cursor, Write as _},
     path::PathBuf,
     process::ExitCode,
 };
@@ -49,7 +49,7 @@ pub(super) struct Args {
     command: Vec<OsString>,
 }
 
-pub(super) fn run(args: Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.debug_programs {
         logging::of_command();
     }
@@ -71,8 +71,23 @@ pub(super) fn run(args: Args, out: &mut impl Write) -> anyhow::Result<ExitCode> 
     })?;
     let source: Box<dyn reading::Source> = Box::new(Cursor::new(outcome.capture));
     let mut capture = reading::Capture::new("the capture".to_owned(), Reader::open(source)?);
-    let shown = reading::show(&mut capture, &reading::Explain::default(), out);
+    let mut verdict = Vec::new();
+    reading::show(&mut capture, &reading::Explain::default(), &mut verdict)?;
+    let mut stdout = io::stdout().lock();
+    let printed = stdout.write_all(&verdict).and_then(|()| stdout.flush());
+    if let Err(error) = &printed {
+        logging::say(format_args!(
+            "the verdict could not be printed ({error}); `lastword explain` says what the capture shows"
+        ));
+    }
     let code = outcome.code?;
-    shown?;
-    Ok(code.into())
+    Ok(match printed {
+        Err(error) if !has_no_reader(&error) => ExitCode::FAILURE,
+        _ => code.into(),
+    })
+}
+
+/// Whether whoever read standard output has gone: the other end of a pipe, or a terminal, which gives EIO once it was closed.
+fn has_no_reader(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe || error.raw_os_error() == Some(libc::EIO)
 }

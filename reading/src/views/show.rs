@@ -42,7 +42,10 @@ impl View for Show {
         };
         let shown = show::show(&mut capture.reader, out, &options)?;
         if shown == 0 && !is_all {
-            eprintln!("lastword: {}: no event is what was asked for", capture.name);
+            crate::note(format_args!(
+                "{}: no event is what was asked for",
+                capture.name
+            ));
         }
         Ok(())
     }

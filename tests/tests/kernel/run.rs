@@ -11,6 +11,7 @@ use std::{
 use libtest_mimic::Failed;
 use nix::{
     fcntl::{FcntlArg, fcntl},
+    pty::openpty,
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -28,6 +29,10 @@ pub(crate) const CASES: &[Case] = &[
     (
         "explains_although_nobody_reads_what_it_says_meanwhile",
         unread,
+    ),
+    (
+        "exits_as_the_command_did_although_nobody_reads_the_verdict",
+        unprinted,
     ),
     ("a_hangup_ends_the_command_and_gives_a_capture", hangup),
     ("a_hangup_that_is_ignored_ends_nothing", nohup),
@@ -116,6 +121,29 @@ fn unread() -> Result<(), Failed> {
         assert!(said.contains("exited 3"), "{said}");
         assert_eq!(read(&folder.path().join("x.lwcap"))?.1.len(), 1);
         drop(reader);
+    }
+    Ok(())
+}
+
+/// Standard output is a pipe whose reader is gone, as `head` is once it has seen enough, a terminal that was closed, or a full disk.
+fn unprinted() -> Result<(), Failed> {
+    let full = fs::File::options().write(true).open("/dev/full")?;
+    let places: [(&str, Stdio, i32); 3] = [
+        ("a pipe", io::pipe()?.1.into(), 3),
+        ("a terminal", openpty(None, None)?.slave.into(), 3),
+        // A verdict that is lost with a disk is lastword's failure.
+        ("a full disk", full.into(), 1),
+    ];
+    for (place, stdout, code) in places {
+        let folder = tempfile::tempdir()?;
+        let output = run(folder.path(), &["-o", "x.lwcap"], "exit 3")
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .output()?;
+        let (_, told) = text(&output);
+        assert_eq!(output.status.code(), Some(code), "{place}: {told}");
+        assert!(told.contains("lastword explain"), "{place}: {told}");
+        assert_eq!(read(&folder.path().join("x.lwcap"))?.1.len(), 1);
     }
     Ok(())
 }
