@@ -102,7 +102,7 @@ fn main() -> ExitCode {
 
 fn build() -> Result<()> {
     ebpf::build(None)?;
-    step::say("building target/release/lastword");
+    step::say("building target/release/lastword (some minutes the first time)");
     step::shown(
         cargo::command("build").args(["--quiet", "--release", "--package", "agent"]),
         "mend what the compiler says",

@@ -212,7 +212,9 @@ pub(crate) fn file(path: String, source: &Path) -> Result<File> {
 /// # Errors
 /// The build fails.
 pub(crate) fn build(profile: &str, targets: &[&str]) -> Result<Vec<Artifact>> {
-    step::say("building lastword and its tests without shared libraries, as for guests");
+    step::say(
+        "building lastword and its tests without shared libraries, as for guests (some minutes the first time)",
+    );
     let mut command = cargo_without_shared_libraries("build");
     command
         .args(["--profile", profile, "--package", "agent"])
