@@ -14,14 +14,16 @@ fn main() {
     // Cargo runs this in the package's folder. What is told to cargo is relative, as cargo keeps it with `target/`, which may be
     // copied with the checkout.
     let workspace = Path::new("..");
-    let watched = ["Cargo.lock", stamp::OBJECT, stamp::STAMP];
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    let (object, stamp_file) = (stamp::object(&arch), stamp::file(&arch));
+    let watched = ["Cargo.lock", &object, &stamp_file];
     for source in watched.iter().chain(&stamp::SOURCES) {
         println!(
             "cargo::rerun-if-changed={}",
             workspace.join(source).display()
         );
     }
-    let object = workspace.join(stamp::OBJECT);
+    let object = workspace.join(object);
     if !object.exists() {
         println!(
             "cargo::warning=built without eBPF programs: `lastword run` will refuse to work; `cargo xtask ebpf` builds them"
@@ -30,7 +32,7 @@ fn main() {
     }
     match (
         stamp::of_sources(workspace),
-        fs::read_to_string(workspace.join(stamp::STAMP)),
+        fs::read_to_string(workspace.join(stamp_file)),
     ) {
         (Ok(sources), Ok(built)) if sources == built => {
             let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());

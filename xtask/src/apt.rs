@@ -11,8 +11,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
 
 use crate::{
+    arch::Arch,
     mirror::{self, Mirror},
     place, step,
 };
@@ -48,7 +50,7 @@ const PRESENT: [&str; 24] = [
 ];
 
 /// A suite of Debian, with its security updates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Suite {
     /// Debian 12: userland that runs on every Debian and Ubuntu with glibc 2.36 or newer, and Linux 6.1.
     Bookworm,
@@ -123,7 +125,15 @@ impl Bundle {
     /// # Errors
     /// The machine has no apt, the network or a signature fails, or the cache cannot be written.
     pub(crate) fn get(&self) -> Result<Unpacked> {
-        self.get_but(&PRESENT)
+        self.get_for(Arch::HERE)
+    }
+
+    /// Gives the bundle with packages of an architecture.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) fn get_for(&self, arch: Arch) -> Result<Unpacked> {
+        self.get_but(&PRESENT, arch)
     }
 
     /// Gives the bundle with all it depends on, the C library too: programs of a suite newer than the machine. Of what it
@@ -132,13 +142,14 @@ impl Bundle {
     /// # Errors
     /// As [`Self::get`].
     pub(crate) fn get_whole(&self, not_needed: &[&str]) -> Result<Unpacked> {
-        self.get_but(not_needed)
+        self.get_but(not_needed, Arch::HERE)
     }
 
-    fn get_but(&self, present: &[&str]) -> Result<Unpacked> {
+    fn get_but(&self, present: &[&str], arch: Arch) -> Result<Unpacked> {
+        let name = foreign(self.name, arch);
         let cache = place::cache()?.join("debian");
-        let root = cache.join("unpacked").join(self.name);
-        let done = cache.join("unpacked").join(format!("{}.done", self.name));
+        let root = cache.join("unpacked").join(&name);
+        let done = cache.join("unpacked").join(format!("{name}.done"));
         let _lock = place::locked(&cache)?;
         let wanted = format!(
             "{}: {} {:?}\n",
@@ -154,7 +165,7 @@ impl Bundle {
             self.suite.name(),
             self.packages.join(", ")
         ));
-        let apt = Apt::set_up(&cache, self.suite, present)?;
+        let apt = Apt::set_up(&cache, self.suite, present, arch)?;
         let archives = apt.download(self.packages)?;
         remove(&root)?;
         fs::create_dir_all(&root)?;
@@ -190,14 +201,23 @@ impl Bundle {
     }
 }
 
+/// The name of a folder for packages of an architecture: this machine's have the plain one.
+fn foreign(name: &str, arch: Arch) -> String {
+    if arch == Arch::HERE {
+        name.to_owned()
+    } else {
+        format!("{name}-{}", arch.debian())
+    }
+}
+
 /// apt, with everything it reads and writes in `folder`.
 struct Apt {
     folder: PathBuf,
 }
 
 impl Apt {
-    fn set_up(cache: &Path, suite: Suite, present: &[&str]) -> Result<Apt> {
-        let folder = cache.join("apt").join(suite.name());
+    fn set_up(cache: &Path, suite: Suite, present: &[&str], arch: Arch) -> Result<Apt> {
+        let folder = cache.join("apt").join(foreign(suite.name(), arch));
         for sub in ["lists/partial", "archives/partial"] {
             fs::create_dir_all(folder.join(sub))
                 .with_context(|| format!("cannot make folders in {}", folder.display()))?;
@@ -205,10 +225,6 @@ impl Apt {
         let machine = step::quiet(
             Command::new("apt-config").arg("dump"),
             "packages are read with apt, so this needs Debian or Ubuntu",
-        )?;
-        let architecture = step::quiet(
-            Command::new("dpkg").arg("--print-architecture"),
-            "is dpkg broken?",
         )?;
         let keyring = keyring(cache)?;
         let write = |name: &str, text: String| {
@@ -219,8 +235,8 @@ impl Apt {
             "sources.list",
             suite.sources(&keyring, &Mirror::find(cache)?),
         )?;
-        write("status", status(present, architecture.trim()))?;
-        write("apt.conf", settings(&folder, architecture.trim(), &machine))?;
+        write("status", status(present, arch.debian()))?;
+        write("apt.conf", settings(&folder, arch.debian(), &machine))?;
         Ok(Apt { folder })
     }
 

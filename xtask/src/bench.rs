@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
 use crate::{
+    arch::Arch,
     cargo::Artifact,
     demo, ebpf,
     kernel::{KERNELS, Kernel},
@@ -128,7 +129,7 @@ impl Section {
 /// # Errors
 /// Something is missing or fails. What was measured before is in the document.
 pub(crate) fn run(only: Option<Section>) -> Result<()> {
-    ebpf::build(None)?;
+    ebpf::build(Arch::HERE, None)?;
     let bench = Bench::build()?;
     for section in Section::value_variants() {
         if only.is_some_and(|only| only != *section) {
@@ -151,7 +152,7 @@ struct Bench {
 
 impl Bench {
     fn build() -> Result<Bench> {
-        let artifacts = vm::build("release", &["--bench", "recorder"])?;
+        let artifacts = vm::build(Arch::HERE, "release", &["--bench", "recorder"])?;
         let folder = place::workspace().join("target/bench");
         fs::create_dir_all(folder.join("corpus"))
             .with_context(|| format!("cannot make {}", folder.display()))?;
@@ -219,10 +220,10 @@ impl Bench {
 
     /// On the kernel that the targets are about, and on the newest, where another kind of probe is attached.
     fn in_guests(&self, what: &str) -> Result<String> {
-        let machine = Machine::with(&self.artifacts, Vec::new())?;
+        let machine = Machine::with(Arch::HERE, &self.artifacts, Vec::new())?;
         let mut report = String::new();
-        for bundle in &KERNELS[1..] {
-            let kernel = Kernel::get(bundle)?;
+        for source in &KERNELS[1..] {
+            let kernel = Kernel::get(*source, Arch::HERE)?;
             report.push_str(&format!("\n### Linux {}\n\n", kernel.release));
             let guest = Guest {
                 kernel: &kernel,
@@ -253,8 +254,8 @@ fn add(report: &mut String, line: &str) {
 }
 
 /// The benchmark of the format, which also makes up captures.
-fn of_format() -> Command {
-    let mut command = vm::cargo_without_shared_libraries("bench");
+fn of_format() -> Result<Command> {
+    let mut command = vm::cargo_without_shared_libraries(Arch::HERE, "bench")?;
     command.args([
         "--quiet",
         "--package",
@@ -263,14 +264,14 @@ fn of_format() -> Command {
         "size",
         "--",
     ]);
-    command
+    Ok(command)
 }
 
 /// Captures of one and five million made-up events, in a folder.
 fn make_millions(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for (name, events) in [("1.lwcap", "1000000"), ("5.lwcap", "5000000")] {
-        let mut command = of_format();
+        let mut command = of_format()?;
         command.args(["--make", events]).arg(folder.join(name));
         step::quiet(&mut command, "mend the format's benchmark")?;
     }
@@ -279,7 +280,7 @@ fn make_millions(folder: &Path) -> Result<()> {
 
 /// Bytes an event of the captures in a folder, by the benchmark of the format.
 fn sizes(corpus: &Path) -> Result<String> {
-    let output = step::quiet(of_format().arg(corpus), "mend the format's benchmark")?;
+    let output = step::quiet(of_format()?.arg(corpus), "mend the format's benchmark")?;
     let table = output.lines().filter(|line| line.starts_with('|'));
     Ok(table.map(|line| format!("{line}\n")).collect())
 }

@@ -17,6 +17,7 @@ use signal_hook::consts::SIGINT;
 
 use crate::{
     apt::{Bundle, Suite},
+    arch::Arch,
     initramfs::File,
     kernel::{KERNELS, Kernel},
     native, place, step,
@@ -112,14 +113,14 @@ fn in_guest(capture: &Path) -> Result<PathBuf> {
         );
     }
     let nginx = nginx()?;
-    crate::ebpf::build(None)?;
-    let artifacts = vm::build("guest", &[])?;
+    crate::ebpf::build(Arch::HERE, None)?;
+    let artifacts = vm::build(Arch::HERE, "guest", &[])?;
     let lastword = artifacts
         .iter()
         .find(|it| it.name == "lastword" && !it.is_test)
         .context("cargo built no `lastword`")?;
-    let machine = Machine::with(&artifacts, nginx)?;
-    let kernel = Kernel::get(&KERNELS[1])?;
+    let machine = Machine::with(Arch::HERE, &artifacts, nginx)?;
+    let kernel = Kernel::get(KERNELS[1], Arch::HERE)?;
     step::say(format_args!(
         "running nginx where its upstream `flask` does not resolve, on Linux {}",
         kernel.release

@@ -1,10 +1,11 @@
 //! `xtask ebpf`: compiles the eBPF programs of `agent-ebpf` into one object.
 
-use std::{env::consts::ARCH, fs};
+use std::fs;
 
 use anyhow::{Context as _, Result};
 
 use crate::{
+    arch::Arch,
     place, stamp, step,
     toolchain::{Source, Toolchain},
 };
@@ -20,14 +21,14 @@ const PROFILE: [(&str, &str); 5] = [
     ("PANIC", "abort"),
 ];
 
-/// Builds the object unless it is current already; a `source` of the compiler asks for a new build by that compiler.
+/// Builds the object for the kernels of an architecture, unless it is current already; a `source` of the compiler asks for a new build by that compiler.
 ///
 /// # Errors
 /// The toolchain cannot be had, or the programs do not compile.
-pub(crate) fn build(source: Option<Source>) -> Result<()> {
+pub(crate) fn build(arch: Arch, source: Option<Source>) -> Result<()> {
     let workspace = place::workspace();
-    let object = workspace.join(stamp::OBJECT);
-    let stamp_file = workspace.join(stamp::STAMP);
+    let object = workspace.join(stamp::object(arch.name()));
+    let stamp_file = workspace.join(stamp::file(arch.name()));
     let stamp =
         stamp::of_sources(&workspace).context("cannot read the sources of the eBPF programs")?;
     if source.is_none()
@@ -41,7 +42,7 @@ pub(crate) fn build(source: Option<Source>) -> Result<()> {
     step::say("building the eBPF programs");
     let folder = workspace.join("target/ebpf");
     let flags = [
-        format!("--cfg=bpf_target_arch=\"{ARCH}\""),
+        format!("--cfg=bpf_target_arch=\"{}\"", arch.name()),
         "-Ctarget-cpu=v3".to_owned(),
         format!("-Clinker={}", toolchain.linker().display()),
         "-Clink-arg=--btf".to_owned(),

@@ -7,14 +7,21 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::apt::{Bundle, Suite};
+use crate::{
+    apt::{Bundle, Suite},
+    arch::Arch,
+};
 
 /// Where kernels come from, oldest first: 6.1, 6.12, and what is newest (7.2 in November 2026).
-pub(crate) const KERNELS: [Bundle; 3] = [
-    bundle("linux-bookworm", Suite::Bookworm),
-    bundle("linux-trixie", Suite::Trixie),
-    bundle("linux-sid", Suite::Sid),
+pub(crate) const KERNELS: [Source; 3] = [
+    Source("linux-bookworm", Suite::Bookworm),
+    Source("linux-trixie", Suite::Trixie),
+    Source("linux-sid", Suite::Sid),
 ];
+
+/// The name of the kernel's folder in the cache, and the suite that it is of.
+#[derive(Clone, Copy)]
+pub(crate) struct Source(&'static str, pub(crate) Suite);
 
 /// A kernel that can be booted.
 pub(crate) struct Kernel {
@@ -24,22 +31,22 @@ pub(crate) struct Kernel {
     pub(crate) image: PathBuf,
 }
 
-const fn bundle(name: &'static str, suite: Suite) -> Bundle {
-    Bundle {
-        name,
-        suite,
-        packages: &["linux-image-cloud-amd64"],
-        without: &["*.ko", "*.ko.xz", "*/share/doc/*"],
-    }
-}
-
 impl Kernel {
-    /// Gives the kernel in a bundle, fetching it if it is not in the cache yet.
+    /// Gives a kernel for an architecture, fetching it if it is not in the cache yet.
     ///
     /// # Errors
     /// The package cannot be fetched or holds no kernel.
-    pub(crate) fn get(bundle: &Bundle) -> Result<Kernel> {
-        let root = bundle.get()?.root;
+    pub(crate) fn get(Source(name, suite): Source, arch: Arch) -> Result<Kernel> {
+        let bundle = Bundle {
+            name,
+            suite,
+            packages: match arch {
+                Arch::X86_64 => &["linux-image-cloud-amd64"],
+                Arch::Aarch64 => &["linux-image-cloud-arm64"],
+            },
+            without: &["*.ko", "*.ko.xz", "*/share/doc/*"],
+        };
+        let root = bundle.get_for(arch)?.root;
         find(&root).with_context(|| format!("no kernel in {}", root.display()))
     }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod arch;
 mod bench;
 mod browser;
 mod cargo;
@@ -31,6 +32,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use crate::arch::Arch;
 
 /// Build, test and demonstrate lastword.
 #[derive(Parser)]
@@ -79,7 +82,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
-        Task::Ebpf { toolchain } => ebpf::build(toolchain),
+        Task::Ebpf { toolchain } => ebpf::build(Arch::HERE, toolchain),
         Task::Build => build(),
         Task::Crds => crds::write(),
         Task::Test(arguments) => test::run(&arguments),
@@ -101,7 +104,7 @@ fn main() -> ExitCode {
 }
 
 fn build() -> Result<()> {
-    ebpf::build(None)?;
+    ebpf::build(Arch::HERE, None)?;
     step::say("building target/release/lastword (some minutes the first time)");
     step::shown(
         cargo::command("build").args(["--quiet", "--release", "--package", "agent"]),

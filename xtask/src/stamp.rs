@@ -12,10 +12,15 @@ use std::{
 /// `Cargo.lock` belongs to it too, but only by its entries on eBPF crates.
 pub(crate) const SOURCES: [&str; 2] = ["agent-ebpf", "xtask/src/ebpf.rs"];
 
-/// The object and its stamp, below the workspace.
-pub(crate) const OBJECT: &str = "target/ebpf/agent-ebpf.o";
-/// See [`OBJECT`].
-pub(crate) const STAMP: &str = "target/ebpf/agent-ebpf.stamp";
+/// The object for kernels of an architecture (Rust's name), below the workspace: registers and system calls differ.
+pub(crate) fn object(arch: &str) -> String {
+    format!("target/ebpf/agent-ebpf-{arch}.o")
+}
+
+/// The object's stamp.
+pub(crate) fn file(arch: &str) -> String {
+    format!("target/ebpf/agent-ebpf-{arch}.stamp")
+}
 
 /// Hashes the sources of the eBPF object, as 16 hexadecimal digits.
 ///

@@ -14,17 +14,11 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     apt::{Bundle, Suite, Unpacked},
+    arch::Arch,
     cargo::{self, Artifact},
     initramfs::{self, File},
     kernel::Kernel,
     place, step,
-};
-
-const QEMU: Bundle = Bundle {
-    name: "qemu",
-    suite: Suite::Bookworm,
-    packages: &["qemu-system-x86"],
-    without: &["*/share/doc/*", "*/share/locale/*"],
 };
 
 const BUSYBOX: Bundle = Bundle {
@@ -36,6 +30,7 @@ const BUSYBOX: Bundle = Bundle {
 
 /// How guests are booted: the emulator, and the file system with lastword and its tests in it.
 pub(crate) struct Machine {
+    arch: Arch,
     qemu: Unpacked,
     initramfs: PathBuf,
 }
@@ -68,17 +63,18 @@ impl Machine {
     ///
     /// # Errors
     /// Something cannot be fetched, built or written.
-    pub(crate) fn get() -> Result<Machine> {
-        Machine::with(&build("guest", &["--test", "kernel"])?, Vec::new())
+    pub(crate) fn get(arch: Arch) -> Result<Machine> {
+        let artifacts = build(arch, "guest", &["--test", "kernel"])?;
+        Machine::with(arch, &artifacts, Vec::new())
     }
 
     /// Gets QEMU and busybox, and packs these programs and tests, and other files.
     ///
     /// # Errors
     /// Something cannot be fetched or written.
-    pub(crate) fn with(artifacts: &[Artifact], others: Vec<File>) -> Result<Machine> {
-        let qemu = QEMU.get()?;
-        let busybox = BUSYBOX.get()?.root.join("bin/busybox");
+    pub(crate) fn with(arch: Arch, artifacts: &[Artifact], others: Vec<File>) -> Result<Machine> {
+        let qemu = arch.qemu().get()?;
+        let busybox = BUSYBOX.get_for(arch)?.root.join("bin/busybox");
         let mut files = others;
         files.push(file("bin/busybox".to_owned(), &busybox)?);
         for Artifact {
@@ -94,12 +90,17 @@ impl Machine {
             };
             files.push(file(path, executable)?);
         }
-        let initramfs = place::workspace().join("target/vm/initramfs.cpio");
+        let name = format!("target/vm/initramfs-{}.cpio", arch.name());
+        let initramfs = place::workspace().join(name);
         let out = fs::File::create(&initramfs)
             .with_context(|| format!("cannot write {}", initramfs.display()))?;
         initramfs::write(std::io::BufWriter::new(out), &files)
             .with_context(|| format!("cannot write {}", initramfs.display()))?;
-        Ok(Machine { qemu, initramfs })
+        Ok(Machine {
+            arch,
+            qemu,
+            initramfs,
+        })
     }
 
     /// Boots a guest and waits until it has run its program. Each line of its console goes to `line` as it comes.
@@ -157,7 +158,9 @@ impl Machine {
     }
 
     fn command(&self, guest: &Guest, marker: &str) -> Command {
-        let mut command = self.qemu.command("usr/bin/qemu-system-x86_64");
+        let mut command = self
+            .qemu
+            .command(&format!("usr/bin/qemu-system-{}", self.arch.name()));
         command.args([
             "-nodefaults",
             "-display",
@@ -173,7 +176,8 @@ impl Machine {
         }
         // Processors take turns on one thread: emulated on several at once, one of them can meet code that the kernel is just
         // patching on another (tracepoints are attached by that), and trips over it as no real processor does.
-        command.args(["-cpu", "max", "-m", "2048", "-accel", "tcg,thread=single"]);
+        command.args(self.arch.machine());
+        command.args(["-m", "2048", "-accel", "tcg,thread=single"]);
         if guest.icount {
             command.args(["-smp", "1", "-icount", "shift=0,align=off,sleep=off"]);
         } else {
@@ -187,7 +191,10 @@ impl Machine {
         let program = guest.command.join(" ");
         command.args([
             "-append",
-            &format!("console=ttyS0 quiet panic=1 -- {marker} {program}"),
+            &format!(
+                "console={} quiet panic=1 -- {marker} {program}",
+                self.arch.console()
+            ),
         ]);
         command
     }
@@ -211,11 +218,11 @@ pub(crate) fn file(path: String, source: &Path) -> Result<File> {
 ///
 /// # Errors
 /// The build fails.
-pub(crate) fn build(profile: &str, targets: &[&str]) -> Result<Vec<Artifact>> {
+pub(crate) fn build(arch: Arch, profile: &str, targets: &[&str]) -> Result<Vec<Artifact>> {
     step::say(
         "building lastword and its tests without shared libraries, as for guests (some minutes the first time)",
     );
-    let mut command = cargo_without_shared_libraries("build");
+    let mut command = cargo_without_shared_libraries(arch, "build")?;
     command
         .args(["--profile", profile, "--package", "agent"])
         .args(["--package", "lastword-tests", "--bins"])
@@ -224,14 +231,37 @@ pub(crate) fn build(profile: &str, targets: &[&str]) -> Result<Vec<Artifact>> {
 }
 
 /// `cargo SUBCOMMAND` that builds static programs, in a folder of their own.
-pub(crate) fn cargo_without_shared_libraries(subcommand: &str) -> Command {
+///
+/// # Errors
+/// What another architecture than this machine's needs cannot be fetched.
+pub(crate) fn cargo_without_shared_libraries(arch: Arch, subcommand: &str) -> Result<Command> {
     let mut command = cargo::command(subcommand);
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let target = format!("{}-unknown-linux-gnu", arch.name());
+    if arch != Arch::HERE {
+        step::quiet(
+            Command::new("rustup").args(["target", "add", &target]),
+            "check that https://static.rust-lang.org can be reached",
+        )?;
+        let compiler = arch.compiler()?;
+        let program = |name: &str| {
+            let file = format!("usr/bin/{}-linux-gnu-{name}", arch.name());
+            compiler.root.join(file)
+        };
+        let variable = target.replace('-', "_");
+        command
+            .env(format!("CC_{variable}"), program("gcc"))
+            .env(format!("AR_{variable}"), program("ar"))
+            .env(
+                format!("CARGO_TARGET_{}_LINKER", variable.to_uppercase()),
+                program("gcc"),
+            )
+            .env("LD_LIBRARY_PATH", compiler.libraries());
+    }
     command
         .args(["--target", &target, "--target-dir"])
         .arg(place::workspace().join("target/vm"))
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
-    command
+    Ok(command)
 }
 
 /// A process whose output arrives line by line, and which does not outlive this value.
