@@ -1,8 +1,10 @@
 //! `lastword agent` on a node without Kubernetes and container runtime: containers are cgroups with a container's name, in which
 //! a program is pid 1 of a pid namespace of its own.
 
+mod api_server;
 mod asked;
 mod captures;
+mod cluster;
 mod container;
 mod crashes;
 mod node;
@@ -16,4 +18,10 @@ use crate::Case;
 pub(crate) const CASES: &[Case] = crashes::CASES;
 
 /// What the agent does whatever the kernel is: its files, its restarts, what it is asked, what it refuses.
-pub(crate) const OWN: [&[Case]; 4] = [stops::CASES, asked::CASES, secrets::CASES, trouble::CASES];
+pub(crate) const OWN: [&[Case]; 5] = [
+    stops::CASES,
+    asked::CASES,
+    secrets::CASES,
+    trouble::CASES,
+    cluster::CASES,
+];

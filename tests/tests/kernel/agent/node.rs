@@ -16,6 +16,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde_json::json;
 
 use crate::{
     made::{Made, alone, top},
@@ -80,6 +81,21 @@ impl Node {
         );
         fs::write(self.file("token"), "open-sesame\n")?;
         Ok(fs::write(self.file("agent.yaml"), text)?)
+    }
+
+    /// Has its agents speak to an API server, by the file `kubeconfig`.
+    pub(super) fn join_cluster(&self, url: &str) -> Result<(), Failed> {
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": url}}],
+            "users": [{"name": "c", "user": {}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+        });
+        fs::write(self.file("kubeconfig"), kubeconfig.to_string())?;
+        let config = self.file("agent.yaml");
+        let text = fs::read_to_string(&config)?;
+        let (off, on) = ("kubernetes: {enabled: off}", "kubernetes: {enabled: on}");
+        Ok(fs::write(&config, text.replace(off, on))?)
     }
 
     /// A file of this node's folder.

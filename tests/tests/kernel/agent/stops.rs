@@ -89,21 +89,8 @@ fn many() -> Result<(), Failed> {
 fn twice() -> Result<(), Failed> {
     let mut node = Node::new("")?;
     let silent = TcpListener::bind("127.0.0.1:0")?;
+    node.join_cluster(&format!("http://{}", silent.local_addr()?))?;
     let kubeconfig = node.file("kubeconfig");
-    fs::write(
-        &kubeconfig,
-        format!(
-            "{{apiVersion: v1, kind: Config, current-context: c, clusters: [{{name: c, cluster: {{server: 'http://{}'}}}}], \
-             users: [{{name: c, user: {{}}}}], contexts: [{{name: c, context: {{cluster: c, user: c}}}}]}}",
-            silent.local_addr()?
-        ),
-    )?;
-    let config = node.file("agent.yaml");
-    let text = fs::read_to_string(&config)?;
-    fs::write(
-        &config,
-        text.replace("kubernetes: {enabled: off}", "kubernetes: {enabled: on}"),
-    )?;
     node.start_as(|command| command.arg("--kubeconfig").arg(kubeconfig))?;
     // The agent waits for the answer even when it is to stop.
     let mut asking = TcpStream::connect(node.address())?;

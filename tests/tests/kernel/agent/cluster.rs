@@ -1,0 +1,178 @@
+//! Agents with an API server that is played: what they may tell it, and what they tell it again.
+
+use std::fs;
+
+use libtest_mimic::Failed;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::{
+    api_server::{ApiServer, namespace, pod},
+    container::Container,
+    node::{Node, until},
+};
+use crate::{Case, made::Made};
+
+pub(super) const CASES: &[Case] = &[
+    ("agent_keeps_nothing_of_who_is_opted_out", opted_out),
+    ("agent_announces_anew_what_the_api_server_lacks", anew),
+];
+
+/// A node whose agent has this API server, and is not started yet.
+fn node_of(api: &ApiServer) -> Result<Node, Failed> {
+    let node = Node::new("")?;
+    node.join_cluster(&api.url())?;
+    Ok(node)
+}
+
+fn start(node: &mut Node) -> Result<(), Failed> {
+    let kubeconfig = node.file("kubeconfig");
+    node.start_as(|command| {
+        command
+            .args(["--node-name", "n1", "--kubeconfig"])
+            .arg(kubeconfig)
+    })
+}
+
+/// A pod's cgroup, and the pod as the API server has it.
+struct Pod {
+    name: &'static str,
+    uid: String,
+    cgroup: Made,
+}
+
+impl Pod {
+    fn on(node: &Node, number: u32, name: &'static str) -> Result<Self, Failed> {
+        let uid = format!("0a1b2c3d-0000-1111-2222-{number:012x}");
+        let cgroup = Made::below(&node.cgroups.0, &format!("pod{uid}"))?;
+        Ok(Self { name, uid, cgroup })
+    }
+
+    fn object(&self, annotations: &Value, containers: &[&Container]) -> Value {
+        let ids: Vec<&str> = containers.iter().map(|it| it.id.as_str()).collect();
+        pod(self.name, &self.uid, annotations, &ids)
+    }
+
+    /// Waits until the pod has its Event, and its Capture a status with a verdict.
+    fn is_told(&self, api: &ApiServer, node: &Node) -> Result<(), Failed> {
+        let told = until(&format!("{} is told of", self.name), || {
+            let written = api.written_about(self.name);
+            let has_event = written.iter().any(|(path, _)| path.contains("/events/"));
+            let has_verdict = |(_, body): &(String, Value)| body["status"]["verdict"].is_string();
+            (has_event && written.iter().any(has_verdict)).then_some(())
+        });
+        told.map_err(|error| format!("{error:?}\n{}", node.log()).into())
+    }
+}
+
+/// Whether a folder has a file that says this in its name or anywhere else.
+fn holds(folder: &std::path::Path, words: &str) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|path| {
+        let has = |bytes: &[u8]| {
+            bytes
+                .windows(words.len())
+                .any(|part| part == words.as_bytes())
+        };
+        has(path.as_os_str().as_encoded_bytes())
+            || holds(&path, words)
+            || fs::read(&path).is_ok_and(|bytes| has(&bytes))
+    })
+}
+
+/// Pods that say so themselves or whose namespace does, before they crash or after: there is no run, no file, no line with what they did, and the API server hears
+/// nothing.
+fn opted_out() -> Result<(), Failed> {
+    let off = json!({"lastword.dev/capture": "off"});
+    let api = ApiServer::start()?;
+    let mut node = node_of(&api)?;
+    start(&mut node)?;
+    let late = Pod::on(&node, 1, "late-off")?;
+    let own = Pod::on(&node, 2, "own-off")?;
+    let on = Pod::on(&node, 4, "on")?;
+    let after = Pod::on(&node, 5, "after")?;
+    let of = |pod: &Pod| Container::below(&pod.cgroup);
+    let spool = node.spool();
+    let gone = |container: &Container| {
+        until("what is opted out is not in the spool", || {
+            (!holds(&spool, &container.id)).then_some(())
+        })
+    };
+
+    let (early, first, known, marker) = (of(&late), of(&own), of(&on), of(&after));
+    let mut in_quiet = late.object(&json!({}), &[&early]);
+    in_quiet["metadata"]["namespace"] = "quiet".into();
+    api.has(&in_quiet);
+    api.has(&own.object(&off, &[&first]));
+    api.has(&on.object(&json!({}), &[&known]));
+    api.has(&after.object(&json!({}), &[&marker]));
+
+    // It crashes before the namespace is known: it is captured, and the log does not say what it did.
+    early.crash("/missing/opted-out")?;
+    node.captured(&early, &[1])?;
+    api.tell_namespaces(vec![
+        namespace("shop", &json!({})),
+        namespace("quiet", &off),
+    ]);
+    gone(&early)?;
+    first.crash("/missing/opted-out")?;
+    // Restarted, as containers of pods are under another id, and ended before it is known whose it was.
+    let second = of(&own);
+    second.crash("/missing/opted-out")?;
+    api.has(&own.object(&off, &[&first, &second]));
+    known.crash("/missing/on")?;
+    on.is_told(&api, &node)?;
+    for container in [&early, &first, &second] {
+        gone(container)?;
+    }
+    marker.crash("/missing/on")?;
+    after.is_told(&api, &node)?;
+    for pod in [&late, &own] {
+        assert_eq!(api.written_about(pod.name), []);
+    }
+    node.signal(Signal::SIGTERM)?;
+    assert_eq!(node.ended()?.code(), Some(0));
+    let log = node.log();
+    assert!(log.contains("/missing/on"), "{log}");
+    assert!(!log.contains("/missing/opted-out"), "{log}");
+    let kept = node.spool().join("kept");
+    assert!(holds(&kept, &on.uid), "the runs of others are kept");
+    for pod in [&late, &own] {
+        assert!(!holds(&kept, &pod.uid), "{}", pod.name);
+    }
+    Ok(())
+}
+
+/// The API server lost one of two Captures while no agent ran.
+fn anew() -> Result<(), Failed> {
+    let api = ApiServer::start()?;
+    let mut node = node_of(&api)?;
+    let lost = Pod::on(&node, 1, "lost")?;
+    let there = Pod::on(&node, 2, "there")?;
+    let marker = Pod::on(&node, 3, "marker")?;
+    let containers = [&lost, &there, &marker].map(|pod| Container::below(&pod.cgroup));
+    for (pod, container) in [&lost, &there, &marker].into_iter().zip(&containers) {
+        api.has(&pod.object(&json!({}), &[container]));
+    }
+    api.tell_namespaces(vec![namespace("shop", &json!({}))]);
+    start(&mut node)?;
+    for (pod, container) in [(&lost, &containers[0]), (&there, &containers[1])] {
+        container.crash("/missing/anew")?;
+        pod.is_told(&api, &node)?;
+        // It is noted beside the capture, so the next agent does not tell it again for want of that.
+        let capture = node.captured(container, &[1])?;
+        until("it is noted that it was announced", || {
+            let text = fs::read_to_string(capture.sidecar_path()).ok()?;
+            let sidecar: Value = serde_json::from_str(&text).ok()?;
+            (sidecar["state"]["announced"] == true).then_some(())
+        })?;
+    }
+    node.stop(Signal::SIGTERM)?;
+    api.lose_captures(lost.name);
+    start(&mut node)?;
+    lost.is_told(&api, &node)?;
+    containers[2].crash("/missing/marker")?;
+    marker.is_told(&api, &node)?;
+    assert_eq!(api.written_about(there.name), []);
+    Ok(())
+}
