@@ -64,6 +64,10 @@ fn main() -> ExitCode {
     let without_nginx = env::var_os("LASTWORD_NGINX").is_none();
     let trials = trials(cases, !privileged)
         .chain(trials(own.concat(), !privileged || guest))
+        .chain(trials(
+            agent::UNIFIED_MEMORY.to_vec(),
+            !privileged || !agent::has_unified_memory(),
+        ))
         .chain(trials(nginx::CASES.to_vec(), !privileged || without_nginx))
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -58,9 +58,19 @@ impl Container {
 
     /// Likewise, with a password in the configuration that the runtime reads, and in the environment.
     pub(super) fn start_with(&self, password: &str, words: &[&str]) -> Result<Running, Failed> {
+        self.start_program(&victim(), password, words)
+    }
+
+    /// Likewise, of another program.
+    pub(super) fn start_program(
+        &self,
+        program: &Path,
+        password: &str,
+        words: &[&str],
+    ) -> Result<Running, Failed> {
         let mut command = Command::new(victim());
         command.arg("enter");
-        let running = self.spawn(command, CloneFlags::CLONE_NEWPID, &victim(), words)?;
+        let running = self.spawn(command, CloneFlags::CLONE_NEWPID, program, words)?;
         running.stdin.send(password.as_bytes())?;
         Ok(running)
     }
@@ -116,6 +126,12 @@ impl Container {
 impl Running {
     pub(super) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// Sets a file of its cgroup.
+    pub(super) fn set(&self, file: &str, value: &str) -> Result<(), Failed> {
+        let cgroup = self.cgroup.as_ref().ok_or("no cgroup")?;
+        Ok(fs::write(cgroup.0.join(file), value)?)
     }
 
     /// Waits until it runs its own program, and that waits for a message or a signal.

@@ -1,6 +1,14 @@
 //! What is captured, and what is not.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    os::unix::{
+        fs::{PermissionsExt as _, symlink},
+        process::ExitStatusExt as _,
+    },
+    path::Path,
+    process::Command,
+};
 
 use capture_format::{EventFlags, EventKind as K};
 use libtest_mimic::Failed;
@@ -10,7 +18,11 @@ use nix::sys::{
 };
 
 use super::{captures::mode, container::Container, node::Node};
-use crate::Case;
+use crate::{
+    Case,
+    made::Made,
+    support::{lastword, victim},
+};
 
 pub(super) const CASES: &[Case] = &[
     ("agent_captures_a_crash_once", crash),
@@ -30,6 +42,20 @@ pub(super) const CASES: &[Case] = &[
     ),
     ("agent_lets_a_good_end_be", good_ends),
 ];
+
+pub(super) const UNIFIED_MEMORY: &[Case] = &[
+    ("agent_names_whom_the_oom_killer_chose_of_a_group", || {
+        group_killed(SMALL, LARGE, "its memory limit is 96 MiB")
+    }),
+    ("agent_names_the_cgroup_above_that_killed_a_group", || {
+        let text = "the memory limit of a cgroup above its own is 96 MiB";
+        group_killed(LARGE, SMALL, text)
+    }),
+];
+
+/// 96 and 192 MiB.
+const SMALL: &str = "100663296";
+const LARGE: &str = "201326592";
 
 fn crash() -> Result<(), Failed> {
     let node = Node::with_agent("")?;
@@ -168,6 +194,46 @@ fn never_executed() -> Result<(), Failed> {
             "{:#?}",
             capture.runs
         );
+    }
+    Ok(())
+}
+
+/// A container dies as a whole (the kubelet sets memory.oom.group) when a program that its shell started takes too much memory: the
+/// limits are the container's own and that of the cgroup above.
+fn group_killed(own: &str, above: &str, ran_out: &str) -> Result<(), Failed> {
+    let node = Node::with_agent("")?;
+    let python = node.file("python3");
+    symlink(victim(), &python)?;
+    let let_limit = |cgroup: &Made| fs::write(cgroup.0.join("cgroup.subtree_control"), "+memory");
+    let_limit(&node.cgroups)?;
+    let pod = Made::below(&node.cgroups.0, "pod")?;
+    let_limit(&pod)?;
+    fs::write(pod.0.join("memory.max"), above)?;
+    let container = Container::below(&pod);
+    let script = format!("{} wait memory; exit 5", python.display());
+    let running = container.start_program(Path::new("/bin/sh"), "nothing", &["-c", &script])?;
+    running.set("memory.max", own)?;
+    running.set("memory.oom.group", "1")?;
+    running.go_on()?;
+    let status = running.wait()?;
+    assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{status}");
+    let capture = node.captured(&container, &[1])?;
+    let sidecar = capture.sidecar()?;
+    assert_eq!(sidecar["cause"], "oom_killed", "{sidecar:#}");
+    let verdict = sidecar["verdict"].as_str().unwrap_or_default();
+    let chosen = "python3 (started by sh) was killed by the OOM killer, and its container with it,";
+    assert!(verdict.starts_with(chosen), "{verdict}");
+    assert!(verdict.ends_with(ran_out), "{verdict}");
+    let ps = Command::new(lastword())
+        .args(["ps", "--json"])
+        .arg(&capture.path)
+        .output()?;
+    let ps: serde_json::Value = serde_json::from_slice(&ps.stdout)?;
+    for name in ["sh", "python3"] {
+        let processes = ps["processes"].as_array().ok_or("no processes")?;
+        let of_name = processes.iter().find(|it| it["name"] == name);
+        let killer = of_name.map(|it| &it["killed_by"]["by"]);
+        assert_eq!(killer, Some(&"the OOM killer".into()), "{name}: {ps:#}");
     }
     Ok(())
 }

@@ -12,10 +12,20 @@ mod secrets;
 mod stops;
 mod trouble;
 
-use crate::Case;
+use crate::{Case, support::cgroup2};
 
 /// From the kernel's events to a capture.
 pub(crate) const CASES: &[Case] = crashes::CASES;
+
+/// What takes a hierarchy of version 2 with the memory controller.
+pub(crate) const UNIFIED_MEMORY: &[Case] = crashes::UNIFIED_MEMORY;
+
+/// Whether there is one.
+pub(crate) fn has_unified_memory() -> bool {
+    let controllers = cgroup2().join("cgroup.controllers");
+    std::fs::read_to_string(controllers)
+        .is_ok_and(|names| names.split_whitespace().any(|name| name == "memory"))
+}
 
 /// What the agent does whatever the kernel is: its files, its restarts, what it is asked, what it refuses.
 pub(crate) const OWN: [&[Case]; 5] = [
