@@ -360,7 +360,14 @@ impl<'t> Key<'t> {
             rest[..line].iter().position(end).unwrap_or(line)
         };
         let says = |value: &[u8]| !rules.words.tells_nothing(value) && !is_code(value);
-        if self.sign == Sign::Comma || (self.class == Class::Short && self.sign == Sign::Colon) {
+        if self.class == Class::Short && self.sign == Sign::Colon {
+            // `pass: b1gBadger` on a line of its own; but `PASS: check12` is a test's.
+            let alone = self.is_pass && self.starts_line && !whole.contains(&b' ');
+            let tests = text[..start].trim_ascii_end().ends_with(b"PASS:");
+            let tells = says(whole) && is_strong(whole) && !is_path(whole);
+            return (alone && !tests && tells).then_some(whole.len());
+        }
+        if self.sign == Sign::Comma {
             return None;
         }
         let query = self.sign == Sign::Equals && whole.contains(&b'&');
@@ -381,6 +388,13 @@ impl<'t> Key<'t> {
                     return None;
                 }
                 if self.class == Class::Short && !self.is_pass && !looks_random(value) {
+                    return None;
+                }
+                // `pass=41 fail=3` counts.
+                if self.class == Class::Short
+                    && value.len() < 4
+                    && value.iter().all(u8::is_ascii_digit)
+                {
                     return None;
                 }
                 let after = rest[length..line].trim_ascii();
