@@ -306,7 +306,12 @@ fn pid_tgid() -> u64 {
 fn fcntl(call: &Call) {
     const F_DUPFD: u64 = 0;
     const F_DUPFD_CLOEXEC: u64 = 1030;
+    const F_SETLK: u64 = 6;
+    const F_OFD_SETLK: u64 = 37;
     let command = call.arg::<1>();
+    if call.failed() && (command == F_SETLK || command == F_OFD_SETLK) {
+        call.plain(Lane::Failures, command, 0);
+    }
     if command == F_DUPFD || command == F_DUPFD_CLOEXEC {
         forget(call.ring);
         call.plain(call.lane(Lane::Files), command, call.arg::<2>());

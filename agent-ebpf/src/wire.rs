@@ -187,7 +187,7 @@ pub enum Op {
     Args,
     /// (path).
     Path,
-    /// fcntl: only F_DUPFD and F_DUPFD_CLOEXEC.
+    /// fcntl: only F_DUPFD and F_DUPFD_CLOEXEC, and locks that were not to be had.
     Fcntl,
     /// (int[2], flags).
     Pipe,

@@ -169,7 +169,8 @@ kinds! {
     DUP2 = 55, "dup2";
     /// dup3(2). `args[0]`: old descriptor; `args[2]`: flags; `ret`: new one.
     DUP3 = 56, "dup3";
-    /// fcntl(2) with F_DUPFD or F_DUPFD_CLOEXEC. `args[0]`: old descriptor; `args[1]`: command; `ret`: new descriptor.
+    /// fcntl(2) with F_DUPFD or F_DUPFD_CLOEXEC; or with F_SETLK or F_OFD_SETLK, if it failed. `args[0]`: descriptor; `args[1]`: command;
+    /// `ret`: of a copy the new descriptor.
     FCNTL = 57, "fcntl";
     /// pipe(2). `args[0]`: read end; `args[1]`: write end.
     PIPE = 58, "pipe";
@@ -345,6 +346,8 @@ kinds! {
     SETSOCKOPT = 215, "setsockopt";
     /// kill(2) that failed. `args`: pid, signal.
     KILL = 216, "kill";
+    /// flock(2) that failed. `args[0]`: descriptor; `args[1]`: operation.
+    FLOCK = 217, "flock";
 }
 
 impl EventKind {

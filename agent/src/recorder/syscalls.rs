@@ -147,6 +147,7 @@ rows! {
     IO_URING_SETUP = SYS_io_uring_setup, Args, Drop, Drop;
     SETSOCKOPT = SYS_setsockopt, FailedArgs, Int, Int;
     KILL = SYS_kill, FailedArgs, Int, Drop;
+    FLOCK = SYS_flock, FailedArgs, Int, Drop;
 }
 
 /// The programs' table, by number.

@@ -225,6 +225,7 @@ pub fn acts_on_fd(kind: EventKind) -> bool {
                 | K::INOTIFY_ADD_WATCH
                 | K::SETNS
                 | K::SETSOCKOPT
+                | K::FLOCK
         )
 }
 

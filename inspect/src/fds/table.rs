@@ -73,6 +73,17 @@ impl Fds {
         Some(join(base, &event.name))
     }
 
+    /// Another process that has a file open now, of several the one with the lowest pid.
+    #[must_use]
+    pub fn other_with(&self, path: &Bytes, pid: u32) -> Option<u32> {
+        let has = |process: &Process| process.fds.values().any(|fd| fd.path() == Some(path));
+        let others = self.processes.iter().filter(|(other, _)| **other != pid);
+        others
+            .filter(|(_, process)| has(process))
+            .map(|(other, _)| *other)
+            .min()
+    }
+
     /// What a standard descriptor of a process refers to now, where known.
     #[must_use]
     pub fn standard(&self, pid: u32, stdio: Stdio) -> Option<&Fd> {

@@ -170,6 +170,7 @@ fn names(kind: K) -> [&'static str; 3] {
         K::IO_URING_SETUP => ["entries", "", ""],
         K::SETSOCKOPT => ["", "level", "option"],
         K::KILL => ["pid", "signal", ""],
+        K::FLOCK => ["", "operation", ""],
         kind if kind.name().is_some() => ["", "", ""],
         _ => ["arg0", "arg1", "arg2"],
     }

@@ -57,6 +57,7 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
         ["reuse", path] => reuse(path)?,
         ["failures", folder] => failures(folder),
         ["over-limits"] => over_limits()?,
+        ["locks", path] => locks(path)?,
         #[cfg(target_arch = "x86_64")]
         ["compat", calls] => compat(number(calls)?),
         ["terminal", typed] => terminal(typed)?,
@@ -265,6 +266,29 @@ fn failures(folder: &str) {
 }
 
 /// New processes, programs and locked memory beyond the limits of a user without privileges: each fails with EAGAIN.
+/// Locks a file in each way while it is locked.
+fn locks(path: &str) -> io::Result<()> {
+    let (holder, other) = (fs::File::create(path)?, fs::File::create(path)?);
+    let (holds, wants) = (holder.as_raw_fd(), other.as_raw_fd());
+    // SAFETY: plain numbers, for which zero is a value.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as i16;
+    // SAFETY: descriptors of this process, and a lock that lives over the calls.
+    let refused = unsafe {
+        check(libc::flock(holds, libc::LOCK_EX))?;
+        check(libc::fcntl(holds, libc::F_OFD_SETLK, &raw const lock))?;
+        [
+            libc::flock(wants, libc::LOCK_EX | libc::LOCK_NB),
+            libc::fcntl(wants, libc::F_OFD_SETLK, &raw const lock),
+            libc::fcntl(wants, libc::F_SETLK, &raw const lock),
+        ]
+    };
+    match refused {
+        [-1, -1, -1] => Ok(()),
+        _ => Err(io::Error::other("a lock was given twice")),
+    }
+}
+
 fn over_limits() -> io::Result<()> {
     const NOBODY: u32 = 65534;
     let limit = |resource, most| {

@@ -29,6 +29,7 @@ pub(crate) const CASES: &[Case] = &[
     ("follows_nested_cgroups", nested),
     ("counts_nothing_as_lost", losses),
     ("records_calls_that_limits_refuse", over_limits),
+    ("records_locks_that_others_hold", locks),
     #[cfg(target_arch = "x86_64")]
     ("counts_every_call_in_the_32_bit_abi", compat),
     ("stores_nothing_that_was_typed_at_a_terminal", terminal),
@@ -368,6 +369,22 @@ fn over_limits() -> Result<(), Failed> {
         (&refused.name[..], &refused.data[..]),
         (&b"/bin/true"[..], &b"true\0"[..])
     );
+    Ok(())
+}
+
+fn locks() -> Result<(), Failed> {
+    const EAGAIN: i64 = -11;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("data.lock");
+    let recorded = record_victim(&["locks", path.to_str().ok_or("path")?]);
+    assert_eq!(recorded.run().status, Some(ExitStatus::Code(0)));
+    let flock = recorded.one(K::FLOCK, |_| true);
+    let operation = i64::from(libc::LOCK_EX | libc::LOCK_NB);
+    assert_eq!((flock.ret, flock.args[1]), (EAGAIN, operation));
+    for command in [libc::F_SETLK, libc::F_OFD_SETLK] {
+        let refused = recorded.one(K::FCNTL, |event| event.args[1] == i64::from(command));
+        assert_eq!((refused.ret, refused.args[0]), (EAGAIN, flock.args[0]));
+    }
     Ok(())
 }
 

@@ -186,10 +186,11 @@ fn descriptor(seen: &Seen<'_>, flavour: Flavour) -> Option<Call> {
             Call::pair(t::DUP3, fd(), exit.u32(t::open_flags(third, "") & !3), 4)
         }
         K::FCNTL => {
-            let command = if second == 0 {
-                t::F_DUPFD
-            } else {
-                t::F_DUPFD_CLOEXEC
+            let command = match second {
+                0 => t::F_DUPFD,
+                6 => t::F_SETLK,
+                37 => t::F_OFD_SETLK,
+                _ => t::F_DUPFD_CLOEXEC,
             };
             let exit = result().i64(first).u8(command);
             Call::pair(t::FCNTL, fd().u8(command), exit, 1)

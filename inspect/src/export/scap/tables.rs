@@ -59,6 +59,8 @@ pub(super) const VALUE_IS_ERRNO: u8 = 1;
 
 /// Commands of fcntl.
 pub(super) const F_DUPFD: u8 = 1;
+pub(super) const F_SETLK: u8 = 8;
+pub(super) const F_OFD_SETLK: u8 = 31;
 pub(super) const F_DUPFD_CLOEXEC: u8 = 26;
 
 /// No directory descriptor: relative to the working directory.
