@@ -7,11 +7,12 @@ use std::fmt::Display;
 use capture_format::{EventKind, Run};
 use serde::Serialize;
 
-use crate::decode::Errno;
+use crate::decode::errno::only_waits;
 use crate::decode::time::duration;
 use crate::escape::escaped_to;
 use crate::explain::RunVerdict;
 use crate::facts::Facts;
+use crate::facts::naming::alike;
 use crate::rules::case::how;
 use crate::rules::failed_call::{evidence, label};
 use crate::rules::missing_file::is_noise;
@@ -45,6 +46,7 @@ pub(crate) struct Trait {
 #[derive(Debug)]
 struct FailedCall {
     key: String,
+    label: String,
     event: u64,
     text: String,
     /// Whether it only looked whether something is there.
@@ -58,10 +60,11 @@ impl Trait {
                 && !INSTALLED
                     .iter()
                     .any(|start| failure.path.starts_with(start))
-                && failure.errno != Errno::EAGAIN
+                && !only_waits(failure.kind, failure.errno)
                 && failure.kind != EventKind::READLINK
         });
         let failures = told.take(MAX_FAILURES).map(|failure| FailedCall {
+            label: format!("{:?} {} {}", failure.kind, label(failure), failure.errno),
             key: format!(
                 "{:?} {} {}",
                 failure.kind,
@@ -138,7 +141,7 @@ impl Comparison {
     fn of_values(&mut self, all: &str, what: &str, values: impl Iterator<Item = (u32, String)>) {
         let mut by_value: Vec<(String, Vec<u32>)> = Vec::new();
         for (run, value) in values {
-            match by_value.iter_mut().find(|(other, _)| *other == value) {
+            match by_value.iter_mut().find(|(other, _)| alike(other, &value)) {
                 Some((_, runs)) => runs.push(run),
                 None => by_value.push((value, vec![run])),
             }
@@ -188,7 +191,15 @@ impl Comparison {
                 }
             }
         }
-        let by_all = |call: &&FailedCall| !call.looks && met[&*call.key].len() == traits.len();
+        // Files with random names have another one in each run.
+        let met_by = |call: &FailedCall, run: &Trait| {
+            met[&*call.key].contains(&run.number)
+                || run
+                    .failures
+                    .iter()
+                    .any(|other| alike(&other.label, &call.label))
+        };
+        let by_all = |call: &&FailedCall| !call.looks && traits.iter().all(|run| met_by(call, run));
         if let Some(last) = traits
             .last()
             .and_then(|run| run.failures.iter().rfind(by_all))
@@ -197,10 +208,10 @@ impl Comparison {
                 .push(format!("{all}: {} (last at #{})", last.text, last.event));
         }
         for run in traits {
-            let own = run
-                .failures
-                .iter()
-                .find(|call| met[&*call.key] == [run.number]);
+            let own = run.failures.iter().find(|call| {
+                let mut others = traits.iter().filter(|other| other.number != run.number);
+                !others.any(|other| met_by(call, other))
+            });
             self.differed.extend(
                 own.map(|call| format!("only run {}: {} (#{})", run.number, call.text, call.event)),
             );
@@ -286,6 +297,19 @@ mod tests {
                 "both runs: exited 1",
                 "both runs: cause missing_file (/data/x)"
             ]
+        );
+    }
+
+    #[test]
+    fn files_with_random_names_are_alike() {
+        let scripts = [run("/tmp/tmpx8_2kq0a", 1, 0), run("/tmp/tmp1mm_w3ze", 1, 1)];
+        let explanation = explain(&mut capture(&scripts));
+        assert!(explanation.alike);
+        assert_eq!(explanation.comparison.differed, [""; 0]);
+        assert!(
+            explanation.comparison.common[3].starts_with("both runs: openat /tmp/tmp1mm_w3ze: "),
+            "{:?}",
+            explanation.comparison.common
         );
     }
 

@@ -6,7 +6,7 @@ use capture_format::{Columns, EventBlock, Part, Reader, Run};
 use serde::Serialize;
 
 use crate::compare::{Comparison, Trait, compare, shown};
-use crate::facts::Facts;
+use crate::facts::{Facts, naming};
 use crate::losses::missing_runs;
 use crate::rules::{Verdict, judge};
 
@@ -101,7 +101,8 @@ pub(crate) fn find_times<R: Read + Seek>(
 
 /// Whether two runs ended alike: the same cause with the same subject.
 pub(crate) fn is_alike(one: &RunVerdict, other: &RunVerdict) -> bool {
-    (one.verdict.cause, &one.verdict.subject) == (other.verdict.cause, &other.verdict.subject)
+    one.verdict.cause == other.verdict.cause
+        && naming::alike(&one.verdict.subject, &other.verdict.subject)
 }
 
 fn sentence(runs: &[RunVerdict], alike: bool) -> String {

@@ -143,6 +143,7 @@ fn what_is_held_out_is_read_and_escaped() {
     for folder in [
         "../tests/captures/held-out",
         "../tests/captures/held-out-later",
+        "../tests/captures/held-out-last",
     ] {
         let captures = captures_in(folder);
         assert!(!captures.is_empty());

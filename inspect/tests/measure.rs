@@ -137,12 +137,20 @@ fn report() -> String {
             at_first_sight("tests/captures/held-out-later"),
         ),
         (
+            "held out last, at first sight",
+            at_first_sight("tests/captures/held-out-last"),
+        ),
+        (
             "held out, rules as they are",
             judge("tests/captures/held-out"),
         ),
         (
             "held out later, rules as they are",
             judge("tests/captures/held-out-later"),
+        ),
+        (
+            "held out last, rules as they are",
+            judge("tests/captures/held-out-last"),
         ),
     ];
     let mut text = String::from(
@@ -218,7 +226,11 @@ fn nothing_is_said_surely_and_wrongly_of_the_corpus() {
 #[test]
 #[ignore = "for crashes that nobody has judged yet"]
 fn first_sight() {
-    for folder in ["tests/captures/held-out", "tests/captures/held-out-later"] {
+    for folder in [
+        "tests/captures/held-out",
+        "tests/captures/held-out-later",
+        "tests/captures/held-out-last",
+    ] {
         let path = root().join(folder).join("first-sight.txt");
         if path.exists() {
             continue;

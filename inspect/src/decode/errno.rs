@@ -4,9 +4,22 @@
 
 use std::fmt;
 
+use capture_format::EventKind;
+
 /// An error number, as the kernel returns it negated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Errno(pub u16);
+
+/// Whether a call that failed so would merely have had to wait. Of what starts processes or takes a lock EAGAIN is a refusal.
+#[must_use]
+pub fn only_waits(kind: EventKind, errno: Errno) -> bool {
+    let waits = (EventKind::READ..=EventKind::RECVMMSG).contains(&kind);
+    match errno {
+        Errno::EAGAIN => waits,
+        Errno::EINPROGRESS | Errno::EALREADY | Errno::EINTR => true,
+        _ => false,
+    }
+}
 
 impl Errno {
     /// No such file or directory.
@@ -35,6 +48,8 @@ impl Errno {
     pub const ECONNREFUSED: Self = Self(111);
     /// Resource temporarily unavailable.
     pub const EAGAIN: Self = Self(11);
+    /// Cannot allocate memory.
+    pub const ENOMEM: Self = Self(12);
     /// Operation not permitted.
     pub const EPERM: Self = Self(1);
     /// Is a directory.

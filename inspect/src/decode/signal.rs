@@ -45,6 +45,8 @@ impl Signal {
     pub const PROF: Self = Self(27);
     /// Bad system call.
     pub const SYS: Self = Self(31);
+    /// I/O is possible.
+    pub const IO: Self = Self(29);
 
     /// The number `ret` of a signal event carries, if it is a signal's.
     #[must_use]

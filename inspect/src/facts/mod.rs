@@ -45,6 +45,8 @@ const TIDYING: u64 = 5_000_000_000;
 pub(crate) const COMMON_CODES: std::ops::RangeInclusive<u8> = 0..=2;
 /// Pipes that a shell reads from kept.
 const MAX_CAPTURED: usize = 1024;
+/// Refused locks kept of which somebody else of the container has the file open.
+const MAX_ALSO_OPEN: usize = 64;
 /// OOM kills kept.
 const MAX_OOM_KILLS: usize = 64;
 
@@ -117,6 +119,8 @@ pub struct Facts {
     pub adopted: Option<u64>,
     fds: Fds,
     init: u32,
+    /// Of each lock that was refused: event number, and who else has the file open.
+    also_open: Recent<(u64, u32)>,
     /// Pipes that shells read what commands print from, by inode number.
     captured: Recent<u64>,
     /// Of the first process, once it was seen.
@@ -143,6 +147,7 @@ impl Facts {
             adopted: None,
             fds: Fds::default(),
             init: run.init_pid,
+            also_open: Recent::new(MAX_ALSO_OPEN),
             captured: Recent::new(MAX_CAPTURED),
             standard: output::Standard::default(),
             losses: run.losses,
@@ -233,6 +238,13 @@ impl Facts {
             self.config_files.observe(number, event, fd.as_ref());
             self.binds.extend(Bind::of(number, event));
         }
+        if event.ret < 0
+            && matches!(event.kind, EventKind::FLOCK | EventKind::FCNTL)
+            && let Some(path) = fd.as_ref().and_then(crate::fds::Fd::path)
+        {
+            let other = self.fds.other_with(path, event.pid);
+            self.also_open.extend(other.map(|pid| (number, pid)));
+        }
         match Errno::from_ret(event.ret) {
             Some(_) if event.kind == EventKind::CONNECT => {}
             Some(errno) => self.failures_of(is_visitor).push(Failure {
@@ -280,6 +292,13 @@ impl Facts {
         line.stream == output::Stream::Stdout
             && line.inode != 0
             && self.captured.iter().any(|&inode| inode == line.inode)
+    }
+
+    /// Which other process of the container had the file open whose lock was refused at this event.
+    #[must_use]
+    pub fn also_open_at(&self, event: u64) -> Option<u32> {
+        let mut all = self.also_open.iter();
+        all.find_map(|&(at, pid)| (at == event).then_some(pid))
     }
 
     fn failures_of(&mut self, visitor: bool) -> &mut Recent<Failure> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use bytes::Bytes;
-use capture_format::{Event, EventKind, FdType};
+use capture_format::{Event, EventFlags, EventKind, FdType};
 
 use super::Recent;
 use super::naming::basename;
@@ -199,7 +199,10 @@ impl Output {
             inode: event.args[1] as u64,
         };
         let fd = event.args[0];
-        let mut pieces = event.data.split(|&b| b == b'\n').peekable();
+        // What could not be read stands there as zeros.
+        let unreadable = event.flags.contains(EventFlags::FAULT);
+        let data = if unreadable { &[][..] } else { &event.data };
+        let mut pieces = data.split(|&b| b == b'\n').peekable();
         while let Some(piece) = pieces.next() {
             let is_last = pieces.peek().is_none();
             if !piece.is_empty() || !is_last {
@@ -209,7 +212,7 @@ impl Output {
                 self.end_line(fd);
             }
         }
-        if failed.is_none() && (event.data.len() as i64) < event.ret {
+        if failed.is_none() && (data.len() as i64) < event.ret {
             if let Some(partial) = self.partial.get_mut(&fd) {
                 partial.cut = true;
             }

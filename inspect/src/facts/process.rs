@@ -224,7 +224,9 @@ impl Processes {
                 }
                 return;
             }
-            EventKind::CLOSE
+            // Whether stdout can be flushed is tried with a copy of it.
+            EventKind::DUP
+            | EventKind::CLOSE
             | EventKind::CLOSE_RANGE
             | EventKind::SIGNAL_GENERATE
             | EventKind::SIGNAL_DELIVER => return,

@@ -11,6 +11,7 @@ use super::Room;
 use super::shown::Shown;
 use crate::context::{Context, Seen};
 use crate::decode::Errno;
+use crate::decode::errno::only_waits;
 use crate::explain::RunVerdict;
 use crate::facts::Facts;
 use crate::fds::is_on_socket;
@@ -203,14 +204,8 @@ fn is_stdout(seen: &Seen<'_>) -> bool {
 
 /// A call that failed, and not merely because it would have had to wait.
 fn is_failure(event: &Event) -> bool {
-    let waits = [
-        Errno::EAGAIN,
-        Errno::EINPROGRESS,
-        Errno::EALREADY,
-        Errno::EINTR,
-    ];
     event.kind.is_syscall()
-        && Errno::from_ret(event.ret).is_some_and(|errno| !waits.contains(&errno))
+        && Errno::from_ret(event.ret).is_some_and(|errno| !only_waits(event.kind, errno))
 }
 
 /// Reads run `index`; of its events the cited ones, the newest failures and the newest `newest` are listed.

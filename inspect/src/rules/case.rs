@@ -2,6 +2,7 @@
 
 use capture_format::{ExitStatus, Header, Run, SignalOrigin};
 
+use super::inside_signal::is_abort;
 use super::phrase::says;
 use super::words::{LastWords, Words, speaks_of_success};
 use super::{Evidence, oom, outside_signal};
@@ -15,6 +16,9 @@ use crate::losses::{Figure, figures, skipped_text};
 
 /// How long before the end, or before the last words, something still counts as right before it: 5 s, in nanoseconds.
 pub(super) const CLOSE: u64 = 5_000_000_000;
+
+/// From the SIGABRT of abort(3) to the fault it goes on to where that is ignored: 1 s, in nanoseconds; a handler may run in between.
+pub(super) const ABORTS: u64 = 1_000_000_000;
 
 /// Periods with a CPU limit that say something.
 const MIN_PERIODS: u64 = 20;
@@ -37,6 +41,15 @@ pub struct Case<'a> {
     pub said: LastWords<'a>,
     /// How the end of the last of the chain came to be the run's.
     pub link: Link,
+    /// The child that did the work and failed at it, of a run that ended well and spoke of success after that.
+    pub got_over: Option<&'a Process>,
+}
+
+/// The child that did the work, and failed at it right before its parent ended as if nothing were wrong.
+struct WorkedInVain<'a> {
+    process: &'a Process,
+    /// Whether success was spoken of after that.
+    got_over: bool,
 }
 
 /// How the end of the last process of a chain came to be that of the run.
@@ -56,7 +69,11 @@ impl<'a> Case<'a> {
     pub fn new(facts: &'a Facts, run: &'a Run, header: &'a Header) -> Self {
         let mut chain = facts.chain();
         let ended_well = run.status == Some(ExitStatus::Code(0));
-        let tolerated = ended_well.then(|| worked_in_vain(facts, &chain)).flatten();
+        let worked = ended_well.then(|| worked_in_vain(facts, &chain)).flatten();
+        let tolerated = worked
+            .as_ref()
+            .filter(|worked| !worked.got_over)
+            .map(|worked| worked.process);
         let spoken_of = spoken_of(facts, &chain);
         let link = match (tolerated, spoken_of) {
             (Some(_), _) => Link::Tolerated,
@@ -103,6 +120,9 @@ impl<'a> Case<'a> {
             words,
             said,
             link,
+            got_over: worked
+                .filter(|worked| worked.got_over)
+                .map(|worked| worked.process),
         }
     }
 
@@ -148,6 +168,21 @@ impl<'a> Case<'a> {
         match self.status()? {
             ExitStatus::Code(code) => Some(code),
             ExitStatus::Signal { .. } => None,
+        }
+    }
+
+    /// Something, if it ended as programs do that give up: with a code other than 0, or by abort(3).
+    #[must_use]
+    pub fn gave_up(&self) -> Option<()> {
+        let culprit = self.culprit().map(|culprit| culprit.pid);
+        let aborted = |signal: Signal| {
+            let sent = self.facts.signals.last(culprit?, Signal::ABRT)?;
+            let close = self.end()?.saturating_sub(sent.time) < ABORTS;
+            (is_abort(sent) && (signal == Signal::ABRT || signal.is_fault() && close)).then_some(())
+        };
+        match self.signal() {
+            Some(signal) => aborted(signal),
+            None => self.exit_code().filter(|&code| code != 0).map(|_| ()),
         }
     }
 
@@ -401,9 +436,8 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The child that did the work, and failed at it right before its parent ended as if nothing were wrong: it lived longer than its
-/// siblings, and it said why it failed, or was stopped for a fault.
-fn worked_in_vain<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<&'a Process> {
+/// It lived longer than its siblings, and it said why it failed, or was stopped for a fault.
+fn worked_in_vain<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<WorkedInVain<'a>> {
     let [init] = chain else { return None };
     let end = init.exit?;
     let lived = |process: &Process| {
@@ -420,13 +454,8 @@ fn worked_in_vain<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<&'a Pro
         let said_why = || {
             let lines = process.output.lines();
             let words = LastWords::of(lines.filter(|line| !facts.is_captured(line)));
-            let over = facts.processes.iter().any(|other| {
-                let mut later = other.output.lines().filter(|line| line.event > exit.event);
-                later.any(|line| speaks_of_success(&line.text))
-            });
             words
                 .complaint()
-                .filter(|_| !over)
                 .is_some_and(|line| exit.time - line.time.min(exit.time) <= CLOSE)
         };
         close
@@ -459,7 +488,15 @@ fn worked_in_vain<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<&'a Pro
     let longest = others.all(|other| {
         above.iter().any(|above| above.pid == other.pid) || lived(other) <= lived(culprit)
     });
-    longest.then_some(culprit)
+    let end = culprit.exit?.event;
+    let got_over = facts.processes.iter().any(|other| {
+        let mut later = other.output.lines().filter(|line| line.event > end);
+        later.any(|line| speaks_of_success(&line.text))
+    });
+    longest.then_some(WorkedInVain {
+        process: culprit,
+        got_over,
+    })
 }
 
 /// The child that was stopped for a fault right before its parent gave up, and that its parent then spoke of.

@@ -79,7 +79,7 @@ const SOURCES: &[&[u8]] = &[
 ];
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    case.exit_code().filter(|&code| code != 0)?;
+    case.gave_up()?;
     let read = || {
         case.facts
             .config_files

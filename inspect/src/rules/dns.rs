@@ -63,7 +63,7 @@ const AT_ONCE: u64 = 100_000_000;
 const MAX_EVIDENCE: usize = 8;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    case.exit_code().filter(|&code| code != 0)?;
+    case.gave_up()?;
     let lookups = case.facts.lookups();
     let failed = failed(case, &lookups);
     let without_name = case.words.find(|text| says(text, WITHOUT_NAME));

@@ -25,6 +25,8 @@ const LONG_SILENT: u8 = 35;
 const LONG: u64 = 60_000_000_000;
 /// A process that began something new after its last words.
 const WENT_ON: u8 = 55;
+/// One that said something else after them.
+const SAID_MORE: u8 = 45;
 /// Silence that the loss of events may have made.
 const LAST_WORDS_LOST: u8 = 45;
 /// Words that say themselves that they end nothing: less than what the exit code alone carries.
@@ -106,6 +108,9 @@ fn greatest(case: &Case<'_>) -> Option<(u8, &'static str)> {
         of_words(line),
         of_silence(case, line),
         of_work(case, line),
+        case.words
+            .went_on()
+            .then_some((SAID_MORE, "it said something else after these words")),
         of_end(case, speaker),
         of_shell(case, speaker),
     ];
@@ -113,7 +118,7 @@ fn greatest(case: &Case<'_>) -> Option<(u8, &'static str)> {
 }
 
 /// Whether it is known from a failed call and the last words, and not from what the kernel said of the end.
-fn rests_on_words(verdict: &Verdict) -> bool {
+pub(super) fn rests_on_words(verdict: &Verdict) -> bool {
     use Cause as C;
     let by_kernel = verdict.confidence >= KERNEL_SAID_IT;
     let by_words = matches!(
@@ -132,6 +137,8 @@ fn rests_on_words(verdict: &Verdict) -> bool {
             | C::TooManyOpenFiles
             | C::PortInUse
             | C::AddressNotAvailable
+            | C::Locked
+            | C::ProcessRefused
             | C::MissingDependency
             | C::MissingVariable
             | C::InvalidConfiguration
@@ -168,19 +175,6 @@ pub(super) fn is_warning(text: &str) -> bool {
         "[notice]",
         "debug:",
     ];
-    const TOLERANT: &[&str] = &[
-        "using default*",
-        "falling back",
-        "ignoring",
-        "ignored",
-        "skipping",
-        "skipped",
-        "continuing",
-        "will retry",
-        "proceeding",
-        "non-fatal",
-        "optional",
-    ];
     let text = text.to_lowercase();
     let message = text.trim_start_matches(|c: char| !c.is_alphabetic() && c != '[');
     let level = LEVELS.iter().any(|level| message.starts_with(level))
@@ -196,10 +190,30 @@ pub(super) fn is_warning(text: &str) -> bool {
         ]
         .iter()
         .any(|level| text.contains(level));
+    level || is_tolerated(&text)
+}
+
+/// Whether a line says that the program does without what it speaks of.
+pub(super) fn is_tolerated(text: &str) -> bool {
+    const TOLERANT: &[&str] = &[
+        "using default*",
+        "falling back",
+        "ignoring",
+        "ignored",
+        "skipping",
+        "skipped",
+        "continuing",
+        "will retry",
+        "proceeding",
+        "non-fatal",
+        "optional",
+        "disabled",
+    ];
+    let text = text.to_lowercase();
     // What a path is called says nothing: `/etc/app/optional.conf`; nor does what is taken back: `a licence is not optional`.
     let words = text.split_whitespace().filter(|word| !word.contains('/'));
     let said = words.collect::<Vec<_>>().join(" ");
-    level || affirms(&said, TOLERANT)
+    affirms(&said, TOLERANT)
 }
 
 /// Whoever spoke began something new after that.
@@ -373,6 +387,21 @@ mod tests {
         ] {
             assert!(!is_warning(text), "{text}");
         }
+    }
+
+    #[test]
+    fn what_was_said_after_the_words_may_be_why() {
+        let ended = |more: &str| {
+            let mut s = Script::new(&["app"]);
+            s.open(INIT, "/etc/app.conf", -2)
+                .write(INIT, 2, "error: /etc/app.conf: No such file or directory\n")
+                .write(INIT, 2, more);
+            verdict(s.exit(INIT, 1)).confidence
+        };
+        assert_eq!(ended("app: the moon is in the wrong house\n"), 45);
+        assert_eq!(ended("0+0 records in\n"), 90);
+        assert_eq!(ended("exiting\n"), 90);
+        assert_eq!(ended("see /usr/share/doc/app\n"), 90);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 use capture_format::EventKind;
 
+use super::failed_call::names_a_path;
+use super::phrase::gives;
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
@@ -70,10 +72,21 @@ fn failed_exec(case: &Case<'_>, code: u8) -> Option<Verdict> {
             .any(|name| names(text, &String::from_utf8_lossy(name)));
         is_named && TEXTS.iter().any(|words| lower.contains(words))
     });
-    let by_itself = case
+    let line = case.words.headline();
+    let is_culprit = case
         .culprit()
-        .is_some_and(|culprit| culprit.pid == last.pid)
-        && matches!(code, 126 | 127);
+        .is_some_and(|culprit| culprit.pid == last.pid);
+    let by_itself = is_culprit && matches!(code, 126 | 127);
+    let given = is_culprit
+        && line.is_some_and(|line| {
+            let others = case.facts.failures.iter().filter(|other| {
+                other.errno == decisive.errno && other.pid == last.pid && !is_exec(other.kind)
+            });
+            last.event < line.event
+                && gives(&line.text, decisive.errno)
+                && !names_a_path(&line.text)
+                && others.count() == 0
+        });
     let (confidence, why) = match (by_itself, named) {
         (true, _) => (
             95,
@@ -83,6 +96,10 @@ fn failed_exec(case: &Case<'_>, code: u8) -> Option<Verdict> {
             93,
             "execve failed, and the last words name the command".to_owned(),
         ),
+        (false, None) if given => (
+            81,
+            "execve failed in the process that gave up, its last words give the error, and nothing else met it".to_owned(),
+        ),
         (false, None) => return None,
     };
     let mut evidence: Vec<Evidence> = tries
@@ -91,7 +108,8 @@ fn failed_exec(case: &Case<'_>, code: u8) -> Option<Verdict> {
         .take(MAX_EVIDENCE)
         .map(|failure| exec_evidence(failure))
         .collect();
-    evidence.extend(named.map(Line::evidence));
+    let cited = named.or_else(|| line.filter(|_| given));
+    evidence.extend(cited.map(Line::evidence));
     let path = if tries.len() > 1 && decisive.errno == Errno::ENOENT {
         command
     } else {

@@ -2,8 +2,9 @@
 
 use capture_format::ExitStatus;
 
-use super::case::Link;
+use super::case::{Link, how};
 use super::phrase::says;
+use super::words::LastWords;
 use super::{Case, Cause, Evidence, Verdict};
 use crate::facts::output::Line;
 
@@ -11,6 +12,8 @@ use crate::facts::output::Line;
 const SUCCESS: u8 = 95;
 /// The same where what was said last speaks of a failure.
 const SAID_OTHERWISE: u8 = 60;
+/// The same where the child that did the work failed, but success was spoken of after that.
+const GOT_OVER: u8 = 75;
 /// The same where the child that did the work failed.
 const WORKED_IN_VAIN: u8 = 50;
 
@@ -69,6 +72,22 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             SAID_OTHERWISE,
             "Mend what its last words complain of: its exit code hides it.",
         ),
+        (None, None) if let Some(child) = case.got_over => {
+            let how = child.exit.map_or_else(String::new, |exit| how(exit.status));
+            let said = LastWords::of(child.output.lines());
+            let cited = said
+                .complaint()
+                .map_or_else(String::new, |line| format!("; {}", line.cited()));
+            (
+                format!(
+                    ", and spoke of success, but {} (pid {}) {how} before that{cited}",
+                    child.name(),
+                    child.pid
+                ),
+                GOT_OVER,
+                "Check whether it may go on after that; else let the start script end as the program did (`set -e`, or `exit $?` right after it).",
+            )
+        }
         (None, None) => (
             ": it finished without an error, and nothing kept it running".to_owned(),
             SUCCESS,
@@ -77,6 +96,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     };
     let why = match confidence {
         SUCCESS => "the exit code says success, and no signal from outside came before it",
+        GOT_OVER => {
+            "the exit code says success and so do the last words, but a child failed before"
+        }
         SAID_OTHERWISE => "the exit code says success, but the last words do not",
         _ => "the exit code says success, but the child that did the work failed",
     };
@@ -120,6 +142,25 @@ fn complaint<'a>(case: &Case<'a>) -> Option<&'a Line> {
 mod tests {
     use super::*;
     use crate::testing::{INIT, Script, verdict};
+
+    #[test]
+    fn a_child_that_failed_is_told_though_its_parent_was_content() {
+        let mut s = Script::new(&["sh", "start.sh"]);
+        s.fork(INIT, 200).exec(200, &["importer"]);
+        s.write(200, 2, "importer: row 17: currency code is missing\n")
+            .exit(200, 1)
+            .write(INIT, 1, "start script done\n")
+            .exit(INIT, 0);
+        let verdict = verdict(&s);
+        assert_eq!((verdict.cause, verdict.confidence), (Cause::ExitedZero, 75));
+        assert!(
+            verdict.sentence.ends_with(
+                ", and spoke of success, but importer (pid 200) exited 1 before that; stderr: importer: row 17: currency code is missing"
+            ),
+            "{}",
+            verdict.sentence
+        );
+    }
 
     #[test]
     fn success_is_no_failure_whatever_failed_on_the_way() {
@@ -206,7 +247,7 @@ mod tests {
             .write(200, 2, "rm: cannot remove 'x': No such file or directory\n")
             .exit(200, 1)
             .write(INIT, 1, "backup complete\n");
-        assert_eq!(verdict(s.exit(INIT, 0)).confidence, 95);
+        assert_eq!(verdict(s.exit(INIT, 0)).confidence, 75);
     }
 
     #[test]

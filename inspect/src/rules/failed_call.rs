@@ -3,7 +3,8 @@
 use capture_format::EventKind;
 
 use super::case::CLOSE;
-use super::phrase::{gives, says, sentences};
+use super::doubt::is_tolerated;
+use super::phrase::{self, gives, says, sentences};
 use super::{Case, Cause, Evidence, Verdict};
 use crate::decode::{Errno, SockAddr};
 use crate::escape::escaped_to;
@@ -57,7 +58,7 @@ pub(super) struct Found<'a> {
 
 /// The call that the run ended over, as far as the last words tell.
 pub(super) fn find<'a>(case: &Case<'a>, kind: &Kind) -> Option<Found<'a>> {
-    case.exit_code().filter(|&code| code != 0)?;
+    case.gave_up()?;
     let failures = || {
         case.facts.failures.iter().rev().filter(|failure| {
             kind.errnos.contains(&failure.errno)
@@ -108,7 +109,11 @@ pub(super) fn find<'a>(case: &Case<'a>, kind: &Kind) -> Option<Found<'a>> {
                     other.pid == last.pid && between(other) && other.path != last.path
                 });
             let close = last.event < line.event && line.time.saturating_sub(last.time) <= CLOSE;
-            (is_last && close).then(|| found(last, Some(line), Tie::Before))
+            // It said so, and that it does without: `cache disabled: Read-only file system`.
+            let mut said = case.words.between(last.event, line.event);
+            let tolerated =
+                said.any(|line| is_tolerated(&line.text) && says(&line.text, kind.says));
+            (is_last && close && !tolerated).then(|| found(last, Some(line), Tie::Before))
         }
         Some(_) => None,
         None => {
@@ -236,8 +241,32 @@ pub(super) fn address(failure: &Failure) -> Option<SockAddr> {
         .map(SockAddr::canonical)
 }
 
-/// Whether a text names path, name, or port of a call.
+/// Whether a call is to start a process or thread.
+pub(super) fn is_of_processes(kind: EventKind) -> bool {
+    use EventKind as K;
+    matches!(kind, K::SYS_FORK | K::VFORK | K::CLONE | K::CLONE3)
+}
+
+/// Whether a text names path, name, or port of a call; of one that starts a process or thread, that.
 fn is_named(text: &str, failure: &Failure) -> bool {
+    const OF_PROCESSES: &[&str] = &[
+        "thread*",
+        "pthread*",
+        "uv_thread*",
+        "native thread",
+        "os thread",
+        "fork*",
+        "vfork",
+        "clone*",
+        "spawn*",
+        "subprocess*",
+        "child process*",
+        "new process*",
+        "newosproc",
+    ];
+    if is_of_processes(failure.kind) {
+        return phrase::says(text, OF_PROCESSES);
+    }
     let says = |name: &str| names(text, name);
     if let Some(address) = address(failure) {
         return match address.inet() {
@@ -278,7 +307,7 @@ fn quotes(text: &str) -> bool {
 }
 
 /// Whether a line names an absolute path.
-fn names_a_path(text: &str) -> bool {
+pub(super) fn names_a_path(text: &str) -> bool {
     let mut words = text.split(|c: char| {
         c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '(' | ')' | ':' | ',')
     });

@@ -3,14 +3,13 @@
 
 use capture_format::SignalOrigin;
 
+use super::case::ABORTS;
 use super::{Case, Cause, Evidence, Verdict, inside_signal, outside_signal};
 use crate::decode::Signal;
 use crate::facts::signals::SentSignal;
 
 /// The first page is never mapped: an address in it comes from a null pointer plus an offset.
 const NULL_PAGE: u64 = 4096;
-/// From the SIGABRT of abort(3) to the fault it goes on to: 1 s, in nanoseconds; a handler may run in between.
-const ABORTS: u64 = 1_000_000_000;
 /// include/uapi/asm-generic/siginfo.h
 const SI_KERNEL: i64 = 0x80;
 

@@ -14,8 +14,13 @@ const SI_KERNEL: i64 = 0x80;
 const SI_TIMER: i64 = -2;
 pub(super) const SI_TKILL: i64 = -6;
 
+/// What timeout(1) exits with when the time is up.
+const TIMED_OUT: u8 = 124;
+
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    let signal = case.signal()?;
+    let Some(signal) = case.signal() else {
+        return timed_out(case);
+    };
     let culprit = case.culprit()?;
     let sent = case.facts.signals.last(culprit.pid, signal)?;
     let inside = sent.origin == Some(SignalOrigin::Inside);
@@ -54,6 +59,27 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     Some(verdict)
 }
 
+/// timeout(1) told its command to end.
+fn timed_out(case: &Case<'_>) -> Option<Verdict> {
+    let culprit = case.culprit()?;
+    let is_timeout = culprit.name() == "timeout" && case.exit_code() == Some(TIMED_OUT);
+    let mut signals = case.facts.signals.iter().filter(|_| is_timeout);
+    let sent = signals.find(|sent| sent.sender == culprit.pid && sent.target != culprit.pid)?;
+    let target = case.facts.processes.get(sent.target);
+    let name = target.map_or_else(|| "its command".to_owned(), |target| target.name());
+    let who = format!(
+        "the time it was given was up, and it sent {} to {name} (pid {})",
+        sent.signal, sent.target
+    );
+    let mut verdict = verdict(case, sent, Cause::TimerExpired, &who, false);
+    verdict.why =
+        "it exited with its code for that, and the kernel recorded the signal it sent".into();
+    verdict.next_step = format!(
+        "Give it more time (the argument of timeout), or find out what {name} waited for: its last calls stand before the signal in `lastword show`."
+    );
+    Some(verdict)
+}
+
 /// What made the kernel send a signal that is no fault, where that is the process's own doing.
 fn of_kernel(sent: &SentSignal) -> Option<(Cause, String)> {
     let said = |cause, text: &str| Some((cause, text.to_owned()));
@@ -69,6 +95,11 @@ fn of_kernel(sent: &SentSignal) -> Option<(Cause, String)> {
         (SI_KERNEL, Signal::XCPU) => said(
             Cause::LimitReached,
             "it used up its limit of CPU time (RLIMIT_CPU or RLIMIT_RTTIME)",
+        ),
+        // Its code says what came (POLL_IN), or nothing.
+        (_, Signal::IO) => said(
+            Cause::KilledBySignal,
+            "the kernel sent it as the process had asked: a descriptor with O_ASYNC became ready",
         ),
         (..0, _) => {
             let (_, meaning) = sent.signal.code(sent.code)?;
@@ -202,9 +233,16 @@ mod tests {
             (15, -4, Cause::KilledBySignal),
             (15, -5, Cause::KilledBySignal),
             (15, -60, Cause::KilledBySignal),
+            (29, 1, Cause::KilledBySignal),
+            (29, SI_KERNEL, Cause::KilledBySignal),
         ] {
             let verdict = by(signal, code);
-            assert_eq!(verdict.cause, cause, "{}", verdict.sentence);
+            assert_eq!(
+                (verdict.cause, verdict.confidence),
+                (cause, 96),
+                "{}",
+                verdict.sentence
+            );
             assert!(!verdict.sentence.contains("qemu"), "{}", verdict.sentence);
         }
         assert_eq!(
@@ -213,6 +251,29 @@ mod tests {
         );
         // sigqueue(3) is somebody's.
         assert_eq!(by(15, -1).cause, Cause::StoppedFromOutside);
+    }
+
+    #[test]
+    fn timeout_says_when_the_time_was_up() {
+        let ended = |code, sender| {
+            let mut s = Script::new(&["timeout", "3", "app"]);
+            s.fork(INIT, 200).exec(200, &["app"]);
+            s.signal(200, 15, 0, (sender, "timeout"), SignalOrigin::Inside)
+                .exit_status(200, 15)
+                .exit(INIT, code);
+            verdict(&s)
+        };
+        let timed_out = ended(124, INIT);
+        assert_eq!(timed_out.cause, Cause::TimerExpired);
+        assert!(
+            timed_out
+                .sentence
+                .ends_with(": the time it was given was up, and it sent SIGTERM to app (pid 200)"),
+            "{}",
+            timed_out.sentence
+        );
+        assert_ne!(ended(124, 300).cause, Cause::TimerExpired);
+        assert_ne!(ended(3, INIT).cause, Cause::TimerExpired);
     }
 
     #[test]

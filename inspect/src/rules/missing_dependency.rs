@@ -170,7 +170,7 @@ const LOADERS: &[Loader] = &[
 const NO_OBJECT: &str = ": cannot open shared object file";
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    case.exit_code().filter(|&code| code != 0)?;
+    case.gave_up()?;
     let block = case.words.block();
     let message: Vec<&str> = block.iter().map(|line| &*line.text).collect();
     let message = message.join("\n");

@@ -8,7 +8,9 @@ use std::ops::Range;
 
 use capture_format::EventKind;
 
-use super::phrase::{said, sentences};
+use super::case::CLOSE;
+use super::failed_call::names_a_path;
+use super::phrase::{gives, said, sentences};
 use super::{Case, Cause, Evidence, Verdict, volume};
 use crate::decode::Errno;
 use crate::escape::escaped_to;
@@ -118,7 +120,7 @@ pub(crate) fn fails_anyway(kind: EventKind, errno: Errno, name: &[u8]) -> bool {
 const MIN_NAME: usize = 4;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    case.exit_code().filter(|&code| code != 0)?;
+    case.gave_up()?;
     let concerns = |failure: &&Failure| is_missing(failure) && case.below_chain(failure.pid);
     let failures: Vec<&Failure> = case.facts.failures.iter().filter(concerns).collect();
     let by_path = failures.iter().rev().find_map(|failure| {
@@ -165,6 +167,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         let why =
             "the call failed, the last words name the error, and what was said with them its path";
         return Some(verdict(case, failure, &failure.path, Some(line), 74, why));
+    }
+    if let Some((failure, line)) = given(case) {
+        let why = "the last words give the error, and this was the last call that failed before them; they do not name its path";
+        return Some(verdict(case, failure, &failure.path, Some(line), 66, why));
     }
     let last = failures
         .last()
@@ -266,6 +272,19 @@ fn named_around<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
     let path = String::from_utf8_lossy(&failure.path);
     let mut around = case.words.between(failure.event, line.event);
     (path.len() > 1 && around.any(|line| names(&line.text, &path))).then_some(line)
+}
+
+/// The line that gives the error and no path, if the last call that failed before it met that: `wings: No such file or directory`.
+fn given<'a>(case: &Case<'a>) -> Option<(&'a Failure, &'a Line)> {
+    let line = case.words.headline()?;
+    let opens = |kind| (EventKind::OPEN..=EventKind::CREAT).contains(&kind);
+    let before = |failure: &&Failure| {
+        failure.pid == line.pid && failure.event < line.event && !is_noise(failure)
+    };
+    let last = case.facts.failures.iter().rev().find(before)?;
+    let close = line.time.saturating_sub(last.time) <= CLOSE;
+    let says_it = gives(&line.text, last.errno) && !names_a_path(&line.text);
+    (is_missing(last) && opens(last.kind) && close && says_it).then_some((last, line))
 }
 
 /// Whether a text names the end of a path as programs name files relative to where they lie: `vendor/autoload.php`.
@@ -376,6 +395,34 @@ mod tests {
             s.write(INIT, 2, text);
         }
         verdict(s.exit(INIT, 1))
+    }
+
+    #[test]
+    fn the_error_alone_is_that_of_the_last_call_that_failed() {
+        let ended = |words: &str, after: &str| {
+            let mut s = Script::new(&["perl", "heron.pl"]);
+            s.open(INIT, "/usr/lib/perl5/strict.pmc", -2)
+                .open(INIT, "/etc/heron/wings.yml", -2);
+            if !after.is_empty() {
+                s.open(INIT, after, -13);
+            }
+            verdict(s.write(INIT, 2, words).exit(INIT, 2))
+        };
+        let given = ended("heron: wings: No such file or directory\n", "");
+        assert_eq!(
+            (given.cause, given.subject.as_str(), given.confidence),
+            (Cause::MissingFile, "/etc/heron/wings.yml", 66)
+        );
+        for (words, after) in [
+            ("heron: no such file format\n", ""),
+            ("heron: /srv/beak: No such file or directory\n", ""),
+            (
+                "heron: wings: No such file or directory\n",
+                "/etc/heron/nest",
+            ),
+        ] {
+            assert_ne!(ended(words, after).cause, Cause::MissingFile, "{words}");
+        }
     }
 
     #[test]
@@ -530,9 +577,11 @@ mod tests {
     #[test]
     fn a_word_of_the_message_is_no_file_name() {
         let words = ["config error: No such file or directory\n"];
+        let verdict = ended(&["/etc/xdg/config"], &words);
         assert_eq!(
-            ended(&["/etc/xdg/config"], &words).cause,
-            Cause::ExitedNonZero
+            verdict.confidence, 66,
+            "it is the call, and not the name: {}",
+            verdict.why
         );
     }
 

@@ -61,7 +61,7 @@ const ASKED_FOR: &[&str] = &[
 const MAX_BETWEEN: usize = 2;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    case.exit_code().filter(|&code| code != 0)?;
+    case.gave_up()?;
     let (name, line, confidence, why) = case
         .words
         .block()

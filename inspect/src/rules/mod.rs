@@ -27,6 +27,7 @@ pub(crate) mod failed_call;
 mod fault;
 mod inside_signal;
 mod kubelet;
+mod locked;
 mod missing_dependency;
 pub(crate) mod missing_file;
 mod missing_variable;
@@ -37,6 +38,7 @@ mod outside_signal;
 mod permission;
 mod phrase;
 mod port_in_use;
+mod process_refused;
 mod read_only;
 mod refused;
 mod start_error;
@@ -49,8 +51,11 @@ pub mod words;
 
 pub use case::Case;
 pub(crate) use case::how;
-use doubt::Doubt;
+use doubt::{Doubt, rests_on_words};
 pub(crate) use missing_file::{fails_anyway, is_noise};
+
+/// From how many percent on a verdict explains an abort.
+const EXPLAINS: u8 = 68;
 
 /// One rule: says what ended the run, or nothing.
 pub type Rule = fn(&Case<'_>) -> Option<Verdict>;
@@ -73,6 +78,8 @@ pub const RULES: &[(&str, Rule)] = &[
     ("too_many_files", too_many_files::rule),
     ("port_in_use", port_in_use::rule),
     ("no_such_address", no_such_address::rule),
+    ("locked", locked::rule),
+    ("process_refused", process_refused::rule),
     ("missing_dependency", missing_dependency::rule),
     ("missing_variable", missing_variable::rule),
     ("missing_file", missing_file::rule),
@@ -168,6 +175,10 @@ pub enum Cause {
     PortInUse,
     /// EADDRNOTAVAIL of bind(2).
     AddressNotAvailable,
+    /// EAGAIN of flock(2), or of fcntl(2) with a lock.
+    Locked,
+    /// fork(2), clone(2) or clone3(2) failed: no new process or thread.
+    ProcessRefused,
     /// A module, class or shared library is missing.
     MissingDependency,
     /// An environment variable is not set.
@@ -234,6 +245,19 @@ impl Evidence {
     }
 }
 
+/// The surer of two verdicts, of equals the first. But abort(3) is only how a program gives up: what it gave up over says more.
+fn surer(best: Verdict, next: Verdict) -> Verdict {
+    let explains = |why: &Verdict, of: &Verdict| {
+        of.cause == Cause::Aborted && why.confidence >= EXPLAINS && rests_on_words(why)
+    };
+    let takes_over = next.confidence > best.confidence && !explains(&best, &next);
+    if takes_over || explains(&next, &best) {
+        next
+    } else {
+        best
+    }
+}
+
 /// The verdict on a run.
 #[must_use]
 pub fn judge(facts: &Facts, run: &Run, header: &Header) -> Verdict {
@@ -241,14 +265,8 @@ pub fn judge(facts: &Facts, run: &Run, header: &Header) -> Verdict {
     let doubt = Doubt::of(&case);
     let verdicts = RULES.iter().filter_map(|(_, rule)| rule(&case));
     let verdicts = verdicts.map(|verdict| doubt.weigh(verdict));
-    let best = verdicts.reduce(|best, next| {
-        if next.confidence > best.confidence {
-            next
-        } else {
-            best
-        }
-    });
-    let mut verdict = best.unwrap_or_else(|| unknown::verdict(&case));
+    let verdict = verdicts.reduce(surer);
+    let mut verdict = verdict.unwrap_or_else(|| unknown::verdict(&case));
     if case.start_error().is_none() {
         verdict.evidence.extend(case.exit_evidence());
     }

@@ -3,7 +3,7 @@
 use capture_format::EventKind;
 
 use super::exec::is_exec;
-use super::failed_call::{Found, Kind, address, find};
+use super::failed_call::{Found, Kind, address, find, is_of_processes};
 use super::missing_file::is_noise;
 use super::{Case, Cause, Verdict};
 use crate::decode::Errno;
@@ -25,7 +25,10 @@ const KIND: Kind = Kind {
     ],
     rare: false,
     concerns: |failure| {
-        !is_exec(failure.kind) && failure.kind != EventKind::CONNECT && !is_noise(failure)
+        !is_exec(failure.kind)
+            && failure.kind != EventKind::CONNECT
+            && !is_of_processes(failure.kind)
+            && !is_noise(failure)
     },
 };
 

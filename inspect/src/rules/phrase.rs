@@ -6,8 +6,8 @@ use crate::decode::Errno;
 
 /// Words before something that take it back: `no errors`, `not optional`.
 const NEGATIONS: &[&str] = &[
-    "no", "not", "never", "without", "zero", "0", "none", "nor", "cannot", "don't", "isn't",
-    "aren't", "mustn't", "won't", "can't",
+    "no", "not", "never", "nothing", "neither", "without", "zero", "0", "none", "nor", "cannot",
+    "don't", "isn't", "aren't", "mustn't", "won't", "can't",
 ];
 /// How many words before something a negation may stand.
 const NEAR: usize = 3;
@@ -201,6 +201,7 @@ mod tests {
             "errors: 0",
             "non-fatal",
             "without an error",
+            "no errors found, nothing failed",
         ] {
             assert!(!affirms(text, &["error*", "fail*", "fatal*"]), "{text}");
         }

@@ -37,6 +37,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_told_and_tolerated_is_not_why() {
+        let ended = |first: &str| {
+            let mut s = Script::new(&["app"]);
+            s.open(INIT, "/data/cache.bin", -30)
+                .write(INIT, 2, first)
+                .write(INIT, 2, "rules are no JSON: Expecting value\n");
+            verdict(s.exit(INIT, 1)).cause
+        };
+        let tolerated = "cache disabled: Read-only file system: '/data/cache.bin'\n";
+        assert_eq!(ended(tolerated), Cause::ExitedNonZero);
+        let warned = "Warning: cannot open the cache: Read-only file system\n";
+        assert_eq!(ended(warned), Cause::ReadOnlyFileSystem);
+    }
+
+    #[test]
     fn the_path_is_named() {
         let verdict = ended("app: cannot create /data/app.pid: Read-only file system\n");
         assert_eq!(

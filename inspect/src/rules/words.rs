@@ -91,6 +91,9 @@ const FAILURE: &[&str] = &[
     "not supported",
     "unrecognized",
     "unrecognised",
+    "differs",
+    "is empty",
+    "inconsistent",
 ];
 /// Words of success, in lower case: who says so after it spoke of a failure got over it.
 const SUCCESS: &[&str] = &[
@@ -193,6 +196,7 @@ const CONTINUATION: &[&str] = &[
     "- /",
     "Traceback (",
     "stack backtrace",
+    "-----",
     "Emitted '",
     "BEGIN failed--",
     "exit status ",
@@ -296,6 +300,20 @@ impl<'a> LastWords<'a> {
         (speaks_of_failure(&line.text) && !is_warning(&line.text) && !over).then_some(line)
     }
 
+    /// Whether the program said something of its own on the same stream after the headline: then that may be why it ended.
+    #[must_use]
+    pub fn went_on(&self) -> bool {
+        let Some(at) = self.headline else {
+            return false;
+        };
+        let headline = self.lines[at];
+        self.lines[at + 1..].iter().any(|line| {
+            let text = &line.text;
+            let same = line.pid == headline.pid && line.stream == headline.stream;
+            same && line.event != headline.event && text.contains(": ") && says_why(text)
+        })
+    }
+
     /// The headline and what follows it. Lines of one message that went to several streams belong to it, too.
     #[must_use]
     pub fn block(&self) -> &[&'a Words] {
@@ -371,26 +389,52 @@ fn headline(lines: &[&Words]) -> Option<usize> {
         .filter(|&at| !is_continuation(&lines[at].text))
         .collect();
     let recent = &heads[heads.len().saturating_sub(MAX_AFTER + 1)..];
+    let after_opening = |at: usize| at > 0 && is_opening(&lines[at - 1].text);
     let failing = || {
         recent
             .iter()
             .rev()
-            .filter(|&&at| speaks_of_failure(&lines[at].text))
+            .filter(|&&at| after_opening(at) || speaks_of_failure(&lines[at].text))
     };
     failing()
-        .find(|&&at| {
-            let text = &lines[at].text;
-            !is_warning(text) && !is_closing(text) && !is_hint(text)
-        })
+        .find(|&&at| says_why(&lines[at].text))
         .or(failing().find(|&&at| !is_warning(&lines[at].text)))
+        .or(recent
+            .last()
+            .filter(|&&at| lines[at].stream == Stream::Stderr && says_why(&lines[at].text)))
         .or(failing().next())
         .or(heads.last())
         .copied()
         .or(lines.len().checked_sub(1))
 }
 
+/// Whether a line can say why: it is no warning or hint, and does more than say that it ends or that the reason follows.
+fn says_why(text: &str) -> bool {
+    !(is_continuation(text)
+        || is_warning(text)
+        || is_closing(text)
+        || is_hint(text)
+        || is_opening(text)
+        || is_underline(text))
+}
+
+/// What C++ and Rust say before the message: `terminate called after throwing an instance of 'std::bad_alloc'`,
+/// `thread 'main' panicked at src/main.rs:5:10:`.
+fn is_opening(text: &str) -> bool {
+    text.starts_with("terminate called after throwing")
+        || text.starts_with("thread '") && text.contains("' panicked at ") && text.ends_with(':')
+}
+
 fn is_continuation(text: &str) -> bool {
-    text.starts_with([' ', '\t']) || CONTINUATION.iter().any(|start| text.starts_with(start))
+    // Node's and V8's assertions stand behind `#`.
+    let says = ["what(): ", "# "];
+    let indented = text.starts_with([' ', '\t'])
+        && !says
+            .iter()
+            .any(|start| text.trim_start().starts_with(start));
+    // `{` goes on with an object, `{"level":"error",…}` is a line of a log.
+    let is_record = text.starts_with("{\"") && text.ends_with('}');
+    indented || !is_record && CONTINUATION.iter().any(|start| text.starts_with(start))
 }
 
 /// `fatal error, exiting with code 1`: that it ends, and not why.
@@ -421,9 +465,13 @@ fn is_underline(text: &str) -> bool {
 /// `    at Module._load (node:…)`, `  File "app.py", line 1`.
 pub(super) fn is_frame(text: &str) -> bool {
     let text = text.trim_start();
-    ["at ", "File \"", "from ", "- /", "#"]
-        .iter()
-        .any(|start| text.starts_with(start))
+    let numbered = text
+        .strip_prefix('#')
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    numbered
+        || ["at ", "File \"", "from ", "- /"]
+            .iter()
+            .any(|start| text.starts_with(start))
 }
 
 pub(super) fn speaks_of_success(text: &str) -> bool {
@@ -455,6 +503,54 @@ mod tests {
                 .unwrap_or_default(),
             block,
         )
+    }
+
+    #[test]
+    fn a_log_of_json_has_its_error_as_headline() {
+        let error = "{\"level\":\"error\",\"msg\":\"schema version 9 is newer than 7\"}";
+        let log = format!(
+            "{{\"level\":\"info\",\"msg\":\"starting\"}}\n{error}\n{{\"level\":\"info\",\"msg\":\"shutdown complete\"}}\n"
+        );
+        assert_eq!(headline(&[(1, &log)]).0, error);
+    }
+
+    #[test]
+    fn what_follows_a_warning_is_the_headline() {
+        let warning = "cache disabled: [Errno 30] Read-only file system: '/data/cache'\n";
+        let of = |last| headline(&[(2, warning), (2, last)]).0;
+        let why = "rules are no JSON: Expecting ',' delimiter";
+        assert_eq!(of("rules are no JSON: Expecting ',' delimiter\n"), why);
+        assert_eq!(of("exiting\n"), warning.trim());
+    }
+
+    #[test]
+    fn an_assertion_of_node_is_the_headline_and_not_its_trace() {
+        let text = "\n  #  node[7]: void node::Start() at ../src/node_platform.cc:68\n  #  Assertion failed: (0) == (uv_thread_create(t.get(), start_thread, this))\n\n----- Native stack trace -----\n\n 1: 0xcb5167 node::Assert() [node]\n";
+        assert_eq!(
+            headline(&[(2, text)]).0.trim(),
+            "#  Assertion failed: (0) == (uv_thread_create(t.get(), start_thread, this))"
+        );
+    }
+
+    #[test]
+    fn what_follows_an_opening_is_the_headline() {
+        let of = |text: &str| headline(&[(2, text)]).0;
+        assert_eq!(
+            of(
+                "terminate called after throwing an instance of 'ParseError'\n  what():  lane 3 has no exit\n"
+            ),
+            "  what():  lane 3 has no exit"
+        );
+        assert_eq!(
+            of(
+                "thread 'main' panicked at src/main.rs:5:10:\nledger out of balance\nnote: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"
+            ),
+            "ledger out of balance"
+        );
+        assert_eq!(
+            of("terminate called without an active exception\n"),
+            "terminate called without an active exception"
+        );
     }
 
     #[test]
