@@ -1,6 +1,6 @@
 """What a person does with a report, done in Chromium by Playwright: `report.py FOLDER` opens every page in the folder.
 
-Run by inspect/tests/browser.rs, which writes the pages; `cargo xtask browser` sets everything up. With LASTWORD_SCREENSHOTS=FOLDER
+Run by crates/inspect/tests/browser.rs, which writes the pages; `cargo xtask browser` sets everything up. With LASTWORD_SCREENSHOTS=FOLDER
 it leaves pictures there, to be looked at.
 """
 

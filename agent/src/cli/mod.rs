@@ -36,9 +36,9 @@ enum Command {
     #[cfg(target_os = "linux")]
     Run(run::Args),
     #[command(flatten)]
-    Read(reading::Command<reading::Files>),
+    Read(commands::Command<commands::Files>),
     #[command(flatten)]
-    Offline(reading::Offline),
+    Offline(commands::Offline),
     /// Record every container of this node, and capture those that crash
     #[cfg(target_os = "linux")]
     Agent(agent::Args),
@@ -52,9 +52,9 @@ enum Command {
     #[cfg(target_os = "linux")]
     Spool(spool::Args),
     /// Print completions for a shell
-    Completions(reading::Completions),
+    Completions(commands::Completions),
     /// Write man pages to a directory
-    Man(reading::Man),
+    Man(commands::Man),
 }
 
 /// Runs the program.

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use inspect::{decode::time::size, escape::escaped};
-use reading::print_json;
+use commands::print_json;
 
 use crate::{
     logging,

@@ -69,10 +69,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         as_root: args.as_root,
         settings,
     })?;
-    let source: Box<dyn reading::Source> = Box::new(Cursor::new(outcome.capture));
-    let mut capture = reading::Capture::new("the capture".to_owned(), Reader::open(source)?);
+    let source: Box<dyn commands::Source> = Box::new(Cursor::new(outcome.capture));
+    let mut capture = commands::Capture::new("the capture".to_owned(), Reader::open(source)?);
     let mut verdict = Vec::new();
-    reading::show(&mut capture, &reading::Explain::default(), &mut verdict)?;
+    commands::show(&mut capture, &commands::Explain::default(), &mut verdict)?;
     let mut stdout = io::stdout().lock();
     let printed = stdout.write_all(&verdict).and_then(|()| stdout.flush());
     if let Err(error) = &printed {

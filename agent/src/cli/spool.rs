@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use inspect::{decode::time::size, escape::escaped};
 use spool::{Entry, Store};
 
-use reading::print_json;
+use commands::print_json;
 
 use super::config::ConfigFile;
 use crate::config::Config;

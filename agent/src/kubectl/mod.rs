@@ -63,7 +63,7 @@ enum Command {
     #[command(flatten)]
     Online(Online),
     #[command(flatten)]
-    Offline(reading::Offline),
+    Offline(commands::Offline),
 }
 
 /// What needs a cluster.
@@ -76,7 +76,7 @@ enum Online {
         all_namespaces: bool,
     },
     #[command(flatten)]
-    Read(reading::Command<Names>),
+    Read(commands::Command<Names>),
     /// Fetch the capture's file
     Get {
         #[command(flatten)]
@@ -145,9 +145,9 @@ pub(crate) fn act(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
                 let fetching = session.fetch(name, container.as_deref());
                 let (capture, bytes) = runtime.block_on(fetching)?;
                 let name = choose::name(&capture);
-                let bytes: Box<dyn reading::Source> = Box::new(Cursor::new(bytes));
+                let bytes: Box<dyn commands::Source> = Box::new(Cursor::new(bytes));
                 let reader = Reader::open(bytes).with_context(|| name.clone())?;
-                Ok(reading::Capture::new(name, reader))
+                Ok(commands::Capture::new(name, reader))
             });
             request.show(&mut captures, out)
         }

@@ -1,0 +1,118 @@
+//! Captures in foreign formats, for other people's tools: one file or folder a format.
+//!
+//! ```text
+//! Reader ─► Context ─► Seen ─► Selection ─┬─► scap       sysdig, Stratoshark
+//!                                         ├─► pcapng     Wireshark: DNS exchanges
+//!                                         ├─► perfetto   ui.perfetto.dev
+//!                                         └─► otlp       OpenTelemetry collectors: log records
+//! ```
+//!
+//! Failed calls alone, for Wireshark, Perfetto and the like:
+//!
+//! ```
+//! use inspect::{export::perfetto, select::Selection};
+//!
+//! # let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/captures/nginx-upstream.lwcap");
+//! let mut reader = capture_format::open_file(capture.as_ref())?;
+//! let failed = Selection {
+//!     run: Some(2),
+//!     filter: Some("evt.failed = true".parse()?),
+//!     ..Selection::default()
+//! };
+//! let mut trace = Vec::new();
+//! perfetto::write(&mut reader, &failed, &mut trace)?;
+//! # assert!(!trace.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! JSON is [`crate::show`]'s. Every exporter takes one event after the other and writes it at once, so that memory is
+//! bounded by a block of the capture. Payloads stand in binary formats as they were recorded: files are for tools, not
+//! terminals. What a format holds, and what it cannot, is written in docs/exports.md.
+
+use std::io::{self, Read, Seek};
+
+use capture_format::{Host, Reader, Run};
+
+use crate::context::{Context, Seen};
+use crate::filter::Scope;
+use crate::select::Selection;
+
+mod name;
+pub mod otlp;
+pub mod pcapng;
+pub mod perfetto;
+pub mod scap;
+
+/// What writes a format: it is told what happens, in the order of the capture.
+trait Sink {
+    /// A run begins.
+    fn begin_run(&mut self, run: &Run) -> io::Result<()>;
+    /// An event of the run, with the state after it.
+    fn event(&mut self, seen: &Seen<'_>, context: &Context) -> io::Result<()>;
+    /// Events are missing here, since the file is damaged: why, for people.
+    fn missing(&mut self, damage: &str) -> io::Result<()>;
+    /// The run has ended; `index` is its position in the capture.
+    fn end_run(&mut self, index: usize, run: &Run) -> io::Result<()>;
+}
+
+/// Tells a sink of every selected event.
+fn tell<R: Read + Seek>(
+    reader: &mut Reader<R>,
+    select: &Selection,
+    sink: &mut impl Sink,
+) -> io::Result<()> {
+    let (header, runs) = (reader.header().clone(), reader.runs().to_vec());
+    let mut left = select.limit.unwrap_or(u64::MAX);
+    for (index, run) in runs.iter().enumerate() {
+        if !select.takes_run(run) || left == 0 {
+            continue;
+        }
+        sink.begin_run(run)?;
+        let mut selected = select.in_run(reader, index);
+        let mut context = Context::default();
+        for item in reader.events(index) {
+            if left == 0 {
+                break;
+            }
+            match item {
+                Ok(event) => {
+                    let seen = context.observe(event.number, &event.event);
+                    let scope = Scope {
+                        header: &header,
+                        run,
+                        context: &context,
+                    };
+                    if selected.takes(&scope, &seen) {
+                        sink.event(&seen, &context)?;
+                        left -= 1;
+                    }
+                }
+                Err(damage) => sink.missing(&damage.to_string())?,
+            }
+        }
+        sink.end_run(index, run)?;
+    }
+    Ok(())
+}
+
+/// Time since the Unix epoch in nanoseconds; 0 and the largest number for what lies outside.
+fn epoch(boottime: u64, host: &Host) -> u64 {
+    let time = i128::from(boottime) + i128::from(host.clock_offset);
+    u64::try_from(time.max(0)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_outside_the_epoch_stay_at_its_ends() {
+        let host = |clock_offset| Host {
+            clock_offset,
+            ..Host::default()
+        };
+        assert_eq!(epoch(5, &host(10)), 15);
+        assert_eq!(epoch(5, &host(-10)), 0);
+        assert_eq!(epoch(u64::MAX, &host(1)), u64::MAX);
+    }
+}

@@ -1,0 +1,82 @@
+//! What deploy/ installs is what this crate needs: the CRD is the one the Rust type says (`cargo xtask crds` writes it), and roles grant what is called.
+
+use std::{collections::BTreeSet, env, fs, path::PathBuf};
+
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use kube::CustomResourceExt as _;
+use kubernetes::{AGENT, Access, USER, capture::Capture};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+fn deploy(file: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "..", "..", "deploy", file]
+        .iter()
+        .collect()
+}
+
+#[test]
+fn the_crd_is_current() {
+    let path = deploy("crds/captures.lastword.dev.yaml");
+    let yaml = serde_saphyr::to_string(&Capture::crd()).unwrap();
+    let expected =
+        format!("# Written by `cargo xtask crds` from crates/kubernetes/src/capture.rs.\n{yaml}");
+    if env::var_os("LASTWORD_WRITE_CRDS").is_some() {
+        fs::write(&path, &expected).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == expected,
+        "{} is not current; run `cargo xtask crds`",
+        path.display()
+    );
+}
+
+type Rule = (String, String, String);
+
+/// (group, resource, verb) of every rule in a file's roles.
+fn granted(file: &str) -> BTreeSet<Rule> {
+    let text = fs::read_to_string(deploy(file)).unwrap();
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let mut granted = BTreeSet::new();
+    for rules in documents
+        .iter()
+        .filter_map(|document| document.get("rules"))
+    {
+        for rule in Vec::<PolicyRule>::deserialize(rules).unwrap() {
+            for group in rule.api_groups.iter().flatten() {
+                for resource in rule.resources.iter().flatten() {
+                    let triple = |verb: &String| (group.clone(), resource.clone(), verb.clone());
+                    granted.extend(rule.verbs.iter().map(triple));
+                }
+            }
+        }
+    }
+    granted
+}
+
+fn needed(accesses: &[Access]) -> BTreeSet<Rule> {
+    let triple = |access: &Access| {
+        (
+            access.group.into(),
+            access.resource.into(),
+            access.verb.into(),
+        )
+    };
+    accesses.iter().map(triple).collect()
+}
+
+#[test]
+fn the_agent_may_do_what_it_does_and_nothing_else() {
+    assert_eq!(granted("rbac.yaml"), needed(AGENT));
+}
+
+#[test]
+fn readers_and_requesters_together_may_do_what_the_plugin_does() {
+    let granted = granted("reader.yaml");
+    let needed = needed(USER);
+    assert!(
+        granted.is_superset(&needed),
+        "missing: {:?}",
+        needed.difference(&granted)
+    );
+}
