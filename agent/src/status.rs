@@ -3,10 +3,8 @@
 use std::io::{self, Write};
 
 use capture_format::Probe;
-use inspect::{
-    decode::time::{duration, epoch, size},
-    losses::{losses_text, skipped_text},
-};
+use events::decode::time::{duration, epoch, size};
+use verdict::losses::{losses_text, skipped_text};
 
 use crate::{
     node::handle::{Connection, Status},

@@ -115,7 +115,7 @@ impl Section {
             Section::Reading => {
                 "Speed is CPU time of the command (user and system, process start included), the median of some. Captures: nginx that \
                  cannot resolve its upstream, Python that misses a module, the chatty program, the full ring of above, each three runs, \
-                 and 60 copies of the full ring in one file. The million events are made up (`capture-format/benches/size/corpus.rs`): servers, scripts and \
+                 and 60 copies of the full ring in one file. The million events are made up (`tests/benches/size/corpus.rs`): servers, scripts and \
                  loggers. sysdig reads them from the plain file that `lastword export --to scap` makes of the capture; ours is compressed. Medians of \
                  five passes, in each of which both are measured; a ratio is of two values of one pass. \
                  The filters are those of `show --filter`, and of sysdig's command line. All of it is one thread's work."
@@ -259,7 +259,7 @@ fn of_format() -> Result<Command> {
     command.args([
         "--quiet",
         "--package",
-        "capture-format",
+        "lastword-tests",
         "--bench",
         "size",
         "--",

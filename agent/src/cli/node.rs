@@ -9,8 +9,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use inspect::{decode::time::size, escape::escaped};
 use commands::print_json;
+use events::{decode::time::size, escape::escaped};
 
 use crate::{
     logging,

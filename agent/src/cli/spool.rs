@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use inspect::{decode::time::size, escape::escaped};
+use events::{decode::time::size, escape::escaped};
 use spool::{Entry, Store};
 
 use commands::print_json;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use inspect::decode::time::size;
+use events::decode::time::size;
 
 /// Writes it to `output`: whole or not at all.
 ///

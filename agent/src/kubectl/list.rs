@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use inspect::{decode::time::duration, escape::escaped};
+use events::{decode::time::duration, escape::escaped};
 use kubernetes::capture::Capture;
 
 use super::choose;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use inspect::escape::escaped;
+use events::escape::escaped;
 use kubernetes::{
     Who,
     capture::{Capture, CaptureSpec, Phase, Trigger},

@@ -4,9 +4,9 @@ use std::{io::Cursor, path::Path, sync::Arc};
 
 use capture_format::{Reader, Resources, Run, Trigger, Writer};
 use containers::directory::Identity;
-use inspect::explain::{Explanation, explain};
 use redact::{Manifest, Redactor};
 use spool::{Entry, Info, New, Spool, SpoolError};
+use verdict::explain::{Explanation, explain};
 
 use super::{
     ending::{Around, Knowledge, identify},

@@ -10,13 +10,13 @@ use containers::{
     cri,
     directory::{Identity, Kind},
 };
-use inspect::explain::RunVerdict;
 use redact::Redactor;
 use serde_json::Value;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout, timeout_at},
 };
+use verdict::explain::RunVerdict;
 
 use super::{
     kept::{KeptRun, Masked, Policy},

@@ -8,8 +8,8 @@ use std::{
 use capture_format::{
     Damage, Event, Header, Losses, Lost, OpenError, Reader, Run, WriteError, Writer,
 };
-use inspect::explain::{Explanation, explain};
 use redact::{Manifest, Payload, Redactor};
+use verdict::explain::{Explanation, explain};
 
 /// A run as a capture of its own, in memory.
 #[derive(Clone)]

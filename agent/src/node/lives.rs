@@ -8,9 +8,9 @@ use std::{
 
 use capture_format::{ExitStatus, Losses, PodEvent, Run};
 use containers::directory::Identity;
-use inspect::{explain::RunVerdict, rules::Cause};
 use redact::Payload;
 use triggers::{Attempt, Ended, Observation, Subject, Time, Trigger};
+use verdict::{explain::RunVerdict, rules::Cause};
 
 use super::{
     Input,

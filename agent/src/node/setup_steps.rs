@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use capture_format::{Event, EventFlags, EventKind};
-use inspect::runtimes;
+use verdict::runtimes;
 
 /// Takes the runtime's steps out. What stays of them: where the program's working directory was set, and, if it was never
 /// executed, the calls that failed, without payloads. Gives the container's first process, as far as that is known.

@@ -79,7 +79,7 @@ impl Caller {
     pub(super) fn shown(&self) -> String {
         format!(
             "{} (uid {})",
-            inspect::escape::escaped(self.name.as_bytes()),
+            events::escape::escaped(self.name.as_bytes()),
             self.uid
         )
     }

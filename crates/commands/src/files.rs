@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, ensure};
 use capture_format::Reader;
-use inspect::escape::escaped;
+use events::escape::escaped;
 
 use crate::Capture;
 
@@ -84,7 +84,7 @@ fn spooled(input: impl Read, limit: u64) -> anyhow::Result<Capture> {
     ensure!(
         size <= limit,
         "it is larger than {}; save it to a file first",
-        inspect::decode::time::size(limit)
+        events::decode::time::size(limit)
     );
     file.rewind()?;
     let reader = Reader::open(file)?;
@@ -100,7 +100,8 @@ mod tests {
     use super::*;
 
     fn sample() -> Vec<u8> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/captures/segfault.lwcap");
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/captures/segfault.lwcap");
         std::fs::read(path).unwrap()
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use inspect::escape::escaped;
+use events::escape::escaped;
 
 use crate::{Capture, Screen};
 

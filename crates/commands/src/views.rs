@@ -1,6 +1,7 @@
 //! What can be seen of a capture, wherever it came from.
 
-use inspect::{explain, info};
+use inspect::info;
+use verdict::explain;
 
 use crate::{Capture, Screen, View, print_json};
 

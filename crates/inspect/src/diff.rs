@@ -11,14 +11,14 @@ use std::io::{Read, Seek};
 use capture_format::{ExitStatus, Reader, Run};
 use serde::Serialize;
 
-use crate::context::Context;
-use crate::facts::Facts;
-use crate::facts::lookup::Outcome;
-use crate::facts::resolv_conf::ResolvConf;
-use crate::rules::{Cause, Verdict, how, judge};
 use crate::views::dns::said;
 use crate::views::errors::failed;
 use crate::views::{Head, Moment, Text};
+use events::context::Context;
+use verdict::facts::Facts;
+use verdict::facts::lookup::Outcome;
+use verdict::facts::resolv_conf::ResolvConf;
+use verdict::rules::{Cause, Verdict, how, judge};
 
 pub(crate) mod step;
 mod text;
@@ -368,8 +368,8 @@ fn caveats(sides: [&Side; 2]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{INIT, Script, capture, dns, nginx};
     use crate::views::text_of;
+    use fixtures::{INIT, Script, capture, dns, nginx};
 
     fn compared(a: Script, b: Script) -> Diff {
         let mut reader = capture(&[a, b]);

@@ -9,10 +9,10 @@ use capture_format::{
 };
 use serde::Serialize;
 
-use crate::decode::Signal;
-use crate::decode::time::{duration, epoch, size, time_of_day};
-use crate::escape::escaped;
-use crate::losses::{losses_text, skipped_text};
+use events::decode::Signal;
+use events::decode::time::{duration, epoch, size, time_of_day};
+use events::escape::escaped;
+use verdict::losses::{losses_text, skipped_text};
 
 /// What a capture says about itself. As JSON it is stable in the way docs/json.md says.
 #[derive(Clone, Debug, Serialize)]
@@ -374,7 +374,7 @@ mod tests {
     use capture_format::{Losses, Pod, Redaction};
 
     use super::*;
-    use crate::testing::{Script, capture, capture_with, header, nginx};
+    use fixtures::{Script, capture, capture_with, header, nginx};
 
     fn info() -> Info {
         let mut failed = Script::empty();
@@ -449,7 +449,7 @@ mod tests {
         };
         header.omitted = vec!["kubernetes.pod.spec: 1310720 bytes".into()];
         let mut s = Script::new(&["python3", "app.py"]);
-        s.exit_status(crate::testing::INIT, 9);
+        s.exit_status(fixtures::INIT, 9);
         s.run.number = 5;
         (s.run.memory_limit, s.run.oom_kills) = (Some(64 << 20), Some(1));
         (s.run.memory_peak, s.run.memory_current) = (Some(64 << 20), Some(60 << 20));

@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
-use crate::escape::is_harmful;
+use events::escape::is_harmful;
 
 /// One document on several lines, for people to read too.
 ///

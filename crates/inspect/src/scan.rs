@@ -13,7 +13,7 @@ use std::io::{Read, Seek};
 
 use capture_format::{BlockSummary, Columns, Damage, Event, EventBlock, Part as RunPart, Reader};
 
-use crate::context::{Context, Part, Seen};
+use events::context::{Context, Part, Seen};
 
 /// Which events of a run are asked for. What rules out may be wrong in one direction only: what it leaves in is looked at.
 pub trait Select {

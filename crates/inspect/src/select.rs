@@ -1,6 +1,6 @@
 //! Which events of a capture are looked at: of which run and time, by which processes, and by a filter.
 //!
-//! What is dropped here has been observed by the [`Context`](crate::context::Context) all the same, so that what is left is understood.
+//! What is dropped here has been observed by the [`Context`](events::context::Context) all the same, so that what is left is understood.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -9,9 +9,9 @@ use std::slice;
 
 use capture_format::{BlockSummary, Columns, EventBlock, EventKind, Header, Reader, Run};
 
-use crate::context::Seen;
 use crate::filter::{Filter, Known, Scope};
 use crate::scan::{Candidate, Select};
+use events::context::Seen;
 
 mod moment;
 
@@ -292,8 +292,8 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::Context;
-    use crate::testing::{INIT, START, Script, capture, header};
+    use events::context::Context;
+    use fixtures::{INIT, START, Script, capture, header};
     use std::ops::RangeInclusive;
 
     fn selected(select: &Selection, script: &Script) -> Vec<u64> {
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(selected(&select("-1ms", ""), &s), [3, 4]);
         assert_eq!(selected(&select("", "-2ms"), &s), [1, 2]);
         assert_eq!(selected(&select("1h", ""), &s), [0; 0]);
-        let time = crate::decode::time::time_of_day(START + 2_000_000, &header().host).unwrap();
+        let time = events::decode::time::time_of_day(START + 2_000_000, &header().host).unwrap();
         assert_eq!(selected(&select(&time, &time), &s), [2]);
     }
 

@@ -7,7 +7,6 @@ use capture_format::{
     Event, EventFlags, EventKind, ExitStatus, FdType, Header, Reader, Run, Writer,
 };
 use inspect::diff::{Side, diff};
-use inspect::explain::explain;
 use inspect::export::{otlp, pcapng, perfetto, scap};
 use inspect::info::Info;
 use inspect::select::Selection;
@@ -15,6 +14,7 @@ use inspect::show::{Options, show};
 use inspect::views::streams::{Format, Printer, streams};
 use inspect::views::{self, Look, View};
 use proptest::prelude::*;
+use verdict::explain::explain;
 
 /// Few pids, descriptors and names, so that events concern one another.
 fn event() -> impl Strategy<Value = Event> {

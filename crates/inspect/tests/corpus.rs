@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use capture_format::Reader;
 use inspect::diff::{Side, diff};
-use inspect::explain::explain;
 use inspect::info::Info;
 use inspect::show::{Options, show};
 use inspect::views::streams::{Format, Printer, streams};
 use inspect::views::{self, Look, View};
+use verdict::explain::explain;
 
 /// The captures, in the order of their names.
 fn captures() -> Vec<PathBuf> {

@@ -7,7 +7,7 @@ use capture_format::{
     BlockSummary, Columns, Event, EventBlock, EventFlags, EventKind, FdType, Header, Reader, Run,
     Writer,
 };
-use inspect::context::{Context, Seen};
+use events::context::{Context, Seen};
 use inspect::filter::Filter;
 use inspect::scan::{All, Candidate, Found, Select, scan};
 use inspect::select::Selection;

@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 
 use bytes::Bytes;
 use capture_format::{Event, EventFlags, EventKind};
-use inspect::fds::{Fds, has_path};
+use events::fds::{Fds, has_path};
 
 use crate::arguments::arguments;
 use crate::config::Payload;

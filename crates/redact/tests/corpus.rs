@@ -4,8 +4,8 @@ use std::io::Cursor;
 use std::path::Path;
 
 use capture_format::{Event, Reader, Writer, open_file};
-use inspect::explain::explain;
 use redact::{Config, Manifest, Payload, Redactor};
+use verdict::explain::explain;
 
 #[test]
 fn no_verdict_changes() {

@@ -3,11 +3,11 @@
 
 use capture_format::{ExitStatus, Reader, Run};
 use crossterm::event::KeyEvent;
-use inspect::escape::escaped;
-use inspect::explain::{Explanation, RunVerdict};
+use events::escape::escaped;
 use inspect::filter::Filter;
 use inspect::views::streams::What;
 use ratatui::layout::Rect;
+use verdict::explain::{Explanation, RunVerdict};
 
 use crate::digest::{self, Content, Process, Row, Tab};
 use crate::input::Input;
@@ -470,7 +470,7 @@ impl RunItem {
     fn new(run: &Run, numbers: std::ops::Range<u64>) -> Self {
         let end = match run.status {
             Some(ExitStatus::Code(code)) => format!("exit {code}"),
-            Some(ExitStatus::Signal { signal, .. }) => inspect::decode::Signal(signal).to_string(),
+            Some(ExitStatus::Signal { signal, .. }) => events::decode::Signal(signal).to_string(),
             None if run.start_error.is_some() => "not started".to_owned(),
             None if run.end.is_some() => "end not seen".to_owned(),
             None => "alive".to_owned(),

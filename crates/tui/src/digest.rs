@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Seek, Write};
 
 use capture_format::{ExitStatus, Reader};
-use inspect::decode::time::size;
-use inspect::explain::{Explanation, explain};
+use events::decode::time::size;
 use inspect::views::files::FileUse;
 use inspect::views::streams::{Format, Piece, Printer, What, streams};
 use inspect::views::{self, Look, Subject, View};
+use verdict::explain::{Explanation, explain};
 
 /// Bytes of text kept of one stream: its end.
 const MAX_STREAM: usize = 1 << 20;
@@ -255,7 +255,7 @@ fn processes(ps: &views::ps::Ps) -> Vec<Process> {
         let end = match process.status {
             None => "end not seen".to_owned(),
             Some(ExitStatus::Code(code)) => format!("exit {code}"),
-            Some(ExitStatus::Signal { signal, .. }) => inspect::decode::Signal(signal).to_string(),
+            Some(ExitStatus::Signal { signal, .. }) => events::decode::Signal(signal).to_string(),
         };
         let indent = 2 * process.depth.min(6);
         Process {

@@ -299,7 +299,7 @@ impl Screen<'_> {
             let name = what.to_string();
             spans.push(Span::raw(format!(
                 "› {} ",
-                inspect::escape::escaped(name.as_bytes())
+                events::escape::escaped(name.as_bytes())
             )));
         }
         Line::from(spans)
@@ -369,7 +369,7 @@ impl Screen<'_> {
                 true => String::new(),
                 false => format!(" so far, {} % looked at", percent(count.up_to)),
             };
-            let text = inspect::escape::escaped(text.as_bytes());
+            let text = events::escape::escaped(text.as_bytes());
             parts.push(format!("{} match {text}{so_far}", count.matches));
         }
         parts.join("  |  ")

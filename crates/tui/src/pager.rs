@@ -8,8 +8,8 @@ use std::io::{Read, Seek};
 use std::ops::Range;
 
 use capture_format::{Damage, Header, Lost, Reader, Run};
-use inspect::context::{Context, Seen};
-use inspect::decode::Errno;
+use events::context::{Context, Seen};
+use events::decode::Errno;
 use inspect::filter::{Filter, Scope};
 use inspect::show;
 

@@ -1,6 +1,6 @@
 //! Where reading may begin: what must be remembered of the events before, at a few places of a run.
 
-use inspect::context::Context;
+use events::context::Context;
 
 /// Places kept of a run: half of them are dropped when there are more, so that memory does not grow with the file.
 pub(crate) const MAX_PLACES: usize = 64;

@@ -2,15 +2,16 @@
 
 use capture_format::{EventKind as K, ExitStatus};
 
-use crate::context::Seen;
-use crate::decode::{Message, Signal, SockAddr};
-use crate::escape::{escaped_to, is_text};
-use crate::facts::lookup;
-use crate::fds::{Fd, has_path, is_on_socket};
-use crate::rules::{fails_anyway, how};
 use crate::views::Subject;
 use crate::views::errors::{call_name, failed};
 use crate::views::files::{is_read, is_write};
+use events::context::Seen;
+use events::decode::{Message, Signal, SockAddr};
+use events::escape::{escaped_to, is_text};
+use events::fds::{Fd, has_path, is_on_socket};
+use verdict::facts::fails_anyway;
+use verdict::facts::lookup;
+use verdict::rules::how;
 
 /// Bytes of a text that are compared.
 const MAX_TEXT: usize = 200;

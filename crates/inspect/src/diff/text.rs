@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use super::{Diff, Divergence, StepAt};
-use crate::decode::time::duration;
-use crate::escape::escaped;
 use crate::views::{Cell, Column, Look, Paint, Table, View};
+use events::decode::time::duration;
+use events::escape::escaped;
 
 /// Lines a list has.
 const MAX_LISTED: usize = 20;

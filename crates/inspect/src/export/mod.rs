@@ -33,9 +33,9 @@ use std::io::{self, Read, Seek};
 
 use capture_format::{Host, Reader, Run};
 
-use crate::context::{Context, Seen};
 use crate::filter::Scope;
 use crate::select::Selection;
+use events::context::{Context, Seen};
 
 mod name;
 pub mod otlp;

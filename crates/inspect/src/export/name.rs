@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use capture_format::EventKind;
 
-use crate::context::Seen;
+use events::context::Seen;
 
 /// A system call's name, or the life-cycle event's; `kind_N` for what this version does not know.
 pub(super) fn kind_name(kind: EventKind) -> Cow<'static, str> {

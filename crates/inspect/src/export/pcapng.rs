@@ -12,11 +12,11 @@ use capture_format::{Event, EventFlags, EventKind as K, Host, Reader, Run};
 use self::packet::Packet;
 use super::name::{kind_name, process_name};
 use super::{Sink, epoch, tell};
-use crate::context::{Context, Seen};
-use crate::decode::{Message, SockAddr};
-use crate::explain::explain;
-use crate::fds::{Fd, is_on_socket};
 use crate::select::Selection;
+use events::context::{Context, Seen};
+use events::decode::{Message, SockAddr};
+use events::fds::{Fd, is_on_socket};
+use verdict::explain::explain;
 
 mod packet;
 
@@ -252,7 +252,7 @@ fn block(kind: u32, body: &[u8], out: &mut impl Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{INIT, Script, capture, dns, inet};
+    use fixtures::{INIT, Script, capture, dns, inet};
 
     fn export(script: Script) -> Vec<u8> {
         let mut out = Vec::new();

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use unicode_width::UnicodeWidthChar;
 
-use crate::escape::is_harmful;
+use events::escape::is_harmful;
 
 /// Characters of the expression that are shown before and after the place, at most.
 const CONTEXT: usize = 60;

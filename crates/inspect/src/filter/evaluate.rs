@@ -9,7 +9,7 @@ use super::Scope;
 use super::ast::{Comparison, Expr, Part, Test};
 use super::fields::{Ask, Value};
 use super::literal::{DAY, Literal, SUCCESS};
-use crate::context::Seen;
+use events::context::Seen;
 
 /// A field that the event does not have fails every check.
 pub(super) fn matches(expression: &Expr, scope: &Scope<'_>, seen: &Seen<'_>) -> bool {

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::error::{Fault, quoted, suggestion};
 use super::lexer::Word;
-use crate::decode::Errno;
+use events::decode::Errno;
 
 pub(super) const SECOND: i128 = 1_000_000_000;
 /// Nanoseconds.
@@ -295,7 +295,7 @@ pub(super) fn write_text(text: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result
     f.write_str("\"")?;
     for part in text.split_inclusive(|byte| *byte == b'"') {
         let quoted = part.strip_suffix(b"\"");
-        write!(f, "{}", crate::escape::escaped(quoted.unwrap_or(part)))?;
+        write!(f, "{}", events::escape::escaped(quoted.unwrap_or(part)))?;
         f.write_str(quoted.map_or("", |_| "\\\""))?;
     }
     f.write_str("\"")

@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use capture_format::{Columns, Header, Run};
 
-use crate::context::{Context, Seen};
+use events::context::{Context, Seen};
 
 mod ast;
 mod error;

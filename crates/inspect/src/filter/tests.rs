@@ -5,7 +5,7 @@ use std::io::Cursor;
 use capture_format::Reader;
 
 use super::*;
-use crate::testing::{INIT, Script, capture_with, header, inet, nginx};
+use fixtures::{INIT, Script, capture_with, header, inet, nginx};
 
 mod any;
 mod hostile;

@@ -8,9 +8,9 @@ use maud::{Markup, Render, html};
 use super::bounded::{first, newest};
 use super::page::{left_out, none, table};
 use super::shown::Shown;
-use crate::decode::time::{epoch, size};
 use crate::info::{Info, RunInfo};
-use crate::losses::{Figure, figures, told};
+use events::decode::time::{epoch, size};
+use verdict::losses::{Figure, figures, told};
 
 /// Bytes of a value, of a message, and of the markup of the pod's object.
 const MAX_VALUE: usize = 600;

@@ -7,11 +7,11 @@ use super::gather::Gathered;
 use super::overview::{cause_in_words, ended};
 use super::page::table;
 use super::shown::Shown;
-use crate::decode::time::duration;
-use crate::explain::Explanation;
-use crate::facts::output::{Fate, Line};
 use crate::info::Info;
-use crate::rules::Verdict;
+use events::decode::time::duration;
+use verdict::explain::Explanation;
+use verdict::facts::output::{Fate, Line};
+use verdict::rules::Verdict;
 
 /// Characters of a cell.
 const MAX_CELL: usize = 120;

@@ -6,9 +6,9 @@ use super::bounded::first;
 use super::gather::Gathered;
 use super::page::{left_out, none, table};
 use super::shown::Shown;
-use crate::decode::time::size;
 use crate::views::Subject;
 use crate::views::files::FileUse;
+use events::decode::time::size;
 
 /// Bytes of a path.
 const MAX_PATH: usize = 300;

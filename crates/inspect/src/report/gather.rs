@@ -9,15 +9,15 @@ use capture_format::{Event, EventKind, Host, Reader};
 
 use super::Room;
 use super::shown::Shown;
-use crate::context::{Context, Seen};
-use crate::decode::Errno;
-use crate::decode::errno::only_waits;
-use crate::explain::RunVerdict;
-use crate::facts::Facts;
-use crate::fds::is_on_socket;
 use crate::info::RunInfo;
 use crate::show::{Options, text::Printer};
 use crate::views::{self, dns::Dns, errors::Errors, files::Files, net::Net, ps::Ps};
+use events::context::{Context, Seen};
+use events::decode::Errno;
+use events::decode::errno::only_waits;
+use events::fds::is_on_socket;
+use verdict::explain::RunVerdict;
+use verdict::facts::Facts;
 
 /// Failed events listed of a run, besides the newest events.
 const MAX_FAILED: usize = 500;
@@ -128,7 +128,7 @@ impl Class {
             K::SIGNAL_GENERATE | K::SIGNAL_DELIVER | K::KILL => Self::Signal,
             _ if is_on_socket(event, fd) || event.kind == K::SOCKET => {
                 let port = fd.and_then(|fd| fd.peer()).and_then(|peer| peer.inet());
-                let named = crate::decode::SockAddr::parse(&event.name)
+                let named = events::decode::SockAddr::parse(&event.name)
                     .filter(|_| event.kind >= K::CONNECT && event.kind <= K::RECVMMSG)
                     .and_then(|address| address.inet());
                 if port.or(named).is_some_and(|address| address.port() == 53) {
@@ -139,7 +139,7 @@ impl Class {
             }
             kind if (K::WRITE..=K::PWRITEV2).contains(&kind) && is_output(seen) => Self::Output,
             kind if kind >= K::OPEN && kind < K::SOCKET => Self::File,
-            kind if crate::fds::has_path(kind) => Self::File,
+            kind if events::fds::has_path(kind) => Self::File,
             _ => Self::Other,
         }
     }
@@ -199,7 +199,7 @@ impl Shape {
 
 fn is_stdout(seen: &Seen<'_>) -> bool {
     let stdio = seen.fd.as_ref().and_then(|fd| fd.stdio);
-    seen.event.args[0] == 1 || stdio == Some(crate::fds::Stdio::Stdout)
+    seen.event.args[0] == 1 || stdio == Some(events::fds::Stdio::Stdout)
 }
 
 /// A call that failed, and not merely because it would have had to wait.

@@ -35,10 +35,10 @@ mod shown;
 mod streams;
 mod timeline;
 
-use crate::explain::{Explanation, explain};
 use crate::info::Info;
 use gather::{Gathered, gather};
 use run::Place;
+use verdict::explain::{Explanation, explain};
 
 /// Runs told in full: the newest ones. Earlier ones have a line in the comparison.
 const MAX_RUNS: usize = 20;

@@ -6,10 +6,10 @@ use super::bounded::newest;
 use super::gather::Gathered;
 use super::page::{left_out, none, table};
 use super::shown::Shown;
-use crate::decode::time::duration;
 use crate::views::Text;
 use crate::views::dns::{Lookup, Question};
 use crate::views::net::{Connections, Listener};
+use events::decode::time::duration;
 
 /// Characters of a name or address, and of the records of an answer.
 const MAX_NAME: usize = 260;

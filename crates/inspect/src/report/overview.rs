@@ -7,10 +7,10 @@ use super::bounded::first;
 use super::gather::Gathered;
 use super::shown::Shown;
 use super::{compare, processes};
-use crate::compare::shown;
-use crate::explain::{Explanation, RunVerdict, is_alike};
 use crate::info::Info;
-use crate::rules::Verdict;
+use events::decode::time::since_start;
+use verdict::explain::{Explanation, RunVerdict, is_alike};
+use verdict::rules::Verdict;
 
 /// Characters of a sentence, and of a subject.
 const MAX_SENTENCE: usize = 1_200;
@@ -97,7 +97,7 @@ fn details(verdict: &Verdict, runs: &[Gathered]) -> Markup {
             @for evidence in evidence.iter().take(MAX_EVIDENCE) {
                 li {
                     (link(evidence.event, runs)) " "
-                    span.time title="seconds since the start of the run" { (shown(evidence.offset)) } " "
+                    span.time title="seconds since the start of the run" { (since_start(evidence.offset)) } " "
                     span { (Shown::said(&evidence.text, MAX_SENTENCE / 2)) }
                 }
             }

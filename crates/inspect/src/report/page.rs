@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::gather::Class;
 use super::shown::Shown;
-use crate::decode::time::epoch;
-use crate::explain::Explanation;
 use crate::info::Info;
+use events::decode::time::epoch;
+use verdict::explain::Explanation;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");

@@ -9,9 +9,9 @@ use super::bounded::first;
 use super::gather::Gathered;
 use super::page::{left_out, none};
 use super::shown::Shown;
-use crate::decode::Signal;
 use crate::views::Text;
 use crate::views::ps::{Killer, ProcessLine};
+use events::decode::Signal;
 
 /// Generations that are drawn below each other; deeper ones stand at the last.
 const MAX_DEPTH: usize = 12;

@@ -7,7 +7,7 @@ use super::overview::ended;
 use super::shown::Shown;
 use super::timeline::timeline;
 use super::{about, events, failures, files, network, processes, streams};
-use crate::decode::time::duration;
+use ::events::decode::time::duration;
 
 /// Characters of a process's name.
 const MAX_NAME: usize = 64;

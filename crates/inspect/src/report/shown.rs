@@ -2,7 +2,7 @@
 
 use maud::Render;
 
-use crate::escape::{escaped_to, is_harmful};
+use events::escape::{escaped_to, is_harmful};
 
 /// Text that hides nothing and is not endless: control, invisible and reordering characters are spelt out, and it is cut.
 /// The template escapes what HTML would act on when the text is written.

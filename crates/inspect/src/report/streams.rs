@@ -8,7 +8,7 @@ use super::bounded::newest;
 use super::gather::Gathered;
 use super::page::{left_out, none};
 use super::shown::Shown;
-use crate::facts::output::{Fate, Line, Stream};
+use verdict::facts::output::{Fate, Line, Stream};
 
 /// Bytes of a line.
 const MAX_LINE: usize = 1_000;

@@ -10,7 +10,7 @@ use super::gather::{Gathered, Mark, Shape};
 use super::page::none;
 use super::processes;
 use super::shown::Shown;
-use crate::decode::time::duration;
+use events::decode::time::duration;
 
 /// Geometry, in units of the drawing.
 const WIDTH: f64 = 1000.0;

@@ -80,7 +80,7 @@ impl FromStr for Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{START, header};
+    use fixtures::{START, header};
 
     const SECOND: i128 = 1_000_000_000;
 
@@ -129,7 +129,7 @@ mod tests {
         };
         assert_eq!(at("1.5s"), 3 * SECOND / 2);
         assert_eq!(at("-2s"), 3 * SECOND);
-        let start = crate::decode::time::time_of_day(START, &header.host).unwrap();
+        let start = events::decode::time::time_of_day(START, &header.host).unwrap();
         assert_eq!(at(&start), 0);
         let (_, clock) = start.trim_end_matches('Z').split_once('T').unwrap();
         assert_eq!(at(clock), 0);

@@ -7,10 +7,10 @@ use capture_format::{
 };
 
 use super::number::push_number;
-use crate::decode::open_flags::push_open_flags;
-use crate::decode::sockaddr::{family_name, socket_type};
-use crate::decode::{Errno, Signal};
-use crate::fds::{starts_at_fd, type_name};
+use events::decode::open_flags::push_open_flags;
+use events::decode::sockaddr::{family_name, socket_type};
+use events::decode::{Errno, Signal};
+use events::fds::{starts_at_fd, type_name};
 
 const AT_FDCWD: i64 = -100;
 

@@ -3,11 +3,11 @@
 use capture_format::Host;
 
 use super::number::push_zeros;
-use crate::decode::time::epoch;
+use events::decode::time::epoch;
 
 const SECOND: i128 = 1_000_000_000;
 
-/// Writes times as [`time_of_day`](crate::decode::time::time_of_day) does; events of one second share the calendar's work.
+/// Writes times as [`time_of_day`](events::decode::time::time_of_day) does; events of one second share the calendar's work.
 #[derive(Debug)]
 pub(super) struct Clock {
     offset: i128,
@@ -50,7 +50,7 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::time::time_of_day;
+    use events::decode::time::time_of_day;
 
     #[test]
     fn it_shows_what_the_calendar_says() {

@@ -12,10 +12,10 @@ use super::Lines;
 use super::args::{Argument, args, push_errno};
 use super::clock::Clock;
 use super::number::push_number;
-use crate::context::Seen;
-use crate::decode::{Errno, Message, SockAddr};
-use crate::escape::{is_harmful, is_printable, prefix};
-use crate::fds::{Fd, NameRole, Target, acts_on_fd, is_on_socket, name_role, type_name};
+use events::context::Seen;
+use events::decode::{Errno, Message, SockAddr};
+use events::escape::{is_harmful, is_printable, prefix};
+use events::fds::{Fd, NameRole, Target, acts_on_fd, is_on_socket, name_role, type_name};
 
 /// Shows the events of one run.
 pub(super) struct Printer<'a> {

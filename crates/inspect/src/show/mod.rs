@@ -4,9 +4,9 @@ use std::io::{self, Read, Seek, Write};
 
 use capture_format::{Damage, Host, Reader, Run};
 
-use crate::context::Seen;
 use crate::scan::{Found, Select, scan};
 use crate::select::{Chosen, Selection};
+use events::context::Seen;
 
 pub(crate) mod args;
 mod clock;
@@ -151,9 +151,9 @@ fn print<R: Read + Seek, W: Write>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{INIT, Script, capture, inet, nginx};
     use bytes::Bytes;
     use capture_format::{Event, EventFlags, EventKind as K, FdType, SignalOrigin};
+    use fixtures::{INIT, Script, capture, inet, nginx};
 
     fn shown(script: Script, options: Options) -> String {
         let mut out = Vec::new();
@@ -290,7 +290,7 @@ mod tests {
             );
             assert!(
                 text.chars()
-                    .all(|c| c == '\n' || !crate::escape::is_harmful(c)),
+                    .all(|c| c == '\n' || !events::escape::is_harmful(c)),
                 "{text}"
             );
         }
@@ -344,7 +344,7 @@ mod tests {
         for line in 0..40_000 {
             script.write(INIT, 1, &format!("line {line} {}", line * 7919));
         }
-        let mut bytes = crate::testing::capture_bytes(&[script]);
+        let mut bytes = fixtures::capture_bytes(&[script]);
         let middle = bytes.len() / 2;
         bytes[middle..middle + 64].fill(0xa5);
         for json in [false, true] {

@@ -8,10 +8,10 @@ use super::args::{Argument, args, is_group_exit, push_errno, stdio_in_words};
 use super::clock::Clock;
 use super::number::{push_left, push_number, push_right, push_wide, push_zeros};
 use super::{Lines, Options};
-use crate::context::Seen;
-use crate::decode::{Errno, Message, SockAddr};
-use crate::escape::{escaped, escaped_to, is_text};
-use crate::fds::{Fd, NameRole, acts_on_fd, is_on_socket, name_role, type_name};
+use events::context::Seen;
+use events::decode::{Errno, Message, SockAddr};
+use events::escape::{escaped, escaped_to, is_text};
+use events::fds::{Fd, NameRole, acts_on_fd, is_on_socket, name_role, type_name};
 
 /// Bytes of a binary payload that are shown.
 const MAX_HEX: usize = 16;

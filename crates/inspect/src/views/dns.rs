@@ -6,11 +6,11 @@ use capture_format::{Reader, Run};
 use serde::Serialize;
 
 use super::{Cell, Column, Head, Look, Moment, Paint, Table, Text, View, count};
-use crate::decode::time::duration;
-use crate::facts::Facts;
-use crate::facts::dns::Exchange;
-use crate::facts::lookup::{self, Outcome};
-use crate::facts::resolv_conf::ResolvConf;
+use events::decode::time::duration;
+use verdict::facts::Facts;
+use verdict::facts::dns::Exchange;
+use verdict::facts::lookup::{self, Outcome};
+use verdict::facts::resolv_conf::ResolvConf;
 
 /// Names asked for.
 #[derive(Clone, Debug, Serialize)]
@@ -276,8 +276,8 @@ impl Question {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{INIT, Script, capture, dns as message, nginx};
     use crate::views::text_of;
+    use fixtures::{INIT, Script, capture, dns as message, nginx};
 
     const SERVER: [u8; 4] = [10, 96, 0, 10];
 

@@ -7,8 +7,8 @@ use capture_format::{Event, EventKind, Reader};
 use serde::Serialize;
 
 use super::{Cell, Column, Head, Look, Moment, Names, Paint, Subject, Table, Tally, View, count};
-use crate::context::Context;
-use crate::decode::Errno;
+use events::context::Context;
+use events::decode::Errno;
 
 /// The failed calls.
 #[derive(Clone, Debug, Serialize)]
@@ -175,9 +175,9 @@ impl View for Errors {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{INIT, Script, capture, inet};
     use crate::views::text_of;
     use EventKind as K;
+    use fixtures::{INIT, Script, capture, inet};
 
     fn script() -> Script {
         let mut s = Script::new(&["app"]);

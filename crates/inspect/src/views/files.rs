@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::errors::failed;
 use super::{Cell, Column, Head, Look, Moment, Names, Paint, Subject, Table, Tally, View, count};
-use crate::context::{Context, Seen};
-use crate::decode::time::size;
-use crate::fds::has_path;
+use events::context::{Context, Seen};
+use events::decode::time::size;
+use events::fds::has_path;
 
 /// The files, in the order of their first use.
 #[derive(Clone, Debug, Serialize)]
@@ -193,9 +193,9 @@ impl View for Files {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{INIT, Script, capture, inet};
     use crate::views::text_of;
     use EventKind as K;
+    use fixtures::{INIT, Script, capture, inet};
 
     #[test]
     fn what_was_opened_read_written_and_failed() {

@@ -26,7 +26,7 @@ use std::io::{self, Read, Seek, Write};
 use capture_format::{Event, Losses, NumberedEvent, Reader, Run};
 use serde::Serialize;
 
-use crate::losses::losses_text;
+use verdict::losses::losses_text;
 
 pub mod dns;
 pub mod errors;
@@ -257,9 +257,9 @@ pub(crate) fn text_of(view: &impl View) -> String {
 mod tests {
     use super::*;
     use crate::diff::{Side, diff};
-    use crate::escape::is_harmful;
-    use crate::testing::{INIT, Script, capture, dns as message, unix};
     use capture_format::{EventKind as K, SignalOrigin};
+    use events::escape::is_harmful;
+    use fixtures::{INIT, Script, capture, dns as message, unix};
 
     /// What a hostile container puts wherever it can: it clears the screen, begins a line, turns text around.
     const EVIL: &str = "a\x1b[2J\n\r\x07#1 b\u{9b}2J\u{202e}c\u{2028}";

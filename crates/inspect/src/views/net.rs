@@ -6,13 +6,13 @@ use capture_format::{Event, EventKind, Reader, Run};
 use serde::Serialize;
 
 use super::{Cell, Column, Head, Look, Moment, Names, Paint, Table, Tally, Text, View, count};
-use crate::context::{Context, Seen};
-use crate::decode::time::duration;
-use crate::decode::{Errno, SockAddr};
-use crate::facts::Facts;
-use crate::facts::connections::Connection;
-use crate::facts::lookup::Lookup;
-use crate::fds::Target;
+use events::context::{Context, Seen};
+use events::decode::time::duration;
+use events::decode::{Errno, SockAddr};
+use events::fds::Target;
+use verdict::facts::Facts;
+use verdict::facts::connections::Connection;
+use verdict::facts::lookup::Lookup;
 
 /// Connections and listeners.
 #[derive(Clone, Debug, Serialize)]
@@ -294,9 +294,9 @@ impl Net {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{INIT, Script, capture, dns, inet, unix};
     use crate::views::text_of;
     use EventKind as K;
+    use fixtures::{INIT, Script, capture, dns, inet, unix};
 
     #[test]
     fn tries_alike_are_folded_and_named() {

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::text::command_line;
 use super::{Cell, Column, Head, Look, Moment, Paint, Table, Text, View, count};
-use crate::decode::Signal;
-use crate::decode::time::duration;
-use crate::facts::{Facts, Process};
-use crate::rules::how;
+use events::decode::Signal;
+use events::decode::time::duration;
+use verdict::facts::{Facts, Process};
+use verdict::rules::how;
 
 /// Deepest indentation; deeper ones stand there too.
 const MAX_DEPTH: usize = 24;
@@ -263,9 +263,9 @@ impl View for Ps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{INIT, Script, capture};
     use crate::views::text_of;
     use capture_format::SignalOrigin;
+    use fixtures::{INIT, Script, capture};
 
     #[test]
     fn a_tree_with_who_killed_whom() {

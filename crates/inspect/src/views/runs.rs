@@ -6,10 +6,10 @@ use capture_format::{ExitStatus, Reader};
 use serde::Serialize;
 
 use super::{Cell, Column, Head, Look, Paint, Table, View, count};
-use crate::decode::time::{duration, time_of_day};
-use crate::facts::Facts;
-use crate::losses::missing_runs;
-use crate::rules::{Cause, how, judge};
+use events::decode::time::{duration, time_of_day};
+use verdict::facts::Facts;
+use verdict::losses::missing_runs;
+use verdict::rules::{Cause, how, judge};
 
 /// The runs, first one first.
 #[derive(Clone, Debug, Serialize)]
@@ -146,8 +146,8 @@ impl View for Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{INIT, Script, capture, nginx};
     use crate::views::text_of;
+    use fixtures::{INIT, Script, capture, nginx};
 
     #[test]
     fn runs_that_ended_alike_share_their_sentence() {

@@ -16,8 +16,8 @@ use serde::Serialize;
 use super::errors::failed;
 use super::files::{is_read, is_write};
 use super::{Head, Moment, Subject};
-use crate::context::{Context, Seen};
-use crate::fds::{Fd, Stdio};
+use events::context::{Context, Seen};
+use events::fds::{Fd, Stdio};
 
 mod print;
 
@@ -264,8 +264,8 @@ impl fmt::Display for What {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{INIT, Script, capture};
     use capture_format::{Event, FdType};
+    use fixtures::{INIT, Script, capture};
 
     fn printed(scripts: &[Script], what: &str, format: Format) -> String {
         let mut out = Vec::new();

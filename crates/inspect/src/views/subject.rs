@@ -6,9 +6,9 @@ use capture_format::EventKind;
 use serde::Serialize;
 
 use super::Text;
-use crate::context::Seen;
-use crate::decode::SockAddr;
-use crate::fds::{Fd, Stdio, Target, acts_on_fd, has_path};
+use events::context::Seen;
+use events::decode::SockAddr;
+use events::fds::{Fd, Stdio, Target, acts_on_fd, has_path};
 
 /// What a call was about: one of a file, a standard stream, an address, or a descriptor of which no more is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -10,7 +10,7 @@ use anstyle::{AnsiColor, Style};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::Look;
-use crate::escape::{escaped, is_harmful};
+use events::escape::{escaped, is_harmful};
 
 /// Between two columns.
 const GAP: usize = 2;

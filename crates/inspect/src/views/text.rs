@@ -5,8 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
-use crate::escape::escaped;
-use crate::own;
+use events::escape::escaped;
+use events::own;
 
 /// Bytes that a recorded process chose: a path, an argument. Displayed they are escaped, as JSON they are what they are
 /// (U+FFFD in place of what is no UTF-8).

@@ -13,14 +13,15 @@ use super::files::is_read;
 use super::net::host_of;
 use super::text::command_line;
 use super::{Cell, Column, Head, Look, Moment, Paint, Subject, Table, Tally, Text, View, count};
-use crate::context::{Context, Seen};
-use crate::decode::time::size;
 use crate::diff::step::is_nscd;
-use crate::escape::{escaped_to, is_text};
-use crate::explain::find_times;
-use crate::facts::output::Fate;
-use crate::facts::{Facts, Process};
-use crate::rules::{Case, Verdict, how, is_noise, judge};
+use events::context::{Context, Seen};
+use events::decode::time::size;
+use events::escape::{escaped_to, is_text};
+use verdict::explain::find_times;
+use verdict::facts::is_noise;
+use verdict::facts::output::Fate;
+use verdict::facts::{Facts, Process};
+use verdict::rules::{Case, Verdict, how, judge};
 
 mod fold;
 
@@ -449,9 +450,9 @@ impl View for Timeline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{INIT, Script, capture, inet, nginx};
     use crate::views::text_of;
     use capture_format::{EventKind as K, SignalOrigin};
+    use fixtures::{INIT, Script, capture, inet, nginx};
 
     #[test]
     fn the_story_of_a_name_that_does_not_resolve() {

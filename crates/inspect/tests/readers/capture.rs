@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use capture_format::{Event, EventKind as K, Header, Pod, Reader, Run, Writer};
-use inspect::context::Context;
-use inspect::explain::{Explanation, explain};
+use events::context::Context;
+use events::fds::{Fd, Target};
 use inspect::export::{otlp, pcapng, perfetto, scap};
-use inspect::fds::{Fd, Target};
 use inspect::select::Selection;
+use verdict::explain::{Explanation, explain};
 
 /// A capture and its exports.
 pub(crate) struct Exported {
@@ -66,7 +66,8 @@ pub(crate) fn all() -> &'static [Exported] {
 
 /// nginx's capture, as if it came from a pod.
 fn kubernetes() -> Reader<Cursor<Vec<u8>>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/captures/nginx-upstream.lwcap");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/captures/nginx-upstream.lwcap");
     let mut reader = capture_format::open_file(&path).unwrap();
     let mut header = reader.header().clone();
     header.container.id = "0123456789abcdef".repeat(4);

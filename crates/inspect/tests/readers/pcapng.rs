@@ -1,7 +1,7 @@
 //! tshark.
 
 use capture_format::EventKind as K;
-use inspect::decode::Message;
+use events::decode::Message;
 use libtest_mimic::Failed;
 
 use crate::capture::{Expected, Exported};

@@ -199,7 +199,7 @@ fn sockets(capture: &Exported, sysdig: &Program, format: &str) -> Result<(), Fai
     let connects = capture.events.iter();
     let connects = connects.filter(|it| it.event.kind == K::CONNECT);
     let expected = connects.filter_map(|it| {
-        let address = inspect::decode::SockAddr::parse(&it.event.name)?.inet()?;
+        let address = events::decode::SockAddr::parse(&it.event.name)?.inet()?;
         let (pid, fd) = (it.event.pid.to_string(), it.event.args[0].to_string());
         Some(vec![pid, fd, format!("0.0.0.0:0->{address}")])
     });

@@ -10,13 +10,13 @@ use self::model::{
 };
 use super::name::kind_name;
 use super::{Sink, epoch, tell};
-use crate::context::{Context, Seen};
-use crate::decode::{Errno, SockAddr};
-use crate::explain::{Explanation, explain};
-use crate::fds::{Fd, acts_on_fd, has_path};
 use crate::json::write_line;
 use crate::select::Selection;
 use crate::show::text;
+use events::context::{Context, Seen};
+use events::decode::{Errno, SockAddr};
+use events::fds::{Fd, acts_on_fd, has_path};
+use verdict::explain::{Explanation, explain};
 
 mod model;
 

@@ -14,12 +14,12 @@ use self::schema::{
 };
 use super::name::{kind_name, process_name};
 use super::{Sink, epoch, tell};
-use crate::context::{Context, Seen};
-use crate::decode::Errno;
-use crate::escape::{escaped, escaped_to};
-use crate::explain::{Explanation, explain};
 use crate::select::Selection;
 use crate::show::text;
+use events::context::{Context, Seen};
+use events::decode::Errno;
+use events::escape::{escaped, escaped_to};
+use verdict::explain::{Explanation, explain};
 
 mod schema;
 

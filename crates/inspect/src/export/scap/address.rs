@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::decode::SockAddr;
-use crate::fds::{Fd, Target};
+use events::decode::SockAddr;
+use events::fds::{Fd, Target};
 
 const UNIX: u8 = 1;
 const V4: u8 = 2;

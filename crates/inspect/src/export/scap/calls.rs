@@ -6,11 +6,11 @@ use super::Flavour;
 use super::address::{address, local, tuple};
 use super::block::Parameters;
 use super::tables::{self as t, AT_FDCWD};
-use crate::context::Seen;
-use crate::decode::SockAddr;
 use crate::export::name::kind_name;
-use crate::fds::Fd;
 use crate::show::text;
+use events::context::Seen;
+use events::decode::SockAddr;
+use events::fds::Fd;
 
 /// One event for the reader.
 pub(super) struct Call {

@@ -5,8 +5,8 @@ use capture_format::{Event, EventKind as K, ExitStatus};
 use super::block::{MAX_LIST, Parameters};
 use super::calls::Call;
 use super::tables as t;
-use crate::context::{Program, Seen};
-use crate::facts::naming::basename;
+use events::basename;
+use events::context::{Program, Seen};
 
 /// SIGKILL, which ends a process without being taken.
 const SIGKILL: i64 = 9;

@@ -12,10 +12,10 @@ use capture_format::{EventKind as K, Host, Reader, Run};
 use self::calls::{Call, call};
 use self::lives::{Newborn, ended, execve, parent, signal};
 use super::{Sink, epoch, tell};
-use crate::context::{Context, Program, Seen};
-use crate::explain::{Explanation, explain};
 use crate::select::Selection;
 use crate::show::text;
+use events::context::{Context, Program, Seen};
+use verdict::explain::{Explanation, explain};
 
 mod address;
 mod block;

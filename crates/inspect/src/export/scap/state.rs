@@ -9,12 +9,12 @@ use super::Flavour;
 use super::block::{Body, DESCRIPTORS, MACHINE, MAX_LIST, PROCESSES, SECTION, write_block};
 use super::lives::comm;
 use super::tables::{FD_FILE, FD_PIPE, FD_UNIX};
-use crate::context::Context;
-use crate::escape::escaped;
-use crate::explain::Explanation;
 use crate::export::epoch;
-use crate::facts::naming::basename;
 use crate::select::Selection;
+use events::basename;
+use events::context::Context;
+use events::escape::escaped;
+use verdict::explain::Explanation;
 
 /// Longest comment, in bytes.
 const MAX_COMMENT: usize = 4096;

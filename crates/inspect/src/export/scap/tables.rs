@@ -3,7 +3,7 @@
 //! Of a pair, the enter event has the even number and the exit event the one after it; what has no pair is an enter event, but
 //! for clone, of which a child sees only the exit.
 
-use crate::decode::open_flags::{O_CLOEXEC, o_directory};
+use events::decode::open_flags::{O_CLOEXEC, o_directory};
 
 pub(super) const OPEN: u16 = 306;
 pub(super) const CLOSE: u16 = 4;

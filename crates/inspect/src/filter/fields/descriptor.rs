@@ -7,10 +7,10 @@ use capture_format::{Event, EventKind as K, FdType};
 
 use super::event::opens;
 use super::{Ask, Field, Value};
-use crate::decode::SockAddr;
-use crate::facts::naming::basename;
-use crate::fds::{Fd, Target, acts_on_fd};
 use crate::filter::literal::Type;
+use events::basename;
+use events::decode::SockAddr;
+use events::fds::{Fd, Target, acts_on_fd};
 
 #[rustfmt::skip]
 pub(super) const FIELDS: &[Field] = &[

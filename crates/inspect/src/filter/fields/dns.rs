@@ -2,9 +2,9 @@
 
 use super::event::moves_bytes;
 use super::{Ask, Field, Value};
-use crate::decode::Message;
-use crate::fds::is_on_socket;
 use crate::filter::literal::Type;
+use events::decode::Message;
+use events::fds::is_on_socket;
 
 #[rustfmt::skip]
 pub(super) const FIELDS: &[Field] = &[

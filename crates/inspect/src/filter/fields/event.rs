@@ -3,10 +3,10 @@
 use capture_format::{EventFlags, EventKind as K};
 
 use super::{Ask, Field, RestsOn, Takes, Value};
-use crate::decode::Errno;
-use crate::fds::has_path;
 use crate::filter::literal::{Type, event_name};
 use crate::show::args::{Argument, arg_names, args};
+use events::decode::Errno;
+use events::fds::has_path;
 
 #[rustfmt::skip]
 pub(super) const FIELDS: &[Field] = &[

@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::Scope;
 use super::ast::Argument;
 use super::literal::Type;
-use crate::context::Seen;
-use crate::decode::Errno;
+use events::context::Seen;
+use events::decode::Errno;
 
 mod descriptor;
 mod dns;

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use super::{Ask, Field, RestsOn, Takes, Value};
-use crate::context::Program;
 use crate::filter::ast::Argument;
 use crate::filter::literal::Type;
+use events::context::Program;
 
 #[rustfmt::skip]
 pub(super) const FIELDS: &[Field] = &[

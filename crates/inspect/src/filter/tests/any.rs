@@ -7,13 +7,13 @@ use capture_format::{Columns, Event, EventFlags, EventKind, FdType, Writer};
 use proptest::prelude::*;
 
 use super::*;
-use crate::decode::Errno;
 use crate::filter::ast::{Argument, Check, Comparison, Expr, Part, Test};
 use crate::filter::fields::Takes;
 use crate::filter::literal::Literal;
 use crate::filter::pattern::{Pattern, Syntax};
 use crate::scan::{Found, scan};
 use crate::select::{Chosen, Selection};
+use events::decode::Errno;
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let known = [
@@ -226,7 +226,7 @@ proptest! {
         if let Err(error) = Filter::parse(&text) {
             let said = error.to_string();
             prop_assert!(error.column() <= text.chars().count() + 1);
-            prop_assert!(said.chars().all(|c| c == '\n' || !crate::escape::is_harmful(c)), "{}", said);
+            prop_assert!(said.chars().all(|c| c == '\n' || !events::escape::is_harmful(c)), "{}", said);
         }
     }
 

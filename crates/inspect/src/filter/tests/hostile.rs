@@ -8,7 +8,7 @@ fn refused(text: &str) -> String {
     assert!(
         error
             .chars()
-            .all(|c| c == '\n' || !crate::escape::is_harmful(c))
+            .all(|c| c == '\n' || !events::escape::is_harmful(c))
     );
     error
 }

@@ -16,7 +16,7 @@ use super::*;
 /// 14 SIGTERM from outside        15 exit 143
 /// ```
 fn story() -> Script {
-    use crate::testing::dns;
+    use fixtures::dns;
     let mut s = Script::new(&["/bin/sh", "-c", "./start"]);
     s.fork(INIT, 200).exec(200, &["app", "--port", "80"]);
     s.open(200, "/srv/data.bin", 3);
@@ -83,7 +83,7 @@ fn times() {
     assert_eq!(matches("evt.reltime <= 2000000"), [1, 2]);
     assert_eq!(matches("evt.reltime > 0.014s"), [15]);
     assert_eq!(matches("evt.boottime <= 1000002000000"), [1, 2]);
-    let time = crate::decode::time::time_of_day(1_000_002_000_000, &header().host).unwrap();
+    let time = events::decode::time::time_of_day(1_000_002_000_000, &header().host).unwrap();
     assert_eq!(matches(&format!("evt.time <= {time}")), [1, 2]);
     assert_eq!(matches(&format!("evt.time = {time}")), [2]);
     let clock = &time[11..time.len() - 1];

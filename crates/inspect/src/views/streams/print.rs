@@ -8,10 +8,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{Chunk, Direction, Piece};
-use crate::escape::escaped;
 use crate::json::{Data, write_line};
 use crate::views::table::{Paint, painted};
 use crate::views::{Look, Moment, Subject};
+use events::escape::escaped;
 
 /// Bytes a line of a hex dump.
 const HEX: usize = 16;

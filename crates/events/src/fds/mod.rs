@@ -1,0 +1,317 @@
+//! What a descriptor refers to, followed from event to event.
+//!
+//! The table knows what it saw: opens, dups, pipes, sockets, forks, execs and closes, and what descriptors 0 to 2 were at
+//! exec. What was opened before the recording, or by an event that was overwritten, stays visibly unknown.
+
+use std::fmt;
+
+use bytes::Bytes;
+use capture_format::{Event, EventKind, FdType};
+
+use crate::decode::SockAddr;
+use crate::decode::sockaddr::family_name;
+use crate::escape::escaped;
+
+mod table;
+
+pub use table::Fds;
+
+/// What one descriptor refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fd {
+    /// The file, pipe or socket behind it.
+    pub target: Target,
+    /// Which of the program's standard streams it is or was duplicated from.
+    pub stdio: Option<Stdio>,
+    cloexec: bool,
+}
+
+/// The file, pipe or socket behind a descriptor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A path as opened; relative where the working directory is not known.
+    Path(Bytes),
+    /// Only the last component of the path is known: its open was not seen.
+    Name(Bytes),
+    /// A pipe.
+    Pipe,
+    /// A socket.
+    Socket {
+        /// `domain` of socket(2), where seen.
+        domain: Option<u16>,
+        /// `type` of socket(2) without its flags, where seen: 1 stream, 2 datagram.
+        stype: Option<u8>,
+        /// Address bound to, where seen.
+        local: Option<SockAddr>,
+        /// Address connected to or accepted from, where seen.
+        peer: Option<SockAddr>,
+        /// Whether it listens or was accepted, so that this side is the server.
+        serves: bool,
+    },
+    /// Inherited at exec: only its type is known.
+    Inherited(FdType),
+}
+
+/// A standard stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stdio {
+    /// Descriptor 0.
+    Stdin,
+    /// Descriptor 1.
+    Stdout,
+    /// Descriptor 2.
+    Stderr,
+}
+
+impl Stdio {
+    fn of(fd: i64) -> Option<Self> {
+        [Self::Stdin, Self::Stdout, Self::Stderr]
+            .get(usize::try_from(fd).ok()?)
+            .copied()
+    }
+
+    /// Its descriptor.
+    #[must_use]
+    pub fn number(self) -> i64 {
+        self as i64
+    }
+
+    /// `stdin`, `stdout` or `stderr`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stdin => "stdin",
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+impl fmt::Display for Stdio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Fd {
+    /// Appends how people read it: as its [`Display`](fmt::Display) writes it.
+    pub fn push_to(&self, out: &mut String) {
+        match (&self.target, self.stdio) {
+            (Target::Path(path), _) => escaped(path).push_to(out),
+            (Target::Name(name), _) => {
+                out.push_str("…/");
+                escaped(name).push_to(out);
+            }
+            (_, Some(stdio)) => out.push_str(stdio.name()),
+            (Target::Pipe, None) => out.push_str("pipe"),
+            (
+                Target::Socket {
+                    domain,
+                    local,
+                    peer,
+                    ..
+                },
+                None,
+            ) => {
+                out.push_str(domain.and_then(family_name).unwrap_or("socket"));
+                if let Some((word, address)) = match (peer, local) {
+                    (Some(peer), _) => Some((" to ", peer)),
+                    (None, Some(local)) => Some((" at ", local)),
+                    (None, None) => None,
+                } {
+                    out.push_str(word);
+                    address.push_to(out);
+                }
+            }
+            (Target::Inherited(fd_type), None) => out.push_str(type_name(*fd_type)),
+        }
+    }
+
+    fn new(target: Target, cloexec: bool) -> Self {
+        Self {
+            target,
+            stdio: None,
+            cloexec,
+        }
+    }
+
+    /// The path or the last component of it, where known.
+    #[must_use]
+    pub fn path(&self) -> Option<&Bytes> {
+        match &self.target {
+            Target::Path(path) | Target::Name(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The peer of a socket, where known.
+    #[must_use]
+    pub fn peer(&self) -> Option<&SockAddr> {
+        match &self.target {
+            Target::Socket { peer, .. } => peer.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether this can be what the probe found (`found`): if not, the table missed a close.
+    fn agrees_with(&self, found: FdType) -> bool {
+        match (&self.target, found) {
+            (_, FdType::UNKNOWN) | (Target::Inherited(FdType::UNKNOWN), _) => true,
+            (Target::Socket { .. }, found) => found == FdType::SOCKET,
+            (Target::Path(_) | Target::Name(_), found) => found != FdType::SOCKET,
+            (Target::Pipe, found) => found == FdType::FIFO,
+            (Target::Inherited(known), found) => *known == found,
+        }
+    }
+}
+
+/// `/etc/resolv.conf`, `…/error.log`, `stderr`, `pipe`, `socket to 10.96.0.10:53`; escaped.
+impl fmt::Display for Fd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.push_to(&mut text);
+        f.write_str(&text)
+    }
+}
+
+/// What the probe found a descriptor to be, in a word.
+#[must_use]
+pub fn type_name(fd_type: FdType) -> &'static str {
+    match fd_type {
+        FdType::FIFO => "pipe",
+        FdType::CHARACTER => "character device",
+        FdType::DIRECTORY => "directory",
+        FdType::BLOCK => "block device",
+        FdType::REGULAR => "file",
+        FdType::SOCKET => "socket",
+        _ => "unknown",
+    }
+}
+
+/// Whether such an event may change what a descriptor or a working directory is. [`Fds`] takes nothing from any other, so
+/// that those who look for later ones need not read it.
+#[must_use]
+pub fn changes(kind: EventKind) -> bool {
+    use EventKind as K;
+    matches!(
+        kind,
+        K::FORK
+            | K::EXIT
+            | K::EXEC
+            | K::STDIO
+            | K::CONNECT
+            | K::BIND
+            | K::LISTEN
+            | K::SOCKET
+            | K::ACCEPT
+            | K::ACCEPT4
+    ) || (K::OPEN..=K::FCHDIR).contains(&kind)
+}
+
+/// Whether `args[0]` of such an event is a descriptor the call acts on (not a directory to start from).
+#[must_use]
+pub fn acts_on_fd(kind: EventKind) -> bool {
+    use EventKind as K;
+    (K::READ..=K::PREADV2).contains(&kind)
+        || (K::WRITE..=K::PWRITEV2).contains(&kind)
+        || (K::CONNECT..=K::RECVMMSG).contains(&kind)
+        || (K::FTRUNCATE..=K::FDATASYNC).contains(&kind)
+        || matches!(
+            kind,
+            K::CLOSE
+                | K::DUP
+                | K::DUP2
+                | K::DUP3
+                | K::FCNTL
+                | K::FCHDIR
+                | K::INOTIFY_ADD_WATCH
+                | K::SETNS
+                | K::SETSOCKOPT
+                | K::FLOCK
+        )
+}
+
+/// Whether `args[0]` of such an event is the directory a relative `name` starts from.
+#[must_use]
+pub fn starts_at_fd(kind: EventKind) -> bool {
+    use EventKind as K;
+    matches!(
+        kind,
+        K::EXECVEAT
+            | K::OPENAT
+            | K::OPENAT2
+            | K::MKDIRAT
+            | K::UNLINKAT
+            | K::RENAMEAT
+            | K::RENAMEAT2
+            | K::NEWFSTATAT
+            | K::STATX
+            | K::FACCESSAT
+            | K::FACCESSAT2
+            | K::READLINKAT
+            | K::FCHMODAT
+            | K::FCHOWNAT
+            | K::LINKAT
+            | K::MKNODAT
+    )
+}
+
+/// Whether the event moved bytes through a socket, as far as probe and table tell.
+#[must_use]
+pub fn is_on_socket(event: &Event, fd: Option<&Fd>) -> bool {
+    event.kind >= EventKind::CONNECT && event.kind <= EventKind::RECVMMSG
+        || event.fd_type == FdType::SOCKET
+        || fd.is_some_and(|fd| matches!(fd.target, Target::Socket { .. }))
+}
+
+/// Whether the call is to create what its path names, so that a missing directory is what ENOENT means.
+#[must_use]
+pub fn creates(event: &Event) -> bool {
+    use EventKind as K;
+    /// The same number on every architecture that is recorded.
+    const O_CREAT: i64 = 0o100;
+    match event.kind {
+        K::OPEN | K::OPENAT | K::OPENAT2 => event.args[1] & O_CREAT != 0,
+        K::CREAT | K::MKDIR | K::MKDIRAT | K::MKNOD | K::MKNODAT => true,
+        _ => false,
+    }
+}
+
+/// What `name` of an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameRole {
+    /// A path as the call got it.
+    Path,
+    /// A socket address.
+    Address,
+    /// A command name.
+    Command,
+    /// The last component of the path behind the descriptor.
+    File,
+}
+
+/// What `name` of an event of this kind is.
+#[must_use]
+pub fn name_role(kind: EventKind) -> NameRole {
+    use EventKind as K;
+    match kind {
+        K::FORK | K::EXIT | K::SIGNAL_GENERATE | K::SIGNAL_DELIVER | K::OOM_KILL => {
+            NameRole::Command
+        }
+        kind if kind >= K::READ && kind <= K::PWRITEV2 => NameRole::File,
+        kind if kind >= K::SOCKET && kind <= K::RECVMMSG => NameRole::Address,
+        _ => NameRole::Path,
+    }
+}
+
+/// Whether `name` of such an event is a path as a call got it.
+#[must_use]
+pub fn has_path(kind: EventKind) -> bool {
+    use EventKind as K;
+    (K::OPEN..=K::CREAT).contains(&kind)
+        || (K::MKDIR..=K::STATFS).contains(&kind)
+        || matches!(
+            kind,
+            K::EXEC | K::EXECVE | K::EXECVEAT | K::CHDIR | K::INOTIFY_ADD_WATCH
+        )
+}

@@ -1,0 +1,315 @@
+//! What the runs of a capture had in common, and where they differed: what is always there is near the cause, and what
+//! only one run met may be its own story.
+
+use std::collections::HashMap;
+
+use capture_format::{EventKind, Run};
+use serde::Serialize;
+
+use crate::facts::naming::alike;
+use crate::facts::{Facts, is_noise};
+use crate::rules::Verdict;
+use crate::rules::case::how;
+use crate::rules::failed_call::{evidence, label};
+use events::decode::errno::only_waits;
+use events::decode::time::duration;
+use events::escape::escaped_to;
+
+/// Failed calls of a run that are compared.
+const MAX_FAILURES: usize = 512;
+/// Where programs look for parts of themselves: nearly all fails there, and tells nothing.
+const INSTALLED: &[&[u8]] = &[b"/usr/", b"/lib"];
+/// Lives of which the longest is at most this many times the shortest are alike.
+const ALIKE: u64 = 3;
+
+/// What the runs of a capture had in common, and where they differed; both escaped, and empty for a single run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Comparison {
+    /// What all had in common.
+    pub common: Vec<String>,
+    /// Where they differed, with the runs' numbers.
+    pub differed: Vec<String>,
+}
+
+/// What is kept of a run to compare it with the others.
+#[derive(Debug)]
+pub(crate) struct Trait {
+    number: u32,
+    ended: String,
+    lived: Option<u64>,
+    failures: Vec<FailedCall>,
+}
+
+/// A failed call: alike are those that only differ in numbers.
+#[derive(Debug)]
+struct FailedCall {
+    key: String,
+    label: String,
+    event: u64,
+    text: String,
+    /// Whether it only looked whether something is there.
+    looks: bool,
+}
+
+impl Trait {
+    pub(crate) fn of(facts: &Facts, run: &Run) -> Self {
+        let told = facts.failures.iter().filter(|failure| {
+            !is_noise(failure)
+                && !INSTALLED
+                    .iter()
+                    .any(|start| failure.path.starts_with(start))
+                && !only_waits(failure.kind, failure.errno)
+                && failure.kind != EventKind::READLINK
+        });
+        let failures = told.take(MAX_FAILURES).map(|failure| FailedCall {
+            label: format!("{:?} {} {}", failure.kind, label(failure), failure.errno),
+            key: format!(
+                "{:?} {} {}",
+                failure.kind,
+                without_numbers(&label(failure)),
+                failure.errno
+            ),
+            event: failure.event,
+            text: evidence(failure).text,
+            looks: (EventKind::STAT..=EventKind::READLINKAT).contains(&failure.kind),
+        });
+        Self {
+            number: run.number,
+            ended: run.status.map_or_else(
+                || {
+                    run.start_error.as_ref().map_or_else(
+                        || "ended, nobody saw how".to_owned(),
+                        |error| {
+                            format!(
+                                "could not be started: {}",
+                                escaped_to(error.as_bytes(), 200)
+                            )
+                        },
+                    )
+                },
+                how,
+            ),
+            lived: run.end.and_then(|end| end.checked_sub(run.start)),
+            failures: failures.collect(),
+        }
+    }
+}
+
+/// `/tmp/x-4711` and `/tmp/x-12` are alike.
+fn without_numbers(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let c = if c.is_ascii_digit() { '#' } else { c };
+        if c != '#' || !out.ends_with('#') {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Compares the runs of a capture, and the verdicts on them, each with the number of its run.
+pub(crate) fn compare<'v>(
+    traits: &[Trait],
+    verdicts: impl Iterator<Item = (u32, &'v Verdict)>,
+) -> Comparison {
+    let mut comparison = Comparison::default();
+    if traits.len() < 2 {
+        return comparison;
+    }
+    let all = match traits.len() {
+        2 => "both runs".to_owned(),
+        runs => format!("all {runs} runs"),
+    };
+    comparison.of_values(
+        &all,
+        "",
+        traits.iter().map(|run| (run.number, run.ended.clone())),
+    );
+    let causes = verdicts.map(|(run, verdict)| {
+        let subject = match &*verdict.subject {
+            "" => String::new(),
+            subject => format!(" ({subject})"),
+        };
+        (run, format!("{}{subject}", verdict.cause.name()))
+    });
+    comparison.of_values(&all, "cause ", causes);
+    comparison.of_lives(&all, traits);
+    comparison.of_failures(&all, traits);
+    comparison
+}
+
+impl Comparison {
+    fn of_values(&mut self, all: &str, what: &str, values: impl Iterator<Item = (u32, String)>) {
+        let mut by_value: Vec<(String, Vec<u32>)> = Vec::new();
+        for (run, value) in values {
+            match by_value.iter_mut().find(|(other, _)| alike(other, &value)) {
+                Some((_, runs)) => runs.push(run),
+                None => by_value.push((value, vec![run])),
+            }
+        }
+        match &by_value[..] {
+            [(value, _)] => self.common.push(format!("{all}: {what}{value}")),
+            values => {
+                let each = values
+                    .iter()
+                    .map(|(value, runs)| format!("{}: {what}{value}", numbers(runs)));
+                self.differed.push(each.collect::<Vec<_>>().join("; "));
+            }
+        }
+    }
+
+    fn of_lives(&mut self, all: &str, traits: &[Trait]) {
+        let lives: Vec<u64> = traits.iter().filter_map(|run| run.lived).collect();
+        let (Some(&shortest), Some(&longest)) = (lives.iter().min(), lives.iter().max()) else {
+            return;
+        };
+        if lives.len() < traits.len() {
+            return;
+        }
+        if longest <= shortest.saturating_mul(ALIKE) {
+            let between = match (duration(shortest), duration(longest)) {
+                (shortest, longest) if shortest == longest => shortest,
+                (shortest, longest) => format!("{shortest} to {longest}"),
+            };
+            self.common.push(format!("{all}: lived {between}"));
+        } else {
+            let each = traits
+                .iter()
+                .zip(lives)
+                .map(|(run, lived)| format!("run {}: lived {}", run.number, duration(lived)));
+            self.differed.push(each.collect::<Vec<_>>().join("; "));
+        }
+    }
+
+    /// The last failed call that all runs met (but for looks whether something is there), and the first of each run that no other met.
+    fn of_failures(&mut self, all: &str, traits: &[Trait]) {
+        let mut met: HashMap<&str, Vec<u32>> = HashMap::new();
+        for run in traits {
+            for call in &run.failures {
+                let runs = met.entry(&call.key).or_default();
+                if runs.last() != Some(&run.number) {
+                    runs.push(run.number);
+                }
+            }
+        }
+        // Files with random names have another one in each run.
+        let met_by = |call: &FailedCall, run: &Trait| {
+            met[&*call.key].contains(&run.number)
+                || run
+                    .failures
+                    .iter()
+                    .any(|other| alike(&other.label, &call.label))
+        };
+        let by_all = |call: &&FailedCall| !call.looks && traits.iter().all(|run| met_by(call, run));
+        if let Some(last) = traits
+            .last()
+            .and_then(|run| run.failures.iter().rfind(by_all))
+        {
+            self.common
+                .push(format!("{all}: {} (last at #{})", last.text, last.event));
+        }
+        for run in traits {
+            let own = run.failures.iter().find(|call| {
+                let mut others = traits.iter().filter(|other| other.number != run.number);
+                !others.any(|other| met_by(call, other))
+            });
+            self.differed.extend(
+                own.map(|call| format!("only run {}: {} (#{})", run.number, call.text, call.event)),
+            );
+        }
+    }
+}
+
+/// `run 3`, `runs 1 and 2`, `runs 1, 2 and 5`.
+fn numbers(runs: &[u32]) -> String {
+    match runs {
+        [run] => format!("run {run}"),
+        [most @ .., last] => {
+            let most: Vec<String> = most.iter().map(ToString::to_string).collect();
+            format!("runs {} and {last}", most.join(", "))
+        }
+        [] => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::explain::explain;
+    use crate::testing::{INIT, Script, capture};
+
+    fn run(missing: &str, code: i32, wait: u64) -> Script {
+        let mut s = Script::new(&["app"]);
+        s.open(INIT, "/etc/first.conf", -2)
+            .open(INIT, missing, -2)
+            .wait(wait);
+        s.write(
+            INIT,
+            2,
+            &format!("open {missing}: no such file or directory\n"),
+        )
+        .exit(INIT, code);
+        s
+    }
+
+    #[test]
+    fn what_all_runs_met_and_what_only_one_did() {
+        let scripts = [
+            run("/etc/app-1.conf", 1, 0),
+            run("/etc/app-2.conf", 1, 0),
+            run("/data/x", 3, 5000),
+        ];
+        let comparison = explain(&mut capture(&scripts)).comparison;
+        assert_eq!(
+            comparison.common,
+            [
+                "all 3 runs: openat /etc/first.conf: ENOENT (No such file or directory) (last at #15)"
+            ]
+        );
+        assert_eq!(
+            comparison.differed,
+            [
+                "runs 1 and 2: exited 1; run 3: exited 3",
+                "run 1: cause missing_file (/etc/app-1.conf); run 2: cause missing_file (/etc/app-2.conf); run 3: cause missing_file (/data/x)",
+                "run 1: lived 6 ms; run 2: lived 6 ms; run 3: lived 5.0 s",
+                "only run 3: openat /data/x: ENOENT (No such file or directory) (#16)",
+            ]
+        );
+    }
+
+    #[test]
+    fn runs_that_are_alike_differ_in_nothing() {
+        let scripts = [run("/data/x", 1, 0), run("/data/x", 1, 1)];
+        let comparison = explain(&mut capture(&scripts)).comparison;
+        assert!(comparison.differed.is_empty());
+        assert_eq!(
+            comparison.common[..2],
+            [
+                "both runs: exited 1",
+                "both runs: cause missing_file (/data/x)"
+            ]
+        );
+    }
+
+    #[test]
+    fn files_with_random_names_are_alike() {
+        let scripts = [run("/tmp/tmpx8_2kq0a", 1, 0), run("/tmp/tmp1mm_w3ze", 1, 1)];
+        let explanation = explain(&mut capture(&scripts));
+        assert!(explanation.alike);
+        assert_eq!(explanation.comparison.differed, [""; 0]);
+        assert!(
+            explanation.comparison.common[3].starts_with("both runs: openat /tmp/tmp1mm_w3ze: "),
+            "{:?}",
+            explanation.comparison.common
+        );
+    }
+
+    #[test]
+    fn a_single_run_is_not_compared() {
+        assert!(
+            explain(&mut capture(&[run("/data/x", 1, 0)]))
+                .comparison
+                .common
+                .is_empty()
+        );
+    }
+}

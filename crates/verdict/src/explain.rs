@@ -1,0 +1,222 @@
+//! The verdict on a capture: that of each run, and one sentence for all of them.
+
+use std::io::{self, Read, Seek, Write};
+
+use capture_format::{Columns, EventBlock, Part, Reader, Run};
+use events::decode::time::since_start;
+use serde::Serialize;
+
+use crate::compare::{Comparison, Trait, compare};
+use crate::facts::{Facts, naming};
+use crate::losses::missing_runs;
+use crate::rules::{Verdict, judge};
+
+/// Missing parts of a run that are told.
+const MAX_DAMAGE: usize = 8;
+
+/// Why the runs of a capture ended. As JSON it is stable in the way docs/json.md says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// One sentence for all runs, escaped.
+    pub sentence: String,
+    /// Whether all runs ended alike: the same cause with the same subject.
+    pub alike: bool,
+    /// What the runs had in common, and where they differed.
+    pub comparison: Comparison,
+    /// The runs, first one first.
+    pub runs: Vec<RunVerdict>,
+}
+
+/// The verdict on one run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RunVerdict {
+    /// Number of the run.
+    pub run: u32,
+    /// What ended it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// Explains a capture. What is damaged weakens the verdicts of its runs.
+pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
+    let header = reader.header().clone();
+    let runs = reader.runs().to_vec();
+    let (mut verdicts, mut traits) = (Vec::new(), Vec::new());
+    for (index, run) in runs.iter().enumerate() {
+        let mut facts = Facts::new(run);
+        let mut damage = Vec::new();
+        for item in reader.events(index) {
+            match item {
+                Ok(event) => facts.observe(event.number, &event.event),
+                Err(missing) if damage.len() < MAX_DAMAGE => damage.push(missing.to_string()),
+                Err(_) => {}
+            }
+        }
+        let mut verdict = judge(&facts, run, &header);
+        verdict.weakened_by.extend(damage);
+        traits.push(Trait::of(&facts, run));
+        find_times(reader, index, run, &mut verdict);
+        verdicts.push(RunVerdict {
+            run: run.number,
+            verdict,
+        });
+    }
+    let alike = verdicts.windows(2).all(|pair| is_alike(&pair[0], &pair[1]));
+    Explanation {
+        sentence: sentence(&verdicts, alike),
+        alike,
+        comparison: compare(&traits, verdicts.iter().map(|run| (run.run, &run.verdict))),
+        runs: verdicts,
+    }
+}
+
+/// When the cited events happened, in nanoseconds after the run's start: of the blocks that hold one the times are read again.
+pub fn find_times<R: Read + Seek>(
+    reader: &mut Reader<R>,
+    index: usize,
+    run: &Run,
+    verdict: &mut Verdict,
+) {
+    let mut block = EventBlock::default();
+    for part in 0.. {
+        let numbers = match reader.part(index, part) {
+            None => break,
+            Some(Part::Missing(_)) => continue,
+            Some(Part::Block(summary)) => summary.first..summary.next(),
+        };
+        let evidence = verdict.evidence.iter_mut();
+        let mut cited = evidence.filter(|it| numbers.contains(&it.event)).peekable();
+        if cited.peek().is_none()
+            || !matches!(reader.open_block(index, part, &mut block), Some(Ok(())))
+            || block.load(Columns::TIME).is_err()
+        {
+            continue;
+        }
+        for evidence in cited {
+            let row = usize::try_from(evidence.event - numbers.start).ok();
+            let time = row.and_then(|row| block.times().get(row));
+            evidence.offset = time.map(|time| time.saturating_sub(run.start));
+        }
+    }
+}
+
+/// Whether two runs ended alike: the same cause with the same subject.
+#[must_use]
+pub fn is_alike(one: &RunVerdict, other: &RunVerdict) -> bool {
+    one.verdict.cause == other.verdict.cause
+        && naming::alike(&one.verdict.subject, &other.verdict.subject)
+}
+
+fn sentence(runs: &[RunVerdict], alike: bool) -> String {
+    match runs {
+        [] => "the capture holds no run".to_owned(),
+        [.., last] if alike => last.verdict.sentence.clone(),
+        [.., last] => format!(
+            "{} runs ended in different ways; the last: {}",
+            runs.len(),
+            last.verdict.sentence
+        ),
+    }
+}
+
+impl Explanation {
+    /// Writes it as a person reads it: the sentence, then the evidence with event numbers, and what to do next. Of runs
+    /// that ended alike one after the other the last one's is written out, of the others the event numbers.
+    ///
+    /// # Errors
+    /// When `out` fails.
+    pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "{}", self.sentence)?;
+        for group in self.runs.chunk_by(is_alike) {
+            let Some((last, earlier)) = group.split_last() else {
+                continue;
+            };
+            if !self.alike {
+                writeln!(out)?;
+                writeln!(out, "run {}: {}", last.run, last.verdict.sentence)?;
+            }
+            details(&last.verdict, out)?;
+            for RunVerdict { run, verdict } in earlier {
+                let events = verdict.evidence.iter().map(|e| format!("#{}", e.event));
+                let events = events.collect::<Vec<_>>().join(" ");
+                writeln!(out, "  {:<12}run {run}: {events}", "alike")?;
+            }
+        }
+        for line in missing_runs(self.runs.iter().map(|run| run.run)) {
+            writeln!(out, "  {:<12}{line}", "missing")?;
+        }
+        let Comparison { common, differed } = &self.comparison;
+        for (label, lines) in [("in common", common), ("differed", differed)] {
+            let labels = std::iter::once(label).chain(std::iter::repeat(""));
+            for (label, line) in labels.zip(lines) {
+                writeln!(out, "  {label:<12}{line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn details(verdict: &Verdict, out: &mut impl Write) -> io::Result<()> {
+    let mut label = "evidence";
+    for evidence in &verdict.evidence {
+        let (event, time) = (evidence.event, since_start(evidence.offset));
+        writeln!(out, "  {label:<12}#{event:<5} {time:<10} {}", evidence.text)?;
+        label = "";
+    }
+    writeln!(
+        out,
+        "  {:<12}{} %: {}",
+        "confidence", verdict.confidence, verdict.why
+    )?;
+    for weakness in &verdict.weakened_by {
+        writeln!(out, "  {:<12}{weakness}", "weakened by")?;
+    }
+    writeln!(out, "  {:<12}{}", "next step", verdict.next_step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, capture, nginx};
+
+    fn text(scripts: &[Script]) -> String {
+        let mut out = Vec::new();
+        explain(&mut capture(scripts)).write_text(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn config_error() -> Script {
+        let mut s = Script::new(&["nginx"]);
+        s.write(
+            INIT,
+            2,
+            "nginx: [emerg] unknown directive \"prox_pass\" in /etc/nginx/nginx.conf:5\n",
+        )
+        .exit(INIT, 1);
+        s
+    }
+
+    #[test]
+    fn runs_that_ended_alike() {
+        insta::assert_snapshot!(text(&[nginx(), nginx()]));
+    }
+
+    #[test]
+    fn runs_that_differ_are_told_apart() {
+        let explanation = explain(&mut capture(&[nginx(), nginx(), config_error()]));
+        assert!(!explanation.alike);
+        insta::assert_snapshot!(explanation.sentence);
+    }
+
+    #[test]
+    fn as_json() {
+        insta::assert_snapshot!(
+            serde_json::to_string_pretty(&explain(&mut capture(&[config_error()]))).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_capture_without_runs_says_so() {
+        assert_eq!(text(&[]), "the capture holds no run\n");
+    }
+}

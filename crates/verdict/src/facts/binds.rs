@@ -1,0 +1,28 @@
+//! Addresses that processes bound their sockets to.
+
+use capture_format::{Event, EventKind};
+
+use events::decode::SockAddr;
+
+/// One bind(2) that succeeded.
+#[derive(Clone, Debug)]
+pub struct Bind {
+    /// Event number.
+    pub event: u64,
+    /// The process.
+    pub pid: u32,
+    /// The address.
+    pub address: SockAddr,
+}
+
+impl Bind {
+    pub(super) fn of(number: u64, event: &Event) -> Option<Self> {
+        let binds = event.kind == EventKind::BIND && event.ret == 0;
+        let address = SockAddr::parse(&event.name).filter(|_| binds)?;
+        Some(Self {
+            event: number,
+            pid: event.pid,
+            address: address.canonical(),
+        })
+    }
+}

@@ -1,0 +1,230 @@
+//! Connections a process tried to make, and how each try ended.
+
+use capture_format::{Event, EventKind};
+
+use super::Recent;
+use events::decode::{Errno, SockAddr};
+use events::fds::{Fd, Target};
+
+/// Tries kept.
+const MAX_CONNECTIONS: usize = 1024;
+const SOCK_DGRAM: u8 = 2;
+
+/// One connect(2) of a stream socket.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Number of the connect.
+    pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds of the connect.
+    pub time: u64,
+    /// The process.
+    pub pid: u32,
+    fd: i64,
+    /// Where to.
+    pub address: SockAddr,
+    /// How it ended, where known.
+    pub outcome: Option<Outcome>,
+}
+
+/// The end of a try to connect.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// Number of the event that told: the connect itself, or a later call on the socket.
+    pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds of that event.
+    pub time: u64,
+    /// Why it failed; none where it succeeded.
+    pub error: Option<Errno>,
+}
+
+/// The connections of a run.
+#[derive(Debug)]
+pub struct Connections(Recent<Connection>);
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self(Recent::new(MAX_CONNECTIONS))
+    }
+}
+
+impl Connections {
+    /// The tries, oldest first (the last 1024).
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Connection> {
+        self.0.iter()
+    }
+
+    /// How many tries there were.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.total()
+    }
+
+    pub(super) fn observe(&mut self, number: u64, event: &Event, fd: Option<&Fd>) {
+        let error = Errno::from_ret(event.ret);
+        match event.kind {
+            EventKind::CONNECT => self.connect(number, event, fd, error),
+            EventKind::GETSOCKOPT if event.ret == 0 => {
+                let error = u16::try_from(event.args[1])
+                    .ok()
+                    .filter(|&errno| errno != 0)
+                    .map(Errno);
+                self.ended(number, event, error);
+            }
+            // A socket whose connect was in progress hands its error to whichever call comes first.
+            _ if matches!(
+                error,
+                Some(Errno::ECONNREFUSED | Errno::ETIMEDOUT | Errno::EHOSTUNREACH)
+            ) =>
+            {
+                self.ended(number, event, error);
+            }
+            // What moves bytes is connected, whoever looked.
+            _ if event.ret > 0 && moves_bytes(event.kind) => {
+                let peer = fd.and_then(Fd::peer).cloned().map(SockAddr::canonical);
+                if self
+                    .open(event)
+                    .is_some_and(|open| Some(&open.address) == peer.as_ref())
+                {
+                    self.ended(number, event, None);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn connect(&mut self, number: u64, event: &Event, fd: Option<&Fd>, error: Option<Errno>) {
+        let Some(address) = SockAddr::parse(&event.name).map(SockAddr::canonical) else {
+            return;
+        };
+        let is_datagram = fd.is_some_and(|fd| {
+            matches!(
+                fd.target,
+                Target::Socket {
+                    stype: Some(SOCK_DGRAM),
+                    ..
+                }
+            )
+        });
+        // A resolver connects datagram sockets to its server, and to sort addresses by their routes.
+        if is_datagram
+            || address
+                .inet()
+                .is_some_and(|address| matches!(address.port(), 0 | 53))
+        {
+            return;
+        }
+        let in_progress = matches!(
+            error,
+            Some(Errno::EINPROGRESS | Errno::EAGAIN | Errno::EALREADY | Errno::EINTR)
+        );
+        let outcome = (!in_progress).then_some(Outcome {
+            event: number,
+            time: event.time,
+            error,
+        });
+        // connect(2) called again to learn how the first call ended.
+        if let Some(open) = self.open(event).filter(|open| open.address == address) {
+            open.outcome = outcome;
+            return;
+        }
+        self.0.push(Connection {
+            event: number,
+            time: event.time,
+            pid: event.pid,
+            fd: event.args[0],
+            address,
+            outcome,
+        });
+    }
+
+    fn ended(&mut self, number: u64, event: &Event, error: Option<Errno>) {
+        if let Some(open) = self.open(event) {
+            open.outcome = Some(Outcome {
+                event: number,
+                time: event.time,
+                error,
+            });
+        }
+    }
+
+    /// The newest try on the event's descriptor, if its end is not known.
+    fn open(&mut self, event: &Event) -> Option<&mut Connection> {
+        let same = |open: &&mut Connection| open.pid == event.pid && open.fd == event.args[0];
+        self.0
+            .iter_mut()
+            .rev()
+            .find(same)
+            .filter(|open| open.outcome.is_none())
+    }
+}
+
+fn moves_bytes(kind: EventKind) -> bool {
+    (EventKind::READ..=EventKind::PREADV2).contains(&kind)
+        || (EventKind::WRITE..=EventKind::PWRITEV2).contains(&kind)
+        || (EventKind::SENDTO..=EventKind::RECVMMSG).contains(&kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Facts;
+    use crate::testing::{INIT, Script, inet, unix};
+    use capture_format::EventKind as K;
+
+    fn outcomes(script: &Script) -> Vec<(String, Option<Option<Errno>>)> {
+        let facts = Facts::of(&script.run, script.numbered());
+        facts
+            .connections
+            .iter()
+            .map(|c| (c.address.to_string(), c.outcome.map(|o| o.error)))
+            .collect()
+    }
+
+    #[test]
+    fn a_connect_in_progress_is_ended_by_so_error() {
+        let mut s = Script::new(&["node"]);
+        s.call(INIT, K::SOCKET, 19, [2, 1, 0], "", "").connect(
+            INIT,
+            19,
+            &inet([127, 0, 0, 1], 3999),
+            -115,
+        );
+        assert_eq!(outcomes(&s), [("127.0.0.1:3999".into(), None)]);
+        s.call(INIT, K::GETSOCKOPT, 0, [19, 111, 0], "", "");
+        assert_eq!(
+            outcomes(&s),
+            [("127.0.0.1:3999".into(), Some(Some(Errno::ECONNREFUSED)))]
+        );
+    }
+
+    #[test]
+    fn success_and_refusal_at_once() {
+        let mut s = Script::new(&["app"]);
+        s.connect(INIT, 3, &inet([10, 0, 0, 1], 80), 0).connect(
+            INIT,
+            4,
+            &unix("/run/nscd/socket"),
+            -2,
+        );
+        assert_eq!(
+            outcomes(&s),
+            [
+                ("10.0.0.1:80".into(), Some(None)),
+                ("/run/nscd/socket".into(), Some(Some(Errno::ENOENT)))
+            ]
+        );
+    }
+
+    #[test]
+    fn datagram_sockets_do_not_connect_to_anything() {
+        let mut s = Script::new(&["app"]);
+        s.resolver_socket(INIT, 3, [10, 0, 0, 1]);
+        s.call(INIT, K::SOCKET, 4, [2, 2, 0], "", "").connect(
+            INIT,
+            4,
+            &inet([10, 0, 0, 1], 80),
+            -101,
+        );
+        assert!(outcomes(&s).is_empty());
+    }
+}

@@ -1,0 +1,478 @@
+//! One pass over a run's events: what happened, in terms a verdict can be built from. Every fact has its event numbers.
+//!
+//! Memory is bounded whatever the capture holds: of what repeats the newest is kept, and all of it is counted.
+
+use bytes::Bytes;
+use capture_format::{Event, EventFlags, EventKind, ExitStatus, FdType, Losses, OomScope, Run};
+
+mod binds;
+pub mod config_files;
+pub mod connections;
+pub mod dns;
+pub mod lookup;
+pub mod naming;
+mod noise;
+pub mod output;
+pub mod process;
+mod recent;
+pub mod resolv_conf;
+pub mod shell;
+pub mod signals;
+
+pub use noise::{fails_anyway, is_noise};
+pub use process::Process;
+pub use recent::Recent;
+
+pub use binds::Bind;
+use naming::names;
+use resolv_conf::ResolvConf;
+
+use events::decode::Errno;
+use events::fds::{Fds, Stdio, creates, has_path};
+use events::own;
+
+/// Failed calls among which a successful open looks for those it makes good.
+const MAX_MADE_GOOD: usize = 256;
+/// Failed calls kept.
+const MAX_FAILURES: usize = 4096;
+/// Generations of processes that are followed.
+const MAX_DEPTH: usize = 64;
+/// From a child's death by a signal to its parent's by the same: longer after it is another one. 5 s, in nanoseconds.
+const SAME_SIGNAL: u64 = 5_000_000_000;
+/// Bound addresses kept.
+const MAX_BINDS: usize = 256;
+/// How long a shell may tidy up after a child that failed: 5 s, in nanoseconds.
+const TIDYING: u64 = 5_000_000_000;
+/// What tests and `exit 1` of scripts end with, too: that a shell has its child's code then proves little.
+pub(crate) const COMMON_CODES: std::ops::RangeInclusive<u8> = 0..=2;
+/// Pipes that a shell reads from kept.
+const MAX_CAPTURED: usize = 1024;
+/// Refused locks kept of which somebody else of the container has the file open.
+const MAX_ALSO_OPEN: usize = 64;
+/// OOM kills kept.
+const MAX_OOM_KILLS: usize = 64;
+
+/// A system call that failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Event number.
+    pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds.
+    pub time: u64,
+    /// The process.
+    pub pid: u32,
+    /// The call.
+    pub kind: EventKind,
+    /// Why.
+    pub errno: Errno,
+    /// The path as passed, or the address of bind(2) and listen(2); empty where the call has none.
+    pub name: Bytes,
+    /// The path made absolute where the working directory is known; of a call on a descriptor, that it was opened with.
+    pub path: Bytes,
+    /// Whether the call was to create what `path` names.
+    pub creates: bool,
+    /// Whether the same process opened the same path later.
+    pub made_good: bool,
+}
+
+/// A process the OOM killer chose, or killed with the one it chose.
+#[derive(Clone, Debug)]
+pub struct OomKill {
+    /// Event number.
+    pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds.
+    pub time: u64,
+    /// The victim.
+    pub pid: u32,
+    /// Its command name, where known.
+    pub name: Bytes,
+    /// Which cgroup had no memory left, where known.
+    pub scope: Option<OomScope>,
+    /// The memory limit of that cgroup in bytes, where known.
+    pub limit: Option<u64>,
+}
+
+/// What happened in one run.
+#[derive(Debug)]
+pub struct Facts {
+    /// The processes.
+    pub processes: process::Processes,
+    /// Signals that can end a process.
+    pub signals: signals::Signals,
+    /// Victims of the OOM killer.
+    pub oom_kills: Recent<OomKill>,
+    /// Failed calls of the application, but for connects.
+    pub failures: Recent<Failure>,
+    /// Those of processes that the runtime executed in the container besides it: see [`Facts::is_visitor`].
+    pub visitors_failures: Recent<Failure>,
+    /// DNS questions and answers.
+    pub dns: dns::Dns,
+    /// Connects and their ends.
+    pub connections: connections::Connections,
+    /// Addresses that were bound to.
+    pub binds: Recent<Bind>,
+    /// Configuration files that were read.
+    pub config_files: config_files::ConfigFiles,
+    /// What resolv.conf said when it was last read.
+    pub resolv_conf: Option<ResolvConf>,
+    /// Number of the events.
+    pub events: u64,
+    /// When the recorder came to a container that ran already: CLOCK_BOOTTIME in nanoseconds.
+    pub adopted: Option<u64>,
+    fds: Fds,
+    init: u32,
+    /// Of each lock that was refused: event number, and who else has the file open.
+    also_open: Recent<(u64, u32)>,
+    /// Pipes that shells read what commands print from, by inode number.
+    captured: Recent<u64>,
+    /// Of the first process, once it was seen.
+    standard: output::Standard,
+    losses: Losses,
+}
+
+impl Facts {
+    /// Facts of a run none of whose events was seen yet.
+    #[must_use]
+    pub fn new(run: &Run) -> Self {
+        Self {
+            processes: process::Processes::default(),
+            signals: signals::Signals::default(),
+            oom_kills: Recent::new(MAX_OOM_KILLS),
+            failures: Recent::new(MAX_FAILURES),
+            visitors_failures: Recent::new(MAX_FAILURES),
+            dns: dns::Dns::default(),
+            connections: connections::Connections::default(),
+            binds: Recent::new(MAX_BINDS),
+            config_files: config_files::ConfigFiles::default(),
+            resolv_conf: None,
+            events: 0,
+            adopted: None,
+            fds: Fds::default(),
+            init: run.init_pid,
+            also_open: Recent::new(MAX_ALSO_OPEN),
+            captured: Recent::new(MAX_CAPTURED),
+            standard: output::Standard::default(),
+            losses: run.losses,
+        }
+    }
+
+    /// Facts of a run with these events, each with its number.
+    #[must_use]
+    pub fn of<'e>(run: &Run, events: impl IntoIterator<Item = (u64, &'e Event)>) -> Self {
+        let mut facts = Self::new(run);
+        events
+            .into_iter()
+            .for_each(|(number, event)| facts.observe(number, event));
+        facts
+    }
+
+    /// Takes the next event, in the order of the capture.
+    pub fn observe(&mut self, number: u64, event: &Event) {
+        self.events += 1;
+        if event.flags.contains(EventFlags::ADOPTED) {
+            self.adopted.get_or_insert(event.time);
+        }
+        let path = if has_path(event.kind) {
+            self.fds.path(event)
+        } else {
+            Bytes::new()
+        };
+        let fd = self.fds.observe(event);
+        if event.kind == EventKind::EXEC {
+            self.before_exec(event);
+        }
+        self.processes.observe(number, event);
+        if event.kind == EventKind::EXEC && event.pid == self.init {
+            self.before_forks(event);
+        }
+        self.processes.went_on(number, event, &path);
+        if let Some(process) = self.processes.get_mut(event.pid) {
+            shell::observe(process, event, fd.as_ref());
+        }
+        match event.kind {
+            EventKind::SIGNAL_GENERATE | EventKind::SIGNAL_DELIVER => {
+                self.signals.observe(number, event)
+            }
+            EventKind::STDIO
+                if event.pid == self.init && self.standard == output::Standard::default() =>
+            {
+                self.standard = output::Standard::of(event);
+            }
+            EventKind::OOM_KILL => self.oom_kills.push(OomKill {
+                event: number,
+                time: event.time,
+                pid: event.pid,
+                name: own(&event.name),
+                scope: OomScope::from_code(event.args[0]),
+                limit: u64::try_from(event.args[1]).ok().filter(|limit| *limit > 0),
+            }),
+            _ => {}
+        }
+        if !event.kind.is_syscall() {
+            return;
+        }
+        if output::is_write(event.kind)
+            && let Some(process) = self.processes.get_mut(event.pid)
+        {
+            let stderr = self.fds.standard(event.pid, Stdio::Stderr);
+            process
+                .output
+                .observe(number, event, fd.as_ref(), stderr, &self.standard);
+        }
+        if event.kind == EventKind::READ && event.fd_type == FdType::FIFO && event.ret > 0 {
+            self.captures(event);
+        }
+        let is_visitor = self.is_visitor(event.pid);
+        if !is_visitor && (EventKind::READ..=EventKind::RECVMMSG).contains(&event.kind) {
+            self.dns.observe(number, event, fd.as_ref());
+            self.connections.observe(number, event, fd.as_ref());
+        }
+        if !is_visitor
+            && (EventKind::READ..=EventKind::PREADV2).contains(&event.kind)
+            && fd
+                .as_ref()
+                .and_then(|fd| fd.path())
+                .is_some_and(|path| events::basename(path) == b"resolv.conf")
+        {
+            self.resolv_conf = ResolvConf::read(self.resolv_conf.take(), number, event);
+        }
+        if !is_visitor {
+            self.config_files.observe(number, event, fd.as_ref());
+            self.binds.extend(Bind::of(number, event));
+        }
+        if event.ret < 0
+            && matches!(event.kind, EventKind::FLOCK | EventKind::FCNTL)
+            && let Some(path) = fd.as_ref().and_then(events::fds::Fd::path)
+        {
+            let other = self.fds.other_with(path, event.pid);
+            self.also_open.extend(other.map(|pid| (number, pid)));
+        }
+        match Errno::from_ret(event.ret) {
+            Some(_) if event.kind == EventKind::CONNECT => {}
+            Some(errno) => self.failures_of(is_visitor).push(Failure {
+                event: number,
+                time: event.time,
+                pid: event.pid,
+                kind: event.kind,
+                errno,
+                name: own(&event.name),
+                path: match fd.as_ref().and_then(events::fds::Fd::path) {
+                    Some(of_fd) if path.is_empty() => own(of_fd),
+                    _ => own(&path),
+                },
+                creates: creates(event),
+                made_good: false,
+            }),
+            None if (EventKind::OPEN..=EventKind::CREAT).contains(&event.kind) => {
+                if events::basename(&path) == b"resolv.conf"
+                    && let Some(conf) = &mut self.resolv_conf
+                {
+                    conf.opened_again();
+                }
+                let earlier = self.failures.iter_mut().rev().take(MAX_MADE_GOOD);
+                let same =
+                    earlier.filter(|failure| failure.pid == event.pid && failure.path == path);
+                same.for_each(|failure| failure.made_good = true);
+            }
+            None => {}
+        }
+    }
+
+    /// A shell reads a pipe: what stands between `$(` and `)` prints for it, and not for whoever reads the container's stdout.
+    fn captures(&mut self, event: &Event) {
+        let inode = event.args[1] as u64;
+        let is_shell = self.processes.get(event.pid).is_some_and(Process::is_shell);
+        let is_known = || self.captured.iter().rev().any(|&other| other == inode);
+        if is_shell && inode != 0 && !self.standard.has(inode) && !is_known() {
+            self.captured.push(inode);
+        }
+    }
+
+    /// Whether a line of stdout was printed for a shell of the run, which took it as a value.
+    #[must_use]
+    pub fn is_captured(&self, line: &output::Line) -> bool {
+        line.stream == output::Stream::Stdout
+            && line.inode != 0
+            && self.captured.iter().any(|&inode| inode == line.inode)
+    }
+
+    /// Which other process of the container had the file open whose lock was refused at this event.
+    #[must_use]
+    pub fn also_open_at(&self, event: u64) -> Option<u32> {
+        let mut all = self.also_open.iter();
+        all.find_map(|&(at, pid)| (at == event).then_some(pid))
+    }
+
+    fn failures_of(&mut self, visitor: bool) -> &mut Recent<Failure> {
+        if visitor {
+            &mut self.visitors_failures
+        } else {
+            &mut self.failures
+        }
+    }
+
+    /// The container's first process executes its command: that event is in the same lane of the ring as forks are, so that none after it
+    /// was overwritten. Of a container that ran already the recorder tells every process before the ring's events; where the first one is
+    /// that of its pid namespace it inherits orphans, and all that nobody forked have come in from outside. An event that was lost or
+    /// torn may have been a fork.
+    fn before_forks(&mut self, event: &Event) {
+        if self.losses.lost != 0 || self.losses.torn != 0 {
+            return;
+        }
+        if !event.flags.contains(EventFlags::ADOPTED) {
+            self.processes.begin(0);
+        } else if self.losses.overwritten == 0 && event.args[0] == 1 {
+            self.processes.begin(event.time);
+        }
+    }
+
+    /// What the runtime tries before it executes the container's command is not the application's doing; where the
+    /// command was never executed, it is all there is.
+    fn before_exec(&mut self, event: &Event) {
+        if self.init == 0 && event.args[0] == 1 {
+            self.init = event.pid;
+        }
+        let init = match self.init {
+            0 => self.processes.first().unwrap_or(event.pid),
+            init => init,
+        };
+        let process = self.processes.get(event.pid);
+        let is_first = event.pid == init && process.is_none_or(|process| process.exec.is_none());
+        if is_first {
+            self.failures = Recent::new(MAX_FAILURES);
+        }
+    }
+
+    /// Whether the runtime executed this process in the container besides the application: a probe, a hook, a person's
+    /// `kubectl exec`, or one of its own steps.
+    #[must_use]
+    pub fn is_visitor(&self, pid: u32) -> bool {
+        let Some(process) = self
+            .processes
+            .get(pid)
+            .filter(|process| process.is_from_outside())
+        else {
+            return false;
+        };
+        let init = self.init().map(|init| init.pid);
+        let is_init = |process: &Process| Some(process.pid) == init;
+        !is_init(process) && !self.ancestors(process).into_iter().any(is_init)
+    }
+
+    /// The look-ups, in the order of their first questions.
+    #[must_use]
+    pub fn lookups(&self) -> Vec<lookup::Lookup> {
+        lookup::lookups(&self.dns, self.resolv_conf.as_ref())
+    }
+
+    /// The container's first process.
+    #[must_use]
+    pub fn init(&self) -> Option<&Process> {
+        let pid = if self.init == 0 {
+            self.processes.first()?
+        } else {
+            self.init
+        };
+        self.processes.get(pid)
+    }
+
+    /// The container's first process, and below it the child whose end it handed on, down to the one that ended first:
+    /// a shell exits as its last command did, with 128 + the signal where one killed it.
+    #[must_use]
+    pub fn chain(&self) -> Vec<&Process> {
+        let mut chain: Vec<&Process> = self.init().into_iter().collect();
+        while let Some(child) = chain.last().and_then(|parent| self.handed_on(parent)) {
+            chain.push(child);
+        }
+        chain
+    }
+
+    /// The processes below `process` that failed, and after whose end neither it nor those between started anything:
+    /// its own end may follow from theirs.
+    #[must_use]
+    pub fn failed_last(&self, process: &Process) -> Vec<&Process> {
+        let end = process.exit.map_or(u64::MAX, |exit| exit.event);
+        let failed = |child: &&Process| {
+            let Some(exit) = child.exit.filter(|exit| exit.status != ExitStatus::Code(0)) else {
+                return false;
+            };
+            let above = self.ancestors(child);
+            let between = above.iter().take_while(|other| other.pid != process.pid);
+            above.iter().any(|other| other.pid == process.pid)
+                && exit.event < end
+                && !process.went_on_after(exit.event)
+                && between
+                    .into_iter()
+                    .all(|other| !other.went_on_after(exit.event))
+        };
+        let mut children: Vec<&Process> = self.processes.iter().filter(failed).collect();
+        children.sort_by_key(|child| child.exit.map(|exit| exit.event));
+        children
+    }
+
+    /// The process that started this one, the one that started that, and so on.
+    #[must_use]
+    pub fn ancestors(&self, process: &Process) -> Vec<&Process> {
+        let mut above = Vec::new();
+        let mut next = process.parent;
+        while let Some(parent) = next.and_then(|pid| self.processes.get(pid)) {
+            if above.len() == MAX_DEPTH {
+                break;
+            }
+            above.push(parent);
+            next = parent.parent;
+        }
+        above
+    }
+
+    /// The child whose end a process handed on: the one that failed last, or, if it is a shell that only tidied up after it, the last
+    /// one with its code.
+    fn handed_on(&self, parent: &Process) -> Option<&Process> {
+        let exit = parent.exit?;
+        let children = self
+            .processes
+            .iter()
+            .filter(|child| child.parent == Some(parent.pid));
+        let ended = children.filter_map(|child| Some((child, child.exit?)));
+        let failed = ended.filter(|(child, end)| {
+            end.status != ExitStatus::Code(0)
+                && end.event < exit.event
+                && hands_on(parent, exit, child, *end)
+        });
+        let (child, end) = failed.max_by_key(|(_, end)| end.event)?;
+        let went_on = parent.went_on_after(end.event);
+        (!went_on || tidied_up(parent, exit, end)).then_some(child)
+    }
+}
+
+/// Whether a process ended as its child did before, in a shell's way.
+fn hands_on(parent: &Process, exit: process::Exit, child: &Process, end: process::Exit) -> bool {
+    let lines = parent.output.lines();
+    let after = lines.filter(|line| line.event > end.event && line.fate == output::Fate::Written);
+    let after: Vec<&output::Line> = after.collect();
+    match (exit.status, end.status) {
+        (ExitStatus::Code(code), ExitStatus::Code(childs)) => {
+            let name = child.name();
+            let speaks_of_it = after.iter().any(|line| names(&line.text, &name));
+            code == childs && (after.is_empty() || speaks_of_it)
+        }
+        (ExitStatus::Code(code), ExitStatus::Signal { signal, .. }) => code == 128 + signal,
+        (ExitStatus::Signal { signal, .. }, ExitStatus::Signal { signal: childs, .. }) => {
+            signal == childs && exit.time.saturating_sub(end.time) < SAME_SIGNAL
+        }
+        (ExitStatus::Signal { .. }, ExitStatus::Code(_)) => false,
+    }
+}
+
+/// Whether a shell that started something after its child had failed still ended over that: right after it, with a code that says so.
+fn tidied_up(shell: &Process, exit: process::Exit, end: process::Exit) -> bool {
+    let executed = shell.exec.as_ref().map(|exec| exec.event);
+    let code = match exit.status {
+        ExitStatus::Code(code) => code,
+        ExitStatus::Signal { .. } => return false,
+    };
+    shell.is_shell()
+        && executed < Some(end.event)
+        && exit.time.saturating_sub(end.time) <= TIDYING
+        && (shell.script.hands_on || !COMMON_CODES.contains(&code))
+}

@@ -1,0 +1,31 @@
+//! Calls that fail in nearly every program's life, and end none.
+
+use capture_format::EventKind;
+use events::decode::Errno;
+
+use super::Failure;
+
+/// What is looked for in vain all the time, and what no program ends over without a word.
+const NOISE: &[&[u8]] = &[
+    b"/etc/ld.so.",
+    b"/usr/lib/locale/",
+    b"/usr/share/locale",
+    b"/etc/terminfo",
+    b"/proc/",
+    b"/sys/",
+    b"/dev/tty",
+];
+
+/// Whether such a call fails in nearly every program's life.
+pub fn is_noise(failure: &Failure) -> bool {
+    fails_anyway(failure.kind, failure.errno, &failure.name)
+}
+
+/// The same of a call of which no fact was made; `name` is its path as passed.
+pub fn fails_anyway(kind: EventKind, errno: Errno, name: &[u8]) -> bool {
+    // realpath(3) asks of each part of a path whether it is a link.
+    let is_link = matches!(kind, EventKind::READLINK | EventKind::READLINKAT);
+    NOISE.iter().any(|start| name.starts_with(start))
+        || is_link && errno == Errno::EINVAL
+        || name.ends_with(b"nscd/socket")
+}

@@ -1,0 +1,453 @@
+//! What a process printed: lines of its stderr, stdout and logs, put together again from its writes.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use bytes::Bytes;
+use capture_format::{Event, EventFlags, EventKind, FdType};
+
+use super::Recent;
+use events::basename;
+use events::decode::Errno;
+use events::escape::escaped;
+use events::fds::{Fd, Stdio};
+
+/// Lines kept of a process.
+const MAX_LINES: usize = 64;
+/// Bytes kept of a line.
+const MAX_LINE: usize = 1024;
+/// Descriptors with an unfinished line.
+const MAX_PARTIAL: usize = 64;
+
+/// Where a line went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Descriptor 1 or a duplicate of it.
+    Stdout,
+    /// Descriptor 2 or a duplicate of it.
+    Stderr,
+    /// A file `*.log`, or one that stderr was sent to, by the last component of its path.
+    Log(Bytes),
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::Stderr => f.write_str("stderr"),
+            Self::Log(name) => escaped(name).fmt(f),
+        }
+    }
+}
+
+/// One line.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Number of the event that wrote its end.
+    pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds of that event.
+    pub time: u64,
+    /// The process that wrote it.
+    pub pid: u32,
+    /// Where it went.
+    pub stream: Stream,
+    /// Its text, without the line end. Bytes that are no UTF-8 are replaced; not escaped.
+    pub text: String,
+    /// Whether bytes of it are missing: it was longer than what is kept, or its recording was.
+    pub cut: bool,
+    /// What became of it.
+    pub fate: Fate,
+    /// Inode number of what it was written to; 0: not known.
+    pub(super) inode: u64,
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was written.
+    Written,
+    /// The write failed: what would have been said, where nobody could read it.
+    Failed,
+    /// It went to a /dev/null that the container opened: nobody wanted to hear of it.
+    Discarded,
+}
+
+/// What the standard streams of the run's first process are, by inode number; 0: not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standard {
+    stdout: u64,
+    stderr: u64,
+}
+
+impl Standard {
+    /// As [`EventKind::STDIO`] tells of the first process.
+    pub(super) fn of(event: &Event) -> Self {
+        let inode = |at: usize| {
+            let entry = event
+                .data
+                .get(16 * at..)
+                .and_then(|data| data.first_chunk());
+            entry.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+        };
+        Self {
+            stdout: inode(1),
+            stderr: inode(2),
+        }
+    }
+
+    /// Whether this is one of them.
+    pub(super) fn has(&self, inode: u64) -> bool {
+        [self.stdout, self.stderr].contains(&inode)
+    }
+
+    /// Which of them a write went to; of both the same, stdout.
+    fn of_write(&self, event: &Event) -> Option<Stdio> {
+        match event.args[1] as u64 {
+            0 => None,
+            inode if inode == self.stdout => Some(Stdio::Stdout),
+            inode if inode == self.stderr => Some(Stdio::Stderr),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Partial {
+    stream: Stream,
+    event: u64,
+    time: u64,
+    pid: u32,
+    bytes: Vec<u8>,
+    cut: bool,
+    fate: Fate,
+    inode: u64,
+}
+
+impl Partial {
+    fn line(self) -> Line {
+        let text = String::from_utf8_lossy(self.bytes.strip_suffix(b"\r").unwrap_or(&self.bytes))
+            .into_owned();
+        Line {
+            event: self.event,
+            time: self.time,
+            pid: self.pid,
+            stream: self.stream,
+            text,
+            cut: self.cut,
+            fate: self.fate,
+            inode: self.inode,
+        }
+    }
+}
+
+/// The last lines of a process.
+#[derive(Debug)]
+pub struct Output {
+    lines: Recent<Line>,
+    partial: HashMap<i64, Partial>,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self {
+            lines: Recent::new(MAX_LINES),
+            partial: HashMap::new(),
+        }
+    }
+}
+
+impl Output {
+    /// The last lines that are not blank, oldest first (64 at most).
+    pub fn lines(&self) -> impl DoubleEndedIterator<Item = &Line> + ExactSizeIterator {
+        self.lines.iter()
+    }
+
+    /// Takes a write to a descriptor; `stderr` is what descriptor 2 of its process is. One of stderr that failed for good would have
+    /// said what its data is.
+    pub(super) fn observe(
+        &mut self,
+        number: u64,
+        event: &Event,
+        fd: Option<&Fd>,
+        stderr: Option<&Fd>,
+        standard: &Standard,
+    ) {
+        let Some(stream) = stream(event, fd, stderr, standard) else {
+            return;
+        };
+        let failed = Errno::from_ret(event.ret);
+        if event.ret == 0
+            || failed.is_some_and(|errno| stream != Stream::Stderr || !is_final(errno))
+        {
+            return;
+        }
+        let is_null = fd
+            .and_then(Fd::path)
+            .is_some_and(|path| path == "/dev/null");
+        let start = || Partial {
+            stream: stream.clone(),
+            event: number,
+            time: event.time,
+            pid: event.pid,
+            bytes: Vec::new(),
+            cut: false,
+            fate: match (is_null, failed) {
+                (true, _) => Fate::Discarded,
+                (false, Some(_)) => Fate::Failed,
+                (false, None) => Fate::Written,
+            },
+            inode: event.args[1] as u64,
+        };
+        let fd = event.args[0];
+        // What could not be read stands there as zeros.
+        let unreadable = event.flags.contains(EventFlags::FAULT);
+        let data = if unreadable { &[][..] } else { &event.data };
+        let mut pieces = data.split(|&b| b == b'\n').peekable();
+        while let Some(piece) = pieces.next() {
+            let is_last = pieces.peek().is_none();
+            if !piece.is_empty() || !is_last {
+                self.append(fd, start(), piece);
+            }
+            if !is_last {
+                self.end_line(fd);
+            }
+        }
+        if failed.is_none() && (data.len() as i64) < event.ret {
+            if let Some(partial) = self.partial.get_mut(&fd) {
+                partial.cut = true;
+            }
+            self.end_line(fd);
+        }
+    }
+
+    /// The process ended: what has no line end is a line, too.
+    pub(super) fn end(&mut self) {
+        let mut rest: Vec<Partial> = self.partial.drain().map(|(_, partial)| partial).collect();
+        rest.sort_by_key(|partial| partial.event);
+        rest.into_iter()
+            .for_each(|partial| self.push(partial.line()));
+    }
+
+    /// Goes on with the line of a descriptor, or begins one with `start`.
+    fn append(&mut self, fd: i64, start: Partial, bytes: &[u8]) {
+        let other =
+            |partial: &Partial| (&partial.stream, partial.fate) != (&start.stream, start.fate);
+        if self.partial.get(&fd).is_some_and(other) {
+            self.end_line(fd);
+        }
+        if self.partial.len() >= MAX_PARTIAL && !self.partial.contains_key(&fd) {
+            self.end();
+        }
+        let (event, time) = (start.event, start.time);
+        let partial = self.partial.entry(fd).or_insert(start);
+        (partial.event, partial.time) = (event, time);
+        let room = MAX_LINE - partial.bytes.len();
+        partial.cut |= bytes.len() > room;
+        partial
+            .bytes
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn end_line(&mut self, fd: i64) {
+        if let Some(partial) = self.partial.remove(&fd) {
+            self.push(partial.line());
+        }
+    }
+
+    fn push(&mut self, line: Line) {
+        if !line.text.trim().is_empty() {
+            self.lines.push(line);
+        }
+    }
+}
+
+/// Whether a write that failed so is not tried again.
+fn is_final(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::EBADF | Errno::EPIPE | Errno::EIO | Errno::ENOSPC
+    )
+}
+
+/// Where a write went, if that is one of the streams a program speaks on. What it wrote into a file is no word of its own, whatever
+/// descriptor the file was opened as, but for what went to stderr, or to a log by its name.
+fn stream(
+    event: &Event,
+    fd: Option<&Fd>,
+    stderr: Option<&Fd>,
+    standard: &Standard,
+) -> Option<Stream> {
+    let own = standard.of_write(event);
+    let by_number = match (event.args[0], fd.and_then(|fd| fd.stdio)) {
+        (2, _) | (_, Some(Stdio::Stderr)) => Some(Stdio::Stderr),
+        (1, _) | (_, Some(Stdio::Stdout)) => Some(Stdio::Stdout),
+        _ => own,
+    };
+    let path = fd.and_then(Fd::path);
+    let is_log = |path: &Bytes| path.ends_with(b".log");
+    let file = path.filter(|path| is_log(path) || own.is_none() && is_file(event, path));
+    let of_stdio = |stdio| match stdio {
+        Stdio::Stderr => Stream::Stderr,
+        _ => Stream::Stdout,
+    };
+    let Some(path) = file else {
+        return by_number.map(of_stdio);
+    };
+    let as_stderr = by_number == Some(Stdio::Stderr) || stderr.and_then(Fd::path) == Some(path);
+    (as_stderr || is_log(path)).then(|| Stream::Log(path.slice_ref(basename(path))))
+}
+
+/// Whether what was opened by a path is a file, and no terminal, pipe or device.
+fn is_file(event: &Event, path: &[u8]) -> bool {
+    match event.fd_type {
+        FdType::REGULAR => true,
+        FdType::UNKNOWN => !path.starts_with(b"/dev/") && !path.starts_with(b"/proc/"),
+        _ => false,
+    }
+}
+
+/// Whether such an event moves bytes out through a descriptor.
+pub(super) fn is_write(kind: EventKind) -> bool {
+    (EventKind::WRITE..=EventKind::PWRITEV2).contains(&kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Facts;
+    use crate::testing::{INIT, Script};
+
+    fn lines(script: &mut Script) -> Vec<String> {
+        let facts = Facts::of(&script.run, script.numbered());
+        let lines = facts.processes.get(INIT).unwrap().output.lines();
+        lines
+            .map(|line| {
+                format!(
+                    "{}: {}{}",
+                    line.stream,
+                    line.text,
+                    if line.cut { "…" } else { "" }
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_line_written_piece_by_piece_is_one_line() {
+        let mut s = Script::new(&["sh"]);
+        s.write(INIT, 2, "sh: 1: ")
+            .write(INIT, 1, "hello ")
+            .write(INIT, 2, "foo: not found")
+            .write(INIT, 2, "\n\n");
+        s.write(INIT, 1, "world\nand").exit(INIT, 127);
+        assert_eq!(
+            lines(&mut s),
+            [
+                "stderr: sh: 1: foo: not found",
+                "stdout: hello world",
+                "stdout: and"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_log_is_known_by_its_name_and_a_duplicate_by_its_origin() {
+        let mut s = Script::new(&["nginx"]);
+        s.open(INIT, "/var/log/nginx/error.log", 3)
+            .open(INIT, "/data", 5);
+        s.call(INIT, EventKind::DUP, 4, [2, 0, 0], "", "");
+        s.write(INIT, 3, "a\n")
+            .write(INIT, 4, "b\n")
+            .write(INIT, 5, "c\n");
+        assert_eq!(lines(&mut s), ["error.log: a", "stderr: b"]);
+    }
+
+    #[test]
+    fn missing_bytes_are_told() {
+        let mut s = Script::new(&["java"]);
+        s.write_cut(INIT, 2, "first\nsec", 5000)
+            .write(INIT, 2, "third\n")
+            .write(INIT, 2, &"x".repeat(2000))
+            .exit(INIT, 1);
+        let lines = lines(&mut s);
+        assert_eq!(
+            lines[..3],
+            ["stderr: first", "stderr: sec…", "stderr: third"]
+        );
+        assert_eq!(lines[3].chars().count(), "stderr: ".len() + MAX_LINE + 1);
+    }
+
+    #[test]
+    fn a_failed_write_printed_nothing_but_says_what_stderr_would_have_said() {
+        let mut s = Script::new(&["sh"]);
+        s.call(INIT, EventKind::WRITE, -28, [1, 0, 3], "", "abc\n")
+            .call(INIT, EventKind::WRITE, -11, [2, 0, 3], "", "abc\n");
+        assert!(lines(&mut s).is_empty());
+        s.call(INIT, EventKind::WRITE, -9, [2, 0, 5], "", "cat: ")
+            .call(INIT, EventKind::WRITE, -9, [2, 0, 5], "", "x: no\n");
+        assert_eq!(lines(&mut s), ["stderr: cat: x: no"]);
+    }
+
+    #[test]
+    fn what_is_redirected_into_a_file_is_the_files() {
+        let redirect = |path: &str, fds: &[i64]| {
+            let mut s = Script::new(&["bash"]);
+            s.open(INIT, path, 3);
+            for &fd in fds {
+                s.call(INIT, EventKind::DUP2, fd, [3, 0, 0], "", "");
+            }
+            s.write(INIT, 1, "one\n").write(INIT, 2, "two\n");
+            lines(&mut s)
+        };
+        assert_eq!(redirect("/etc/app.conf", &[1]), ["stderr: two"]);
+        assert_eq!(redirect("/run/why", &[2]), ["stdout: one", "why: two"]);
+        assert_eq!(redirect("/run/why", &[1, 2]), ["why: one", "why: two"]);
+        assert_eq!(
+            redirect("/srv/app.log", &[1]),
+            ["app.log: one", "stderr: two"]
+        );
+        assert_eq!(
+            redirect("/proc/1/fd/1", &[1]),
+            ["stdout: one", "stderr: two"]
+        );
+        assert_eq!(
+            redirect("/dev/stderr", &[1, 2]),
+            ["stdout: one", "stderr: two"]
+        );
+    }
+
+    #[test]
+    fn the_runs_own_streams_are_known_by_their_inodes() {
+        let mut s = Script::new(&["app"]);
+        let write = |fd: i64, inode: i64| Event {
+            pid: INIT,
+            kind: EventKind::WRITE,
+            ret: 2,
+            args: [fd, inode, 2],
+            fd_type: FdType::REGULAR,
+            data: "x\n".into(),
+            ..Event::default()
+        };
+        s.open(INIT, "/srv/errors", 7)
+            .push(write(7, 9003))
+            .push(write(7, 77));
+        s.open(INIT, "/srv/out", 1).push(write(1, 9002));
+        assert_eq!(lines(&mut s), ["stderr: x", "stdout: x"]);
+    }
+
+    #[test]
+    fn what_goes_to_dev_null_is_discarded() {
+        let mut s = Script::new(&["cat"]);
+        s.open(INIT, "/dev/null", 1)
+            .call(INIT, EventKind::DUP2, 2, [1, 0, 0], "", "")
+            .write(INIT, 2, "cat: x: no\n");
+        let facts = Facts::of(&s.run, s.numbered());
+        let process = facts.processes.get(INIT).unwrap();
+        assert!(
+            process
+                .output
+                .lines()
+                .all(|line| line.fate == Fate::Discarded)
+        );
+    }
+}

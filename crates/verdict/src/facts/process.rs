@@ -1,0 +1,361 @@
+//! Processes of a run: who started whom, what they executed, how they ended.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use capture_format::{Event, EventKind, ExitStatus};
+
+use super::output::Output;
+use super::shell::{Script, is_many};
+use crate::runtimes;
+use events::basename;
+use events::escape::escaped;
+use events::own;
+
+/// Processes kept; of more, those that ended first are dropped.
+const MAX_PROCESSES: usize = 1024;
+
+/// One process.
+#[derive(Debug)]
+pub struct Process {
+    /// Process id in the host's namespace.
+    pub pid: u32,
+    /// The process that forked it, where seen.
+    pub parent: Option<u32>,
+    /// The fork that made it, where seen.
+    pub start: Option<Start>,
+    /// Its last successful exec, where seen.
+    pub exec: Option<Exec>,
+    /// Command name without an exec having been seen: its parent's, or the one it ended with.
+    comm: Bytes,
+    /// Whether it, or an ancestor of it, came into the container's cgroup from outside: nobody in the container forked it.
+    came_in: bool,
+    /// How it ended.
+    pub exit: Option<Exit>,
+    /// Number and time of the last fork it made.
+    pub last_fork: Option<u64>,
+    /// Number of its last event that is neither a close nor its exit.
+    pub last_call: Option<u64>,
+    /// Number of its last event that began something new: a file opened to be read, a connection, a process.
+    pub last_work: Option<u64>,
+    /// What is known of the script it runs, if it is a shell.
+    pub script: Script,
+    /// What it printed.
+    pub output: Output,
+}
+
+/// The beginning of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// Number of the fork.
+    pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds.
+    pub time: u64,
+}
+
+/// A successful exec.
+#[derive(Clone, Debug)]
+pub struct Exec {
+    /// Event number.
+    pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds.
+    pub time: u64,
+    /// The file as passed to execve.
+    pub path: Bytes,
+    /// Arguments.
+    pub argv: Vec<Bytes>,
+}
+
+/// The end of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct Exit {
+    /// Event number.
+    pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds.
+    pub time: u64,
+    /// How.
+    pub status: ExitStatus,
+}
+
+impl Process {
+    fn new(pid: u32) -> Self {
+        Self {
+            pid,
+            parent: None,
+            start: None,
+            exec: None,
+            comm: Bytes::new(),
+            came_in: false,
+            exit: None,
+            last_fork: None,
+            last_call: None,
+            last_work: None,
+            script: Script::default(),
+            output: Output::default(),
+        }
+    }
+
+    /// Whether it was a container runtime's process or came in from outside, or descends from one that did, as far as was seen.
+    pub(super) fn is_from_outside(&self) -> bool {
+        self.came_in || runtimes::is_runtime(&self.comm)
+    }
+
+    /// Whether it started a process or executed something after this event.
+    #[must_use]
+    pub fn went_on_after(&self, event: u64) -> bool {
+        let executed = self.exec.as_ref().map(|exec| exec.event);
+        self.last_fork.max(executed) > Some(event)
+    }
+
+    /// Name for people: the executed file's last component, or the command name, or the pid; escaped. What executes itself again, as
+    /// busybox does for each of its commands, is called as it calls itself; busybox itself, as the command it is to be.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let path = match &self.exec {
+            Some(exec) if *exec.path == *b"/proc/self/exe" => {
+                exec.argv.first().unwrap_or(&exec.path)
+            }
+            Some(exec) => &exec.path,
+            None => &self.comm,
+        };
+        let exec = self.exec.as_ref();
+        let itself = exec.and_then(|exec| exec.applet().filter(|_| is_many(path)));
+        match itself.map_or(basename(path), |(applet, _)| applet) {
+            b"" => format!("process {}", self.pid),
+            name => escaped(name).to_string(),
+        }
+    }
+}
+
+/// The processes of a run.
+#[derive(Debug, Default)]
+pub struct Processes {
+    by_pid: HashMap<u32, Process>,
+    ended: VecDeque<u32>,
+    first: Option<u32>,
+    /// Since when every fork is seen, in nanoseconds of CLOCK_BOOTTIME: see [`Processes::begin`].
+    sees_forks: Option<u64>,
+}
+
+impl Processes {
+    /// The process with this id.
+    #[must_use]
+    pub fn get(&self, pid: u32) -> Option<&Process> {
+        self.by_pid.get(&pid)
+    }
+
+    /// All that are kept, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Process> {
+        self.by_pid.values()
+    }
+
+    /// The first process any event named.
+    #[must_use]
+    pub fn first(&self) -> Option<u32> {
+        self.first
+    }
+
+    /// No fork is missing from now on, among events of this time or later, in nanoseconds of CLOCK_BOOTTIME.
+    pub(super) fn begin(&mut self, time: u64) {
+        self.sees_forks = Some(time);
+    }
+
+    pub(super) fn get_mut(&mut self, pid: u32) -> Option<&mut Process> {
+        self.by_pid.get_mut(&pid)
+    }
+
+    pub(super) fn observe(&mut self, number: u64, event: &Event) {
+        let is_new = !self.by_pid.contains_key(&event.pid);
+        let came_in = is_new && self.sees_forks.is_some_and(|since| since <= event.time);
+        let Some(process) = self.entry(event.pid) else {
+            return;
+        };
+        process.came_in |= came_in;
+        match event.kind {
+            EventKind::EXEC => {
+                let argv = event.data.split(|&b| b == 0).map(own);
+                let mut argv: Vec<Bytes> = argv.collect();
+                argv.pop_if(|last| last.is_empty());
+                process.exec = Some(Exec {
+                    event: number,
+                    time: event.time,
+                    path: own(&event.name),
+                    argv,
+                });
+            }
+            EventKind::FORK => {
+                process.last_fork = Some(number);
+                if process.exec.is_none() && process.comm.is_empty() {
+                    process.comm = own(&event.name);
+                }
+                let (parent, exec, comm) =
+                    (process.pid, process.exec.clone(), process.comm.clone());
+                let came_in = process.came_in;
+                let script = process.script.clone();
+                let child = event.ret as u32;
+                self.by_pid.remove(&child);
+                if let Some(child) = self.entry(child) {
+                    (child.parent, child.exec, child.comm) = (Some(parent), exec, comm);
+                    child.came_in = came_in;
+                    child.script = script;
+                    child.start = Some(Start {
+                        event: number,
+                        time: event.time,
+                    });
+                } else {
+                    self.sees_forks = None;
+                }
+                return;
+            }
+            EventKind::EXIT => {
+                process.output.end();
+                if process.exec.is_none() {
+                    process.comm = own(&event.name);
+                }
+                let status = ExitStatus::from_wait(event.ret as i32);
+                process.exit = Some(Exit {
+                    event: number,
+                    time: event.time,
+                    status,
+                });
+                self.ended.push_back(event.pid);
+                if self.ended.len() > 2 * MAX_PROCESSES {
+                    self.ended.pop_front();
+                }
+                return;
+            }
+            // Whether stdout can be flushed is tried with a copy of it.
+            EventKind::DUP
+            | EventKind::CLOSE
+            | EventKind::CLOSE_RANGE
+            | EventKind::SIGNAL_GENERATE
+            | EventKind::SIGNAL_DELIVER => return,
+            _ => {}
+        }
+        process.last_call = Some(number);
+    }
+
+    /// Takes the event as the beginning of something new, if it is one: `path` is what it opened.
+    pub(super) fn went_on(&mut self, number: u64, event: &Event, path: &[u8]) {
+        use EventKind as K;
+        let begins = match event.kind {
+            K::FORK | K::EXEC => true,
+            K::CONNECT | K::LISTEN | K::ACCEPT | K::ACCEPT4 => event.ret >= 0,
+            K::OPEN | K::OPENAT | K::OPENAT2 => {
+                event.ret >= 0 && is_read_only(event) && !is_incidental(path)
+            }
+            _ => false,
+        };
+        if begins && let Some(process) = self.by_pid.get_mut(&event.pid) {
+            process.last_work = Some(number);
+        }
+    }
+
+    fn entry(&mut self, pid: u32) -> Option<&mut Process> {
+        self.first.get_or_insert(pid);
+        if !self.by_pid.contains_key(&pid) {
+            while self.by_pid.len() >= MAX_PROCESSES {
+                let oldest = self.ended.pop_front()?;
+                if Some(oldest) != self.first {
+                    self.by_pid.remove(&oldest);
+                }
+            }
+        }
+        Some(self.by_pid.entry(pid).or_insert_with(|| Process::new(pid)))
+    }
+}
+
+/// Whether an open is to read only: `O_ACCMODE` of open(2), the same on every architecture.
+fn is_read_only(event: &Event) -> bool {
+    event.args[1] & 0o3 == 0
+}
+
+/// What programs open on their way out, or to say that they failed: libraries, translations, their own source.
+fn is_incidental(path: &[u8]) -> bool {
+    const BEGINNINGS: &[&[u8]] = &[
+        b"/proc/",
+        b"/sys/",
+        b"/dev/",
+        b"/usr/",
+        b"/lib",
+        b"/etc/ld.so",
+        b"/etc/localtime",
+    ];
+    const ENDINGS: &[&[u8]] = &[
+        b".py", b".pyc", b".js", b".rb", b".pl", b".php", b".so", b".mo",
+    ];
+    BEGINNINGS.iter().any(|start| path.starts_with(start))
+        || ENDINGS.iter().any(|end| path.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script};
+
+    #[test]
+    fn forks_make_a_tree_and_exec_gives_names() {
+        let mut s = Script::new(&["/bin/sh", "-c", "x"]);
+        s.fork(INIT, 200)
+            .fork(INIT, 201)
+            .exec(200, &["python3", "app.py"])
+            .exit(200, 3);
+        let mut processes = Processes::default();
+        s.numbered()
+            .for_each(|(number, event)| processes.observe(number, event));
+        let (python, sh) = (processes.get(200).unwrap(), processes.get(201).unwrap());
+        assert_eq!(
+            (python.name().as_str(), python.parent),
+            ("python3", Some(INIT))
+        );
+        assert_eq!(python.exec.as_ref().unwrap().argv, ["python3", "app.py"]);
+        assert_eq!(python.exit.unwrap().status, ExitStatus::Code(3));
+        assert_eq!(sh.name(), "sh");
+    }
+
+    #[test]
+    fn a_command_of_busybox_has_its_name() {
+        let mut s = Script::new(&["/bin/sh"]);
+        s.call(
+            INIT,
+            EventKind::EXEC,
+            100,
+            [1, 7, 0],
+            "/proc/self/exe",
+            "nc\0-w\0",
+        );
+        let mut processes = Processes::default();
+        s.numbered()
+            .for_each(|(number, event)| processes.observe(number, event));
+        assert_eq!(processes.get(INIT).unwrap().name(), "nc");
+    }
+
+    #[test]
+    fn a_fork_bomb_does_not_grow_the_table() {
+        let mut processes = Processes::default();
+        let mut event = Event {
+            pid: INIT,
+            kind: EventKind::FORK,
+            ..Event::default()
+        };
+        for pid in 1000..5000 {
+            processes.observe(
+                1,
+                &Event {
+                    ret: pid,
+                    pid: INIT,
+                    kind: EventKind::FORK,
+                    ..Event::default()
+                },
+            );
+            event = Event {
+                pid: pid as u32,
+                kind: EventKind::EXIT,
+                ..event
+            };
+            processes.observe(1, &event);
+        }
+        assert!(processes.by_pid.len() <= MAX_PROCESSES);
+        assert!(processes.get(INIT).is_some() && processes.get(4999).is_some());
+    }
+}

@@ -1,0 +1,35 @@
+//! Why a container died: from the events of a run to one sentence, with evidence and a confidence.
+//!
+//! ```text
+//! events ─► facts    one pass over a run: processes, failed calls, output, DNS, connections, signals
+//!             └─► rules    each looks for one cause: facts → a verdict that cites events, or nothing
+//!                   └─► explain    the most confident verdict of each run; what the runs have in common; one sentence
+//! ```
+//!
+//! A rule that is not sure says nothing: a wrong verdict is worse than none. The table of [`rules`] says which confidence
+//! rests on what.
+//!
+//! ```
+//! # let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/captures/nginx-upstream.lwcap");
+//! let mut reader = capture_format::open_file(capture.as_ref())?;
+//! let explanation = verdict::explain::explain(&mut reader);
+//! assert!(explanation.sentence.starts_with("nginx exited 1"));
+//! for run in &explanation.runs {
+//!     println!("run {}: {:?}, {} %", run.run, run.verdict.cause, run.verdict.confidence);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`losses`] says what was not recorded, which weakens every verdict; [`runtimes`] tells a container runtime's own processes
+//! from those of the container.
+
+#![forbid(unsafe_code)]
+
+mod compare;
+pub mod explain;
+pub mod facts;
+pub mod losses;
+pub mod rules;
+pub mod runtimes;
+#[cfg(test)]
+mod testing;

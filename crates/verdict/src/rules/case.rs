@@ -1,0 +1,560 @@
+//! One run as the rules look at it: its facts, who ended it, and what was said last.
+
+use capture_format::{ExitStatus, Header, Run, SignalOrigin};
+
+use super::inside_signal::is_abort;
+use super::phrase::says;
+use super::words::{LastWords, Words, speaks_of_success};
+use super::{Evidence, oom, outside_signal};
+use crate::facts::naming::names;
+use crate::facts::output::{Fate, Line};
+use crate::facts::process::Exit;
+use crate::facts::{Facts, Process};
+use crate::losses::{Figure, figures, skipped_text};
+use events::decode::Signal;
+use events::decode::time::duration;
+
+/// How long before the end, or before the last words, something still counts as right before it: 5 s, in nanoseconds.
+pub(super) const CLOSE: u64 = 5_000_000_000;
+
+/// From the SIGABRT of abort(3) to the fault it goes on to where that is ignored: 1 s, in nanoseconds; a handler may run in between.
+pub(super) const ABORTS: u64 = 1_000_000_000;
+
+/// Periods with a CPU limit that say something.
+const MIN_PERIODS: u64 = 20;
+
+/// A run and what every rule needs of it.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// Its facts.
+    pub facts: &'a Facts,
+    /// What the capture says about the container and its pod.
+    pub header: &'a Header,
+    /// From the first process down to the one whose end was handed on to it: see [`Facts::chain`].
+    pub chain: Vec<&'a Process>,
+    /// What the culprit printed last, and the processes that failed before it and without anything after them: what
+    /// stands there may be why it ended.
+    pub words: LastWords<'a>,
+    /// What all processes printed last, whoever they are.
+    pub said: LastWords<'a>,
+    /// How the end of the last of the chain came to be the run's.
+    pub link: Link,
+    /// The child that did the work and failed at it, of a run that ended well and spoke of success after that.
+    pub got_over: Option<&'a Process>,
+}
+
+/// The child that did the work, and failed at it right before its parent ended as if nothing were wrong.
+struct WorkedInVain<'a> {
+    process: &'a Process,
+    /// Whether success was spoken of after that.
+    got_over: bool,
+}
+
+/// How the end of the last process of a chain came to be that of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It is the first process, or its end was handed on from child to parent.
+    Same,
+    /// The run ended well although it did not.
+    Tolerated,
+    /// Its parent ended with a code of its own, and spoke of it.
+    SpokenOf,
+}
+
+impl<'a> Case<'a> {
+    /// Looks at a run.
+    #[must_use]
+    pub fn new(facts: &'a Facts, run: &'a Run, header: &'a Header) -> Self {
+        let mut chain = facts.chain();
+        let ended_well = run.status == Some(ExitStatus::Code(0));
+        let worked = ended_well.then(|| worked_in_vain(facts, &chain)).flatten();
+        let tolerated = worked
+            .as_ref()
+            .filter(|worked| !worked.got_over)
+            .map(|worked| worked.process);
+        let spoken_of = spoken_of(facts, &chain);
+        let link = match (tolerated, spoken_of) {
+            (Some(_), _) => Link::Tolerated,
+            (None, Some(_)) => Link::SpokenOf,
+            (None, None) => Link::Same,
+        };
+        chain.extend(tolerated.or(spoken_of));
+        let end = chain.last().and_then(|culprit| culprit.exit);
+        let since = end.map_or(0, |exit| exit.time.saturating_sub(CLOSE));
+        let recent = |line: &&Line| line.time >= since;
+        let lines = |process: &'a Process| {
+            let lines = process.output.lines();
+            lines.filter(|line| !facts.is_captured(line))
+        };
+        let of_culprit = chain.last().copied().into_iter().flat_map(lines);
+        let failed = chain
+            .last()
+            .map(|culprit| facts.failed_last(culprit))
+            .unwrap_or_default();
+        let of_failed = failed.into_iter().flat_map(lines);
+        // What a shell sent where nobody can read it, it did not want to hear of.
+        let of_failed = of_failed
+            .filter(recent)
+            .filter(|line| line.fate == Fate::Written);
+        let mut words = LastWords::of(of_culprit.chain(of_failed));
+        if words.is_empty() {
+            words = LastWords::of(chain.iter().copied().flat_map(lines));
+        }
+        let in_chain = |process: &Process| chain.iter().any(|other| other.pid == process.pid);
+        let of_application = facts
+            .processes
+            .iter()
+            .filter(|process| !facts.is_visitor(process.pid));
+        let said = of_application.flat_map(|process| {
+            let in_chain = in_chain(process);
+            lines(process).filter(move |line| in_chain || recent(line))
+        });
+        let said = LastWords::of(said);
+        Self {
+            run,
+            facts,
+            header,
+            chain,
+            words,
+            said,
+            link,
+            got_over: worked
+                .filter(|worked| worked.got_over)
+                .map(|worked| worked.process),
+        }
+    }
+
+    /// The process that ended the run: the last of the chain.
+    #[must_use]
+    pub fn culprit(&self) -> Option<&'a Process> {
+        self.chain.last().copied()
+    }
+
+    /// Whether a process belongs to the chain.
+    #[must_use]
+    pub fn in_chain(&self, pid: u32) -> bool {
+        self.chain.iter().any(|process| process.pid == pid)
+    }
+
+    /// Whether a process belongs to the chain or was started by a process that does, at whatever remove.
+    #[must_use]
+    pub fn below_chain(&self, pid: u32) -> bool {
+        let Some(process) = self.facts.processes.get(pid) else {
+            return false;
+        };
+        self.in_chain(pid)
+            || self
+                .facts
+                .ancestors(process)
+                .iter()
+                .any(|other| self.in_chain(other.pid))
+    }
+
+    /// How the culprit ended. Of the first process the run's own status is the truth; it was waited for.
+    #[must_use]
+    pub fn status(&self) -> Option<ExitStatus> {
+        match self.chain[..] {
+            [] => self.run.status,
+            [init] => self.run.status.or(init.exit.map(|exit| exit.status)),
+            [.., culprit] => culprit.exit.map(|exit| exit.status),
+        }
+    }
+
+    /// Its exit code, if it exited.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<u8> {
+        match self.status()? {
+            ExitStatus::Code(code) => Some(code),
+            ExitStatus::Signal { .. } => None,
+        }
+    }
+
+    /// Something, if it ended as programs do that give up: with a code other than 0, or by abort(3).
+    #[must_use]
+    pub fn gave_up(&self) -> Option<()> {
+        let culprit = self.culprit().map(|culprit| culprit.pid);
+        let aborted = |signal: Signal| {
+            let sent = self.facts.signals.last(culprit?, Signal::ABRT)?;
+            let close = self.end()?.saturating_sub(sent.time) < ABORTS;
+            (is_abort(sent) && (signal == Signal::ABRT || signal.is_fault() && close)).then_some(())
+        };
+        match self.signal() {
+            Some(signal) => aborted(signal),
+            None => self.exit_code().filter(|&code| code != 0).map(|_| ()),
+        }
+    }
+
+    /// The signal that killed it, if one did.
+    #[must_use]
+    pub fn signal(&self) -> Option<Signal> {
+        match self.status()? {
+            ExitStatus::Signal { signal, .. } => Some(Signal(signal)),
+            ExitStatus::Code(_) => None,
+        }
+    }
+
+    /// When it ended: CLOCK_BOOTTIME in nanoseconds.
+    #[must_use]
+    pub fn end(&self) -> Option<u64> {
+        self.exit().map(|exit| exit.time).or(self.run.end)
+    }
+
+    /// The culprit's exit, where recorded.
+    #[must_use]
+    pub fn exit(&self) -> Option<Exit> {
+        self.culprit()?.exit
+    }
+
+    /// Why the command could not be started at all: as `lastword run` met it, or as Kubernetes says the runtime did.
+    #[must_use]
+    pub fn start_error(&self) -> Option<&'a str> {
+        let told = self.run.terminated.as_ref().filter(|terminated| {
+            matches!(&*terminated.reason, "StartError" | "ContainerCannotRun")
+        });
+        let error = self.run.start_error.as_ref();
+        error.or(told.map(|told| &told.message)).map(String::as_str)
+    }
+
+    /// Whether the run is over, all of it was recorded, and its first process executed nothing: its runtime made it, and ended before the
+    /// command was there.
+    #[must_use]
+    pub fn never_executed(&self) -> bool {
+        let losses = &self.run.losses;
+        let is_whole = losses.lost == 0 && losses.overwritten == 0 && losses.torn == 0;
+        let mut processes = self.facts.processes.iter();
+        let executed = match self.facts.init() {
+            Some(init) if self.run.init_pid != 0 => init.exec.is_some(),
+            _ => processes.any(|process| process.exec.is_some()),
+        };
+        is_whole
+            && self.facts.adopted.is_none()
+            && self.run.end.is_some()
+            && self.facts.events > 0
+            && !executed
+    }
+
+    /// Name of the culprit: `nginx`, `python3 (started by sh)`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.chain[..] {
+            [] => "the command".to_owned(),
+            [init] => init.name(),
+            // A shell's child before it executed anything.
+            [init, .., culprit] if init.name() == culprit.name() && self.signal().is_none() => {
+                culprit.name()
+            }
+            [init, .., culprit] => format!("{} (started by {})", culprit.name(), init.name()),
+        }
+    }
+
+    /// `nginx exited 1, 41 ms after start`.
+    #[must_use]
+    pub fn ended(&self) -> String {
+        let how = match self.status() {
+            Some(status) => how(status),
+            None if self.run.end.is_some() => "ended, nobody saw how".to_owned(),
+            None => "was still running when the capture was taken".to_owned(),
+        };
+        let after = self.end_after_start();
+        match self.chain[..] {
+            [init, .., culprit] if self.link == Link::Tolerated => format!(
+                "{} exited 0 although {} (pid {}) {how}{after}",
+                init.name(),
+                culprit.name(),
+                culprit.pid
+            ),
+            _ => format!("{} {how}{after}", self.name()),
+        }
+    }
+
+    /// The headline of the last words, if it was said right before the end: what was said long before explains no signal.
+    #[must_use]
+    pub fn recent_headline(&self) -> Option<&'a Line> {
+        self.words
+            .headline()
+            .filter(|line| self.silent_after(line).is_none())
+    }
+
+    /// How long nothing was said after this line before the end, in nanoseconds, where that was long.
+    #[must_use]
+    pub fn silent_after(&self, line: &Line) -> Option<u64> {
+        let silent = self.end()?.saturating_sub(line.time);
+        (silent > CLOSE).then_some(silent)
+    }
+
+    /// A line as what a sentence goes on with, and how long before the end it was said, if that was long: `; stderr: bad port`.
+    #[must_use]
+    pub fn cited(&self, line: &Line) -> String {
+        match self.silent_after(line) {
+            None => format!("; {}", line.cited()),
+            Some(silent) => format!("; {} before that, {}", duration(silent), line.cited()),
+        }
+    }
+
+    /// `, 41 ms after start`; nothing where the end or the start is not known.
+    #[must_use]
+    pub fn end_after_start(&self) -> String {
+        let after = self.end().and_then(|end| self.after_start(end));
+        after.map_or_else(String::new, |after| format!(", {after}"))
+    }
+
+    /// `41 ms after start`, of a time; none where the start is not known.
+    #[must_use]
+    pub fn after_start(&self, time: u64) -> Option<String> {
+        let after = time.checked_sub(self.started()?)?;
+        Some(format!("{} after start", duration(after)))
+    }
+
+    /// When the run started; none where the recorder came later and nobody could tell: then it is said to have started with what was recorded first.
+    fn started(&self) -> Option<u64> {
+        let start = self.run.start;
+        let known = self.facts.adopted.is_none_or(|adopted| start < adopted);
+        known.then_some(start)
+    }
+
+    /// The ends of the chain's processes.
+    #[must_use]
+    pub fn exit_evidence(&self) -> Vec<Evidence> {
+        let exit = |process: &&Process| {
+            let exit = process.exit?;
+            Some(Evidence::new(
+                exit.event,
+                format!(
+                    "{} (pid {}) {}",
+                    process.name(),
+                    process.pid,
+                    how(exit.status)
+                ),
+            ))
+        };
+        self.chain.iter().filter_map(exit).collect()
+    }
+
+    /// A process that a signal killed right before the culprit ended, as what a sentence goes on with, and the evidence:
+    /// the culprit may have ended over it, or not.
+    #[must_use]
+    pub fn killed_before(&self) -> (String, Vec<Evidence>) {
+        let failed = self
+            .culprit()
+            .map(|culprit| self.facts.failed_last(culprit));
+        let killed = failed.into_iter().flatten().rev().find_map(|process| {
+            let exit = process.exit?;
+            match exit.status {
+                ExitStatus::Signal { signal, .. } => Some((process, exit, Signal(signal))),
+                ExitStatus::Code(_) => None,
+            }
+        });
+        let Some((process, exit, signal)) = killed else {
+            return (String::new(), Vec::new());
+        };
+        let (name, pid) = (process.name(), process.pid);
+        let text = format!("{name} (pid {pid}) {}", how(exit.status));
+        let mut evidence = vec![Evidence::new(exit.event, text)];
+        let sent = self.facts.signals.last(pid, signal);
+        evidence.extend(sent.map(outside_signal::evidence));
+        let victim = self
+            .facts
+            .oom_kills
+            .iter()
+            .rev()
+            .find(|kill| kill.pid == pid);
+        evidence.extend(victim.map(oom::evidence));
+        let by = match (victim, sent) {
+            (Some(_), _) => "was killed by the OOM killer".to_owned(),
+            (None, Some(sent)) if sent.origin == Some(SignalOrigin::Outside) => format!(
+                "was killed from outside the container, with {signal} from {}",
+                sent.sender()
+            ),
+            _ => how(exit.status),
+        };
+        (format!("; before that {name} {by}"), evidence)
+    }
+
+    /// `its CPU limit held it back in 90 of 100 periods`, where that was at least every other.
+    #[must_use]
+    pub fn throttled(&self) -> Option<String> {
+        let cpu = self.run.cpu.filter(|cpu| cpu.quota.is_some())?;
+        let (periods, held) = (cpu.periods, cpu.throttled_periods);
+        (periods >= MIN_PERIODS && held >= periods / 2)
+            .then(|| format!("its CPU limit held it back in {held} of {periods} periods"))
+    }
+
+    /// The headline of the last words as evidence.
+    #[must_use]
+    pub fn words_evidence(&self) -> Vec<Evidence> {
+        self.recent_headline()
+            .map(Words::evidence)
+            .into_iter()
+            .collect()
+    }
+
+    /// What was never recorded, in words: it may have been anything, so it weakens every verdict.
+    #[must_use]
+    pub fn lost_events(&self) -> Option<String> {
+        let lost = self.run.losses.lost;
+        (lost > 0).then(|| {
+            format!("{lost} events lost (never recorded): another failure may be among them")
+        })
+    }
+
+    /// What of the run's beginning is not there, in words. Of each lane of the ring the newest events stay, so that what
+    /// followed an event that is here is here as well, if its lane is the same: only a verdict that would need older
+    /// ones is weakened by it.
+    #[must_use]
+    pub fn missing_beginning(&self) -> Vec<String> {
+        let overwritten = self.run.losses.overwritten;
+        let overwritten = (overwritten > 0).then(|| format!("{overwritten} older events overwritten by newer ones: what came before them is not known"));
+        let unrecorded = self.facts.adopted.map(|adopted| {
+            let from = self.after_start(adopted).map_or_else(
+                || "recorded from when the agent came, some time after the start".to_owned(),
+                |after| format!("recorded from {after} on, when the agent came"),
+            );
+            format!("{from}: what happened before is not known")
+        });
+        overwritten.into_iter().chain(unrecorded).collect()
+    }
+
+    /// How long the end of the run is that was recorded, in nanoseconds, where the recorder came to a container that ran already.
+    #[must_use]
+    pub fn recorded_end(&self) -> Option<u64> {
+        self.end()?.checked_sub(self.facts.adopted?)
+    }
+
+    /// What else the capture says it lacks, in words: whatever rests on something *not* having happened is weakened by it.
+    #[must_use]
+    pub fn missing_events(&self) -> Vec<String> {
+        let [_lost, _overwritten, others @ .., skipped] = figures(&self.run.losses);
+        let told =
+            |Figure { count, what, .. }: Figure| (count > 0).then(|| format!("{count} {what}"));
+        let skipped = told(skipped).map(|text| match skipped_text(&self.run.skipped) {
+            probes if probes.is_empty() => text,
+            probes => format!("{text} ({probes})"),
+        });
+        others.into_iter().filter_map(told).chain(skipped).collect()
+    }
+}
+
+/// It lived longer than its siblings, and it said why it failed, or was stopped for a fault.
+fn worked_in_vain<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<WorkedInVain<'a>> {
+    let [init] = chain else { return None };
+    let end = init.exit?;
+    let lived = |process: &Process| {
+        let start = process.start.map_or(0, |start| start.time);
+        process
+            .exit
+            .map_or(0, |exit| exit.time.saturating_sub(start))
+    };
+    let failed = |process: &&Process| {
+        let Some(exit) = process.exit else {
+            return false;
+        };
+        let close = exit.event < end.event && end.time.saturating_sub(exit.time) <= CLOSE;
+        let said_why = || {
+            let lines = process.output.lines();
+            let words = LastWords::of(lines.filter(|line| !facts.is_captured(line)));
+            words
+                .complaint()
+                .is_some_and(|line| exit.time - line.time.min(exit.time) <= CLOSE)
+        };
+        close
+            && match exit.status {
+                ExitStatus::Code(0) => false,
+                ExitStatus::Code(_) => said_why(),
+                ExitStatus::Signal { signal, .. } => {
+                    let signal = Signal(signal);
+                    let oom = || facts.oom_kills.iter().any(|kill| kill.pid == process.pid);
+                    signal.is_fault() || signal == Signal::ABRT || oom()
+                }
+            }
+    };
+    let below = |process: &&Process| {
+        !facts.is_visitor(process.pid)
+            && facts
+                .ancestors(process)
+                .iter()
+                .any(|other| other.pid == init.pid)
+    };
+    let descendants: Vec<&Process> = facts.processes.iter().filter(below).collect();
+    let culprit = descendants
+        .iter()
+        .copied()
+        .filter(failed)
+        .max_by_key(|process| process.exit.map(|exit| exit.event))?;
+    let mut others = descendants.iter();
+    // Those that only wait for it live longer.
+    let above = facts.ancestors(culprit);
+    let longest = others.all(|other| {
+        above.iter().any(|above| above.pid == other.pid) || lived(other) <= lived(culprit)
+    });
+    let end = culprit.exit?.event;
+    let got_over = facts.processes.iter().any(|other| {
+        let mut later = other.output.lines().filter(|line| line.event > end);
+        later.any(|line| speaks_of_success(&line.text))
+    });
+    longest.then_some(WorkedInVain {
+        process: culprit,
+        got_over,
+    })
+}
+
+/// The child that was stopped for a fault right before its parent gave up, and that its parent then spoke of.
+fn spoken_of<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<&'a Process> {
+    const OF_CHILDREN: &[&str] = &[
+        "worker*",
+        "child*",
+        "process*",
+        "subprocess*",
+        "helper*",
+        "thread pool",
+        "pool",
+        "signal*",
+        "died",
+        "crashed",
+        "killed",
+        "terminated",
+        "core dumped",
+        "segmentation fault",
+        "bus error",
+        "aborted",
+        "sigsegv",
+        "sigbus",
+        "sigabrt",
+        "sigill",
+        "sigfpe",
+        "sigtrap",
+        "sigsys",
+    ];
+    let parent = chain.last()?;
+    let end = parent
+        .exit
+        .filter(|exit| matches!(exit.status, ExitStatus::Code(1..)))?;
+    let child = facts.failed_last(parent).pop()?;
+    let exit = child.exit?;
+    let ExitStatus::Signal { signal, .. } = exit.status else {
+        return None;
+    };
+    let fault = Signal(signal).is_fault() || Signal(signal) == Signal::ABRT;
+    let close = end.time.saturating_sub(exit.time) <= CLOSE;
+    let lines = parent.output.lines().filter(|line| line.event > exit.event);
+    let words = LastWords::of(lines);
+    let speaks = words.find(|text| {
+        says(text, OF_CHILDREN) || names(text, &child.name()) || names(text, &child.pid.to_string())
+    });
+    (fault && close && speaks.is_some()).then_some(child)
+}
+
+/// `exited 1`, `was killed by SIGSEGV (segmentation fault)`.
+pub fn how(status: ExitStatus) -> String {
+    match status {
+        ExitStatus::Code(code) => format!("exited {code}"),
+        ExitStatus::Signal { signal, .. } => {
+            let signal = Signal(signal);
+            match signal.meaning() {
+                Some(meaning) => format!("was killed by {signal} ({meaning})"),
+                None => format!("was killed by {signal}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! A configuration file that is empty or malformed: it was read, and the last words speak of what stands in it.
+
+use super::phrase::{says, sentences};
+use super::{Case, Cause, Evidence, Verdict};
+use crate::facts::config_files::ConfigFile;
+use crate::facts::naming::names;
+use crate::facts::output::Line;
+use events::basename;
+use events::escape::escaped_to;
+
+/// How parsers speak, in lower case: beside the name of a file.
+const BESIDE_NAME: &[&str] = &[
+    "syntax*",
+    "pars*",
+    "unexpected",
+    "malformed",
+    "invalid",
+    "unknown",
+    "unrecognized",
+    "unrecognised",
+    "illegal",
+    "unterminated",
+    "expected",
+    "expecting",
+    "bad",
+    "decod*",
+    "duplicate",
+    "not allowed here",
+    "mapping values",
+    "no \"",
+    "has no",
+    "missing",
+    "is empty",
+    "unmarshal*",
+    "wrong number",
+    "config file error",
+    "yaml",
+    "toml",
+    "not valid",
+    "corrupt*",
+];
+/// Messages of parsers that leave no doubt that a text was parsed, in lower case.
+const OF_PARSERS: &[&str] = &[
+    "jsondecode*",
+    "yaml.scanner*",
+    "yaml.parser*",
+    "yaml.reader*",
+    "tomldecode*",
+    "configparser.*",
+    "missingsectionheader*",
+    "xml.etree*",
+    "in json at position",
+    "end of json input",
+    "error parsing",
+    "failed to parse",
+    "parse error",
+    "could not parse",
+    "cannot parse",
+    "can't parse",
+    "unable to parse",
+    "json: cannot unmarshal",
+    "invalid character",
+    "yaml: ",
+    "toml: ",
+    "config file error",
+    "configuration error",
+    "invalid configuration",
+    "bad directive",
+    "is not valid json",
+    "json_parse*",
+    "parserexception",
+    "jsonparseexception",
+    "yamlexception",
+    "psych::syntaxerror",
+];
+/// What is no configuration but a program's own source.
+const SOURCES: &[&[u8]] = &[
+    b".py", b".js", b".mjs", b".cjs", b".ts", b".rb", b".pl", b".php", b".sh", b".java", b".go",
+    b".c",
+];
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+    case.gave_up()?;
+    let read = || {
+        case.facts
+            .config_files
+            .iter()
+            .rev()
+            .filter(|file| case.below_chain(file.pid))
+    };
+    let block = case.words.block();
+    let named = read().find_map(|file| {
+        Some((
+            file,
+            block.iter().copied().find(|line| is_about(line, file))?,
+        ))
+    });
+    let parses = |line: &&&Line| says(&line.text, OF_PARSERS);
+    if let Some((file, line)) = named
+        && says(&without(&line.text, file), BESIDE_NAME)
+    {
+        let (confidence, why) = match one_sentence(&line.text, file) {
+            true => (
+                88,
+                "the program read the file, and its last words name it and what is wrong in it",
+            ),
+            false => (
+                72,
+                "the program read the file, and its last words name it beside something that is wrong",
+            ),
+        };
+        return Some(verdict(case, &file.path, Some(file), line, confidence, why));
+    }
+    if let Some(line) = block.iter().find(parses)
+        && !block.iter().any(|line| names_a_source(&line.text))
+        && let Some(file) = read()
+            .find(|file| file.event < line.event && file.pid == line.pid && !is_of_system(file))
+    {
+        let (confidence, why) = match file.empty {
+            true => (
+                84,
+                "its parser gave up, and the last configuration file it read is empty",
+            ),
+            false => (
+                72,
+                "its parser gave up, and this is the last configuration file it read before",
+            ),
+        };
+        return Some(verdict(case, &file.path, Some(file), line, confidence, why));
+    }
+    let (path, line) = block
+        .iter()
+        .find_map(|line| Some((located(&line.text)?, *line)))?;
+    let why = "the last words name file and line; that it was read was not seen";
+    says(&line.text.replace(path, ""), BESIDE_NAME)
+        .then(|| verdict(case, path.as_bytes(), None, line, 64, why))
+}
+
+/// What libraries read in every program: what does not parse is the program's own.
+fn is_of_system(file: &ConfigFile) -> bool {
+    const STARTS: &[&[u8]] = &[
+        b"/usr/",
+        b"/lib",
+        b"/etc/ssl/",
+        b"/etc/nsswitch.conf",
+        b"/etc/resolv.conf",
+        b"/etc/host.conf",
+        b"/etc/gai.conf",
+        b"/proc/",
+        b"/sys/",
+    ];
+    STARTS.iter().any(|start| file.path.starts_with(start))
+}
+
+/// Whether a line names the file, by its path or by its last component.
+fn is_about(line: &Line, file: &ConfigFile) -> bool {
+    let [path, name] = [&file.path[..], basename(&file.path)].map(String::from_utf8_lossy);
+    line.event > file.event && (names(&line.text, &path) || names(&line.text, &name))
+}
+
+/// Whether one sentence names the file and what is wrong.
+fn one_sentence(text: &str, file: &ConfigFile) -> bool {
+    let [path, name] = [&file.path[..], basename(&file.path)].map(String::from_utf8_lossy);
+    let of_parser = says(text, OF_PARSERS);
+    let mut sentences = sentences(text).filter(|it| names(it, &path) || names(it, &name));
+    sentences.any(|sentence| of_parser || says(&without(sentence, file), BESIDE_NAME))
+}
+
+fn without(text: &str, file: &ConfigFile) -> String {
+    let [path, name] = [&file.path[..], basename(&file.path)].map(String::from_utf8_lossy);
+    text.replace(&*path, "").replace(&*name, "")
+}
+
+/// Whether a line names a program's source: what does not parse is then that. Frames of a stack trace are no such lines.
+fn names_a_source(text: &str) -> bool {
+    let mut words =
+        text.split(|c: char| c.is_whitespace() || matches!(c, ':' | '"' | '\'' | '(' | ')'));
+    !text.starts_with([' ', '\t'])
+        && words.any(|word| {
+            word.contains('/') && SOURCES.iter().any(|end| word.as_bytes().ends_with(end))
+        })
+}
+
+/// `/etc/nginx/nginx.conf` of `in /etc/nginx/nginx.conf:5`, if it is no source.
+fn located(text: &str) -> Option<&str> {
+    let mut words = text.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '(' | ')'));
+    words.find_map(|word| {
+        let (path, line) = word.trim_end_matches([':', ',', '.']).split_once(':')?;
+        let number = line.starts_with(|c: char| c.is_ascii_digit());
+        let source = SOURCES.iter().any(|end| path.as_bytes().ends_with(end));
+        (path.starts_with('/') && number && !source).then_some(path)
+    })
+}
+
+fn verdict(
+    case: &Case<'_>,
+    path: &[u8],
+    file: Option<&ConfigFile>,
+    line: &Line,
+    confidence: u8,
+    why: &str,
+) -> Verdict {
+    let path = escaped_to(path, 300).to_string();
+    let empty = file.is_some_and(|file| file.empty);
+    let (is, next_step) = match empty {
+        true => (
+            "is empty",
+            format!(
+                "Fill {path}: check the ConfigMap's key, and that the volume mount (subPath) names it."
+            ),
+        ),
+        false => (
+            "is not what the program takes",
+            format!(
+                "Correct {path} where the message says; check the ConfigMap or the template it is made from."
+            ),
+        ),
+    };
+    let read = file.map(|file| {
+        let said = if empty { ", and it was empty" } else { "" };
+        Evidence::new(file.event, format!("read {path}{said}"))
+    });
+    Verdict {
+        sentence: format!(
+            "{}: the configuration file \"{path}\" {is}; {}",
+            case.ended(),
+            line.cited()
+        ),
+        cause: Cause::InvalidConfiguration,
+        subject: path,
+        confidence,
+        why: why.into(),
+        evidence: read.into_iter().chain([line.evidence()]).collect(),
+        next_step,
+        weakened_by: if confidence < 80 {
+            case.missing_events()
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, verdict};
+
+    fn reads(path: &str, content: &str, words: &str) -> Verdict {
+        let mut s = Script::new(&["app"]);
+        let name = path.rsplit('/').next().unwrap();
+        s.open(INIT, path, 3)
+            .read(INIT, 3, name, content)
+            .close(INIT, 3);
+        verdict(s.write(INIT, 2, words).exit(INIT, 1))
+    }
+
+    #[test]
+    fn nginx_names_file_and_line() {
+        let verdict = reads(
+            "/etc/nginx/nginx.conf",
+            "prox_pass x;",
+            "nginx: [emerg] unknown directive \"prox_pass\" in /etc/nginx/nginx.conf:5\n",
+        );
+        assert_eq!(
+            (verdict.cause, verdict.subject.as_str(), verdict.confidence),
+            (Cause::InvalidConfiguration, "/etc/nginx/nginx.conf", 88)
+        );
+    }
+
+    #[test]
+    fn a_parser_that_does_not_name_it_is_tied_to_what_was_read_last() {
+        let verdict = reads(
+            "/srv/config.json",
+            "{\"port\":",
+            "json.decoder.JSONDecodeError: Expecting value: line 1 column 9 (char 8)\n",
+        );
+        assert_eq!(
+            (verdict.subject.as_str(), verdict.confidence),
+            ("/srv/config.json", 72)
+        );
+    }
+
+    #[test]
+    fn an_empty_file_is_said_to_be_empty() {
+        let verdict = reads(
+            "/srv/config.json",
+            "",
+            "SyntaxError: Unexpected end of JSON input\n",
+        );
+        assert!(
+            verdict.sentence.contains("\"/srv/config.json\" is empty"),
+            "{}",
+            verdict.sentence
+        );
+        assert_eq!(verdict.confidence, 84);
+    }
+
+    #[test]
+    fn a_name_that_dns_does_not_know_is_no_fault_of_the_file_that_has_it() {
+        let verdict = crate::testing::verdict(&crate::testing::nginx());
+        assert_eq!(verdict.cause, Cause::DnsNoSuchHost);
+    }
+
+    #[test]
+    fn a_source_is_no_configuration() {
+        let words = "/srv/app.rb:3: syntax error, unexpected end-of-input\n";
+        let mut s = Script::new(&["ruby"]);
+        assert_eq!(
+            verdict(s.write(INIT, 2, words).exit(INIT, 1)).cause,
+            Cause::ExitedNonZero
+        );
+    }
+
+    #[test]
+    fn a_source_that_does_not_parse_is_not_the_fault_of_the_configuration() {
+        let words =
+            "PHP Parse error:  syntax error, unexpected token in /srv/index.php on line 1\n";
+        assert_eq!(
+            reads("/etc/php.ini", "x=1", words).cause,
+            Cause::ExitedNonZero
+        );
+    }
+
+    #[test]
+    fn what_libraries_read_is_not_what_the_program_parsed() {
+        let words = "*** FATAL CONFIG FILE ERROR ***\n";
+        assert_eq!(
+            reads("/usr/lib/ssl/openssl.cnf", "x=1", words).cause,
+            Cause::ExitedNonZero
+        );
+        assert_eq!(
+            reads("/srv/redis.conf", "x=1", words).cause,
+            Cause::InvalidConfiguration
+        );
+    }
+
+    #[test]
+    fn a_file_that_was_fine_is_not_blamed() {
+        let verdict = reads("/srv/config.json", "{}", "fatal: licence server says no\n");
+        assert_eq!(verdict.cause, Cause::ExitedNonZero);
+    }
+}

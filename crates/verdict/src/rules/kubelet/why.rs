@@ -1,0 +1,224 @@
+//! Why kubelet ended a container, in its words and those of the probe.
+
+use capture_format::{Kubernetes, PodEvent};
+
+use crate::rules::visit::{printed, visit};
+use crate::rules::{Case, Cause, Evidence};
+use events::escape::escaped_to;
+
+/// The events about the container, or about all of its pod.
+pub(super) fn about<'a>(
+    case: &Case<'a>,
+    kubernetes: &'a Kubernetes,
+) -> impl Iterator<Item = &'a PodEvent> {
+    let name = &case.header.container.name;
+    let events = kubernetes.events.iter();
+    events.filter(move |event| event.container().is_none_or(|about| about == name))
+}
+
+/// Whether the pod is to go, or has gone, whatever its probes say: it is deleted, evicted, preempted, out of time, or done.
+pub(super) fn is_going(kubernetes: &Kubernetes) -> bool {
+    let pod = &kubernetes.pod;
+    let conditions = pod["status"]["conditions"].as_array();
+    let mut conditions = conditions.into_iter().flatten();
+    let is_over = matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Failed" | "Succeeded")
+    );
+    pod["metadata"]["deletionTimestamp"].is_string()
+        || is_over
+        || conditions.any(|it| it["type"] == "DisruptionTarget" && it["status"] == "True")
+}
+
+/// Why kubelet ended it.
+pub(super) struct Why {
+    pub(super) cause: Cause,
+    pub(super) subject: String,
+    /// What follows "because".
+    pub(super) because: String,
+    pub(super) evidence: Vec<Evidence>,
+    pub(super) next_step: String,
+}
+
+impl Why {
+    /// None where the event says nothing that is known.
+    pub(super) fn of(case: &Case<'_>, kubernetes: &Kubernetes, killing: &PodEvent) -> Option<Self> {
+        let message = killing.message.to_lowercase();
+        if message.contains("failed liveness probe") {
+            return Some(Self::probe(case, kubernetes, Probe::Liveness));
+        }
+        if message.contains("failed startup probe") {
+            return Some(Self::probe(case, kubernetes, Probe::Startup));
+        }
+        if message.contains("poststarthook") {
+            return Some(Self::hook(case, kubernetes));
+        }
+        message
+            .starts_with("stopping container")
+            .then(|| Self::pod(kubernetes))
+            .flatten()
+    }
+
+    pub(super) fn probe(case: &Case<'_>, kubernetes: &Kubernetes, probe: Probe) -> Self {
+        let (name, key) = probe.names();
+        let told = about(case, kubernetes)
+            .filter(|event| event.reason == "Unhealthy")
+            .filter_map(|event| Some((event.last, probe.said(&event.message)?)))
+            .max_by_key(|(last, _)| *last)
+            .map(|(_, said)| said.to_owned());
+        let said = told.or_else(|| printed(case, &[key])).unwrap_or_default();
+        let text = match &*said {
+            "" => String::new(),
+            said => format!(": {}", escaped_to(said.as_bytes(), 300)),
+        };
+        let evidence = visit(case, &[key], &said);
+        let starved = timed_out(&said).then(|| case.throttled()).flatten();
+        let pod = case.header.pod.as_ref().map_or("POD", |pod| &pod.name);
+        let pod = escaped_to(pod.as_bytes(), 100);
+        match starved {
+            Some(throttled) => Self {
+                cause: Cause::CpuStarved,
+                subject: format!("{name} probe"),
+                because: format!("its {name} probe failed{text}, while {throttled}"),
+                evidence,
+                next_step:
+                    "Raise resources.limits.cpu, or give the probe more time (timeoutSeconds)."
+                        .into(),
+            },
+            None => Self {
+                cause: probe.cause(),
+                subject: format!("{name} probe"),
+                because: format!("its {name} probe failed{text}"),
+                evidence,
+                next_step: format!(
+                    "Compare what the probe asks for with what the program serves: `kubectl get pod {pod} -o yaml`, {key}."
+                ),
+            },
+        }
+    }
+
+    fn hook(case: &Case<'_>, kubernetes: &Kubernetes) -> Self {
+        let failed = about(case, kubernetes).filter(|event| event.reason == "FailedPostStartHook");
+        let said = failed.max_by_key(|event| event.last);
+        // `… failed - error: command '…' exited with 1: WHAT IT PRINTED, message: "…"`.
+        let said = said.map(|event| {
+            let message = &event.message;
+            let error = message
+                .split_once(" error: ")
+                .map_or(&**message, |(_, error)| error);
+            let error = error
+                .rsplit_once(", message: ")
+                .map_or(error, |(error, _)| error);
+            error.trim()
+        });
+        let text = said.map_or_else(String::new, |said| {
+            format!(": {}", escaped_to(said.as_bytes(), 300))
+        });
+        Self {
+            cause: Cause::PostStartHookFailed,
+            subject: "postStart hook".into(),
+            because: format!("its postStart hook failed{text}"),
+            evidence: said.map_or_else(Vec::new, |said| {
+                visit(case, &["lifecycle", "postStart"], said)
+            }),
+            next_step: "Fix the command of lifecycle.postStart, or what it needs.".into(),
+        }
+    }
+
+    /// The pod is to go; somebody wanted it to, and the API server may say who.
+    fn pod(kubernetes: &Kubernetes) -> Option<Self> {
+        const EVICTIONS: &[&str] = &[
+            "Evicted",
+            "Preempted",
+            "Preempting",
+            "TaintManagerEviction",
+            "NodeShutdown",
+        ];
+        let evicted = kubernetes.events.iter();
+        let evicted = evicted.filter(|event| EVICTIONS.contains(&&*event.reason));
+        let evicted = evicted
+            .max_by_key(|event| event.last)
+            .map(|event| (&*event.reason, &*event.message));
+        let status = &kubernetes.pod["status"];
+        let conditions = status["conditions"].as_array().into_iter().flatten();
+        let target = conditions
+            .filter(|condition| {
+                condition["type"] == "DisruptionTarget" && condition["status"] == "True"
+            })
+            .filter_map(|condition| {
+                Some((
+                    condition["reason"].as_str()?,
+                    condition["message"].as_str()?,
+                ))
+            })
+            .next_back();
+        let of_status = status["reason"]
+            .as_str()
+            .filter(|reason| EVICTIONS.contains(reason));
+        let of_status =
+            of_status.map(|reason| (reason, status["message"].as_str().unwrap_or_default()));
+        if let Some((reason, message)) = evicted.or(target).or(of_status) {
+            let (reason, message) = (
+                escaped_to(reason.as_bytes(), 100),
+                escaped_to(message.trim().as_bytes(), 300),
+            );
+            return Some(Self {
+                cause: Cause::Evicted,
+                subject: reason.to_string(),
+                because: format!("its pod was evicted ({reason}: {message})"),
+                evidence: Vec::new(),
+                next_step: "Look at the node (`kubectl describe node`): its pressure, its taints, and pods of higher priority.".into(),
+            });
+        }
+        let deletion = &kubernetes.pod["metadata"]["deletionTimestamp"];
+        deletion.is_string().then(|| Self {
+            cause: Cause::PodDeleted,
+            subject: String::new(),
+            because: "its pod was deleted".into(),
+            evidence: Vec::new(),
+            next_step: "Nothing, if that was meant: a roll-out, a scale-down, or `kubectl delete`."
+                .into(),
+        })
+    }
+}
+
+/// A probe whose failure ends a container.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Probe {
+    Liveness,
+    Startup,
+}
+
+impl Probe {
+    /// For people, and in a container's specification.
+    pub(super) fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Liveness => ("liveness", "livenessProbe"),
+            Self::Startup => ("startup", "startupProbe"),
+        }
+    }
+
+    fn cause(self) -> Cause {
+        match self {
+            Self::Liveness => Cause::LivenessProbeFailed,
+            Self::Startup => Cause::StartupProbeFailed,
+        }
+    }
+
+    /// What the probe said, out of the message of `Unhealthy`.
+    fn said(self, message: &str) -> Option<&str> {
+        let kind = match self {
+            Self::Liveness => "Liveness",
+            Self::Startup => "Startup",
+        };
+        let rest = message.strip_prefix(kind)?.strip_prefix(" probe ")?;
+        let (_, said) = rest.split_once(": ")?;
+        Some(said.trim())
+    }
+}
+
+fn timed_out(said: &str) -> bool {
+    let said = said.to_lowercase();
+    let texts = ["timeout", "timed out", "deadline exceeded"];
+    texts.iter().any(|text| said.contains(text))
+}

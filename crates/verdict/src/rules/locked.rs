@@ -1,0 +1,148 @@
+//! A lock on a file that somebody else holds: flock(2), and fcntl(2) with F_SETLK or F_OFD_SETLK.
+
+use capture_format::EventKind;
+
+use super::failed_call::{Kind, find};
+use super::phrase::says;
+use super::{Case, Cause, Verdict};
+use events::decode::Errno;
+
+/// How programs speak of a lock, in lower case.
+const OF_LOCKS: &[&str] = &[
+    "lock",
+    "locks",
+    "locked",
+    "locking",
+    "flock",
+    "lockfile",
+    "already running",
+    "already in use",
+    "already open",
+    "already opened",
+    "in use by",
+    "being used by",
+    "another instance",
+    "another process",
+    "other process",
+];
+const KIND: Kind = Kind {
+    errnos: &[Errno::EAGAIN, Errno::EACCES],
+    says: &[
+        "resource temporarily unavailable",
+        "eagain",
+        "ewouldblock",
+        "blockingioerror",
+        "wouldblock",
+    ],
+    rare: false,
+    concerns: |failure| matches!(failure.kind, EventKind::FLOCK | EventKind::FCNTL),
+};
+/// The same of a program that speaks of a lock: what else could it mean?
+const OF_A_LOCK: Kind = Kind {
+    says: OF_LOCKS,
+    rare: true,
+    ..KIND
+};
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+    let speaks_of_locks = case.words.find(|text| says(text, OF_LOCKS)).is_some();
+    let found = speaks_of_locks.then(|| find(case, &OF_A_LOCK)).flatten();
+    let found = found.or_else(|| find(case, &KIND))?;
+    let path = found.label();
+    let what = match path.is_empty() {
+        true => "a file".to_owned(),
+        false => format!("\"{path}\""),
+    };
+    let holder = case.facts.also_open_at(found.failure.event);
+    let holder = holder.and_then(|pid| case.facts.processes.get(pid));
+    let by = holder.map_or_else(
+        || "another process".to_owned(),
+        |holder| {
+            let (name, pid) = (holder.name(), holder.pid);
+            format!("another process, maybe {name} (pid {pid}), which has it open,")
+        },
+    );
+    let what = format!("{by} holds the lock on {what}");
+    let next_step = match path.is_empty() {
+        true => "Find out who holds the lock (`lslocks` on the node): the same program twice, or another pod that shares the volume.".to_owned(),
+        false => format!(
+            "Find out who holds the lock on {path} (`lslocks` or `fuser {path}` on the node): the same program twice, or another pod that shares the volume."
+        ),
+    };
+    Some(found.verdict(case, Cause::Locked, path.clone(), &what, next_step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, verdict};
+
+    const F_SETLK: i64 = 6;
+
+    /// flock(2) of a file that the parent has open is refused; then these words.
+    fn ended(words: &str) -> Verdict {
+        let mut s = Script::new(&["store"]);
+        s.fork(INIT, 200).exec(200, &["holder"]);
+        s.open(200, "/data/store.lock", 3)
+            .open(INIT, "/data/store.lock", 4)
+            .call(INIT, EventKind::FLOCK, -11, [4, 6, 0], "", "")
+            .write(INIT, 2, words);
+        verdict(s.exit(INIT, 1))
+    }
+
+    #[test]
+    fn the_file_and_who_has_it_open_are_named() {
+        let verdict = ended("store: cannot lock /data/store.lock\n");
+        assert_eq!(
+            (verdict.cause, verdict.subject.as_str(), verdict.confidence),
+            (Cause::Locked, "/data/store.lock", 91)
+        );
+        assert!(
+            verdict.sentence.contains(
+                ": another process, maybe holder (pid 200), which has it open, holds the lock on \"/data/store.lock\"; stderr: "
+            ),
+            "{}",
+            verdict.sentence
+        );
+        assert_eq!(
+            ended("store: another instance is running\n").cause,
+            Cause::Locked
+        );
+        let given = ended("store: cannot open: Resource temporarily unavailable\n");
+        assert_eq!((given.cause, given.confidence), (Cause::Locked, 70));
+    }
+
+    #[test]
+    fn one_that_was_tolerated_is_not_the_cause() {
+        for words in [
+            "tariff: zone 9 has no price\n",
+            "fatal: cannot unlock the vault\n",
+            "fatal: Blocked by policy 7\n",
+        ] {
+            assert_eq!(ended(words).cause, Cause::ExitedNonZero, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_silent_end_right_after_it_is_likely_over_it() {
+        let mut s = Script::new(&["flock", "-n", "/data/store.lock", "true"]);
+        s.open(INIT, "/data/store.lock", 3).call(
+            INIT,
+            EventKind::FCNTL,
+            -11,
+            [3, F_SETLK, 0],
+            "",
+            "",
+        );
+        let verdict = verdict(s.exit(INIT, 1));
+        assert_eq!((verdict.cause, verdict.confidence), (Cause::Locked, 55));
+    }
+
+    #[test]
+    fn a_descriptor_that_could_not_be_copied_is_no_lock() {
+        let mut s = Script::new(&["app"]);
+        s.call(INIT, EventKind::FCNTL, -9, [3, 0, 0], "", "");
+        s.write(INIT, 2, "error: file is locked\n");
+        assert_ne!(verdict(s.exit(INIT, 1)).cause, Cause::Locked);
+    }
+}

@@ -1,0 +1,277 @@
+//! Rules: from facts to a verdict with its evidence, or nothing.
+//!
+//! A rule is a function in a file of its own with its own tests, and an entry in [`RULES`]. The verdict with the highest
+//! confidence is said; of equals, that of the earlier rule. A rule that is not sure says nothing: a wrong verdict is worse than none.
+//!
+//! | confidence | what carries it |
+//! |---|---|
+//! | 95–100 | the kernel said it: wait status, signal with its sender, OOM kill |
+//! | 80–94 | a failed call, and one sentence of the last words names it and the error; the error alone, in strerror's words, where only this call met it; a message that only one failure has |
+//! | 50–79 | a failed call, and the last words name error and entity apart from each other; a failed call right before the end of a program that said nothing; a status without what led to it; one of the above in doubt (`doubt.rs`) |
+//! | below 50 | the exit code and the last words |
+
+use capture_format::{Header, Run};
+use serde::Serialize;
+
+use crate::facts::Facts;
+
+pub mod case;
+mod configuration;
+mod cpu_starved;
+mod disk_full;
+mod dns;
+mod doubt;
+mod exec;
+mod exit_zero;
+pub(crate) mod failed_call;
+mod fault;
+mod inside_signal;
+mod kubelet;
+mod locked;
+mod missing_dependency;
+mod missing_file;
+mod missing_variable;
+mod no_such_address;
+mod non_zero_exit;
+mod oom;
+mod outside_signal;
+mod permission;
+mod phrase;
+mod port_in_use;
+mod process_refused;
+mod read_only;
+mod refused;
+mod start_error;
+mod too_many_files;
+mod unexplained_signal;
+mod unknown;
+mod visit;
+mod volume;
+pub mod words;
+
+pub use case::Case;
+pub use case::how;
+use doubt::{Doubt, rests_on_words};
+
+/// From how many percent on a verdict explains an abort.
+const EXPLAINS: u8 = 68;
+
+/// One rule: says what ended the run, or nothing.
+pub type Rule = fn(&Case<'_>) -> Option<Verdict>;
+
+/// Every rule, by name. The last one always has an answer.
+pub const RULES: &[(&str, Rule)] = &[
+    ("start_error", start_error::rule),
+    ("oom", oom::rule),
+    ("kubelet", kubelet::rule),
+    ("outside_signal", outside_signal::rule),
+    ("fault", fault::rule),
+    ("inside_signal", inside_signal::rule),
+    ("unexplained_signal", unexplained_signal::rule),
+    ("exit_zero", exit_zero::rule),
+    ("exec", exec::rule),
+    ("dns", dns::rule),
+    ("refused", refused::rule),
+    ("read_only", read_only::rule),
+    ("disk_full", disk_full::rule),
+    ("too_many_files", too_many_files::rule),
+    ("port_in_use", port_in_use::rule),
+    ("no_such_address", no_such_address::rule),
+    ("locked", locked::rule),
+    ("process_refused", process_refused::rule),
+    ("missing_dependency", missing_dependency::rule),
+    ("missing_variable", missing_variable::rule),
+    ("missing_file", missing_file::rule),
+    ("permission", permission::rule),
+    ("configuration", configuration::rule),
+    ("cpu_starved", cpu_starved::rule),
+    ("non_zero_exit", non_zero_exit::rule),
+    ("unknown", unknown::rule),
+];
+
+/// What ended a run, as a stable name for machines. Names are never given another meaning; new ones may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cause {
+    /// The command could not be started, for another reason than the three below.
+    StartFailed,
+    /// The command to execute does not exist.
+    CommandNotFound,
+    /// The command exists but may not be executed.
+    NotExecutable,
+    /// The command is no program this machine can run.
+    ExecFormat,
+    /// The OOM killer.
+    OomKilled,
+    /// kubelet ended it because its liveness probe failed.
+    LivenessProbeFailed,
+    /// kubelet ended it because its startup probe failed.
+    StartupProbeFailed,
+    /// kubelet ended it because its postStart hook failed.
+    PostStartHookFailed,
+    /// Its liveness or startup probe timed out, or it gave up waiting itself, while its CPU limit held it back.
+    CpuStarved,
+    /// Its pod was evicted, preempted, or shut down with its node.
+    Evicted,
+    /// Its pod was deleted.
+    PodDeleted,
+    /// Asked to end from outside the container, and ended.
+    StoppedFromOutside,
+    /// Killed with SIGKILL from outside the container.
+    KilledFromOutside,
+    /// Killed by another process of the container.
+    KilledFromInside,
+    /// Killed by a signal the process sent to itself.
+    KilledItself,
+    /// A timer or alarm that it had set itself.
+    TimerExpired,
+    /// SIGXCPU or SIGXFSZ: it reached its limit of CPU time or of a file's size.
+    LimitReached,
+    /// SIGPIPE: it wrote to a pipe or socket whose reader was gone.
+    BrokenPipe,
+    /// abort(3).
+    Aborted,
+    /// SIGSEGV.
+    SegmentationFault,
+    /// SIGBUS.
+    BusError,
+    /// SIGILL.
+    IllegalInstruction,
+    /// SIGFPE.
+    ArithmeticException,
+    /// SIGTRAP.
+    Trap,
+    /// SIGSYS.
+    BadSystemCall,
+    /// Killed by a signal whose sender was not recorded, or that the kernel sent for another reason than those above.
+    KilledBySignal,
+    /// DNS: NXDOMAIN.
+    DnsNoSuchHost,
+    /// DNS: the name has no address.
+    DnsNoAddress,
+    /// DNS: SERVFAIL, REFUSED or another error of the server.
+    DnsServerFailed,
+    /// DNS: no answer.
+    DnsNoAnswer,
+    /// ECONNREFUSED.
+    ConnectionRefused,
+    /// ETIMEDOUT.
+    ConnectionTimedOut,
+    /// EHOSTUNREACH or ENETUNREACH.
+    HostUnreachable,
+    /// ENOENT or ENOTDIR.
+    MissingFile,
+    /// EROFS.
+    ReadOnlyFileSystem,
+    /// EACCES or EPERM, but for execve(2).
+    PermissionDenied,
+    /// ENOSPC or EDQUOT.
+    DiskFull,
+    /// EMFILE or ENFILE.
+    TooManyOpenFiles,
+    /// EADDRINUSE.
+    PortInUse,
+    /// EADDRNOTAVAIL of bind(2).
+    AddressNotAvailable,
+    /// EAGAIN of flock(2), or of fcntl(2) with a lock.
+    Locked,
+    /// fork(2), clone(2) or clone3(2) failed: no new process or thread.
+    ProcessRefused,
+    /// A module, class or shared library is missing.
+    MissingDependency,
+    /// An environment variable is not set.
+    MissingVariable,
+    /// A configuration file is empty or malformed.
+    InvalidConfiguration,
+    /// Exit code 0.
+    ExitedZero,
+    /// Another exit code, and last words that no other rule explains.
+    ExitedNonZero,
+    /// The evidence carries no verdict.
+    Unknown,
+}
+
+impl Cause {
+    /// Its stable name, as in JSON: `oom_killed`.
+    #[must_use]
+    pub fn name(self) -> String {
+        let json = serde_json::to_value(self).unwrap_or_default();
+        json.as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// What ended a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// One sentence for people, escaped.
+    pub sentence: String,
+    /// Stable name for machines.
+    pub cause: Cause,
+    /// What the cause is about: a host, an address, a path, a command, a signal; escaped. Empty where there is nothing to name.
+    pub subject: String,
+    /// How sure the rule is, in percent.
+    pub confidence: u8,
+    /// Why it is that sure.
+    pub why: String,
+    /// The events it rests on.
+    pub evidence: Vec<Evidence>,
+    /// What to do next: a command to run, or what to change.
+    pub next_step: String,
+    /// What was lost or overwritten and could change the verdict.
+    pub weakened_by: Vec<String>,
+}
+
+/// An event a verdict rests on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// Its number in the capture.
+    pub event: u64,
+    /// When it happened: nanoseconds after the run's start; none where the event could not be read again.
+    #[serde(rename = "after_start_ns", skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// What it says, escaped.
+    pub text: String,
+}
+
+impl Evidence {
+    pub(crate) fn new(event: u64, text: impl Into<String>) -> Self {
+        Self {
+            event,
+            offset: None,
+            text: text.into(),
+        }
+    }
+}
+
+/// The surer of two verdicts, of equals the first. But abort(3) is only how a program gives up: what it gave up over says more.
+fn surer(best: Verdict, next: Verdict) -> Verdict {
+    let explains = |why: &Verdict, of: &Verdict| {
+        of.cause == Cause::Aborted && why.confidence >= EXPLAINS && rests_on_words(why)
+    };
+    let takes_over = next.confidence > best.confidence && !explains(&best, &next);
+    if takes_over || explains(&next, &best) {
+        next
+    } else {
+        best
+    }
+}
+
+/// The verdict on a run.
+#[must_use]
+pub fn judge(facts: &Facts, run: &Run, header: &Header) -> Verdict {
+    let case = Case::new(facts, run, header);
+    let doubt = Doubt::of(&case);
+    let verdicts = RULES.iter().filter_map(|(_, rule)| rule(&case));
+    let verdicts = verdicts.map(|verdict| doubt.weigh(verdict));
+    let verdict = verdicts.reduce(surer);
+    let mut verdict = verdict.unwrap_or_else(|| unknown::verdict(&case));
+    if case.start_error().is_none() {
+        verdict.evidence.extend(case.exit_evidence());
+    }
+    // Of several lines one event wrote the first that was cited stays.
+    verdict.evidence.sort_by_key(|evidence| evidence.event);
+    verdict.evidence.dedup_by(|a, b| a.event == b.event);
+    verdict.weakened_by.splice(0..0, case.lost_events());
+    verdict
+}

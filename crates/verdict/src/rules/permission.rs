@@ -1,0 +1,163 @@
+//! Something a program may not do: open a file, bind a port, change an owner. Executing is the rule `exec`'s.
+
+use capture_format::EventKind;
+
+use super::exec::is_exec;
+use super::failed_call::{Found, Kind, address, find, is_of_processes};
+use super::{Case, Cause, Verdict};
+use crate::facts::is_noise;
+use events::decode::Errno;
+use events::escape::escaped_to;
+
+/// Ports below it are the superuser's, unless `ip_unprivileged_port_start` says otherwise: ip(7).
+const PRIVILEGED: u16 = 1024;
+
+const KIND: Kind = Kind {
+    errnos: &[Errno::EACCES, Errno::EPERM],
+    says: &[
+        "permission denied",
+        "eacces",
+        "operation not permitted",
+        "eperm",
+        "accessdenied",
+        "access denied",
+        "not permitted",
+    ],
+    rare: false,
+    concerns: |failure| {
+        !is_exec(failure.kind)
+            && failure.kind != EventKind::CONNECT
+            && !is_of_processes(failure.kind)
+            && !is_noise(failure)
+    },
+};
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+    let found = find(case, &KIND)?;
+    let (what, next_step) = describe(&found);
+    Some(found.verdict(
+        case,
+        Cause::PermissionDenied,
+        found.subject(),
+        &what,
+        next_step,
+    ))
+}
+
+impl Found<'_> {
+    /// Path or address, or the call where it has neither.
+    fn subject(&self) -> String {
+        match self.label() {
+            label if label.is_empty() => self.failure.kind.name().unwrap_or("call").to_owned(),
+            label => label,
+        }
+    }
+}
+
+fn describe(found: &Found<'_>) -> (String, String) {
+    let (subject, errno) = (found.subject(), found.failure.errno);
+    if let Some(address) = address(found.failure) {
+        let privileged = address
+            .inet()
+            .is_some_and(|address| address.port() < PRIVILEGED);
+        let next_step = match privileged {
+            true => {
+                "Let it listen on a port from 1024 on, or give it the capability NET_BIND_SERVICE."
+                    .to_owned()
+            }
+            false => format!(
+                "Check what may bind {subject}: securityContext, seccomp and AppArmor profiles."
+            ),
+        };
+        return (
+            format!("it may not listen on {subject} ({})", errno.text()),
+            next_step,
+        );
+    }
+    if found.failure.path.is_empty() {
+        return (
+            format!("{subject} is not permitted ({})", errno.text()),
+            format!(
+                "Check securityContext: the user, capabilities, and the seccomp profile; {subject}(2) says what it needs."
+            ),
+        );
+    }
+    let call = found.failure.kind.name().unwrap_or("call");
+    (
+        format!(
+            "{call} of \"{subject}\" is not permitted ({})",
+            errno.text()
+        ),
+        format!(
+            "`ls -ld {}` in the container: compare owner and mode with the user it runs as (securityContext.runAsUser, fsGroup).",
+            escaped_to(&found.failure.path, 300)
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, inet, verdict};
+
+    #[test]
+    fn a_file_it_may_not_open() {
+        let mut s = Script::new(&["app"]);
+        s.open(INIT, "/etc/app.key", -13)
+            .write(INIT, 2, "open /etc/app.key: permission denied\n")
+            .exit(INIT, 1);
+        let verdict = verdict(&s);
+        assert_eq!(
+            (verdict.cause, verdict.subject.as_str(), verdict.confidence),
+            (Cause::PermissionDenied, "/etc/app.key", 91)
+        );
+    }
+
+    #[test]
+    fn a_port_it_may_not_bind() {
+        let mut s = Script::new(&["node"]);
+        s.call(
+            INIT,
+            EventKind::BIND,
+            -13,
+            [18, 0, 0],
+            inet([0, 0, 0, 0], 80),
+            "",
+        )
+        .write(
+            INIT,
+            2,
+            "Error: listen EACCES: permission denied 0.0.0.0:80\n",
+        )
+        .exit(INIT, 1);
+        let verdict = verdict(&s);
+        assert_eq!(
+            (verdict.cause, verdict.subject.as_str()),
+            (Cause::PermissionDenied, "0.0.0.0:80")
+        );
+        assert!(verdict.next_step.contains("NET_BIND_SERVICE"));
+    }
+
+    #[test]
+    fn what_a_server_denied_is_not_a_failed_calls_doing() {
+        let mut s = Script::new(&["psql"]);
+        s.open(INIT, "/root/.pgpass", -13)
+            .open(INIT, "/root/.psqlrc", -13);
+        s.write(INIT, 2, "ERROR: permission denied for table users\n")
+            .exit(INIT, 1);
+        assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn a_single_call_that_was_not_named_is_less_sure() {
+        let mut s = Script::new(&["app"]);
+        s.call(INIT, EventKind::SETUID, -1, [0; 3], "", "")
+            .write(INIT, 2, "fatal: operation not permitted\n")
+            .exit(INIT, 1);
+        let verdict = verdict(&s);
+        assert_eq!(
+            (verdict.subject.as_str(), verdict.confidence),
+            ("setuid", 70)
+        );
+    }
+}

@@ -1,0 +1,240 @@
+//! How words stand in what programs say: as whole words, in one sentence with what they are about, negated or not.
+
+use std::ops::Range;
+
+use events::decode::Errno;
+
+/// Words before something that take it back: `no errors`, `not optional`.
+const NEGATIONS: &[&str] = &[
+    "no", "not", "never", "nothing", "neither", "without", "zero", "0", "none", "nor", "cannot",
+    "don't", "isn't", "aren't", "mustn't", "won't", "can't",
+];
+/// How many words before something a negation may stand.
+const NEAR: usize = 3;
+
+/// Whether a text says one of these, which are in lower case: as whole words, of which a capital may begin one
+/// (`FileNotFoundError`). `*` at the end stands for any end of the last word. What stands in a path or URL is not said.
+pub(super) fn says(text: &str, phrases: &[&str]) -> bool {
+    said(text, phrases).next().is_some()
+}
+
+/// Where a text says one of these.
+pub(super) fn said<'t>(
+    text: &'t str,
+    phrases: &'t [&'t str],
+) -> impl Iterator<Item = Range<usize>> + 't {
+    let lower = text.to_ascii_lowercase();
+    phrases.iter().flat_map(move |phrase| {
+        let (phrase, open) = match phrase.strip_suffix('*') {
+            Some(phrase) => (phrase, true),
+            None => (*phrase, false),
+        };
+        let places: Vec<_> = lower.match_indices(phrase).map(|(at, _)| at).collect();
+        places
+            .into_iter()
+            .map(move |at| at..at + phrase.len())
+            .filter(move |place| {
+                starts_word(text, place.start)
+                    && (open || ends_word(text, place.end))
+                    && !is_in_path(text, place.start)
+            })
+    })
+}
+
+/// The same where no word before or after takes it back: `no errors`, `failed=0`.
+pub(super) fn affirms(text: &str, phrases: &[&str]) -> bool {
+    sentences(text)
+        .any(|sentence| said(sentence, phrases).any(|place| !is_negated(sentence, &place)))
+}
+
+/// The sentences of a line: what ends with `.`, `!` or `?` before a blank, or with `;`.
+pub(super) fn sentences(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = rest.char_indices().find_map(|(at, c)| {
+            let after = at + c.len_utf8();
+            let blank = rest[after..].starts_with([' ', '\t']);
+            let begins = rest[after..]
+                .trim_start()
+                .starts_with(|c: char| c.is_uppercase() || matches!(c, '"' | '\'' | '/' | '('));
+            let ends = match c {
+                ';' => blank,
+                '.' | '!' | '?' => blank && begins,
+                _ => false,
+            };
+            ends.then_some(after)
+        });
+        let (sentence, next) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = next;
+        Some(sentence)
+    })
+}
+
+/// Whether a text gives an error as the kernel's callers do: by its name, or in the words of strerror(3) with nothing of its own after
+/// them. `Connection refused by policy` is somebody else's.
+pub(super) fn gives(text: &str, errno: Errno) -> bool {
+    let name = errno.to_string().to_ascii_lowercase();
+    let words = errno.text().to_ascii_lowercase();
+    says(text, &[&name])
+        || said(text, &[&words]).any(|place| {
+            let rest = text[place.end..].trim_start();
+            let whole = !rest.starts_with(|c: char| c.is_alphanumeric());
+            // `Permission denied (publickey)` is a server's; Rust says `(os error 13)`.
+            let of_server = rest.strip_prefix('(').is_some_and(|inner| {
+                let number = inner.trim_start_matches(|c: char| !c.is_ascii_digit() && c != ')');
+                !number.starts_with(|c: char| c.is_ascii_digit())
+            });
+            whole && !of_server
+        })
+}
+
+/// Whether what stands at `place` is taken back by a word before it, or by a 0 after it.
+fn is_negated(text: &str, place: &Range<usize>) -> bool {
+    let before = text[..place.start].to_ascii_lowercase();
+    let words = before
+        .split(|c: char| !(c.is_alphanumeric() || matches!(c, '\'' | '_')))
+        .filter(|word| !word.is_empty());
+    let mut near = words.rev().take(NEAR);
+    // `non-fatal`, `0 errors`; but in `no such host: error` nothing is taken back.
+    let clause = before.rfind([':', ',', '(']).map_or(0, |at| at + 1);
+    let in_clause = before[clause..]
+        .split(|c: char| !(c.is_alphanumeric() || matches!(c, '\'' | '_')))
+        .filter(|word| !word.is_empty())
+        .count();
+    let near = near.by_ref().take(in_clause);
+    let taken_back = near.into_iter().any(|word| NEGATIONS.contains(&word));
+    let tail = &text[place.end..];
+    let tail = tail.trim_start_matches(|c: char| c.is_ascii_lowercase());
+    let none = tail
+        .strip_prefix(['=', ':'])
+        .map(|value| value.trim_start().trim_start_matches(['"', '\'']))
+        .and_then(|value| value.strip_prefix('0'))
+        .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '.'));
+    taken_back || none || before.ends_with("non-") || before.ends_with("non")
+}
+
+fn in_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn starts_word(text: &str, at: usize) -> bool {
+    let Some(first) = text[at..].chars().next().filter(|&c| in_word(c)) else {
+        return true;
+    };
+    let Some(before) = text[..at].chars().next_back().filter(|&c| in_word(c)) else {
+        return true;
+    };
+    let then_lower = text[at..]
+        .chars()
+        .nth(1)
+        .is_some_and(|c| c.is_ascii_lowercase());
+    first.is_ascii_uppercase()
+        && (before.is_ascii_lowercase() || before.is_ascii_uppercase() && then_lower)
+}
+
+fn ends_word(text: &str, at: usize) -> bool {
+    let Some(last) = text[..at].chars().next_back().filter(|&c| in_word(c)) else {
+        return true;
+    };
+    match text[at..].chars().next().filter(|&c| in_word(c)) {
+        None => true,
+        Some(next) => next.is_ascii_uppercase() && last.is_ascii_lowercase(),
+    }
+}
+
+/// Whether what stands there is part of a path or URL.
+fn is_in_path(text: &str, at: usize) -> bool {
+    let breaks = |c: char| {
+        c.is_whitespace()
+            || matches!(
+                c,
+                '"' | '\'' | '`' | '(' | ')' | ',' | '<' | '>' | '[' | ']' | '='
+            )
+    };
+    let start = text[..at].rfind(breaks).map_or(0, |before| {
+        before + text[before..].chars().next().map_or(1, char::len_utf8)
+    });
+    let word = &text[start..at];
+    // What follows `: ` stands apart by its blank, what follows `:` alone may be of the same word.
+    word.starts_with(['/', '~']) || word.starts_with("./") || word.contains("://")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_counts_only_as_a_whole() {
+        for (text, phrase) in [
+            ("an error came", "error"),
+            ("FileNotFoundError: x", "error"),
+            ("IOError", "error"),
+            ("java.io.FileNotFoundException: x", "exception*"),
+            ("it failed", "fail*"),
+            ("Connection refused", "connection refused"),
+            ("ECONNREFUSED", "econnrefused"),
+            ("x: ./y: not found", "not found"),
+        ] {
+            assert!(says(text, &[phrase]), "{text}");
+        }
+        for (text, phrase) in [
+            ("unexpected token", "expected"),
+            ("connect_mode=direct", "connect"),
+            ("terrors of the deep", "error"),
+            ("open /etc/missing/app.conf", "missing"),
+            ("GET http://host/error", "error"),
+            ("errors", "error"),
+        ] {
+            assert!(!says(text, &[phrase]), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_affirmed() {
+        for text in [
+            "finished with no errors",
+            "0 errors, 0 warnings",
+            "ok=3 failed=0",
+            "errors: 0",
+            "non-fatal",
+            "without an error",
+            "no errors found, nothing failed",
+        ] {
+            assert!(!affirms(text, &["error*", "fail*", "fatal*"]), "{text}");
+        }
+        for text in [
+            "no space: fatal error",
+            "error: no such thing",
+            "failed=2",
+            "errors: 07",
+        ] {
+            assert!(affirms(text, &["error*", "fail*", "fatal*"]), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_has_sentences() {
+        let of = |text| sentences(text).map(str::trim).collect::<Vec<_>>();
+        assert_eq!(
+            of("cannot start. See /etc/app.conf for more; bye"),
+            ["cannot start.", "See /etc/app.conf for more;", "bye"]
+        );
+        assert_eq!(of("v1.2.3 of app.py failed"), ["v1.2.3 of app.py failed"]);
+    }
+
+    #[test]
+    fn an_error_of_a_call_stands_alone() {
+        let refused = |text| gives(text, Errno::ECONNREFUSED);
+        assert!(refused("[Errno 111] Connection refused"));
+        assert!(refused("dial: connection refused: db"));
+        assert!(refused("Connection refused (os error 111)"));
+        assert!(refused("connect ECONNREFUSED 10.0.0.7:80"));
+        assert!(!refused("connection refused by policy"));
+        assert!(!gives("Permission denied (publickey).", Errno::EACCES));
+        assert!(gives("open (13: Permission denied)", Errno::EACCES));
+        assert!(!gives("permission denied for table users", Errno::EACCES));
+    }
+}

@@ -1,0 +1,147 @@
+//! A port, or the path of a Unix socket, that another process listens on already.
+
+use capture_format::EventKind;
+
+use super::failed_call::{Kind, find};
+use super::{Case, Cause, Evidence, Verdict};
+use crate::facts::Bind;
+use events::decode::Errno;
+
+const KIND: Kind = Kind {
+    errnos: &[Errno::EADDRINUSE],
+    says: &[
+        "address already in use",
+        "eaddrinuse",
+        "already in use",
+        "address in use",
+        "could not bind",
+        "cannot bind",
+        "failed to bind",
+        "already bound",
+        "bindexception",
+    ],
+    rare: true,
+    concerns: |failure| matches!(failure.kind, EventKind::BIND | EventKind::LISTEN),
+};
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+    let found = find(case, &KIND)?;
+    let address = found.label();
+    let holder = holder(case, found.failure.event, &address);
+    let by = holder.map_or_else(String::new, |bind| {
+        let name = case
+            .facts
+            .processes
+            .get(bind.pid)
+            .map(|process| process.name());
+        let name = name.unwrap_or_else(|| "a process".to_owned());
+        format!(" by {name} (pid {}) of this container", bind.pid)
+    });
+    let what = format!("{address} is already in use{by}");
+    let next_step = "Find out who listens there (`ss -ltnp` in the pod's network namespace): another container of the pod, a host port, or the same program twice.";
+    let mut verdict = found.verdict(
+        case,
+        Cause::PortInUse,
+        address.clone(),
+        &what,
+        next_step.into(),
+    );
+    verdict.evidence.extend(holder.map(|bind| {
+        Evidence::new(
+            bind.event,
+            format!("bind {address} by pid {} succeeded", bind.pid),
+        )
+    }));
+    Some(verdict)
+}
+
+/// Who of the container bound the address before; the wildcard addresses hold every address of their port.
+fn holder<'a>(case: &Case<'a>, before: u64, address: &str) -> Option<&'a Bind> {
+    let port = |address: &str| address.rsplit(':').next().map(str::to_owned);
+    let mut binds = case
+        .facts
+        .binds
+        .iter()
+        .rev()
+        .filter(|bind| bind.event < before);
+    binds.find(|bind| {
+        let bound = bind.address.to_string();
+        let any = ["0.0.0.0:", "[::]:"]
+            .iter()
+            .any(|any| bound.starts_with(any) || address.starts_with(any));
+        bound == address || any && port(&bound) == port(address)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, inet, verdict};
+
+    fn bind(s: &mut Script, pid: u32, ret: i64) {
+        s.call(
+            pid,
+            EventKind::BIND,
+            ret,
+            [3, 0, 0],
+            inet([0, 0, 0, 0], 8080),
+            "",
+        );
+    }
+
+    #[test]
+    fn node_names_the_port() {
+        let mut s = Script::new(&["node"]);
+        bind(&mut s, INIT, -98);
+        s.write(
+            INIT,
+            2,
+            "Error: listen EADDRINUSE: address already in use :::8080\n",
+        )
+        .exit(INIT, 1);
+        let verdict = verdict(&s);
+        assert_eq!(
+            (verdict.cause, verdict.subject.as_str(), verdict.confidence),
+            (Cause::PortInUse, "0.0.0.0:8080", 91)
+        );
+    }
+
+    #[test]
+    fn another_thing_that_is_in_use_is_no_port() {
+        for words in [
+            "fatal: name 'orders' is already in use by tenant 8080\n",
+            "fatal: \"db-lock\" already in use\n",
+        ] {
+            let mut s = Script::new(&["app"]);
+            bind(&mut s, INIT, -98);
+            let verdict = verdict(s.write(INIT, 2, words).exit(INIT, 1));
+            assert_eq!(verdict.cause, Cause::ExitedNonZero, "{words}");
+        }
+        let mut s = Script::new(&["app"]);
+        bind(&mut s, INIT, -98);
+        let verdict = verdict(
+            s.write(INIT, 2, "port 8080 is already in use\n")
+                .exit(INIT, 1),
+        );
+        assert_eq!((verdict.cause, verdict.confidence), (Cause::PortInUse, 91));
+    }
+
+    #[test]
+    fn who_holds_it_is_told_where_it_was_seen() {
+        let mut s = Script::new(&["sh"]);
+        s.fork(INIT, 200).exec(200, &["app"]);
+        bind(&mut s, 200, 0);
+        s.exec(INIT, &["app"]);
+        bind(&mut s, INIT, -98);
+        s.write(INIT, 2, "bind: Address already in use\n")
+            .exit(INIT, 1);
+        let verdict = verdict(&s);
+        assert!(
+            verdict
+                .sentence
+                .contains("in use by app (pid 200) of this container"),
+            "{}",
+            verdict.sentence
+        );
+    }
+}

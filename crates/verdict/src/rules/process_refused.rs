@@ -1,0 +1,141 @@
+//! The kernel refused a new process or thread: a limit on their number, or a seccomp profile.
+
+use super::failed_call::{Kind, find, is_of_processes};
+use super::{Case, Cause, Verdict};
+use events::decode::Errno;
+
+const KIND: Kind = Kind {
+    // With ENOSYS the C library tries clone(2) in place of clone3(2).
+    errnos: &[
+        Errno::EAGAIN,
+        Errno::EPERM,
+        Errno::EACCES,
+        Errno::ENOMEM,
+        Errno::ENOSPC,
+    ],
+    says: &[
+        "resource temporarily unavailable",
+        "eagain",
+        "operation not permitted",
+        "eperm",
+        "wouldblock",
+        "cannot",
+        "can't",
+        "could not",
+        "couldn't",
+        "unable",
+        "fail*",
+        "retry",
+    ],
+    rare: true,
+    concerns: |failure| is_of_processes(failure.kind),
+};
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+    let found = find(case, &KIND)?;
+    let failure = found.failure;
+    // It was told to try again, and that worked.
+    let mut processes = case.facts.processes.iter();
+    let tried_again = processes.any(|process| {
+        let start = process.start.as_ref();
+        process.parent == Some(failure.pid)
+            && start.is_some_and(|start| start.event > failure.event)
+    });
+    if tried_again {
+        return None;
+    }
+    let call = failure.kind.name().unwrap_or("fork");
+    let text = failure.errno.text();
+    let what = format!("the kernel refused it a new process or thread ({call}: {text})");
+    let next_step = match failure.errno {
+        Errno::EPERM | Errno::EACCES => {
+            "A seccomp profile or security module refuses the call: a profile that is older than clone3(2) answers EPERM; renew the container runtime and libseccomp, or compare securityContext.seccompProfile."
+        }
+        Errno::ENOMEM => "Find out what used up the memory, or raise its limit.",
+        _ => {
+            "Raise the limit on processes and threads (podPidsLimit of kubelet or pids.max of the cgroup, RLIMIT_NPROC of the user), or start fewer."
+        }
+    };
+    let subject = call.to_owned();
+    let cause = Cause::ProcessRefused;
+    Some(found.verdict(case, cause, subject, &what, next_step.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, verdict};
+    use capture_format::{EventKind, SignalOrigin};
+
+    fn refused(errno: i64, words: &str) -> Script {
+        let mut s = Script::new(&["app"]);
+        s.call(INIT, EventKind::CLONE3, -errno, [0; 3], "", "")
+            .write(INIT, 2, words);
+        s
+    }
+
+    #[test]
+    fn each_runtime_says_it_in_its_own_words() {
+        for words in [
+            "RuntimeError: can't start new thread\n",
+            "bash: fork: retry: Resource temporarily unavailable\n",
+            "java.lang.OutOfMemoryError: unable to create native thread: possibly out of memory or process/resource limits reached\n",
+            "runtime: failed to create new OS thread (have 2 already; errno=11)\n",
+            "node[7]: ../src/node_platform.cc:68: Assertion `(0) == (uv_thread_create(t.get(), start_thread, this))' failed.\n",
+            "failed to spawn thread: Os { code: 11, kind: WouldBlock, message: \"Resource temporarily unavailable\" }\n",
+        ] {
+            let verdict = verdict(refused(11, words).exit(INIT, 1));
+            assert_eq!(
+                (verdict.cause, verdict.confidence),
+                (Cause::ProcessRefused, 91),
+                "{words}"
+            );
+        }
+    }
+
+    #[test]
+    fn it_is_why_a_program_aborts() {
+        let mut s = refused(
+            1,
+            "node[7]: Assertion `(0) == (uv_thread_create(t.get(), start_thread, this))' failed.\n",
+        );
+        s.signal(INIT, 6, -6, (INIT, "app"), SignalOrigin::Inside)
+            .exit_status(INIT, 6 | 0x80);
+        let verdict = verdict(&s);
+        assert_eq!(
+            (verdict.cause, verdict.confidence),
+            (Cause::ProcessRefused, 91)
+        );
+        assert!(
+            verdict.sentence.starts_with(
+                "app was killed by SIGABRT (abort), 6 ms after start: the kernel refused it a new process or thread (clone3: Operation not permitted); stderr: node[7]"
+            ),
+            "{}",
+            verdict.sentence
+        );
+    }
+
+    #[test]
+    fn an_older_kernel_or_a_second_try_is_no_refusal() {
+        let ended = |mut s: Script| verdict(s.exit(INIT, 1)).cause;
+        let words = "fatal: cannot read thread table\n";
+        assert_eq!(ended(refused(38, words)), Cause::ExitedNonZero);
+        let mut again = Script::new(&["app"]);
+        again
+            .call(INIT, EventKind::CLONE3, -11, [0; 3], "", "")
+            .fork(INIT, 200)
+            .exit(200, 0)
+            .write(INIT, 2, words);
+        assert_eq!(ended(again), Cause::ExitedNonZero);
+    }
+
+    #[test]
+    fn an_abort_over_something_else_stays_an_abort() {
+        let mut s = Script::new(&["app"]);
+        s.open(INIT, "/etc/app/optional.conf", -2)
+            .write(INIT, 2, "app: Assertion `ledger is balanced' failed.\n")
+            .signal(INIT, 6, -6, (INIT, "app"), SignalOrigin::Inside)
+            .exit_status(INIT, 6 | 0x80);
+        assert_eq!(verdict(&s).cause, Cause::Aborted);
+    }
+}

@@ -1,0 +1,71 @@
+//! No descriptor left, of the process (EMFILE) or of the machine (ENFILE).
+
+use super::failed_call::{Kind, find};
+use super::{Case, Cause, Verdict};
+use events::decode::Errno;
+
+const KIND: Kind = Kind {
+    errnos: &[Errno::EMFILE, Errno::ENFILE],
+    says: &[
+        "too many open files",
+        "emfile",
+        "enfile",
+        "file descriptors",
+    ],
+    rare: true,
+    concerns: |_| true,
+};
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+    let found = find(case, &KIND)?;
+    let whose = match found.failure.errno {
+        Errno::ENFILE => "the machine",
+        _ => "the process",
+    };
+    let call = found.failure.kind.name().unwrap_or("call");
+    let label = found.label();
+    let about = if label.is_empty() {
+        String::new()
+    } else {
+        format!(" of \"{label}\"")
+    };
+    let what = format!("{whose} has too many open files ({call}{about} failed)");
+    let next_step = "Look for descriptors that are never closed (`lastword show` has every open and close), or raise the limit: `ulimit -n`, LimitNOFILE of the runtime.";
+    Some(found.verdict(
+        case,
+        Cause::TooManyOpenFiles,
+        found.failure.errno.to_string(),
+        &what,
+        next_step.into(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script, verdict};
+
+    #[test]
+    fn an_open_too_many() {
+        let mut s = Script::new(&["app"]);
+        s.open(INIT, "/data/a", -24)
+            .write(INIT, 2, "accept: too many open files\n")
+            .exit(INIT, 1);
+        let verdict = verdict(&s);
+        assert_eq!(
+            (verdict.cause, verdict.subject.as_str()),
+            (Cause::TooManyOpenFiles, "EMFILE")
+        );
+        assert_eq!(verdict.confidence, 86);
+    }
+
+    #[test]
+    fn one_that_was_made_good_ended_nothing() {
+        let mut s = Script::new(&["app"]);
+        s.open(INIT, "/data/a", -24).open(INIT, "/data/a", 9);
+        assert_eq!(
+            verdict(s.write(INIT, 2, "fatal: bad port\n").exit(INIT, 1)).cause,
+            Cause::ExitedNonZero
+        );
+    }
+}

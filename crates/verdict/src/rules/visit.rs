@@ -1,0 +1,112 @@
+//! What a probe or hook did in the container: the runtime executed its command beside the application.
+
+use capture_format::ExitStatus;
+use serde_json::Value;
+
+use super::case::how;
+use super::{Case, Evidence};
+use crate::facts::Process;
+use crate::facts::naming::names;
+use events::basename;
+use events::escape::escaped_to;
+
+/// The last time the runtime executed the probe's or hook's command in the container and it failed: the call that failed, what it
+/// printed, how it ended.
+pub(super) fn visit(case: &Case<'_>, key: &[&str], said: &str) -> Vec<Evidence> {
+    let executions = match command(case, key) {
+        Some(command) => executions(case, &command),
+        None => executed(case, |process| {
+            let mut lines = process.output.lines();
+            lines.any(|line| !line.text.trim().is_empty() && said.contains(line.text.trim()))
+        }),
+    };
+    let last = executions.into_iter().rev().find(|process| failed(process));
+    last.map_or_else(Vec::new, |process| evidence(case, process, said))
+}
+
+/// What the probe's or hook's command printed when it failed last.
+pub(super) fn printed(case: &Case<'_>, key: &[&str]) -> Option<String> {
+    let executions = executions(case, &command(case, key)?);
+    let last = executions
+        .into_iter()
+        .rev()
+        .find(|process| failed(process))?;
+    let lines = last.output.lines().map(|line| line.text.trim_end());
+    Some(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// The processes that executed a command besides the application, in the order in which they ended; those that did not are last.
+pub(super) fn executions<'a>(case: &Case<'a>, command: &[&str]) -> Vec<&'a Process> {
+    executed(case, |process| {
+        let argv = process.exec.as_ref().map(|exec| &exec.argv);
+        argv.is_some_and(|argv| {
+            argv.len() == command.len() && argv.iter().zip(command).all(|(a, b)| a == b.as_bytes())
+        })
+    })
+}
+
+fn executed<'a>(case: &Case<'a>, is_it: impl Fn(&Process) -> bool) -> Vec<&'a Process> {
+    let itself = |process: &Process| {
+        let exec = process.exec.as_ref().map(|exec| exec.event);
+        // What it forks has its arguments until it executes something itself.
+        let forked = process.start.map(|start| start.event);
+        exec.is_some_and(|exec| forked.is_none_or(|forked| forked < exec))
+    };
+    let processes = case.facts.processes.iter();
+    let mut executions: Vec<&Process> = processes
+        .filter(|process| case.facts.is_visitor(process.pid) && itself(process) && is_it(process))
+        .collect();
+    executions.sort_by_key(|process| process.exit.map_or(u64::MAX, |exit| exit.event));
+    executions
+}
+
+/// Whether a process ended, and not well.
+pub(super) fn failed(process: &Process) -> bool {
+    let status = process.exit.map(|exit| exit.status);
+    status.is_some_and(|status| status != ExitStatus::Code(0))
+}
+
+fn evidence(case: &Case<'_>, process: &Process, said: &str) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    let failures = case.facts.visitors_failures.iter().rev();
+    let mut failures = failures.filter(|failure| failure.pid == process.pid);
+    let named = failures.find(|failure| {
+        let path = String::from_utf8_lossy(&failure.name);
+        let name = String::from_utf8_lossy(basename(&failure.name));
+        !name.is_empty() && (names(said, &path) || names(said, &name))
+    });
+    evidence.extend(named.map(|failure| {
+        let path = escaped_to(&failure.path, 300);
+        Evidence::new(
+            failure.event,
+            format!("{}: {path}: {}", process.name(), failure.errno.text()),
+        )
+    }));
+    evidence.extend(process.output.lines().last().map(|line| line.evidence()));
+    evidence.extend(process.exit.map(|exit| {
+        let how = how(exit.status);
+        Evidence::new(
+            exit.event,
+            format!("{} (pid {}) {how}", process.name(), process.pid),
+        )
+    }));
+    evidence
+}
+
+/// What the pod's specification says of the container under a key of it: `["livenessProbe"]`.
+pub(super) fn specified<'a>(case: &Case<'a>, key: &[&str]) -> Option<&'a Value> {
+    let pod = &case.header.kubernetes.as_ref()?.pod;
+    let containers = ["containers", "initContainers"]
+        .iter()
+        .filter_map(|kind| pod["spec"][kind].as_array());
+    let mut containers = containers.flatten();
+    let container = containers.find(|other| other["name"] == *case.header.container.name)?;
+    let of_key = key.iter().fold(container, |value, key| &value[key]);
+    (!of_key.is_null()).then_some(of_key)
+}
+
+/// The command of a probe or hook, as the pod's specification has it.
+pub(super) fn command<'a>(case: &Case<'a>, key: &[&str]) -> Option<Vec<&'a str>> {
+    let command = specified(case, key)?["exec"]["command"].as_array()?;
+    command.iter().map(Value::as_str).collect()
+}

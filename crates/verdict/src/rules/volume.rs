@@ -1,0 +1,106 @@
+//! The volume a path should come from, as the pod's specification has it.
+
+use serde_json::Value;
+
+use super::Case;
+use events::escape::escaped_to;
+
+/// ` (below the mount /etc/app of volume "settings", ConfigMap app-settings)`; nothing where no mount holds the path.
+pub(super) fn below(case: &Case<'_>, path: &str) -> String {
+    mount(case, path).unwrap_or_default()
+}
+
+fn mount(case: &Case<'_>, path: &str) -> Option<String> {
+    let spec = &case.header.kubernetes.as_ref()?.pod["spec"];
+    let of = |key: &str| spec[key].as_array().into_iter().flatten();
+    let name = &case.header.container.name;
+    let container = of("containers")
+        .chain(of("initContainers"))
+        .find(|other| other["name"] == **name)?;
+    let mounts = container["volumeMounts"].as_array()?.iter();
+    let holds = |mount: &&Value| {
+        let at = mount["mountPath"]
+            .as_str()
+            .map(|at| at.trim_end_matches('/'));
+        let rest = at.and_then(|at| path.strip_prefix(at));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let length = |mount: &&Value| mount["mountPath"].as_str().map(str::len);
+    let mount = mounts.filter(holds).max_by_key(length)?;
+    let volume = mount["name"].as_str()?;
+    let source = of("volumes")
+        .find(|other| other["name"] == *volume)
+        .and_then(source);
+    let source = source.map_or_else(String::new, |source| format!(", {source}"));
+    let [at, volume] = [mount["mountPath"].as_str()?, volume]
+        .map(|text| escaped_to(text.as_bytes(), 200).to_string());
+    Some(format!(
+        " (below the mount {at} of volume \"{volume}\"{source})"
+    ))
+}
+
+/// `ConfigMap app-settings`.
+fn source(volume: &Value) -> Option<String> {
+    let named = [
+        ("configMap", "name", "ConfigMap"),
+        ("secret", "secretName", "Secret"),
+        (
+            "persistentVolumeClaim",
+            "claimName",
+            "PersistentVolumeClaim",
+        ),
+        ("hostPath", "path", "host path"),
+    ];
+    let named = named.iter().find_map(|(key, field, what)| {
+        let name = volume[key][field].as_str()?;
+        Some(format!("{what} {}", escaped_to(name.as_bytes(), 200)))
+    });
+    named.or_else(|| {
+        volume["emptyDir"]
+            .is_object()
+            .then(|| "an emptyDir".to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use capture_format::{Header, Kubernetes};
+    use serde_json::json;
+
+    use crate::testing::{INIT, Script, header, verdict_with};
+
+    fn mounted() -> Header {
+        let mut header = header();
+        let pod = json!({"spec": {
+            "containers": [{"name": "nginx", "volumeMounts": [
+                {"name": "root", "mountPath": "/"},
+                {"name": "settings", "mountPath": "/etc/app"},
+            ]}],
+            "volumes": [{"name": "settings", "configMap": {"name": "app-settings"}}],
+        }});
+        header.kubernetes = Some(Kubernetes {
+            pod,
+            ..Kubernetes::default()
+        });
+        header
+    }
+
+    #[test]
+    fn the_innermost_mount_of_a_missing_file_is_named() {
+        let mut s = Script::new(&["app"]);
+        s.open(INIT, "/etc/app/app.conf", -2)
+            .write(
+                INIT,
+                2,
+                "open /etc/app/app.conf: no such file or directory\n",
+            )
+            .exit(INIT, 1);
+        let step = verdict_with(&mounted(), &s).next_step;
+        assert!(
+            step.contains(
+                "(below the mount /etc/app of volume \"settings\", ConfigMap app-settings)"
+            ),
+            "{step}"
+        );
+    }
+}

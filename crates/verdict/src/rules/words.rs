@@ -1,0 +1,662 @@
+//! The last words: which of the lines a process printed last says why it gave up.
+//!
+//! The **headline** is the last line that speaks of a failure and is no part of a stack trace. The **block** is the headline
+//! and what follows it: only what stands there ties a failed call to the end of the process. A warning that was followed
+//! by another failure is thereby no evidence.
+
+use super::Evidence;
+use super::doubt::is_warning;
+use super::phrase::{affirms, said};
+use crate::facts::output::{Fate, Line, Stream};
+use events::escape::escaped_to;
+
+/// Lines looked at.
+const MAX_LINES: usize = 48;
+/// Lines that are no part of a trace which may follow the headline.
+const MAX_AFTER: usize = 3;
+/// Bytes of a line that are quoted.
+const MAX_QUOTE: usize = 300;
+
+/// Words of failure, in lower case: see [`says`].
+const FAILURE: &[&str] = &[
+    "error*",
+    "fatal*",
+    "panic*",
+    "emerg*",
+    "crit",
+    "critical",
+    "exception*",
+    "fail*",
+    "cannot",
+    "can't",
+    "could not",
+    "couldn't",
+    "unable",
+    "not found",
+    "no such",
+    "refused",
+    "refusing",
+    "denied",
+    "unreachable",
+    "timed out",
+    "timeout*",
+    "missing",
+    "invalid",
+    "illegal",
+    "abort*",
+    "unknown",
+    "not known",
+    "does not exist",
+    "doesn't exist",
+    "not permitted",
+    "not allowed",
+    "enotfound",
+    "enoent",
+    "econnrefused",
+    "eai_again",
+    "no route",
+    "not a directory",
+    "can not",
+    "unexpected",
+    "bad address",
+    "read-only",
+    "readonly",
+    "no space",
+    "out of memory",
+    "too many open files",
+    "already in use",
+    "already running",
+    "already exists",
+    "another instance",
+    "unavailable",
+    "not available",
+    "not ready",
+    "exceeded",
+    "not set",
+    "unset",
+    "unbound",
+    "undefined",
+    "required",
+    "must be set",
+    "must be defined",
+    "not defined",
+    "malformed",
+    "corrupt*",
+    "mismatch*",
+    "expired",
+    "rejected",
+    "forbidden",
+    "unauthorized",
+    "unsupported",
+    "not supported",
+    "unrecognized",
+    "unrecognised",
+    "differs",
+    "is empty",
+    "inconsistent",
+];
+/// Words of success, in lower case: who says so after it spoke of a failure got over it.
+const SUCCESS: &[&str] = &[
+    "done",
+    "complete*",
+    "success*",
+    "succeeded",
+    "finished",
+    "ok",
+    "ready",
+    "passed",
+    "recovered",
+    "up to date",
+];
+
+/// What says only that it ends, in lower case, where nothing follows that says why.
+const CLOSING: &[&str] = &[
+    "exiting",
+    "exit code",
+    "exited with",
+    "exit status",
+    "exiting with",
+    "exiting with code",
+    "exiting with status",
+    "exited with code",
+    "exited with status",
+    "returned non-zero exit status",
+    "aborting",
+    "quitting",
+    "terminating",
+    "stopping",
+    "shutting down",
+    "bailing out",
+    "giving up",
+    "initialization failed",
+    "initialisation failed",
+    "failed to initialize",
+    "failed to initialise",
+    "failed to start",
+    "start failed",
+    "startup failed",
+    "boot failed",
+    "could not start",
+    "cannot start",
+    "can't start",
+    "cannot continue",
+    "can't continue",
+    "unable to continue",
+    "unable to start",
+    "could not bind",
+    "fatal error",
+    "fatal error occurred",
+    "error occurred",
+    "errors occurred",
+    "see above",
+    "see errors above",
+    "ended unexpectedly",
+    "failed, exiting",
+];
+/// How lines begin that say what to do about it, in lower case, after the program's name if it stands there.
+const HINT: &[&str] = &[
+    "hint",
+    "tip",
+    "help",
+    "note",
+    "usage",
+    "try",
+    "see",
+    "run",
+    "use",
+    "please",
+    "consider",
+    "to fix",
+    "for more",
+    "for help",
+    "did you",
+    "you can",
+    "you may",
+    "you might",
+    "suggestion",
+    "perhaps",
+    "maybe",
+    "refer to",
+];
+
+/// How lines begin that belong to the message before them.
+const CONTINUATION: &[&str] = &[
+    "at ",
+    "}",
+    "]",
+    ")",
+    "{",
+    "^",
+    "goroutine ",
+    "created by ",
+    "Node.js v",
+    "node:",
+    "note: ",
+    "Require stack:",
+    "- /",
+    "Traceback (",
+    "stack backtrace",
+    "-----",
+    "Emitted '",
+    "BEGIN failed--",
+    "exit status ",
+    "Stack trace:",
+    "#0 ",
+    "#1 ",
+    "The above exception",
+    "During handling of the above",
+    "    ",
+    "[signal SIG",
+];
+
+/// A line that was said.
+pub type Words = Line;
+
+impl Words {
+    /// The line as evidence.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        Evidence::new(self.event, format!("{}: {}", self.source(), self.quoted()))
+    }
+
+    /// The line escaped and cut to what fits into a sentence.
+    #[must_use]
+    pub fn quoted(&self) -> String {
+        let mut text = escaped_to(self.text.trim().as_bytes(), MAX_QUOTE).to_string();
+        if self.cut && !text.ends_with('…') {
+            text.push('…');
+        }
+        text
+    }
+
+    /// The line without what a logger put before the message, and where it went: `error.log: host not found`.
+    #[must_use]
+    pub fn cited(&self) -> String {
+        let quoted = self.quoted();
+        format!("{}: {}", self.source(), message(&quoted))
+    }
+
+    /// Where it went: `stderr`, `stderr (the write failed)`.
+    fn source(&self) -> String {
+        match self.fate {
+            Fate::Failed => format!("{} (the write failed)", self.stream),
+            Fate::Written | Fate::Discarded => self.stream.to_string(),
+        }
+    }
+}
+
+/// The message of a log line in nginx's and Apache's manner: what follows `[emerg] 12#12: *3 `.
+fn message(line: &str) -> &str {
+    let levels = ["[emerg] ", "[alert] ", "[crit] ", "[error] ", "[fatal] "];
+    let Some(start) = levels
+        .iter()
+        .filter_map(|level| Some(line.find(level)? + level.len()))
+        .min()
+    else {
+        return line;
+    };
+    let rest = &line[start..];
+    let ids = |c: char| c.is_ascii_digit() || matches!(c, '#' | '*' | ' ');
+    match rest.split_once(": ") {
+        Some((id, message)) if id.contains('#') && id.chars().all(ids) => message,
+        _ => rest,
+    }
+}
+
+/// What the processes of a chain printed last.
+#[derive(Debug)]
+pub struct LastWords<'a> {
+    lines: Vec<&'a Words>,
+    headline: Option<usize>,
+}
+
+impl<'a> LastWords<'a> {
+    /// The last of these lines, in the order they were written. What was sent to /dev/null nobody wanted to hear of.
+    #[must_use]
+    pub fn of(lines: impl Iterator<Item = &'a Words>) -> Self {
+        let heard = lines.filter(|line| line.fate != Fate::Discarded);
+        let mut lines: Vec<&Words> = heard.collect();
+        lines.sort_by_key(|line| line.event);
+        lines.drain(..lines.len().saturating_sub(MAX_LINES));
+        Self {
+            headline: headline(&lines),
+            lines,
+        }
+    }
+
+    /// The line that says why, or the last one if none does.
+    #[must_use]
+    pub fn headline(&self) -> Option<&'a Words> {
+        self.headline.map(|at| self.lines[at])
+    }
+
+    /// The headline, if it speaks of a failure that nothing after it takes back.
+    #[must_use]
+    pub fn complaint(&self) -> Option<&'a Words> {
+        let at = self.headline?;
+        let line = self.lines[at];
+        let after = &self.lines[at + 1..];
+        let over = after.iter().any(|line| speaks_of_success(&line.text));
+        (speaks_of_failure(&line.text) && !is_warning(&line.text) && !over).then_some(line)
+    }
+
+    /// Whether the program said something of its own on the same stream after the headline: then that may be why it ended.
+    #[must_use]
+    pub fn went_on(&self) -> bool {
+        let Some(at) = self.headline else {
+            return false;
+        };
+        let headline = self.lines[at];
+        self.lines[at + 1..].iter().any(|line| {
+            let text = &line.text;
+            let same = line.pid == headline.pid && line.stream == headline.stream;
+            same && line.event != headline.event && text.contains(": ") && says_why(text)
+        })
+    }
+
+    /// The headline and what follows it. Lines of one message that went to several streams belong to it, too.
+    #[must_use]
+    pub fn block(&self) -> &[&'a Words] {
+        let Some(at) = self.headline else { return &[] };
+        let same = |other: usize| {
+            let (one, other) = (self.lines[at], self.lines[other]);
+            one.stream != other.stream && message(&one.text) == message(&other.text)
+        };
+        let start = if at > 0 && same(at - 1) { at - 1 } else { at };
+        &self.lines[start..]
+    }
+
+    /// The first line of the block that passes a test, frames of a stack trace aside: they name code, not what went wrong.
+    /// Of a line that goes on from the headline, the headline.
+    pub fn find(&self, test: impl Fn(&str) -> bool) -> Option<&'a Words> {
+        let mut lines = self
+            .block()
+            .iter()
+            .copied()
+            .filter(|line| !is_frame(&line.text));
+        let line = lines.find(|line| test(&line.text))?;
+        if is_continuation(&line.text) {
+            self.headline()
+        } else {
+            Some(line)
+        }
+    }
+
+    /// The lines after one event and before another.
+    pub fn between(&self, after: u64, before: u64) -> impl Iterator<Item = &'a Words> {
+        let lines = self.lines.iter().copied();
+        lines.filter(move |line| (after..before).contains(&line.event))
+    }
+
+    /// Whether nothing was printed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// The last lines as evidence, the headline first: of stderr if there are any, else of logs, else of stdout.
+    #[must_use]
+    pub fn evidence(&self, count: usize) -> Vec<Evidence> {
+        let lines = self.headline().into_iter().chain(self.tail(count));
+        lines.map(Words::evidence).collect()
+    }
+
+    fn tail(&self, count: usize) -> Vec<&'a Words> {
+        let of = |wanted: fn(&Stream) -> bool| -> Vec<&'a Words> {
+            self.lines
+                .iter()
+                .copied()
+                .filter(|line| wanted(&line.stream) && !is_underline(&line.text))
+                .collect()
+        };
+        let kinds: [fn(&Stream) -> bool; 3] = [
+            |s| *s == Stream::Stderr,
+            |s| matches!(s, Stream::Log(_)),
+            |s| *s == Stream::Stdout,
+        ];
+        let mut lines = kinds
+            .into_iter()
+            .map(of)
+            .find(|lines| !lines.is_empty())
+            .unwrap_or_default();
+        lines.drain(..lines.len().saturating_sub(count));
+        lines
+    }
+}
+
+fn headline(lines: &[&Words]) -> Option<usize> {
+    let heads: Vec<usize> = (0..lines.len())
+        .filter(|&at| !is_continuation(&lines[at].text))
+        .collect();
+    let recent = &heads[heads.len().saturating_sub(MAX_AFTER + 1)..];
+    let after_opening = |at: usize| at > 0 && is_opening(&lines[at - 1].text);
+    let failing = || {
+        recent
+            .iter()
+            .rev()
+            .filter(|&&at| after_opening(at) || speaks_of_failure(&lines[at].text))
+    };
+    failing()
+        .find(|&&at| says_why(&lines[at].text))
+        .or(failing().find(|&&at| !is_warning(&lines[at].text)))
+        .or(recent
+            .last()
+            .filter(|&&at| lines[at].stream == Stream::Stderr && says_why(&lines[at].text)))
+        .or(failing().next())
+        .or(heads.last())
+        .copied()
+        .or(lines.len().checked_sub(1))
+}
+
+/// Whether a line can say why: it is no warning or hint, and does more than say that it ends or that the reason follows.
+fn says_why(text: &str) -> bool {
+    !(is_continuation(text)
+        || is_warning(text)
+        || is_closing(text)
+        || is_hint(text)
+        || is_opening(text)
+        || is_underline(text))
+}
+
+/// What C++ and Rust say before the message: `terminate called after throwing an instance of 'std::bad_alloc'`,
+/// `thread 'main' panicked at src/main.rs:5:10:`.
+fn is_opening(text: &str) -> bool {
+    text.starts_with("terminate called after throwing")
+        || text.starts_with("thread '") && text.contains("' panicked at ") && text.ends_with(':')
+}
+
+fn is_continuation(text: &str) -> bool {
+    // Node's and V8's assertions stand behind `#`.
+    let says = ["what(): ", "# "];
+    let indented = text.starts_with([' ', '\t'])
+        && !says
+            .iter()
+            .any(|start| text.trim_start().starts_with(start));
+    // `{` goes on with an object, `{"level":"error",…}` is a line of a log.
+    let is_record = text.starts_with("{\"") && text.ends_with('}');
+    indented || !is_record && CONTINUATION.iter().any(|start| text.starts_with(start))
+}
+
+/// `fatal error, exiting with code 1`: that it ends, and not why.
+fn is_closing(text: &str) -> bool {
+    said(text, CLOSING).any(|place| {
+        let rest = &text[place.end..];
+        !rest.contains(|c: char| c.is_alphabetic())
+    })
+}
+
+/// `hint: to allow it, run store trust`: what to do about it.
+fn is_hint(text: &str) -> bool {
+    let message = text.split_once(": ").map_or("", |(_, rest)| rest);
+    [text, message].iter().any(|text| {
+        let text = text.trim_start().to_ascii_lowercase();
+        HINT.iter().any(|start| {
+            let rest = text.strip_prefix(start);
+            rest.is_some_and(|rest| rest.starts_with([' ', ':', ',']))
+        })
+    })
+}
+
+/// `    ^^^^~~^`: it says nothing without the line above it.
+fn is_underline(text: &str) -> bool {
+    text.chars().all(|c| matches!(c, '^' | '~' | ' ' | '\t'))
+}
+
+/// `    at Module._load (node:…)`, `  File "app.py", line 1`.
+pub(super) fn is_frame(text: &str) -> bool {
+    let text = text.trim_start();
+    let numbered = text
+        .strip_prefix('#')
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    numbered
+        || ["at ", "File \"", "from ", "- /"]
+            .iter()
+            .any(|start| text.starts_with(start))
+}
+
+pub(super) fn speaks_of_success(text: &str) -> bool {
+    affirms(text, SUCCESS)
+}
+
+pub(super) fn speaks_of_failure(text: &str) -> bool {
+    affirms(text, FAILURE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Facts;
+    use crate::testing::{INIT, Script};
+
+    fn headline(writes: &[(i64, &str)]) -> (String, Vec<String>) {
+        let mut s = Script::new(&["app"]);
+        for &(fd, text) in writes {
+            s.write(INIT, fd, text);
+        }
+        let facts = Facts::of(&s.run, s.numbered());
+        let words = LastWords::of(facts.processes.get(INIT).unwrap().output.lines());
+        let block = words.block().iter().map(|line| line.text.clone()).collect();
+        (
+            words
+                .headline()
+                .map(|line| line.text.clone())
+                .unwrap_or_default(),
+            block,
+        )
+    }
+
+    #[test]
+    fn a_log_of_json_has_its_error_as_headline() {
+        let error = "{\"level\":\"error\",\"msg\":\"schema version 9 is newer than 7\"}";
+        let log = format!(
+            "{{\"level\":\"info\",\"msg\":\"starting\"}}\n{error}\n{{\"level\":\"info\",\"msg\":\"shutdown complete\"}}\n"
+        );
+        assert_eq!(headline(&[(1, &log)]).0, error);
+    }
+
+    #[test]
+    fn what_follows_a_warning_is_the_headline() {
+        let warning = "cache disabled: [Errno 30] Read-only file system: '/data/cache'\n";
+        let of = |last| headline(&[(2, warning), (2, last)]).0;
+        let why = "rules are no JSON: Expecting ',' delimiter";
+        assert_eq!(of("rules are no JSON: Expecting ',' delimiter\n"), why);
+        assert_eq!(of("exiting\n"), warning.trim());
+    }
+
+    #[test]
+    fn an_assertion_of_node_is_the_headline_and_not_its_trace() {
+        let text = "\n  #  node[7]: void node::Start() at ../src/node_platform.cc:68\n  #  Assertion failed: (0) == (uv_thread_create(t.get(), start_thread, this))\n\n----- Native stack trace -----\n\n 1: 0xcb5167 node::Assert() [node]\n";
+        assert_eq!(
+            headline(&[(2, text)]).0.trim(),
+            "#  Assertion failed: (0) == (uv_thread_create(t.get(), start_thread, this))"
+        );
+    }
+
+    #[test]
+    fn what_follows_an_opening_is_the_headline() {
+        let of = |text: &str| headline(&[(2, text)]).0;
+        assert_eq!(
+            of(
+                "terminate called after throwing an instance of 'ParseError'\n  what():  lane 3 has no exit\n"
+            ),
+            "  what():  lane 3 has no exit"
+        );
+        assert_eq!(
+            of(
+                "thread 'main' panicked at src/main.rs:5:10:\nledger out of balance\nnote: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"
+            ),
+            "ledger out of balance"
+        );
+        assert_eq!(
+            of("terminate called without an active exception\n"),
+            "terminate called without an active exception"
+        );
+    }
+
+    #[test]
+    fn a_message_that_is_repeated_is_its_last_saying() {
+        let (_, block) = headline(&[(2, "db: refused\ndb: refused\n"), (2, "giving up\n")]);
+        assert_eq!(block, ["db: refused", "giving up"]);
+    }
+
+    #[test]
+    fn a_node_trace_has_its_error_as_headline() {
+        let trace = "node:events:502\n      throw er; // Unhandled 'error' event\n      ^\n\nError: connect ECONNREFUSED 127.0.0.1:3999\n    at TCPConnectWrap.afterConnect [as oncomplete] (node:net:1611:16)\nEmitted 'error' event on Socket instance at:\n    at emitErrorNT (node:internal/streams/destroy:169:8) {\n  errno: -111,\n}\n";
+        let (head, block) = headline(&[(2, trace), (2, "\nNode.js v20.20.2\n")]);
+        assert_eq!(head, "Error: connect ECONNREFUSED 127.0.0.1:3999");
+        assert_eq!(block.last().unwrap(), "Node.js v20.20.2");
+    }
+
+    #[test]
+    fn a_go_panic_and_a_java_cause() {
+        let go = "panic: open /x: no such file or directory\n\ngoroutine 1 [running]:\nmain.main()\n\t/app/main.go:9 +0x1d\nexit status 2\n";
+        assert_eq!(
+            headline(&[(2, go)]).0,
+            "panic: open /x: no such file or directory"
+        );
+        let java = "Exception in thread \"main\" java.lang.RuntimeException: boot\n\tat Main.main(Main.java:3)\nCaused by: java.net.ConnectException: Connection refused\n\t... 3 more\n";
+        assert_eq!(
+            headline(&[(2, java)]).0,
+            "Caused by: java.net.ConnectException: Connection refused"
+        );
+    }
+
+    #[test]
+    fn neither_what_closes_nor_a_hint_is_the_headline() {
+        for (after, head) in [
+            (
+                "pump: initialization failed",
+                "pump: binding 192.0.2.9:7000: Cannot assign",
+            ),
+            (
+                "pump: fatal error, exiting with code 1",
+                "pump: binding 192.0.2.9:7000: Cannot assign",
+            ),
+            (
+                "hint: to make an exception, run pump trust",
+                "pump: binding 192.0.2.9:7000: Cannot assign",
+            ),
+            (
+                "pump: see the manual if the address is unknown",
+                "pump: binding 192.0.2.9:7000: Cannot assign",
+            ),
+            (
+                "pump: initialization failed: no licence",
+                "pump: initialization failed: no licence",
+            ),
+            (
+                "fatal: exiting with a corrupt queue",
+                "fatal: exiting with a corrupt queue",
+            ),
+        ] {
+            let words = format!("pump: binding 192.0.2.9:7000: Cannot assign\n{after}\n");
+            assert_eq!(headline(&[(2, &words)]).0, head);
+        }
+        assert_eq!(
+            headline(&[(
+                2,
+                "warn: no colours, ignoring\npump: initialization failed\n"
+            )])
+            .0,
+            "pump: initialization failed"
+        );
+    }
+
+    #[test]
+    fn a_warning_before_another_failure_is_not_in_the_block() {
+        let (head, block) = headline(&[
+            (
+                2,
+                "warn: cannot open /etc/opt.conf: No such file or directory\n",
+            ),
+            (2, "fatal: bad port\n"),
+        ]);
+        assert_eq!(head, "fatal: bad port");
+        assert_eq!(block, ["fatal: bad port"]);
+    }
+
+    #[test]
+    fn a_failure_long_before_the_end_is_no_headline() {
+        let later = (0..10)
+            .map(|n| format!("request {n} done\n"))
+            .collect::<String>();
+        assert_eq!(
+            headline(&[(2, "error: metrics refused\n"), (1, &later)]).0,
+            "request 9 done"
+        );
+        assert_eq!(
+            headline(&[(2, "error: metrics refused\n"), (1, "bye\n")]).0,
+            "error: metrics refused"
+        );
+    }
+
+    #[test]
+    fn loggers_prefixes_are_not_cited() {
+        assert_eq!(
+            message("2026/11/20 23:36:04 [emerg] 7092#7092: host not found in upstream \"flask\""),
+            "host not found in upstream \"flask\""
+        );
+        assert_eq!(message("nginx: [emerg] host not found"), "host not found");
+        assert_eq!(message("plain: text"), "plain: text");
+    }
+}

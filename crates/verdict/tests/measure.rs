@@ -1,0 +1,254 @@
+//! How often the verdicts are right: on the corpus, for which the rules were written, and on crashes for which they were
+//! not. The figures stand in docs/verdicts.md; `INSTA_UPDATE=always cargo test -p verdict --test measure` renews them,
+//! `cargo test -p verdict --test measure -- --nocapture` prints them.
+
+use std::fmt::Write;
+use std::fs::{read_to_string, write};
+use std::path::{Path, PathBuf};
+
+use verdict::explain::explain;
+
+const BEGIN: &str = "<!-- measured: cargo test -p verdict --test measure -->\n";
+const END: &str = "<!-- measured so far -->";
+/// From here on a verdict claims to know: a wrong one misleads.
+const SURE: u8 = 80;
+/// Verdicts that name no cause: they say what is there.
+const HONEST: &[&str] = &["exited_non_zero", "unknown"];
+
+/// A capture, what truly ended its last run, and what the verdict says.
+struct Judged {
+    capture: String,
+    expected: String,
+    said: String,
+    right: bool,
+    confidence: u8,
+}
+
+impl Judged {
+    fn names_a_cause(&self) -> bool {
+        !HONEST.contains(&&*self.said)
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Judges every capture that `expected.txt` of a folder lists.
+fn judge(folder: &str) -> Vec<Judged> {
+    let folder = root().join(folder);
+    let list = read_to_string(folder.join("expected.txt")).unwrap();
+    let lines = list
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty());
+    let judged: Vec<Judged> = lines
+        .map(|line| {
+            let mut words = line.splitn(3, ' ');
+            let (capture, expected) = (words.next().unwrap(), words.next().unwrap());
+            let subject = words.next().unwrap_or_default();
+            let path = folder.join(capture).with_extension("lwcap");
+            let explanation = explain(&mut capture_format::open_file(&path).unwrap());
+            let verdict = &explanation.runs.last().unwrap().verdict;
+            let said = verdict.cause.name();
+            let right = match expected {
+                "unexplained" => HONEST.contains(&&*said),
+                cause => said == cause && verdict.subject.contains(subject),
+            };
+            Judged {
+                capture: capture.into(),
+                expected: expected.into(),
+                said,
+                right,
+                confidence: verdict.confidence,
+            }
+        })
+        .collect();
+    let captures = folder.read_dir().unwrap().flatten();
+    let captures =
+        captures.filter(|file| file.path().extension().is_some_and(|end| end == "lwcap"));
+    assert_eq!(
+        captures.count(),
+        judged.len(),
+        "expected.txt of {} lists every capture",
+        folder.display()
+    );
+    judged
+}
+
+fn percent(part: usize, whole: usize) -> String {
+    match whole {
+        0 => "–".into(),
+        whole => format!(
+            "{part}/{whole} ({:.0} %)",
+            100.0 * part as f64 / whole as f64
+        ),
+    }
+}
+
+fn row(name: &str, judged: &[Judged]) -> String {
+    let named = judged.iter().filter(|one| one.names_a_cause());
+    let right = named.clone().filter(|one| one.right).count();
+    let explicable = judged
+        .iter()
+        .filter(|one| one.expected != "unexplained")
+        .count();
+    let inexplicable = judged.iter().filter(|one| one.expected == "unexplained");
+    let honest = inexplicable.clone().filter(|one| one.right).count();
+    let sure = judged
+        .iter()
+        .filter(|one| one.names_a_cause() && one.confidence >= SURE);
+    let sure_right = sure.clone().filter(|one| one.right).count();
+    format!(
+        "| {name} | {} | {} | {} | {} | {} |\n",
+        judged.len(),
+        percent(right, named.count()),
+        percent(sure_right, sure.count()),
+        percent(right, explicable),
+        percent(honest, inexplicable.count()),
+    )
+}
+
+fn wrong(text: &mut String, judged: &[Judged]) {
+    for one in judged.iter().filter(|one| !one.right) {
+        let Judged {
+            capture,
+            expected,
+            said,
+            confidence,
+            ..
+        } = one;
+        writeln!(
+            text,
+            "| {capture} | `{expected}` | `{said}` | {confidence} % |"
+        )
+        .unwrap();
+    }
+}
+
+fn report() -> String {
+    let sets = [
+        ("corpus", judge("tests/captures")),
+        (
+            "held out, at first sight",
+            at_first_sight("tests/captures/held-out"),
+        ),
+        (
+            "held out later, at first sight",
+            at_first_sight("tests/captures/held-out-later"),
+        ),
+        (
+            "held out last, at first sight",
+            at_first_sight("tests/captures/held-out-last"),
+        ),
+        (
+            "held out, rules as they are",
+            judge("tests/captures/held-out"),
+        ),
+        (
+            "held out later, rules as they are",
+            judge("tests/captures/held-out-later"),
+        ),
+        (
+            "held out last, rules as they are",
+            judge("tests/captures/held-out-last"),
+        ),
+    ];
+    let mut text = String::from(
+        "| set | captures | precision | precision from 80 % on | recall | honest where nothing tells |\n|---|---|---|---|---|---|\n",
+    );
+    sets.iter()
+        .for_each(|(name, judged)| text.push_str(&row(name, judged)));
+    for (name, judged) in &sets {
+        if judged.iter().any(|one| !one.right) {
+            writeln!(text, "\nWrong or not found ({name}):\n\n| capture | truly | said | confidence |\n|---|---|---|---|").unwrap();
+            wrong(&mut text, judged);
+        }
+    }
+    text
+}
+
+/// What the rules said of the held-out crashes before anybody looked: written down once.
+fn at_first_sight(folder: &str) -> Vec<Judged> {
+    let list = read_to_string(root().join(folder).join("first-sight.txt")).unwrap();
+    let lines = list
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let &[capture, expected, said, confidence, right] = &words[..] else {
+                panic!("{line}")
+            };
+            Judged {
+                capture: capture.into(),
+                expected: expected.into(),
+                said: said.into(),
+                right: right == "right",
+                confidence: confidence.parse().unwrap(),
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn the_figures_are_those_of_the_documentation() {
+    let path = root().join("docs/verdicts.md");
+    let document = read_to_string(&path).unwrap();
+    let (before, rest) = document.split_once(BEGIN).unwrap();
+    let (_, after) = rest.split_once(END).unwrap();
+    let report = report();
+    println!("{report}");
+    let renewed = format!("{before}{BEGIN}\n{report}\n{END}{after}");
+    if std::env::var_os("INSTA_UPDATE").is_some_and(|update| update == "always") {
+        write(path, renewed).unwrap();
+    } else {
+        assert_eq!(document, renewed, "renew with INSTA_UPDATE=always");
+    }
+}
+
+#[test]
+fn nothing_is_said_surely_and_wrongly_of_the_corpus() {
+    for one in judge("tests/captures") {
+        let Judged {
+            capture,
+            expected,
+            said,
+            ..
+        } = &one;
+        assert!(
+            one.right || one.confidence < SURE,
+            "{capture}: {said}, but {expected}"
+        );
+    }
+}
+
+/// Writes what is said of a folder's captures into its `first-sight.txt`, if there is none yet.
+#[test]
+#[ignore = "for crashes that nobody has judged yet"]
+fn first_sight() {
+    for folder in [
+        "tests/captures/held-out",
+        "tests/captures/held-out-later",
+        "tests/captures/held-out-last",
+    ] {
+        let path = root().join(folder).join("first-sight.txt");
+        if path.exists() {
+            continue;
+        }
+        let mut text = String::from(
+            "# What was said when these were seen first: capture, what truly ended it, what was said, how surely, and whether that was right.\n",
+        );
+        for one in judge(folder) {
+            let right = if one.right { "right" } else { "wrong" };
+            let Judged {
+                capture,
+                expected,
+                said,
+                confidence,
+                ..
+            } = &one;
+            writeln!(text, "{capture} {expected} {said} {confidence} {right}").unwrap();
+        }
+        write(path, text).unwrap();
+    }
+}
