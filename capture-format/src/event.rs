@@ -6,6 +6,8 @@
 
 use bytes::Bytes;
 
+use crate::Class;
+
 /// One recorded event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
@@ -91,12 +93,14 @@ impl FdType {
 /// What an event is about. Codes are stable: a code is never given another meaning.
 ///
 /// An unknown code (from a newer writer) is kept and shown by its number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+///
+/// Codes have no order: which kinds do the same is what [`EventKind::class`] says, never a range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EventKind(pub u16);
 
-/// Declares the kinds once: constant, code, name, and the meaning of the fields as documentation.
+/// Declares the kinds once: constant, code, name, class, and the meaning of the fields as documentation.
 macro_rules! kinds {
-    ($($(#[doc = $doc:literal])+ $konst:ident = $code:literal, $name:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $konst:ident = $code:literal, $name:literal, $class:ident;)+) => {
         impl EventKind {
             $($(#[doc = $doc])+ pub const $konst: Self = Self($code);)+
 
@@ -111,6 +115,15 @@ macro_rules! kinds {
                     _ => None,
                 }
             }
+
+            /// What it does.
+            #[must_use]
+            pub const fn class(self) -> Class {
+                match self.0 {
+                    $($code => Class::$class,)+
+                    _ => Class::Unknown,
+                }
+            }
         }
     };
 }
@@ -118,243 +131,248 @@ macro_rules! kinds {
 kinds! {
     /// A program was executed (`sched_process_exec`). `name`: the file, as passed to execve; `data`: the arguments,
     /// each ended by NUL; `args[0]`: pid in the process's own pid namespace; `args[1]`: cgroup id; `ret`: thread id of the caller before.
-    EXEC = 1, "exec";
+    EXEC = 1, "exec", ChangesProcess;
     /// A process was forked (`sched_process_fork`; threads are left out). `ret`: the child's pid; `args[0]`: the child's pid in its own
     /// namespace; `name`: the parent's command name.
-    FORK = 2, "fork";
+    FORK = 2, "fork", ChangesProcess;
     /// A process ended: its last thread did (`sched_process_exit`). `ret`: wait status as of wait(2); `args[0]`: pid in
     /// its own pid namespace; `name`: its command name.
-    EXIT = 3, "exit";
+    EXIT = 3, "exit", ChangesProcess;
     /// A signal was sent to `pid` (`signal_generate`). `ret`: signal number; `args[0]`: si_code; `args[1]`: the sender's pid, 0
     /// where the kernel sent it; `args[2]`: [`SignalOrigin`]; `name`: the sender's command name, of a fault that of `pid`; `data`: of a
     /// fault, si_addr as 8 bytes.
-    SIGNAL_GENERATE = 4, "signal";
+    SIGNAL_GENERATE = 4, "signal", Signals;
     /// A signal was taken by `pid` (`signal_deliver`); or, of SIGABRT, dropped as it is ignored. `ret`: signal number; `args[0]`: si_code; `args[1]`: si_pid; `args[2]`: [`SignalDisposition`].
-    SIGNAL_DELIVER = 5, "signal_deliver";
+    SIGNAL_DELIVER = 5, "signal_deliver", Signals;
     /// The OOM killer chose `pid` (`mark_victim`), or killed it with the one it chose right before (`memory.oom.group`). `name`: its
     /// command name, where known; `args[0]`: [`OomScope`], 0 where not known; `args[1]`: memory limit in bytes of the cgroup that
     /// had no memory left; `args[2]`: its cgroup id, in the hierarchy of the memory controller.
-    OOM_KILL = 6, "oom_kill";
+    OOM_KILL = 6, "oom_kill", ChangesProcess;
     /// What a program's descriptors 0 to 2 are, at exec. `data`: for each, inode number u64 and `S_IFMT` mode u64 (0: closed).
-    STDIO = 7, "stdio";
+    STDIO = 7, "stdio", ChangesProcess;
 
     /// execve(2) that failed. `name`: path; `data`: the arguments, each ended by NUL.
-    EXECVE = 32, "execve";
+    EXECVE = 32, "execve", StartsProcess;
     /// execveat(2) that failed. As execve; `args[0]`: directory descriptor; `args[1]`: flags.
-    EXECVEAT = 33, "execveat";
+    EXECVEAT = 33, "execveat", StartsProcess;
     /// fork(2) that failed.
-    SYS_FORK = 34, "sys_fork";
+    SYS_FORK = 34, "sys_fork", StartsProcess;
     /// vfork(2) that failed.
-    VFORK = 35, "vfork";
+    VFORK = 35, "vfork", StartsProcess;
     /// clone(2) that failed. `args[0]`: flags.
-    CLONE = 36, "clone";
+    CLONE = 36, "clone", StartsProcess;
     /// clone3(2) that failed.
-    CLONE3 = 37, "clone3";
+    CLONE3 = 37, "clone3", StartsProcess;
 
     /// open(2). `name`: path; `args[1]`: flags; `args[2]`: mode; `ret`: descriptor.
-    OPEN = 48, "open";
+    OPEN = 48, "open", Opens;
     /// openat(2). As open; `args[0]`: directory descriptor.
-    OPENAT = 49, "openat";
+    OPENAT = 49, "openat", Opens;
     /// openat2(2). As openat; `args[1]` and `args[2]` from `struct open_how`.
-    OPENAT2 = 50, "openat2";
+    OPENAT2 = 50, "openat2", Opens;
     /// creat(2). `name`: path; `args[2]`: mode; `ret`: descriptor.
-    CREAT = 51, "creat";
+    CREAT = 51, "creat", Opens;
     /// close(2). `args[0]`: descriptor.
-    CLOSE = 52, "close";
+    CLOSE = 52, "close", ChangesDescriptor;
     /// close_range(2). `args[0]`, `args[1]`: first and last descriptor; `args[2]`: flags.
-    CLOSE_RANGE = 53, "close_range";
+    CLOSE_RANGE = 53, "close_range", ChangesDescriptor;
     /// dup(2). `args[0]`: old descriptor; `ret`: new one.
-    DUP = 54, "dup";
+    DUP = 54, "dup", ChangesDescriptor;
     /// dup2(2). `args[0]`: old descriptor; `ret`: new one.
-    DUP2 = 55, "dup2";
+    DUP2 = 55, "dup2", ChangesDescriptor;
     /// dup3(2). `args[0]`: old descriptor; `args[2]`: flags; `ret`: new one.
-    DUP3 = 56, "dup3";
+    DUP3 = 56, "dup3", ChangesDescriptor;
     /// fcntl(2) with F_DUPFD or F_DUPFD_CLOEXEC; or with F_SETLK or F_OFD_SETLK, if it failed. `args[0]`: descriptor; `args[1]`: command;
     /// `ret`: of a copy the new descriptor.
-    FCNTL = 57, "fcntl";
+    FCNTL = 57, "fcntl", ChangesDescriptor;
     /// pipe(2). `args[0]`: read end; `args[1]`: write end.
-    PIPE = 58, "pipe";
+    PIPE = 58, "pipe", ChangesDescriptor;
     /// pipe2(2). As pipe; `args[2]`: flags.
-    PIPE2 = 59, "pipe2";
+    PIPE2 = 59, "pipe2", ChangesDescriptor;
     /// chdir(2). `name`: path.
-    CHDIR = 60, "chdir";
+    CHDIR = 60, "chdir", ChangesDirectory;
     /// fchdir(2). `args[0]`: descriptor.
-    FCHDIR = 61, "fchdir";
+    FCHDIR = 61, "fchdir", ChangesDirectory;
 
     /// read(2). `args[0]`: descriptor; `args[1]`: inode number, where known; `args[2]`: bytes asked for; `data`: bytes read; `name`: last component of the file's path, where looked up.
-    READ = 64, "read";
+    READ = 64, "read", Reads;
     /// pread64(2). As read.
-    PREAD64 = 65, "pread64";
+    PREAD64 = 65, "pread64", Reads;
     /// readv(2). As read; `args[2]`: number of buffers.
-    READV = 66, "readv";
+    READV = 66, "readv", Reads;
     /// preadv(2). As readv.
-    PREADV = 67, "preadv";
+    PREADV = 67, "preadv", Reads;
     /// preadv2(2). As readv.
-    PREADV2 = 68, "preadv2";
+    PREADV2 = 68, "preadv2", Reads;
     /// write(2). `args[0]`: descriptor; `args[1]`: inode number, where known; `args[2]`: bytes asked for; `data`: bytes written (of a failed call: what would have been); `name`: as read.
-    WRITE = 72, "write";
+    WRITE = 72, "write", Writes;
     /// pwrite64(2). As write.
-    PWRITE64 = 73, "pwrite64";
+    PWRITE64 = 73, "pwrite64", Writes;
     /// writev(2). As write; `args[2]`: number of buffers.
-    WRITEV = 74, "writev";
+    WRITEV = 74, "writev", Writes;
     /// pwritev(2). As writev.
-    PWRITEV = 75, "pwritev";
+    PWRITEV = 75, "pwritev", Writes;
     /// pwritev2(2). As writev.
-    PWRITEV2 = 76, "pwritev2";
+    PWRITEV2 = 76, "pwritev2", Writes;
 
     /// socket(2). `args`: domain, type, protocol; `ret`: descriptor.
-    SOCKET = 96, "socket";
+    SOCKET = 96, "socket", CreatesSocket;
     /// socketpair(2) that failed. `args`: domain, type, protocol.
-    SOCKETPAIR = 97, "socketpair";
+    SOCKETPAIR = 97, "socketpair", CreatesSocket;
     /// connect(2). `args[0]`: descriptor; `name`: address.
-    CONNECT = 98, "connect";
+    CONNECT = 98, "connect", Connects;
     /// bind(2). `args[0]`: descriptor; `name`: address.
-    BIND = 99, "bind";
+    BIND = 99, "bind", Connects;
     /// listen(2). `args[0]`: descriptor; `args[1]`: backlog; `name`: local address, where known.
-    LISTEN = 100, "listen";
+    LISTEN = 100, "listen", Connects;
     /// accept(2). `args[0]`: listening descriptor; `ret`: new descriptor; `name`: peer.
-    ACCEPT = 101, "accept";
+    ACCEPT = 101, "accept", Connects;
     /// accept4(2). As accept.
-    ACCEPT4 = 102, "accept4";
+    ACCEPT4 = 102, "accept4", Connects;
     /// getsockopt(2) of SO_ERROR: how a connect that was in progress ended. `args[0]`: descriptor; `args[1]`: the errno, 0 for success; `name`: peer, where known.
-    GETSOCKOPT = 103, "getsockopt";
+    GETSOCKOPT = 103, "getsockopt", Connects;
     /// sendto(2), send(2). `args[0]`: descriptor; `args[2]`: bytes asked for; `name`: peer; `data`: DNS payload, nothing for other traffic.
-    SENDTO = 104, "sendto";
+    SENDTO = 104, "sendto", Sends;
     /// sendmsg(2). As sendto, but `args[2]` is 0: what was asked for is spread over buffers.
-    SENDMSG = 105, "sendmsg";
+    SENDMSG = 105, "sendmsg", Sends;
     /// sendmmsg(2): one event a message. As sendmsg; `args[1]`: index of the message.
-    SENDMMSG = 106, "sendmmsg";
+    SENDMMSG = 106, "sendmmsg", Sends;
     /// recvfrom(2), recv(2). `args[0]`: descriptor; `args[2]`: buffer size; `name`: peer; `data`: DNS payload.
-    RECVFROM = 107, "recvfrom";
+    RECVFROM = 107, "recvfrom", Receives;
     /// recvmsg(2). As recvfrom, but `args[2]` is 0.
-    RECVMSG = 108, "recvmsg";
+    RECVMSG = 108, "recvmsg", Receives;
     /// recvmmsg(2): one event a message. As recvmsg; `args[1]`: index of the message.
-    RECVMMSG = 109, "recvmmsg";
+    RECVMMSG = 109, "recvmmsg", Receives;
 
-    /// mkdir(2) that failed. `name`: path. So are all kinds from here to 191: failed calls with a path.
-    MKDIR = 128, "mkdir";
+    /// mkdir(2) that failed. `name`: path.
+    MKDIR = 128, "mkdir", ActsOnPath;
     /// mkdirat(2) that failed. `args[0]`: directory descriptor; `name`: path.
-    MKDIRAT = 129, "mkdirat";
+    MKDIRAT = 129, "mkdirat", ActsOnPath;
     /// rmdir(2) that failed.
-    RMDIR = 130, "rmdir";
+    RMDIR = 130, "rmdir", ActsOnPath;
     /// unlink(2) that failed.
-    UNLINK = 131, "unlink";
+    UNLINK = 131, "unlink", ActsOnPath;
     /// unlinkat(2) that failed. `args[0]`: directory descriptor.
-    UNLINKAT = 132, "unlinkat";
+    UNLINKAT = 132, "unlinkat", ActsOnPath;
     /// rename(2) that failed. `name`: old path; `data`: new path.
-    RENAME = 133, "rename";
+    RENAME = 133, "rename", ActsOnPath;
     /// renameat(2) that failed. As rename; `args[0]`: old directory descriptor.
-    RENAMEAT = 134, "renameat";
+    RENAMEAT = 134, "renameat", ActsOnPath;
     /// renameat2(2) that failed. As renameat.
-    RENAMEAT2 = 135, "renameat2";
+    RENAMEAT2 = 135, "renameat2", ActsOnPath;
     /// stat(2) that failed.
-    STAT = 136, "stat";
+    STAT = 136, "stat", LooksUp;
     /// lstat(2) that failed.
-    LSTAT = 137, "lstat";
+    LSTAT = 137, "lstat", LooksUp;
     /// newfstatat(2) that failed. `args[0]`: directory descriptor.
-    NEWFSTATAT = 138, "newfstatat";
+    NEWFSTATAT = 138, "newfstatat", LooksUp;
     /// statx(2) that failed. `args[0]`: directory descriptor.
-    STATX = 139, "statx";
+    STATX = 139, "statx", LooksUp;
     /// access(2) that failed. `args[1]`: mode.
-    ACCESS = 140, "access";
+    ACCESS = 140, "access", LooksUp;
     /// faccessat(2) that failed. `args[0]`: directory descriptor; `args[2]`: mode.
-    FACCESSAT = 141, "faccessat";
+    FACCESSAT = 141, "faccessat", LooksUp;
     /// faccessat2(2) that failed. As faccessat.
-    FACCESSAT2 = 142, "faccessat2";
+    FACCESSAT2 = 142, "faccessat2", LooksUp;
     /// readlink(2) that failed.
-    READLINK = 143, "readlink";
+    READLINK = 143, "readlink", LooksUp;
     /// readlinkat(2) that failed. `args[0]`: directory descriptor.
-    READLINKAT = 144, "readlinkat";
+    READLINKAT = 144, "readlinkat", LooksUp;
     /// chmod(2) that failed. `args[1]`: mode.
-    CHMOD = 145, "chmod";
+    CHMOD = 145, "chmod", ActsOnPath;
     /// fchmodat(2) that failed. `args[0]`: directory descriptor; `args[2]`: mode.
-    FCHMODAT = 146, "fchmodat";
+    FCHMODAT = 146, "fchmodat", ActsOnPath;
     /// chown(2) that failed. `args[1]`, `args[2]`: user and group.
-    CHOWN = 147, "chown";
+    CHOWN = 147, "chown", ActsOnPath;
     /// lchown(2) that failed. As chown.
-    LCHOWN = 148, "lchown";
+    LCHOWN = 148, "lchown", ActsOnPath;
     /// fchownat(2) that failed. `args[0]`: directory descriptor; `args[2]`: user.
-    FCHOWNAT = 149, "fchownat";
+    FCHOWNAT = 149, "fchownat", ActsOnPath;
     /// symlink(2) that failed. `name`: target; `data`: path of the link.
-    SYMLINK = 150, "symlink";
+    SYMLINK = 150, "symlink", ActsOnPath;
     /// symlinkat(2) that failed. `name`: target; `args[1]`: directory descriptor; `data`: path of the link.
-    SYMLINKAT = 151, "symlinkat";
+    SYMLINKAT = 151, "symlinkat", ActsOnPath;
     /// link(2) that failed. `name`: old path; `data`: new path.
-    LINK = 152, "link";
+    LINK = 152, "link", ActsOnPath;
     /// linkat(2) that failed. As link; `args[0]`: old directory descriptor.
-    LINKAT = 153, "linkat";
+    LINKAT = 153, "linkat", ActsOnPath;
     /// truncate(2) that failed. `args[1]`: length.
-    TRUNCATE = 154, "truncate";
+    TRUNCATE = 154, "truncate", ActsOnPath;
     /// mknod(2) that failed. `args[1]`: mode.
-    MKNOD = 155, "mknod";
+    MKNOD = 155, "mknod", ActsOnPath;
     /// mknodat(2) that failed. `args[0]`: directory descriptor; `args[2]`: mode.
-    MKNODAT = 156, "mknodat";
+    MKNODAT = 156, "mknodat", ActsOnPath;
     /// mount(2) that failed. `name`: target; `args[0]` unused.
-    MOUNT = 157, "mount";
+    MOUNT = 157, "mount", ActsOnPath;
     /// chroot(2) that failed.
-    CHROOT = 158, "chroot";
+    CHROOT = 158, "chroot", ActsOnPath;
     /// statfs(2) that failed.
-    STATFS = 159, "statfs";
+    STATFS = 159, "statfs", ActsOnPath;
 
-    /// mmap(2) that failed. `args[0]`: protection; `args[1]`: length; `args[2]`: flags. So are all kinds from here on: failed calls without a path.
-    MMAP = 192, "mmap";
+    /// mmap(2) that failed. `args[0]`: protection; `args[1]`: length; `args[2]`: flags.
+    MMAP = 192, "mmap", Other;
     /// mprotect(2) that failed. `args[0]`: low 32 bits of the address; `args[1]`: length; `args[2]`: protection.
-    MPROTECT = 193, "mprotect";
+    MPROTECT = 193, "mprotect", Other;
     /// ftruncate(2) that failed. `args[0]`: descriptor; `args[1]`: length.
-    FTRUNCATE = 194, "ftruncate";
+    FTRUNCATE = 194, "ftruncate", ActsOnFile;
     /// fallocate(2) that failed. `args[0]`: descriptor; `args[1]`: mode; `args[2]`: offset.
-    FALLOCATE = 195, "fallocate";
+    FALLOCATE = 195, "fallocate", ActsOnFile;
     /// fsync(2) that failed. `args[0]`: descriptor.
-    FSYNC = 196, "fsync";
+    FSYNC = 196, "fsync", ActsOnFile;
     /// fdatasync(2) that failed. `args[0]`: descriptor.
-    FDATASYNC = 197, "fdatasync";
+    FDATASYNC = 197, "fdatasync", ActsOnFile;
     /// epoll_create1(2) that failed. `args[0]`: flags.
-    EPOLL_CREATE1 = 198, "epoll_create1";
+    EPOLL_CREATE1 = 198, "epoll_create1", Other;
     /// eventfd2(2) that failed.
-    EVENTFD2 = 199, "eventfd2";
+    EVENTFD2 = 199, "eventfd2", Other;
     /// inotify_init1(2) that failed. `args[0]`: flags.
-    INOTIFY_INIT1 = 200, "inotify_init1";
+    INOTIFY_INIT1 = 200, "inotify_init1", Other;
     /// inotify_add_watch(2) that failed. `args[0]`: descriptor; `name`: path.
-    INOTIFY_ADD_WATCH = 201, "inotify_add_watch";
+    INOTIFY_ADD_WATCH = 201, "inotify_add_watch", Other;
     /// setuid(2) that failed. `args[0]`: user.
-    SETUID = 202, "setuid";
+    SETUID = 202, "setuid", Other;
     /// setgid(2) that failed. `args[0]`: group.
-    SETGID = 203, "setgid";
+    SETGID = 203, "setgid", Other;
     /// setgroups(2) that failed. `args[0]`: number of groups.
-    SETGROUPS = 204, "setgroups";
+    SETGROUPS = 204, "setgroups", Other;
     /// setresuid(2) that failed. `args`: real, effective, saved user.
-    SETRESUID = 205, "setresuid";
+    SETRESUID = 205, "setresuid", Other;
     /// setresgid(2) that failed. `args`: real, effective, saved group.
-    SETRESGID = 206, "setresgid";
+    SETRESGID = 206, "setresgid", Other;
     /// setrlimit(2) that failed. `args[0]`: resource.
-    SETRLIMIT = 207, "setrlimit";
+    SETRLIMIT = 207, "setrlimit", Other;
     /// prlimit64(2) that failed. `args[0]`: pid; `args[1]`: resource.
-    PRLIMIT64 = 208, "prlimit64";
+    PRLIMIT64 = 208, "prlimit64", Other;
     /// sched_setaffinity(2) that failed. `args[0]`: pid.
-    SCHED_SETAFFINITY = 209, "sched_setaffinity";
+    SCHED_SETAFFINITY = 209, "sched_setaffinity", Other;
     /// memfd_create(2) that failed. `name`: the name.
-    MEMFD_CREATE = 210, "memfd_create";
+    MEMFD_CREATE = 210, "memfd_create", Other;
     /// unshare(2) that failed. `args[0]`: flags.
-    UNSHARE = 211, "unshare";
+    UNSHARE = 211, "unshare", Other;
     /// setns(2) that failed. `args[0]`: descriptor; `args[1]`: type.
-    SETNS = 212, "setns";
+    SETNS = 212, "setns", Other;
     /// bpf(2) that failed. `args[0]`: command.
-    BPF = 213, "bpf";
+    BPF = 213, "bpf", Other;
     /// io_uring_setup(2), failed or not: what goes through the ring afterwards is not seen by system-call probes. `args[0]`: entries; `ret`: descriptor.
-    IO_URING_SETUP = 214, "io_uring_setup";
+    IO_URING_SETUP = 214, "io_uring_setup", Other;
     /// setsockopt(2) that failed. `args`: descriptor, level, option.
-    SETSOCKOPT = 215, "setsockopt";
+    SETSOCKOPT = 215, "setsockopt", Other;
     /// kill(2) that failed. `args`: pid, signal.
-    KILL = 216, "kill";
+    KILL = 216, "kill", Other;
     /// flock(2) that failed. `args[0]`: descriptor; `args[1]`: operation.
-    FLOCK = 217, "flock";
+    FLOCK = 217, "flock", ActsOnFile;
 }
 
 impl EventKind {
     /// Whether the kind is a system call, so that `ret` is its return value.
     #[must_use]
     pub const fn is_syscall(self) -> bool {
-        self.0 >= 32
+        match self.class() {
+            Class::ChangesProcess | Class::Signals => false,
+            // Codes below 32 are kept for what is no system call.
+            Class::Unknown => self.0 >= 32,
+            _ => true,
+        }
     }
 }
 

@@ -59,6 +59,7 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod class;
 mod damage;
 mod error;
 mod event;
@@ -75,6 +76,7 @@ mod varint;
 mod writer;
 
 pub use block::{BlockSummary, Columns, EventBlock};
+pub use class::Class;
 pub use damage::{Damage, DamageCause, Lost};
 pub use error::{OpenError, WriteError};
 pub use event::{Event, EventFlags, EventKind, FdType, OomScope, SignalDisposition, SignalOrigin};

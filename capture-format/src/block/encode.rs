@@ -8,8 +8,8 @@ use zstd::bulk::Compressor;
 
 use super::name::{EMPTY, FIRST, NEXT};
 use super::{BlockSummary, COLUMNS, Column, STORED, ZSTD};
-use crate::Event;
 use crate::varint::{self, zigzag};
+use crate::{Event, EventKind};
 
 /// zstd level; docs/format.md has what was measured.
 const LEVEL: i32 = 3;
@@ -52,7 +52,10 @@ impl BlockBuilder {
             count: self.events.len() as u32,
             first,
             time: (earliest, latest),
-            kinds: set(self.events.iter().map(|event| event.kind)),
+            kinds: set(self.events.iter().map(|event| event.kind.0))
+                .into_iter()
+                .map(EventKind)
+                .collect(),
             pids: set(self.events.iter().map(|event| event.pid)),
         };
         let columns = Columns::of(&self.events, &summary);
@@ -101,7 +104,7 @@ impl Columns {
             before = *time;
             columns.put(
                 Column::Kind,
-                summary.kinds.partition_point(|other| other < kind) as u64,
+                summary.kinds.partition_point(|other| other.0 < kind.0) as u64,
             );
             columns.put(
                 Column::Pid,

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{Read, Seek};
 
-use capture_format::{ExitStatus, Reader, Run};
+use capture_format::{Class, ExitStatus, Reader, Run};
 use serde::Serialize;
 
 use crate::views::dns::said;
@@ -62,7 +62,10 @@ impl Side {
                 facts.observe(number, event);
             }
             let seen = context.observe(number, event);
-            if is_open(event.kind) && failed(event).is_none() && opened.len() < MAX_PATHS {
+            if event.kind.class() == Class::Opens
+                && failed(event).is_none()
+                && opened.len() < MAX_PATHS
+            {
                 let path = || (Text::new(&seen.path), number);
                 opened.entry(temporary(&seen.path)).or_insert_with(path);
             }
@@ -139,11 +142,6 @@ fn without_search<'n>(host: &'n str, search: &[String]) -> &'n str {
         (is_domain && !name.is_empty()).then_some(name)
     });
     stripped.unwrap_or(host)
-}
-
-fn is_open(kind: capture_format::EventKind) -> bool {
-    use capture_format::EventKind as K;
-    (K::OPEN..=K::CREAT).contains(&kind)
 }
 
 /// Two runs compared.

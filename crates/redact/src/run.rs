@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use bytes::Bytes;
-use capture_format::{Event, EventFlags, EventKind};
+use capture_format::{Class, Event, EventFlags, EventKind};
 use events::fds::{Fds, has_path};
 
 use crate::arguments::arguments;
@@ -33,10 +33,10 @@ impl Redactor {
         let mut streams = Streams::default();
         for (at, event) in events.iter_mut().enumerate() {
             let fd = fds.observe(event);
-            if !is_read(event.kind) && !is_write(event.kind) {
-                if event.kind == EventKind::CLOSE {
-                    streams.close(event);
-                }
+            if event.kind == EventKind::CLOSE {
+                streams.close(event);
+            }
+            if !moves_bytes(event.kind) {
                 self.other(event, manifest);
             } else if payload == Payload::None {
                 if !event.data.is_empty() {
@@ -121,7 +121,7 @@ impl Redactor {
         let context = Context {
             in_key,
             cut: events[last].flags.contains(EventFlags::TRUNCATED),
-            ..Context::of(if is_read(events[first].kind) {
+            ..Context::of(if events[first].kind.class().takes_in() {
                 Source::Read
             } else {
                 Source::Written
@@ -178,7 +178,7 @@ struct Streams {
 
 impl Streams {
     fn add(&mut self, at: usize, event: &Event) {
-        let read = is_read(event.kind);
+        let read = event.kind.class().takes_in();
         let (descriptor, inode) = ((event.pid, event.args[0]), (event.args[1], read));
         let open = self.open.entry(descriptor).or_default();
         let alone = has_position(event.kind);
@@ -244,6 +244,25 @@ impl Streams {
     }
 }
 
+/// Whether the payload of such an event may be anything. Every class says so itself: a new one is thought of here.
+fn moves_bytes(kind: EventKind) -> bool {
+    match kind.class() {
+        Class::Reads | Class::Writes | Class::Sends | Class::Receives | Class::Unknown => true,
+        Class::ChangesProcess
+        | Class::Signals
+        | Class::StartsProcess
+        | Class::Opens
+        | Class::ChangesDescriptor
+        | Class::ChangesDirectory
+        | Class::CreatesSocket
+        | Class::Connects
+        | Class::LooksUp
+        | Class::ActsOnPath
+        | Class::ActsOnFile
+        | Class::Other => false,
+    }
+}
+
 /// At a position of its own, so that what it moves doesn't go on from the last.
 fn has_position(kind: EventKind) -> bool {
     use EventKind as K;
@@ -256,14 +275,4 @@ fn has_position(kind: EventKind) -> bool {
         K::PWRITEV2,
     ]
     .contains(&kind)
-}
-
-fn is_read(kind: EventKind) -> bool {
-    use EventKind as K;
-    (K::READ..=K::PREADV2).contains(&kind) || (K::RECVFROM..=K::RECVMMSG).contains(&kind)
-}
-
-fn is_write(kind: EventKind) -> bool {
-    use EventKind as K;
-    (K::WRITE..=K::PWRITEV2).contains(&kind) || (K::SENDTO..=K::SENDMMSG).contains(&kind)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use capture_format::{EventKind, Run};
+use capture_format::{Class, EventKind, Run};
 use serde::Serialize;
 
 use crate::facts::naming::alike;
@@ -71,7 +71,7 @@ impl Trait {
             ),
             event: failure.event,
             text: evidence(failure).text,
-            looks: (EventKind::STAT..=EventKind::READLINKAT).contains(&failure.kind),
+            looks: failure.kind.class() == Class::LooksUp,
         });
         Self {
             number: run.number,

@@ -13,7 +13,8 @@ pub struct Errno(pub u16);
 /// Whether a call that failed so would merely have had to wait. Of what starts processes or takes a lock EAGAIN is a refusal.
 #[must_use]
 pub fn only_waits(kind: EventKind, errno: Errno) -> bool {
-    let waits = (EventKind::READ..=EventKind::RECVMMSG).contains(&kind);
+    let class = kind.class();
+    let waits = class.moves_bytes() || class.is_on_socket();
     match errno {
         Errno::EAGAIN => waits,
         Errno::EINPROGRESS | Errno::EALREADY | Errno::EINTR => true,

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use capture_format::{Event, EventKind, FdType};
+use capture_format::{Class, Event, EventKind, FdType};
 
 use crate::decode::SockAddr;
 use crate::decode::sockaddr::family_name;
@@ -193,29 +193,23 @@ pub fn type_name(fd_type: FdType) -> &'static str {
 #[must_use]
 pub fn changes(kind: EventKind) -> bool {
     use EventKind as K;
-    matches!(
-        kind,
-        K::FORK
-            | K::EXIT
-            | K::EXEC
-            | K::STDIO
-            | K::CONNECT
-            | K::BIND
-            | K::LISTEN
-            | K::SOCKET
-            | K::ACCEPT
-            | K::ACCEPT4
-    ) || (K::OPEN..=K::FCHDIR).contains(&kind)
+    match kind.class() {
+        Class::ChangesProcess => kind != K::OOM_KILL,
+        Class::Opens | Class::ChangesDescriptor | Class::ChangesDirectory => true,
+        Class::CreatesSocket => kind == K::SOCKET,
+        Class::Connects => kind != K::GETSOCKOPT,
+        _ => false,
+    }
 }
 
 /// Whether `args[0]` of such an event is a descriptor the call acts on (not a directory to start from).
 #[must_use]
 pub fn acts_on_fd(kind: EventKind) -> bool {
     use EventKind as K;
-    (K::READ..=K::PREADV2).contains(&kind)
-        || (K::WRITE..=K::PWRITEV2).contains(&kind)
-        || (K::CONNECT..=K::RECVMMSG).contains(&kind)
-        || (K::FTRUNCATE..=K::FDATASYNC).contains(&kind)
+    matches!(
+        kind.class(),
+        Class::Reads | Class::Writes | Class::ActsOnFile
+    ) || kind.class().is_on_socket()
         || matches!(
             kind,
             K::CLOSE
@@ -259,7 +253,7 @@ pub fn starts_at_fd(kind: EventKind) -> bool {
 /// Whether the event moved bytes through a socket, as far as probe and table tell.
 #[must_use]
 pub fn is_on_socket(event: &Event, fd: Option<&Fd>) -> bool {
-    event.kind >= EventKind::CONNECT && event.kind <= EventKind::RECVMMSG
+    event.kind.class().is_on_socket()
         || event.fd_type == FdType::SOCKET
         || fd.is_some_and(|fd| matches!(fd.target, Target::Socket { .. }))
 }
@@ -293,13 +287,13 @@ pub enum NameRole {
 /// What `name` of an event of this kind is.
 #[must_use]
 pub fn name_role(kind: EventKind) -> NameRole {
-    use EventKind as K;
-    match kind {
-        K::FORK | K::EXIT | K::SIGNAL_GENERATE | K::SIGNAL_DELIVER | K::OOM_KILL => {
-            NameRole::Command
+    match kind.class() {
+        Class::ChangesProcess if kind != EventKind::EXEC => NameRole::Command,
+        Class::Signals => NameRole::Command,
+        Class::Reads | Class::Writes => NameRole::File,
+        Class::CreatesSocket | Class::Connects | Class::Sends | Class::Receives => {
+            NameRole::Address
         }
-        kind if kind >= K::READ && kind <= K::PWRITEV2 => NameRole::File,
-        kind if kind >= K::SOCKET && kind <= K::RECVMMSG => NameRole::Address,
         _ => NameRole::Path,
     }
 }
@@ -308,10 +302,11 @@ pub fn name_role(kind: EventKind) -> NameRole {
 #[must_use]
 pub fn has_path(kind: EventKind) -> bool {
     use EventKind as K;
-    (K::OPEN..=K::CREAT).contains(&kind)
-        || (K::MKDIR..=K::STATFS).contains(&kind)
-        || matches!(
-            kind,
-            K::EXEC | K::EXECVE | K::EXECVEAT | K::CHDIR | K::INOTIFY_ADD_WATCH
-        )
+    matches!(
+        kind.class(),
+        Class::Opens | Class::LooksUp | Class::ActsOnPath
+    ) || matches!(
+        kind,
+        K::EXEC | K::EXECVE | K::EXECVEAT | K::CHDIR | K::INOTIFY_ADD_WATCH
+    )
 }

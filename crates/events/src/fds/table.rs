@@ -1,7 +1,7 @@
 //! The table of descriptors, and how each kind of event changes it.
 
 use bytes::Bytes;
-use capture_format::{Event, EventKind, FdType};
+use capture_format::{Class, Event, EventKind, FdType};
 use foldhash::HashMap;
 
 use super::{Fd, Stdio, Target, acts_on_fd, changes, starts_at_fd};
@@ -104,7 +104,7 @@ impl Fds {
         if let Some(fd) = known.filter(|fd| fd.agrees_with(event.fd_type)) {
             return Some(fd.clone());
         }
-        let is_io = event.kind >= EventKind::READ && event.kind <= EventKind::PWRITEV2;
+        let is_io = matches!(event.kind.class(), Class::Reads | Class::Writes);
         let target = match event.fd_type {
             FdType::SOCKET => Target::Socket {
                 domain: None,

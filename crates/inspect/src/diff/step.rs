@@ -1,10 +1,9 @@
 //! Events as steps that can be compared between two runs.
 
-use capture_format::{EventKind as K, ExitStatus};
+use capture_format::{Class, EventKind as K, ExitStatus};
 
 use crate::views::Subject;
 use crate::views::errors::{call_name, failed};
-use crate::views::files::{is_read, is_write};
 use events::context::Seen;
 use events::decode::{Message, Signal, SockAddr};
 use events::escape::{escaped_to, is_text};
@@ -61,14 +60,18 @@ fn call(seen: &Seen<'_>) -> Option<String> {
             subject(seen)
         ));
     }
-    if (K::OPEN..=K::CREAT).contains(&event.kind) {
+    if event.kind.class() == Class::Opens {
         return Some(format!("opens {}", subject(seen)));
     }
     let is_log = seen.fd.as_ref().is_some_and(is_output);
-    if is_write(event.kind) && is_log {
+    if event.kind.class() == Class::Writes && is_log {
         return Some(format!("says on {}: {}", subject(seen), words(&event.data)));
     }
-    if is_read(event.kind) && event.ret > 0 && is_text(&event.data) && !event.data.is_empty() {
+    if event.kind.class() == Class::Reads
+        && event.ret > 0
+        && is_text(&event.data)
+        && !event.data.is_empty()
+    {
         let is_file = seen.fd.as_ref().and_then(Fd::path).is_some();
         return is_file.then(|| format!("reads {}: {}", subject(seen), words(&event.data)));
     }

@@ -7,7 +7,7 @@
 use std::io::{self, Read, Seek, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use capture_format::{Event, EventFlags, EventKind as K, Host, Reader, Run};
+use capture_format::{Class, Event, EventFlags, EventKind as K, Host, Reader, Run};
 
 use self::packet::Packet;
 use super::name::{kind_name, process_name};
@@ -122,7 +122,8 @@ fn exchanged<'e>(seen: &Seen<'e>) -> Option<Exchanged<'e>> {
         return None;
     }
     Message::parse_framed(&event.data)?;
-    let peer = SockAddr::parse(&event.name).filter(|_| event.kind >= K::SENDTO);
+    let peer = SockAddr::parse(&event.name)
+        .filter(|_| matches!(event.kind.class(), Class::Sends | Class::Receives));
     let peer = peer
         .as_ref()
         .or_else(|| seen.fd.as_ref().and_then(Fd::peer))
@@ -137,16 +138,12 @@ fn exchanged<'e>(seen: &Seen<'e>) -> Option<Exchanged<'e>> {
     Some(Exchanged {
         message,
         length: length(event, message),
-        sent: sends(event.kind),
+        sent: event.kind.class().gives_out(),
         tcp,
         client: SocketAddr::new(client, port),
         server,
         server_is_known: peer.is_some(),
     })
-}
-
-fn sends(kind: K) -> bool {
-    (K::WRITE..=K::PWRITEV2).contains(&kind) || (K::SENDTO..=K::SENDMMSG).contains(&kind)
 }
 
 /// Over TCP the length of a message stands before it.

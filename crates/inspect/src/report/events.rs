@@ -81,7 +81,7 @@ fn gap(from: u64, to: u64) -> Markup {
 
 fn event(row: &Row) -> Markup {
     html! {
-        tr.row.cited[row.cited].failed[row.failed] id={ "event-" (row.number) } tabindex="-1" data-kind=(row.class.name()) data-process=(row.process) {
+        tr.row.cited[row.cited].failed[row.failed] id={ "event-" (row.number) } tabindex="-1" data-kind=(row.group.name()) data-process=(row.process) {
             td.number { a href={ "#event-" (row.number) } { "#" (row.number) } }
             td.time { (row.time) }
             td.who { (row.process) " " span.pid { (row.pid) } }

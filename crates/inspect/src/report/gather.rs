@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io::{Read, Seek};
 
-use capture_format::{Event, EventKind, Host, Reader};
+use capture_format::{Class, Event, EventKind, Host, Reader};
 
 use super::Room;
 use super::shown::Shown;
@@ -78,14 +78,14 @@ pub(super) struct Row {
     pub(super) pid: u32,
     pub(super) process: Shown,
     pub(super) what: Shown,
-    pub(super) class: Class,
+    pub(super) group: Group,
     pub(super) failed: bool,
     pub(super) cited: bool,
 }
 
 /// What an event is about, for the filter and for marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Class {
+pub(super) enum Group {
     Process,
     Signal,
     Dns,
@@ -95,7 +95,7 @@ pub(super) enum Class {
     Other,
 }
 
-impl Class {
+impl Group {
     pub(super) const ALL: [Self; 7] = [
         Self::Process,
         Self::Signal,
@@ -124,12 +124,12 @@ impl Class {
         let (event, fd) = (seen.event, seen.fd.as_ref());
         match event.kind {
             K::EXEC | K::FORK | K::EXIT | K::STDIO | K::OOM_KILL => Self::Process,
-            kind if (K::EXECVE..K::OPEN).contains(&kind) => Self::Process,
+            kind if kind.class() == Class::StartsProcess => Self::Process,
             K::SIGNAL_GENERATE | K::SIGNAL_DELIVER | K::KILL => Self::Signal,
             _ if is_on_socket(event, fd) || event.kind == K::SOCKET => {
                 let port = fd.and_then(|fd| fd.peer()).and_then(|peer| peer.inet());
                 let named = events::decode::SockAddr::parse(&event.name)
-                    .filter(|_| event.kind >= K::CONNECT && event.kind <= K::RECVMMSG)
+                    .filter(|_| event.kind.class().is_on_socket())
                     .and_then(|address| address.inet());
                 if port.or(named).is_some_and(|address| address.port() == 53) {
                     Self::Dns
@@ -137,10 +137,16 @@ impl Class {
                     Self::Network
                 }
             }
-            kind if (K::WRITE..=K::PWRITEV2).contains(&kind) && is_output(seen) => Self::Output,
-            kind if kind >= K::OPEN && kind < K::SOCKET => Self::File,
-            kind if events::fds::has_path(kind) => Self::File,
-            _ => Self::Other,
+            kind if kind.class() == Class::Writes && is_output(seen) => Self::Output,
+            kind => match kind.class() {
+                Class::Opens
+                | Class::ChangesDescriptor
+                | Class::ChangesDirectory
+                | Class::Reads
+                | Class::Writes => Self::File,
+                _ if events::fds::has_path(kind) => Self::File,
+                _ => Self::Other,
+            },
         }
     }
 }
@@ -180,17 +186,17 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    fn of(seen: &Seen<'_>, class: Class) -> Option<Self> {
+    fn of(seen: &Seen<'_>, group: Group) -> Option<Self> {
         use EventKind as K;
         let event = seen.event;
-        match (event.kind, class) {
+        match (event.kind, group) {
             (K::EXEC, _) => Some(Self::Exec),
             (K::EXIT | K::OOM_KILL, _) => Some(Self::Exit),
             (K::SIGNAL_GENERATE | K::SIGNAL_DELIVER, _) => Some(Self::Signal),
-            (K::CONNECT, Class::Network) if is_failure(event) => Some(Self::Failure),
-            (K::CONNECT, Class::Network) => Some(Self::Connect),
-            (_, Class::Dns) if !event.data.is_empty() => Some(Self::Dns),
-            (_, Class::Output) if !is_stdout(seen) => Some(Self::Output),
+            (K::CONNECT, Group::Network) if is_failure(event) => Some(Self::Failure),
+            (K::CONNECT, Group::Network) => Some(Self::Connect),
+            (_, Group::Dns) if !event.data.is_empty() => Some(Self::Dns),
+            (_, Group::Output) if !is_stdout(seen) => Some(Self::Output),
             _ if is_failure(event) => Some(Self::Failure),
             _ => None,
         }
@@ -276,8 +282,8 @@ impl<'a> Pass<'a> {
     fn observe(&mut self, number: u64, event: &Event) {
         self.to.facts.observe(number, event);
         let seen = self.context.observe(number, event);
-        let class = Class::of(&seen);
-        let (shape, failed) = (Shape::of(&seen, class), is_failure(event));
+        let group = Group::of(&seen);
+        let (shape, failed) = (Shape::of(&seen, group), is_failure(event));
         let cited = self.cited.contains(&number);
         let listed = cited || failed || number >= self.newest_from;
         let what = (listed || shape.is_some()).then(|| Shown::said(&self.what(&seen), MAX_WHAT));
@@ -286,7 +292,7 @@ impl<'a> Pass<'a> {
             self.mark(&seen, shape, what.as_ref(), cited);
         }
         if listed && let Some(what) = what {
-            self.list(&seen, what, class, failed);
+            self.list(&seen, what, group, failed);
         }
     }
 
@@ -317,7 +323,7 @@ impl<'a> Pass<'a> {
         push(&mut self.to.marks, mark, MAX_MARKS);
     }
 
-    fn list(&mut self, seen: &Seen<'_>, what: Shown, class: Class, failed: bool) {
+    fn list(&mut self, seen: &Seen<'_>, what: Shown, group: Group, failed: bool) {
         let cited = self.cited.contains(&seen.number);
         let row = Row {
             number: seen.number,
@@ -325,7 +331,7 @@ impl<'a> Pass<'a> {
             pid: seen.event.pid,
             process: self.process(seen),
             what,
-            class,
+            group,
             failed,
             cited,
         };

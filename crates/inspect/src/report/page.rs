@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
-use super::gather::Class;
+use super::gather::Group;
 use super::shown::Shown;
 use crate::info::Info;
 use events::decode::time::epoch;
@@ -140,7 +140,7 @@ fn toolbar() -> Markup {
                     option value="" { "everything" }
                     option value="cited" { "evidence" }
                     option value="failed" { "failed" }
-                    @for class in Class::ALL { option value=(class.name()) { (class.name()) } }
+                    @for group in Group::ALL { option value=(group.name()) { (group.name()) } }
                 }
             }
             label { span { "Process" } select id="process" { option value="" { "all" } } }

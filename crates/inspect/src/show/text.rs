@@ -189,7 +189,7 @@ fn name(line: &mut String, parts: &mut Parts, event: &Event, fd: Option<&Fd>, pa
             line.push('"');
         }
         NameRole::Address
-            if event.kind > EventKind::GETSOCKOPT && fd.is_some_and(|fd| fd.peer().is_some()) => {}
+            if event.kind.class().moves_bytes() && fd.is_some_and(|fd| fd.peer().is_some()) => {}
         NameRole::Address => {
             if let Some(address) = SockAddr::parse(&event.name) {
                 parts.next(line);

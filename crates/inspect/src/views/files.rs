@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Event, EventKind, Reader};
+use capture_format::{Class, Event, Reader};
 use serde::Serialize;
 
 use super::errors::failed;
@@ -78,10 +78,9 @@ pub fn files<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Files 
 /// The file that a call opens, reads, writes, or fails on.
 fn concerns_file(seen: &Seen<'_>) -> Option<Subject> {
     let kind = seen.event.kind;
-    let moves = is_read(kind) || is_write(kind);
-    let is_open = (EventKind::OPEN..=EventKind::CREAT).contains(&kind);
+    let concerned = matches!(kind.class(), Class::Opens | Class::Reads | Class::Writes);
     let fails = kind.is_syscall() && has_path(kind) && failed(seen.event).is_some();
-    if !(moves || is_open || fails) {
+    if !(concerned || fails) {
         return None;
     }
     let subject = Subject::of(seen);
@@ -90,14 +89,6 @@ fn concerns_file(seen: &Seen<'_>) -> Option<Subject> {
         Subject::Path(_) | Subject::Name(_) | Subject::Stdio(_)
     );
     is_file.then_some(subject)
-}
-
-pub(crate) fn is_read(kind: EventKind) -> bool {
-    (EventKind::READ..=EventKind::PREADV2).contains(&kind)
-}
-
-pub(crate) fn is_write(kind: EventKind) -> bool {
-    (EventKind::WRITE..=EventKind::PWRITEV2).contains(&kind)
 }
 
 impl FileUse {
@@ -124,10 +115,10 @@ impl FileUse {
             return;
         }
         let bytes = u64::try_from(event.ret).unwrap_or_default();
-        if is_read(event.kind) {
+        if event.kind.class() == Class::Reads {
             self.reads += 1;
             self.bytes_read = self.bytes_read.saturating_add(bytes);
-        } else if is_write(event.kind) {
+        } else if event.kind.class() == Class::Writes {
             self.writes += 1;
             self.bytes_written = self.bytes_written.saturating_add(bytes);
         } else {
@@ -194,7 +185,7 @@ impl View for Files {
 mod tests {
     use super::*;
     use crate::views::text_of;
-    use EventKind as K;
+    use capture_format::EventKind as K;
     use fixtures::{INIT, Script, capture, inet};
 
     #[test]

@@ -14,7 +14,6 @@ use capture_format::{EventFlags, EventKind, Reader, Run};
 use serde::Serialize;
 
 use super::errors::failed;
-use super::files::{is_read, is_write};
 use super::{Head, Moment, Subject};
 use events::context::{Context, Seen};
 use events::fds::{Fd, Stdio};
@@ -241,9 +240,9 @@ impl Chunk {
 }
 
 fn direction(kind: EventKind) -> Option<Direction> {
-    if is_write(kind) || (EventKind::SENDTO..=EventKind::SENDMMSG).contains(&kind) {
+    if kind.class().gives_out() {
         Some(Direction::Written)
-    } else if is_read(kind) || (EventKind::RECVFROM..=EventKind::RECVMMSG).contains(&kind) {
+    } else if kind.class().takes_in() {
         Some(Direction::Read)
     } else {
         None

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use capture_format::EventKind;
 use serde::Serialize;
 
 use super::Text;
@@ -35,7 +34,7 @@ impl Subject {
         if has_path(event.kind) && !seen.path.is_empty() {
             return Self::Path(Text::new(&seen.path));
         }
-        let is_socket_call = (EventKind::CONNECT..=EventKind::RECVMMSG).contains(&event.kind);
+        let is_socket_call = event.kind.class().is_on_socket();
         if is_socket_call && let Some(address) = SockAddr::parse(&event.name) {
             return Self::Address(address.canonical().to_string());
         }

@@ -4,12 +4,11 @@
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{ExitStatus, FdType, Reader, Run};
+use capture_format::{Class, ExitStatus, FdType, Reader, Run};
 use serde::Serialize;
 
 use super::dns::said;
 use super::errors::call_name;
-use super::files::is_read;
 use super::net::host_of;
 use super::text::command_line;
 use super::{Cell, Column, Head, Look, Moment, Paint, Subject, Table, Tally, Text, View, count};
@@ -161,7 +160,7 @@ pub fn timeline<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Tim
 fn reads_text(seen: &Seen<'_>) -> Option<Text> {
     let event = seen.event;
     let is_file = matches!(event.fd_type, FdType::REGULAR | FdType::UNKNOWN);
-    if !is_read(event.kind) || event.ret <= 0 || !is_file || event.data.is_empty() {
+    if event.kind.class() != Class::Reads || event.ret <= 0 || !is_file || event.data.is_empty() {
         return None;
     }
     let path = match Subject::of_fd(seen.fd.as_ref()?) {

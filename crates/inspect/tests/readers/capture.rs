@@ -6,7 +6,7 @@ use std::io::{Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use capture_format::{Event, EventKind as K, Header, Pod, Reader, Run, Writer};
+use capture_format::{Class, Event, EventKind as K, Header, Pod, Reader, Run, Writer};
 use events::context::Context;
 use events::fds::{Fd, Target};
 use inspect::export::{otlp, pcapng, perfetto, scap};
@@ -167,5 +167,5 @@ fn without_dots(path: &str) -> String {
 
 /// Whether a call moves bytes by a descriptor of any kind.
 pub(crate) fn is_transfer(kind: K) -> bool {
-    (K::READ..=K::PREADV2).contains(&kind) || (K::WRITE..=K::PWRITEV2).contains(&kind)
+    kind.class() == Class::Reads || kind.class() == Class::Writes
 }

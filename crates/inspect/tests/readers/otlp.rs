@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use capture_format::EventKind as K;
+use capture_format::Class;
 use libtest_mimic::Failed;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -45,7 +45,7 @@ fn records(capture: &Exported) -> Result<(), Failed> {
         let data =
             Some(Value::BytesValue(it.event.data.to_vec())).filter(|_| !it.event.data.is_empty());
         same("data", attribute(record, "lastword.data"), data)?;
-        if (K::OPEN..=K::CREAT).contains(&it.event.kind) {
+        if it.event.kind.class() == Class::Opens {
             let path = Value::StringValue(it.path.clone());
             same("path", attribute(record, "file.path"), Some(path))?;
         }

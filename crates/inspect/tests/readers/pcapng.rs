@@ -1,6 +1,6 @@
 //! tshark.
 
-use capture_format::EventKind as K;
+use capture_format::Class;
 use events::decode::Message;
 use libtest_mimic::Failed;
 
@@ -22,7 +22,7 @@ fn tshark() -> Program {
 }
 
 fn dns(it: &Expected) -> Option<Message> {
-    let sent_or_received = (K::SENDTO..=K::RECVMMSG).contains(&it.event.kind);
+    let sent_or_received = matches!(it.event.kind.class(), Class::Sends | Class::Receives);
     let message = Message::parse_framed(&it.event.data)?;
     (sent_or_received && it.event.ret >= 0).then_some(message)
 }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use capture_format::{Event, EventKind as K};
+use capture_format::{Class, Event, EventKind as K};
 use libtest_mimic::Failed;
 
 use crate::capture::{Expected, Exported, is_transfer};
@@ -136,7 +136,7 @@ fn transfers(capture: &Exported, sysdig: &Program, format: &str) -> Result<(), F
 }
 
 fn is_open(event: &Event) -> bool {
-    (K::OPEN..=K::CREAT).contains(&event.kind)
+    event.kind.class() == Class::Opens
 }
 
 fn opens_and_programs(capture: &Exported, sysdig: &Program, format: &str) -> Result<(), Failed> {
@@ -214,7 +214,7 @@ fn sockets(capture: &Exported, sysdig: &Program, format: &str) -> Result<(), Fai
         filter,
     )?;
     let messages = capture.events.iter().filter(|it| {
-        (K::SENDTO..=K::RECVMMSG).contains(&it.event.kind) && !it.event.data.is_empty()
+        matches!(it.event.kind.class(), Class::Sends | Class::Receives) && !it.event.data.is_empty()
     });
     let expected =
         messages.map(|it| vec![it.event.pid.to_string(), payload(&it.event.data, format)]);

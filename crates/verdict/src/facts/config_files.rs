@@ -1,7 +1,7 @@
 //! Configuration files that were read, and whether there was anything in them.
 
 use bytes::Bytes;
-use capture_format::{Event, EventKind};
+use capture_format::{Class, Event};
 
 use super::Recent;
 use events::fds::{Fd, Target};
@@ -56,7 +56,7 @@ impl ConfigFiles {
     }
 
     pub(super) fn observe(&mut self, number: u64, event: &Event, fd: Option<&Fd>) {
-        if !(EventKind::READ..=EventKind::PREADV2).contains(&event.kind) || event.ret < 0 {
+        if event.kind.class() != Class::Reads || event.ret < 0 {
             return;
         }
         let Some(Fd {

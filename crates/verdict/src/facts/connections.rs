@@ -79,7 +79,7 @@ impl Connections {
                 self.ended(number, event, error);
             }
             // What moves bytes is connected, whoever looked.
-            _ if event.ret > 0 && moves_bytes(event.kind) => {
+            _ if event.ret > 0 && event.kind.class().moves_bytes() => {
                 let peer = fd.and_then(Fd::peer).cloned().map(SockAddr::canonical);
                 if self
                     .open(event)
@@ -156,12 +156,6 @@ impl Connections {
             .find(same)
             .filter(|open| open.outcome.is_none())
     }
-}
-
-fn moves_bytes(kind: EventKind) -> bool {
-    (EventKind::READ..=EventKind::PREADV2).contains(&kind)
-        || (EventKind::WRITE..=EventKind::PWRITEV2).contains(&kind)
-        || (EventKind::SENDTO..=EventKind::RECVMMSG).contains(&kind)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use capture_format::{Event, EventFlags, EventKind};
+use capture_format::{Class, Event, EventFlags};
 
 use super::Recent;
 use events::decode::{Errno, Message, Rcode, SockAddr};
@@ -146,12 +146,12 @@ impl Dns {
 
     /// Takes an event on a socket, or on what may be one.
     pub(super) fn observe(&mut self, number: u64, event: &Event, fd: Option<&Fd>) {
-        let sends = (EventKind::WRITE..=EventKind::PWRITEV2).contains(&event.kind)
-            || (EventKind::SENDTO..=EventKind::SENDMMSG).contains(&event.kind);
+        let sends = event.kind.class().gives_out();
         if !is_on_socket(event, fd) {
             return;
         }
-        let peer = SockAddr::parse(&event.name).filter(|_| event.kind >= EventKind::SENDTO);
+        let peer = SockAddr::parse(&event.name)
+            .filter(|_| matches!(event.kind.class(), Class::Sends | Class::Receives));
         let peer = peer
             .as_ref()
             .or_else(|| fd.and_then(Fd::peer))

@@ -3,7 +3,9 @@
 //! Memory is bounded whatever the capture holds: of what repeats the newest is kept, and all of it is counted.
 
 use bytes::Bytes;
-use capture_format::{Event, EventFlags, EventKind, ExitStatus, FdType, Losses, OomScope, Run};
+use capture_format::{
+    Class, Event, EventFlags, EventKind, ExitStatus, FdType, Losses, OomScope, Run,
+};
 
 mod binds;
 pub mod config_files;
@@ -211,7 +213,7 @@ impl Facts {
         if !event.kind.is_syscall() {
             return;
         }
-        if output::is_write(event.kind)
+        if event.kind.class() == Class::Writes
             && let Some(process) = self.processes.get_mut(event.pid)
         {
             let stderr = self.fds.standard(event.pid, Stdio::Stderr);
@@ -223,12 +225,15 @@ impl Facts {
             self.captures(event);
         }
         let is_visitor = self.is_visitor(event.pid);
-        if !is_visitor && (EventKind::READ..=EventKind::RECVMMSG).contains(&event.kind) {
+        let class = event.kind.class();
+        if !is_visitor
+            && (class.moves_bytes() || class.is_on_socket() || class == Class::CreatesSocket)
+        {
             self.dns.observe(number, event, fd.as_ref());
             self.connections.observe(number, event, fd.as_ref());
         }
         if !is_visitor
-            && (EventKind::READ..=EventKind::PREADV2).contains(&event.kind)
+            && class == Class::Reads
             && fd
                 .as_ref()
                 .and_then(|fd| fd.path())
@@ -263,7 +268,7 @@ impl Facts {
                 creates: creates(event),
                 made_good: false,
             }),
-            None if (EventKind::OPEN..=EventKind::CREAT).contains(&event.kind) => {
+            None if class == Class::Opens => {
                 if events::basename(&path) == b"resolv.conf"
                     && let Some(conf) = &mut self.resolv_conf
                 {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use bytes::Bytes;
-use capture_format::{Event, EventFlags, EventKind, FdType};
+use capture_format::{Event, EventFlags, FdType};
 
 use super::Recent;
 use events::basename;
@@ -305,17 +305,12 @@ fn is_file(event: &Event, path: &[u8]) -> bool {
         _ => false,
     }
 }
-
-/// Whether such an event moves bytes out through a descriptor.
-pub(super) fn is_write(kind: EventKind) -> bool {
-    (EventKind::WRITE..=EventKind::PWRITEV2).contains(&kind)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::facts::Facts;
     use crate::testing::{INIT, Script};
+    use capture_format::EventKind;
 
     fn lines(script: &mut Script) -> Vec<String> {
         let facts = Facts::of(&script.run, script.numbered());

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use capture_format::EventKind;
+use capture_format::Class;
 
 use super::case::CLOSE;
 use super::failed_call::names_a_path;
@@ -253,14 +253,14 @@ fn named_around<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
 /// The line that gives the error and no path, if the last call that failed before it met that: `wings: No such file or directory`.
 fn given<'a>(case: &Case<'a>) -> Option<(&'a Failure, &'a Line)> {
     let line = case.words.headline()?;
-    let opens = |kind| (EventKind::OPEN..=EventKind::CREAT).contains(&kind);
     let before = |failure: &&Failure| {
         failure.pid == line.pid && failure.event < line.event && !is_noise(failure)
     };
     let last = case.facts.failures.iter().rev().find(before)?;
     let close = line.time.saturating_sub(last.time) <= CLOSE;
     let says_it = gives(&line.text, last.errno) && !names_a_path(&line.text);
-    (is_missing(last) && opens(last.kind) && close && says_it).then_some((last, line))
+    (is_missing(last) && last.kind.class() == Class::Opens && close && says_it)
+        .then_some((last, line))
 }
 
 /// Whether a text names the end of a path as programs name files relative to where they lie: `vendor/autoload.php`.
@@ -291,7 +291,7 @@ fn place_of_end(text: &str, path: &str) -> Option<Range<usize>> {
 
 /// The open is the last thing the process did but close, and nothing one looks for in vain as a matter of course.
 fn is_last_act(case: &Case<'_>, failure: &Failure) -> bool {
-    let opens = (EventKind::OPEN..=EventKind::CREAT).contains(&failure.kind);
+    let opens = failure.kind.class() == Class::Opens;
     let culprit = case.culprit().filter(|culprit| culprit.pid == failure.pid);
     opens
         && !is_noise(failure)
@@ -361,6 +361,7 @@ fn verdict(
 mod tests {
     use super::*;
     use crate::testing::{INIT, Script, verdict};
+    use capture_format::EventKind;
 
     fn ended(opens: &[&str], words: &[&str]) -> Verdict {
         let mut s = Script::new(&["app"]);

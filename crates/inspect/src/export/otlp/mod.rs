@@ -205,8 +205,8 @@ fn attributes(seen: &Seen<'_>) -> Vec<Attribute> {
         None => &bytes::Bytes::new(),
     };
     text("file.path", path);
-    let peer = SockAddr::parse(&event.name).filter(|_| event.kind >= K::CONNECT);
-    let peer = peer.as_ref().filter(|_| event.kind <= K::RECVMMSG);
+    let peer = SockAddr::parse(&event.name).filter(|_| event.kind.class().is_on_socket());
+    let peer = peer.as_ref();
     if let Some(peer) = peer.or_else(|| fd.and_then(Fd::peer)) {
         all.extend(network(peer));
     }

@@ -230,7 +230,7 @@ impl Ends {
                 serves: false,
             },
         };
-        let is_named = (K::CONNECT..=K::RECVMMSG).contains(&event.kind);
+        let is_named = event.kind.class().is_on_socket();
         if let Some(address) = is_named.then(|| SockAddr::parse(&event.name)).flatten() {
             match event.kind {
                 K::BIND | K::LISTEN => ends.local = Some(address),

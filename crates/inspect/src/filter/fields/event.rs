@@ -1,6 +1,6 @@
 //! `evt.*`, `fs.path.*`: the event itself.
 
-use capture_format::{EventFlags, EventKind as K};
+use capture_format::{Class, EventFlags, EventKind as K};
 
 use super::{Ask, Field, RestsOn, Takes, Value};
 use crate::filter::literal::{Type, event_name};
@@ -104,21 +104,13 @@ fn kind(kind: K) -> Value<'static> {
     }
 }
 
-fn reads(kind: K) -> bool {
-    (K::READ..=K::PREADV2).contains(&kind) || (K::RECVFROM..=K::RECVMMSG).contains(&kind)
-}
-
-fn writes(kind: K) -> bool {
-    (K::WRITE..=K::PWRITEV2).contains(&kind) || (K::SENDTO..=K::SENDMMSG).contains(&kind)
-}
-
 /// Whether `data` of such an event is what was moved.
 pub(super) fn moves_bytes(kind: K) -> bool {
-    reads(kind) || writes(kind)
+    kind.class().moves_bytes()
 }
 
 pub(super) fn opens(kind: K) -> bool {
-    (K::OPEN..=K::CREAT).contains(&kind)
+    kind.class() == Class::Opens
 }
 
 fn is_io(kind: K) -> Value<'static> {
@@ -126,11 +118,11 @@ fn is_io(kind: K) -> Value<'static> {
 }
 
 fn is_io_read(kind: K) -> Value<'static> {
-    Value::Boolean(reads(kind))
+    Value::Boolean(kind.class().takes_in())
 }
 
 fn is_io_write(kind: K) -> Value<'static> {
-    Value::Boolean(writes(kind))
+    Value::Boolean(kind.class().gives_out())
 }
 
 fn opens_for(ask: &Ask<'_>, modes: &[i64]) -> Option<Value<'static>> {
