@@ -192,8 +192,8 @@ impl Machine {
         command.args([
             "-append",
             &format!(
-                "console={} quiet panic=1 -- {marker} {program}",
-                self.arch.console()
+                "{} quiet panic=1 -- {marker} {program}",
+                self.arch.parameters()
             ),
         ]);
         command
