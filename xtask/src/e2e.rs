@@ -18,9 +18,12 @@ const DOCUMENT: &str = "docs/e2e.md";
 const HEAD: &str = "\
 # End-to-end tests
 
-Written by `cargo xtask e2e`, which installs `deploy/` in the cluster that `$KUBECONFIG` names, crashes the containers of `tests/scenarios`, and looks at what
-people would look at. A kind of cluster that is tested again replaces its former self. Latency is from the end of the run, in the kernel, to the API server's
-word that it has the Event on the pod: as the agent logs it, by its node's clock.
+Written by `cargo xtask e2e`. It installs `deploy/` in the cluster that `$KUBECONFIG` names, crashes the containers of
+`tests/scenarios`, and checks what people would look at. A run on the same kind of cluster replaces the section of the
+earlier run.
+
+A time in the column *found* is a latency: from the end of a run, in the kernel, until the API server has confirmed the
+Event on the pod. The agent measures it by the clock of its node, and logs it.
 ";
 
 /// Which cluster, and how images get there.
@@ -163,7 +166,7 @@ fn document(report: &Path, arguments: &Arguments) -> Result<()> {
     let old = fs::read_to_string(&path).unwrap_or_default();
     let (title, about) = cluster()?;
     let resumed = if arguments.resume {
-        " The run went on after it had been stopped or had failed: what had passed was not run again. The date is that of its end."
+        " This run was continued after it had been stopped or had failed; cases that had passed were not run again. The date is that of its end."
     } else {
         ""
     };

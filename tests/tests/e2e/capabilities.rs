@@ -19,14 +19,15 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         needed(cluster, "PERFMON")
     }),
     (
-        "what containers had open before the agent came is known",
+        "open files of containers that ran before the agent are known",
         |cluster| adopted(cluster, None, [true, true]),
     ),
-    ("without SYS_PTRACE it is not", |cluster| {
-        adopted(cluster, Some("SYS_PTRACE"), [false, false])
-    }),
     (
-        "without DAC_READ_SEARCH it is not for processes of other users",
+        "without SYS_PTRACE these open files are unknown",
+        |cluster| adopted(cluster, Some("SYS_PTRACE"), [false, false]),
+    ),
+    (
+        "without DAC_READ_SEARCH those of processes of other users are unknown",
         |cluster| adopted(cluster, Some("DAC_READ_SEARCH"), [true, false]),
     ),
 ];

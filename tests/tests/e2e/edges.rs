@@ -15,16 +15,16 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("a pod that is opted out leaves no trace", opted_out),
     ("a debugging container is no crash", debugging),
     (
-        "a quota that refuses Captures is told from a missing permission",
+        "a quota that refuses Captures is distinguished from a missing permission",
         quota,
     ),
-    ("with a read-only spool verdicts are told", read_only),
+    ("with a read-only spool verdicts are reported", read_only),
     (
-        "a runtime that stops and goes on is asked anew",
+        "a runtime that stops and comes back is asked anew",
         runtime_stops,
     ),
     (
-        "a probe's kill of which kubelet writes no event is probably a probe's",
+        "a kill by a probe, without an event of the kubelet, is reported as probable",
         unseen_probe,
     ),
 ];

@@ -22,7 +22,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("a loop whose Capture was deleted is captured anew", deleted),
     ("an alert has its pod captured", alert),
     (
-        "alerts without a token or with rubbish are refused",
+        "alerts without a token or with an invalid body are refused",
         bad_alerts,
     ),
     ("metrics and health are served", metrics),

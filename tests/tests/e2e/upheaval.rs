@@ -19,7 +19,10 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         "a restart of the agent forgets no run and captures nothing twice",
         restart,
     ),
-    ("an upgrade of the agent does neither", upgrade),
+    (
+        "an upgrade of the agent forgets no run and captures nothing twice",
+        upgrade,
+    ),
     (
         "a loop is announced anew after uninstallation and installation",
         reinstalled,
