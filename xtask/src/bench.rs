@@ -32,9 +32,12 @@ const DOCUMENT: &str = "docs/performance.md";
 const HEAD: &str = "\
 # Performance
 
-Written by `cargo xtask bench`, as root; `cargo xtask bench SECTION` measures one section anew (`--help` lists them).
-Times on the running kernel come from a machine that was also doing other things, so they are medians, or ratios of what was measured
-side by side; instruction counts are the same on every run and every machine.
+What recording costs, and how fast captures are read. Written by `cargo xtask bench`, as root;
+`cargo xtask bench SECTION` measures one section again (`--help` lists the sections).
+
+Times on the running kernel come from a machine that was also doing other things. They are therefore
+medians, or ratios of values that were measured side by side. Instruction counts are the same in
+every run and on every machine.
 ";
 
 /// What can be measured.
@@ -79,46 +82,60 @@ impl Section {
     fn about(self) -> &'static str {
         match self {
             Section::Calls => {
-                "Under QEMU with `-icount shift=0`, where the guest's nanosecond is an instruction: user and kernel together, the least of \
-                 160 rounds of 50 calls, minus the same without the agent, in a cgroup of the same depth. *Watched* is a process in a container's cgroup. Sends go to a \
-                 socket whose buffer is full. The comparison is what Falco's modern eBPF probe (libs, July 2026) adds on Linux 6.12, \
-                 measured in the same way; the target is a quarter of it."
+                "How many instructions lastword adds to one system call, user and kernel space together. The guest\n\
+                 runs under QEMU with `-icount shift=0`, where one nanosecond of the guest is one instruction. Each\n\
+                 value is the least of 160 rounds of 50 calls, minus the same without the agent, in a cgroup of the\n\
+                 same depth.\n\
+                 \n\
+                 *Watched* is a process in a container's cgroup, whose calls are recorded. Sends go to a socket whose\n\
+                 buffer is full. *Falco adds* is what Falco's modern eBPF probe (libs, July 2026) adds on Linux 6.12,\n\
+                 measured in the same way. The target is a quarter of it."
             }
             Section::Native => {
-                "Medians of 15 passes, in each of which all three variants are measured one after another; a ratio is of two values of one pass. \
-                 Right only where nothing else is attached to system calls meanwhile, which would make the first variant dearer."
+                "Each value is the median of 15 passes. Each pass measures all three variants one after another, and\n\
+                 a ratio is of two values of one pass. The values are right only if nothing else is attached to\n\
+                 system calls meanwhile, because that would make the variant *without agent* dearer."
             }
             Section::Idle => {
-                "A container writes 64 bytes to /dev/null 100,000 times a second under `lastword run`; over ten seconds the time that all \
-                 threads of lastword's process spent on a processor (/proc/PID/task/*/schedstat)."
+                "Under `lastword run`, a container writes 64 bytes to /dev/null 100,000 times a second. Measured is\n\
+                 the time that all threads of lastword's process spent on a processor within ten seconds\n\
+                 (/proc/PID/task/*/schedstat)."
             }
             Section::Death => {
-                "A process in a container's cgroup fills all eight lanes (exec, fork, signals, failing opens, DNS, opens, reads of a text file, \
-                 standard error and output, other writes) and exits."
+                "A process in a container's cgroup fills all eight lanes (exec, fork, signals, failing opens, DNS,\n\
+                 opens, reads of a text file, standard error and output, other writes), and exits."
             }
             Section::Memory => {
-                "100 cgroups with a container's name, each with a process that wrote a line."
+                "There are 100 cgroups with the name of a container, each with a process that wrote a line."
             }
             Section::Agent => {
-                "`lastword agent` without Kubernetes and container runtime. 30 containers write a line every three seconds, another one crashes again and \
-                 again: over half a minute the CPU time of the agent's cgroup (cpu.stat). Then crashes of 40 containers, one after another, from the \
-                 exit of each to the change time of its capture; then 20 containers take turns to start and crash, a thousand times in all."
+                "`lastword agent` runs without Kubernetes and without a container runtime. First, 30 containers write\n\
+                 a line every three seconds and another container crashes again and again; measured is the CPU time\n\
+                 of the agent's cgroup (cpu.stat) over half a minute. Then 40 containers crash one after another;\n\
+                 measured is the time from the exit of each to the change time of its capture. Then 20 containers\n\
+                 take turns to start and crash, a thousand times in all; measured is memory."
             }
             Section::Storm => {
-                "`lastword agent` with the budget and the memory limit of `deploy/`. 240 containers, about as many as the budget has rings for, fill all eight lanes each, and are \
-                 killed at the same moment; all are captured."
+                "`lastword agent` runs with the budget and the memory limit of `deploy/`. 240 containers, about as\n\
+                 many as the budget has rings for, each fill all eight lanes. They are killed at the same moment, and\n\
+                 all are captured."
             }
             Section::Evidence => {
-                "A program that opens a missing file, writes to standard error, gets a signal and NXDOMAIN; then writes lines to standard output \
-                 as fast as it can, half a million of them; then its last words."
+                "A program opens a missing file, writes to standard error, gets a signal, and gets the DNS answer\n\
+                 NXDOMAIN. Then it writes half a million lines to standard output as fast as it can. Then it writes\n\
+                 its last words. The question is whether the evidence survives the flood."
             }
             Section::Reading => {
-                "Speed is CPU time of the command (user and system, process start included), the median of some. Captures: nginx that \
-                 cannot resolve its upstream, Python that misses a module, the chatty program, the full ring of above, each three runs, \
-                 and 60 copies of the full ring in one file. The million events are made up (`tests/benches/size/corpus.rs`): servers, scripts and \
-                 loggers. sysdig reads them from the plain file that `lastword export --to scap` makes of the capture; ours is compressed. Medians of \
-                 five passes, in each of which both are measured; a ratio is of two values of one pass. \
-                 The filters are those of `show --filter`, and of sysdig's command line. All of it is one thread's work."
+                "Speed is measured by the CPU time of the command (user and system, including the start of the\n\
+                 process), as the median of several runs. The captures are nginx that cannot resolve its upstream,\n\
+                 Python that misses a module, the chatty program and the full ring of the sections above (three runs\n\
+                 each), and 60 copies of the full ring in one file.\n\
+                 \n\
+                 The million events are made up (`tests/benches/size/corpus.rs`): servers, scripts and loggers.\n\
+                 sysdig reads them from the plain file that `lastword export --to scap` makes of the capture;\n\
+                 lastword's capture is compressed. The values are medians of five passes. Each pass measures both\n\
+                 programs, and a ratio is of two values of one pass. The filters are those of `show --filter` and of\n\
+                 sysdig's command line. All of it is the work of one thread."
             }
         }
     }

@@ -50,7 +50,7 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
     memory(&agent)?;
     say!("");
     say!(
-        "The machine had {others} containers of its own, which the agent recorded too. Containers that it could not record: {}.",
+        "The machine had {others} containers of its own, which the agent recorded too. Containers that the agent could not record: {}.",
         agent.number("/refused")?
     );
     drop(quiet);
@@ -214,7 +214,7 @@ fn captures(agent: &Agent) -> Result<()> {
     let most = took.iter().copied().fold(0.0, f64::max);
     say!(
         "From the exit of a container to its capture in the spool, over {CRASHES} crashes: {:.0} ms (median), {most:.0} ms (most). \
-         Half a second of it the agent waits, since the pod may turn out to be deleted.",
+         The agent waits for half a second of this, because the pod may turn out to be deleted.",
         median(took)
     );
     Ok(())
@@ -245,7 +245,7 @@ fn memory(agent: &Agent) -> Result<()> {
     let grown = after[1] - after[0];
     say!("");
     say!(
-        "Budget: {BUDGET_MIB} MiB. Between 200 and 1,000 anonymous memory grew by {grown:.1} MiB; target: {NOISE_MIB} MiB, {}.",
+        "Budget: {BUDGET_MIB} MiB. Between 200 and 1,000 starts anonymous memory grew by {grown:.1} MiB; target: {NOISE_MIB} MiB, {}.",
         mark(grown, NOISE_MIB)
     );
     Ok(())

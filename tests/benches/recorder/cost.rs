@@ -150,8 +150,9 @@ fn breakdown(calls: &[Call], variants: &Variants) -> Result<()> {
     let whole = added(WRITE, &variants.watched)?;
     say!("");
     say!(
-        "The {} of a watched `{WRITE}` are: {} for being called at all, {} to ask whose cgroup it is, {} for a record without \
-         payload, {} to find out what the descriptor is, {} for a payload of 64 bytes.",
+        "The {} instructions that are added to a watched `{WRITE}` are {} for the call of the probe, {} to find out \
+         whose cgroup it is, {} for a record without payload, {} to find out what the descriptor is, and {} for a \
+         payload of 64 bytes.",
         thousands(whole),
         thousands(hook),
         thousands(unwatched - hook),
