@@ -22,8 +22,8 @@ Written by `cargo xtask e2e`. It installs `deploy/` in the cluster that `$KUBECO
 `tests/scenarios`, and checks what people would look at. A run on the same kind of cluster replaces the section of the
 earlier run.
 
-A time in the column *found* is a latency: from the end of a run, in the kernel, until the API server has confirmed the
-Event on the pod. The agent measures it by the clock of its node, and logs it.
+A time in the column *found* is a latency: from the end of a run, in the kernel, until the API server has confirmed
+the Event on the pod. The agent measures it by the clock of its node, and logs it.
 ";
 
 /// Which cluster, and how images get there.
@@ -166,7 +166,8 @@ fn document(report: &Path, arguments: &Arguments) -> Result<()> {
     let old = fs::read_to_string(&path).unwrap_or_default();
     let (title, about) = cluster()?;
     let resumed = if arguments.resume {
-        " This run was continued after it had been stopped or had failed; cases that had passed were not run again. The date is that of its end."
+        "\n\nThis run was continued after it had been stopped or had failed; cases that had passed were not run again. The date is\n\
+         that of its end."
     } else {
         ""
     };
