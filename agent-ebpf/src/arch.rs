@@ -1,5 +1,5 @@
-//! Everything that differs between architectures: where a system call's number and arguments are in `struct pt_regs`,
-//! and how a call in the 32-bit ABI is told.
+//! What differs between processor architectures: where `struct pt_regs` has a system call's number and arguments, and
+//! how a call through the 32-bit ABI is recognised.
 
 /// `struct pt_regs` as an array of words.
 pub type Registers = *const u64;

@@ -1,4 +1,4 @@
-//! Whose event is it: cgroup id → ring, and the programs that keep the table.
+//! Which ring an event belongs to: the table from cgroup id to ring, and the programs that maintain the table.
 
 use agent_ebpf::wire::{
     CGROUP_WAYS, CLAIMED, CgroupSet, Control, LANES, NAME_MAX, NESTED, NO_SHAPE,

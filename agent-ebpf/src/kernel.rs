@@ -1,4 +1,4 @@
-//! Reading memory: the kernel's, typed by BTF or not, and the process's.
+//! Reading memory: memory of the kernel, with types from BTF or without, and memory of the process.
 
 use aya_ebpf::helpers::generated::{
     bpf_get_current_cgroup_id, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_user,

@@ -1,6 +1,6 @@
-//! What the eBPF programs and user space exchange: one definition of every byte.
+//! The interface between the eBPF programs and user space: one definition of every byte that they exchange.
 //!
-//! The programs themselves are this package's binary, built for the BPF target alone.
+//! The programs themselves are the binary of this package, which is built for the BPF target only.
 
 #![no_std]
 

@@ -1,4 +1,4 @@
-//! Lives of processes: exec, fork, exit. These programs cost nothing per system call.
+//! The life cycle of processes: exec, fork, exit. These programs add no cost to system calls.
 
 use agent_ebpf::wire::{DATA_MAX, Lane, NAME_MAX, NESTED, Ring, control, flags, life};
 use aya_ebpf::{

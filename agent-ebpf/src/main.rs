@@ -1,7 +1,13 @@
-//! The eBPF programs of lastword, built for the BPF target only.
+//! The eBPF programs of lastword. They are built for the BPF target only.
 //!
-//! The path of an event: a program of [`sys_exit`] or [`life`] asks what the call is (a table), whose it is ([`cgroups`]),
-//! what its descriptor refers to ([`file`]), and writes one record into a lane of the container's ring ([`ring`]).
+//! A program of [`sys_exit`] or [`life`] runs when a system call ends or a process starts or ends. It asks in this
+//! order:
+//!
+//! 1. What is the call? A table says whether it is recorded at all ([`sys_exit`]).
+//! 2. Which container made it? The cgroup id leads to the container's ring ([`cgroups`]).
+//! 3. What does its descriptor refer to? That decides how much of the payload is kept ([`file`]).
+//!
+//! Then it writes one record into a lane of the ring ([`ring`]).
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(

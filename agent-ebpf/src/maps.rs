@@ -1,4 +1,4 @@
-//! Maps and load-time settings.
+//! BPF maps, and the settings that user space fixes at load time.
 
 use agent_ebpf::wire::{
     CGROUP_SETS, CgroupSet, Config, Control, ControlWithPath, DATA_MAX, NAME_MAX, Offsets,

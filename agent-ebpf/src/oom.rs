@@ -1,4 +1,4 @@
-//! The OOM killer: whom it chose, and which memory limit was reached.
+//! The OOM killer: which process it chose, and which memory limit was reached.
 
 use agent_ebpf::wire::{Lane, NESTED, features, life, ran_out};
 use aya_ebpf::{

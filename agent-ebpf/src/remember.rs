@@ -1,8 +1,8 @@
-//! What was last found out about a descriptor, so that the next write to it need not look again.
+//! The last look-up of a descriptor, remembered so that the next write to the descriptor need not repeat it.
 //!
-//! An entry is void as soon as the ring's generation has moved on, which every call does that may change what a descriptor
-//! means: close, dup, connect, exec, exit. Two words hold an entry. Each carries enough of its key that words of two entries,
-//! written at the same time on two CPUs, are not taken for one.
+//! An entry becomes invalid when the ring's generation changes. Every call that may change the meaning of a descriptor
+//! changes the generation: close, dup, connect, exec, exit. An entry has two words. Each word carries enough of the
+//! entry's key that words of two entries, written at the same time on two CPUs, are not mistaken for one entry.
 
 use agent_ebpf::wire::{Lane, REMEMBERED, Ring};
 use core::intrinsics::{AtomicOrdering::Relaxed, atomic_xadd};

@@ -1,4 +1,4 @@
-//! Signals: who sent them, from inside or from outside.
+//! Signals: who sent them, and whether the sender is inside or outside the container.
 
 use agent_ebpf::wire::{Lane, NESTED, life};
 use aya_ebpf::{

@@ -1,4 +1,4 @@
-//! Sockets: who is at the other end, and whether they speak DNS.
+//! Sockets: the address of the other end, and whether the socket is used for DNS.
 
 use agent_ebpf::wire::features;
 

@@ -1,4 +1,4 @@
-//! System calls: one program at the end of every call, in three forms, of which one is attached.
+//! System calls: one program that runs at the end of every call. It exists in three forms, of which one is attached.
 
 mod message;
 mod network;

@@ -1,4 +1,4 @@
-//! Layout of rings, records, tables and settings shared by the eBPF programs and the agent.
+//! Layout of the rings, records, tables and settings that the eBPF programs share with the agent.
 
 use core::mem::{offset_of, size_of};
 

@@ -1,4 +1,4 @@
-//! send, recv and their message forms: the call is recorded, the bytes only of DNS.
+//! send, recv and their message forms. The call is recorded; its bytes are recorded only for DNS.
 
 use agent_ebpf::wire::{Lane, flags};
 

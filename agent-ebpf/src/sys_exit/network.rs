@@ -1,4 +1,4 @@
-//! Connections: who was asked, and how it ended.
+//! Connections: the address that was asked for, and how the attempt ended.
 
 use agent_ebpf::wire::Lane;
 
