@@ -1,5 +1,5 @@
-//! Hands the eBPF object that `cargo xtask ebpf` builds to the agent, if there is one. Without it the agent builds too, but
-//! can only read captures.
+//! Embeds the eBPF object that `cargo xtask ebpf` builds into the agent, if the object exists. Without it the agent
+//! builds, too, but can only read captures.
 
 use std::{
     env, fs,

@@ -1,4 +1,4 @@
-//! Where cgroups are mounted, and reading their files: cgroups(7).
+//! Where cgroup file systems are mounted, and how their files are read (cgroups(7)).
 
 use std::{
     fs, io,

@@ -1,5 +1,7 @@
-//! What a container's cgroup has counted: memory and CPU, from its files in either version
-//! (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst, scheduler/sched-bwc.rst of the kernel).
+//! Memory and CPU figures that the kernel counted for a container's cgroup.
+//!
+//! They come from the cgroup's files in either version (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst,
+//! scheduler/sched-bwc.rst of the kernel).
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! This machine, as a capture names it, and its clocks.
+//! This machine, as a capture describes it, and its clocks.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The allocator's memory.
+//! Gives memory of the allocator back to the system.
 
 #![expect(unsafe_code, reason = "malloc_trim(3)")]
 

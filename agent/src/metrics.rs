@@ -1,7 +1,7 @@
-//! What Prometheus sees; docs/metrics.md describes each metric for those who read them.
+//! The metrics for Prometheus; docs/metrics.md describes each metric for its readers.
 //!
-//! What the node's loop knows at any moment is copied from its [`Status`] when it is scraped. Only what happens once, and
-//! leaves no state, is counted here as it happens.
+//! Whatever the node's loop knows at any moment is copied from its [`Status`] at each scrape. Only what happens once
+//! and leaves no state is counted here, as it happens.
 
 use std::{
     fmt, fs, io,

@@ -1,4 +1,4 @@
-//! `lastword status`: how the agent is doing, or what recording would look like on this machine.
+//! `lastword status`: how the agent is doing, or how recording would work on this machine.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! Bad input: a clear error that says what to do next, and an exit code that is not 0. Needs no privileges.
+//! Bad input: it gives a clear error that says what to do next, and an exit code other than 0. Needs no privileges.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! `lastword tui` at a real terminal, which script(1) makes; without it the tests are skipped.
+//! `lastword tui` at a real terminal, which script(1) provides. Without script(1) the tests are skipped.
 
 #![cfg(target_os = "linux")]
 

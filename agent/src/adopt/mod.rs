@@ -1,9 +1,11 @@
-//! Containers that run already when the recorder comes: found in the cgroup file system, and described from /proc.
+//! Containers that already run when the recorder starts: they are found in the cgroup file system, and described from
+//! /proc.
 //!
-//! [`containers`] is asked after the recorder has started, so that no container falls between what is found here and what the
-//! kernel side sees. Each is given a ring by [`Recorder::adopt`](crate::recorder::Recorder::adopt) with its [`first_process`] and
-//! [`nested`], and [`preface`] makes the events that stand first in its run. Everything here may vanish while it is read; what
-//! has vanished is left out. Reading other processes' descriptors takes CAP_SYS_PTRACE.
+//! [`containers`] is called after the recorder has started, so no container falls between what is found here and what
+//! the kernel side sees. [`Recorder::adopt`](crate::recorder::Recorder::adopt) gives each container a ring, using its
+//! [`first_process`] and [`nested`]. [`preface`] makes the events that come first in its run. Everything here may
+//! vanish while it is read; what has vanished is left out. Reading the descriptors of other processes needs
+//! CAP_SYS_PTRACE.
 
 mod preface;
 mod process;

@@ -1,4 +1,4 @@
-//! The events that stand first in the run of a container that was adopted: [`EventFlags::ADOPTED`].
+//! The events at the beginning of an adopted container's run. They have the flag [`EventFlags::ADOPTED`].
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},

@@ -1,4 +1,4 @@
-//! One process, as /proc shows it: proc(5).
+//! One process, as /proc shows it (proc(5)).
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Sockets of a network namespace, from /proc/PID/net: Documentation/networking/proc_net_tcp.rst, unix(7).
+//! The sockets of a network namespace, from /proc/PID/net (Documentation/networking/proc_net_tcp.rst, unix(7)).
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,4 +1,4 @@
-//! A tree of files as /proc and a cgroup hierarchy have them.
+//! A tree of files that looks like /proc and a cgroup hierarchy, for tests.
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! Which configuration the agent and the commands that read its files go by.
+//! Which configuration file the agent uses, and so do the commands that read the agent's files.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
-//! Parse, resolve, act: the command line, exit codes and broken pipes are handled here alone, also those of the kubectl
-//! plugin, which is this program under another name.
+//! The command line: parse, resolve, act.
+//!
+//! Exit codes and broken pipes are handled in this module only. That includes the kubectl plugin, which is this
+//! program under another name.
 
 use std::{
     io::{self, Write},

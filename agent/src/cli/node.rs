@@ -1,4 +1,4 @@
-//! `lastword capture` and `lastword status`: they ask the agent of this node.
+//! `lastword capture` and `lastword status`, which send a request to the agent of this node.
 
 use std::{
     fs::{File, OpenOptions},

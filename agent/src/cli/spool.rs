@@ -1,5 +1,7 @@
-//! `lastword spool`: the captures that this node's agent keeps. Works with and without a running agent, and changes
-//! nothing. `kubectl lastword` runs `spool cat` in the agent's pod.
+//! `lastword spool`: the captures that the agent of this node keeps.
+//!
+//! The command works with and without a running agent, and changes nothing. `kubectl lastword` runs `spool cat` in the
+//! agent's pod.
 
 use std::{
     fs::File,

@@ -1,4 +1,4 @@
-//! Values that have bounds.
+//! Configuration values that must lie within bounds.
 
 use std::{fmt::Display, net::SocketAddr, path::PathBuf, time::Duration};
 

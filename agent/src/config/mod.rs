@@ -1,4 +1,6 @@
-//! The agent's configuration file. Every key has a default, so an empty file is a valid one; docs/configuration.md describes them all.
+//! The agent's configuration file.
+//!
+//! Every key has a default, so an empty file is valid. docs/configuration.md describes all keys.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! From a file to a configuration, or to all that is wrong with it.
+//! Reads a configuration file, and reports everything that is wrong with it at once.
 
 use std::{fs::File, io::Read, path::Path};
 

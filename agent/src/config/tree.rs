@@ -1,4 +1,4 @@
-//! YAML as a tree that knows where each of its values stands, and that a type can be read from.
+//! YAML as a tree that knows the position of each value in the file. A type can be read from such a tree.
 
 use serde::{
     Deserialize, Deserializer,

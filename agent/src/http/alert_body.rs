@@ -1,5 +1,7 @@
-//! The bodies of `POST /api/v1/alerts`: Alertmanager's webhook (its version 4; Grafana sends the same shape), and a plain
-//! one. Pure: bytes in, alerts and what is ignored out.
+//! The bodies of `POST /api/v1/alerts`: those of Alertmanager's webhook (version 4; Grafana sends the same shape), and
+//! a plain form.
+//!
+//! The functions are pure: they turn bytes into alerts and a list of what was ignored.
 
 use std::collections::BTreeMap;
 

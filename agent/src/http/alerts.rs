@@ -1,4 +1,4 @@
-//! `POST /api/v1/alerts`: alerts become Capture objects, which the agent of the pod's node takes.
+//! `POST /api/v1/alerts`: each alert becomes a Capture object, which the agent of the pod's node takes.
 
 use std::time::Duration;
 

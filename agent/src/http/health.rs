@@ -1,5 +1,7 @@
-//! `/healthz`: the loop answers. `/readyz`: containers are recorded; what else is away is told, and is no reason to
-//! restart or to avoid an agent that records on.
+//! Health checks. `/healthz`: the loop answers. `/readyz`: containers are being recorded.
+//!
+//! If anything else is away, the answer says so but stays positive: that is no reason to restart or to avoid an agent
+//! that goes on recording.
 
 use axum::{
     Json,

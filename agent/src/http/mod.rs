@@ -1,7 +1,9 @@
-//! The agent's HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, and `/api/v1/alerts`, the only one that changes anything.
+//! The agent's HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, and `/api/v1/alerts`, which is the only path that
+//! changes anything.
 //!
-//! It gives no capture away, whoever asks. One request a connection, with deadlines, and few connections: whoever holds
-//! them open hurts neither the agent nor the probes of its health for long.
+//! The endpoint never serves a capture, whoever asks. A connection carries one request and has a deadline, and the
+//! number of connections is limited. So a client that holds connections open does not hurt the agent, nor its health
+//! checks for long.
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Connections and their limits.
+//! Connections of the HTTP endpoint, and their limits.
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -1,4 +1,4 @@
-//! An endpoint with a loop that answers, and a client that sends bytes.
+//! For tests: an endpoint with a loop that answers, and a client that sends bytes.
 
 use std::{
     net::SocketAddr,

@@ -1,4 +1,4 @@
-//! Who may send alerts: whoever brings the token.
+//! Who may send alerts: a client that sends the right token.
 
 use std::{fs::File, io::Read, path::Path};
 

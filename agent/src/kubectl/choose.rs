@@ -1,4 +1,4 @@
-//! Which of a pod's captures is meant: the newest that is complete.
+//! Which capture of a pod is meant: the newest that is complete.
 
 use kubernetes::capture::{Capture, Phase};
 

@@ -1,4 +1,4 @@
-//! `kubectl lastword get`: a capture's file on this machine, for its owner alone.
+//! `kubectl lastword get`: writes a capture's file to this machine, readable by its owner only.
 
 use std::{
     io::{IsTerminal as _, Write},

@@ -1,4 +1,4 @@
-//! Where a file is fetched to: memory, within a limit.
+//! Where a file is fetched to: memory, up to a limit.
 
 use std::{
     io,

@@ -1,7 +1,7 @@
 //! The kubectl plugin: this program under the name `kubectl-lastword`, which kubectl runs as `kubectl lastword`.
 //!
-//! It finds the Capture of a pod, fetches its file with the person's own rights, and shows it with the same views as a
-//! local file. Nothing is left behind on the machine, unless `get` is asked for.
+//! The plugin finds the Capture of a pod, fetches its file with the person's own rights, and shows it with the same
+//! views as a local file. It leaves nothing behind on the machine, except the file that `get` is asked for.
 
 use std::{
     ffi::OsStr,

@@ -1,4 +1,4 @@
-//! `kubectl lastword capture`: a Capture object, which the agent of the pod's node takes.
+//! `kubectl lastword capture`: creates a Capture object, which the agent of the pod's node takes.
 
 use std::{
     io::Write,

@@ -1,6 +1,6 @@
-//! Lines to standard error that nobody waits for: a thread writes them. Whoever reads them may be slow, stuck or gone.
+//! Lines to standard error that delay nobody: a thread writes them, because their reader may be slow, stuck or gone.
 //!
-//! What finds no room, or cannot be written, is left out and counted.
+//! A line that finds no room, or that cannot be written, is dropped and counted.
 
 use std::{
     collections::VecDeque,

@@ -1,6 +1,6 @@
-//! Log records to standard error. Those of the `log` crate, which aya uses, join those of tracing.
+//! Log records to standard error. Records of the `log` crate, which aya uses, are passed on to tracing.
 //!
-//! Nothing waits for whoever reads them, and nothing that happens often on the node is a line each time.
+//! Nothing waits for the reader of the log. What happens often on a node does not get a line each time.
 
 mod lines;
 mod sparing;

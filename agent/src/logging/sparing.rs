@@ -1,4 +1,4 @@
-//! Log lines that repeat: the first ones are written, the others counted and told together.
+//! Log lines that repeat: the first ones are written, the others are counted and reported together.
 
 use std::{
     collections::HashMap,

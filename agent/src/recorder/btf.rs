@@ -1,6 +1,7 @@
-//! The running kernel's BTF: offsets of structure members and arguments of tracepoints.
+//! The running kernel's BTF: offsets of structure members, and arguments of tracepoints.
 //!
-//! Format: Documentation/bpf/btf.rst of the kernel. aya reads BTF too, but offers no member offsets.
+//! The format is specified in Documentation/bpf/btf.rst of the kernel. aya reads BTF too, but does not offer offsets
+//! of members.
 
 use std::collections::HashMap;
 

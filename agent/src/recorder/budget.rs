@@ -1,4 +1,4 @@
-//! How many rings there should be: a pure decision over what is used, free and kept.
+//! How many rings there should be: a pure decision, from the rings in use, the free rings and the kept runs.
 
 use agent_ebpf::wire::RINGS;
 

@@ -1,4 +1,4 @@
-//! Which capabilities this process has, of those that recording needs.
+//! Which of the capabilities that recording needs this process has.
 
 use std::fs;
 

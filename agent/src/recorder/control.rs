@@ -1,4 +1,4 @@
-//! Messages from the kernel side: the only thing that user space is woken for.
+//! Messages from the kernel side. Nothing else wakes user space.
 
 use std::{
     io,

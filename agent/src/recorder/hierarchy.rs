@@ -1,4 +1,5 @@
-//! How the programs find a task's cgroup in the hierarchy that tells containers apart: the unified one, or one of version 1 (cgroups(7)).
+//! How the programs find a task's cgroup, in the hierarchy that distinguishes containers: the unified one, or one of
+//! version 1 (cgroups(7)).
 
 use super::{StartError, btf::Btf};
 

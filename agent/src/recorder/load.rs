@@ -1,4 +1,4 @@
-//! Loading: the running kernel's offsets and what they allow, settings, the object.
+//! Loading the programs: the running kernel's offsets, which features these offsets allow, the settings, the object.
 
 use std::{cmp::Reverse, fs, io};
 

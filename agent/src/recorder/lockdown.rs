@@ -1,4 +1,4 @@
-//! Whether the kernel is locked down so far that eBPF programs may not read its memory: kernel_lockdown(7).
+//! Whether kernel lockdown forbids eBPF programs to read the kernel's memory (kernel_lockdown(7)).
 
 use std::fs;
 

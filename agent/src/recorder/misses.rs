@@ -1,5 +1,7 @@
-//! How often the kernel skipped a program: tracepoint programs that are preempted while they run are skipped on that CPU until
-//! they have ended (`recursion_misses` of `bpf_prog_info`, include/uapi/linux/bpf.h).
+//! How often the kernel skipped a program.
+//!
+//! A tracepoint program may be preempted while it runs. Until it has ended, the kernel skips it on that CPU
+//! (`recursion_misses` of `bpf_prog_info`, include/uapi/linux/bpf.h).
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! The recorder: loads the eBPF programs, gives containers their rings, and reads a ring when its run has ended.
 //!
-//! The only module that knows aya and the kernel's BPF. Nothing in it runs while no container starts or ends.
+//! This is the only module that knows aya and the kernel's BPF. Nothing in it runs while no container starts or ends.
 
 mod btf;
 mod budget;

@@ -1,4 +1,4 @@
-//! The table of probes: what each observes, and how it can be attached, best first.
+//! The table of probes: what each observes, and how it can be attached, best way first.
 
 use aya::{
     Btf, Ebpf,

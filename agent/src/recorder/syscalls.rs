@@ -1,4 +1,5 @@
-//! The table of system calls: number on this architecture, kind in a capture, and what the programs do with it.
+//! The table of system calls: the number on this architecture, the kind in a capture, and what the eBPF programs do
+//! with the call.
 
 use agent_ebpf::wire::{Op, SYSCALLS, life};
 use capture_format::EventKind as K;

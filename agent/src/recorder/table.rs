@@ -1,4 +1,4 @@
-//! The kernel's table from cgroup id to ring, shared with its programs.
+//! The table from cgroup id to ring, which user space shares with the eBPF programs.
 
 use std::{
     io,

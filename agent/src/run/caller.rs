@@ -1,4 +1,4 @@
-//! Who called lastword, where that is not who it runs as: under sudo, command and capture belong to the caller.
+//! The user who called sudo. Under sudo, command and capture belong to that user, and not to root.
 
 #![expect(
     unsafe_code,

@@ -1,4 +1,4 @@
-//! The cgroup of a run: made, entered, emptied, removed. cgroup v2 only, wherever it is mounted (cgroups(7)).
+//! The cgroup of a run: created, entered, emptied, removed. It is in cgroup v2, wherever that is mounted (cgroups(7)).
 
 use std::{
     ffi::OsStr,

@@ -1,5 +1,7 @@
-//! Starting the command in its cgroup, as a container runtime does: the file is looked up in PATH first, and then executed
-//! as it is. (The C library's execvp would give a file of no known format to a shell.)
+//! Starting the command in its cgroup, as a container runtime does: the file is looked up in PATH first, and then
+//! executed as it is.
+//!
+//! (The C library's execvp would pass a file of unknown format to a shell.)
 
 #![expect(unsafe_code, reason = "code between fork and exec")]
 

@@ -1,8 +1,8 @@
-//! `lastword run`: a command's lives, recorded and explained, without a cluster.
+//! `lastword run`: records and explains the runs of a command, without a cluster.
 //!
-//! Each run has a cgroup of its own, so the kernel side gives it a ring when the cgroup is made, exactly as it does for a
-//! container on a node. When the command ends the ring is read at once; then whatever is left of the run is killed, as
-//! happens to a container whose first process has ended.
+//! Each run has a cgroup of its own. So the kernel side gives it a ring when the cgroup is created, exactly as it does
+//! for a container on a node. When the command ends, its ring is read at once. Then whatever is left of the run is
+//! killed, as happens to a container whose first process has ended.
 
 mod caller;
 mod cgroup;

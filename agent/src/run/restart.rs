@@ -1,4 +1,4 @@
-//! When a command is started again, and after how long: as the kubelet decides for a container.
+//! Whether a command is started again, and after how long: decided as the kubelet decides for a container.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The commands' end of the socket.
+//! The end of the socket that the commands use.
 
 use std::{
     io::{self, Read, Write},

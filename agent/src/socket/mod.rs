@@ -1,7 +1,7 @@
-//! The agent's local socket: how `lastword status` and `lastword capture` speak with the agent of their node.
+//! The agent's local socket, through which `lastword status` and `lastword capture` talk to the agent of their node.
 //!
-//! A connection carries one request and one answer, each a line of JSON ([`Ask`], [`Answer`]). Only root is answered: the
-//! socket is 0600, and the kernel says who is at the other end.
+//! A connection carries one request and one answer, each a line of JSON ([`Ask`], [`Answer`]). Only root gets an
+//! answer: the socket's mode is 0600, and the kernel says who is at the other end.
 
 use std::path::Path;
 

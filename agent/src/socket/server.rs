@@ -1,4 +1,4 @@
-//! The agent's end of the socket.
+//! The end of the socket that the agent uses.
 
 use std::{
     fs, io,
