@@ -1,4 +1,4 @@
-//! What events of a kind do, for code that asks the same of many kinds.
+//! Classes of kinds: what events of a kind do, for code that treats many kinds alike.
 
 /// What an event of a kind does. The table of [`EventKind`](crate::EventKind) gives each kind its class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

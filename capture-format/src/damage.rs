@@ -1,4 +1,4 @@
-//! What is missing from a capture, and why.
+//! Damage: what is missing from a capture, and why.
 
 use std::fmt;
 use std::ops::RangeInclusive;

@@ -1,4 +1,4 @@
-//! Why a capture could not be written or opened. Each message is whole: it includes its cause.
+//! Why a capture could not be written or opened. Each message is complete: it includes its cause.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! One event: a record that a probe left in a container's ring, in the terms of the capture.
 //!
-//! An event carries what the kernel saw, uninterpreted: numbers are those of the recorded machine's
-//! ABI ([`crate::Host::arch`]), strings are bytes as the process passed them. What they mean is the
-//! business of readers; the table of [`EventKind`] says which field holds what.
+//! An event carries what the kernel saw, without interpretation: numbers are those of the recorded machine's ABI
+//! ([`crate::Host::arch`]), and strings are bytes as the process passed them. Readers find out what they mean. The
+//! table of [`EventKind`] says which field holds what.
 
 use bytes::Bytes;
 

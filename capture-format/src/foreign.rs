@@ -1,4 +1,4 @@
-//! What a file is that does not start like a capture.
+//! Recognises a file that is not a capture by its first bytes, for the error message.
 
 use crate::OpenError;
 use crate::layout::MAGIC;

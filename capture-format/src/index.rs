@@ -1,4 +1,4 @@
-//! The index: how long every block is and what it says about itself, so that a reader need not touch those it skips.
+//! The index: the length and the summary of every block, so that a reader need not touch the blocks that it skips.
 
 use crate::block::BlockSummary;
 use crate::layout::{

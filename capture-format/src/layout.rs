@@ -1,5 +1,5 @@
-//! The fixed-size structures of the file, their limits, and how they turn into bytes; see the crate
-//! documentation for what they mean.
+//! The structures of the file that have a fixed size, their limits, and their encoding as bytes. The documentation of
+//! the crate says what they mean.
 
 use std::fmt;
 

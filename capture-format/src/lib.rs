@@ -1,5 +1,10 @@
-//! The capture format of lastword: [`Writer`] and [`Reader`], [`write_file`] and [`open_file`], and the events
-//! ([`Event`], [`EventKind`]) and metadata ([`Header`], [`Run`]) they carry.
+//! The file format of lastword's captures.
+//!
+//! A *capture* is the file that is left of a container that died. It holds its last *runs* (a run is one life of the
+//! container), and for each run the *events* that were recorded: system calls, the life cycle of processes, signals.
+//!
+//! - [`Writer`] and [`Reader`] write and read a capture; [`write_file`] and [`open_file`] do so with a file.
+//! - [`Event`] and [`EventKind`] are the events, [`Header`] and [`Run`] the metadata.
 //!
 //! ```
 //! use capture_format::{Event, EventKind, Header, Reader, Run, Writer};
@@ -21,7 +26,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Files are written under a temporary name until they are whole. What is damaged in one is told; the rest is read:
+//! [`write_file`] writes a file under a temporary name until it is complete. When a file is damaged, the damage is
+//! reported and the rest is read:
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -54,7 +60,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What follows is the specification of the format and its version policy, `docs/format.md`.
+//! The rest of this page is the specification of the format and its version policy, `docs/format.md`.
 #![doc = include_str!("../../docs/format.md")]
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! What a capture says about itself and about each run, stored as JSON documents (unknown keys are ignored, missing ones defaulted).
+//! What a capture says about itself and about each run. It is stored as JSON documents: unknown keys are ignored,
+//! missing keys have a default.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Finding the blocks of a capture: by its index, or by walking through the file where that is not whole.
+//! Finding the blocks of a capture: by its index, or, if the index is not whole, by walking through the file.
 
 use std::io::{self, Read, Seek};
 

@@ -1,4 +1,4 @@
-//! Bytes of a file by offset, blocks in it, and the search for the next one.
+//! The bytes of a file: reading at an offset, reading a block, searching for the next block.
 
 use std::io::{self, Read, Seek, SeekFrom};
 

@@ -1,4 +1,4 @@
-//! From the blocks that were found: the capture's runs, and what is missing between their blocks.
+//! From the blocks that were found to the capture's runs, and to what is missing between their blocks.
 
 use crate::block::BlockSummary;
 use crate::index::{Block, Content};

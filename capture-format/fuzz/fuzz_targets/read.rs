@@ -1,4 +1,4 @@
-//! Opens any bytes as a capture and reads all of it.
+//! Opens arbitrary bytes as a capture and reads all of it.
 //!
 //! ```sh
 //! cd capture-format/fuzz

@@ -1,4 +1,4 @@
-//! Writes captures for the fuzzer to start from into `corpus/read`.
+//! Writes captures into `corpus/read`, from which the fuzzer starts.
 
 use std::{fs, io};
 

@@ -1,4 +1,4 @@
-//! Which columns of a block a reader asks for.
+//! Which columns of a block a reader needs.
 
 use super::{COLUMNS, Column};
 

@@ -1,4 +1,4 @@
-//! Collects events and turns them into the payload of a block.
+//! Collects events and encodes them as the payload of a block.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! A block of events that was read from a file, with its columns decoded as far as they are asked for.
+//! A block of events that was read from a file. Only the columns that are needed are decoded.
 
 use bytes::Bytes;
 

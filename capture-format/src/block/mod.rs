@@ -1,6 +1,6 @@
-//! Blocks of events: a summary, then the events as columns, each a segment of its own.
+//! Blocks of events: a summary, then the events as columns. Each column is a segment.
 //!
-//! A column whose values are all zero is left out; a segment is compressed where that makes it smaller.
+//! A column whose values are all zero is left out. A segment is compressed if that makes it smaller.
 
 mod columns;
 mod encode;

@@ -1,4 +1,4 @@
-//! The table of segments of a block, and the bytes of one segment.
+//! The table of segments in a block, and the bytes of one segment.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! What a block of events says about itself before anything is decompressed, and the index repeats.
+//! What a block of events says about itself before anything is decompressed. The index repeats it.
 
 use crate::layout::{MAX_EVENTS, take_u32, take_u64};
 use crate::{EventKind, varint};

@@ -1,4 +1,4 @@
-//! A header that fits: what Kubernetes knows about a pod may be larger than a header's document.
+//! Shortens a header that is too large: what Kubernetes knows about a pod may be larger than a header's document.
 
 use serde::Serialize;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! What Kubernetes knew about a container's pod.
+//! What Kubernetes knew about the pod of a container.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! Blocks column by column: the same events, and the same damage, as one after the other. [`compare`] is run over every
-//! capture that any of these tests reads.
+//! Reading blocks column by column gives the same events and reports the same damage as reading them one after the
+//! other. [`compare`] checks this for every capture that any of these tests reads.
 
 use std::io::Cursor;
 

@@ -1,4 +1,4 @@
-//! Of a damaged capture, everything outside the damaged block is read, and what is missing is said.
+//! Of a damaged capture, everything outside the damaged block is read, and what is missing is reported.
 
 use capture_format::{DamageCause, Lost, NumberedEvent, OpenError, Run};
 

@@ -1,4 +1,4 @@
-//! Files made to harm: right checksums, wrong counts.
+//! Files that are made to do harm: correct checksums, wrong counts.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 

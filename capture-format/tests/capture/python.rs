@@ -1,4 +1,4 @@
-//! A reader in another language, `docs/lwcap.py`, written after docs/format.md, reads the same.
+//! A reader in another language, `docs/lwcap.py`, was written from docs/format.md. It reads the same.
 
 use std::process::Command;
 

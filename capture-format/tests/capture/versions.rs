@@ -1,4 +1,4 @@
-//! Files of other versions, and files that are no captures.
+//! Files of other versions, and files that are not captures.
 
 use capture_format::{DamageCause, OpenError, Reader, Version};
 use std::io::Cursor;
