@@ -1,4 +1,4 @@
-//! `diff`: two captures, or two runs of one.
+//! `diff`: compares two captures, or two runs of one capture.
 
 use anyhow::{Context as _, bail, ensure};
 use inspect::diff::{Side, diff};

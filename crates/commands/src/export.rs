@@ -1,4 +1,4 @@
-//! `export`: a capture in another format, in a file or a pipe.
+//! `export`: writes a capture in another format, to a file or a pipe.
 
 use std::{
     io::{BufWriter, Write},

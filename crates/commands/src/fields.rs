@@ -1,4 +1,4 @@
-//! `fields`: what a filter can ask.
+//! `fields`: lists the fields that a filter can use.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! Captures in files, or from standard input.
+//! Captures that come from files or from standard input.
 
 use std::fs;
 use std::io::{self, IsTerminal as _, Read, Seek as _};

@@ -1,12 +1,17 @@
 //! The commands that read captures: what `lastword COMMAND FILE` and `kubectl lastword COMMAND POD` have in common.
 //!
+//! A reading command has three parts. A *source* says which captures: files here, or a pod's captures in the kubectl
+//! plugin; it is the type parameter `S`. A *view* is one way to look at a capture, as text or as JSON. The *terminal*
+//! gives the text its width, colours and a pager.
+//!
 //! ```text
-//! Command<S> ─► S: which captures (files here, a pod's in kubectl's plugin) ─► Captures
-//!           ├─► View: one way to look at a capture ─► text or JSON ─► Screen
-//!           └─► Terminal: width, colours, pager ──────────────────────┘
+//! Command<S> ─► S: which captures ─► Captures
+//!           ├─► View: text or JSON ─► Screen
+//!           └─► Terminal: width, colours, pager ─┘
 //! ```
 //!
-//! What events mean is the business of [`inspect`]; here are only arguments, files and terminals.
+//! This crate handles arguments, files and terminals only. What events mean, and how they are shown, is decided in
+//! [`inspect`].
 
 #![forbid(unsafe_code)]
 

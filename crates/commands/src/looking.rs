@@ -1,4 +1,4 @@
-//! The views of a run: which run, and text or JSON.
+//! The views of one run: which run, and whether as text or as JSON.
 
 use inspect::views;
 

@@ -1,4 +1,4 @@
-//! Completions for shells, and man pages: for whoever packages lastword.
+//! Shell completions and man pages, for people who package lastword.
 
 use std::io::Write;
 use std::path::PathBuf;

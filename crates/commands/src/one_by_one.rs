@@ -1,4 +1,4 @@
-//! Several captures, one after the other.
+//! Printing several captures, one after the other.
 
 use std::io::{self, Write as _};
 

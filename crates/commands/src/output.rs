@@ -1,4 +1,4 @@
-//! The files that commands write.
+//! Files that commands write.
 
 use std::{
     fs::{self, File},

@@ -1,4 +1,4 @@
-//! A pager: started when there is something to show, waited for when all is written.
+//! The pager: it is started when there is something to show, and waited for when everything is written.
 
 use std::env;
 use std::io::{self, BufWriter, Write};

@@ -1,4 +1,4 @@
-//! How far reading a file is, on standard error, if that is a terminal and it takes long.
+//! A progress bar for reading a file: on standard error, if that is a terminal and reading takes long.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! A capture as an HTML page, in a file.
+//! `report`: writes a capture as an HTML page to a file.
 
 use std::path::{Path, PathBuf};
 

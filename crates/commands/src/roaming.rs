@@ -1,4 +1,4 @@
-//! `tui`: a capture to move about in.
+//! `tui`: moving about in a capture.
 
 use anyhow::{Context as _, ensure};
 

@@ -1,4 +1,4 @@
-//! Which events, as options of a command.
+//! Options of a command that say which events are shown.
 
 use anyhow::bail;
 use clap::builder::{StringValueParser, TypedValueParser, ValueParserFactory};

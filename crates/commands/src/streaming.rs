@@ -1,4 +1,4 @@
-//! `streams`: what went through a file, a standard stream or a descriptor.
+//! `streams`: shows what went through a file, a standard stream or a descriptor.
 
 use std::path::Path;
 

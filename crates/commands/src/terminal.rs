@@ -1,4 +1,4 @@
-//! How text gets to a terminal: its width, colours, a pager.
+//! How text is written to a terminal: its width, colours, the pager.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! What can be seen of a capture, wherever it came from.
+//! Views of a whole capture: its verdict, and what it says about itself.
 
 use inspect::info;
 use verdict::explain;

@@ -1,4 +1,4 @@
-//! `show`: the events.
+//! `show`: prints events.
 
 use inspect::select::{Moment, Selection};
 use inspect::show;
