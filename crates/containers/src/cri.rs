@@ -1,7 +1,8 @@
-//! A client of the container runtime interface (CRI, `runtime.v1`), by which kubelet and its container runtime talk over a socket.
+//! A client of the container runtime interface (CRI, `runtime.v1`), the protocol that the kubelet and its container
+//! runtime speak over a socket.
 //!
-//! Only what is listed is asked for; nothing is changed by it. The connection is made anew when it is lost. Answers are waited for
-//! [`TIMEOUT`], and not larger than [`MAX_MESSAGE`].
+//! The client only lists things; it never changes anything. It connects again when the connection is lost. It waits at
+//! most [`TIMEOUT`] for an answer, and refuses an answer larger than [`MAX_MESSAGE`].
 
 mod error;
 mod messages;

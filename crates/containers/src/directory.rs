@@ -1,11 +1,12 @@
-//! What the node knows of its containers, from whoever knew first: the container runtime or the API server.
+//! What the node knows about its containers, from whichever source knew first: the container runtime or the API
+//! server.
 //!
-//! Pure: the caller tells it what was seen ([`Directory::saw_cri`], [`Directory::saw_pod`], …) and at what time, and asks whose a
-//! container id is. What nobody knows any more is kept for [`Limits::keep`], for runs that are named late; and there are never more entries than
-//! [`Limits`] says.
+//! The directory is pure: the caller passes in what was seen ([`Directory::saw_cri`], [`Directory::saw_pod`], …) and
+//! at what time, and asks which container an id belongs to. What no source knows any more is kept for
+//! [`Limits::keep`], for runs that get their names late. There are never more entries than [`Limits`] allows.
 //!
-//! Where the two differ, the container runtime is believed about a container's attempt, the API server about labels, annotations and
-//! the image that was asked for.
+//! Where the two sources differ, the container runtime is right about a container's attempt, and the API server is
+//! right about labels, annotations, and the image that was asked for.
 
 mod presence;
 mod types;

@@ -1,14 +1,18 @@
-//! Which cgroup hierarchy the node's containers are told apart by.
+//! In which cgroup hierarchy the node's containers can be told apart.
 //!
-//! A node with cgroup version 2 only has one, the unified one. A hybrid node has one of version 2 beside several of version 1, and a container is
-//! in all of version 1 that its runtime knows (its limits are set there), but in the unified one only with runc 1.1 or crun and
-//! newer. So what counts is where the containers are:
+//! A node with cgroup version 2 only has one hierarchy, the unified one. A hybrid node has one of version 2 beside
+//! several of version 1. A container is in all hierarchies of version 1 that its runtime knows (its limits are set
+//! there), but it is in the unified one only with runc 1.1 or newer, or with crun. So the places where the containers
+//! are decide:
 //!
-//! 1. The hierarchy with the most containers; of equal ones the unified one, then version 1 in the order memory, pids, cpu, then others.
-//! 2. Without any container: the unified one if it is the only one, otherwise the first of version 1, where every runtime puts
-//!    its containers. As the agent's own pod is a container, this is for agents that run outside of pods.
+//! 1. The hierarchy with the most containers wins. Of equal ones the unified one wins, then version 1 in the order
+//!    memory, pids, cpu, others.
+//! 2. Without any container: the unified one if it is the only one; otherwise the first of version 1, where every
+//!    runtime puts its containers. The agent's own pod is a container, so this case is for agents that run outside of
+//!    pods.
 //!
-//! Version 1 without a controller (`name=systemd`) is not considered: the kernel has no way from a task to its id.
+//! Version 1 without a controller (`name=systemd`) is not considered: the kernel has no way from a task to its id
+//! there.
 
 mod mounts;
 

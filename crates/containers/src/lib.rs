@@ -1,10 +1,11 @@
-//! Which container a cgroup belongs to, and what the node knows of it.
+//! Which container a cgroup belongs to, and what the node knows about that container.
 //!
 //! # How a container is recognised
 //!
-//! By the name of its cgroup ([`path`]): 64 hexadecimal digits, with the prefix of its runtime or none. From there on it is known by that id, and
-//! its pod by the UID in the name of the cgroup above. Its names come from the container runtime ([`cri`]) or from the
-//! API server, whichever is heard first ([`directory`]). Pause containers look like any other; the runtime knows which they are
+//! A container is recognised by the name of its cgroup ([`path`]): 64 hexadecimal digits, with the prefix of its
+//! runtime or without a prefix. The digits are the container's id. The UID of its pod is in the name of the cgroup
+//! above. The container's names come from the container runtime ([`cri`]) or from the API server, whichever answers
+//! first ([`directory`]). Pause containers look like any other container; the runtime knows which they are
 //! ([`Directory::is_sandbox`](directory::Directory::is_sandbox)).
 //!
 //! | | cgroup driver systemd | cgroup driver cgroupfs |
@@ -17,13 +18,17 @@
 //! | podman `--cgroups=split` | `libpod-payload-ID` | |
 //! | nerdctl | `nerdctl-ID.scope` | `default/ID` |
 //!
-//! Wherever it is: with another `--cgroup-root`, in a node that is itself a container (kind, minikube), in the slice of a user; and whatever
-//! the container makes below. Only containers that kubelet made get names; of others there are the id and, mostly, the runtime.
+//! The position of the cgroup does not matter: another `--cgroup-root`, a node that is itself a container (kind,
+//! minikube), the slice of a user. Whatever the container creates below its own cgroup does not matter either. Only
+//! containers that the kubelet created have names; of other containers, only the id and mostly the runtime are known.
 //!
-//! Where kubelet has the systemd driver and containerd has not, the cgroup is called `…-podUID.slice:cri-containerd:ID`: [`path::parse`] knows
-//! that, but what watches for new cgroups looks for a prefix ([`path::PREFIXES`]) and finds none. Set `SystemdCgroup = true`, as Kubernetes asks for.
+//! Where the kubelet uses the systemd driver and containerd does not, the cgroup is called
+//! `…-podUID.slice:cri-containerd:ID`. [`path::parse`] understands that name, but the program that watches for new
+//! cgroups looks for a prefix ([`path::PREFIXES`]) and finds none. Set `SystemdCgroup = true` in containerd, as
+//! Kubernetes requires.
 //!
-//! Not recognised: runtimes whose ids are others (LXC, systemd-nspawn), and what runs inside virtual machines (Kata Containers).
+//! Not recognised are runtimes with ids of another form (LXC, systemd-nspawn), and containers inside virtual machines
+//! (Kata Containers).
 //!
 //! # Cgroup versions
 //!
@@ -36,8 +41,8 @@
 //!
 //! # What the container runtime must offer
 //!
-//! CRI `runtime.v1`, as kubelet since Kubernetes 1.26 asks for itself; containerd has it since 1.6. Without it there are still the API server's
-//! names.
+//! CRI `runtime.v1`, which the kubelet itself requires since Kubernetes 1.26; containerd has it since 1.6. Without it,
+//! names still come from the API server.
 #![forbid(unsafe_code)]
 
 pub mod cri;

@@ -1,9 +1,10 @@
-//! From a cgroup's path to the container it belongs to: one table of how runtimes name cgroups.
+//! From the path of a cgroup to the container it belongs to: one table of how runtimes name cgroups.
 //!
-//! A container's cgroup is named `PREFIX ID [.scope]`, where ID is 64 lower-case hexadecimal digits. The prefix tells the runtime
-//! ([`PREFIXES`]); runtimes with the cgroupfs driver use none. The cgroup above it is the pod's, if it has one: `pod UID` (cgroupfs),
-//! `…-pod UID with underscores.slice` (systemd). What stands further up (kubelet's `--cgroup-root`, the QoS class, a node that is
-//! itself a container) does not matter, and neither does what the container made inside its own cgroup.
+//! A container's cgroup is named `PREFIX ID [.scope]`, where ID is 64 lower-case hexadecimal digits. The prefix says
+//! which runtime it is ([`PREFIXES`]); runtimes with the cgroupfs driver use none. The cgroup above it is the pod's,
+//! if the container has a pod: `pod UID` (cgroupfs), `…-pod UID with underscores.slice` (systemd). What is further up
+//! (the kubelet's `--cgroup-root`, the QoS class, a node that is itself a container) does not matter, and neither does
+//! what the container created inside its own cgroup.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Against a real container runtime that has pods, one of them restarting:
+//! Against a real container runtime that has pods, one of which restarts:
 //! `LASTWORD_CRI_SOCKET=/run/containerd/containerd.sock cargo test -p containers --test runtime -- --ignored`
 #![forbid(unsafe_code)]
 

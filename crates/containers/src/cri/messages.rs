@@ -1,8 +1,8 @@
-//! The messages of the container runtime interface that are used here, with the fields that are read; all others are skipped when
-//! decoding.
+//! The messages of the container runtime interface that are used here, with the fields that are read. All other fields
+//! are skipped when decoding.
 //!
-//! Numbers and types: `runtime.v1`, <https://github.com/kubernetes/cri-api/blob/master/pkg/apis/runtime/v1/api.proto>. They are the
-//! same in `runtime.v1alpha2`.
+//! Numbers and types: `runtime.v1`, <https://github.com/kubernetes/cri-api/blob/master/pkg/apis/runtime/v1/api.proto>.
+//! They are the same in `runtime.v1alpha2`.
 
 use std::collections::BTreeMap;
 

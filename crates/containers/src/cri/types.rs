@@ -1,4 +1,4 @@
-//! What the container runtime knows, in the terms of this crate.
+//! What the container runtime knows about pods and containers, in the terms of this crate.
 
 use std::collections::BTreeMap;
 

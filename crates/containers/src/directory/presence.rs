@@ -1,4 +1,4 @@
-//! Who knows of a thing at the moment, and since when nobody does.
+//! Which sources know a thing at the moment, and since when none does.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the directory is told, and what it tells.
+//! The inputs and outputs of the directory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A container runtime in this process, at a socket of its own.
+//! A fake container runtime inside this process, with a socket of its own.
 
 use std::collections::BTreeMap;
 use std::future::ready;
