@@ -1,4 +1,5 @@
-//! What must be remembered from earlier events to understand one: descriptors, and who its process is.
+//! What must be remembered from earlier events to understand a later one: what descriptors refer to, and which program
+//! a process runs.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! The one way bytes of a capture become text for people.
+//! The only way from bytes of a capture to text for people.
 //!
-//! Whatever a recorded process wrote, a terminal must not act on it and a line must stay a line: control
-//! characters (C0, DEL, C1), line separators and the invisible characters that reorder or hide text are written as
-//! `\n`, `\t`, `\x1b`, `\u{202e}`; bytes that are no UTF-8 as `\xff`; everything else stays as it is.
+//! Whatever a recorded process wrote, a terminal must not act on it, and a line must stay one line. So control
+//! characters (C0, DEL, C1), line separators, and invisible characters that reorder or hide text are written as `\n`,
+//! `\t`, `\x1b`, `\u{202e}`. Bytes that are not UTF-8 are written as `\xff`. Everything else stays as it is.
 
 use std::fmt::{self, Write};
 

@@ -1,17 +1,17 @@
 //! What the events of a run mean on Linux: numbers become names, descriptors become paths, and bytes become text.
 //!
-//! A capture holds events as the kernel said them: descriptor 3, error −2, 16 bytes of a `sockaddr`. This crate gives each
-//! event what one needs to understand it, and judges nothing:
+//! A capture holds events as the kernel reported them: descriptor 3, error −2, 16 bytes of a `sockaddr`. This crate
+//! adds to each event what is needed to understand it, and does not judge anything:
 //!
 //! | module | what it knows |
 //! |---|---|
 //! | [`decode`] | errors, signals, flags, socket addresses, DNS messages, times: one value at a time, without memory |
 //! | [`fds`] | what a descriptor refers to, followed from event to event through `open`, `dup`, `fork` and `exec` |
-//! | [`context`] | an event beside what earlier ones tell of it: its program, its descriptor, its absolute path |
+//! | [`context`] | an event with what earlier events say about it: its program, its descriptor, its absolute path |
 //! | [`escape`] | the only way from the bytes of a capture to text that a person reads |
 //!
-//! What the processes of a run wrote, and where to. A [`Context`](context::Context) belongs to one run and must see all its
-//! events, in their order:
+//! The example prints what the processes of a run wrote, and where to. A [`Context`](context::Context) belongs to one
+//! run and must see all events of the run, in their order:
 //!
 //! ```
 //! use capture_format::EventKind;
@@ -34,8 +34,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Nothing here trusts an event: whatever bytes a capture holds, memory stays bounded, and no number is used before it is
-//! checked.
+//! Nothing here trusts an event: whatever bytes a capture holds, memory stays bounded, and no number is used before it
+//! is checked.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! DNS messages (RFC 1035), as far as a capture holds them: a payload may be cut or no DNS at all.
+//! DNS messages (RFC 1035), as far as a capture has them: a payload may be cut, or not be DNS at all.
 
 use domain::base::Message as Raw;
 use domain::base::iana::{Class, Opcode, Rtype};

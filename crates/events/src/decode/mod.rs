@@ -1,4 +1,5 @@
-//! What the numbers and bytes of events mean on Linux, from tables of our own: a capture is read on any machine.
+//! What the numbers and bytes of events mean on Linux. The tables are our own, because a capture can be read on any
+//! machine.
 
 pub mod dns;
 pub mod errno;

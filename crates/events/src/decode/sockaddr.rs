@@ -1,4 +1,5 @@
-//! Socket addresses: the bytes of `struct sockaddr`, family first in little-endian (the recorded machines are).
+//! Socket addresses: the bytes of `struct sockaddr`. The family comes first, in little-endian as on all machines that
+//! are recorded.
 
 use std::fmt::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};

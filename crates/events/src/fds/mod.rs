@@ -1,7 +1,8 @@
 //! What a descriptor refers to, followed from event to event.
 //!
-//! The table knows what it saw: opens, dups, pipes, sockets, forks, execs and closes, and what descriptors 0 to 2 were at
-//! exec. What was opened before the recording, or by an event that was overwritten, stays visibly unknown.
+//! The table knows what it has seen: opens, dups, pipes, sockets, forks, execs and closes, and what descriptors 0 to 2
+//! were at exec. A descriptor that was opened before the recording, or by an event that was overwritten, is shown as
+//! unknown.
 
 use std::fmt;
 
