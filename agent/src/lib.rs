@@ -3,7 +3,7 @@
 //! On a Kubernetes node, `lastword agent` records what every container does: system calls, processes, signals, in a
 //! ring buffer for each container. When a container crashes, the agent reads its ring and writes a capture file. It
 //! explains in one sentence why the container died, and puts that sentence on the pod as an Event. `lastword run` does
-//! the same for a single command on any Linux machine. All other commands read capture files, wherever they were
+//! the same for a single command on any Linux machine. Most other commands read capture files, wherever they were
 //! written.
 //!
 //! This crate has the parts of the program that know the machine:
