@@ -1,5 +1,5 @@
-//! What the runs of a capture had in common, and where they differed: what is always there is near the cause, and what
-//! only one run met may be its own story.
+//! What the runs of a capture had in common, and where they differed. What is always there is near the cause; what
+//! only one run met may have nothing to do with it.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The verdict on a capture: that of each run, and one sentence for all of them.
+//! The verdict on a capture: a verdict for each run, and one sentence for all of them.
 
 use std::io::{self, Read, Seek, Write};
 

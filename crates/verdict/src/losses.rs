@@ -1,4 +1,4 @@
-//! What a run's losses count, in words: the same wherever they are told.
+//! The losses of a run, in words. Every part of lastword that reports losses uses the same words.
 
 use std::collections::BTreeMap;
 

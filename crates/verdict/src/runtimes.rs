@@ -1,7 +1,8 @@
-//! Container runtimes, as they are seen from inside a container's cgroup.
+//! Container runtimes, as they appear inside a container's cgroup.
 //!
-//! A low-level runtime is in that cgroup before the container's program is: its own process sets the container up and then executes the
-//! program, or that of a probe. Seen with runc 1.1.5, 1.1.15, 1.3.6 and 1.4.3, crun 1.21 and 1.28.
+//! A low-level runtime enters the cgroup before the container's program does: its own process sets the container up,
+//! and then executes the program, or the program of a probe. Seen with runc 1.1.5, 1.1.15, 1.3.6 and 1.4.3, crun 1.21
+//! and 1.28.
 
 /// A low-level runtime.
 struct Runtime {

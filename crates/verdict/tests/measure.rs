@@ -1,5 +1,7 @@
-//! How often the verdicts are right: on the corpus, for which the rules were written, and on crashes for which they were
-//! not. The figures stand in docs/verdicts.md; `INSTA_UPDATE=always cargo test -p verdict --test measure` renews them,
+//! Measures how often the verdicts are right: on the corpus, for which the rules were written, and on crashes for
+//! which they were not.
+//!
+//! The figures are in docs/verdicts.md. `INSTA_UPDATE=always cargo test -p verdict --test measure` renews them, and
 //! `cargo test -p verdict --test measure -- --nocapture` prints them.
 
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! Addresses that processes bound their sockets to.
+//! Addresses to which processes bound their sockets.
 
 use capture_format::{Event, EventKind};
 

@@ -1,4 +1,4 @@
-//! Connections a process tried to make, and how each try ended.
+//! Connections that processes tried to make, and how each attempt ended.
 
 use capture_format::{Event, EventKind};
 

@@ -1,4 +1,4 @@
-//! Look-ups: the questions a resolver asks one after another to resolve one name.
+//! Look-ups: the questions that a resolver asks one after another to resolve one name.
 
 use std::net::IpAddr;
 

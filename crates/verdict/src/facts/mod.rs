@@ -1,6 +1,8 @@
-//! One pass over a run's events: what happened, in terms a verdict can be built from. Every fact has its event numbers.
+//! Facts: what happened in a run, in the terms from which a verdict can be built. Every fact has the numbers of its
+//! events.
 //!
-//! Memory is bounded whatever the capture holds: of what repeats the newest is kept, and all of it is counted.
+//! Facts are collected in one pass over the events. Memory is bounded whatever the capture holds: what repeats is
+//! counted, and the newest is kept.
 
 use bytes::Bytes;
 use capture_format::{

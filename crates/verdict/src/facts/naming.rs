@@ -1,4 +1,4 @@
-//! Whether a text names something.
+//! Whether a text names a file, an address or another thing.
 
 use std::ops::Range;
 

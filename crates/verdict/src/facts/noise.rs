@@ -1,4 +1,4 @@
-//! Calls that fail in nearly every program's life, and end none.
+//! Noise: calls that fail in nearly every program's life, and end no program.
 
 use capture_format::EventKind;
 use events::decode::Errno;

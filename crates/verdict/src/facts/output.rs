@@ -1,4 +1,5 @@
-//! What a process printed: lines of its stderr, stdout and logs, put together again from its writes.
+//! What a process printed: lines of standard error, standard output and log files, put together again from the
+//! process's writes.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What resolv.conf said: the name servers and the search list the resolver worked with.
+//! What resolv.conf said: the name servers and the search list that the resolver used.
 
 use capture_format::Event;
 

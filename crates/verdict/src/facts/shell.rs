@@ -1,4 +1,5 @@
-//! What a shell does with a command that failed: ends as it did, or goes on. Its script says it.
+//! What a shell does when a command has failed: it exits with the command's code, or goes on. The shell's script
+//! decides.
 
 use capture_format::{Event, EventKind};
 

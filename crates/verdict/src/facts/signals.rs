@@ -1,4 +1,4 @@
-//! Signals that can end a process: who sent them, and what they met.
+//! Signals that can end a process: who sent them, and what they did.
 
 use bytes::Bytes;
 use capture_format::{Event, EventKind, SignalDisposition, SignalOrigin};
