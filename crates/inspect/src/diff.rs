@@ -1,9 +1,11 @@
-//! Two runs side by side: where they part, which files and names only one has, and how differently they ended.
+//! Two runs side by side: where they diverge, which files and names only one of them has, and how differently they
+//! ended.
 //!
-//! Each run becomes a sequence of steps: what it executed, opened, failed at, asked for, connected to, said, and how it
-//! ended, without what differs between any two runs (pids, times, descriptors, DNS ids, numbers in texts and names of
-//! temporary files). A step that the other run has nowhere is a divergence; that two threads took turns in another order
-//! is none. So the runs are never held in memory: only the steps, as numbers, and one text for each that is unlike.
+//! Each run becomes a sequence of steps: what it executed, opened, failed at, asked for, connected to, wrote, and how
+//! it ended. Whatever differs between any two runs (pids, times, descriptors, DNS ids, numbers in texts, names of
+//! temporary files) is left out. A step that the other run has nowhere is a divergence; two threads that took turns in
+//! another order are not. So the runs are never held in memory: only the steps, as numbers, and one text for each step
+//! that is unlike all others.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{Read, Seek};

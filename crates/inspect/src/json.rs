@@ -1,4 +1,4 @@
-//! JSON that is safe in a terminal: what a terminal acts on, or hides, is escaped as `\uXXXX`.
+//! JSON that is safe in a terminal: characters that a terminal acts on, or hides, are escaped as `\uXXXX`.
 
 use std::io::{self, Write};
 

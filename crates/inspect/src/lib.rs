@@ -1,14 +1,17 @@
-//! How captures are looked at: which events, as what, in whose format.
+//! Ways to look at a capture: which events are shown, in which form, in which file format.
+//!
+//! A *filter* or a *selection* says which events. A *view* answers one question about a run, such as "which files did
+//! it open?". A *report* is one HTML page with everything. An *export* is a file for another program.
 //!
 //! ```text
 //! Reader ─► filter, select, scan    which events: blocks and rows that cannot match are not decoded
-//!             ├─► show      one line, or one JSON object, an event
-//!             ├─► views     processes, files, connections, DNS, errors, output, a timeline; diff: two runs side by side
-//!             ├─► export    other programs' formats: sysdig, pcapng, Perfetto, OpenTelemetry
+//!             ├─► show      a line, or a JSON object, for each event
+//!             ├─► views     processes, files, connections, DNS, errors, output, timeline; diff: two runs side by side
+//!             ├─► export    formats of other programs: sysdig, pcapng, Perfetto, OpenTelemetry
 //!             └─► report    one HTML page with all of it and the verdict
 //! ```
 //!
-//! What wrote to standard error, found by a filter:
+//! The example finds what was written to standard error, with a filter:
 //!
 //! ```
 //! use inspect::{filter::Filter, show::{Options, show}};
@@ -23,8 +26,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What events mean is the business of [`events`], what they prove that of [`verdict`]. Whatever bytes a capture holds, text
-//! for people goes through [`events::escape`] and memory stays bounded.
+//! [`events`] knows what events mean, and [`verdict`] knows what they prove. Whatever bytes a capture holds, text for
+//! people goes through [`events::escape`], and memory stays bounded.
 
 #![forbid(unsafe_code)]
 

@@ -1,13 +1,13 @@
-//! Walks over a run's events, and reads no more of the capture than those who asked for some of them need.
+//! Walks over a run's events, and reads no more of the capture than those who asked for some of the events need.
 //!
 //! ```text
 //! block's summary ─► excluded? ─► columns ─► row ruled out? ─► event ─► candidate ─► state, only where it is asked for
 //! ```
 //!
-//! What an event means depends on earlier ones ([`Context`]): who its process is, what its descriptor refers to. So events that
-//! change such state are remembered by where they are, and taken when a later candidate is [looked at](Candidate::look) that needs
-//! it; blocks whose events change nothing are not read for that. What is found is the same as by reading everything;
-//! but of damage only that is found which lies in what was read.
+//! What an event means depends on earlier events ([`Context`]): which program its process runs, what its descriptor
+//! refers to. So the scan remembers where events are that change such state. It takes them when a later candidate that
+//! needs the state is [looked at](Candidate::look). Blocks whose events change nothing are not read for that. The scan
+//! finds the same events as a walk that reads everything, but it finds only the damage that lies in what was read.
 
 use std::io::{Read, Seek};
 

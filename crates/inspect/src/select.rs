@@ -1,6 +1,7 @@
-//! Which events of a capture are looked at: of which run and time, by which processes, and by a filter.
+//! Which events of a capture are looked at: by run, time, process and filter.
 //!
-//! What is dropped here has been observed by the [`Context`](events::context::Context) all the same, so that what is left is understood.
+//! The [`Context`](events::context::Context) observes even the events that are dropped here, so that the rest can be
+//! understood.
 
 use std::cell::RefCell;
 use std::collections::HashSet;

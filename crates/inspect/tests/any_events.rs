@@ -1,4 +1,4 @@
-//! Whatever events a capture holds: every view and the verdict come to an end without a panic, and cite what exists.
+//! Arbitrary events: every view and the verdict come to an end without a panic, and cite only events that exist.
 
 use std::io::Cursor;
 

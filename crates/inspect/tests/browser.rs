@@ -1,5 +1,6 @@
-//! Reports in a real browser: Chromium, driven by Playwright (`tests/browser/report.py`). `cargo xtask browser` sets both up and runs
-//! this; it is a part of `cargo xtask test`.
+//! Reports in a real browser: Chromium, driven by Playwright (`tests/browser/report.py`).
+//!
+//! `cargo xtask browser` sets both up and runs these tests; it is a part of `cargo xtask test`.
 
 use std::ffi::OsStr;
 use std::fs::File;

@@ -1,5 +1,6 @@
-//! The report as an HTML parser sees it: what may be in it whatever a capture holds, and how large it may be. What it does in a browser:
-//! `browser.rs`.
+//! The report as an HTML parser sees it: what it may contain whatever a capture holds, and how large it may be.
+//!
+//! What the report does in a browser is tested in `browser.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;

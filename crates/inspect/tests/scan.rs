@@ -1,4 +1,4 @@
-//! What a scan finds, with what earlier events tell of it, is what a walk over all events finds.
+//! A scan finds the same events as a walk over all events, and knows the same about them from earlier events.
 
 use std::io::{Cursor, Read, Seek};
 

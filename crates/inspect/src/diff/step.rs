@@ -1,4 +1,4 @@
-//! Events as steps that can be compared between two runs.
+//! Turns events into steps that can be compared between two runs.
 
 use capture_format::{Class, EventKind as K, ExitStatus};
 

@@ -1,4 +1,4 @@
-//! Captures in foreign formats, for other people's tools: one file or folder a format.
+//! Captures in the formats of other programs: one file or folder for each format.
 //!
 //! ```text
 //! Reader ─► Context ─► Seen ─► Selection ─┬─► scap       sysdig, Stratoshark
@@ -7,7 +7,7 @@
 //!                                         └─► otlp       OpenTelemetry collectors: log records
 //! ```
 //!
-//! Failed calls alone, for Wireshark, Perfetto and the like:
+//! Only the failed calls, for Perfetto:
 //!
 //! ```
 //! use inspect::{export::perfetto, select::Selection};
@@ -25,9 +25,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! JSON is [`crate::show`]'s. Every exporter takes one event after the other and writes it at once, so that memory is
-//! bounded by a block of the capture. Payloads stand in binary formats as they were recorded: files are for tools, not
-//! terminals. What a format holds, and what it cannot, is written in docs/exports.md.
+//! [`crate::show`] writes JSON. Every exporter takes one event after the other and writes it at once, so memory is
+//! bounded by a block of the capture. Binary formats contain payloads as they were recorded, because such files are
+//! for programs and not for terminals. docs/exports.md says what each format holds, and what it cannot hold.
 
 use std::io::{self, Read, Seek};
 

@@ -1,8 +1,8 @@
 //! pcapng: DNS messages as the UDP packets that carried them, for Wireshark.
 //!
-//! What system calls tell of a packet is its payload, its time and, mostly, the server; the client's address and port are
-//! made up so that each socket is a conversation of its own. Comments say which event a packet comes from. Format:
-//! <https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html>.
+//! System calls reveal a packet's payload, its time and mostly the server. The client's address and port are invented,
+//! such that each socket is a conversation of its own. A comment at each packet says from which event it comes. The
+//! format is specified in <https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html>.
 
 use std::io::{self, Read, Seek, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

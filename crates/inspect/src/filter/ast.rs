@@ -1,4 +1,4 @@
-//! An expression, checked: every field exists, and every comparison is one that its type allows.
+//! A checked expression: every field exists, and its type allows every comparison.
 
 use std::fmt;
 

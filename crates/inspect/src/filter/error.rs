@@ -1,4 +1,4 @@
-//! What is wrong with an expression, and where.
+//! What is wrong with an expression, and at which position.
 
 use std::fmt;
 use std::ops::Range;

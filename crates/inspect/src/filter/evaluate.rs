@@ -1,4 +1,4 @@
-//! Whether an expression holds for an event.
+//! Whether an expression is true for an event.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;

@@ -1,4 +1,5 @@
-//! The expression, read from left to right: what counts as a word depends on whether a field, an operator or a value is due.
+//! Splits an expression into words, from left to right. What counts as a word depends on what is expected: a field, an
+//! operator or a value.
 
 use std::ops::Range;
 

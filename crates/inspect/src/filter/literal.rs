@@ -1,4 +1,4 @@
-//! What fields can be, and the values they are compared with.
+//! The types of fields, and the values with which they are compared.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,13 +1,14 @@
-//! Which events: the filter language of sysdig and Falco, over the fields of a capture.
+//! Filters: expressions that choose events. The language is that of sysdig and Falco, with the fields of a capture.
 //!
 //! ```text
 //! text ─► lexer ─► grammar ─► ast: Expr ─┬─► evaluate   one event with its context: does it match?
-//!                    │                   └─► pushdown   a block's summary, a row's columns: can any of the events match?
+//!                    │                   └─► pushdown   a block's summary, a row's columns: can any event match?
 //!                    └─ fields: one table, name → type, meaning, example, getter
 //! ```
 //!
-//! Syntax and names are those of sysdig and Falco where ours mean the same; docs/filters.md teaches the language and says what differs.
-//! A comparison with a field that the event does not have is false, also `!=`; `exists` tells, and `not` turns it round.
+//! Syntax and names are those of sysdig and Falco where they mean the same. docs/filters.md teaches the language and
+//! says what differs. A comparison with a field that the event does not have is false, even `!=`. `exists` says
+//! whether the event has the field, and `not` negates.
 
 use std::fmt;
 use std::str::FromStr;

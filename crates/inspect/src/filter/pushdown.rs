@@ -1,4 +1,4 @@
-//! What a block's summary, or some columns of a row, alone say of an expression.
+//! What can be said about an expression from a block's summary alone, or from a few columns of a row.
 
 use std::ops::{BitOr, RangeInclusive};
 

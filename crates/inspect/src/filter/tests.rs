@@ -1,4 +1,4 @@
-//! The language as a whole: what it accepts and refuses, what matches, and that nothing hostile gets far.
+//! The language as a whole: what it accepts and refuses, what matches, and that hostile expressions do no harm.
 
 use std::io::Cursor;
 

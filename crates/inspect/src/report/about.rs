@@ -1,4 +1,4 @@
-//! What the capture says about itself: container, pod, trigger, losses, masked values, probes.
+//! The part about the capture itself: container, pod, trigger, losses, masked values, probes.
 
 use std::collections::BTreeMap;
 

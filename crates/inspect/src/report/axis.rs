@@ -1,4 +1,4 @@
-//! The time axis of a drawing: long stretches without events are drawn short, and say how long they were.
+//! The time axis of a drawing: a long stretch without events is drawn short, and says how long it was.
 
 /// A stretch of time, and where it is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,4 +1,4 @@
-//! Lists that end: a page of a capture of any size is small enough to be mailed.
+//! Lists with a limit, so that the page is small enough to be mailed whatever the size of the capture.
 
 use maud::{Markup, PreEscaped, Render};
 

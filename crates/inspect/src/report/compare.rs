@@ -1,4 +1,4 @@
-//! The runs side by side: what was alike in all of them, and what differed.
+//! The part that compares the runs: what was alike in all of them, and what differed.
 
 use capture_format::Losses;
 use maud::{Markup, html};

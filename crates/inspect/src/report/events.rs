@@ -1,4 +1,5 @@
-//! The events of a run: those the verdict cites, failures, and the newest; in between it is said what was left out.
+//! The events of a run: those that the verdict cites, failures, and the newest. Between them the page says how many
+//! were left out.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! Failed calls of a run: those that failed alike are one line.
+//! The failed calls of a run. Calls that failed alike are one line.
 
 use maud::{Markup, html};
 

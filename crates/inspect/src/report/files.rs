@@ -1,4 +1,4 @@
-//! The files a run opened, read, wrote, or failed on, with how many bytes.
+//! The files that a run opened, read, wrote, or failed on, with numbers of bytes.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,5 @@
-//! What the report tells of a run: its views, and by one pass more its facts, the events that are listed and the marks of its timeline.
+//! Gathers what the report shows of a run: its views, and, in one more pass, its facts, the events to list, and the
+//! marks of its timeline.
 //!
 //! Memory is bounded by the limits below, whatever the capture holds.
 

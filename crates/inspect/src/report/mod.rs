@@ -1,4 +1,4 @@
-//! A capture as one page of HTML: it can be attached to a ticket, and opens anywhere without a network.
+//! A capture as one HTML page. The page can be attached to a ticket, and opens anywhere without a network.
 //!
 //! ```text
 //! explain ─► verdicts ─┐
@@ -6,12 +6,13 @@
 //!                      └────► sections ─► page
 //! ```
 //!
-//! A container must not be able to script its reader. Three things stand between them: text comes from [`shown::Shown`], in which
-//! nothing is invisible or reorders its neighbours; the template escapes whatever is written as text or attribute, and no text
-//! of a capture stands in script, style, address or identifier; and the page's policy admits the one script and the one style sheet
+//! A container must not be able to run a script in its reader's browser. Three things prevent that. First, all text
+//! comes from [`shown::Shown`], in which nothing is invisible or reorders its neighbours. Second, the template escapes
+//! whatever is written as text or as an attribute, and no text of a capture appears in a script, a style, an address
+//! or an identifier. Third, the page's content security policy admits only the one script and the one style sheet
 //! whose hashes it names, and nothing from anywhere else.
 //!
-//! The page is complete without its script, which filters rows and moves between them. Its size is bounded by [`Room`].
+//! The page is complete without its script, which filters rows and moves between them. [`Room`] bounds its size.
 
 use std::io::{self, Read, Seek, Write};
 

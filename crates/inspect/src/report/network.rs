@@ -1,4 +1,4 @@
-//! What a run asked the name servers, whom it tried to reach, and where it listened.
+//! What a run asked name servers, which addresses it tried to reach, and where it listened.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! The page around the parts: head, policy, navigation, and what parts have in common.
+//! The page around the parts: head, content security policy, navigation, and what the parts have in common.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

@@ -1,4 +1,4 @@
-//! Who started whom, what they executed, how they ended, and who killed them.
+//! The processes: who started whom, what they executed, how they ended, and who killed them.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! One run, told in full.
+//! The section of one run.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! Text of a capture that may stand in a page.
+//! Text of a capture in a form that is safe in a page.
 
 use maud::Render;
 

@@ -1,4 +1,4 @@
-//! A run as a drawing: a lane a process, a mark what matters. Each mark leads to its event.
+//! A run as a drawing: a lane for each process, a mark for whatever matters. Each mark links to its event.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

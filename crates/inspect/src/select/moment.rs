@@ -1,4 +1,4 @@
-//! A moment of a run, as people name it.
+//! A moment of a run, in the ways that people write it.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Arguments of events by name, for text and JSON alike.
+//! The arguments of events by name, for text and JSON alike.
 
 use std::fmt::Write;
 

@@ -1,6 +1,7 @@
-//! One JSON object an event: what the fields mean and which of them stay is written in docs/json.md.
+//! One JSON object for each event. docs/json.md says what the fields mean and which of them stay.
 //!
-//! Written by hand, into one buffer: a serializer of an object that is made for each event takes three times as long.
+//! The JSON is written by hand into one buffer: serialising an object that is made for each event takes three times as
+//! long.
 
 use std::fmt::Write as _;
 

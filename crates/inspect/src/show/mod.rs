@@ -1,4 +1,4 @@
-//! Events as a person reads them, and as programs do.
+//! Events as text for people, and as JSON for programs.
 
 use std::io::{self, Read, Seek, Write};
 

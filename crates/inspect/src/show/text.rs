@@ -1,4 +1,4 @@
-//! One line of text an event: `number time pid/tid process call(arguments) = result payload [flags]`.
+//! One line of text for each event: `number time pid/tid process call(arguments) = result payload [flags]`.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,5 @@
-//! The names a run asked for: every question, how the search list expanded it, what came back, from whom, how fast.
+//! The names that a run asked for: every question, how the search list expanded it, what was answered, by whom, how
+//! fast.
 
 use std::io::{self, Read, Seek, Write};
 

@@ -1,4 +1,6 @@
-//! Ways to look at a run. Each is a structure first, made in one pass over the run's events, and JSON as it is; its text
+//! Views: each answers one question about a run.
+//!
+//! A view is a structure that is made in one pass over the run's events. Serialised, it is the view's JSON; its text
 //! is made from the structure alone.
 //!
 //! ```text
@@ -8,18 +10,18 @@
 //!
 //! | view | question |
 //! |---|---|
-//! | [`runs`](runs()) | which lives there were, and how each ended |
+//! | [`runs`](runs()) | which runs there were, and how each ended |
 //! | [`ps`](ps()) | which processes, who started and who killed them |
 //! | [`errors`](errors()) | which calls failed, on what |
 //! | [`files`](files()) | what was opened, read and written |
-//! | [`streams`] | what bytes went through one of them |
+//! | [`streams`] | which bytes went through a file or a standard stream |
 //! | [`dns`](dns()) | which names were asked for, and what came back |
-//! | [`net`](net()) | who was connected to, who listened |
+//! | [`net`](net()) | which addresses were connected to, which processes listened |
 //! | [`timeline`](timeline()) | all of it in twenty lines |
 //!
-//! Memory is bounded whatever a capture holds: of what repeats there are counters, and the newest is kept; what was left
-//! out is counted. Text of a capture is [`Text`], which cannot be displayed unescaped, or was escaped by those who made
-//! it (`String`: names of processes, addresses, sentences).
+//! Memory is bounded whatever a capture holds: what repeats is counted, the newest is kept, and what was left out is
+//! counted, too. Text of a capture is a [`Text`], which cannot be displayed unescaped; or it was escaped where it was
+//! made (`String`: names of processes, addresses, sentences).
 
 use std::io::{self, Read, Seek, Write};
 

@@ -1,4 +1,4 @@
-//! The connections of a run and how they ended, and who listened where.
+//! The connections of a run and how they ended, and which processes listened where.
 
 use std::io::{self, Read, Seek, Write};
 

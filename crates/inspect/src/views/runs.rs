@@ -1,4 +1,4 @@
-//! The runs of a capture: when, how long, how each ended and why.
+//! The runs of a capture: when, for how long, how each ended and why.
 
 use std::io::{self, Read, Seek, Write};
 

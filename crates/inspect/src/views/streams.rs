@@ -1,8 +1,8 @@
 //! What went through a standard stream, a file or a descriptor, in order: written and read, with gaps where bytes are
 //! missing.
 //!
-//! Pieces are handed on as they are met, so that a stream of any length takes no memory. The order is that of the calls:
-//! offsets of positioned reads and writes are not recorded.
+//! Pieces are handed on as they are found, so a stream of any length takes no memory. The order is the order of the
+//! calls: offsets of positioned reads and writes are not recorded.
 
 use std::collections::BTreeSet;
 use std::fmt;

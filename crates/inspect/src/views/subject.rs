@@ -1,4 +1,4 @@
-//! What a call was about.
+//! The subject of a call: the file, address or name that it was about.
 
 use std::fmt;
 

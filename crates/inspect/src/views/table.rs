@@ -1,6 +1,6 @@
-//! Tables: columns as wide as their widest cell, cut where the terminal ends.
+//! Tables: columns are as wide as their widest cell, and are cut where the terminal ends.
 //!
-//! comfy-table and tabled were looked at: both wrap cells into several lines, where one line must stay one row, and
+//! comfy-table and tabled were considered: both wrap cells into several lines, where one line must stay one row, and
 //! neither cuts a path at its front.
 
 use std::fmt::Display;

@@ -1,4 +1,4 @@
-//! Counters by key that do not grow without end.
+//! Counters by key that do not grow without limit.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,5 +1,5 @@
 //! The story of a run in about twenty lines: what was executed, which files were read, which names and addresses were
-//! tried, what failed, what was said last, and how it ended. What the verdict rests on is marked.
+//! tried, what failed, what was printed last, and how it ended. Steps that the verdict rests on are marked.
 
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, Write};

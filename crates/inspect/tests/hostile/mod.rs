@@ -1,4 +1,4 @@
-//! A capture whose every text tries to act on whoever reads its report.
+//! A capture in which every text attacks the person who reads its report.
 
 use std::io::Cursor;
 

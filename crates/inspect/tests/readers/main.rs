@@ -1,7 +1,7 @@
-//! Exports of every capture, opened by the programs they are for.
+//! Exports of every capture, opened by the programs for which they are made.
 //!
-//! The programs are looked for in `$LASTWORD_READERS`, a folder as `cargo xtask readers` makes it, then in PATH. Without
-//! one its tests are ignored, and say so.
+//! The programs are looked for in the folder `$LASTWORD_READERS`, which `cargo xtask readers` fills, and then in PATH.
+//! Where a program is missing, its tests are ignored, and say so.
 
 mod capture;
 mod otlp;

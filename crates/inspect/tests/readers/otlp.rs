@@ -1,4 +1,4 @@
-//! OpenTelemetry's own types.
+//! OTLP, checked with OpenTelemetry's own types.
 
 use std::fs;
 

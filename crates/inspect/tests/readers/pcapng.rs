@@ -1,4 +1,4 @@
-//! tshark.
+//! pcapng, opened by tshark.
 
 use capture_format::Class;
 use events::decode::Message;

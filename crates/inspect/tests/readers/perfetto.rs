@@ -1,4 +1,4 @@
-//! Perfetto's own schema, as its package for Python has it.
+//! Perfetto, checked with its own schema, from its package for Python.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! A program of others.
+//! A program of somebody else that a test runs.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;

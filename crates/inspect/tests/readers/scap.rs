@@ -1,4 +1,4 @@
-//! sysdig and Stratoshark.
+//! scap, opened by sysdig and Stratoshark.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

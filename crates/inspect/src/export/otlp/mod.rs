@@ -1,5 +1,6 @@
-//! OpenTelemetry log records, for collectors: OTLP in its JSON encoding, a `LogsData` a line, as collectors' file exporter
-//! writes it and their `otlpjsonfile` receiver reads it.
+//! OpenTelemetry log records, for collectors: OTLP in its JSON encoding, one `LogsData` a line.
+//!
+//! Collectors' file exporter writes the same form, and their `otlpjsonfile` receiver reads it.
 
 use std::io::{self, Read, Seek, Write};
 

@@ -1,6 +1,6 @@
 //! The logs data model of OTLP in its JSON encoding: `opentelemetry/proto/logs/v1/logs.proto` and the rules of
-//! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>: names in lowerCamelCase, 64-bit integers as
-//! strings, enumerations as numbers.
+//! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>. Names are in lowerCamelCase, 64-bit integers
+//! are strings, enumerations are numbers.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

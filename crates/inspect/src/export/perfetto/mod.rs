@@ -1,7 +1,7 @@
 //! A Perfetto trace, for ui.perfetto.dev and `trace_processor`.
 //!
-//! A run is a track with one slice; a process a track with a slice for each program it executed; a thread a track with its
-//! events, which are slices without length: when a call began is not recorded.
+//! A run is a track with one slice. A process is a track with a slice for each program that it executed. A thread is a
+//! track with its events. Events are slices of length zero, because it is not recorded when a call began.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, Write};

@@ -1,4 +1,5 @@
-//! The few of Perfetto's messages that are written here: `protos/perfetto/trace/perfetto_trace.proto` of google/perfetto.
+//! The few messages of Perfetto that are written here: `protos/perfetto/trace/perfetto_trace.proto` of
+//! google/perfetto.
 
 use prost::Message;
 

@@ -1,4 +1,4 @@
-//! Socket addresses and tuples: family, address, port in the host's order.
+//! Socket addresses and tuples: family, address, and port in the host's byte order.
 
 use std::net::SocketAddr;
 

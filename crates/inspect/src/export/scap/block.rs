@@ -1,4 +1,4 @@
-//! Blocks of a `.scap` file and the encoding of what is in them: little-endian, packed.
+//! Blocks of a `.scap` file, and the encoding of their content: little-endian, packed.
 
 use std::io::{self, Write};
 

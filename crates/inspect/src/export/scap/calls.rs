@@ -1,4 +1,5 @@
-//! System calls as sysdig's events. What its tables have no event for becomes a `notification` with the call in words.
+//! System calls as events of sysdig. A call for which sysdig's tables have no event becomes a `notification` with the
+//! call in words.
 
 use capture_format::{EventKind as K, Host};
 

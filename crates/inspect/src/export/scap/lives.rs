@@ -1,4 +1,4 @@
-//! What happens to processes, as sysdig's events: execve, clone, the end, signals.
+//! The life cycle of processes as events of sysdig: execve, clone, procexit, signals.
 
 use capture_format::{Event, EventKind as K, ExitStatus};
 

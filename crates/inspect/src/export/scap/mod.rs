@@ -1,8 +1,8 @@
 //! `.scap`, the format of sysdig, Falco and Stratoshark.
 //!
-//! The blocks are described in `userspace/libscap/scap_savefile.c` of falcosecurity/libs, the events in its
-//! `driver/event_table.c`. Of both flavours events have the parameters that readers of their time know, in their number: more make
-//! some readers abort.
+//! `userspace/libscap/scap_savefile.c` of falcosecurity/libs describes the blocks, and `driver/event_table.c` the
+//! events. lastword writes two flavours of the format. In each flavour an event has exactly as many parameters as
+//! readers of that time know, because more parameters make some readers abort.
 
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, Write};

@@ -1,4 +1,4 @@
-//! What stands before the events of a `.scap` file: comment, machine, processes, their descriptors; and the container.
+//! What precedes the events in a `.scap` file: comment, machine, processes with their descriptors, and the container.
 
 use std::io::{self, Read, Seek, Write};
 

@@ -1,7 +1,7 @@
-//! Numbers of sysdig's tables (falcosecurity/libs: `driver/ppm_events_public.h`, `driver/event_table.c`).
+//! Numbers from sysdig's tables (falcosecurity/libs: `driver/ppm_events_public.h`, `driver/event_table.c`).
 //!
-//! Of a pair, the enter event has the even number and the exit event the one after it; what has no pair is an enter event, but
-//! for clone, of which a child sees only the exit.
+//! Of a pair of events, the enter event has the even number and the exit event the next one. An event without a pair
+//! is an enter event, except clone: a child sees only its exit.
 
 use events::decode::open_flags::{O_CLOEXEC, o_directory};
 

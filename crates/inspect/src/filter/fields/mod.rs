@@ -1,4 +1,4 @@
-//! The fields: one table, a file for each class.
+//! The fields: one table, with a file for each class of fields.
 
 use std::borrow::Cow;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! `run.*`, `container.*`, `k8s.*`: where it was recorded.
+//! `run.*`, `container.*`, `k8s.*`: where the event was recorded.
 
 use capture_format::{Container, Pod};
 

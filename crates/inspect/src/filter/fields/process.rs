@@ -1,4 +1,4 @@
-//! `proc.*`, `thread.*`: who did it. Ids are those of the host's pid namespace unless the field says otherwise.
+//! `proc.*`, `thread.*`: the process that did it. Ids are in the host's pid namespace unless the field says otherwise.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Any expressions, over any events.
+//! Arbitrary expressions, on arbitrary events.
 
 use std::convert::Infallible;
 

@@ -1,4 +1,4 @@
-//! Filters that are made to hurt: each is refused in a sentence, or does its work within bounds.
+//! Filters that are made to do harm: each is refused with a sentence, or does its work within bounds.
 
 use super::*;
 

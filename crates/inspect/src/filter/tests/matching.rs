@@ -1,4 +1,4 @@
-//! What matches: of small runs whose events are known.
+//! What matches in small runs whose events are known.
 
 use capture_format::{Event, EventFlags, EventKind as K, Pod, SignalOrigin};
 

@@ -1,7 +1,7 @@
-//! Streams as text, hex, JSON Lines, or as the bytes they are.
+//! Streams as text, as hexadecimal digits, as JSON Lines, or as the bytes they are.
 //!
-//! A line of text starts with `>` where it was written and with `<` where it was read, so that no payload can pass for
-//! what lastword says itself.
+//! A line of text starts with `>` if it was written and with `<` if it was read, so no payload can be mistaken for
+//! what lastword itself says.
 
 use std::io::{self, Write};
 

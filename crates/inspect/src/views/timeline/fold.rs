@@ -1,5 +1,5 @@
-//! Making a story short: what repeats is one step, files read one after the other are one step, so are calls that failed
-//! alike, and of the rest the lesser things are left out.
+//! Shortens a story: what repeats becomes one step, and so do files that were read one after another, and calls that
+//! failed alike. Of the rest, the less important steps are left out.
 
 use std::collections::HashMap;
 
