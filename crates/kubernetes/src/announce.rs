@@ -1,7 +1,8 @@
-//! A verdict becomes an Event on the pod and a `Capture`.
+//! Announcing a capture: its verdict becomes an Event on the pod and a `Capture` object.
 //!
-//! Both are applied (server-side apply) under names that are the same each time they are computed, so announcing again, also by the next start of the agent,
-//! changes nothing, and a better verdict of the same capture takes the place of the former one.
+//! Both are applied (server-side apply) under names that are the same each time they are computed. So announcing
+//! again, even after a restart of the agent, changes nothing, and a better verdict on the same capture replaces the
+//! former one.
 
 use jiff::Timestamp;
 use k8s_openapi::{

@@ -1,6 +1,6 @@
 //! The custom resource `Capture`: what is to be captured, and what became of it.
 //!
-//! It has no owner reference, so it outlives its pod; it goes when its time to live is over.
+//! A Capture has no owner reference, so it outlives its pod. It is deleted when its time to live is over.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;

@@ -1,4 +1,4 @@
-//! What time it is by the API server: a node's own clock may be wrong.
+//! The time according to the API server, because a node's own clock may be wrong.
 
 use std::time::{Duration, Instant};
 

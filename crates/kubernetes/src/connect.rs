@@ -1,4 +1,4 @@
-//! A client: of the cluster the program runs in, or of the one that the kubeconfig names.
+//! A client, for the cluster in which the program runs or for the one that the kubeconfig names.
 
 use std::{path::PathBuf, time::Duration};
 

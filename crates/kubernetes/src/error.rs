@@ -1,4 +1,4 @@
-//! What goes wrong with an API server, and what to do about it.
+//! What can go wrong with an API server, and what to do about it.
 
 use std::{fmt, future::Future, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What Kubernetes says about one pod: its Events.
+//! The Events of one pod: what Kubernetes says about it.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;

@@ -1,7 +1,8 @@
-//! Finding Captures, and reading their files: for the kubectl plugin, with a person's own rights.
+//! Finding Captures and reading their files. The kubectl plugin does this with a person's own rights.
 //!
-//! The file is read by running `lastword spool cat NAMESPACE/NAME` in the pod of the agent that wrote it (pods/exec); if that is gone and the file is in object
-//! storage, any other agent reads it from there. So RBAC alone decides who may read.
+//! The file is read by running `lastword spool cat NAMESPACE/NAME` in the pod of the agent that wrote it (pods/exec).
+//! If that agent is gone and the file is in object storage, any other agent reads it from there. So RBAC alone decides
+//! who may read.
 
 mod exec;
 

@@ -1,4 +1,5 @@
-//! Is the API server there? One value that everything which speaks to it keeps up to date, and anyone can watch.
+//! Whether the API server can be reached: one value, which everything that talks to the API server keeps up to date,
+//! and which anyone can watch.
 
 use std::{collections::BTreeMap, sync::Arc};
 

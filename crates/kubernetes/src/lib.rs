@@ -1,4 +1,8 @@
-//! All that speaks to a Kubernetes API server, and the only crate that knows kube.
+//! Everything that talks to a Kubernetes API server. This is the only crate that uses kube.
+//!
+//! lastword uses the API server in both directions. The agent learns from it whose containers run on the node, and
+//! which captures people ask for; it writes `Capture` objects and Events. The kubectl plugin finds captures there and
+//! fetches their files.
 //!
 //! | module | what it does | who uses it |
 //! |---|---|---|
@@ -10,7 +14,8 @@
 //! | [`captures`] | requested captures: who takes them, and what becomes of the rest | the agent |
 //! | [`fetch`] | finding Captures, and reading their files | the kubectl plugin |
 //!
-//! Every call names the [`Access`] it needs, so an [`Error`] can say which rule of RBAC is missing. Everything works on Kubernetes 1.20 and later.
+//! Every call names the [`Access`] that it needs, so an [`Error`] can say which rule of RBAC is missing. Everything
+//! works on Kubernetes 1.20 and later.
 #![forbid(unsafe_code)]
 
 pub mod announce;

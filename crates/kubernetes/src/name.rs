@@ -1,4 +1,4 @@
-//! Names of objects that are the same each time they are computed.
+//! Names of objects. A name is the same each time it is computed.
 
 use sha2::{Digest as _, Sha256};
 

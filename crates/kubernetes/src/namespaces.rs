@@ -1,4 +1,4 @@
-//! What namespaces say of themselves: labels, for selectors, and annotations.
+//! Labels and annotations of namespaces: labels for selectors, annotations for opting in and out.
 
 use std::collections::BTreeMap;
 

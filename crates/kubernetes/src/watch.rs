@@ -1,4 +1,5 @@
-//! A watch that never ends: list, then follow, again after every failure; what is trimmed away is never kept.
+//! A watch that never ends: it lists, then follows, and starts again after every failure. What is trimmed away is
+//! never kept.
 
 use std::{collections::HashSet, fmt::Debug};
 

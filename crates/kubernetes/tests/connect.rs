@@ -1,4 +1,4 @@
-//! Which cluster is spoken to, and that nobody waits for it.
+//! Which cluster the client connects to, and that nothing waits for it for long.
 
 use std::path::{Path, PathBuf};
 

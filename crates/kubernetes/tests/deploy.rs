@@ -1,4 +1,5 @@
-//! What deploy/ installs is what this crate needs: the CRD is the one the Rust type says (`cargo xtask crds` writes it), and roles grant what is called.
+//! deploy/ installs what this crate needs: the CRD is the one that the Rust type gives (`cargo xtask crds` writes it),
+//! and the roles allow the requests that are made.
 
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 

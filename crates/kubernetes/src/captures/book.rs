@@ -1,4 +1,4 @@
-//! What is due with the Captures of the cluster: observations and times in, duties out.
+//! What has to be done about the Captures of the cluster. The book is pure: observations and times in, duties out.
 //!
 //! | a Capture that | for | is |
 //! |---|---|---|
@@ -10,7 +10,7 @@
 //! | is finished | its time to live | deleted by its node's agent, if the API server's clock agrees |
 //! | is finished | its time to live and 10 min | deleted by any agent, likewise: its node is gone, or no agent took it |
 //!
-//! Where any agent may do it, each waits another while, and who is first wins.
+//! Where any agent may act, each agent waits a different time, and the first one wins.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,7 +1,8 @@
-//! Captures that somebody asked for, and the end of all of them.
+//! Captures that somebody asked for, and the end of all Captures.
 //!
-//! Every agent watches all Captures, trimmed. The one of the pod's node takes a pending one; the resource version as a precondition lets only one of several do so. What
-//! becomes of the others is in [`book`]: nothing stays pending for ever, nothing that expired stays.
+//! Every agent watches all Captures, trimmed to what it needs. The agent of the pod's node takes a pending Capture; if
+//! several agents try, the resource version as a precondition lets only one of them do so. [`book`] decides what
+//! becomes of the others: no Capture stays pending for ever, and no expired Capture stays.
 
 mod book;
 

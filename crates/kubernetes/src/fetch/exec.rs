@@ -1,4 +1,4 @@
-//! A command in a container, its output streamed.
+//! Running a command in a container, with its output as a stream.
 
 use std::{fmt::Debug, io, time::Duration};
 

@@ -1,4 +1,4 @@
-//! From a pod of the API to what is kept of it.
+//! Trims a pod of the API to what is kept of it.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Against the cluster that `$KUBECONFIG` names; it needs the image localhost/busybox:1. Installs the CRD, and works in namespaces `t-kube-…` that it deletes.
+//! Tests on the cluster that `$KUBECONFIG` names. They need the image localhost/busybox:1, install the CRD, and work
+//! in namespaces `t-kube-…`, which they delete.
 //!
 //! ```sh
 //! cargo test -p kubernetes --test cluster -- --ignored

@@ -1,4 +1,4 @@
-//! A namespace for one test, and what the tests do with it.
+//! A namespace for one test, and what tests do in it.
 
 use std::{process, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What goes over the wire, with an API server that is played.
+//! The requests that are sent, with a fake API server.
 
 mod announces;
 mod expires;

@@ -1,4 +1,4 @@
-//! An API server that answers by a list.
+//! A fake API server that answers according to a list.
 
 use std::{
     collections::VecDeque,
