@@ -1,4 +1,4 @@
-//! Arguments of programs: options whose value is the next argument, and whatever any text may hold.
+//! Arguments of programs: options whose value is the next argument, and credentials that any text may contain.
 
 use crate::Manifest;
 use crate::keys::Source;

@@ -1,8 +1,9 @@
 //! Environments as programs print them: `env`, `export -p`, `/proc/PID/environ`, `console.log(process.env)`,
 //! `print(os.environ)`.
 //!
-//! One assignment says little, `KEY=value` is how many configuration files look. Two variables that nearly every process
-//! has, close to each other, are what tells an environment; then the values of the others around them are masked.
+//! A single assignment proves little, because many configuration files consist of `KEY=value`. An environment is
+//! recognised by two variables that nearly every process has, close to each other. Then the values of the other
+//! variables around them are masked.
 
 use std::ops::Range;
 use std::sync::LazyLock;

@@ -1,7 +1,9 @@
-//! Values of keys that name a credential: `password=…`, `"apiKey": "…"`, `client_secret: …`, `define('DB_PASSWORD', '…')`.
+//! Values of keys that name a credential: `password=…`, `"apiKey": "…"`, `client_secret: …`,
+//! `define('DB_PASSWORD', '…')`.
 //!
-//! At each `=`, `:` and `,` the key before it is classed by its words (`rules.yaml`); where the value ends, and whether it is one, is
-//! decided by what stands around. Error messages use the same words (`cannot open token: No such file`), and must survive.
+//! At each `=`, `:` and `,` the key before it is classified by its words (`rules.yaml`). What surrounds the value
+//! decides where the value ends, and whether it is a value at all. Error messages use the same words
+//! (`cannot open token: No such file`), and must survive.
 
 use std::ops::Range;
 

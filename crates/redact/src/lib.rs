@@ -1,8 +1,11 @@
 //! Masks credentials before anything is written.
 //!
-//! A [`Redactor`] holds the compiled rules of a node. A run's events go through [`Redactor::run`], all of them, in order; what the
-//! capture's header says (the Pod object, Kubernetes events, the command) goes through [`Redactor::header`], what each run says
-//! through [`Redactor::run_metadata`]. All count what they masked in a [`Manifest`].
+//! A capture holds what programs read, wrote and sent, so it may hold passwords and tokens. They are overwritten with
+//! `*` before the capture reaches a disk.
+//!
+//! A [`Redactor`] holds the compiled rules of a node. All events of a run go through [`Redactor::run`], in order. The
+//! capture's header (the Pod object, Kubernetes events, the command) goes through [`Redactor::header`], and the
+//! metadata of each run through [`Redactor::run_metadata`]. All three count what they masked in a [`Manifest`].
 //!
 //! | rule | masks |
 //! |---|---|
@@ -20,16 +23,24 @@
 //! | `payload` | all payloads of a run for which none is to be kept |
 //! | a pattern's name | what the configured pattern matches |
 //!
-//! What prefixes, shapes and words tell a credential is data: `rules.yaml`. One automaton looks for all its keywords; only rules
-//! whose keyword occurs are tried.
+//! Which prefixes, shapes and words indicate a credential is data: `rules.yaml`. One automaton looks for the keywords
+//! of all rules, and only rules whose keyword occurs are tried.
 //!
-//! A masked byte becomes `*`, but for line breaks and NUL, so lengths and offsets stay what they were; an event that was changed has
-//! [`EventFlags::REDACTED`](capture_format::EventFlags::REDACTED). Redacting twice changes nothing more.
+//! A masked byte becomes `*`, except line breaks and NUL, so lengths and offsets stay the same. An event that was
+//! changed has the flag [`EventFlags::REDACTED`](capture_format::EventFlags::REDACTED). Redacting twice changes
+//! nothing more.
 //!
-//! **What is not recognised**: passwords that nothing around them calls so, such as a line of a file that is only a password, outside the paths
-//! that are known; passphrases of several words with one of grammar among them (`to be or not`), as sentences of error messages are;
-//! tokens of unknown makers; compressed or encoded payloads; and what a value goes on with behind a payload that was recorded in
-//! part. A path that is known to hold secrets can be configured, and payloads can be switched off.
+//! **What is not recognised:**
+//!
+//! - a password that nothing around it identifies, such as a line of a file that is only a password, outside the known
+//!   paths;
+//! - a passphrase of several words of which one is a word of grammar (`to be or not`), because sentences of error
+//!   messages look the same;
+//! - tokens of unknown makers;
+//! - compressed or encoded payloads;
+//! - the rest of a value behind a payload that was recorded in part.
+//!
+//! The configuration can name further paths that hold secrets, and can switch payloads off.
 #![forbid(unsafe_code)]
 
 use bytes::Bytes;

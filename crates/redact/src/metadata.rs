@@ -1,4 +1,4 @@
-//! What a capture says besides events: its header with the Pod object, and its runs.
+//! What a capture says besides its events: the header with the Pod object, and the metadata of its runs.
 
 use capture_format::{Container, Header, Kubernetes, PodEvent, Run, Terminated, Trigger};
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! A name and a value that are two fields of one object: `name: DB_PASSWORD` and `value: x`, as Kubernetes, Compose, Terraform,
-//! CloudFormation and XML attributes have it, in either order.
+//! A name and a value that are two fields of one object, in either order: `name: DB_PASSWORD` and `value: x`.
+//! Kubernetes, Compose, Terraform, CloudFormation and XML attributes have this form.
 
 use std::ops::Range;
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! Files whose content is never stored, by their path.
+//! Files whose content is never stored, recognised by their path.
 
 /// Endings of the path, from a slash on.
 const FILES: &[&str] = &[

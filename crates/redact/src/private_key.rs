@@ -1,4 +1,4 @@
-//! Private keys in PEM (RFC 7468) and OpenPGP's armour, also where a payload begins or ends inside one.
+//! Private keys in PEM (RFC 7468) and OpenPGP armour, even where a payload begins or ends inside a key.
 
 use std::ops::Range;
 

@@ -1,9 +1,10 @@
-//! Redaction of one run's events.
+//! Masks credentials in the events of one run.
 //!
-//! A program may read or write a secret in pieces. What one descriptor moved is therefore looked at as one text, pieces joined, and
-//! each piece gets its part back. A text ends where something is missing: at a payload that was recorded in part, at a read or write
-//! at a position of its own, and when the descriptor is closed. Processes that share a pipe or file are joined too, where a piece
-//! ended in the middle of a line.
+//! A program may read or write a secret in pieces. So everything that moved through one descriptor is treated as one
+//! text: the pieces are joined, and after masking each piece gets its part back. A text ends where something is
+//! missing: at a payload that was recorded in part, at a read or write at a position of its own, and when the
+//! descriptor is closed. The texts of processes that share a pipe or a file are joined too, where a piece ended in the
+//! middle of a line.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,4 +1,4 @@
-//! All rules over one text.
+//! Applies all rules to one text.
 
 use std::borrow::Cow;
 use std::ops::Range;

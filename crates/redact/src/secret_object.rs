@@ -1,4 +1,4 @@
-//! Kubernetes' Secret objects: all values below `data` and `stringData`, in YAML and JSON.
+//! Kubernetes Secret objects in YAML and JSON: all values below `data` and `stringData`.
 
 use std::ops::Range;
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! What a value tells: a secret, or a word of prose.
+//! Whether a value is a secret or a word of prose.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
-//! A text without the control sequences of terminals: colours may stand between a key and its value, or within it.
+//! A text without the control sequences of terminals, because colours may be between a key and its value, or inside
+//! the value.
 
 /// A text as it reads, and where its bytes stand in the text as it is.
 pub(crate) struct View {

@@ -1,4 +1,4 @@
-//! Any bytes: lengths stay, a second pass changes nothing, and planted secrets do not survive.
+//! Arbitrary bytes: lengths stay the same, a second pass changes nothing, and planted secrets do not survive.
 
 use std::fmt::Write;
 use std::sync::LazyLock;

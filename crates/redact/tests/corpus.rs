@@ -1,4 +1,4 @@
-//! Every real capture of `tests/captures`, masked: verdicts must be what they were.
+//! Every real capture of `tests/captures`, masked: the verdicts must stay the same.
 
 use std::io::Cursor;
 use std::path::Path;

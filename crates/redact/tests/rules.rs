@@ -1,4 +1,4 @@
-//! The data of the rules: every prefix, example and counterexample, one by one.
+//! The data of the rules: every prefix, example and counterexample is tried.
 
 use std::fmt::Write;
 use std::sync::LazyLock;

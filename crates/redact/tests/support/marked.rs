@@ -1,4 +1,4 @@
-//! Texts in which `§` stands around what must be masked.
+//! Texts in which `§` marks the beginning and the end of what must be masked.
 
 /// The text, and what it must become.
 pub(crate) fn parts(text: &str) -> (String, String) {
