@@ -1,8 +1,9 @@
-//! The time by which captures grow old: that during which their machine has run. The time of day may jump by days, either way, and must not
-//! empty a spool.
+//! The clock by which captures grow old: it counts the time during which their machine has run. The time of day may
+//! jump by days in either direction, and such a jump must not empty a spool.
 //!
-//! It goes on with CLOCK_BOOTTIME while the machine runs, whether or not an agent does, and where it stopped after the machine has
-//! started anew: a file says where. It starts at a time that is about that of the machine.
+//! While the machine runs, the clock advances with CLOCK_BOOTTIME, whether or not an agent runs. After the machine has
+//! started again, the clock goes on where it stopped, which a file says. The first time, it starts at about the time
+//! for which the machine has been running.
 
 use std::fs;
 use std::path::{Path, PathBuf};

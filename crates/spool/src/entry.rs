@@ -1,4 +1,4 @@
-//! What is known of a capture, and what is still to be done with it: the sidecar.
+//! The sidecar of a capture: what is known about the capture, and what is still to be done with it.
 
 use std::fs::File;
 use std::io::{self, Read as _};

@@ -1,4 +1,4 @@
-//! Why the spool could not do something. Each message is whole: it includes its cause.
+//! Why the spool could not do something. Each message is complete: it includes its cause.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

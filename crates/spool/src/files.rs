@@ -1,4 +1,4 @@
-//! Files and directories that are their owner's alone, and whole or not there.
+//! Files and directories that only their owner can read, and that are either complete or absent.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};

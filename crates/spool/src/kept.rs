@@ -1,7 +1,8 @@
-//! Kept runs that outlive a graceful stop of the agent: written by the one, read and deleted by the next.
+//! Kept runs that outlive a graceful stop of the agent: the stopping agent writes them, the next one reads and deletes
+//! them.
 //!
-//! A file a run: a line of JSON that says whose, and the bytes. They are not synced: after a crash of the node another
-//! boot id makes them worthless anyway.
+//! Each run is a file: a line of JSON that says whose run it is, then the bytes. The files are not synced: after a
+//! crash of the node they are worthless anyway, because its boot id is another one.
 
 use std::fs;
 use std::io::ErrorKind;

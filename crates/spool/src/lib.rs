@@ -1,8 +1,8 @@
 //! Where captures are kept: the node's spool directory, and object storage.
 //!
-//! [`Spool`] is a directory that holds captures within limits, each beside a sidecar that says what is known of it
-//! and what is still to be done with it ([`Entry`]). [`Store`] is object storage: S3, GCS, Azure or a folder. An
-//! [`Uploader`] copies from one to the other.
+//! A [`Spool`] is a directory that holds captures within limits. Beside each capture is a sidecar file, which says
+//! what is known about the capture and what is still to be done with it ([`Entry`]). A [`Store`] is object storage:
+//! S3, GCS, Azure or a folder. An [`Uploader`] copies captures from the spool to the store.
 //!
 //! ```text
 //! /var/lib/lastword/
@@ -13,13 +13,13 @@
 //!   kept/0.run …                   kept runs of an agent that was stopped: see `Spool::keep`
 //! ```
 //!
-//! All files are their owner's alone (0600, directories 0700). Every file appears under its name only when it is
-//! whole, so an agent may be killed at any moment. The sidecar is a convenience: one that is missing or damaged is
-//! made anew from the capture, and only what the capture does not hold (verdict, rank, what was done) is forgotten.
-//! A capture of a name that is taken replaces that one, which stays as it is until the new one is whole.
+//! Only their owner can read the files (mode 0600, directories 0700). Every file appears under its name only when it
+//! is complete, so an agent may be killed at any moment. A sidecar that is missing or damaged is made anew from its
+//! capture; only what the capture does not hold (verdict, rank, what was done) is forgotten then. A new capture
+//! replaces an older one of the same name. The old one stays as it is until the new one is complete.
 //!
-//! In a store a capture has the key `PREFIX/NAMESPACE/NAME.lwcap`, with a `.json` beside it that holds
-//! its [`Info`]. Nothing here deletes from a store: let a lifecycle rule of the bucket do it.
+//! In a store a capture has the key `PREFIX/NAMESPACE/NAME.lwcap`. Beside it, a `.json` holds its [`Info`]. Nothing
+//! here deletes from a store: use a lifecycle rule of the bucket for that.
 #![forbid(unsafe_code)]
 
 mod checksum;

@@ -1,4 +1,4 @@
-//! Names that come from a cluster, as names of files and parts of object keys.
+//! Names that come from a cluster, made safe for use as file names and as parts of object keys.
 
 use crate::checksum;
 

@@ -1,4 +1,4 @@
-//! Which captures go when there are too many: pure, from entries to victims.
+//! Which captures are removed when there are too many: a pure function from entries to victims.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};

@@ -1,4 +1,4 @@
-//! Uploads what is not yet uploaded.
+//! Uploads captures that are not uploaded yet.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::ErrorKind;

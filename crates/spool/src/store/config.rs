@@ -1,4 +1,4 @@
-//! Which store, and how to get in.
+//! Which store is used, and its credentials.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Why a store could not be used, and what to do.
+//! Why a store could not be used, and what to do about it.
 
 use std::error::Error;
 use std::io;

@@ -1,4 +1,4 @@
-//! What is where, and what an agent finds at its start.
+//! Which files are where, and what an agent finds when it starts.
 
 use std::fs;
 use std::path::Path;

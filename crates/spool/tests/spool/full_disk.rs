@@ -1,4 +1,4 @@
-//! A disk that is full, whoever filled it.
+//! A disk that is full, no matter what filled it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

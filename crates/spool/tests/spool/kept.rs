@@ -1,4 +1,4 @@
-//! Kept runs from one agent to the next.
+//! Kept runs that pass from one agent to the next.
 
 use std::fs;
 use std::time::Duration;

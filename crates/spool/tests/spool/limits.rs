@@ -1,4 +1,4 @@
-//! The spool keeps within its limits.
+//! The spool stays within its limits.
 
 use std::fs::{self, File};
 use std::time::Duration;

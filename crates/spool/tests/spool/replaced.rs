@@ -1,4 +1,4 @@
-//! A capture of a name that is taken.
+//! A capture whose name is already in use.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A real S3 server (s3s-fs) in this process, that can be stopped, started and made to misbehave.
+//! A real S3 server (s3s-fs) inside this process, which tests can stop, start and make misbehave.
 
 use std::convert::Infallible;
 use std::fs;
