@@ -1,4 +1,4 @@
-//! What pods and namespaces say about their own captures.
+//! What the annotations of pods and namespaces say about captures.
 
 use crate::{Labels, Rules, closest};
 

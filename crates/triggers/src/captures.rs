@@ -1,4 +1,4 @@
-//! The captures that a loop has given, and whether another one is worth it.
+//! The captures that a loop has given, and whether another capture is worth it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is known of one container, and whether that is worth a capture.
+//! What is known about one container, and whether it is worth a capture.
 
 use std::{collections::BTreeMap, time::Duration};
 

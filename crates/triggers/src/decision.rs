@@ -1,4 +1,4 @@
-//! What the machine says.
+//! The output of the machine: decisions.
 
 use crate::Subject;
 

@@ -1,4 +1,4 @@
-//! Which triggers what is known of a container trips.
+//! Decides which triggers a container trips, from what is known about it.
 
 use crate::{
     Ended, ExitStatus, Kind, Probe, RestartRule, Rules, Signal, Trigger,

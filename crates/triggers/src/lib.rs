@@ -1,23 +1,29 @@
 //! When a capture is taken: observations in, decisions out.
 //!
-//! [`Machine`] is told what happens to containers ([`Observation`]) and to their pods ([`PodObservation`]), and says which
-//! container to capture ([`Decision`]). It has no clock, does no I/O and knows neither kernel nor cluster; the caller passes
-//! the time in, and asks again at [`Machine::next_due`].
+//! The caller reports to a [`Machine`] what happens to containers ([`Observation`]) and to their pods
+//! ([`PodObservation`]). The machine answers which container to capture ([`Decision`]). It has no clock, does no I/O,
+//! and knows neither kernel nor cluster: the caller passes the time in, and asks again at [`Machine::next_due`].
 //!
-//! # One capture a loop
+//! # One capture per loop
 //!
-//! A *loop* is what a container does from a crash on until one of its runs has lasted for [`Rules::cool_down`]. Within a loop
+//! A *loop* is what a container does from a crash on, until one of its runs has lasted for [`Rules::cool_down`].
+//! Within a loop:
 //!
-//! * the first trigger that trips gives a capture;
-//! * another cause gives another capture, a cause that was captured before does not (at most eight causes a loop);
-//! * once the loop has as many ended runs as a capture holds ([`Config::keep`]), a capture that holds fewer is replaced, once;
-//! * a run that stands in a capture already gives none.
+//! * The first trigger that trips gives a capture.
+//! * Another cause gives another capture; a cause that was captured before does not. A loop has at most eight causes.
+//! * Once the loop has as many ended runs as a capture holds ([`Config::keep`]), a capture that holds fewer is
+//!   replaced, once.
+//! * A run that is in a capture already gives no other capture.
 //!
-//! What ends because its pod ends, or because a rule of one container restarts all of them, is no crash, nor is the end of a container that somebody added for debugging. Containers that are switched off, by selectors or by annotation, are never decided for.
+//! Three ends of a run are no crash: its pod ends; a rule of one container restarts all containers of the pod;
+//! somebody added the container for debugging. For containers that are switched off, by selectors or by an annotation,
+//! there are no decisions.
 //!
 //! # Annotations
 //!
-//! On a pod, or on a namespace for all its pods; the pod's wins. With `.CONTAINER` behind the name, for that container alone, which wins over both.
+//! An annotation on a pod is for the pod's containers; an annotation on a namespace is for all pods in it. The pod's
+//! annotation wins. An annotation with `.CONTAINER` at the end of its name is for that container alone, and wins over
+//! both.
 //!
 //! | annotation | value |
 //! |---|---|
@@ -25,7 +31,7 @@
 //! | `lastword.dev/trigger` | rules instead of the configured ones, see [`Rules::parse`] |
 //! | `lastword.dev/payload` | `none`: store no payload; `default`: as configured |
 //!
-//! A value that says nothing is ignored, with a [`Decision::Warn`].
+//! An annotation whose value has no meaning is ignored, with a [`Decision::Warn`].
 #![forbid(unsafe_code)]
 
 mod annotations;

@@ -1,4 +1,4 @@
-//! What the machine is told.
+//! The input of the machine: observations.
 
 use std::collections::{BTreeMap, BTreeSet};
 

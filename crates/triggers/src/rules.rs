@@ -1,4 +1,4 @@
-//! Which happenings trip a trigger.
+//! Which conditions trip a trigger.
 
 use std::time::Duration;
 

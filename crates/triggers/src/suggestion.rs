@@ -1,4 +1,4 @@
-//! What was probably meant.
+//! Which known name a misspelt name probably means.
 
 /// The candidate closest to `word`, if one is so close that it was probably meant.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

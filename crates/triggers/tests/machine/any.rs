@@ -1,4 +1,4 @@
-//! Whatever happens, in whatever order.
+//! Arbitrary observations, in arbitrary order.
 
 use std::collections::BTreeSet;
 

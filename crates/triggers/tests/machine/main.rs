@@ -1,4 +1,4 @@
-//! The machine, told stories.
+//! Stories that tests tell the machine.
 
 mod again;
 mod any;

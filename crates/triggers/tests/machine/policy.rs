@@ -1,4 +1,4 @@
-//! Who is captured at all, and what is stored of it.
+//! Which containers are captured at all, and what is stored about them.
 
 use triggers::{
     Config, Description, Kind, Labels, Observation, PodObservation, Selectors, Subject,
