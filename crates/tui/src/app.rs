@@ -1,4 +1,4 @@
-//! What the screen shows, and how messages change it. Nothing here reads, draws or waits: what is to be read is put
+//! What the screen shows, and how messages change it. Nothing here reads, draws or waits: a request to read is put
 //! into [`App::asks`].
 
 use capture_format::{ExitStatus, Reader, Run};

@@ -1,4 +1,4 @@
-//! What takes a whole pass over a run: verdicts, processes, and the views behind the tabs.
+//! What needs a whole pass over a run: verdicts, processes, and the views behind the tabs.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, Write};

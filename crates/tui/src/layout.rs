@@ -1,4 +1,4 @@
-//! Where on the screen everything is.
+//! Where each part of the screen is.
 
 use ratatui::layout::{Constraint, Layout, Rect};
 

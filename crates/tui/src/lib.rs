@@ -1,4 +1,5 @@
-//! A capture in a terminal, to move about in: verdict, runs and processes, events and what is made of them.
+//! A capture on one screen of a terminal, to move about in: verdict, runs, processes, events, and the views made of
+//! them.
 //!
 //! ```text
 //! terminal ─► Message ─► App::update ─► App ─► draw ─► terminal
@@ -7,9 +8,9 @@
 //!                └──────── answers ────┴─► digest  what takes a whole pass: verdicts, views
 //! ```
 //!
-//! `App` neither reads nor waits. Two threads read, each with a reader of its own on the same bytes, so that lines come while
-//! a verdict is still being made. Of events there is nothing in memory but the lines around the cursor and, at a few places
-//! of a run, what must be remembered of the events before.
+//! `App` is the state of the screen. It neither reads nor waits. Two threads read, each with a reader of its own on
+//! the same bytes, so lines appear while a verdict is still being made. Memory holds only the events whose lines are
+//! around the cursor and, for a few places of a run, what must be remembered of the events before.
 
 #![forbid(unsafe_code)]
 

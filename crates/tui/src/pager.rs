@@ -1,7 +1,8 @@
-//! Events as lines, a few at a time: what a screen shows, the next one that has a word in it, how many match.
+//! Events as lines, a few at a time: the lines that a screen shows, the next line with a given word, how many lines
+//! match.
 //!
-//! Work is done in slices of a few thousand events, so that a newer request need not wait for an older one. Of events
-//! nothing is kept but [`Places`].
+//! The work is done in slices of a few thousand events, so that a newer request need not wait for an older one. Of
+//! events nothing is kept except [`Places`].
 
 use std::collections::VecDeque;
 use std::io::{Read, Seek};

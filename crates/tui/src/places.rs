@@ -1,4 +1,4 @@
-//! Where reading may begin: what must be remembered of the events before, at a few places of a run.
+//! Places of a run where reading may begin: for each, what must be remembered of the events before it.
 
 use events::context::Context;
 

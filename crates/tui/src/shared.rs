@@ -1,4 +1,4 @@
-//! One source of bytes, read at several places at once.
+//! One source of bytes that is read at several places at once.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! The terminal: taken over, given back whatever happens, and its keys.
+//! The terminal: taken over, given back whatever happens; and its keys.
 
 use std::io::{self, IsTerminal as _, Read, Seek};
 use std::sync::mpsc::{Sender, channel};

@@ -1,4 +1,4 @@
-//! The whole of it without a terminal: keys go in, screens come out.
+//! The whole UI without a terminal: keys go in, screens come out.
 
 use std::fs::File;
 use std::io::{Cursor, Read, Seek};

@@ -1,4 +1,4 @@
-//! Those who read, each in a thread of its own.
+//! The threads that read the capture.
 
 use std::io::{Read, Seek};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};

@@ -1,4 +1,4 @@
-//! The lines around the cursor: those that are held of all there are.
+//! The window: the lines around the cursor, of all the lines there are.
 
 use std::collections::VecDeque;
 
