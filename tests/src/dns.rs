@@ -1,4 +1,4 @@
-//! As much of DNS as it takes to say that a name does not exist (RFC 1035, section 4.1).
+//! Just enough of DNS to answer that a name does not exist (RFC 1035, section 4.1).
 
 /// Length of a message's header, bytes.
 const HEADER: usize = 12;

@@ -1,4 +1,6 @@
-//! Worlds to test lastword in.
+//! Environments in which lastword is tested: namespaces, and the scene of an nginx that cannot start.
+//!
+//! The tests and benchmarks themselves are in `tests/tests/` and `tests/benches/`; docs/architecture.md lists them.
 
 #[cfg(any(target_os = "linux", test))]
 mod dns;

@@ -1,9 +1,10 @@
-//! The case lastword is measured by: an nginx whose upstream `flask` does not exist.
+//! The case by which lastword is measured: an nginx whose upstream `flask` does not exist.
 //!
-//! The scene is Debian's nginx, its packages laid over the machine's `/etc`, `/usr` and `/var`, in mount and network
-//! namespaces whose only name server answers NXDOMAIN to everything. `/etc/resolv.conf` is as Kubernetes writes it. The machine
-//! outside sees nothing of it, and nothing is left of it when its processes are gone. A machine that is there for the scene alone, a
-//! guest, has nginx of its own and needs none of the namespaces ([`play_on_this_machine`]).
+//! The scene uses Debian's nginx. Its packages are laid over the machine's `/etc`, `/usr` and `/var`, in mount and
+//! network namespaces whose only name server answers NXDOMAIN to everything. `/etc/resolv.conf` is as Kubernetes
+//! writes it. The machine outside sees nothing of the scene, and nothing is left of it when its processes are gone. A
+//! machine that exists for the scene alone, a guest, has an nginx of its own and needs no namespaces
+//! ([`play_on_this_machine`]).
 
 use std::{
     fs::{self, File},

@@ -1,4 +1,4 @@
-//! Namespaces of one's own.
+//! Namespaces for one test alone.
 
 #![expect(unsafe_code, reason = "ioctl(2)")]
 

@@ -1,4 +1,4 @@
-//! System calls to measure.
+//! The system calls that are measured.
 
 #![expect(unsafe_code, reason = "makes exact system calls")]
 

@@ -1,4 +1,4 @@
-//! Evidence first: what is left when a container writes as many lines as it can.
+//! Which evidence survives when a container writes as many lines as it can.
 
 use std::{net::UdpSocket, path::Path, process::Command, thread};
 

@@ -1,4 +1,4 @@
-//! Captures to measure reading and size on: recorded ones, and a big one that is made of them.
+//! Captures for measuring reading and size: recorded ones, and a big one that is made of them.
 
 use std::{
     env, fs,

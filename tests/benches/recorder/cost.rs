@@ -1,4 +1,4 @@
-//! What recording adds to system calls.
+//! What recording adds to the cost of system calls.
 
 #![expect(unsafe_code, reason = "counts instructions")]
 

@@ -1,4 +1,4 @@
-//! From the exit of a container to its capture on the disk.
+//! The time from the exit of a container to its capture on the disk.
 
 use std::{
     fs,

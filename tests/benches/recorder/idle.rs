@@ -1,4 +1,4 @@
-//! What the agent's process costs while a container is busy and nothing dies.
+//! What the agent's process costs while a container is busy and no container dies.
 
 use std::{
     fs,

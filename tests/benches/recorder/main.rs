@@ -1,7 +1,7 @@
 //! Measures the recorder, as root: `cargo xtask bench` runs this program, natively and in a guest.
 //!
-//! The first argument names a section. Lines of its report, in Markdown, begin with `bench> `, so that they stand out
-//! from whatever else a guest's console shows.
+//! The first argument names a section. The lines of the section's report, in Markdown, begin with `bench> `, so that
+//! they can be distinguished from whatever else a guest's console shows.
 
 mod agent;
 mod calls;

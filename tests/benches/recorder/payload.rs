@@ -1,4 +1,4 @@
-//! What containers of the measurements do.
+//! What the containers of the measurements do.
 
 #![expect(unsafe_code, reason = "makes exact system calls")]
 

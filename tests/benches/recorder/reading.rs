@@ -1,4 +1,5 @@
-//! How fast captures are read: `show` and `explain` on those of `corpus`; and a million events beside what sysdig does with the same.
+//! How fast captures are read: `show` and `explain` on the captures of `corpus`, and a million events, compared with
+//! sysdig on the same events.
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! Captures that look like recorded ones: a server that cannot start, a script that fails, a busy server.
+//! Made-up captures that look like recorded ones: a server that cannot start, a script that fails, a busy server.
 
 use std::path::Path;
 

@@ -1,12 +1,13 @@
-//! Bytes per event and speed of the format, as a table:
+//! Measures bytes per event and the speed of the format, and prints a table:
 //!
 //! ```sh
-//! cargo bench -p capture-format --bench size -- [FILE.lwcap | DIRECTORY]…
+//! cargo bench -p lastword-tests --bench size -- [FILE.lwcap | DIRECTORY]…
 //! ```
 //!
-//! The same events are written as `.lwcap`, as JSON (an object a line, zstd of the same level) and as `.scap` (as
-//! `lastword export` writes it, in gzip as sysdig does). Without captures to measure, it makes up a corpus that looks
-//! like recorded ones; with `--make EVENTS FILE` it writes that many events of it as one capture, to measure readers on.
+//! The same events are written in three formats: `.lwcap`; JSON, an object a line, compressed by zstd at the same
+//! level; and `.scap` as `lastword export` writes it, compressed by gzip as sysdig does. Without captures to measure,
+//! the program makes up a corpus that looks like recorded captures. With `--make EVENTS FILE` it writes that many
+//! events of the corpus as one capture, on which readers can be measured.
 
 mod corpus;
 mod json;

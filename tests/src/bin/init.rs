@@ -1,8 +1,8 @@
-//! The first process of a test guest (`cargo xtask test`): makes a bare kernel a place where lastword can run, runs one program
+//! The first process of a test guest (`cargo xtask test`): it prepares a bare kernel for lastword, runs one program,
 //! and ends the guest.
 //!
-//! Its arguments are a marker and a command. When the command is done, a line with the marker and the exit code goes to
-//! the console.
+//! Its arguments are a marker and a command. When the command is done, it writes a line with the marker and the exit
+//! code to the console.
 #![forbid(unsafe_code)]
 
 fn main() {

@@ -1,7 +1,8 @@
-//! The scene of `cargo xtask demo` in a guest: records nginx with the lastword that is there, and hands the capture over.
+//! Plays the scene of `cargo xtask demo` in a guest: it records nginx with the guest's lastword, and hands the capture
+//! over.
 //!
-//! Its arguments are those of `lastword run` up to `--`. The capture goes to the guest's second serial port as it is: no driver that
-//! Debian builds as a module is needed.
+//! Its arguments are those of `lastword run` up to `--`. The capture goes to the guest's second serial port as it is,
+//! because that needs no driver that Debian builds as a module.
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {

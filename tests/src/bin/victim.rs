@@ -1,4 +1,4 @@
-//! Does one exact thing, so that a test knows what the recorder must have seen: `victim THING [ARGUMENT…]`.
+//! Does exactly one thing, so that a test knows what the recorder must have seen: `victim THING [ARGUMENT…]`.
 
 #![expect(unsafe_code, reason = "makes exact system calls")]
 

@@ -1,4 +1,4 @@
-//! The kustomize base, without kustomize: it is a list of files and a generated ConfigMap.
+//! Reads the kustomize base without kustomize: it is a list of files and a generated ConfigMap.
 
 use std::{fs, path::PathBuf};
 

@@ -1,4 +1,5 @@
-//! The Helm chart makes the same as the kustomize base. The tests with Helm 3 (`$HELM`, else `helm` in PATH) are run by `cargo xtask test`.
+//! The Helm chart makes the same objects as the kustomize base. `cargo xtask test` runs the tests that need Helm 3
+//! (`$HELM`, or `helm` in PATH).
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,5 @@
-//! What is in `deploy/` agrees with itself and with the code: permissions, versions, the chart and the kustomize base.
+//! The content of `deploy/` agrees with itself and with the code: permissions, versions, the chart and the kustomize
+//! base.
 
 mod base;
 mod chart;

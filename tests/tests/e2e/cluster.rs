@@ -1,4 +1,4 @@
-//! The cluster, by kubectl: people have that one, and it knows every way to a cluster.
+//! The cluster, through kubectl: people use kubectl too, and it knows every way to connect to a cluster.
 
 use std::{
     env,

@@ -1,4 +1,5 @@
-//! What is beside the ordinary crash: pods that are opted out, people who debug, quotas, a spool and a runtime that fail, probes of which nobody tells.
+//! Cases beside the ordinary crash: pods that are opted out, people who debug, quotas, a spool and a runtime that
+//! fail, probes that no event reports.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};

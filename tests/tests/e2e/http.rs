@@ -1,4 +1,4 @@
-//! The agent's HTTP port, by `kubectl port-forward`.
+//! The agent's HTTP port, through `kubectl port-forward`.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},

@@ -1,4 +1,4 @@
-//! lastword in the cluster, from `deploy/`, as it is or with something changed.
+//! Installs lastword in the cluster from `deploy/`, as it is or with a change.
 
 use std::path::PathBuf;
 

@@ -1,8 +1,9 @@
-//! End-to-end tests on the cluster that `$KUBECONFIG` names: ignored unless `LASTWORD_E2E=1`, run by `cargo xtask e2e`, which makes the images and says
-//! where they are. They install `deploy/`, crash containers, and look at what people would look at.
+//! End-to-end tests on the cluster that `$KUBECONFIG` names. They install `deploy/`, crash containers, and look at
+//! what people would look at.
 //!
-//! Cases run one after another, in the order of [`cases`], since all of them share one installation. Each one starts from what it
-//! needs, so a filter may pick any.
+//! They are ignored unless `LASTWORD_E2E=1`. `cargo xtask e2e` runs them: it makes the images and says where they are.
+//! The cases run one after another, in the order of [`cases`], because all of them share one installation. Each case
+//! sets up what it needs, so a filter may choose any of them.
 
 mod capabilities;
 mod cluster;

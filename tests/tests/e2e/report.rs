@@ -1,5 +1,6 @@
-//! What was found, a line of JSON a case, for docs/e2e.md: written to the file that `LASTWORD_E2E_REPORT` names. What passed there in a run
-//! that was stopped is not run again.
+//! The results, a line of JSON for each case, for docs/e2e.md. They go to the file that `LASTWORD_E2E_REPORT` names.
+//!
+//! When a run was stopped, the cases that passed in it are not run again.
 
 use std::{
     collections::HashSet,

@@ -1,4 +1,5 @@
-//! The containers of `tests/scenarios`: what the Event on the pod says, how soon, and that the capture outlives the pod.
+//! The containers of `tests/scenarios`: what the Event on the pod says, how soon, and whether the capture outlives the
+//! pod.
 
 use std::sync::{Mutex, OnceLock};
 

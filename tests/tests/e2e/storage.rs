@@ -1,5 +1,6 @@
-//! Captures in object storage: they can be read when the node's own files are gone. The storage is a folder of the node here; the tests of the crate `spool`
-//! have a real S3 server.
+//! Captures in object storage: they can be read when the node's own files are gone.
+//!
+//! Here the storage is a folder on the node; the tests of the crate `spool` use a real S3 server.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};

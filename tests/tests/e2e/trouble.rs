@@ -1,4 +1,4 @@
-//! What is missing or wrong is said, with what to do.
+//! Whatever is missing or wrong is reported, together with what to do about it.
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Cgroups that are recognised, rings that are given and taken back.
+//! Cgroups that are recognised as containers; rings that are assigned and released.
 
 use std::{
     process::Command,

@@ -1,4 +1,4 @@
-//! What is loud does not displace what is precious.
+//! Loud events do not displace precious ones.
 
 use capture_format::EventKind as K;
 use libtest_mimic::Failed;

@@ -1,4 +1,5 @@
-//! Containers that run already, that are let go, and whose end is told; in either cgroup hierarchy.
+//! Containers that already run, containers that lose their ring, and the messages about a container's end; in both
+//! kinds of cgroup hierarchy.
 
 use std::{
     path::Path,

@@ -1,5 +1,7 @@
-//! Tests that need root and a kernel: ignored unless `LASTWORD_PRIVILEGED=1`, run by `cargo xtask test`, which also runs
-//! this program as the only one of a virtual machine (`LASTWORD_GUEST=1`), on every kernel that is supported.
+//! Tests that need root and a kernel. They are ignored unless `LASTWORD_PRIVILEGED=1`.
+//!
+//! `cargo xtask test` runs them on this machine. It also runs this program as the only one in a virtual machine
+//! (`LASTWORD_GUEST=1`), on every kernel that is supported.
 
 mod agent;
 mod containers;

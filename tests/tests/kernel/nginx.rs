@@ -1,4 +1,4 @@
-//! The case lastword is measured by: Debian's nginx, whose upstream `flask` does not exist.
+//! The case by which lastword is measured: Debian's nginx, whose upstream `flask` does not exist.
 
 use std::{env, fs, path::Path, process::Command};
 

@@ -1,4 +1,4 @@
-//! What is lost where tracepoint programs can be preempted, by the kinds of probes that lose nothing there and by those of older
+//! What is lost where tracepoint programs can be preempted: the probes that lose nothing there and the probes of older
 //! kernels, side by side.
 
 use agent::recorder::{Recorder, RingId, Settings};

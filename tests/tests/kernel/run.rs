@@ -1,4 +1,4 @@
-//! `lastword run` itself: where its capture goes, who the command runs as, and what is left when lastword is made to end.
+//! `lastword run` itself: where its capture goes, who the command runs as, and what is left when lastword is stopped.
 
 use std::{
     fs,

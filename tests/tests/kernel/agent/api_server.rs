@@ -1,4 +1,4 @@
-//! An API server that is played: it has pods, namespaces and Captures, and remembers what was asked of it.
+//! A fake API server: it has pods, namespaces and Captures, and remembers the requests that it got.
 
 use std::{
     collections::BTreeMap,

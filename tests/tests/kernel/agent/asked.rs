@@ -1,4 +1,4 @@
-//! The socket and the HTTP endpoint.
+//! The agent's socket and its HTTP endpoint.
 
 use std::{
     io::{Read as _, Write as _},

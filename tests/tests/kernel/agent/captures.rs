@@ -1,4 +1,4 @@
-//! What is in a node's spool.
+//! The captures in a node's spool.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Agents with an API server that is played: what they may tell it, and what they tell it again.
+//! Agents with a fake API server: what they may announce, and what they announce again.
 
 use std::fs;
 

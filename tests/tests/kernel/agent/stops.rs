@@ -1,4 +1,4 @@
-//! Agents that end, well or not, and those that come after them.
+//! Agents that stop, gracefully or not, and the agents that start after them.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! Bad configurations, and what an agent cannot start with or is short of.
+//! Bad configurations, and an agent that lacks something, at its start or later.
 
 use std::{
     fs,
