@@ -1,4 +1,4 @@
-//! Where the capture of a `lastword run` goes.
+//! Where `lastword run` writes its capture.
 
 use std::{
     io::Write as _,

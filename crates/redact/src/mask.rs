@@ -1,4 +1,4 @@
-//! Overwriting bytes, and counting it.
+//! Overwrites bytes, and counts what was overwritten.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! When the runs of a container started.
+//! The times at which the runs of a container started.
 
 use std::{collections::BTreeMap, time::Duration};
 

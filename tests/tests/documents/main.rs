@@ -1,8 +1,8 @@
-//! What contributors read names files that exist.
+//! The documents for contributors name only files that exist.
 //!
-//! A word of code (in backticks or in a fenced block) names a path if its first component is a file or folder at the top of the
-//! repository, as in `crates/verdict/src/lib.rs`. A name that ends with `.rs` has to be such a path, so that nobody has to guess the
-//! folder. `{a,b}` stands for several names. A link names a path relative to its document.
+//! A word of code (in backticks or in a fenced block) is a path if its first component is a file or folder at the top of
+//! the repository, as in `crates/verdict/src/lib.rs`. A name that ends with `.rs` has to be such a path, so that nobody
+//! has to guess the folder. `{a,b}` stands for several names. The target of a link is a path relative to its document.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! From text to a checked expression.
+//! From the text of an expression to a checked expression.
 //!
 //! ```text
 //! or    = and ("or" and)*

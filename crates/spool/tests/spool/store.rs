@@ -1,4 +1,4 @@
-//! A store: a real S3 server, and a folder.
+//! Stores: a real S3 server, and a folder.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What comes back from those who read.
+//! How the answers of the reading threads change the state.
 
 use super::{App, For, Target, Waiting, not_found};
 use crate::digest;

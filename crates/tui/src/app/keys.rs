@@ -1,4 +1,4 @@
-//! What keys do.
+//! How keys change the state.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use inspect::filter::Filter;
