@@ -227,6 +227,8 @@ fn clear(capture: &Path) -> Result<()> {
 fn lastword(program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(place::workspace());
+    // With cargo's folders of libraries nginx would look for its own there.
+    step::without_cargo_env(&mut command);
     let line = step::line(&command);
     let shown = line.split_once(' ').map_or("", |(_, arguments)| arguments);
     eprintln!("\n$ lastword {shown}");
