@@ -30,7 +30,7 @@
 //! reported and the rest is read:
 //!
 //! ```
-//! use std::collections::BTreeMap;
+//! use std::collections::HashMap;
 //!
 //! use capture_format::{EventKind, Header, Run, open_file, write_file};
 //! # use capture_format::Event;
@@ -45,7 +45,7 @@
 //! })?;
 //!
 //! let mut reader = open_file(&path)?;
-//! let mut failed: BTreeMap<EventKind, u64> = BTreeMap::new();
+//! let mut failed: HashMap<EventKind, u64> = HashMap::new();
 //! for run in 0..reader.runs().len() {
 //!     for event in reader.events(run).flatten() {
 //!         if event.event.kind.is_syscall() && event.event.ret < 0 {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Columns, EventBlock, Part, Reader, Run};
+use capture_format::Reader;
 use events::decode::time::since_start;
 use serde::Serialize;
 
@@ -55,7 +55,6 @@ pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
         let mut verdict = judge(&facts, run, &header);
         verdict.weakened_by.extend(damage);
         traits.push(Trait::of(&facts, run));
-        find_times(reader, index, run, &mut verdict);
         verdicts.push(RunVerdict {
             run: run.number,
             verdict,
@@ -67,36 +66,6 @@ pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
         alike,
         comparison: compare(&traits, verdicts.iter().map(|run| (run.run, &run.verdict))),
         runs: verdicts,
-    }
-}
-
-/// When the cited events happened, in nanoseconds after the run's start: of the blocks that hold one the times are read again.
-pub fn find_times<R: Read + Seek>(
-    reader: &mut Reader<R>,
-    index: usize,
-    run: &Run,
-    verdict: &mut Verdict,
-) {
-    let mut block = EventBlock::default();
-    for part in 0.. {
-        let numbers = match reader.part(index, part) {
-            None => break,
-            Some(Part::Missing(_)) => continue,
-            Some(Part::Block(summary)) => summary.first..summary.next(),
-        };
-        let evidence = verdict.evidence.iter_mut();
-        let mut cited = evidence.filter(|it| numbers.contains(&it.event)).peekable();
-        if cited.peek().is_none()
-            || !matches!(reader.open_block(index, part, &mut block), Some(Ok(())))
-            || block.load(Columns::TIME).is_err()
-        {
-            continue;
-        }
-        for evidence in cited {
-            let row = usize::try_from(evidence.event - numbers.start).ok();
-            let time = row.and_then(|row| block.times().get(row));
-            evidence.offset = time.map(|time| time.saturating_sub(run.start));
-        }
     }
 }
 

@@ -55,16 +55,14 @@ pub fn epoch(nanoseconds: i128) -> Option<String> {
     Some(format!("{timestamp:.9}"))
 }
 
-/// A time after a run's start, in nanoseconds, as `show` has it: `+0.041339`; empty where it is not known.
+/// A time after a run's start, in nanoseconds, as `show` has it: `+0.041339`.
 #[must_use]
-pub fn since_start(offset: Option<u64>) -> String {
-    offset.map_or_else(String::new, |offset| {
-        format!(
-            "+{}.{:06}",
-            offset / 1_000_000_000,
-            offset % 1_000_000_000 / 1000
-        )
-    })
+pub fn since_start(offset: u64) -> String {
+    format!(
+        "+{}.{:06}",
+        offset / 1_000_000_000,
+        offset % 1_000_000_000 / 1000
+    )
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ impl Question {
             rcode: answer.map(|it| it.rcode.to_string()),
             records: texts(answer.map_or(&[], |it| &it.records)),
             latency_ns: exchange.latency(),
-            error: exchange.error.map(|(_, errno)| errno.to_string()),
+            error: exchange.error.map(|error| error.errno.to_string()),
             outcome: stable_name(lookup::outcome(exchange)),
         }
     }

@@ -16,7 +16,6 @@ use crate::diff::step::is_nscd;
 use events::context::{Context, Seen};
 use events::decode::time::size;
 use events::escape::{escaped_to, is_text};
-use verdict::explain::find_times;
 use verdict::facts::is_noise;
 use verdict::facts::output::Fate;
 use verdict::facts::{Facts, Process};
@@ -131,8 +130,7 @@ pub fn timeline<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Tim
         }
     });
     let facts = facts.unwrap_or_else(|| Facts::new(&run));
-    let mut verdict = judge(&facts, &run, &header);
-    find_times(reader, run_index, &run, &mut verdict);
+    let verdict = judge(&facts, &run, &header);
     let story = Story {
         facts: &facts,
         case: Case::new(&facts, &run, &header),
@@ -188,7 +186,7 @@ fn cite(steps: &mut Vec<Step>, verdict: &Verdict, run: &Run) {
         .iter()
         .filter(|it| !told.contains(&it.event))
     {
-        let time = run.start.saturating_add(evidence.offset.unwrap_or(0));
+        let time = run.start.saturating_add(evidence.offset);
         steps.push(Step {
             cited: true,
             ..Step::new(
@@ -314,7 +312,7 @@ impl Story<'_> {
                     .extend(exchange.attempts.iter().map(|it| it.event));
                 step.covers
                     .extend(exchange.answer.as_ref().map(|it| it.event));
-                step.covers.extend(exchange.error.map(|(event, _)| event));
+                step.covers.extend(exchange.error.map(|error| error.event));
             }
             Some(step)
         })

@@ -9,6 +9,8 @@ use events::decode::SockAddr;
 pub struct Bind {
     /// Event number.
     pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds of that event.
+    pub time: u64,
     /// The process.
     pub pid: u32,
     /// The address.
@@ -21,6 +23,7 @@ impl Bind {
         let address = SockAddr::parse(&event.name).filter(|_| binds)?;
         Some(Self {
             event: number,
+            time: event.time,
             pid: event.pid,
             address: address.canonical(),
         })

@@ -31,6 +31,8 @@ const ENDINGS: &[&[u8]] = &[
 pub struct ConfigFile {
     /// Number of its last read.
     pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds of that event.
+    pub time: u64,
     /// The process.
     pub pid: u32,
     /// Its path, absolute where the working directory is known.
@@ -72,12 +74,13 @@ impl ConfigFiles {
         let empty = event.ret == 0;
         let same = |file: &&mut ConfigFile| file.pid == event.pid && file.path == *path;
         if let Some(file) = self.0.iter_mut().rev().take(MAX_OPEN).find(same) {
-            file.event = number;
+            (file.event, file.time) = (number, event.time);
             file.empty &= empty;
             return;
         }
         self.0.push(ConfigFile {
             event: number,
+            time: event.time,
             pid: event.pid,
             path: events::own(path),
             empty,

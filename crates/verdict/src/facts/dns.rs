@@ -29,8 +29,19 @@ pub struct Exchange {
     pub attempts: Vec<Attempt>,
     /// The last answer.
     pub answer: Option<Answer>,
-    /// The error the socket gave instead, such as ECONNREFUSED where no server listens, with its event.
-    pub error: Option<(u64, Errno)>,
+    /// The error the socket gave instead, such as ECONNREFUSED where no server listens.
+    pub error: Option<CallError>,
+}
+
+/// A call on the socket that failed.
+#[derive(Clone, Copy, Debug)]
+pub struct CallError {
+    /// Event number.
+    pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds.
+    pub time: u64,
+    /// The error.
+    pub errno: Errno,
 }
 
 /// One sending of a question.
@@ -261,7 +272,11 @@ impl Dns {
             .take(MAX_OUTSTANDING)
             .find(on_socket)
         {
-            exchange.error = Some((number, errno));
+            exchange.error = Some(CallError {
+                event: number,
+                time: event.time,
+                errno,
+            });
         }
     }
 

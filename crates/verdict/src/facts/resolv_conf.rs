@@ -10,6 +10,8 @@ const MAX_CONTENT: usize = 16 << 10;
 pub struct ResolvConf {
     /// Number of the event that read the last of it.
     pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds of that event.
+    pub time: u64,
     /// Its content, as far as it was recorded.
     pub content: Vec<u8>,
     reader: (u32, i64),
@@ -29,6 +31,7 @@ impl ResolvConf {
         }
         let start = Self {
             event: number,
+            time: event.time,
             content: Vec::new(),
             reader,
             complete: false,
@@ -39,6 +42,7 @@ impl ResolvConf {
             .extend_from_slice(&event.data[..event.data.len().min(room)]);
         Some(Self {
             event: number,
+            time: event.time,
             ..conf
         })
     }

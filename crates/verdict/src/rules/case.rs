@@ -321,6 +321,7 @@ impl<'a> Case<'a> {
             let exit = process.exit?;
             Some(Evidence::new(
                 exit.event,
+                exit.time,
                 format!(
                     "{} (pid {}) {}",
                     process.name(),
@@ -351,7 +352,7 @@ impl<'a> Case<'a> {
         };
         let (name, pid) = (process.name(), process.pid);
         let text = format!("{name} (pid {pid}) {}", how(exit.status));
-        let mut evidence = vec![Evidence::new(exit.event, text)];
+        let mut evidence = vec![Evidence::new(exit.event, exit.time, text)];
         let sent = self.facts.signals.last(pid, signal);
         evidence.extend(sent.map(outside_signal::evidence));
         let victim = self

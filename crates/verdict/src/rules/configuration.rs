@@ -218,7 +218,7 @@ fn verdict(
     };
     let read = file.map(|file| {
         let said = if empty { ", and it was empty" } else { "" };
-        Evidence::new(file.event, format!("read {path}{said}"))
+        Evidence::new(file.event, file.time, format!("read {path}{said}"))
     });
     Verdict {
         sentence: format!(

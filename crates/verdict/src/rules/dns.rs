@@ -269,7 +269,7 @@ fn verdict(
     evidence.extend(line.map(Line::evidence));
     evidence.extend(case.facts.resolv_conf.as_ref().map(|conf| {
         let text = escaped_to(&conf.content, 300).to_string();
-        Evidence::new(conf.event, format!("resolv.conf: {text}"))
+        Evidence::new(conf.event, conf.time, format!("resolv.conf: {text}"))
     }));
     let unsure = lookup.outcome() == Outcome::NoAnswer || line.is_none();
     Verdict {
@@ -306,7 +306,7 @@ fn unanswered(lookup: &Lookup, servers: &[String], gave_up: Option<u64>) -> Stri
     };
     let error = exchanges().find_map(|exchange| exchange.error);
     let how = match (error, waited(first)) {
-        (Some((_, errno)), _) => format!("; {}", errno.text()),
+        (Some(error), _) => format!("; {}", error.errno.text()),
         (None, Some(waited)) if waited < AT_ONCE => {
             "; it gave up at once, as where nothing listens".to_owned()
         }
@@ -334,6 +334,7 @@ fn evidence(lookup: &Lookup) -> Vec<Evidence> {
             });
             all.push(Evidence::new(
                 answer.event,
+                answer.time,
                 format!("DNS answer{server}{after}: {question}: {}", answer.rcode),
             ));
         } else {
@@ -343,15 +344,15 @@ fn evidence(lookup: &Lookup) -> Vec<Evidence> {
                     .map_or_else(String::new, |server| format!(" to {server}"));
                 all.push(Evidence::new(
                     attempt.event,
+                    attempt.time,
                     format!("DNS question{server}: {question}"),
                 ));
             }
         }
-        all.extend(
-            exchange.error.map(|(event, errno)| {
-                Evidence::new(event, format!("{question}: {}", errno.text()))
-            }),
-        );
+        all.extend(exchange.error.map(|error| {
+            let text = format!("{question}: {}", error.errno.text());
+            Evidence::new(error.event, error.time, text)
+        }));
     }
     all
 }

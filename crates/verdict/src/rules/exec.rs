@@ -147,6 +147,7 @@ fn not_found_by_shell(case: &Case<'_>, code: u8) -> Option<Verdict> {
     let cited = |failure: &&Failure| {
         Evidence::new(
             failure.event,
+            failure.time,
             format!(
                 "{}: {}",
                 escaped_to(&failure.path, 300),
@@ -267,6 +268,7 @@ pub(super) fn exec_evidence(failure: &Failure) -> Evidence {
     let (path, errno) = (escaped_to(&failure.name, 300), failure.errno);
     Evidence::new(
         failure.event,
+        failure.time,
         format!("exec of {path} failed: {errno} ({})", errno.text()),
     )
 }

@@ -117,7 +117,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         confidence,
         why: why.into(),
         evidence: started
-            .map(|exec| Evidence::new(exec.event, format!("executed: {}", argv(exec))))
+            .map(|exec| Evidence::new(exec.event, exec.time, format!("executed: {}", argv(exec))))
             .into_iter()
             .chain(complaint.map(Line::evidence))
             .collect(),

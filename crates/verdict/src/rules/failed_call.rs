@@ -218,6 +218,7 @@ pub(crate) fn evidence(failure: &Failure) -> Evidence {
     };
     Evidence::new(
         failure.event,
+        failure.time,
         format!(
             "{call}{about}: {} ({})",
             failure.errno,

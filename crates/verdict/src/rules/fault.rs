@@ -62,6 +62,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             );
             Evidence::new(
                 sent.event,
+                sent.time,
                 format!("{signal} to pid {} from the kernel, {code}", sent.target),
             )
         })

@@ -326,6 +326,7 @@ fn verdict(
     let separator = if line.is_some() { ": " } else { ", " };
     let mut evidence = vec![Evidence::new(
         failure.event,
+        failure.time,
         format!(
             "{call} {}: {} ({})",
             escaped_to(&failure.path, 300),

@@ -227,18 +227,22 @@ pub struct Verdict {
 pub struct Evidence {
     /// Its number in the capture.
     pub event: u64,
-    /// When it happened: nanoseconds after the run's start; none where the event could not be read again.
-    #[serde(rename = "after_start_ns", skip_serializing_if = "Option::is_none")]
-    pub offset: Option<u64>,
+    /// When it happened: CLOCK_BOOTTIME in nanoseconds.
+    #[serde(skip)]
+    time: u64,
+    /// The same in nanoseconds after the run's start; 0 until [`judge`], which knows the run, sets it.
+    #[serde(rename = "after_start_ns")]
+    pub offset: u64,
     /// What it says, escaped.
     pub text: String,
 }
 
 impl Evidence {
-    pub(crate) fn new(event: u64, text: impl Into<String>) -> Self {
+    pub(crate) fn new(event: u64, time: u64, text: impl Into<String>) -> Self {
         Self {
             event,
-            offset: None,
+            time,
+            offset: 0,
             text: text.into(),
         }
     }
@@ -272,6 +276,9 @@ pub fn judge(facts: &Facts, run: &Run, header: &Header) -> Verdict {
     // Of several lines one event wrote the first that was cited stays.
     verdict.evidence.sort_by_key(|evidence| evidence.event);
     verdict.evidence.dedup_by(|a, b| a.event == b.event);
+    for evidence in &mut verdict.evidence {
+        evidence.offset = evidence.time.saturating_sub(run.start);
+    }
     verdict.weakened_by.splice(0..0, case.lost_events());
     verdict
 }

@@ -97,9 +97,13 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let target = pid.or(culprit);
     let sent = target.and_then(|pid| case.facts.signals.last(pid, Signal::KILL));
     let mut evidence: Vec<Evidence> = found.kill.map(self::evidence).into_iter().collect();
-    evidence.extend(
-        sent.map(|sent| Evidence::new(sent.event, format!("SIGKILL to pid {}", sent.target))),
-    );
+    evidence.extend(sent.map(|sent| {
+        Evidence::new(
+            sent.event,
+            sent.time,
+            format!("SIGKILL to pid {}", sent.target),
+        )
+    }));
     if found.gave_up {
         evidence.extend(case.words.headline().map(Words::evidence));
     }
@@ -313,7 +317,11 @@ impl Limit {
 
 /// The choice of a victim as evidence.
 pub(super) fn evidence(kill: &OomKill) -> Evidence {
-    Evidence::new(kill.event, format!("OOM killer chose pid {}", kill.pid))
+    Evidence::new(
+        kill.event,
+        kill.time,
+        format!("OOM killer chose pid {}", kill.pid),
+    )
 }
 
 #[cfg(test)]

@@ -255,6 +255,7 @@ pub(super) fn is_of_runtime(sent: &SentSignal) -> bool {
 pub(super) fn evidence(sent: &SentSignal) -> Evidence {
     Evidence::new(
         sent.event,
+        sent.time,
         format!(
             "{} to pid {} from {}",
             sent.signal,

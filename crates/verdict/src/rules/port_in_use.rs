@@ -49,6 +49,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     verdict.evidence.extend(holder.map(|bind| {
         Evidence::new(
             bind.event,
+            bind.time,
             format!("bind {address} by pid {} succeeded", bind.pid),
         )
     }));

@@ -350,11 +350,19 @@ fn verdict(
     };
     let cited = line.map_or_else(String::new, |line| format!("; {}", line.cited()));
     let evidence = tries.iter().rev().take(4).map(|tried| {
-        let (event, how) = match tried.outcome {
-            Some(outcome) => (outcome.event, format!("{errno} ({})", errno.text())),
-            None => (tried.event, "no answer before it gave up".to_owned()),
+        let (event, time, how) = match tried.outcome {
+            Some(outcome) => (
+                outcome.event,
+                outcome.time,
+                format!("{errno} ({})", errno.text()),
+            ),
+            None => (
+                tried.event,
+                tried.time,
+                "no answer before it gave up".to_owned(),
+            ),
         };
-        Evidence::new(event, format!("connect to {address}: {how}"))
+        Evidence::new(event, time, format!("connect to {address}: {how}"))
     });
     Verdict {
         sentence: format!("{}: {what}{cited}", case.ended()),

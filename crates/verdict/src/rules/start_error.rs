@@ -112,7 +112,7 @@ fn given_up(case: &Case<'_>) -> Verdict {
     let evidence = last.map(|failure| {
         let path = escaped_to(&failure.name, 300);
         let text = format!("last failed call: {path}: {}", failure.errno.text());
-        Evidence::new(failure.event, text)
+        Evidence::new(failure.event, failure.time, text)
     });
     let ended = match case.status() {
         Some(status) => format!(" ({})", how(status)),
@@ -154,7 +154,11 @@ fn looked_for(case: &Case<'_>, command: &str) -> Vec<Evidence> {
     let tried = failures.filter(|failure| !name.is_empty() && basename(&failure.name) == name);
     let evidence = tried.map(|failure| {
         let path = escaped_to(&failure.name, 300);
-        Evidence::new(failure.event, format!("{path}: {}", failure.errno.text()))
+        Evidence::new(
+            failure.event,
+            failure.time,
+            format!("{path}: {}", failure.errno.text()),
+        )
     });
     let evidence: Vec<Evidence> = evidence.collect();
     evidence[evidence.len().saturating_sub(MAX_EVIDENCE)..].to_vec()

@@ -34,6 +34,7 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
         );
         evidence.push(Evidence::new(
             failure.event,
+            failure.time,
             format!(
                 "last failed call: {call} {path}: {} ({})",
                 failure.errno,

@@ -79,6 +79,7 @@ fn evidence(case: &Case<'_>, process: &Process, said: &str) -> Vec<Evidence> {
         let path = escaped_to(&failure.path, 300);
         Evidence::new(
             failure.event,
+            failure.time,
             format!("{}: {path}: {}", process.name(), failure.errno.text()),
         )
     }));
@@ -87,6 +88,7 @@ fn evidence(case: &Case<'_>, process: &Process, said: &str) -> Vec<Evidence> {
         let how = how(exit.status);
         Evidence::new(
             exit.event,
+            exit.time,
             format!("{} (pid {}) {how}", process.name(), process.pid),
         )
     }));

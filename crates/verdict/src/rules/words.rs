@@ -216,7 +216,11 @@ impl Words {
     /// The line as evidence.
     #[must_use]
     pub fn evidence(&self) -> Evidence {
-        Evidence::new(self.event, format!("{}: {}", self.source(), self.quoted()))
+        Evidence::new(
+            self.event,
+            self.time,
+            format!("{}: {}", self.source(), self.quoted()),
+        )
     }
 
     /// The line escaped and cut to what fits into a sentence.
