@@ -9,7 +9,7 @@ use spool::{Entry, Info, New, Spool, SpoolError};
 use verdict::explain::{Explanation, explain};
 
 use super::{
-    ending::{Around, Knowledge, identify},
+    closing::{Around, Knowledge, identify},
     kept::KeptRun,
 };
 

@@ -1,26 +1,20 @@
 //! `lastword agent`: records every container of its node, keeps the last runs of each, and captures those that a trigger is about.
 //!
-//! One loop ([`state`]) owns all state. Whatever waits (the kernel side, the API server, the container runtime, the disk) is in a
+//! One loop ([`event_loop`]) owns all state. Whatever waits (the kernel side, the API server, the container runtime, the disk) is in a
 //! thread or task of its own and comes back as an [`Input`]; the loop itself waits for nothing.
 
 mod capture;
 mod clock;
-mod ending;
+mod closing;
+mod event_loop;
 pub(crate) mod handle;
 mod kept;
-mod lives;
-mod names;
-mod objects;
-mod opt_out;
-mod orders;
-mod readiness;
 mod recording;
-mod requests;
+mod routes;
 mod runtime;
 mod setup_steps;
 mod start;
 mod state;
-mod status;
 mod tell;
 mod waiting;
 
@@ -37,15 +31,15 @@ enum Input {
     /// The container runtime has been found, or has come back: everything it has.
     Runtime(Box<runtime::Everything>),
     /// A run has been kept, or could not be.
-    Ended(Box<lives::EndedRun>),
+    Ended(Box<routes::lives::EndedRun>),
     /// A live container has been looked at.
-    Looked(Box<requests::Looked>),
+    Looked(Box<routes::requests::Looked>),
     /// A Capture object is this agent's to fill, or not.
-    Granted(Box<objects::Granted>),
+    Granted(Box<routes::captures::Granted>),
     /// The Capture object of this capture was gone, and what follows from it is done.
     Left(String),
     /// A capture stands, or could not be taken.
-    Taken(Box<orders::Outcome>),
+    Taken(Box<routes::orders::Outcome>),
 }
 
 /// Runs until SIGTERM or SIGINT.

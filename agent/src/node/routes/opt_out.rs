@@ -6,32 +6,32 @@
 use spool::Entry;
 use triggers::Subject;
 
-use super::{objects::subject_of_entry, state::Node, tell};
+use super::super::{event_loop::Node, routes::captures::subject_of_entry, tell};
 
 /// Why there is no capture.
-pub(super) const OFF: &str = "it is opted out: the annotation lastword.dev/capture of its pod or namespace, or the selectors of the agent, exclude it, so nothing of it is recorded";
+pub(crate) const OFF: &str = "it is opted out: the annotation lastword.dev/capture of its pod or namespace, or the selectors of the agent, exclude it, so nothing of it is recorded";
 
 /// What has to be known before the first capture is announced, since it may say otherwise.
 #[derive(Default)]
-pub(super) struct Heard {
-    pub(super) pods: bool,
-    pub(super) namespaces: bool,
+pub(crate) struct Heard {
+    pub(crate) pods: bool,
+    pub(crate) namespaces: bool,
 }
 
 impl Node {
     /// Whether nothing of the container may be recorded. One without a name may be any of its pod's.
-    pub(super) fn is_off(&self, subject: &Subject) -> bool {
+    pub(crate) fn is_off(&self, subject: &Subject) -> bool {
         !containers::path::is_id(&subject.container)
             && self.machine.recorded(subject) == Some(false)
     }
 
     /// Whether it is known that the container may be spoken of in the log.
-    pub(super) fn may_tell(&self, subject: &Subject) -> bool {
+    pub(crate) fn may_tell(&self, subject: &Subject) -> bool {
         self.machine.recorded(subject) == Some(true)
     }
 
     /// Something has become known of a pod, or has changed.
-    pub(super) fn heed(&mut self, pod_uid: &str) {
+    pub(crate) fn heed(&mut self, pod_uid: &str) {
         let live = self.live.values().map(|live| &live.subject);
         let all = self.subjects.keys().chain(live).chain(self.off.keys());
         let of_pod = all.filter(|subject| subject.pod_uid == pod_uid);
@@ -46,7 +46,7 @@ impl Node {
     }
 
     /// Drops what there is of a container.
-    pub(super) fn opt_out(&mut self, subject: &Subject) {
+    pub(crate) fn opt_out(&mut self, subject: &Subject) {
         let of_subject = self.live.extract_if(|_, live| live.subject == *subject);
         for (cgroup, live) in of_subject {
             self.recording.let_go(cgroup);
@@ -77,7 +77,7 @@ impl Node {
     }
 
     /// Removes a capture that should not have been taken.
-    pub(super) fn drop_capture(&mut self, entry: Entry) {
+    pub(crate) fn drop_capture(&mut self, entry: Entry) {
         let spool = self.spool.clone();
         self.tasks.spawn(async move {
             tell::remove(&spool, &entry, "its container is opted out").await;
@@ -85,7 +85,7 @@ impl Node {
     }
 
     /// The API server has told all pods, or all namespaces. When both are known, announcing begins.
-    pub(super) fn heard(&mut self) {
+    pub(crate) fn heard(&mut self) {
         if !(self.heard.pods && self.heard.namespaces) {
             return;
         }

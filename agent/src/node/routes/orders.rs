@@ -8,21 +8,21 @@ use kubernetes::captures;
 use tokio::sync::oneshot;
 use triggers::{Attempt, Captured, Decision, Kind, Subject};
 
-use super::{
+use super::super::{
     Input,
     capture::{Order, Replaced, Taken},
+    event_loop::Node,
     handle::{CaptureOutcome, Written},
     kept::KeptRun,
-    lives::Held,
-    objects::{OPTED_OUT, key},
-    opt_out::OFF,
-    requests::Wanted,
-    state::Node,
+    routes::captures::{OPTED_OUT, key},
+    routes::lives::Held,
+    routes::opt_out::OFF,
+    routes::requests::Wanted,
 };
 use crate::host;
 
 /// What became of an order.
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     subject: Subject,
     asked: Asked,
     /// Number of the newest run that had ended, and how many had.
@@ -32,7 +32,7 @@ pub(super) struct Outcome {
 
 impl Outcome {
     /// There is nothing to capture.
-    pub(super) fn nothing(subject: Subject, asked: Asked, why: &'static str) -> Self {
+    pub(crate) fn nothing(subject: Subject, asked: Asked, why: &'static str) -> Self {
         Self {
             subject,
             asked,
@@ -43,7 +43,7 @@ impl Outcome {
 }
 
 /// Who wants a capture.
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// The triggers.
     Trigger(Attempt),
     /// A person at the socket.
@@ -54,7 +54,7 @@ pub(super) enum Asked {
 
 impl Node {
     /// Does what the triggers decided.
-    pub(super) fn decide(&mut self, decisions: Vec<Decision>) {
+    pub(crate) fn decide(&mut self, decisions: Vec<Decision>) {
         for decision in decisions {
             match decision {
                 Decision::Warn { pod_uid, message } => tracing::warn!(pod_uid, "{message}"),
@@ -80,7 +80,7 @@ impl Node {
     }
 
     /// Captures the kept runs of a subject; what trips while it lives, with the run that it is in.
-    pub(super) fn take(&mut self, subject: Subject, held: Held) {
+    pub(crate) fn take(&mut self, subject: Subject, held: Held) {
         let trigger = Trigger {
             kind: held.trigger.kind.name().into(),
             detail: held.trigger.detail.clone(),
@@ -128,14 +128,14 @@ impl Node {
         self.order(subject, Asked::Trigger(held.attempt), order);
     }
 
-    pub(super) fn kept_of(&self, subject: &Subject) -> Vec<Arc<KeptRun>> {
+    pub(crate) fn kept_of(&self, subject: &Subject) -> Vec<Arc<KeptRun>> {
         let runs = self.subjects.get(subject);
         runs.map(|runs| runs.kept.iter().cloned().collect())
             .unwrap_or_default()
     }
 
     /// Who a container is; where none of its runs has started since the agent has, by the newest run that was kept.
-    pub(super) fn identity(&self, subject: &Subject) -> Option<Identity> {
+    pub(crate) fn identity(&self, subject: &Subject) -> Option<Identity> {
         let runs = self.subjects.get(subject)?;
         runs.identity.clone().or_else(|| {
             let kept = runs.kept.back()?.header().ok()?;
@@ -143,7 +143,7 @@ impl Node {
         })
     }
 
-    pub(super) fn order(&mut self, subject: Subject, asked: Asked, order: Order) {
+    pub(crate) fn order(&mut self, subject: Subject, asked: Asked, order: Order) {
         let (knowledge, spool, inputs) = (
             self.knowledge.clone(),
             self.spool.clone(),
@@ -170,7 +170,7 @@ impl Node {
     }
 
     /// A capture stands, or does not.
-    pub(super) fn taken(
+    pub(crate) fn taken(
         &mut self,
         Outcome {
             subject,
@@ -288,7 +288,7 @@ fn written(taken: &Taken, spool: &spool::Spool) -> Written {
 }
 
 /// The name of a capture: the same for the same run of the same container, so that an agent that starts anew does not make a second one.
-pub(super) fn capture_name(identity: Option<&Identity>, subject: &Subject, of: &str) -> String {
+pub(crate) fn capture_name(identity: Option<&Identity>, subject: &Subject, of: &str) -> String {
     let seed = [subject.pod_uid.as_str(), of];
     match identity {
         Some(identity) => kubernetes::capture_name(&identity.pod.name, Some(&identity.name), &seed),

@@ -8,11 +8,11 @@ use kubernetes::{
 };
 use triggers::{Subject, Time};
 
-use super::clock::Clock;
+use super::super::clock::Clock;
 
 /// Containers that are not ready.
 #[derive(Debug, Default)]
-pub(super) struct Unready(HashMap<Subject, Since>);
+pub(crate) struct Unready(HashMap<Subject, Since>);
 
 #[derive(Debug)]
 struct Since {
@@ -25,7 +25,7 @@ struct Since {
 
 impl Unready {
     /// Takes in what the API server says of a container.
-    pub(super) fn see(&mut self, clock: Clock, subject: &Subject, container: &ContainerInfo) {
+    pub(crate) fn see(&mut self, clock: Clock, subject: &Subject, container: &ContainerInfo) {
         let since = match &container.state {
             ContainerState::Running { since } => *since,
             _ => None,
@@ -42,7 +42,7 @@ impl Unready {
     }
 
     /// Containers whose readiness probe has failed by now; each is told once, until it was ready again.
-    pub(super) fn due(&mut self, now: Time) -> Vec<Subject> {
+    pub(crate) fn due(&mut self, now: Time) -> Vec<Subject> {
         let failed = self
             .0
             .iter_mut()
@@ -56,7 +56,7 @@ impl Unready {
     }
 
     /// A pod is gone.
-    pub(super) fn forget(&mut self, pod_uid: &str) {
+    pub(crate) fn forget(&mut self, pod_uid: &str) {
         self.0.retain(|subject, _| subject.pod_uid != pod_uid);
     }
 }

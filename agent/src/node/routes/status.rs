@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use kubernetes::Standing as Api;
 use tokio::sync::{oneshot, watch};
 
-use super::{
+use super::super::{
+    event_loop::Node,
     handle::{Connection, Containers, Memory, Spool, Status, Storage},
     recording::Rings,
     runtime::Standing,
-    state::Node,
 };
 use crate::{host, logging};
 
 /// What the agent talks to. `None` is what it was told not to.
-pub(super) struct Connections {
+pub(crate) struct Connections {
     api: Option<watch::Receiver<Api>>,
     cri: Option<watch::Receiver<Standing>>,
     api_since: (bool, u64),
@@ -22,7 +22,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(
+    pub(crate) fn new(
         api: Option<watch::Receiver<Api>>,
         cri: Option<watch::Receiver<Standing>>,
     ) -> Self {
@@ -71,7 +71,7 @@ fn connection(since: &mut (bool, u64), up: bool, error: Option<String>) -> Conne
 
 impl Node {
     /// Answers when the recorder has said what it has.
-    pub(super) fn status(&mut self, reply: oneshot::Sender<Status>) {
+    pub(crate) fn status(&mut self, reply: oneshot::Sender<Status>) {
         let usage = self.spool.usage();
         let named = self.live.values().filter(|live| live.named).count() as u64;
         let mut status = Status {

@@ -28,13 +28,13 @@ use triggers::{Machine, Subject};
 use super::{
     Input,
     clock::Clock,
-    ending::{Knowledge, LONGEST_WAIT},
+    closing::{Knowledge, LONGEST_WAIT},
     handle::{Refused, Request},
-    lives::{Live, Runs},
-    opt_out::Heard,
-    readiness::Unready,
     recording::{RecordingThread, Report},
-    status::Connections,
+    routes::lives::{Live, Runs},
+    routes::opt_out::Heard,
+    routes::status::Connections,
+    state::readiness::Unready,
     tell::Teller,
 };
 use crate::{config::Config, host, logging, memory, metrics::Metrics};

@@ -12,14 +12,14 @@ use redact::Payload;
 use triggers::{Attempt, Ended, Observation, Subject, Time, Trigger};
 use verdict::{explain::RunVerdict, rules::Cause};
 
-use super::{
+use super::super::{
     Input,
-    ending::{self, Around, Ending},
+    closing::{self, Around, Ending},
+    event_loop::Node,
     handle::Refused,
     kept::{KeptRun, Policy},
     recording::{Life, Report},
     runtime::{self, Answer, Who},
-    state::Node,
 };
 use crate::host;
 
@@ -27,16 +27,16 @@ use crate::host;
 const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// A container that is recorded, or whose run is being kept.
-pub(super) struct Live {
+pub(crate) struct Live {
     /// The container's id.
-    pub(super) id: String,
-    pub(super) subject: Subject,
+    pub(crate) id: String,
+    pub(crate) subject: Subject,
     /// Number of its run.
-    pub(super) run: u32,
+    pub(crate) run: u32,
     /// Nanoseconds of CLOCK_BOOTTIME.
-    pub(super) started: u64,
+    pub(crate) started: u64,
     /// Whether its names are known.
-    pub(super) named: bool,
+    pub(crate) named: bool,
     /// The run is over, and not kept yet.
     ending: bool,
     /// The cgroup is gone.
@@ -45,47 +45,47 @@ pub(super) struct Live {
 
 impl Live {
     /// Whether its run is over.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.ending || self.removed
     }
 }
 
 /// A decision that waits for a run that is being kept.
-pub(super) struct Held {
-    pub(super) attempt: Attempt,
-    pub(super) trigger: Trigger,
-    pub(super) replaces: Option<String>,
+pub(crate) struct Held {
+    pub(crate) attempt: Attempt,
+    pub(crate) trigger: Trigger,
+    pub(crate) replaces: Option<String>,
 }
 
 /// What is kept of a subject.
 #[derive(Default)]
-pub(super) struct Runs {
+pub(crate) struct Runs {
     /// First run first.
-    pub(super) kept: VecDeque<Arc<KeptRun>>,
+    pub(crate) kept: VecDeque<Arc<KeptRun>>,
     /// Number of the newest run that started, where nobody else counts them.
-    pub(super) newest: u32,
+    pub(crate) newest: u32,
     /// CLOCK_BOOTTIME in nanoseconds when it last started, ended, or was remembered from before.
-    pub(super) seen: u64,
-    pub(super) identity: Option<Identity>,
+    pub(crate) seen: u64,
+    pub(crate) identity: Option<Identity>,
     /// Paths at which it sees secrets.
-    pub(super) secret_mounts: Vec<String>,
+    pub(crate) secret_mounts: Vec<String>,
     /// Runs that are being kept.
-    pub(super) ending: usize,
-    pub(super) held: Vec<Held>,
+    pub(crate) ending: usize,
+    pub(crate) held: Vec<Held>,
     /// What the API server said when the last of them had ended, until a capture takes it.
-    pub(super) around: Option<Around>,
+    pub(crate) around: Option<Around>,
 }
 
 /// A run has been kept, or could not be.
-pub(super) struct EndedRun {
+pub(crate) struct EndedRun {
     cgroup: u64,
     time: Time,
-    result: anyhow::Result<ending::Ended>,
+    result: anyhow::Result<closing::Ended>,
 }
 
 impl Node {
     /// The recorder reports.
-    pub(super) fn report(&mut self, report: Report) -> anyhow::Result<()> {
+    pub(crate) fn report(&mut self, report: Report) -> anyhow::Result<()> {
         match report {
             Report::Started { cgroup, path, time } => self.started(cgroup, &path, time),
             Report::Adopted {
@@ -172,14 +172,14 @@ impl Node {
     }
 
     /// Asks again who those are that nobody knew: a pause container is listed only after its cgroup was made.
-    pub(super) fn ask_again(&mut self) {
+    pub(crate) fn ask_again(&mut self) {
         for cgroup in self.unnamed() {
             self.ask(cgroup);
         }
     }
 
     /// Recorded containers that have no names yet.
-    pub(super) fn unnamed(&self) -> Vec<u64> {
+    pub(crate) fn unnamed(&self) -> Vec<u64> {
         let unnamed = self.live.iter().filter(|(_, live)| !live.named);
         unnamed.map(|(cgroup, _)| *cgroup).collect()
     }
@@ -199,7 +199,7 @@ impl Node {
     }
 
     /// The container runtime answered.
-    pub(super) fn answered(&mut self, Answer { cgroup, who }: Answer) {
+    pub(crate) fn answered(&mut self, Answer { cgroup, who }: Answer) {
         match who {
             Some(Who::Container(container)) => {
                 self.directory.saw_container(&container, host::uptime())
@@ -211,7 +211,7 @@ impl Node {
     }
 
     /// Gives a recorded container its names, if they are known now; lets it go if it is a pause container, or not wanted.
-    pub(super) fn name(&mut self, cgroup: u64) -> bool {
+    pub(crate) fn name(&mut self, cgroup: u64) -> bool {
         let Some(live) = self.live.get(&cgroup) else {
             return true;
         };
@@ -274,7 +274,7 @@ impl Node {
     }
 
     /// Names runs whose container vanished before anybody could say who it was.
-    pub(super) fn name_vanished(&mut self) {
+    pub(crate) fn name_vanished(&mut self) {
         let vanished = self.subjects.iter().filter(|(subject, runs)| {
             runs.identity.is_none() && containers::path::is_id(&subject.container)
         });
@@ -323,7 +323,7 @@ impl Node {
     }
 
     /// Whose run it is that ended, or is looked at.
-    pub(super) fn ending(&self, cgroup: u64, live: &Live) -> Ending {
+    pub(crate) fn ending(&self, cgroup: u64, live: &Live) -> Ending {
         let mut pods = self.pods.values();
         let pod = pods.find(|pod| pod.uid == live.subject.pod_uid);
         Ending {
@@ -353,7 +353,7 @@ impl Node {
     }
 
     /// A run has been kept.
-    pub(super) fn kept(
+    pub(crate) fn kept(
         &mut self,
         EndedRun {
             cgroup,
@@ -373,7 +373,7 @@ impl Node {
         runs.ending = runs.ending.saturating_sub(1);
         runs.seen = host::boottime();
         match result {
-            Ok(ending::Ended {
+            Ok(closing::Ended {
                 kept,
                 verdict,
                 around,
@@ -455,7 +455,7 @@ impl Node {
     }
 
     /// Forgets containers that have not run for long, where no API server says that their pods are gone.
-    pub(super) fn forget_old(&mut self) {
+    pub(crate) fn forget_old(&mut self) {
         let pods: HashSet<&String> = self.pods.values().map(|pod| &pod.uid).collect();
         let oldest = host::boottime().saturating_sub(KEPT_FOR.as_nanos() as u64);
         let alive: HashSet<Subject> = self
@@ -487,7 +487,7 @@ impl Node {
     }
 
     /// Drops the oldest runs of subjects that have the most, until what is kept fits into its part of the budget.
-    pub(super) fn keep_to_budget(&mut self) {
+    pub(crate) fn keep_to_budget(&mut self) {
         let most = self.config.recorder.memory.as_u64() / 4;
         let mut bytes = self.kept_bytes();
         while bytes > most {
@@ -505,7 +505,7 @@ impl Node {
     }
 
     /// Bytes of all kept runs.
-    pub(super) fn kept_bytes(&self) -> u64 {
+    pub(crate) fn kept_bytes(&self) -> u64 {
         self.subjects
             .values()
             .flat_map(|runs| &runs.kept)
@@ -520,7 +520,7 @@ fn is_oom_killed(run: &Run, cause: Option<Cause>) -> bool {
 }
 
 /// A run's end as triggers see it.
-pub(super) fn ended(kept: &KeptRun, verdict: Option<&RunVerdict>) -> Ended {
+pub(crate) fn ended(kept: &KeptRun, verdict: Option<&RunVerdict>) -> Ended {
     let run = &kept.run;
     let cause = verdict
         .map(|said| said.verdict.cause)

@@ -7,32 +7,32 @@ use kubernetes::{capture::CaptureSpec, captures, pods::ContainerKind};
 use tokio::sync::oneshot;
 use triggers::Subject;
 
-use super::{
+use super::super::{
     Input,
     capture::Order,
+    event_loop::Node,
     handle::{Alert, AlertOutcome, CaptureOutcome, Request, Target},
     kept::KeptRun,
-    opt_out::OFF,
-    orders::{Asked, Outcome, capture_name},
-    state::Node,
+    routes::opt_out::OFF,
+    routes::orders::{Asked, Outcome, capture_name},
 };
 use crate::host;
 
 /// Rank of a capture that somebody asked for: triggers' own rank below.
-pub(super) const ASKED_FOR: u32 = 100;
+pub(crate) const ASKED_FOR: u32 = 100;
 /// Why there is nothing to capture.
-pub(super) const NOBODY: &str = "nothing of the container has been recorded yet; it may have started before the agent, or not at all";
+pub(crate) const NOBODY: &str = "nothing of the container has been recorded yet; it may have started before the agent, or not at all";
 
 /// What capture is wanted of a live container.
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// Name of the capture.
-    pub(super) name: String,
-    pub(super) trigger: Trigger,
-    pub(super) rank: u32,
+    pub(crate) name: String,
+    pub(crate) trigger: Trigger,
+    pub(crate) rank: u32,
 }
 
 /// A live container has been looked at for a capture.
-pub(super) struct Looked {
+pub(crate) struct Looked {
     subject: Subject,
     asked: Asked,
     wanted: Wanted,
@@ -42,7 +42,7 @@ pub(super) struct Looked {
 
 impl Node {
     /// Somebody on this machine asks.
-    pub(super) fn request(&mut self, request: Request) {
+    pub(crate) fn request(&mut self, request: Request) {
         match request {
             Request::Status(reply) => self.status(reply),
             Request::Capture {
@@ -146,7 +146,7 @@ impl Node {
     }
 
     /// The containers of a pod, as far as the API server has told them.
-    pub(super) fn containers_of(
+    pub(crate) fn containers_of(
         &self,
         namespace: &str,
         pod: &str,
@@ -163,7 +163,7 @@ impl Node {
     }
 
     /// The subjects that a target matches.
-    pub(super) fn matching(&self, target: &Target) -> Vec<Subject> {
+    pub(crate) fn matching(&self, target: &Target) -> Vec<Subject> {
         let mut found: Vec<Subject> = match target {
             Target::Everything => self
                 .live
@@ -211,7 +211,7 @@ impl Node {
     }
 
     /// Captures a subject with the run that it is in.
-    pub(super) fn look(&mut self, subject: Subject, asked: Asked, wanted: Wanted) {
+    pub(crate) fn look(&mut self, subject: Subject, asked: Asked, wanted: Wanted) {
         let live = self
             .live
             .iter()
@@ -246,7 +246,7 @@ impl Node {
     }
 
     /// The live run of a subject to be captured is there.
-    pub(super) fn looked(
+    pub(crate) fn looked(
         &mut self,
         Looked {
             subject,

@@ -12,19 +12,19 @@ use kubernetes::{
 use spool::Entry;
 use triggers::{Observation, Subject};
 
-use super::{
+use super::super::{
     Input,
+    event_loop::Node,
     handle::Target,
-    opt_out::OFF,
-    orders::Asked,
-    requests::{ASKED_FOR, NOBODY, Wanted},
-    state::Node,
+    routes::opt_out::OFF,
+    routes::orders::Asked,
+    routes::requests::{ASKED_FOR, NOBODY, Wanted},
     tell,
 };
 use crate::host;
 
 /// Why a Capture object failed, in one word.
-pub(super) const OPTED_OUT: &str = "OptedOut";
+pub(crate) const OPTED_OUT: &str = "OptedOut";
 const NOTHING_RECORDED: &str = "NothingRecorded";
 
 /// How likely it is that a container of a pod is meant where none is named; in this order.
@@ -41,14 +41,14 @@ struct Worth {
 }
 
 /// A Capture object was this agent's to take, or was not.
-pub(super) struct Granted {
+pub(crate) struct Granted {
     key: (String, String),
     taken: Option<captures::Taken>,
 }
 
 impl Node {
     /// The watch of the cluster's Captures tells of one.
-    pub(super) fn noticed(&mut self, notice: Notice) {
+    pub(crate) fn noticed(&mut self, notice: Notice) {
         match notice {
             Notice::Offered(offer) => self.offered(offer),
             Notice::Listed(there) => self.listed(&there),
@@ -160,7 +160,7 @@ impl Node {
     }
 
     /// A Capture object is this agent's to fill, or another's.
-    pub(super) fn granted(&mut self, Granted { key, taken }: Granted) {
+    pub(crate) fn granted(&mut self, Granted { key, taken }: Granted) {
         let Some(taken) = taken else {
             self.taking.remove(&key);
             return;
@@ -250,7 +250,7 @@ impl Node {
         })
     }
 
-    pub(super) fn fail(&mut self, taken: captures::Taken, reason: &'static str, message: String) {
+    pub(crate) fn fail(&mut self, taken: captures::Taken, reason: &'static str, message: String) {
         let Some(captures) = self.captures.clone() else {
             return;
         };
@@ -284,7 +284,7 @@ async fn is_deleted(captures: &captures::Captures, entry: &Entry) -> bool {
 }
 
 /// Whose capture it is. One that was taken before anybody knew the container's name goes by its id.
-pub(super) fn subject_of_entry(entry: &Entry) -> Subject {
+pub(crate) fn subject_of_entry(entry: &Entry) -> Subject {
     let info = &entry.info;
     let container = if info.container.is_empty() {
         &info.container_id
@@ -297,6 +297,6 @@ pub(super) fn subject_of_entry(entry: &Entry) -> Subject {
     }
 }
 
-pub(super) fn key(offer: &Offer) -> (String, String) {
+pub(crate) fn key(offer: &Offer) -> (String, String) {
     (offer.namespace.clone(), offer.name.clone())
 }

@@ -9,16 +9,16 @@ use kubernetes::pods::{
 use kubernetes::{Change, namespaces::NamespaceInfo};
 use triggers::{Description, Ended, Labels, Observation, PodObservation, Subject, Time};
 
-use super::{
+use super::super::{
     clock::Clock,
+    event_loop::{KnownPod, Node},
     runtime::Everything,
-    state::{KnownPod, Node},
 };
 use crate::host;
 
 impl Node {
     /// The watch of the node's pods tells of one.
-    pub(super) fn pod(&mut self, change: PodChange) {
+    pub(crate) fn pod(&mut self, change: PodChange) {
         let (now, at) = (host::uptime(), self.clock.now());
         match change {
             PodChange::Synced => {
@@ -69,7 +69,7 @@ impl Node {
     }
 
     /// The watch of namespaces tells of one.
-    pub(super) fn namespace(&mut self, change: Change<NamespaceInfo>) {
+    pub(crate) fn namespace(&mut self, change: Change<NamespaceInfo>) {
         let namespace = match change {
             Change::Changed(namespace) => namespace,
             Change::Synced => {
@@ -126,7 +126,7 @@ impl Node {
     }
 
     /// Tells the triggers of the containers whose readiness probe has failed.
-    pub(super) fn tell_unready(&mut self) {
+    pub(crate) fn tell_unready(&mut self) {
         let now = self.clock.now();
         for subject in self.unready.due(now) {
             let decisions = self.machine.observe(now, &subject, Observation::NotReady);
@@ -135,7 +135,7 @@ impl Node {
     }
 
     /// The container runtime has been found, or has come back: what runs gets its names, what ended its counts.
-    pub(super) fn found_runtime(&mut self, all: &Everything) {
+    pub(crate) fn found_runtime(&mut self, all: &Everything) {
         let (now, at) = (host::uptime(), self.clock.now());
         let containers: Vec<_> = all
             .containers
@@ -170,7 +170,7 @@ impl Node {
     }
 
     /// Tells the triggers of a pod whatever of it is known: until the API server is heard, that is what the runtime knows.
-    pub(super) fn describe(&mut self, pod: &Arc<Pod>) {
+    pub(crate) fn describe(&mut self, pod: &Arc<Pod>) {
         let namespace = self.namespaces.get(&pod.namespace);
         let known = self.pods.values().find(|known| known.uid == pod.uid);
         let containers = known.into_iter().flat_map(|known| &known.containers);
