@@ -9,7 +9,7 @@ use spool::{Entry, Info, New, Spool, SpoolError};
 use verdict::explain::{Explanation, explain};
 
 use super::{
-    closing::{Around, Knowledge, identify},
+    closing::{Around, Clients, identify},
     kept::KeptRun,
 };
 
@@ -42,14 +42,14 @@ pub(super) struct Replaced {
 }
 
 /// It stands.
-pub(super) struct Taken {
+pub(super) struct CaptureWritten {
     pub(super) entry: Entry,
     pub(super) explanation: Explanation,
     /// Why there is no file, if it could not be written; what it would say is known all the same.
     pub(super) unwritten: Option<String>,
 }
 
-impl Knowledge {
+impl Clients {
     /// Writes a capture.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ impl Knowledge {
         self,
         mut order: Order,
         spool: Arc<Spool>,
-    ) -> anyhow::Result<Taken> {
+    ) -> anyhow::Result<CaptureWritten> {
         let around = match order.around.take_if(|around| around.is_fresh()) {
             Some(around) => around,
             None => self.around(order.identity.as_ref()).await,
@@ -72,7 +72,7 @@ fn write(
     Around { pod, events, .. }: Around,
     spool: &Spool,
     redactor: &Redactor,
-) -> anyhow::Result<Taken> {
+) -> anyhow::Result<CaptureWritten> {
     let Some(last) = order.runs.last() else {
         anyhow::bail!("there is no run to capture");
     };
@@ -130,7 +130,7 @@ fn write(
             written.entry.id
         )
     })?;
-    Ok(Taken {
+    Ok(CaptureWritten {
         entry: written.entry,
         explanation,
         unwritten: None,
@@ -146,7 +146,7 @@ fn unwritten<'a>(
     runs: impl Iterator<Item = &'a KeptRun> + Clone,
     spool: &Spool,
     error: SpoolError,
-) -> anyhow::Result<Taken> {
+) -> anyhow::Result<CaptureWritten> {
     let mut writer = Writer::new(Vec::new(), new.header)?;
     runs.clone().try_for_each(|run| run.write_to(&mut writer))?;
     let (bytes, _) = writer.finish()?;
@@ -156,7 +156,7 @@ fn unwritten<'a>(
     let Some(entry) = noted else {
         return Err(error.into());
     };
-    Ok(Taken {
+    Ok(CaptureWritten {
         entry,
         explanation,
         unwritten: Some(error.to_string()),

@@ -53,7 +53,7 @@ pub(super) const LONGEST_WAIT: Duration = KILLING_PATIENCE.saturating_add(API_PA
 
 /// What the ends of runs need; clones share it.
 #[derive(Clone)]
-pub(super) struct Knowledge {
+pub(super) struct Clients {
     pub(super) cri: watch::Receiver<Option<cri::Client>>,
     pub(super) kube: Option<kubernetes::Client>,
     pub(super) redactor: Arc<Redactor>,
@@ -62,7 +62,7 @@ pub(super) struct Knowledge {
 }
 
 /// Whose run it is that has ended, or is looked at while it lives.
-pub(super) struct Ending {
+pub(super) struct RunToClose {
     pub(super) cgroup: u64,
     /// The container's id.
     pub(super) id: String,
@@ -78,7 +78,7 @@ pub(super) struct Ending {
 }
 
 /// It is kept.
-pub(super) struct Ended {
+pub(super) struct RunClosed {
     pub(super) kept: KeptRun,
     pub(super) verdict: Option<RunVerdict>,
     pub(super) around: Around,
@@ -101,12 +101,12 @@ impl Around {
     }
 }
 
-impl Knowledge {
+impl Clients {
     /// Redacts, encodes and explains a run. While others are asked how it ended it is encoded already: many may end at once, and wait for long.
     ///
     /// # Errors
     /// When the run does not fit the format.
-    pub(super) async fn end(self, ending: Ending, life: Life) -> anyhow::Result<Ended> {
+    pub(super) async fn end(self, ending: RunToClose, life: Life) -> anyhow::Result<RunClosed> {
         let over = life.end.is_some();
         // Jobs that succeed are many, and hardly ever captured.
         let crashed = over && !matches!(life.exit, Some((_, ExitStatus::Code(0))));
@@ -130,12 +130,12 @@ impl Knowledge {
         );
         let masked = masked??;
         let header = self.header(&ending, around.events.clone());
-        let work = move || -> anyhow::Result<Ended> {
+        let work = move || -> anyhow::Result<RunClosed> {
             let kept = masked.finish(header, &self.redactor, |run, events| {
                 told(run, events, terminated);
             })?;
             let verdict = kept.explain()?.runs.pop();
-            Ok(Ended {
+            Ok(RunClosed {
                 kept,
                 verdict,
                 around,
@@ -270,7 +270,7 @@ impl Knowledge {
         }
     }
 
-    fn header(&self, ending: &Ending, events: Vec<PodEvent>) -> Header {
+    fn header(&self, ending: &RunToClose, events: Vec<PodEvent>) -> Header {
         let mut header = Header {
             program: concat!("lastword ", env!("CARGO_PKG_VERSION")).into(),
             created: host::realtime(),

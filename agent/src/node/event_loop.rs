@@ -28,10 +28,10 @@ use triggers::{Machine, Subject};
 use super::{
     Input,
     clock::Clock,
-    closing::{Knowledge, LONGEST_WAIT},
+    closing::{Clients, LONGEST_WAIT},
     handle::{Refused, Request},
     recording::{RecordingThread, Report},
-    routes::lives::{Live, Runs},
+    routes::lives::{History, Live},
     routes::opt_out::Heard,
     routes::status::Connections,
     state::readiness::Unready,
@@ -70,7 +70,7 @@ pub(super) struct Node {
     /// Nanoseconds since the Unix epoch.
     pub(super) started: u64,
     pub(super) recording: Arc<RecordingThread>,
-    pub(super) knowledge: Knowledge,
+    pub(super) clients: Clients,
     pub(super) spool: Arc<Spool>,
     pub(super) captures: Option<Captures>,
     pub(super) teller: Teller,
@@ -87,7 +87,7 @@ pub(super) struct Node {
     pub(super) pods: HashMap<(String, String), KnownPod>,
     /// Containers that are recorded, or whose run is being kept, by the id of their cgroup.
     pub(super) live: HashMap<u64, Live>,
-    pub(super) subjects: HashMap<Subject, Runs>,
+    pub(super) subjects: HashMap<Subject, History>,
     /// The ids of the newest containers that run and are opted out.
     pub(super) off: HashMap<Subject, String>,
     pub(super) heard: Heard,
@@ -155,11 +155,11 @@ impl Node {
         match input {
             Input::Who(answer) => self.answered(answer),
             Input::Runtime(all) => self.found_runtime(&all),
-            Input::Ended(ended) => self.kept(*ended),
-            Input::Looked(looked) => self.looked(*looked),
-            Input::Granted(taken) => self.granted(*taken),
-            Input::Left(id) => drop(self.leaving.remove(&id)),
-            Input::Taken(outcome) => self.taken(*outcome),
+            Input::RunClosed(ended) => self.kept(*ended),
+            Input::LiveRunRead(looked) => self.looked(*looked),
+            Input::ClaimAnswered(taken) => self.granted(*taken),
+            Input::DeletionSettled(id) => drop(self.leaving.remove(&id)),
+            Input::OrderDone(outcome) => self.taken(*outcome),
         }
     }
 
@@ -242,18 +242,18 @@ impl Node {
         }
         // The recording thread is waited for at the end, and must not wait for us.
         drop(sources);
-        let runs: Vec<spool::KeptRun> = self
+        let runs: Vec<spool::SavedRun> = self
             .subjects
             .iter()
             .flat_map(|(subject, runs)| runs.kept.iter().map(move |run| (subject, run)))
-            .map(|(subject, run)| spool::KeptRun {
+            .map(|(subject, run)| spool::SavedRun {
                 pod_uid: subject.pod_uid.clone(),
                 container: subject.container.clone(),
                 run: run.run.number,
                 bytes: run.bytes().to_vec(),
             })
             .collect();
-        match self.spool.keep(&runs, &host::boot_id()) {
+        match self.spool.save(&runs, &host::boot_id()) {
             Ok(left_out) => tracing::info!(
                 runs = runs.len() - left_out,
                 left_out,

@@ -31,15 +31,15 @@ enum Input {
     /// The container runtime has been found, or has come back: everything it has.
     Runtime(Box<runtime::Everything>),
     /// A run has been kept, or could not be.
-    Ended(Box<routes::lives::EndedRun>),
+    RunClosed(Box<routes::lives::Closing>),
     /// A live container has been looked at.
-    Looked(Box<routes::requests::Looked>),
+    LiveRunRead(Box<routes::requests::LiveRunRead>),
     /// A Capture object is this agent's to fill, or not.
-    Granted(Box<routes::captures::Granted>),
+    ClaimAnswered(Box<routes::captures::ClaimAnswered>),
     /// The Capture object of this capture was gone, and what follows from it is done.
-    Left(String),
+    DeletionSettled(String),
     /// A capture stands, or could not be taken.
-    Taken(Box<routes::orders::Outcome>),
+    OrderDone(Box<routes::orders::OrderDone>),
 }
 
 /// Runs until SIGTERM or SIGINT.

@@ -58,7 +58,7 @@ pub(super) enum Report {
     /// A container lives on and is not recorded any more: others need its ring more.
     GaveUp { cgroup: u64 },
     /// A container's first process has ended.
-    Ended { cgroup: u64, life: Life },
+    RunEnded { cgroup: u64, life: Life },
     /// A container's cgroup is gone, its run was read, and its ring given back.
     Removed { cgroup: u64 },
     /// So many messages of the kernel side found no room; who is there was found out otherwise.
@@ -657,7 +657,7 @@ impl Server {
                     recorded.read = true;
                 }
                 if let Some(life) = life {
-                    self.report(Report::Ended { cgroup, life });
+                    self.report(Report::RunEnded { cgroup, life });
                 }
                 self.release_if_over(cgroup);
             }

@@ -27,13 +27,13 @@ use triggers::{Captured, Description, Labels, Machine, Observation, PodObservati
 use super::{
     capture,
     clock::Clock,
-    closing::Knowledge,
+    closing::Clients,
     event_loop::{Node, Sources, Tally},
     handle::Handle,
     kept::KeptRun,
     recording::{Places, RecordingThread},
     routes::captures::subject_of_entry,
-    routes::lives::{Runs, ended},
+    routes::lives::{History, ended},
     routes::opt_out::Heard,
     routes::requests::ASKED_FOR,
     routes::status::Connections,
@@ -185,7 +185,7 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
     let mut state = Node {
         config_path: options.config,
         started: host::realtime(),
-        knowledge: Knowledge {
+        clients: Clients {
             cri: found_cri,
             kube: client.clone(),
             redactor,
@@ -289,7 +289,7 @@ fn spool_config(config: &Config) -> spool::Config {
 impl Node {
     /// Takes back what an earlier agent left: its captures, so that none is taken twice, and the runs it kept.
     fn remember(&mut self) {
-        if self.knowledge.kube.is_none() {
+        if self.clients.kube.is_none() {
             // Nobody will describe the pods of containers that have none.
             self.machine.observe_pod(
                 self.clock.now(),
@@ -316,7 +316,7 @@ impl Node {
             };
             match KeptRun::from_bytes(run.bytes) {
                 Ok(kept) => {
-                    let runs: &mut Runs = self.subjects.entry(subject).or_default();
+                    let runs: &mut History = self.subjects.entry(subject).or_default();
                     runs.kept.push_back(Arc::new(kept));
                 }
                 Err(error) => {
@@ -355,7 +355,7 @@ impl Node {
         let info = entry.info;
         let last_run = info.runs.last().copied().unwrap_or_default();
         if info.container.is_empty() {
-            let runs: &mut Runs = self.subjects.entry(subject.clone()).or_default();
+            let runs: &mut History = self.subjects.entry(subject.clone()).or_default();
             runs.newest = runs.newest.max(last_run);
             runs.seen = host::boottime();
         }

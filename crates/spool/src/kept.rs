@@ -16,7 +16,7 @@ use crate::{SpoolError, clock, files};
 
 /// A run that an agent kept in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeptRun {
+pub struct SavedRun {
     /// UID of the pod; empty where there is none.
     pub pod_uid: String,
     /// What tells the container from others of the pod across its restarts: its name, or its id.
@@ -31,7 +31,7 @@ pub struct KeptRun {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
     /// The runs, in the order in which they were given.
-    pub runs: Vec<KeptRun>,
+    pub runs: Vec<SavedRun>,
     /// Runs left out since they are of an earlier boot or too old.
     pub stale: usize,
     /// Runs left out since their file is damaged, or there is more than the limit allows.
@@ -53,7 +53,7 @@ struct Label {
 /// Writes as many of the runs as `limit` bytes hold, the first ones first, and returns how many it left out.
 pub(crate) fn write(
     directory: &Path,
-    runs: &[KeptRun],
+    runs: &[SavedRun],
     boot_id: &str,
     limit: u64,
 ) -> Result<usize, SpoolError> {
@@ -63,7 +63,7 @@ pub(crate) fn write(
     let mut room = limit;
     let mut left_out = 0;
     for (number, run) in runs.iter().enumerate() {
-        let KeptRun {
+        let SavedRun {
             pod_uid,
             container,
             run,
@@ -125,7 +125,7 @@ pub(crate) fn take(
                 },
                 bytes,
             )) => {
-                restored.runs.push(KeptRun {
+                restored.runs.push(SavedRun {
                     pod_uid,
                     container,
                     run,

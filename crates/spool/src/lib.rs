@@ -37,7 +37,7 @@ mod uploader;
 
 pub use entry::{Entry, Info, State, Upload};
 pub use error::SpoolError;
-pub use kept::{KeptRun, Restored};
+pub use kept::{Restored, SavedRun};
 pub use quota::Limits;
 pub use scan::{Found, list, path};
 pub use spool::{Config, New, Spool, Usage, Written};

@@ -16,7 +16,7 @@ use crate::entry::State;
 use crate::name::component;
 use crate::quota::{self, Coming, Victim};
 use crate::scan::{self, Found};
-use crate::{Entry, Info, KeptRun, Limits, Restored, SpoolError, files, kept};
+use crate::{Entry, Info, Limits, Restored, SavedRun, SpoolError, files, kept};
 
 /// Captures that could not be written and are remembered at most, the newest: until they have been told.
 const NOTED: usize = 256;
@@ -510,7 +510,7 @@ impl Spool {
     ///
     /// # Errors
     /// When the directory cannot be made.
-    pub fn keep(&self, runs: &[KeptRun], boot_id: &str) -> Result<usize, SpoolError> {
+    pub fn save(&self, runs: &[SavedRun], boot_id: &str) -> Result<usize, SpoolError> {
         let _disk = self.disk();
         kept::write(&self.kept(), runs, boot_id, self.config.kept_bytes)
     }

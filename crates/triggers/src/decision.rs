@@ -13,7 +13,7 @@ pub enum Decision {
         /// Of which container.
         subject: Subject,
         /// Why.
-        trigger: Trigger,
+        trigger: Tripped,
         /// The capture it supersedes, once it stands.
         replaces: Option<String>,
     },
@@ -32,7 +32,7 @@ pub struct Attempt(pub(crate) u64);
 
 /// Why a capture is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trigger {
+pub struct Tripped {
     /// Which rule tripped; of several, the highest.
     pub kind: Kind,
     /// One sentence for people.

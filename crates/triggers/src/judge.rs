@@ -1,7 +1,7 @@
 //! Decides which triggers a container trips, from what is known about it.
 
 use crate::{
-    Ended, ExitStatus, Kind, Probe, RestartRule, Rules, Signal, Trigger,
+    Ended, ExitStatus, Kind, Probe, RestartRule, Rules, Signal, Tripped,
     captures::Worth,
     container::{Container, Look, Run},
 };
@@ -9,7 +9,7 @@ use crate::{
 /// A capture to take.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) trigger: Trigger,
+    pub(crate) trigger: Tripped,
     pub(crate) replaces: Option<String>,
     /// The cause of the run that it is for.
     pub(crate) cause: Option<String>,
@@ -37,12 +37,12 @@ impl Run {
     }
 
     /// Triggers that it trips by itself.
-    fn trips(&self, rules: &Rules) -> Vec<Trigger> {
+    fn trips(&self, rules: &Rules) -> Vec<Tripped> {
         let Ended {
             status, oom_killed, ..
         } = self.end;
         let mut triggers = Vec::new();
-        let mut trip = |kind, detail| triggers.push(Trigger { kind, detail });
+        let mut trip = |kind, detail| triggers.push(Tripped { kind, detail });
         let code = status.map(ExitStatus::code);
         if rules.first_crash && self.is_crash() {
             trip(Kind::FirstCrash, format!("first crash: {}", self.how()));
@@ -98,7 +98,7 @@ impl Container {
         });
         let not_ready = look.not_ready && rules.readiness && self.captures.is_empty();
         let not_ready = not_ready.then(|| {
-            let trigger = Trigger {
+            let trigger = Tripped {
                 kind: Kind::Readiness,
                 detail: "its readiness probe failed".to_owned(),
             };
@@ -127,7 +127,7 @@ impl Container {
     }
 
     /// Triggers that the loop trips, whose newest run is given.
-    fn loop_trips(&self, look: Look, newest: &Run, rules: &Rules) -> Vec<Trigger> {
+    fn loop_trips(&self, look: Look, newest: &Run, rules: &Rules) -> Vec<Tripped> {
         let crash = newest.end.run > self.judged_through && newest.is_crash();
         let mut triggers = Vec::new();
         // Init containers run again, and others are stopped, as often as one of the pod fails.
@@ -140,7 +140,7 @@ impl Container {
                 let RestartRule { more_than, within } = *rule;
                 let restarts = self.history.restarts(look.at, within);
                 let within = humantime::format_duration(within);
-                (restarts > more_than).then(|| Trigger {
+                (restarts > more_than).then(|| Tripped {
                     kind: Kind::Restarts,
                     detail: format!("{restarts} restarts within {within}, more than {more_than}"),
                 })
@@ -148,7 +148,7 @@ impl Container {
         }
         let backed_off = look.backed_off || crash && self.backed_off.is_some();
         if rules.crash_loop_back_off && backed_off {
-            triggers.push(Trigger {
+            triggers.push(Tripped {
                 kind: Kind::CrashLoopBackOff,
                 detail: "the kubelet delays its restarts (CrashLoopBackOff)".to_owned(),
             });

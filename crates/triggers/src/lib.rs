@@ -49,7 +49,7 @@ mod signal;
 mod suggestion;
 mod time;
 
-pub use decision::{Attempt, Decision, Kind, Trigger};
+pub use decision::{Attempt, Decision, Kind, Tripped};
 pub use label_selector::LabelSelector;
 pub use machine::{Config, Machine};
 pub use observation::{

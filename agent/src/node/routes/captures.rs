@@ -41,9 +41,9 @@ struct Worth {
 }
 
 /// A Capture object was this agent's to take, or was not.
-pub(crate) struct Granted {
+pub(crate) struct ClaimAnswered {
     key: (String, String),
-    taken: Option<captures::Taken>,
+    taken: Option<captures::Claim>,
 }
 
 impl Node {
@@ -110,7 +110,7 @@ impl Node {
             if is_deleted(&captures, &entry).await {
                 tell::remove(&spool, &entry, "its Capture object was deleted").await;
             }
-            let _ = inputs.send(Input::Left(id));
+            let _ = inputs.send(Input::DeletionSettled(id));
         });
     }
 
@@ -137,15 +137,15 @@ impl Node {
         };
         let inputs = self.inputs.clone();
         self.tasks.spawn(async move {
-            let granted = captures.take(&offer).await;
+            let granted = captures.claim(&offer).await;
             if let Err(error) = &granted {
                 tracing::warn!(%error, capture = offer.name, "a requested capture cannot be taken");
             }
-            let granted = Granted {
+            let granted = ClaimAnswered {
                 key: key(&offer),
                 taken: granted.ok().flatten(),
             };
-            let _ = inputs.send(Input::Granted(Box::new(granted)));
+            let _ = inputs.send(Input::ClaimAnswered(Box::new(granted)));
         });
     }
 
@@ -160,7 +160,7 @@ impl Node {
     }
 
     /// A Capture object is this agent's to fill, or another's.
-    pub(crate) fn granted(&mut self, Granted { key, taken }: Granted) {
+    pub(crate) fn granted(&mut self, ClaimAnswered { key, taken }: ClaimAnswered) {
         let Some(taken) = taken else {
             self.taking.remove(&key);
             return;
@@ -250,7 +250,7 @@ impl Node {
         })
     }
 
-    pub(crate) fn fail(&mut self, taken: captures::Taken, reason: &'static str, message: String) {
+    pub(crate) fn fail(&mut self, taken: captures::Claim, reason: &'static str, message: String) {
         let Some(captures) = self.captures.clone() else {
             return;
         };

@@ -9,12 +9,12 @@ use std::{
 use capture_format::{ExitStatus, Losses, PodEvent, Run};
 use containers::directory::Identity;
 use redact::Payload;
-use triggers::{Attempt, Ended, Observation, Subject, Time, Trigger};
+use triggers::{Attempt, Ended, Observation, Subject, Time, Tripped};
 use verdict::{explain::RunVerdict, rules::Cause};
 
 use super::super::{
     Input,
-    closing::{self, Around, Ending},
+    closing::{self, Around, RunToClose},
     event_loop::Node,
     handle::Refused,
     kept::{KeptRun, Policy},
@@ -51,15 +51,15 @@ impl Live {
 }
 
 /// A decision that waits for a run that is being kept.
-pub(crate) struct Held {
+pub(crate) struct HeldDecision {
     pub(crate) attempt: Attempt,
-    pub(crate) trigger: Trigger,
+    pub(crate) trigger: Tripped,
     pub(crate) replaces: Option<String>,
 }
 
 /// What is kept of a subject.
 #[derive(Default)]
-pub(crate) struct Runs {
+pub(crate) struct History {
     /// First run first.
     pub(crate) kept: VecDeque<Arc<KeptRun>>,
     /// Number of the newest run that started, where nobody else counts them.
@@ -71,16 +71,16 @@ pub(crate) struct Runs {
     pub(crate) secret_mounts: Vec<String>,
     /// Runs that are being kept.
     pub(crate) ending: usize,
-    pub(crate) held: Vec<Held>,
+    pub(crate) held: Vec<HeldDecision>,
     /// What the API server said when the last of them had ended, until a capture takes it.
     pub(crate) around: Option<Around>,
 }
 
 /// A run has been kept, or could not be.
-pub(crate) struct EndedRun {
+pub(crate) struct Closing {
     cgroup: u64,
     time: Time,
-    result: anyhow::Result<closing::Ended>,
+    result: anyhow::Result<closing::RunClosed>,
 }
 
 impl Node {
@@ -110,7 +110,7 @@ impl Node {
             Report::GaveUp { cgroup } => {
                 self.live.remove(&cgroup);
             }
-            Report::Ended { cgroup, life } => self.ended(cgroup, life),
+            Report::RunEnded { cgroup, life } => self.ended(cgroup, life),
             Report::Removed { cgroup } => {
                 if let Some(live) = self.live.get_mut(&cgroup) {
                     live.removed = true;
@@ -187,7 +187,7 @@ impl Node {
     /// Asks the container runtime who it is.
     fn ask(&mut self, cgroup: u64) {
         let (Some(live), Some(client)) =
-            (self.live.get(&cgroup), self.knowledge.cri.borrow().clone())
+            (self.live.get(&cgroup), self.clients.cri.borrow().clone())
         else {
             return;
         };
@@ -311,10 +311,10 @@ impl Node {
             .end
             .map_or_else(|| self.clock.now(), |end| self.clock.at(end));
         self.subjects.entry(subject).or_default().ending += 1;
-        let (knowledge, inputs) = (self.knowledge.clone(), self.inputs.clone());
+        let (clients, inputs) = (self.clients.clone(), self.inputs.clone());
         self.tasks.spawn(async move {
-            let result = knowledge.end(ending, life).await;
-            let _ = inputs.send(Input::Ended(Box::new(EndedRun {
+            let result = clients.end(ending, life).await;
+            let _ = inputs.send(Input::RunClosed(Box::new(Closing {
                 cgroup,
                 time,
                 result,
@@ -323,10 +323,10 @@ impl Node {
     }
 
     /// Whose run it is that ended, or is looked at.
-    pub(crate) fn ending(&self, cgroup: u64, live: &Live) -> Ending {
+    pub(crate) fn ending(&self, cgroup: u64, live: &Live) -> RunToClose {
         let mut pods = self.pods.values();
         let pod = pods.find(|pod| pod.uid == live.subject.pod_uid);
-        Ending {
+        RunToClose {
             cgroup,
             id: live.id.clone(),
             number: live.run,
@@ -355,11 +355,11 @@ impl Node {
     /// A run has been kept.
     pub(crate) fn kept(
         &mut self,
-        EndedRun {
+        Closing {
             cgroup,
             time,
             result,
-        }: EndedRun,
+        }: Closing,
     ) {
         // Its names may have come meanwhile.
         self.name(cgroup);
@@ -373,7 +373,7 @@ impl Node {
         runs.ending = runs.ending.saturating_sub(1);
         runs.seen = host::boottime();
         match result {
-            Ok(closing::Ended {
+            Ok(closing::RunClosed {
                 kept,
                 verdict,
                 around,

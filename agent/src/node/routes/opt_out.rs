@@ -64,7 +64,7 @@ impl Node {
             }
             self.keep_to_budget();
         }
-        if self.knowledge.kube.is_some() {
+        if self.clients.kube.is_some() {
             self.drop_untold(|entry| subject_of_entry(entry) == *subject);
         }
     }

@@ -10,27 +10,27 @@ use triggers::{Attempt, Captured, Decision, Kind, Subject};
 
 use super::super::{
     Input,
-    capture::{Order, Replaced, Taken},
+    capture::{CaptureWritten, Order, Replaced},
     event_loop::Node,
     handle::{CaptureOutcome, Written},
     kept::KeptRun,
     routes::captures::{OPTED_OUT, key},
-    routes::lives::Held,
+    routes::lives::HeldDecision,
     routes::opt_out::OFF,
     routes::requests::Wanted,
 };
 use crate::host;
 
 /// What became of an order.
-pub(crate) struct Outcome {
+pub(crate) struct OrderDone {
     subject: Subject,
     asked: Asked,
     /// Number of the newest run that had ended, and how many had.
     ended: (u32, usize),
-    result: anyhow::Result<Taken>,
+    result: anyhow::Result<CaptureWritten>,
 }
 
-impl Outcome {
+impl OrderDone {
     /// There is nothing to capture.
     pub(crate) fn nothing(subject: Subject, asked: Asked, why: &'static str) -> Self {
         Self {
@@ -49,7 +49,7 @@ pub(crate) enum Asked {
     /// A person at the socket.
     Person(oneshot::Sender<CaptureOutcome>, Box<CaptureOutcome>),
     /// A Capture object.
-    Object(Box<captures::Taken>),
+    Object(Box<captures::Claim>),
 }
 
 impl Node {
@@ -64,7 +64,7 @@ impl Node {
                     trigger,
                     replaces,
                 } => {
-                    let held = Held {
+                    let held = HeldDecision {
                         attempt,
                         trigger,
                         replaces,
@@ -80,7 +80,7 @@ impl Node {
     }
 
     /// Captures the kept runs of a subject; what trips while it lives, with the run that it is in.
-    pub(crate) fn take(&mut self, subject: Subject, held: Held) {
+    pub(crate) fn take(&mut self, subject: Subject, held: HeldDecision) {
         let trigger = Trigger {
             kind: held.trigger.kind.name().into(),
             detail: held.trigger.detail.clone(),
@@ -144,8 +144,8 @@ impl Node {
     }
 
     pub(crate) fn order(&mut self, subject: Subject, asked: Asked, order: Order) {
-        let (knowledge, spool, inputs) = (
-            self.knowledge.clone(),
+        let (clients, spool, inputs) = (
+            self.clients.clone(),
             self.spool.clone(),
             self.inputs.clone(),
         );
@@ -157,10 +157,10 @@ impl Node {
         let (began, metrics) = (Instant::now(), self.metrics.clone());
         let kind = order.trigger.kind.clone();
         self.tasks.spawn(async move {
-            let result = knowledge.capture(order, spool).await;
+            let result = clients.capture(order, spool).await;
             let written = result.as_ref().is_ok_and(|taken| taken.unwritten.is_none());
             metrics.captured(&kind, began.elapsed(), written);
-            let _ = inputs.send(Input::Taken(Box::new(Outcome {
+            let _ = inputs.send(Input::OrderDone(Box::new(OrderDone {
                 subject,
                 asked,
                 ended,
@@ -172,12 +172,12 @@ impl Node {
     /// A capture stands, or does not.
     pub(crate) fn taken(
         &mut self,
-        Outcome {
+        OrderDone {
             subject,
             asked,
             ended,
             result,
-        }: Outcome,
+        }: OrderDone,
     ) {
         let now = self.clock.now();
         let off = self.is_off(&subject);
@@ -190,7 +190,7 @@ impl Node {
         };
         let may_tell = self.may_tell(&subject);
         let stands = match &result {
-            Ok(Taken {
+            Ok(CaptureWritten {
                 unwritten: Some(why),
                 entry,
                 explanation,
@@ -249,7 +249,7 @@ impl Node {
             (Asked::Trigger(attempt), None) => self.machine.failed(now, attempt),
             (Asked::Person(reply, mut outcome), _) => {
                 outcome.result = match result {
-                    Ok(Taken {
+                    Ok(CaptureWritten {
                         unwritten: Some(why),
                         explanation,
                         ..
@@ -276,7 +276,7 @@ impl Node {
     }
 }
 
-fn written(taken: &Taken, spool: &spool::Spool) -> Written {
+fn written(taken: &CaptureWritten, spool: &spool::Spool) -> Written {
     let entry = &taken.entry;
     Written {
         name: entry.id.clone(),

@@ -183,7 +183,7 @@ impl Node {
             namespace_annotations: match namespace {
                 Some(namespace) => Some(namespace.annotations.clone()),
                 // Nobody will tell.
-                None => self.knowledge.kube.is_none().then(Labels::new),
+                None => self.clients.kube.is_none().then(Labels::new),
             },
             ephemeral: ephemeral.map(|(name, _)| name.clone()).collect(),
         };

@@ -14,7 +14,7 @@ use super::super::{
     handle::{Alert, AlertOutcome, CaptureOutcome, Request, Target},
     kept::KeptRun,
     routes::opt_out::OFF,
-    routes::orders::{Asked, Outcome, capture_name},
+    routes::orders::{Asked, OrderDone, capture_name},
 };
 use crate::host;
 
@@ -32,7 +32,7 @@ pub(crate) struct Wanted {
 }
 
 /// A live container has been looked at for a capture.
-pub(crate) struct Looked {
+pub(crate) struct LiveRunRead {
     subject: Subject,
     asked: Asked,
     wanted: Wanted,
@@ -217,9 +217,9 @@ impl Node {
             .iter()
             .find(|(_, live)| live.subject == subject && !live.is_over());
         let ending = live.map(|(cgroup, live)| self.ending(*cgroup, live));
-        let (recording, knowledge, inputs) = (
+        let (recording, clients, inputs) = (
             self.recording.clone(),
-            self.knowledge.clone(),
+            self.clients.clone(),
             self.inputs.clone(),
         );
         self.tasks.spawn(async move {
@@ -227,7 +227,7 @@ impl Node {
             if let Some(ending) = ending
                 && let Some(life) = recording.snapshot(ending.cgroup).await
             {
-                let looked = knowledge.end(ending, life).await;
+                let looked = clients.end(ending, life).await;
                 run = looked
                     .inspect_err(|error| {
                         tracing::error!("a live container cannot be captured: {error:#}")
@@ -235,25 +235,25 @@ impl Node {
                     .ok()
                     .map(|looked| looked.kept);
             }
-            let looked = Looked {
+            let looked = LiveRunRead {
                 subject,
                 asked,
                 wanted,
                 live: run,
             };
-            let _ = inputs.send(Input::Looked(Box::new(looked)));
+            let _ = inputs.send(Input::LiveRunRead(Box::new(looked)));
         });
     }
 
     /// The live run of a subject to be captured is there.
     pub(crate) fn looked(
         &mut self,
-        Looked {
+        LiveRunRead {
             subject,
             asked,
             wanted,
             live,
-        }: Looked,
+        }: LiveRunRead,
     ) {
         let mut runs = self.kept_of(&subject);
         if let Some(live) = live {
@@ -262,7 +262,7 @@ impl Node {
         }
         if runs.is_empty() {
             let why = if self.is_off(&subject) { OFF } else { NOBODY };
-            return self.taken(Outcome::nothing(subject, asked, why));
+            return self.taken(OrderDone::nothing(subject, asked, why));
         }
         let requested = matches!(asked, Asked::Object(_));
         let identity = self.identity(&subject);
@@ -286,7 +286,7 @@ impl Node {
 
     /// An alert about a pod anywhere: its Capture object finds the right node.
     fn alert(&mut self, alert: Alert, reply: oneshot::Sender<Result<AlertOutcome, String>>) {
-        let Some(client) = self.knowledge.kube.clone() else {
+        let Some(client) = self.clients.kube.clone() else {
             let _ = reply.send(Err(
                 "there is no API server here to create the Capture at".into()
             ));

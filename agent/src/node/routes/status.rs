@@ -76,7 +76,7 @@ impl Node {
         let named = self.live.values().filter(|live| live.named).count() as u64;
         let mut status = Status {
             version: env!("CARGO_PKG_VERSION").into(),
-            node: self.knowledge.node.clone(),
+            node: self.clients.node.clone(),
             started: self.started,
             config: self.config_path.clone(),
             recorder_failed: None,

@@ -63,9 +63,9 @@ pub enum Notice {
     },
 }
 
-/// A Capture that this agent took.
+/// A Capture object that this agent claimed: it fills it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Taken {
+pub struct Claim {
     /// What was offered.
     pub offer: Offer,
     /// Its status now. Filled in and with the phase `Complete` it goes into an [`crate::announce::Announcement`].
@@ -118,11 +118,11 @@ impl Captures {
         stream::unfold(keeper, Keeper::next).boxed()
     }
 
-    /// Takes what was offered: the phase becomes `Capturing`, with this node's name. None if another agent was faster, or it is gone.
+    /// Claims what was offered: the phase becomes `Capturing`, with this node's name. None if another agent was faster, or it is gone.
     ///
     /// # Errors
     /// The API server is away, or forbids it.
-    pub async fn take(&self, offer: &Offer) -> Result<Option<Taken>, Error> {
+    pub async fn claim(&self, offer: &Offer) -> Result<Option<Claim>, Error> {
         let status = CaptureStatus {
             phase: Phase::Capturing,
             node: Some(self.node.clone()),
@@ -141,7 +141,7 @@ impl Captures {
         if !unless_changed(applied.await)? {
             return Ok(None);
         }
-        Ok(Some(Taken {
+        Ok(Some(Claim {
             offer: offer.clone(),
             status,
         }))
@@ -151,8 +151,8 @@ impl Captures {
     ///
     /// # Errors
     /// The API server is away, or forbids it.
-    pub async fn fail(&self, taken: Taken, reason: &str, message: &str) -> Result<(), Error> {
-        let Taken { offer, status } = taken;
+    pub async fn fail(&self, claim: Claim, reason: &str, message: &str) -> Result<(), Error> {
+        let Claim { offer, status } = claim;
         let status = failed(status, reason, message);
         let applied = apply_status(&self.client, &offer.namespace, &offer.name, None, &status);
         unless_changed(applied.await).map(drop)

@@ -62,10 +62,10 @@ async fn of_several_agents_one_takes_it_and_the_next_start_of_that_one_takes_it_
     let (here, there) = (captures(&scene, "nowhere-1"), captures(&scene, "nowhere-2"));
     let (offered, also) = (offer(&here, "wanted").await, offer(&there, "wanted").await);
     assert_eq!(offered.spec.trigger.kind, "manual");
-    let taken = here.take(&offered).await.unwrap().unwrap();
-    assert_eq!(there.take(&also).await.unwrap(), None);
+    let taken = here.claim(&offered).await.unwrap().unwrap();
+    assert_eq!(there.claim(&also).await.unwrap(), None);
     assert_eq!(
-        here.take(&offered).await.unwrap(),
+        here.claim(&offered).await.unwrap(),
         None,
         "the offer is used up"
     );
@@ -74,7 +74,7 @@ async fn of_several_agents_one_takes_it_and_the_next_start_of_that_one_takes_it_
 
     let again = offer(&captures(&scene, "nowhere-1"), "wanted").await;
     assert_eq!(again.attempts, 1);
-    let taken = here.take(&again).await.unwrap().unwrap();
+    let taken = here.claim(&again).await.unwrap().unwrap();
     here.fail(taken, "NothingRecorded", "no run of it was recorded")
         .await
         .unwrap();
@@ -134,7 +134,7 @@ async fn finished_ones_of_this_node_are_deleted_when_their_time_is_over() {
         .unwrap();
     let here = captures(&scene, "nowhere-1");
     let taken = here
-        .take(&offer(&here, "short").await)
+        .claim(&offer(&here, "short").await)
         .await
         .unwrap()
         .unwrap();

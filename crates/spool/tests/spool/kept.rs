@@ -3,12 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
-use spool::{Config, KeptRun, Restored, Spool};
+use spool::{Config, Restored, SavedRun, Spool};
 
 use crate::captures::{config, files, open, tree};
 
-fn run(container: &str, run: u32, size: usize) -> KeptRun {
-    KeptRun {
+fn run(container: &str, run: u32, size: usize) -> SavedRun {
+    SavedRun {
         pod_uid: "uid\n/../x".into(),
         container: container.into(),
         run,
@@ -22,7 +22,7 @@ fn they_are_read_once() {
     let runs: Vec<_> = (0..12)
         .map(|number| run("app", number, 100 * number as usize))
         .collect();
-    assert_eq!(open(directory.path()).keep(&runs, "boot").unwrap(), 0);
+    assert_eq!(open(directory.path()).save(&runs, "boot").unwrap(), 0);
     let kept = directory.path().join("kept");
     assert!(tree(&kept).iter().all(|(_, mode)| *mode == 0o600));
     let spool = open(directory.path());
@@ -52,7 +52,7 @@ fn the_first_ones_are_kept_as_far_as_there_is_room() {
         run("c", 1, 1_000),
         run("d", 1, 10),
     ];
-    assert_eq!(spool.keep(&runs, "boot").unwrap(), 1);
+    assert_eq!(spool.save(&runs, "boot").unwrap(), 1);
     let size: u64 = files(&directory.path().join("kept")).len() as u64;
     assert_eq!(size, 3);
     let names: Vec<_> = spool
@@ -69,7 +69,7 @@ fn the_first_ones_are_kept_as_far_as_there_is_room() {
 fn no_more_than_the_limit_is_read() {
     let directory = tempfile::tempdir().unwrap();
     open(directory.path())
-        .keep(&[run("a", 1, 1_000), run("b", 1, 1_000)], "boot")
+        .save(&[run("a", 1, 1_000), run("b", 1, 1_000)], "boot")
         .unwrap();
     let config = Config {
         kept_bytes: 1_500,
@@ -83,7 +83,7 @@ fn no_more_than_the_limit_is_read() {
 fn those_of_another_boot_or_too_old_are_left_out() {
     let directory = tempfile::tempdir().unwrap();
     let spool = open(directory.path());
-    spool.keep(&[run("a", 1, 1)], "boot").unwrap();
+    spool.save(&[run("a", 1, 1)], "boot").unwrap();
     assert_eq!(
         spool.restore("another").unwrap(),
         Restored {
@@ -97,7 +97,7 @@ fn those_of_another_boot_or_too_old_are_left_out() {
         ..config(directory.path())
     };
     let spool = Spool::open(config).unwrap().0;
-    spool.keep(&[run("a", 1, 1)], "boot").unwrap();
+    spool.save(&[run("a", 1, 1)], "boot").unwrap();
     assert_eq!(
         spool.restore("boot").unwrap(),
         Restored {
@@ -113,7 +113,7 @@ fn damaged_files_are_counted() {
     let directory = tempfile::tempdir().unwrap();
     let spool = open(directory.path());
     spool
-        .keep(
+        .save(
             &[run("a", 1, 100), run("b", 1, 100), run("c", 1, 100)],
             "boot",
         )
@@ -136,8 +136,8 @@ fn the_last_agents_runs_replace_earlier_ones() {
     let directory = tempfile::tempdir().unwrap();
     let spool = open(directory.path());
     spool
-        .keep(&[run("a", 1, 1), run("b", 1, 1)], "boot")
+        .save(&[run("a", 1, 1), run("b", 1, 1)], "boot")
         .unwrap();
-    spool.keep(&[run("c", 1, 1)], "boot").unwrap();
+    spool.save(&[run("c", 1, 1)], "boot").unwrap();
     assert_eq!(spool.restore("boot").unwrap().runs, [run("c", 1, 1)]);
 }
