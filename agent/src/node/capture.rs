@@ -2,52 +2,19 @@
 
 use std::{io::Cursor, path::Path, sync::Arc};
 
-use capture_format::{Reader, Resources, Run, Trigger, Writer};
-use containers::directory::Identity;
+use capture_format::{Reader, Resources, Run, Writer};
 use redact::{Manifest, Redactor};
-use spool::{Entry, Info, New, Spool, SpoolError};
+use spool::{Info, New, Spool, SpoolError};
 use verdict::explain::{Explanation, explain};
 
 use super::{
     closing::{Around, Clients, identify},
     kept::KeptRun,
+    order::{CaptureWritten, Order},
 };
 
 /// What a header takes beside the runs, about.
 const HEADER_BYTES: u64 = 16 << 10;
-
-/// What to capture.
-pub(super) struct Order {
-    /// Name of the capture: that of its Capture object. A capture of that name is superseded.
-    pub(super) name: String,
-    pub(super) identity: Option<Identity>,
-    /// What the API server said when the last run ended.
-    pub(super) around: Option<Around>,
-    pub(super) trigger: Trigger,
-    pub(super) rank: u32,
-    /// At least one; first run first.
-    pub(super) runs: Vec<Arc<KeptRun>>,
-    /// The capture that this one replaces.
-    pub(super) replaces: Option<Replaced>,
-    /// Whether there is a Capture object for it.
-    pub(super) requested: bool,
-}
-
-/// A capture that another one replaces. Runs that only it has are taken over, as an agent that was killed left them nowhere else.
-pub(super) struct Replaced {
-    /// Its id in the spool.
-    pub(super) id: String,
-    /// Runs that may be taken over.
-    pub(super) room: usize,
-}
-
-/// It stands.
-pub(super) struct CaptureWritten {
-    pub(super) entry: Entry,
-    pub(super) explanation: Explanation,
-    /// Why there is no file, if it could not be written; what it would say is known all the same.
-    pub(super) unwritten: Option<String>,
-}
 
 impl Clients {
     /// Writes a capture.

@@ -25,8 +25,8 @@ use super::{
 };
 use crate::host;
 
-/// How often the runtime is asked how a container ended: it learns of it as we do, by the death of the process, and cleans up before it tells. Most take
-/// some ten milliseconds, a busy node seconds.
+/// How often the runtime is asked how a container ended: it learns of it as we do, by the death of the process, and
+/// cleans up before it tells. Most take some ten milliseconds, a busy node seconds.
 const RUNTIME_PACE: [Duration; 4] = [
     Duration::from_millis(20),
     Duration::from_millis(50),
@@ -43,15 +43,16 @@ const KILLING_PACE: Duration = Duration::from_millis(300);
 const EVENT_AGE: u64 = 60_000_000_000;
 /// Signals that runtimes stop containers with (`STOPSIGNAL` of an image).
 const STOPPING: [i32; 4] = [libc::SIGTERM, libc::SIGKILL, libc::SIGQUIT, libc::SIGINT];
-/// How long the API server has to tell about a pod. A busy one takes seconds, and without the pod's probes the kubelet's kill is
-/// anybody's. One that does not answer at all delays a capture by as much.
+/// How long the API server has to tell about a pod. A busy one takes seconds, and without the pod's probes the
+/// kubelet's kill is anybody's. One that does not answer at all delays a capture by as much.
 const API_PATIENCE: Duration = Duration::from_secs(5);
-/// How long what the API server said around the end of a run stands for the capture that follows it: a busy one takes seconds to say it again.
+/// How long what the API server said around the end of a run stands for the capture that follows it: a busy one takes
+/// seconds to say it again.
 const FRESH: Duration = Duration::from_secs(5);
 /// How long the end of a run and the capture that follows it wait for others, at most.
 pub(super) const LONGEST_WAIT: Duration = KILLING_PATIENCE.saturating_add(API_PATIENCE);
 
-/// What the ends of runs need; clones share it.
+/// Those who are asked when a run is closed, and what they need to be asked; clones share it.
 #[derive(Clone)]
 pub(super) struct Clients {
     pub(super) cri: watch::Receiver<Option<cri::Client>>,
@@ -61,15 +62,15 @@ pub(super) struct Clients {
     pub(super) probes: Arc<[Probe]>,
 }
 
-/// Whose run it is that has ended, or is looked at while it lives.
+/// Whose run it is that is over, or is read while it goes on.
 pub(super) struct RunToClose {
     pub(super) cgroup: u64,
     /// The container's id.
     pub(super) id: String,
     /// Number of the run.
     pub(super) number: u32,
-    /// CLOCK_BOOTTIME in nanoseconds when its cgroup was made; of a container that ran already when the recorder came, when its first
-    /// process started, 0 where that is not known.
+    /// CLOCK_BOOTTIME in nanoseconds when its cgroup was made; of a container that ran already when the recorder
+    /// came, when its first process started, 0 where that is not known.
     pub(super) started: u64,
     pub(super) identity: Option<Identity>,
     /// What is known of the pod's object; null where nothing is.
@@ -77,7 +78,7 @@ pub(super) struct RunToClose {
     pub(super) policy: Policy,
 }
 
-/// It is kept.
+/// A run that is over and was read: redacted, encoded and explained. Or what there was of one that goes on.
 pub(super) struct RunClosed {
     pub(super) kept: KeptRun,
     pub(super) verdict: Option<RunVerdict>,
@@ -95,26 +96,28 @@ pub(super) struct Around {
 }
 
 impl Around {
-    /// Whether a capture that is taken now would find out the same. A pod whose container ran has events: where there are none, they were not told.
+    /// Whether a capture that is taken now would find out the same. A pod whose container ran has events: where there
+    /// are none, they were not told.
     pub(super) fn is_fresh(&self) -> bool {
         !self.pod.is_null() && !self.events.is_empty() && self.asked.elapsed() < FRESH
     }
 }
 
 impl Clients {
-    /// Redacts, encodes and explains a run. While others are asked how it ended it is encoded already: many may end at once, and wait for long.
+    /// Redacts, encodes and explains a run. While others are asked how it ended it is encoded already: many may end
+    /// at once, and wait for long.
     ///
     /// # Errors
     /// When the run does not fit the format.
-    pub(super) async fn end(self, ending: RunToClose, life: Life) -> anyhow::Result<RunClosed> {
+    pub(super) async fn close(self, run: RunToClose, life: Life) -> anyhow::Result<RunClosed> {
         let over = life.end.is_some();
         // Jobs that succeed are many, and hardly ever captured.
         let crashed = over && !matches!(life.exit, Some((_, ExitStatus::Code(0))));
         let killed = killed_from_outside(&life);
         let masking = tokio::task::spawn_blocking({
             let redactor = self.redactor.clone();
-            let (cgroup, number, started) = (ending.cgroup, ending.number, ending.started);
-            let policy = ending.policy.clone();
+            let (cgroup, number, started) = (run.cgroup, run.number, run.started);
+            let policy = run.policy.clone();
             move || mask(cgroup, number, started, life, &redactor, &policy)
         });
         let (terminated, around, masked) = tokio::join!(
@@ -122,17 +125,17 @@ impl Clients {
                 if !over {
                     return None;
                 }
-                let told = timeout(RUNTIME_PATIENCE, self.terminated(&ending.id)).await;
+                let told = timeout(RUNTIME_PATIENCE, self.terminated(&run.id)).await;
                 told.ok().flatten()
             },
-            self.around_end(ending.identity.as_ref(), killed, crashed),
+            self.around_end(run.identity.as_ref(), killed, crashed),
             masking
         );
         let masked = masked??;
-        let header = self.header(&ending, around.events.clone());
+        let header = self.header(&run, around.events.clone());
         let work = move || -> anyhow::Result<RunClosed> {
             let kept = masked.finish(header, &self.redactor, |run, events| {
-                told(run, events, terminated);
+                add_termination(run, events, terminated);
             })?;
             let verdict = kept.explain()?.runs.pop();
             Ok(RunClosed {
@@ -217,7 +220,8 @@ impl Clients {
         }
     }
 
-    /// The pod's events, with the one that says why the kubelet killed the container, if it did: that may come later than the death.
+    /// The pod's events, with the one that says why the kubelet killed the container, if it did: that may come later
+    /// than the death.
     async fn killing_events(&self, identity: Option<&Identity>, killed: u64) -> Vec<PodEvent> {
         if self.kube.is_none() || identity.is_none() {
             return Vec::new();
@@ -270,7 +274,7 @@ impl Clients {
         }
     }
 
-    fn header(&self, ending: &RunToClose, events: Vec<PodEvent>) -> Header {
+    fn header(&self, run: &RunToClose, events: Vec<PodEvent>) -> Header {
         let mut header = Header {
             program: concat!("lastword ", env!("CARGO_PKG_VERSION")).into(),
             created: host::realtime(),
@@ -279,16 +283,16 @@ impl Clients {
                 ..host::host()
             },
             container: Container {
-                id: ending.id.clone(),
+                id: run.id.clone(),
                 ..Container::default()
             },
             probes: self.probes.to_vec(),
             ..Header::default()
         };
-        if let Some(identity) = &ending.identity {
+        if let Some(identity) = &run.identity {
             identify(&mut header, identity);
             header.kubernetes = Some(Kubernetes {
-                pod: Value::clone(&ending.pod),
+                pod: Value::clone(&run.pod),
                 events,
             });
         }
@@ -337,7 +341,7 @@ fn mask(
 }
 
 /// Adds what the runtime says of a run's end.
-fn told(run: &mut Run, events: &[Event], terminated: Option<Terminated>) {
+fn add_termination(run: &mut Run, events: &[Event], terminated: Option<Terminated>) {
     let executed = events
         .iter()
         .any(|event| event.kind == EventKind::EXEC && event.pid == run.init_pid);
@@ -411,9 +415,10 @@ fn pod_event(event: kubernetes::events::PodEvent) -> PodEvent {
     }
 }
 
-/// When somebody outside first sent a container that has ended a signal that ends one. A kubelet's is sent to the first process: not to a
-/// probe that took too long, nor to the runtime's own process in a container that it could not start. Where the first process is not known,
-/// or what would tell was overwritten, any process counts: waiting in vain costs seconds, not waiting the verdict.
+/// When somebody outside first sent a container that has ended a signal that ends one. A kubelet's is sent to the
+/// first process: not to a probe that took too long, nor to the runtime's own process in a container that it could
+/// not start. Where the first process is not known, or what would tell was overwritten, any process counts: waiting
+/// in vain costs seconds, not waiting the verdict.
 fn killed_from_outside(life: &Life) -> Option<u64> {
     life.end?;
     let events = &life.recording.events;

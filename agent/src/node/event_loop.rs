@@ -1,107 +1,48 @@
-//! The node's state, and the loop that alone changes it.
+//! The loop: it takes one input at a time and hands it to its route (`routes/`), which returns without waiting.
 
-use std::{
-    collections::{HashMap, HashSet},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use capture_format::Losses;
-use containers::directory::Directory;
 use futures::{StreamExt, stream::BoxStream};
-use kubernetes::{
-    captures::{Captures, Notice},
-    namespaces::NamespaceInfo,
-    pods::{ContainerKind, PodChange},
-};
-use serde_json::Value;
-use spool::{Progress, Spool};
+use kubernetes::{captures::Notice, namespaces::NamespaceInfo, pods::PodChange};
+use spool::Progress;
 use tokio::{
     signal::unix::Signal,
-    sync::{Notify, mpsc},
-    task::JoinSet,
+    sync::mpsc,
     time::{MissedTickBehavior, interval},
 };
-use triggers::{Machine, Subject};
+use triggers::{Observation, Subject};
 
 use super::{
-    Input,
     clock::Clock,
     closing::{Clients, LONGEST_WAIT},
-    handle::{Refused, Request},
+    handle::Request,
     recording::{RecordingThread, Report},
-    routes::lives::{History, Live},
-    routes::opt_out::Heard,
-    routes::status::Connections,
-    state::readiness::Unready,
-    tell::Teller,
+    state::{
+        account::Account, histories::Histories, lives::Lives, orders::Orders, outside::Outside,
+        pods::Pods,
+    },
+    tasks::{Input, Tasks},
 };
-use crate::{config::Config, host, logging, memory, metrics::Metrics};
+use crate::{config::Config, logging, metrics::Metrics};
 
 /// How often what nobody asks for any more is forgotten.
 const TIDY: Duration = Duration::from_secs(30);
 
-/// What happened since the start.
-#[derive(Default)]
-pub(super) struct Tally {
-    pub(super) losses: Losses,
-    pub(super) refused: u64,
-    pub(super) last_refused: Option<Refused>,
-    pub(super) messages_lost: u64,
-}
-
-/// A pod of the node, as the API server told it last.
-pub(super) struct KnownPod {
-    /// Its UID, as the kubelet has it.
-    pub(super) uid: String,
-    /// Its UID, as the API server has it: another one for static pods only.
-    pub(super) api_uid: String,
-    /// Names and kinds of its containers, in the order of the specification.
-    pub(super) containers: Vec<(String, ContainerKind)>,
-    /// See [`PodInfo::object`](kubernetes::pods::PodInfo::object).
-    pub(super) object: Arc<Value>,
-}
-
-/// The node.
+/// The node: the owners of its state, and those that work for it.
 pub(super) struct Node {
-    pub(super) config: Arc<Config>,
-    pub(super) config_path: Option<PathBuf>,
-    /// Nanoseconds since the Unix epoch.
-    pub(super) started: u64,
-    pub(super) recording: Arc<RecordingThread>,
-    pub(super) clients: Clients,
-    pub(super) spool: Arc<Spool>,
-    pub(super) captures: Option<Captures>,
-    pub(super) teller: Teller,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) connections: Connections,
-    pub(super) inputs: mpsc::UnboundedSender<Input>,
-    pub(super) directory: Directory,
-    pub(super) machine: Machine,
-    /// What `machine` goes by.
+    pub(super) lives: Lives,
+    pub(super) histories: Histories,
+    pub(super) pods: Pods,
+    pub(super) orders: Orders,
+    pub(super) outside: Outside,
+    pub(super) account: Account,
+    /// What the triggers go by.
     pub(super) clock: Clock,
-    /// Labels and annotations of namespaces.
-    pub(super) namespaces: HashMap<String, NamespaceInfo>,
-    /// The node's pods, by namespace and name.
-    pub(super) pods: HashMap<(String, String), KnownPod>,
-    /// Containers that are recorded, or whose run is being kept, by the id of their cgroup.
-    pub(super) live: HashMap<u64, Live>,
-    pub(super) subjects: HashMap<Subject, History>,
-    /// The ids of the newest containers that run and are opted out.
-    pub(super) off: HashMap<Subject, String>,
-    pub(super) heard: Heard,
-    pub(super) unready: Unready,
-    /// Names of the Captures that are being taken.
-    pub(super) taking: HashSet<(String, String)>,
-    /// Captures whose Capture object is gone: whether their files go too is being asked.
-    pub(super) leaving: HashSet<String>,
-    pub(super) tally: Tally,
-    /// Wakes the uploader.
-    pub(super) uploader: Arc<Notify>,
-    /// Why the last upload failed.
-    pub(super) upload_error: Option<String>,
-    pub(super) tasks: JoinSet<()>,
+    pub(super) config: Arc<Config>,
+    pub(super) clients: Clients,
+    pub(super) recording: Arc<RecordingThread>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) tasks: Tasks,
 }
 
 /// Where the loop's inputs come from.
@@ -128,7 +69,7 @@ impl Node {
         tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let now = self.clock.now();
-            let due = self.machine.next_due().map(|due| due.since(now));
+            let due = self.orders.next_due().map(|due| due.since(now));
             tokio::select! {
                 // What the kernel says comes first: rings wait for it.
                 biased;
@@ -140,7 +81,7 @@ impl Node {
                 Some(progress) = sources.uploads.recv() => self.uploaded(progress),
                 Some(request) = sources.requests.recv() => self.request(request),
                 () = tokio::time::sleep(due.unwrap_or(TIDY)) => {
-                    let decisions = self.machine.due(self.clock.now());
+                    let decisions = self.orders.due(self.clock.now());
                     self.decide(decisions);
                 }
                 _ = tidy.tick() => self.tidy(),
@@ -155,62 +96,45 @@ impl Node {
         match input {
             Input::Who(answer) => self.answered(answer),
             Input::Runtime(all) => self.found_runtime(&all),
-            Input::RunClosed(ended) => self.kept(*ended),
-            Input::LiveRunRead(looked) => self.looked(*looked),
-            Input::ClaimAnswered(taken) => self.granted(*taken),
-            Input::DeletionSettled(id) => drop(self.leaving.remove(&id)),
-            Input::OrderDone(outcome) => self.taken(*outcome),
+            Input::RunClosed {
+                cgroup,
+                ended,
+                result,
+            } => self.run_closed(cgroup, ended, result),
+            Input::LiveRunRead(read) => self.live_run_read(*read),
+            Input::ClaimAnswered(answer) => self.claim_answered(*answer),
+            Input::DeletionSettled(id) => self.outside.deletion_settled(&id),
+            Input::OrderDone(done) => self.order_done(*done),
         }
     }
 
     fn uploaded(&mut self, progress: Progress) {
-        match progress {
-            Progress::Uploaded { id, location } => {
-                tracing::info!(capture = id, location, "a capture is in the object storage");
-                self.metrics.uploaded(true);
-                self.upload_error = None;
-                let (spool, teller) = (self.spool.clone(), self.teller.clone());
-                self.tasks.spawn_blocking(move || {
-                    // Its Capture object is to say where it is.
-                    if let Err(error) = spool.update(&id, |entry| entry.state.announced = false) {
-                        tracing::debug!(%error, "a capture left the spool as it was uploaded");
-                    }
-                    teller.wake();
-                });
-            }
-            Progress::Failed {
-                id,
-                error,
-                attempts,
-                ..
-            } => {
-                tracing::warn!(capture = id, attempts, %error, "a capture is uploaded later");
-                self.metrics.uploaded(false);
-                self.upload_error = Some(error.to_string());
-            }
+        let is_there = matches!(progress, Progress::Uploaded { .. });
+        self.metrics.uploaded(is_there);
+        if let Some(work) = self.outside.uploaded(progress) {
+            self.tasks.spawn_blocking(work);
         }
     }
 
     fn tidy(&mut self) {
         logging::summarise();
-        self.directory.expire(host::uptime());
-        self.ask_again();
-        self.tell_unready();
+        self.pods.expire();
+        self.ask_runtime_again();
+        self.observe_not_ready();
         self.forget_old();
-        for runs in self.subjects.values_mut() {
-            runs.around.take_if(|around| !around.is_fresh());
+        self.histories.drop_stale();
+        self.tasks.spawn_blocking(self.outside.enforce());
+    }
+
+    /// Forgets containers that have not run for long, where no API server says that their pods are gone.
+    fn forget_old(&mut self) {
+        let live = self.lives.subjects();
+        let stays = |subject: &Subject| self.pods.has(&subject.pod_uid) || live.contains(subject);
+        for subject in self.histories.forget_old(stays) {
+            // Nothing is decided about what is gone.
+            self.orders
+                .observe(self.clock.now(), &subject, Observation::Gone);
         }
-        let (spool, teller) = (self.spool.clone(), self.teller.clone());
-        self.tasks.spawn_blocking(move || {
-            for dropped in spool.enforce() {
-                tracing::info!(
-                    capture = dropped.id,
-                    "a capture left the spool, which keeps within its limits"
-                );
-            }
-            teller.wake();
-            memory::give_back();
-        });
     }
 
     /// Waits for what is under way (runs that have ended among it), and leaves what is kept to the next start.
@@ -242,18 +166,8 @@ impl Node {
         }
         // The recording thread is waited for at the end, and must not wait for us.
         drop(sources);
-        let runs: Vec<spool::SavedRun> = self
-            .subjects
-            .iter()
-            .flat_map(|(subject, runs)| runs.kept.iter().map(move |run| (subject, run)))
-            .map(|(subject, run)| spool::SavedRun {
-                pod_uid: subject.pod_uid.clone(),
-                container: subject.container.clone(),
-                run: run.run.number,
-                bytes: run.bytes().to_vec(),
-            })
-            .collect();
-        match self.spool.save(&runs, &host::boot_id()) {
+        let runs = self.histories.saved();
+        match self.outside.save(&runs) {
             Ok(left_out) => tracing::info!(
                 runs = runs.len() - left_out,
                 left_out,

@@ -95,8 +95,8 @@ impl KeptRun {
         Ok(Self { run, bytes })
     }
 
-    /// The newest runs of a capture on the disk, so many at most; events that are damaged there count as lost. What was masked in the
-    /// capture is told of the first.
+    /// The newest runs of a capture on the disk, so many at most; events that are damaged there count as lost. What
+    /// was masked in the capture is told of the first.
     ///
     /// # Errors
     /// The file is no capture.

@@ -3,9 +3,7 @@
 use std::{os::unix::fs::MetadataExt as _, time::Duration};
 
 use containers::cri::{Client, Container, CriError, Sandbox, Status};
-use tokio::sync::{mpsc, watch};
-
-use super::Input;
+use tokio::sync::watch;
 
 /// Between attempts to reach a runtime that does not answer, and between looks whether one still does.
 const PACE: Duration = Duration::from_secs(5);
@@ -59,11 +57,12 @@ pub(super) trait Ask {
     async fn is_same(&self, connection: &Self::Connection) -> Result<bool, CriError>;
 }
 
-/// Follows the runtime for as long as the agent lives: it may come late, go, and come back. Each time it comes it is asked for everything it has.
+/// Follows the runtime for as long as the agent lives: it may come late, go, and come back. Each time it comes it is
+/// asked for everything it has, which goes to `found`.
 pub(super) async fn follow(
     ask: impl Ask,
     standing: watch::Sender<Standing>,
-    inputs: mpsc::UnboundedSender<Input>,
+    found: impl Fn(Everything),
 ) {
     let down = |error: &CriError| {
         let told = error.to_string();
@@ -77,7 +76,7 @@ pub(super) async fn follow(
         match ask.everything().await {
             Ok((connection, all)) => {
                 standing.send_replace(Standing::Up);
-                let _ = inputs.send(Input::Runtime(Box::new(all)));
+                found(all);
                 loop {
                     tokio::time::sleep(PACE).await;
                     match ask.is_same(&connection).await {
@@ -170,7 +169,7 @@ async fn who(client: &Client, id: &str) -> Result<Option<Who>, CriError> {
 mod tests {
     use std::{cell::RefCell, collections::VecDeque};
 
-    use tokio::time::timeout;
+    use tokio::{sync::mpsc, time::timeout};
 
     use super::*;
 
@@ -215,7 +214,7 @@ mod tests {
         let (inputs, mut received) = mpsc::unbounded_channel();
         let (sender, standing) = watch::channel(Standing::default());
         let played = Played(RefCell::new(looks.iter().copied().collect()));
-        let following = follow(played, sender, inputs);
+        let following = follow(played, sender, |all| drop(inputs.send(all)));
         tokio::pin!(following);
         let mut up = Vec::new();
         for _ in looks {

@@ -1,13 +1,12 @@
-//! The start of the agent: everything it needs, in the order in which it can fail; and its end.
+//! The start of the agent: its parts, in the order in which they can fail; and its end.
 
 use std::{
-    collections::{HashMap, HashSet},
-    path::PathBuf,
+    path::{self, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
 
 use anyhow::Context;
-use containers::{directory::Directory, hierarchy};
+use containers::{cri, hierarchy};
 use futures::{StreamExt, stream};
 use kubernetes::{Health, Who, announce::Announcer, captures::Captures, connect, namespaces, pods};
 use redact::Redactor;
@@ -15,30 +14,26 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
 };
-use spool::{Backoff, Entry, Spool, Store, Uploader};
+use spool::{Backoff, Progress, Spool, Store, Uploader};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::{Notify, mpsc, watch},
     task::JoinSet,
 };
-use triggers::{Captured, Description, Labels, Machine, Observation, PodObservation, Subject};
 
 use super::{
-    capture,
     clock::Clock,
     closing::Clients,
-    event_loop::{Node, Sources, Tally},
+    event_loop::{Node, Sources},
     handle::Handle,
-    kept::KeptRun,
-    recording::{Places, RecordingThread},
-    routes::captures::subject_of_entry,
-    routes::lives::{History, ended},
-    routes::opt_out::Heard,
-    routes::requests::ASKED_FOR,
-    routes::status::Connections,
+    recording::{Places, RecordingThread, Report},
     runtime,
-    state::readiness::Unready,
+    state::{
+        account::Account, histories::Histories, lives::Lives, orders::Orders, outside::Outside,
+        pods::Pods,
+    },
+    tasks::{Input, Tasks},
     tell::{Place, Teller},
 };
 use crate::{
@@ -65,11 +60,98 @@ pub(crate) struct Options {
     pub(crate) kubeconfig: Option<PathBuf>,
 }
 
+/// Services run beside the loop and never change the state.
+type Services = JoinSet<()>;
+
 pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Result<()> {
-    let node = options.node.clone().unwrap_or_else(|| host::host().name);
+    let name = options.node.clone().unwrap_or_else(|| host::host().name);
     let redactor = Arc::new(Redactor::new(&config.redaction)?);
-    let (spool, found) = Spool::open(spool_config(&config)).context("cannot use the spool")?;
-    let spool = Arc::new(spool);
+    let spool = open_spool(&config, &name)?;
+    let listener = socket::server::listen(&config.socket)?;
+    let endpoint = listen(&config).await?;
+    let health = Health::new();
+    let kube = cluster(&config, &options).await?;
+    let (recording, reports) = start_recording(&config)?;
+
+    let mut services = Services::new();
+    let (tasks, inputs) = Tasks::new();
+    let (cri, cri_standing) = follow_runtime(&config, &tasks, &mut services);
+    let captures = kube
+        .clone()
+        .map(|kube| Captures::new(kube, &name, config.kubernetes.ttl, health.clone()));
+    let teller = Teller::default();
+    if let (Some(kube), Some(captures)) = (&kube, &captures) {
+        let announcer = Announcer::new(kube.clone(), &name, health.clone());
+        let place = place(&config, &options, &name)?;
+        let telling = teller
+            .clone()
+            .run(announcer, captures.clone(), spool.clone(), place);
+        services.spawn(telling);
+    }
+    let (handle, requests) = Handle::new();
+    let metrics = Arc::new(Metrics::new());
+    services.spawn(socket::server::serve(listener, handle.clone()));
+    let http = http::Endpoint {
+        handle,
+        metrics: metrics.clone(),
+        token_file: config.http.alerts_token_file.clone(),
+    };
+    services.spawn(http.serve(endpoint));
+    let (uploader, uploads) = start_uploader(&config, &spool, &mut services)?;
+
+    let watched = kube.clone().map(|kube| (kube, health.clone()));
+    let pods = watched
+        .clone()
+        .map(|(kube, health)| pods::watch(kube, &name, health));
+    let namespaces = watched.map(|(kube, health)| namespaces::watch(kube, health));
+    let notices = captures.as_ref().map(Captures::notices);
+    let mut sources = Sources {
+        reports,
+        inputs,
+        requests,
+        pods: pods.unwrap_or_else(|| stream::pending().boxed()),
+        namespaces: namespaces.unwrap_or_else(|| stream::pending().boxed()),
+        notices: notices.unwrap_or_else(|| stream::pending().boxed()),
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+        uploads,
+    };
+    let (has_api, clock) = (kube.is_some(), Clock::start());
+    let mut node = Node {
+        lives: Lives::default(),
+        histories: Histories::new(config.runs.keep, kept_bytes(&config)),
+        pods: Pods::new(has_api),
+        orders: Orders::new(config.machine(), has_api, clock.now()),
+        outside: Outside::new(spool, captures, teller, uploader, config.kubernetes.ttl),
+        account: Account::new(
+            options.config,
+            has_api.then(|| health.subscribe()),
+            cri_standing,
+        ),
+        clock,
+        clients: Clients {
+            cri,
+            kube,
+            redactor,
+            node: name,
+            probes: recording.setup.probes.clone().into(),
+        },
+        recording: Arc::new(recording),
+        metrics,
+        tasks,
+        config,
+    };
+    node.resume();
+    exit_at_second_signal()?;
+    let outcome = node.serve(&mut sources).await;
+    tracing::info!("stopping");
+    services.shutdown().await;
+    node.stop(sources).await;
+    outcome
+}
+
+fn open_spool(config: &Config, node: &str) -> anyhow::Result<Arc<Spool>> {
+    let (spool, found) = Spool::open(spool_config(config)).context("cannot use the spool")?;
     tracing::info!(
         node,
         halves = found.halves,
@@ -78,18 +160,17 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         captures = spool.usage().captures,
         "the spool is open"
     );
-    let listener = socket::server::listen(&config.socket)?;
-    let endpoint = TcpListener::bind(config.http.listen)
-        .await
-        .with_context(|| {
-            format!(
-                "cannot listen on {} (http.listen in the configuration)",
-                config.http.listen
-            )
-        })?;
+    Ok(Arc::new(spool))
+}
 
-    let health = Health::new();
-    let cluster = cluster(&config, &options).await?;
+async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let address = config.http.listen;
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} (http.listen in the configuration)"))
+}
+
+fn start_recording(config: &Config) -> anyhow::Result<(RecordingThread, mpsc::Receiver<Report>)> {
     let detected = hierarchy::detect(CGROUPS.as_ref())?;
     tracing::info!(hierarchy = ?detected.hierarchy, mount = %detected.mount.display(), containers = detected.containers, "containers are told apart here");
     let places = Places {
@@ -97,137 +178,67 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         cgroups: detected.mount,
         mounts: Mounts::read()?,
     };
-    let (recording, reports) =
-        RecordingThread::start(settings(&config, detected.hierarchy), places)?;
-    for limitation in &recording.setup.limitations {
+    let started = RecordingThread::start(settings(config, detected.hierarchy), places)?;
+    for limitation in &started.0.setup.limitations {
         tracing::warn!("limited: {limitation}");
     }
+    Ok(started)
+}
 
-    let (inputs, received) = mpsc::unbounded_channel();
-    let mut services = JoinSet::new();
-    let (cri, found_cri) = watch::channel(None);
-    let endpoint_of_runtime = match &config.container_runtime.endpoint {
-        RuntimeEndpoint::Off => None,
-        RuntimeEndpoint::Auto => Some(None),
-        RuntimeEndpoint::Path(path) => Some(Some(path.display().to_string())),
+/// Where the connection to the container runtime is found once there is one, and whether it answers; the latter is
+/// none if the configuration turns it off.
+fn follow_runtime(
+    config: &Config,
+    tasks: &Tasks,
+    services: &mut Services,
+) -> (
+    watch::Receiver<Option<cri::Client>>,
+    Option<watch::Receiver<runtime::Standing>>,
+) {
+    let (client, found) = watch::channel(None);
+    let endpoint = match &config.container_runtime.endpoint {
+        RuntimeEndpoint::Off => return (found, None),
+        RuntimeEndpoint::Auto => None,
+        RuntimeEndpoint::Path(path) => Some(path.display().to_string()),
     };
-    let mut cri_standing = None;
-    if let Some(endpoint) = endpoint_of_runtime {
-        let (standing, watched) = watch::channel(runtime::Standing::default());
-        cri_standing = Some(watched);
-        let socket = runtime::Socket {
-            endpoint,
-            client: cri,
-        };
-        services.spawn(runtime::follow(socket, standing, inputs.clone()));
-    }
+    let (standing, watched) = watch::channel(runtime::Standing::default());
+    let inputs = tasks.inputs();
+    let bring = move |all| drop(inputs.send(Input::Runtime(Box::new(all))));
+    let socket = runtime::Socket { endpoint, client };
+    services.spawn(runtime::follow(socket, standing, bring));
+    (found, Some(watched))
+}
 
-    let client = cluster.map(|cluster| cluster.client);
-    let teller = Teller::default();
-    let captures = client
-        .clone()
-        .map(|client| Captures::new(client, &node, config.kubernetes.ttl, health.clone()));
-    if let (Some(client), Some(captures)) = (client.clone(), captures.clone()) {
-        let announcer = Announcer::new(client, &node, health.clone());
-        let teller = teller.clone();
-        let place = Place {
-            node: node.clone(),
-            spool: match options.spool {
-                Some(directory) => directory,
-                None => std::path::absolute(&config.spool.directory)?,
-            },
-        };
-        services.spawn(teller.run(announcer, captures, spool.clone(), place));
-    }
-    let (handle, requests) = Handle::new();
-    let metrics = Arc::new(Metrics::new());
-    services.spawn(socket::server::serve(listener, handle.clone()));
-    let served = http::Endpoint {
-        handle,
-        metrics: metrics.clone(),
-        token_file: config.http.alerts_token_file.clone(),
-    };
-    services.spawn(served.serve(endpoint));
+/// Where those who look for captures find them.
+fn place(config: &Config, options: &Options, node: &str) -> anyhow::Result<Place> {
+    Ok(Place {
+        node: node.to_owned(),
+        spool: match &options.spool {
+            Some(directory) => directory.clone(),
+            None => path::absolute(&config.spool.directory)?,
+        },
+    })
+}
 
-    let uploader = Arc::new(Notify::new());
+/// What wakes the uploader, and what it reports: nothing without object storage.
+fn start_uploader(
+    config: &Config,
+    spool: &Arc<Spool>,
+    services: &mut Services,
+) -> anyhow::Result<(Arc<Notify>, mpsc::Receiver<Progress>)> {
+    let wake = Arc::new(Notify::new());
     let (progress, uploads) = mpsc::channel(1);
     if let Some(store) = config.storage.store() {
         let store = Store::open(&store).context("cannot use the object storage")?;
-        let upload = Uploader::new(
-            spool.clone(),
-            store,
-            Backoff::default(),
-            progress,
-            uploader.clone(),
-        );
-        services.spawn(upload.run());
+        let backoff = Backoff::default();
+        let uploader = Uploader::new(spool.clone(), store, backoff, progress, wake.clone());
+        services.spawn(uploader.run());
     }
-
-    let mut sources = Sources {
-        reports,
-        inputs: received,
-        requests,
-        pods: client.clone().map_or_else(
-            || stream::pending().boxed(),
-            |client| pods::watch(client, &node, health.clone()),
-        ),
-        namespaces: client.clone().map_or_else(
-            || stream::pending().boxed(),
-            |client| namespaces::watch(client, health.clone()),
-        ),
-        notices: captures
-            .as_ref()
-            .map_or_else(|| stream::pending().boxed(), Captures::notices),
-        terminate: signal(SignalKind::terminate())?,
-        interrupt: signal(SignalKind::interrupt())?,
-        uploads,
-    };
-    let mut state = Node {
-        config_path: options.config,
-        started: host::realtime(),
-        clients: Clients {
-            cri: found_cri,
-            kube: client.clone(),
-            redactor,
-            node,
-            probes: recording.setup.probes.clone().into(),
-        },
-        recording: Arc::new(recording),
-        captures,
-        teller,
-        metrics,
-        connections: Connections::new(client.is_some().then(|| health.subscribe()), cri_standing),
-        inputs,
-        directory: Directory::default(),
-        machine: Machine::new(config.machine()),
-        clock: Clock::start(),
-        namespaces: HashMap::new(),
-        pods: HashMap::new(),
-        live: HashMap::new(),
-        subjects: HashMap::new(),
-        off: HashMap::new(),
-        heard: Heard::default(),
-        unready: Unready::default(),
-        taking: HashSet::new(),
-        leaving: HashSet::new(),
-        tally: Tally::default(),
-        uploader,
-        upload_error: None,
-        tasks: JoinSet::new(),
-        spool,
-        config,
-    };
-    state.remember();
-    exit_at_second_signal()?;
-    let outcome = state.serve(&mut sources).await;
-    tracing::info!("stopping");
-    services.shutdown().await;
-    state.stop(sources).await;
-    outcome
+    Ok((wake, uploads))
 }
 
-/// The first signal to stop is the loop's. One that comes after it ends the process at once, whatever it is waiting for; what is kept is not left to
-/// the next agent then.
+/// The first signal to stop is the loop's. One that comes after it ends the process at once, whatever it is waiting
+/// for; what is kept is not left to the next agent then.
 fn exit_at_second_signal() -> std::io::Result<()> {
     let stopping = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
@@ -238,7 +249,7 @@ fn exit_at_second_signal() -> std::io::Result<()> {
 }
 
 /// The API server, if there is one. Not waited for: it may be away.
-async fn cluster(config: &Config, options: &Options) -> anyhow::Result<Option<connect::Cluster>> {
+async fn cluster(config: &Config, options: &Options) -> anyhow::Result<Option<kubernetes::Client>> {
     let asked = connect::Options {
         kubeconfig: options.kubeconfig.clone(),
         context: None,
@@ -250,7 +261,7 @@ async fn cluster(config: &Config, options: &Options) -> anyhow::Result<Option<co
         (Switch::Off, _) => Ok(None),
         (_, Ok(cluster)) => {
             tracing::info!(server = cluster.server, "announcing to the API server");
-            Ok(Some(cluster))
+            Ok(Some(cluster.client))
         }
         (Switch::Auto, Err(error)) => {
             tracing::info!(%error, "no Kubernetes here: captures stay in the spool");
@@ -281,122 +292,12 @@ fn spool_config(config: &Config) -> spool::Config {
             per_pod: limits.per_pod,
             age: limits.max_age,
         },
-        kept_bytes: config.recorder.memory.as_u64() / 4,
+        kept_bytes: kept_bytes(config),
         ..spool::Config::default()
     }
 }
 
-impl Node {
-    /// Takes back what an earlier agent left: its captures, so that none is taken twice, and the runs it kept.
-    fn remember(&mut self) {
-        if self.clients.kube.is_none() {
-            // Nobody will describe the pods of containers that have none.
-            self.machine.observe_pod(
-                self.clock.now(),
-                "",
-                PodObservation::Described(Description {
-                    namespace_annotations: Some(Labels::new()),
-                    ..Description::default()
-                }),
-            );
-        }
-        for entry in self.spool.entries() {
-            self.remember_capture(entry);
-        }
-        let restored = match self.spool.restore(&host::boot_id()) {
-            Ok(restored) => restored,
-            Err(error) => {
-                return tracing::warn!(%error, "the runs that an earlier agent kept cannot be read");
-            }
-        };
-        for run in restored.runs {
-            let subject = Subject {
-                pod_uid: run.pod_uid,
-                container: run.container,
-            };
-            match KeptRun::from_bytes(run.bytes) {
-                Ok(kept) => {
-                    let runs: &mut History = self.subjects.entry(subject).or_default();
-                    runs.kept.push_back(Arc::new(kept));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, container = subject.container, "a kept run cannot be read")
-                }
-            }
-        }
-        let subjects: Vec<Subject> = self.subjects.keys().cloned().collect();
-        for subject in subjects {
-            self.remember_runs(&subject);
-        }
-    }
-
-    /// What was captured is not captured again.
-    fn remember_capture(&mut self, mut entry: Entry) {
-        if entry.present
-            && entry.info.verdict.is_none()
-            && let Some(path) = self.spool.path(&entry.id)
-        {
-            // The agent was killed before it wrote the sidecar.
-            match capture::explained(&path, &mut entry.info) {
-                Ok(_) => {
-                    let noted = self
-                        .spool
-                        .update(&entry.id, |old| old.info = entry.info.clone());
-                    if let Err(error) = noted {
-                        tracing::warn!(%error, capture = entry.id, "a verdict is noted in memory only");
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, capture = entry.id, "a capture of the spool cannot be read")
-                }
-            }
-        }
-        let subject = subject_of_entry(&entry);
-        let info = entry.info;
-        let last_run = info.runs.last().copied().unwrap_or_default();
-        if info.container.is_empty() {
-            let runs: &mut History = self.subjects.entry(subject.clone()).or_default();
-            runs.newest = runs.newest.max(last_run);
-            runs.seen = host::boottime();
-        }
-        if info.rank >= ASKED_FOR {
-            return;
-        }
-        let found = Captured {
-            id: entry.id,
-            at: self.clock.of_day(info.created),
-            cause: info.cause.filter(|cause| cause != "unknown"),
-            runs: info.runs.len(),
-            last_run,
-        };
-        let at = found.at;
-        let decisions = self
-            .machine
-            .observe(at, &subject, Observation::CaptureFound(found));
-        self.decide(decisions);
-    }
-
-    /// What is kept counts as if it had been seen by this agent.
-    fn remember_runs(&mut self, subject: &Subject) {
-        let Some(runs) = self.subjects.get_mut(subject) else {
-            return;
-        };
-        runs.kept
-            .make_contiguous()
-            .sort_by_key(|run| run.run.number);
-        let kept: Vec<Arc<KeptRun>> = runs.kept.iter().cloned().collect();
-        let newest = kept.last().map_or(0, |run| run.run.number);
-        runs.newest = runs.newest.max(newest);
-        runs.seen = host::boottime();
-        for kept in kept {
-            let run = &kept.run;
-            let verdict = kept.explain().ok().and_then(|mut said| said.runs.pop());
-            let started = Observation::Started { run: run.number };
-            let ended = Observation::Ended(ended(&kept, verdict.as_ref()));
-            for (at, seen) in [(run.start, started), (run.end.unwrap_or(run.start), ended)] {
-                let decisions = self.machine.observe(self.clock.at(at), subject, seen);
-                self.decide(decisions);
-            }
-        }
-    }
+/// Bytes of kept runs, at most: their part of the memory budget.
+fn kept_bytes(config: &Config) -> u64 {
+    config.recorder.memory.as_u64() / 4
 }

@@ -1,9 +1,20 @@
-//! What the loop does with each input: which part of the state is asked or changed, and which work is begun.
+//! What the loop does with each input. A route asks and tells the owners of the state (`state/`), and begins the work
+//! that follows.
+//!
+//! | file | inputs about |
+//! |---|---|
+//! | `lives.rs` | containers that start, and who they are |
+//! | `deaths.rs` | runs that end, up to the capture that is written; read from top to bottom |
+//! | `pods.rs` | pods, namespaces, the container runtime |
+//! | `opt_out.rs` | containers of which nothing may be recorded |
+//! | `captures.rs` | Capture objects |
+//! | `requests.rs` | people and alerts; `lastword status` |
+//! | `resume.rs` | what an earlier agent left |
 
-pub(crate) mod captures;
-pub(crate) mod lives;
-pub(crate) mod opt_out;
-pub(crate) mod orders;
+mod captures;
+mod deaths;
+mod lives;
+mod opt_out;
 mod pods;
-pub(crate) mod requests;
-pub(crate) mod status;
+mod requests;
+mod resume;

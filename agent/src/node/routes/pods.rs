@@ -1,152 +1,107 @@
-//! What the API server and the container runtime say of pods: names for the directory, observations for the triggers.
+//! What the API server and the container runtime say of pods: names for containers, observations for the triggers.
 
-use std::sync::Arc;
-
-use containers::directory::{ContainerSighting, Kind, Pod, PodSighting};
-use kubernetes::pods::{
-    ContainerInfo, ContainerKind, ContainerState, PodChange, PodInfo, Terminated,
+use containers::directory::Pod;
+use kubernetes::{
+    Change,
+    namespaces::NamespaceInfo,
+    pods::{ContainerInfo, ContainerState, PodChange, PodInfo, Terminated},
 };
-use kubernetes::{Change, namespaces::NamespaceInfo};
-use triggers::{Description, Ended, Labels, Observation, PodObservation, Subject, Time};
+use triggers::{Ended, Observation, PodObservation, Subject, Time};
 
 use super::super::{
     clock::Clock,
-    event_loop::{KnownPod, Node},
+    event_loop::Node,
     runtime::Everything,
+    state::{outside::Feed, pods::uid_of},
 };
-use crate::host;
 
 impl Node {
     /// The watch of the node's pods tells of one.
     pub(crate) fn pod(&mut self, change: PodChange) {
-        let (now, at) = (host::uptime(), self.clock.now());
+        let at = self.clock.now();
         match change {
-            PodChange::Synced => {
-                self.heard.pods = true;
-                self.heard();
-            }
+            PodChange::Synced => self.heard(Feed::Pods),
             PodChange::Changed(pod) => {
-                let uid = pod.mirror.as_ref().unwrap_or(&pod.uid);
-                let known = KnownPod {
-                    uid: uid.clone(),
-                    api_uid: pod.uid.clone(),
-                    containers: pod
-                        .containers
-                        .iter()
-                        .map(|container| (container.name.clone(), container.kind))
-                        .collect(),
-                    object: Arc::new(pod.object.clone()),
-                };
-                self.pods
-                    .insert((pod.namespace.clone(), pod.name.clone()), known);
-                self.directory.saw_pod(&sighting(&pod), now);
-                if let Some(known) = self.directory.pod(uid) {
+                if let Some(known) = self.pods.saw_pod(&pod) {
                     self.describe(&known);
                 }
                 self.name_all();
                 self.observe_pod(at, &pod);
             }
             PodChange::Gone { uid } => {
-                // A static pod's object has another UID than its containers.
-                let is_it = |known: &&String| {
-                    let pod = self.directory.pod(known);
-                    pod.is_some_and(|pod| pod.api_uid.as_ref() == Some(&uid))
-                };
-                let known = self.pods.values().map(|pod| &pod.uid).find(is_it).cloned();
-                self.directory.pod_deleted(&uid, now);
-                let uid = known.unwrap_or(uid);
-                self.pods.retain(|_, known| known.uid != uid);
-                self.unready.forget(&uid);
-                self.off.retain(|subject, _| subject.pod_uid != uid);
-                let decisions = self.machine.observe_pod(at, &uid, PodObservation::Gone);
+                let uid = self.pods.pod_gone(uid);
+                self.lives.pod_gone(&uid);
+                let decisions = self.orders.observe_pod(at, &uid, PodObservation::Gone);
                 self.decide(decisions);
-                let alive: Vec<&Subject> = self.live.values().map(|live| &live.subject).collect();
-                self.subjects.retain(|subject, runs| {
-                    subject.pod_uid != uid || runs.ending > 0 || alive.contains(&subject)
-                });
+                let live = self.lives.subjects();
+                self.histories
+                    .pod_gone(&uid, |subject| live.contains(subject));
             }
         }
     }
 
     /// The watch of namespaces tells of one.
     pub(crate) fn namespace(&mut self, change: Change<NamespaceInfo>) {
-        let namespace = match change {
-            Change::Changed(namespace) => namespace,
-            Change::Synced => {
-                self.heard.namespaces = true;
-                return self.heard();
+        match change {
+            Change::Synced => self.heard(Feed::Namespaces),
+            Change::Changed(namespace) => {
+                for pod in self.pods.saw_namespace(namespace) {
+                    self.describe(&pod);
+                }
             }
-            Change::Gone { .. } => return,
-        };
-        let name = namespace.name.clone();
-        if self.namespaces.insert(name.clone(), namespace.clone()) == Some(namespace) {
-            return;
-        }
-        let here = self.pods.iter().filter(|((of, _), _)| *of == name);
-        let pods: Vec<_> = here
-            .filter_map(|(_, known)| self.directory.pod(&known.uid))
-            .collect();
-        for pod in pods {
-            self.describe(&pod);
+            Change::Gone { .. } => {}
         }
     }
 
     fn observe_pod(&mut self, at: Time, pod: &PodInfo) {
-        let uid = pod.mirror.as_ref().unwrap_or(&pod.uid);
+        let uid = uid_of(pod);
         let mut decisions = Vec::new();
         if pod.terminating {
-            decisions.extend(
-                self.machine
-                    .observe_pod(at, uid, PodObservation::Terminating),
-            );
+            let terminating = PodObservation::Terminating;
+            decisions.extend(self.orders.observe_pod(at, uid, terminating));
         }
         if let Some((restarting, since)) = pod.all_restarting {
             let observation = match restarting {
                 true => PodObservation::RestartsAll(self.clock.of_api(since)),
                 false => PodObservation::RestartedAll(self.clock.of_api(since)),
             };
-            decisions.extend(self.machine.observe_pod(at, uid, observation));
+            decisions.extend(self.orders.observe_pod(at, uid, observation));
         }
         for container in &pod.containers {
             let subject = Subject {
                 pod_uid: uid.clone(),
                 container: container.name.clone(),
             };
-            if !container.secret_mounts.is_empty() && !self.is_off(&subject) {
-                let runs = self.subjects.entry(subject.clone()).or_default();
-                runs.secret_mounts.clone_from(&container.secret_mounts);
+            let mounts = &container.secret_mounts;
+            if !mounts.is_empty() && !self.orders.is_off(&subject) {
+                self.histories.set_secret_mounts(&subject, mounts);
             }
             for (time, observation) in said_of(self.clock, at, pod, container) {
-                decisions.extend(self.machine.observe(time, &subject, observation));
+                decisions.extend(self.orders.observe(time, &subject, observation));
             }
-            self.unready.see(self.clock, &subject, container);
+            self.pods.saw_state(self.clock, &subject, container);
         }
         self.decide(decisions);
-        self.tell_unready();
+        self.observe_not_ready();
     }
 
     /// Tells the triggers of the containers whose readiness probe has failed.
-    pub(crate) fn tell_unready(&mut self) {
+    pub(crate) fn observe_not_ready(&mut self) {
         let now = self.clock.now();
-        for subject in self.unready.due(now) {
-            let decisions = self.machine.observe(now, &subject, Observation::NotReady);
+        for subject in self.pods.not_ready(now) {
+            let decisions = self.orders.observe(now, &subject, Observation::NotReady);
             self.decide(decisions);
         }
     }
 
     /// The container runtime has been found, or has come back: what runs gets its names, what ended its counts.
     pub(crate) fn found_runtime(&mut self, all: &Everything) {
-        let (now, at) = (host::uptime(), self.clock.now());
-        let containers: Vec<_> = all
-            .containers
-            .iter()
-            .map(|status| status.container.clone())
-            .collect();
-        self.directory.saw_cri(&all.sandboxes, &containers, now);
+        let at = self.clock.now();
+        self.pods.saw_runtime(all);
         self.name_all();
-        self.ask_again();
+        self.ask_runtime_again();
         for status in &all.containers {
-            let Some(identity) = self.directory.container(&status.container.id) else {
+            let Some(identity) = self.pods.container(&status.container.id) else {
                 continue;
             };
             self.describe(&identity.pod);
@@ -164,41 +119,18 @@ impl Node {
                     status.started_at.map(|at| self.clock.of_day(at))
                 },
             };
-            let decisions = self.machine.observe(at, &subject, count);
+            let decisions = self.orders.observe(at, &subject, count);
             self.decide(decisions);
         }
     }
 
-    /// Tells the triggers of a pod whatever of it is known: until the API server is heard, that is what the runtime knows.
-    pub(crate) fn describe(&mut self, pod: &Arc<Pod>) {
-        let namespace = self.namespaces.get(&pod.namespace);
-        let known = self.pods.values().find(|known| known.uid == pod.uid);
-        let containers = known.into_iter().flat_map(|known| &known.containers);
-        let ephemeral = containers.filter(|(_, kind)| *kind == ContainerKind::Ephemeral);
-        let description = Description {
-            namespace: Some(pod.namespace.clone()),
-            labels: Some(pod.labels.clone()),
-            annotations: pod.annotations.clone(),
-            namespace_labels: namespace.map(|namespace| namespace.labels.clone()),
-            namespace_annotations: match namespace {
-                Some(namespace) => Some(namespace.annotations.clone()),
-                // Nobody will tell.
-                None => self.clients.kube.is_none().then(Labels::new),
-            },
-            ephemeral: ephemeral.map(|(name, _)| name.clone()).collect(),
-        };
+    /// Tells the triggers whatever of a pod is known, and heeds what that says of opting out.
+    pub(crate) fn describe(&mut self, pod: &Pod) {
+        let described = PodObservation::Described(self.pods.describe(pod));
         let at = self.clock.now();
-        let described = PodObservation::Described(description);
-        let decisions = self.machine.observe_pod(at, &pod.uid, described);
+        let decisions = self.orders.observe_pod(at, &pod.uid, described);
         self.decide(decisions);
         self.heed(&pod.uid);
-    }
-
-    fn name_all(&mut self) {
-        for cgroup in self.unnamed() {
-            self.name(cgroup);
-        }
-        self.name_vanished();
     }
 }
 
@@ -253,37 +185,5 @@ fn explained(over: &Terminated, run: u32) -> Ended {
         start_failed: over.reason == "StartError",
         stopped: false,
         cause: None,
-    }
-}
-
-fn sighting(pod: &PodInfo) -> PodSighting {
-    PodSighting {
-        uid: pod.uid.clone(),
-        mirror: pod.mirror.clone(),
-        namespace: pod.namespace.clone(),
-        name: pod.name.clone(),
-        labels: pod.labels.clone(),
-        annotations: pod.annotations.clone(),
-        containers: pod
-            .containers
-            .iter()
-            .map(|container| ContainerSighting {
-                name: container.name.clone(),
-                kind: match container.kind {
-                    ContainerKind::Init => Kind::Init,
-                    ContainerKind::Sidecar => Kind::Sidecar,
-                    ContainerKind::App => Kind::App,
-                    ContainerKind::Ephemeral => Kind::Ephemeral,
-                },
-                image: container.image.clone(),
-                image_id: container.image_id.clone(),
-                restart_count: container.restart_count,
-                current: container.id.clone(),
-                previous: container
-                    .last
-                    .as_ref()
-                    .and_then(|last| last.container_id.clone()),
-            })
-            .collect(),
     }
 }

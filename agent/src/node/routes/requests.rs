@@ -1,44 +1,17 @@
-//! Captures that somebody on this machine asks for, and alerts about pods anywhere.
-
-use std::sync::Arc;
+//! People: captures that somebody on this machine asks for, `lastword status`, and alerts about pods anywhere.
 
 use capture_format::Trigger;
-use kubernetes::{capture::CaptureSpec, captures, pods::ContainerKind};
+use kubernetes::{capture::CaptureSpec, captures};
 use tokio::sync::oneshot;
 use triggers::Subject;
 
 use super::super::{
-    Input,
-    capture::Order,
     event_loop::Node,
-    handle::{Alert, AlertOutcome, CaptureOutcome, Request, Target},
-    kept::KeptRun,
-    routes::opt_out::OFF,
-    routes::orders::{Asked, OrderDone, capture_name},
+    handle::{Alert, AlertOutcome, CaptureOutcome, Containers, Memory, Request, Status, Target},
+    order::{Asked, OFF, REQUESTED, Wanted, capture_name},
+    recording::Rings,
 };
 use crate::host;
-
-/// Rank of a capture that somebody asked for: triggers' own rank below.
-pub(crate) const ASKED_FOR: u32 = 100;
-/// Why there is nothing to capture.
-pub(crate) const NOBODY: &str = "nothing of the container has been recorded yet; it may have started before the agent, or not at all";
-
-/// What capture is wanted of a live container.
-pub(crate) struct Wanted {
-    /// Name of the capture.
-    pub(crate) name: String,
-    pub(crate) trigger: Trigger,
-    pub(crate) rank: u32,
-}
-
-/// A live container has been looked at for a capture.
-pub(crate) struct LiveRunRead {
-    subject: Subject,
-    asked: Asked,
-    wanted: Wanted,
-    /// The run that it is in, if it is in one.
-    live: Option<KeptRun>,
-}
 
 impl Node {
     /// Somebody on this machine asks.
@@ -65,24 +38,16 @@ impl Node {
         } else {
             reason.to_owned()
         };
+        let mut outcomes = self.opted_out(target);
         let mut answers = Vec::new();
-        for outcome in self.opted_out(target) {
-            let (sender, answer) = oneshot::channel();
-            answers.push(answer);
-            let _ = sender.send(outcome);
-        }
         for subject in self.matching(target) {
             let identity = self.identity(&subject);
+            let live = self.lives.all().find(|live| live.subject == subject);
             let mut outcome = CaptureOutcome {
                 namespace: String::new(),
                 pod: String::new(),
                 container: subject.container.clone(),
-                container_id: self
-                    .live
-                    .values()
-                    .find(|live| live.subject == subject)
-                    .map(|live| live.id.clone())
-                    .unwrap_or_default(),
+                container_id: live.map(|live| live.id.clone()).unwrap_or_default(),
                 result: Err(String::new()),
             };
             if let Some(identity) = &identity {
@@ -99,12 +64,12 @@ impl Node {
             let wanted = Wanted {
                 name,
                 trigger,
-                rank: ASKED_FOR,
+                rank: REQUESTED,
             };
-            self.look(subject, Asked::Person(sender, Box::new(outcome)), wanted);
+            let asked = Asked::Person(sender, Box::new(outcome));
+            self.read_live_run(subject, asked, wanted);
         }
         self.tasks.spawn(async move {
-            let mut outcomes = Vec::new();
             for answer in answers {
                 outcomes.extend(answer.await.ok());
             }
@@ -118,14 +83,14 @@ impl Node {
             namespace: namespace.to_owned(),
             pod: pod.to_owned(),
             container: subject.container.clone(),
-            container_id: self.off.get(subject).cloned().unwrap_or_default(),
+            container_id: self.lives.off_id(subject).cloned().unwrap_or_default(),
             result: Err(OFF.to_owned()),
         };
         match target {
             Target::Everything => Vec::new(),
             Target::ContainerId(id) => {
                 let is_it = |(_, known): &(&Subject, &String)| known.starts_with(id.as_str());
-                let found = self.off.iter().filter(is_it);
+                let found = self.lives.off().filter(is_it);
                 found.map(|(subject, _)| outcome(subject, "", "")).collect()
             }
             Target::Pod {
@@ -133,46 +98,26 @@ impl Node {
                 name,
                 container,
             } => self
+                .pods
                 .containers_of(namespace, name)
                 .filter(|(subject, _)| {
                     let meant = container
                         .as_ref()
                         .is_none_or(|only| *only == subject.container);
-                    meant && self.is_off(subject)
+                    meant && self.orders.is_off(subject)
                 })
                 .map(|(subject, _)| outcome(&subject, namespace, name))
                 .collect(),
         }
     }
 
-    /// The containers of a pod, as far as the API server has told them.
-    pub(crate) fn containers_of(
-        &self,
-        namespace: &str,
-        pod: &str,
-    ) -> impl Iterator<Item = (Subject, ContainerKind)> {
-        let known = self.pods.get(&(namespace.to_owned(), pod.to_owned()));
-        known.into_iter().flat_map(|known| {
-            let subject = |name: &String| Subject {
-                pod_uid: known.uid.clone(),
-                container: name.clone(),
-            };
-            let containers = known.containers.iter();
-            containers.map(move |(name, kind)| (subject(name), *kind))
-        })
-    }
-
     /// The subjects that a target matches.
     pub(crate) fn matching(&self, target: &Target) -> Vec<Subject> {
         let mut found: Vec<Subject> = match target {
-            Target::Everything => self
-                .live
-                .values()
-                .map(|live| live.subject.clone())
-                .collect(),
+            Target::Everything => self.lives.all().map(|live| live.subject.clone()).collect(),
             Target::ContainerId(id) => self
-                .live
-                .values()
+                .lives
+                .all()
                 .filter(|live| live.id.starts_with(id.as_str()))
                 .map(|live| live.subject.clone())
                 .collect(),
@@ -181,107 +126,25 @@ impl Node {
                 name,
                 container,
             } => {
-                let key = (namespace.clone(), name.clone());
+                let uid = self.pods.uid(namespace, name);
                 let of_pod = |subject: &&Subject| {
-                    let identity = self
-                        .subjects
-                        .get(*subject)
-                        .and_then(|runs| runs.identity.as_ref());
-                    let known = self.pods.get(&key);
-                    known.is_some_and(|pod| pod.uid == subject.pod_uid)
+                    let identity = self.histories.identity(subject);
+                    uid == Some(&subject.pod_uid)
                         || identity.is_some_and(|identity| {
                             (&identity.pod.namespace, &identity.pod.name) == (namespace, name)
                         })
                 };
-                self.subjects
-                    .keys()
-                    .filter(of_pod)
-                    .filter(|subject| {
-                        container
-                            .as_ref()
-                            .is_none_or(|only| *only == subject.container)
-                    })
-                    .cloned()
-                    .collect()
+                let is_meant = |subject: &&Subject| {
+                    let only = container.as_ref();
+                    only.is_none_or(|only| *only == subject.container)
+                };
+                let all = self.histories.subjects();
+                all.filter(of_pod).filter(is_meant).cloned().collect()
             }
         };
         found.sort();
         found.dedup();
         found
-    }
-
-    /// Captures a subject with the run that it is in.
-    pub(crate) fn look(&mut self, subject: Subject, asked: Asked, wanted: Wanted) {
-        let live = self
-            .live
-            .iter()
-            .find(|(_, live)| live.subject == subject && !live.is_over());
-        let ending = live.map(|(cgroup, live)| self.ending(*cgroup, live));
-        let (recording, clients, inputs) = (
-            self.recording.clone(),
-            self.clients.clone(),
-            self.inputs.clone(),
-        );
-        self.tasks.spawn(async move {
-            let mut run = None;
-            if let Some(ending) = ending
-                && let Some(life) = recording.snapshot(ending.cgroup).await
-            {
-                let looked = clients.end(ending, life).await;
-                run = looked
-                    .inspect_err(|error| {
-                        tracing::error!("a live container cannot be captured: {error:#}")
-                    })
-                    .ok()
-                    .map(|looked| looked.kept);
-            }
-            let looked = LiveRunRead {
-                subject,
-                asked,
-                wanted,
-                live: run,
-            };
-            let _ = inputs.send(Input::LiveRunRead(Box::new(looked)));
-        });
-    }
-
-    /// The live run of a subject to be captured is there.
-    pub(crate) fn looked(
-        &mut self,
-        LiveRunRead {
-            subject,
-            asked,
-            wanted,
-            live,
-        }: LiveRunRead,
-    ) {
-        let mut runs = self.kept_of(&subject);
-        if let Some(live) = live {
-            runs.retain(|run| run.run.number != live.run.number);
-            runs.push(Arc::new(live));
-        }
-        if runs.is_empty() {
-            let why = if self.is_off(&subject) { OFF } else { NOBODY };
-            return self.taken(OrderDone::nothing(subject, asked, why));
-        }
-        let requested = matches!(asked, Asked::Object(_));
-        let identity = self.identity(&subject);
-        let Wanted {
-            name,
-            trigger,
-            rank,
-        } = wanted;
-        let order = Order {
-            name,
-            identity,
-            around: None,
-            trigger,
-            rank,
-            runs,
-            replaces: None,
-            requested,
-        };
-        self.order(subject, asked, order);
     }
 
     /// An alert about a pod anywhere: its Capture object finds the right node.
@@ -293,11 +156,52 @@ impl Node {
             return;
         };
         self.tasks.spawn(async move {
-            let _ = reply.send(
-                create(&client, alert)
-                    .await
-                    .map_err(|error| error.to_string()),
-            );
+            let created = create(&client, alert).await;
+            let _ = reply.send(created.map_err(|error| error.to_string()));
+        });
+    }
+
+    /// Answers when the recorder has said what it has.
+    fn status(&mut self, reply: oneshot::Sender<Status>) {
+        let (recorded, named) = self.lives.count();
+        let (spool, storage) = self.outside.status(&self.config);
+        let mut status = Status {
+            node: self.clients.node.clone(),
+            probes: self.recording.setup.probes.clone(),
+            limitations: self.recording.setup.limitations.clone(),
+            containers: Containers {
+                named: named as u64,
+                unnamed: (recorded - named) as u64,
+                waiting: 0,
+            },
+            memory: Memory {
+                kept_runs: self.histories.count() as u64,
+                kept_run_bytes: self.histories.bytes(),
+                budget_bytes: self.config.recorder.memory.as_u64(),
+                ..Memory::default()
+            },
+            spool,
+            storage,
+            announce_pending: self.outside.announce_pending(),
+            ..Status::default()
+        };
+        self.account.fill(&mut status);
+        let recording = self.recording.clone();
+        self.tasks.spawn(async move {
+            if let Some(Rings {
+                stock,
+                waiting,
+                misses,
+            }) = recording.stock().await
+            {
+                status.containers.waiting = waiting as u64;
+                status.memory.rings_used = stock.used as u64;
+                status.memory.rings_free = stock.free as u64;
+                status.memory.ring_bytes = stock.ring_bytes;
+                status.skipped = misses.into_map();
+                status.losses.recursion_misses = status.skipped.values().sum();
+            }
+            let _ = reply.send(status);
         });
     }
 }

@@ -1,0 +1,291 @@
+//! What is kept of each container across its restarts: its last runs, and who it is.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use containers::directory::Identity;
+use spool::SavedRun;
+use triggers::Subject;
+
+use super::super::{closing::Around, kept::KeptRun};
+use crate::host;
+
+/// How long the runs of a container that does not run any more are kept, where nobody says that it is gone.
+const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// What is kept of one container.
+#[derive(Default)]
+struct History {
+    /// First run first.
+    kept: VecDeque<Arc<KeptRun>>,
+    /// Number of the newest run that started, where nobody else counts them.
+    newest: u32,
+    /// CLOCK_BOOTTIME in nanoseconds when it last started, ended, or was remembered from before.
+    seen: u64,
+    identity: Option<Identity>,
+    /// Paths at which it sees secrets.
+    secret_mounts: Vec<String>,
+    /// Runs that are being closed.
+    closing: usize,
+    /// What the API server said when the last of them had ended, until a capture takes it.
+    around: Option<Around>,
+}
+
+impl History {
+    fn sort(&mut self) {
+        self.kept
+            .make_contiguous()
+            .sort_by_key(|run| run.run.number);
+    }
+}
+
+/// See the module.
+pub(crate) struct Histories {
+    of: HashMap<Subject, History>,
+    /// Runs that are kept of one container, at most.
+    most_runs: usize,
+    /// Bytes of all kept runs, at most.
+    most_bytes: u64,
+}
+
+impl Histories {
+    pub(crate) fn new(most_runs: usize, most_bytes: u64) -> Self {
+        Self {
+            of: HashMap::new(),
+            most_runs,
+            most_bytes,
+        }
+    }
+
+    /// A run starts. Gives its number, as far as it is counted here.
+    pub(crate) fn start(&mut self, subject: &Subject, time: u64) -> u32 {
+        let history = self.of.entry(subject.clone()).or_default();
+        history.newest += 1;
+        history.seen = time;
+        history.newest
+    }
+
+    /// Who a container is has become known: what is kept of `before` belongs to `subject`. True if anything was.
+    pub(crate) fn identify(
+        &mut self,
+        before: &Subject,
+        subject: &Subject,
+        identity: Identity,
+    ) -> bool {
+        let run = identity.run();
+        let unnamed = self.of.remove(before);
+        let was_known = unnamed.is_some();
+        let history = self.of.entry(subject.clone()).or_default();
+        if let Some(unnamed) = unnamed {
+            history
+                .kept
+                .extend(unnamed.kept.into_iter().map(|mut kept| {
+                    // Without names it was the first of its container.
+                    Arc::make_mut(&mut kept).run.number = run;
+                    kept
+                }));
+            history.sort();
+            history.closing += unnamed.closing;
+        }
+        history.identity = Some(identity);
+        was_known
+    }
+
+    /// Containers that vanished before anybody could say who they were.
+    pub(crate) fn unnamed(&self) -> Vec<Subject> {
+        let unnamed = self.of.iter().filter(|(subject, history)| {
+            history.identity.is_none() && containers::path::is_id(&subject.container)
+        });
+        unnamed.map(|(subject, _)| subject.clone()).collect()
+    }
+
+    /// A container sees secrets at these paths.
+    pub(crate) fn set_secret_mounts(&mut self, subject: &Subject, paths: &[String]) {
+        let history = self.of.entry(subject.clone()).or_default();
+        history.secret_mounts = paths.to_vec();
+    }
+
+    /// Paths at which a container sees secrets.
+    pub(crate) fn secret_mounts(&self, subject: &Subject) -> Vec<String> {
+        let history = self.of.get(subject);
+        history.map_or_else(Vec::new, |history| history.secret_mounts.clone())
+    }
+
+    /// A run is over, and is being closed.
+    pub(crate) fn begin_closing(&mut self, subject: &Subject) {
+        self.of.entry(subject.clone()).or_default().closing += 1;
+    }
+
+    /// A run is closed, or lost.
+    pub(crate) fn end_closing(&mut self, subject: &Subject) {
+        let history = self.of.entry(subject.clone()).or_default();
+        history.closing = history.closing.saturating_sub(1);
+        history.seen = host::boottime();
+    }
+
+    /// Whether a run is being closed.
+    pub(crate) fn is_closing(&self, subject: &Subject) -> bool {
+        self.of
+            .get(subject)
+            .is_some_and(|history| history.closing > 0)
+    }
+
+    /// Keeps a run; older ones give way. Runs that end soon after each other may be closed in another order.
+    pub(crate) fn keep(&mut self, subject: &Subject, run: KeptRun) {
+        let history = self.of.entry(subject.clone()).or_default();
+        let number = run.run.number;
+        let place = history
+            .kept
+            .partition_point(|before| before.run.number < number);
+        history.kept.insert(place, Arc::new(run));
+        while history.kept.len() > self.most_runs {
+            history.kept.pop_front();
+        }
+    }
+
+    /// Drops the oldest runs of all, until the rest fits into its part of the budget. Gives the bytes of the rest.
+    pub(crate) fn keep_to_budget(&mut self) -> u64 {
+        let mut bytes = self.bytes();
+        while bytes > self.most_bytes {
+            let oldest = self
+                .of
+                .values_mut()
+                .filter(|history| !history.kept.is_empty())
+                .min_by_key(|history| history.kept.front().and_then(|run| run.run.end));
+            let Some(dropped) = oldest.and_then(|history| history.kept.pop_front()) else {
+                break;
+            };
+            bytes -= dropped.bytes().len() as u64;
+        }
+        bytes
+    }
+
+    /// What the API server said when a run had ended: the capture that follows need not ask again.
+    pub(crate) fn remember_around(&mut self, subject: &Subject, around: Around) {
+        let history = self.of.entry(subject.clone()).or_default();
+        history.around = Some(around).filter(Around::is_fresh);
+    }
+
+    /// See [`Self::remember_around`].
+    pub(crate) fn take_around(&mut self, subject: &Subject) -> Option<Around> {
+        self.of.get_mut(subject)?.around.take()
+    }
+
+    /// Drops what the API server said too long ago.
+    pub(crate) fn drop_stale(&mut self) {
+        for history in self.of.values_mut() {
+            history.around.take_if(|around| !around.is_fresh());
+        }
+    }
+
+    /// The kept runs of a container, first run first.
+    pub(crate) fn runs(&self, subject: &Subject) -> Vec<Arc<KeptRun>> {
+        let history = self.of.get(subject);
+        history.map_or_else(Vec::new, |history| history.kept.iter().cloned().collect())
+    }
+
+    /// How many more runs of a container would be kept.
+    pub(crate) fn room(&self, subject: &Subject) -> usize {
+        let kept = self.of.get(subject).map_or(0, |history| history.kept.len());
+        self.most_runs.saturating_sub(kept)
+    }
+
+    /// The newest kept run of a container.
+    pub(crate) fn newest(&self, subject: &Subject) -> Option<&KeptRun> {
+        self.of.get(subject)?.kept.back().map(AsRef::as_ref)
+    }
+
+    /// Who a container is, if one of its runs has started since the agent has.
+    pub(crate) fn identity(&self, subject: &Subject) -> Option<&Identity> {
+        self.of.get(subject)?.identity.as_ref()
+    }
+
+    /// All containers.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        self.of.keys()
+    }
+
+    /// Nothing of a container is kept any more; true if anything was known of it.
+    pub(crate) fn forget(&mut self, subject: &Subject) -> bool {
+        self.of.remove(subject).is_some()
+    }
+
+    /// A pod is gone. What runs, or is being closed, stays until it is over.
+    pub(crate) fn pod_gone(&mut self, pod_uid: &str, is_live: impl Fn(&Subject) -> bool) {
+        self.of.retain(|subject, history| {
+            subject.pod_uid != pod_uid || history.closing > 0 || is_live(subject)
+        });
+    }
+
+    /// Forgets containers that have not run for long, but for those that stay. Gives the forgotten ones.
+    pub(crate) fn forget_old(&mut self, stays: impl Fn(&Subject) -> bool) -> Vec<Subject> {
+        let oldest = host::boottime().saturating_sub(KEPT_FOR.as_nanos() as u64);
+        let old = self.of.extract_if(|subject, history| {
+            !(history.closing > 0 || history.seen > oldest || stays(subject))
+        });
+        old.map(|(subject, _)| subject).collect()
+    }
+
+    /// Bytes of all kept runs.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.all().map(|(_, run)| run.bytes().len() as u64).sum()
+    }
+
+    /// How many runs are kept.
+    pub(crate) fn count(&self) -> usize {
+        self.all().count()
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&Subject, &Arc<KeptRun>)> {
+        self.of
+            .iter()
+            .flat_map(|(subject, history)| history.kept.iter().map(move |run| (subject, run)))
+    }
+
+    /// An earlier agent captured runs up to this one of a container that nobody else counts the runs of.
+    pub(crate) fn remember_newest(&mut self, subject: &Subject, run: u32) {
+        let history = self.of.entry(subject.clone()).or_default();
+        history.newest = history.newest.max(run);
+        history.seen = host::boottime();
+    }
+
+    /// Takes back the runs that an earlier agent kept. Gives whose they are.
+    pub(crate) fn restore(&mut self, saved: Vec<SavedRun>) -> Vec<Subject> {
+        for run in saved {
+            let subject = Subject {
+                pod_uid: run.pod_uid,
+                container: run.container,
+            };
+            match KeptRun::from_bytes(run.bytes) {
+                Ok(kept) => {
+                    let history = self.of.entry(subject).or_default();
+                    history.kept.push_back(Arc::new(kept));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, container = subject.container, "a kept run cannot be read")
+                }
+            }
+        }
+        for history in self.of.values_mut() {
+            history.sort();
+            let newest = history.kept.back().map_or(0, |run| run.run.number);
+            history.newest = history.newest.max(newest);
+            history.seen = host::boottime();
+        }
+        self.of.keys().cloned().collect()
+    }
+
+    /// All kept runs, for the next agent.
+    pub(crate) fn saved(&self) -> Vec<SavedRun> {
+        let saved = |(subject, run): (&Subject, &Arc<KeptRun>)| SavedRun {
+            pod_uid: subject.pod_uid.clone(),
+            container: subject.container.clone(),
+            run: run.run.number,
+            bytes: run.bytes().to_vec(),
+        };
+        self.all().map(saved).collect()
+    }
+}

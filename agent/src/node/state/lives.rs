@@ -1,0 +1,161 @@
+//! Containers that are recorded, by the id of their cgroup, and those that would be if they were not opted out.
+
+use std::collections::{HashMap, HashSet};
+
+use triggers::Subject;
+
+/// A container that is recorded, or whose run is being closed.
+pub(crate) struct Live {
+    /// The container's id.
+    pub(crate) id: String,
+    pub(crate) subject: Subject,
+    /// Number of its run.
+    pub(crate) run: u32,
+    /// Nanoseconds of CLOCK_BOOTTIME.
+    pub(crate) started: u64,
+    /// Whether its names are known.
+    pub(crate) named: bool,
+    /// The run is over, and not closed yet.
+    closing: bool,
+    /// The cgroup is gone.
+    removed: bool,
+}
+
+impl Live {
+    /// Whether its run is over.
+    fn is_over(&self) -> bool {
+        self.closing || self.removed
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Lives {
+    live: HashMap<u64, Live>,
+    /// The ids of the newest containers that run and are opted out.
+    off: HashMap<Subject, String>,
+}
+
+impl Lives {
+    /// A container is recorded from now on.
+    pub(crate) fn start(&mut self, cgroup: u64, id: String, subject: Subject, run: u32, time: u64) {
+        let live = Live {
+            id,
+            subject,
+            run,
+            started: time,
+            named: false,
+            closing: false,
+            removed: false,
+        };
+        self.live.insert(cgroup, live);
+    }
+
+    pub(crate) fn get(&self, cgroup: u64) -> Option<&Live> {
+        self.live.get(&cgroup)
+    }
+
+    /// Who it is has become known.
+    pub(crate) fn name(&mut self, cgroup: u64, subject: &Subject, run: u32) {
+        if let Some(live) = self.live.get_mut(&cgroup) {
+            (live.subject, live.run, live.named) = (subject.clone(), run, true);
+        }
+    }
+
+    /// Its run is over, and is being closed.
+    pub(crate) fn begin_closing(&mut self, cgroup: u64) -> Option<&Live> {
+        let live = self.live.get_mut(&cgroup)?;
+        live.closing = true;
+        Some(live)
+    }
+
+    /// Its run is closed. Gives whose it was; none if the container was opted out meanwhile.
+    pub(crate) fn end_closing(&mut self, cgroup: u64) -> Option<Subject> {
+        let live = self.live.get_mut(&cgroup)?;
+        live.closing = false;
+        let subject = live.subject.clone();
+        self.forget_if_over(cgroup);
+        Some(subject)
+    }
+
+    /// Its cgroup is gone.
+    pub(crate) fn cgroup_removed(&mut self, cgroup: u64) {
+        if let Some(live) = self.live.get_mut(&cgroup) {
+            live.removed = true;
+            self.forget_if_over(cgroup);
+        }
+    }
+
+    fn forget_if_over(&mut self, cgroup: u64) {
+        let over = |live: &Live| live.removed && !live.closing;
+        if self.live.get(&cgroup).is_some_and(over) {
+            self.live.remove(&cgroup);
+        }
+    }
+
+    /// It lives on, and is not recorded any more.
+    pub(crate) fn give_up(&mut self, cgroup: u64) -> Option<Live> {
+        self.live.remove(&cgroup)
+    }
+
+    /// A container is opted out. Gives its cgroups that are recorded.
+    pub(crate) fn opt_out(&mut self, subject: &Subject) -> Vec<u64> {
+        let of_subject = self.live.extract_if(|_, live| live.subject == *subject);
+        let mut cgroups = Vec::new();
+        for (cgroup, live) in of_subject {
+            self.off.insert(subject.clone(), live.id);
+            cgroups.push(cgroup);
+        }
+        cgroups
+    }
+
+    /// A container is not opted out any more.
+    pub(crate) fn opt_in(&mut self, subject: &Subject) {
+        self.off.remove(subject);
+    }
+
+    /// A pod is gone.
+    pub(crate) fn pod_gone(&mut self, pod_uid: &str) {
+        self.off.retain(|subject, _| subject.pod_uid != pod_uid);
+    }
+
+    /// Recorded containers that have no names yet.
+    pub(crate) fn unnamed(&self) -> Vec<u64> {
+        let unnamed = self.live.iter().filter(|(_, live)| !live.named);
+        unnamed.map(|(cgroup, _)| *cgroup).collect()
+    }
+
+    /// Those that are recorded.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Live> {
+        self.live.values()
+    }
+
+    /// The subjects of those that are recorded.
+    pub(crate) fn subjects(&self) -> HashSet<Subject> {
+        self.all().map(|live| live.subject.clone()).collect()
+    }
+
+    /// The run that a container is in, with the id of its cgroup.
+    pub(crate) fn running(&self, subject: &Subject) -> Option<(u64, &Live)> {
+        self.live
+            .iter()
+            .find(|(_, live)| live.subject == *subject && !live.is_over())
+            .map(|(cgroup, live)| (*cgroup, live))
+    }
+
+    /// Containers that run and are opted out, with their ids.
+    pub(crate) fn off(&self) -> impl Iterator<Item = (&Subject, &String)> {
+        self.off.iter()
+    }
+
+    /// The id of a container that runs and is opted out.
+    pub(crate) fn off_id(&self, subject: &Subject) -> Option<&String> {
+        self.off.get(subject)
+    }
+
+    /// How many are recorded, and how many of them have names.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let named = self.all().filter(|live| live.named).count();
+        (self.live.len(), named)
+    }
+}
