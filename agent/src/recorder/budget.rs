@@ -2,7 +2,7 @@
 
 use agent_ebpf::wire::RINGS;
 
-use super::pool::RING_MEMORY;
+use super::ring::RING_MEMORY;
 
 /// What a node may spend on recording, and how many free rings it should have ready.
 #[derive(Clone, Copy, Debug)]

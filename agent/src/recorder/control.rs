@@ -12,7 +12,7 @@ use aya::{
 };
 use capture_format::ExitStatus;
 
-use super::pool::RingId;
+use super::ring::RingId;
 
 /// Something that happened to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]

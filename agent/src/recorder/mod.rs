@@ -38,8 +38,9 @@ pub use containers::hierarchy::Hierarchy;
 pub use control::{Message, MessageKind};
 pub use load::{ContainerShape, Settings};
 pub use misses::Misses;
-pub use pool::{AdoptError, Adopted, FirstProcess, RingId};
+pub use pool::{AdoptError, Adopted};
 pub use probes::ProbeError;
+pub use ring::{FirstProcess, RingId};
 
 use control::Channel;
 use pool::Pool;

@@ -16,17 +16,10 @@ use aya::{
 
 use super::{
     budget::{Budget, Change, Stock},
-    ring::{self, RING_BYTES},
+    ring::{self, FirstProcess, RING_BYTES, RING_MEMORY, RingId},
     sys::{self, Fence, Mapped},
     table::CgroupTable,
 };
-
-/// Bytes that a ring occupies in the kernel.
-pub(super) const RING_MEMORY: u64 = RING_BYTES.next_multiple_of(4096) as u64;
-
-/// A ring by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RingId(pub(super) u32);
 
 /// Why a container that runs already gets no ring.
 #[derive(Debug, thiserror::Error)]
@@ -57,17 +50,6 @@ pub struct Adopted {
     pub ring: RingId,
     /// Cgroups inside it that found no place in the table.
     pub left_out: u64,
-}
-
-/// What is known of a container that runs already. Each is 0 where it is unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FirstProcess {
-    /// Its first process, in the host's pid namespace.
-    pub pid: u32,
-    /// Inode number of its standard output; of the eldest process's where the first one is unknown.
-    pub stdout: u64,
-    /// Inode number of the same process's standard error.
-    pub stderr: u64,
 }
 
 /// All rings of the node.

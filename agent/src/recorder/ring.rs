@@ -1,4 +1,4 @@
-//! Reading a ring: a copy of its lanes, and the records in the copy.
+//! A ring in mapped memory: given to a container, and read, as a copy of its lanes and the records in the copy.
 //!
 //! A record is believed only where its stamp fits its position, so whatever a payload holds, it is never taken for a
 //! record. The writers go on while the copy is made; what they may have overwritten meanwhile is left out.
@@ -9,12 +9,28 @@ use agent_ebpf::wire::{
     DATA_MAX, LANE_SIZE, LANE_STRIDE, LANES, LaneHeader, NAME_MAX, RECORD_MAX, Record, Ring,
 };
 
-use super::pool::FirstProcess;
 use crate::host;
 
 /// Bytes of a ring's map value.
 pub(super) const RING_BYTES: usize = size_of::<Ring>();
 const HEADER_BYTES: usize = std::mem::offset_of!(Ring, data);
+/// Bytes that a ring occupies in the kernel.
+pub(super) const RING_MEMORY: u64 = RING_BYTES.next_multiple_of(4096) as u64;
+
+/// A ring by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RingId(pub(super) u32);
+
+/// What is known of a container that runs already. Each is 0 where it is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FirstProcess {
+    /// Its first process, in the host's pid namespace.
+    pub pid: u32,
+    /// Inode number of its standard output; of the eldest process's where the first one is unknown.
+    pub stdout: u64,
+    /// Inode number of the same process's standard error.
+    pub stderr: u64,
+}
 
 /// A ring's content at one moment.
 pub(super) struct Snapshot {
