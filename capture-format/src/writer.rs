@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::block::BlockBuilder;
+use crate::block::{BlockBuilder, EventBlock};
 use crate::layout::{
     BlockHeader, BlockType, CRITICAL, End, MAX_DOCUMENT, MAX_EVENT, MAX_PAYLOAD, Preamble,
     RunSummary, Version,
@@ -110,6 +110,25 @@ impl<W: Write> Writer<W> {
         } else {
             Ok(())
         }
+    }
+
+    /// Adds the events of a block that was read from a capture, as they are: nothing is decoded. They get the numbers that
+    /// follow in this capture. An empty block adds nothing.
+    ///
+    /// # Errors
+    /// Outside a run; when the output refuses a block.
+    pub fn block(&mut self, block: &EventBlock) -> Result<(), WriteError> {
+        if !self.in_run {
+            return Err(WriteError::NoRun);
+        }
+        self.end_block()?;
+        // The run that is open is the last one begun.
+        let run = self.runs.saturating_sub(1);
+        if let Some((summary, payload)) = block.renumbered(run, self.written + 1) {
+            self.output.block(BlockType::EVENTS, &payload, &summary)?;
+            self.written += u64::from(block.summary().count);
+        }
+        Ok(())
     }
 
     /// Ends the run.

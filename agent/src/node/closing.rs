@@ -131,11 +131,11 @@ impl Clients {
             self.around_end(run.identity.as_ref(), killed, crashed),
             masking
         );
-        let masked = masked??;
+        let (masked, executed) = masked??;
         let header = self.header(&run, around.events.clone());
         let work = move || -> anyhow::Result<RunClosed> {
-            let kept = masked.finish(header, &self.redactor, |run, events| {
-                add_termination(run, events, terminated);
+            let kept = masked.finish(header, &self.redactor, |run| {
+                add_termination(run, executed, terminated);
             })?;
             let verdict = kept.explain()?.runs.pop();
             Ok(RunClosed {
@@ -323,7 +323,8 @@ fn kind(kind: Option<Kind>) -> &'static str {
     }
 }
 
-/// What of a run is kept. It is decoded no more when this returns.
+/// What of a run is kept, and whether its first process has executed a program. The run is decoded no more when this
+/// returns.
 fn mask(
     cgroup: u64,
     number: u32,
@@ -331,20 +332,22 @@ fn mask(
     mut life: Life,
     redactor: &Redactor,
     policy: &Policy,
-) -> Result<Masked, WriteError> {
+) -> Result<(Masked, bool), WriteError> {
     let complete = life.recording.losses.overwritten == 0;
     let first = setup_steps::remove(&mut life.recording.events, complete);
     let run = run(cgroup, number, started, &life, first);
-    let masked = KeptRun::mask(run, life.recording.events, redactor, policy);
-    drop(life.slot);
-    masked
-}
-
-/// Adds what the runtime says of a run's end.
-fn add_termination(run: &mut Run, events: &[Event], terminated: Option<Terminated>) {
-    let executed = events
+    let executed = life
+        .recording
+        .events
         .iter()
         .any(|event| event.kind == EventKind::EXEC && event.pid == run.init_pid);
+    let masked = KeptRun::mask(run, life.recording.events, redactor, policy);
+    drop(life.slot);
+    masked.map(|masked| (masked, executed))
+}
+
+/// Adds what the runtime says of a run's end. `executed`: its first process has executed a program.
+fn add_termination(run: &mut Run, executed: bool, terminated: Option<Terminated>) {
     run.start_error = terminated
         .as_ref()
         .filter(|said| {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use capture_format::{
-    Damage, Event, Header, Losses, Lost, OpenError, Reader, Run, WriteError, Writer,
+    Damage, Event, EventBlock, Header, Losses, Lost, OpenError, Reader, Run, WriteError, Writer,
 };
 use redact::{Manifest, Payload, Redactor};
 use verdict::explain::{Explanation, explain};
@@ -34,7 +34,7 @@ pub(super) struct Masked {
 }
 
 impl Masked {
-    /// The whole run; `tell` adds to its metadata what was heard of its end.
+    /// The whole run; `tell` adds to its metadata what was heard of its end. Its events stay encoded.
     ///
     /// # Errors
     /// When its metadata is larger than the format allows.
@@ -42,14 +42,14 @@ impl Masked {
         mut self,
         mut header: Header,
         redactor: &Redactor,
-        tell: impl FnOnce(&mut Run, &[Event]),
-    ) -> Result<KeptRun, WriteError> {
-        let (mut run, events) = self.run.events();
-        tell(&mut run, &events);
+        tell: impl FnOnce(&mut Run),
+    ) -> anyhow::Result<KeptRun> {
+        let mut run = self.run.run.clone();
+        tell(&mut run);
         redactor.header(&mut header, &mut self.manifest);
         redactor.run_metadata(&mut run, &mut self.manifest);
         header.redaction = self.manifest.redaction();
-        KeptRun::of(&header, run, &events)
+        Ok(KeptRun::copy(&header, run, &mut self.run.reader()?, 0)?)
     }
 }
 
@@ -78,9 +78,26 @@ impl KeptRun {
         Ok(Masked { run, manifest })
     }
 
+    /// Encodes a run.
     fn of(header: &Header, run: Run, events: &[Event]) -> Result<Self, WriteError> {
         let mut writer = Writer::new(Vec::new(), header)?;
-        write(&mut writer, &run, events)?;
+        writer.begin_run(&run)?;
+        for event in events {
+            writer.event(event)?;
+        }
+        let (bytes, _) = writer.finish()?;
+        Ok(Self { run, bytes })
+    }
+
+    /// The run at this position of a capture, with this metadata.
+    fn copy<R: Read + Seek>(
+        header: &Header,
+        run: Run,
+        from: &mut Reader<R>,
+        index: usize,
+    ) -> Result<Self, WriteError> {
+        let mut writer = Writer::new(Vec::new(), header)?;
+        let run = copy(&mut writer, run, from, index)?;
         let (bytes, _) = writer.finish()?;
         Ok(Self { run, bytes })
     }
@@ -106,8 +123,8 @@ impl KeptRun {
         let mut all = Vec::new();
         let runs = capture.runs().len();
         for index in runs.saturating_sub(most)..runs {
-            let (run, events) = read(&mut capture, index);
-            all.push(Self::of(&header, run, &events)?);
+            let run = capture.runs().get(index).cloned().unwrap_or_default();
+            all.push(Self::copy(&header, run, &mut capture, index)?);
             header.redaction = Default::default();
         }
         for damage in capture.damage() {
@@ -140,42 +157,55 @@ impl KeptRun {
         Ok(self.reader()?.header().clone())
     }
 
-    /// Writes it as the next run of a capture.
+    /// Writes it as the next run of a capture; its events stay encoded.
     ///
     /// # Errors
     /// The writer's.
     pub(super) fn write_to<W: Write>(&self, writer: &mut Writer<W>) -> Result<(), WriteError> {
-        let (run, events) = self.events();
-        write(writer, &run, &events)
-    }
-
-    fn events(&self) -> (Run, Vec<Event>) {
+        let run = self.run.clone();
         match self.reader() {
-            Ok(mut reader) => read(&mut reader, 0),
+            Ok(mut reader) => copy(writer, run, &mut reader, 0).map(drop),
             // It was opened before, when it was encoded or taken back.
-            Err(_) => (self.run.clone(), Vec::new()),
+            Err(_) => writer.begin_run(&run),
         }
     }
 }
 
-/// A run and its events; those that are damaged count as lost, at least one for each damage.
-fn read<R: Read + Seek>(reader: &mut Reader<R>, index: usize) -> (Run, Vec<Event>) {
-    let mut run = reader.runs().get(index).cloned().unwrap_or_default();
-    let mut events = Vec::new();
-    for event in reader.events(index) {
-        match event {
-            Ok(event) => events.push(event.event),
-            Err(damage) => {
+/// Writes a run with the events that are at this position of a capture, block by block. Damaged blocks count as lost.
+/// Gives the run as it was written.
+fn copy<R: Read + Seek, W: Write>(
+    writer: &mut Writer<W>,
+    mut run: Run,
+    from: &mut Reader<R>,
+    index: usize,
+) -> Result<Run, WriteError> {
+    let mut block = EventBlock::default();
+    // What is lost stands before the events.
+    for part in 0.. {
+        match from.open_block(index, part, &mut block) {
+            Some(Ok(())) => {}
+            Some(Err(damage)) => {
                 run.losses += Losses {
                     lost: missing(&damage),
                     ..Losses::default()
                 }
             }
+            None => break,
         }
     }
-    (run, events)
+    writer.begin_run(&run)?;
+    for part in 0.. {
+        match from.open_block(index, part, &mut block) {
+            Some(Ok(())) => writer.block(&block)?,
+            Some(Err(_)) => {}
+            None => break,
+        }
+    }
+    writer.end_run()?;
+    Ok(run)
 }
 
+/// How many events are missing, at least: one for each damage.
 fn missing(damage: &Damage) -> u64 {
     match &damage.lost {
         Lost::Events(numbers) => numbers
@@ -184,14 +214,6 @@ fn missing(damage: &Damage) -> u64 {
             .saturating_add(1),
         _ => 1,
     }
-}
-
-fn write<W: Write>(writer: &mut Writer<W>, run: &Run, events: &[Event]) -> Result<(), WriteError> {
-    writer.begin_run(run)?;
-    for event in events {
-        writer.event(event)?;
-    }
-    writer.end_run()
 }
 
 #[cfg(test)]
@@ -245,6 +267,17 @@ mod tests {
             lost_some += u32::from(lost == EVENTS);
         }
         assert!(lost_some > 0, "no byte was of an event");
+    }
+
+    #[test]
+    fn a_run_is_written_with_the_number_that_it_got_with_its_name() {
+        let mut kept = kept();
+        kept.run.number = 7;
+        let mut writer = Writer::new(Vec::new(), &Header::default()).unwrap();
+        kept.write_to(&mut writer).unwrap();
+        let (bytes, _) = writer.finish().unwrap();
+        let reader = Reader::open(Cursor::new(bytes)).unwrap();
+        assert_eq!(reader.runs()[0].number, 7);
     }
 
     #[test]

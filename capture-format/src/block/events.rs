@@ -12,8 +12,8 @@ use crate::{Damage, DamageCause, Event, EventFlags, EventKind, FdType, Lost};
 
 /// A block of events: see [`Reader::open_block`](crate::Reader::open_block).
 ///
-/// Its columns are decoded when they are asked for, into arrays with a value for each event; memory and decompressor are
-/// used again for the next block.
+/// Its columns are decoded when they are asked for, into arrays with a value for each event; memory and decompressor
+/// are used again for the next block.
 ///
 /// ```
 /// # use capture_format::*;
@@ -107,6 +107,25 @@ impl EventBlock {
     pub(crate) fn summary_of(payload: &mut &[u8]) -> Option<BlockSummary> {
         let size = take_u32(payload)?;
         BlockSummary::decode(take_bytes(payload, size as usize)?)
+    }
+
+    /// Its summary and payload as the block of a run with this position whose first event has this number; none
+    /// without events.
+    pub(crate) fn renumbered(&self, run: u32, first: u64) -> Option<(Vec<u8>, Vec<u8>)> {
+        let rest = &mut self.payload.as_slice();
+        if self.summary.count == 0 {
+            return None;
+        }
+        Self::summary_of(rest)?;
+        let summary = BlockSummary {
+            run,
+            first,
+            ..self.summary.clone()
+        };
+        let summary = summary.encode();
+        let size = (summary.len() as u32).to_le_bytes();
+        let payload = [&size[..], &summary, rest].concat();
+        Some((summary, payload))
     }
 
     /// Memory that its events take once all columns are decoded, in bytes.

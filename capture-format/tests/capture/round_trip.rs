@@ -1,8 +1,12 @@
 //! What is written is what is read.
 
+use std::io::Cursor;
+
 use crate::captures::{header, numbered, read, runs, write};
 use bytes::Bytes;
-use capture_format::{Event, EventFlags, EventKind, FdType, Run, Summary};
+use capture_format::{
+    Event, EventBlock, EventFlags, EventKind, FdType, Reader, Run, Summary, WriteError, Writer,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -46,8 +50,37 @@ fn a_capture_without_runs_and_a_run_without_events_are_whole() {
 #[test]
 fn a_run_that_is_not_there_has_no_events() {
     let (bytes, _) = write(&header(), &runs(1, 1));
-    let mut reader = capture_format::Reader::open(std::io::Cursor::new(bytes)).unwrap();
+    let mut reader = Reader::open(Cursor::new(bytes)).unwrap();
     assert!(reader.events(1).next().is_none());
+}
+
+#[test]
+fn a_copy_of_blocks_is_what_writing_the_events_makes() {
+    let runs = runs(3, 20_000);
+    let (whole, _) = write(&header(), &runs);
+    let mut reader = Reader::open(Cursor::new(&whole)).unwrap();
+    let mut writer = Writer::new(Vec::new(), &header()).unwrap();
+    let mut block = EventBlock::default();
+    // One run less: the numbers of all events are others.
+    for (index, (run, _)) in runs.iter().enumerate().skip(1) {
+        writer.begin_run(run).unwrap();
+        for part in 0.. {
+            match reader.open_block(index, part, &mut block) {
+                Some(opened) => opened.unwrap(),
+                None => break,
+            }
+            writer.block(&block).unwrap();
+        }
+    }
+    let (copy, summary) = writer.finish().unwrap();
+    assert_eq!((copy, summary), write(&header(), &runs[1..]));
+}
+
+#[test]
+fn blocks_stand_in_runs() {
+    let mut writer = Writer::new(Vec::new(), &header()).unwrap();
+    let outside = writer.block(&EventBlock::default());
+    assert!(matches!(outside, Err(WriteError::NoRun)));
 }
 
 fn any_event() -> impl Strategy<Value = Event> {

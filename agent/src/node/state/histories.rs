@@ -260,7 +260,9 @@ impl Histories {
                 container: run.container,
             };
             match KeptRun::from_bytes(run.bytes) {
-                Ok(kept) => {
+                Ok(mut kept) => {
+                    // Its name, and with that its number, may have come after it was encoded.
+                    kept.run.number = run.run;
                     let history = self.of.entry(subject).or_default();
                     history.kept.push_back(Arc::new(kept));
                 }
