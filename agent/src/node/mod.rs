@@ -3,7 +3,7 @@
 //!
 //! One loop ([`event_loop`]) changes the state and waits for nothing. Whatever waits (the kernel side, the API
 //! server, the container runtime, the disk) is in a thread or in a task, and comes back to the loop as a report or as
-//! an input ([`tasks`]). For each there is a route ([`routes`]), which asks and tells the owners of the state
+//! an input ([`tasks`]). For each there is a route ([`routes`]), which asks and changes the owners of the state
 //! ([`state`]).
 //!
 //! docs/architecture.md lists these files in the order in which the death of a container passes them.

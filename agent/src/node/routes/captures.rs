@@ -36,7 +36,7 @@ struct Worth {
 }
 
 impl Node {
-    /// The watch of the cluster's Capture objects tells of one.
+    /// The watch of the cluster's Capture objects reports something.
     pub(crate) fn noticed(&mut self, notice: Notice) {
         match notice {
             Notice::Offered(offer) => self.offered(offer),

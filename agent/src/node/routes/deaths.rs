@@ -1,4 +1,4 @@
-//! Runs that end, up to the capture that is written. The functions stand in the order in which a death passes them.
+//! Runs that end, up to the capture that is written. The functions are in the order in which a death passes them.
 
 use std::{sync::Arc, time::Instant};
 
@@ -435,7 +435,7 @@ fn captured(at: Time, written: CaptureWritten, ended: EndedRuns) -> Captured {
     }
 }
 
-/// Whether the kernel's record tells of an OOM kill. The runtime's word is believed where the verdict believes it.
+/// Whether the kernel recorded an OOM kill. The runtime's report of one is believed where the verdict believes it.
 fn is_oom_killed(run: &Run, cause: Option<Cause>) -> bool {
     cause == Some(Cause::OomKilled) || run.oom_kills.is_some_and(|count| count > 0)
 }

@@ -1,4 +1,4 @@
-//! What the loop does with each input. A route asks and tells the owners of the state (`state/`), and begins the work
+//! What the loop does with each input. A route asks and changes the owners of the state (`state/`), and begins the work
 //! that follows.
 //!
 //! | file | inputs about |

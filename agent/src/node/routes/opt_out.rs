@@ -53,7 +53,7 @@ impl Node {
         }
     }
 
-    /// The API server has told all pods, or all namespaces. When both are known, announcing begins.
+    /// The API server has reported all pods, or all namespaces. When both are known, announcing begins.
     pub(crate) fn heard(&mut self, all: Feed) {
         if self.outside.heard(all) {
             let off = |entry: &spool::Entry| self.orders.is_off(&subject_of(entry));

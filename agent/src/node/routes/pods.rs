@@ -16,7 +16,7 @@ use super::super::{
 };
 
 impl Node {
-    /// The watch of the node's pods tells of one.
+    /// The watch of the node's pods reports a change.
     pub(crate) fn pod(&mut self, change: PodChange) {
         let at = self.clock.now();
         match change {
@@ -40,7 +40,7 @@ impl Node {
         }
     }
 
-    /// The watch of namespaces tells of one.
+    /// The watch of namespaces reports a change.
     pub(crate) fn namespace(&mut self, change: Change<NamespaceInfo>) {
         match change {
             Change::Synced => self.heard(Feed::Namespaces),

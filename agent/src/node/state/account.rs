@@ -45,8 +45,9 @@ pub(crate) struct Account {
     refused: u64,
     last_refused: Option<Refused>,
     messages_lost: u64,
-    /// None where the agent was told not to talk to it; so with the other one.
+    /// Connection to the API server; none where the configuration turns it off.
     api: Option<watch::Receiver<Api>>,
+    /// Connection to the container runtime, likewise.
     cri: Option<watch::Receiver<Standing>>,
     api_since: Since,
     cri_since: Since,
@@ -83,7 +84,7 @@ impl Account {
         });
     }
 
-    /// A container that was refused is recorded after all. What it has lost, its run tells from now on.
+    /// A container that was refused is recorded after all: from now on its run reports what was lost.
     pub(crate) fn adopted(&mut self) {
         self.losses.lost = self.losses.lost.saturating_sub(1);
     }
@@ -91,7 +92,7 @@ impl Account {
     /// A run is closed, with these losses.
     pub(crate) fn closed(&mut self, losses: Losses) {
         self.losses += Losses {
-            // The recorder tells them of the whole node: runs at the same time have the same ones.
+            // These are counted for the whole node, so runs at the same time count the same ones.
             recursion_misses: 0,
             ..losses
         };

@@ -60,7 +60,7 @@ impl Histories {
         }
     }
 
-    /// A run starts. Gives its number, as far as it is counted here.
+    /// A run starts. Returns its number, as far as it is counted here.
     pub(crate) fn start(&mut self, subject: &Subject, time: u64) -> u32 {
         let history = self.of.entry(subject.clone()).or_default();
         history.newest += 1;
@@ -146,7 +146,7 @@ impl Histories {
         }
     }
 
-    /// Drops the oldest runs of all, until the rest fits into its part of the budget. Gives the bytes of the rest.
+    /// Drops the oldest runs of all, until the rest fits into its part of the budget. Returns the bytes of the rest.
     pub(crate) fn keep_to_budget(&mut self) -> u64 {
         let mut bytes = self.bytes();
         while bytes > self.most_bytes {
@@ -220,7 +220,7 @@ impl Histories {
         });
     }
 
-    /// Forgets containers that have not run for long, but for those that stay. Gives the forgotten ones.
+    /// Forgets containers that have not run for long, except those that stay. Returns the forgotten ones.
     pub(crate) fn forget_old(&mut self, stays: impl Fn(&Subject) -> bool) -> Vec<Subject> {
         let oldest = host::boottime().saturating_sub(KEPT_FOR.as_nanos() as u64);
         let old = self.of.extract_if(|subject, history| {
@@ -252,7 +252,7 @@ impl Histories {
         history.seen = host::boottime();
     }
 
-    /// Takes back the runs that an earlier agent kept. Gives whose they are.
+    /// Takes back the runs that an earlier agent kept. Returns whose they are.
     pub(crate) fn restore(&mut self, saved: Vec<SavedRun>) -> Vec<Subject> {
         for run in saved {
             let subject = Subject {

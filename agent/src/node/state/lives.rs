@@ -69,7 +69,7 @@ impl Lives {
         Some(live)
     }
 
-    /// Its run is closed. Gives whose it was; none if the container was opted out meanwhile.
+    /// Its run is closed. Returns whose it was; none if the container was opted out meanwhile.
     pub(crate) fn end_closing(&mut self, cgroup: u64) -> Option<Subject> {
         let live = self.live.get_mut(&cgroup)?;
         live.closing = false;
@@ -98,7 +98,7 @@ impl Lives {
         self.live.remove(&cgroup)
     }
 
-    /// A container is opted out. Gives its cgroups that are recorded.
+    /// A container is opted out. Returns its cgroups that are recorded.
     pub(crate) fn opt_out(&mut self, subject: &Subject) -> Vec<u64> {
         let of_subject = self.live.extract_if(|_, live| live.subject == *subject);
         let mut cgroups = Vec::new();

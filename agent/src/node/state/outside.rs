@@ -111,7 +111,7 @@ impl Outside {
         }
     }
 
-    /// An upload has ended. Gives what is to be done now that the capture is in the object storage.
+    /// An upload has ended. Returns what is to be done now that the capture is in the object storage.
     pub(crate) fn uploaded(&mut self, progress: Progress) -> Option<impl FnOnce() + Send + use<>> {
         match progress {
             Progress::Uploaded { id, location } => {

@@ -1,4 +1,4 @@
-//! Who is who on this node: what the API server and the container runtime have said of pods, namespaces and containers.
+//! Names: what the API server and the container runtime have reported about pods, namespaces and containers.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::host;
 
-/// A pod of the node, as the API server told it last.
+/// A pod of the node, as the API server reported it last.
 struct KnownPod {
     /// Its UID, as the kubelet has it.
     uid: String,
@@ -54,7 +54,7 @@ impl Pods {
         }
     }
 
-    /// The API server tells of a pod. Gives what the directory has of it.
+    /// The API server reports a pod. Returns what the directory knows about it.
     pub(crate) fn saw_pod(&mut self, pod: &PodInfo) -> Option<Arc<Pod>> {
         let uid = uid_of(pod);
         let containers = pod.containers.iter();
@@ -72,7 +72,7 @@ impl Pods {
         self.directory.pod(uid)
     }
 
-    /// The API server tells of a container's state.
+    /// The API server reports a container's state.
     pub(crate) fn saw_state(&mut self, clock: Clock, subject: &Subject, container: &ContainerInfo) {
         self.unready.see(clock, subject, container);
     }
@@ -82,7 +82,7 @@ impl Pods {
         self.unready.due(now)
     }
 
-    /// The pod of this UID at the API server is gone. Gives its UID as the kubelet has it.
+    /// The pod of this UID at the API server is gone. Returns its UID as the kubelet has it.
     pub(crate) fn pod_gone(&mut self, api_uid: String) -> String {
         // A static pod's object has another UID than its containers.
         let is_it = |known: &&String| {
@@ -97,7 +97,7 @@ impl Pods {
         uid
     }
 
-    /// The API server tells of a namespace. Gives the pods in it, if anything is new.
+    /// The API server reports a namespace. Returns the pods in it, if anything is new.
     pub(crate) fn saw_namespace(&mut self, namespace: NamespaceInfo) -> Vec<Arc<Pod>> {
         let name = namespace.name.clone();
         if self.namespaces.insert(name.clone(), namespace.clone()) == Some(namespace) {
@@ -152,14 +152,14 @@ impl Pods {
             namespace_labels: namespace.map(|namespace| namespace.labels.clone()),
             namespace_annotations: match namespace {
                 Some(namespace) => Some(namespace.annotations.clone()),
-                // Nobody will tell.
+                // Nobody will report them.
                 None => (!self.has_api).then(Labels::new),
             },
             ephemeral: ephemeral.map(|(name, _)| name.clone()).collect(),
         }
     }
 
-    /// The pod's object, as the API server told it last; null if it did not.
+    /// The pod's object, as the API server reported it last; null if it did not.
     pub(crate) fn object(&self, uid: &str) -> Arc<Value> {
         self.with_uid(uid)
             .map_or_else(Arc::default, |pod| pod.object.clone())
@@ -186,7 +186,7 @@ impl Pods {
         known.is_some_and(|known| uid.is_none_or(|uid| [&known.uid, &known.api_uid].contains(&uid)))
     }
 
-    /// The containers of a pod, as far as the API server has told them, in the order of the specification.
+    /// The containers of a pod, as far as the API server has reported them, in the order of the specification.
     pub(crate) fn containers_of(
         &self,
         namespace: &str,
