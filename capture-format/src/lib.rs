@@ -89,8 +89,8 @@ pub use event::{Event, EventFlags, EventKind, FdType, OomScope, SignalDispositio
 pub use file::{NewFile, open_file, write_file};
 pub use layout::Version;
 pub use metadata::{
-    Container, Cpu, ExitStatus, Header, Host, Kubernetes, Losses, Pod, PodEvent, Probe, Redaction,
-    Resources, Run, Terminated, Trigger,
+    Container, Cpu, ExitStatus, Header, Host, Kubernetes, Losses, Pod, PodContainer, PodEvent,
+    Probe, Redaction, Resources, Run, Terminated, Trigger,
 };
 pub use reader::{Events, NumberedEvent, Part, Reader};
 pub use writer::{Summary, Writer};

@@ -10,7 +10,7 @@ mod kubernetes;
 mod run;
 
 pub(crate) use fit::fitting;
-pub use kubernetes::{Kubernetes, PodEvent};
+pub use kubernetes::{Kubernetes, PodContainer, PodEvent};
 pub use run::{Cpu, ExitStatus, Losses, Run, Terminated};
 
 /// What the whole capture is about.

@@ -2,7 +2,7 @@
 
 use std::{io::Cursor, path::Path, sync::Arc};
 
-use capture_format::{Reader, Resources, Run, Writer};
+use capture_format::{Reader, Run, Writer};
 use redact::{Manifest, Redactor};
 use spool::{Info, New, Spool, SpoolError};
 use verdict::explain::{Explanation, explain};
@@ -59,8 +59,10 @@ fn write(
         if !events.is_empty() {
             known.events = events;
         }
-        header.container.resources = resources(&known.pod, &identity.name);
-        header.container.command = command(&known.pod, &identity.name);
+        if let Some(specified) = known.container(&identity.name) {
+            header.container.resources = specified.resources();
+            header.container.command = specified.command().map(str::to_owned).collect();
+        }
     }
     redactor.header(&mut header, &mut manifest);
     for run in runs() {
@@ -163,30 +165,4 @@ fn note(said: &Explanation, info: &mut Info) {
     let last = said.runs.last().map(|run| &run.verdict);
     info.cause = last.map(|verdict| verdict.cause.name());
     info.confidence = last.map(|verdict| verdict.confidence);
-}
-
-/// The container in the pod's specification.
-fn specification<'a>(pod: &'a serde_json::Value, container: &str) -> Option<&'a serde_json::Value> {
-    ["containers", "initContainers", "ephemeralContainers"]
-        .iter()
-        .filter_map(|kind| pod["spec"][kind].as_array())
-        .flatten()
-        .find(|found| found["name"] == container)
-}
-
-fn resources(pod: &serde_json::Value, container: &str) -> Option<Resources> {
-    let specified = specification(pod, container)?;
-    serde_json::from_value(specified["resources"].clone()).ok()
-}
-
-fn command(pod: &serde_json::Value, container: &str) -> Vec<String> {
-    let Some(specified) = specification(pod, container) else {
-        return Vec::new();
-    };
-    ["command", "args"]
-        .iter()
-        .filter_map(|part| specified[part].as_array())
-        .flatten()
-        .filter_map(|part| part.as_str().map(str::to_owned))
-        .collect()
 }

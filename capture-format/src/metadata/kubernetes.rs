@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Resources;
+
 /// What Kubernetes knew about the pod when the capture was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -38,6 +40,68 @@ pub struct PodEvent {
     pub field_path: String,
 }
 
+impl Kubernetes {
+    /// What the pod's specification says of the container of this name, whether it is an app, init, sidecar or ephemeral
+    /// container: no two of a pod have the same name.
+    #[must_use]
+    pub fn container(&self, name: &str) -> Option<PodContainer<'_>> {
+        let lists = ["containers", "initContainers", "ephemeralContainers"];
+        let mut all = lists.iter().flat_map(|list| self.list(list));
+        all.find(|container| container["name"] == name)
+            .map(PodContainer)
+    }
+
+    /// What the pod's specification says of the volume of this name.
+    #[must_use]
+    pub fn volume(&self, name: &str) -> Option<&Value> {
+        self.list("volumes").find(|volume| volume["name"] == name)
+    }
+
+    fn list(&self, key: &str) -> impl Iterator<Item = &Value> {
+        self.pod["spec"][key].as_array().into_iter().flatten()
+    }
+}
+
+/// A container, as the specification of its pod has it.
+#[derive(Clone, Copy, Debug)]
+pub struct PodContainer<'a>(&'a Value);
+
+impl<'a> PodContainer<'a> {
+    /// The value of a field, by the keys that lead to it; none where there is none.
+    #[must_use]
+    pub fn field(self, keys: &[&str]) -> Option<&'a Value> {
+        let value = keys.iter().fold(self.0, |value, key| &value[key]);
+        (!value.is_null()).then_some(value)
+    }
+
+    /// Command and arguments, as far as the image's own are replaced.
+    pub fn command(self) -> impl Iterator<Item = &'a str> {
+        let parts = ["command", "args"].into_iter();
+        let parts = parts.filter_map(move |part| self.0[part].as_array());
+        parts.flatten().filter_map(Value::as_str)
+    }
+
+    /// Requests and limits.
+    #[must_use]
+    pub fn resources(self) -> Option<Resources> {
+        serde_json::from_value(self.0["resources"].clone()).ok()
+    }
+
+    /// The innermost volume mount that holds a path.
+    #[must_use]
+    pub fn mount(self, path: &str) -> Option<&'a Value> {
+        let holds = |mount: &&Value| {
+            let at = mount["mountPath"].as_str();
+            let rest = at.and_then(|at| path.strip_prefix(at.trim_end_matches('/')));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let mounts = self.0["volumeMounts"].as_array()?.iter();
+        mounts
+            .filter(holds)
+            .max_by_key(|mount| mount["mountPath"].as_str().map(str::len))
+    }
+}
+
 impl PodEvent {
     /// Name of the container the event is about; none if it is about the pod.
     #[must_use]
@@ -50,6 +114,38 @@ impl PodEvent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn containers_of_every_kind_are_found() {
+        let pod = serde_json::json!({"spec": {
+            "containers": [{"name": "web", "command": ["nginx"], "args": ["-g", "daemon off;"], "volumeMounts": [
+                {"name": "root", "mountPath": "/"}, {"name": "conf", "mountPath": "/etc/app/"},
+            ]}],
+            "initContainers": [{"name": "migrate"}, {"name": "mesh", "restartPolicy": "Always"}],
+            "ephemeralContainers": [{"name": "debug", "livenessProbe": {"exec": {"command": ["true"]}}}],
+            "volumes": [{"name": "conf", "emptyDir": {}}],
+        }});
+        let known = Kubernetes {
+            pod,
+            ..Kubernetes::default()
+        };
+        for name in ["web", "migrate", "mesh", "debug"] {
+            assert!(known.container(name).is_some(), "{name}");
+        }
+        assert!(known.container("other").is_none());
+        assert!(Kubernetes::default().container("web").is_none());
+        let web = known.container("web").unwrap();
+        let command: Vec<&str> = web.command().collect();
+        assert_eq!(command, ["nginx", "-g", "daemon off;"]);
+        let mount = |path| Some(web.mount(path)?["name"].as_str().unwrap());
+        assert_eq!(mount("/etc/app/app.conf"), Some("conf"));
+        assert_eq!(mount("/etc/app"), Some("conf"));
+        assert_eq!(mount("/etc/application"), Some("root"));
+        assert!(known.volume("conf").unwrap()["emptyDir"].is_object());
+        let debug = known.container("debug").unwrap();
+        assert!(debug.field(&["livenessProbe", "exec"]).is_some());
+        assert!(debug.field(&["readinessProbe"]).is_none());
+    }
 
     #[test]
     fn the_field_path_names_the_container() {

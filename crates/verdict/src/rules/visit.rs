@@ -97,14 +97,8 @@ fn evidence(case: &Case<'_>, process: &Process, said: &str) -> Vec<Evidence> {
 
 /// What the pod's specification says of the container under a key of it: `["livenessProbe"]`.
 pub(super) fn specified<'a>(case: &Case<'a>, key: &[&str]) -> Option<&'a Value> {
-    let pod = &case.header.kubernetes.as_ref()?.pod;
-    let containers = ["containers", "initContainers"]
-        .iter()
-        .filter_map(|kind| pod["spec"][kind].as_array());
-    let mut containers = containers.flatten();
-    let container = containers.find(|other| other["name"] == *case.header.container.name)?;
-    let of_key = key.iter().fold(container, |value, key| &value[key]);
-    (!of_key.is_null()).then_some(of_key)
+    let known = case.header.kubernetes.as_ref()?;
+    known.container(&case.header.container.name)?.field(key)
 }
 
 /// The command of a probe or hook, as the pod's specification has it.

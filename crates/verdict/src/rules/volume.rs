@@ -11,26 +11,10 @@ pub(super) fn below(case: &Case<'_>, path: &str) -> String {
 }
 
 fn mount(case: &Case<'_>, path: &str) -> Option<String> {
-    let spec = &case.header.kubernetes.as_ref()?.pod["spec"];
-    let of = |key: &str| spec[key].as_array().into_iter().flatten();
-    let name = &case.header.container.name;
-    let container = of("containers")
-        .chain(of("initContainers"))
-        .find(|other| other["name"] == **name)?;
-    let mounts = container["volumeMounts"].as_array()?.iter();
-    let holds = |mount: &&Value| {
-        let at = mount["mountPath"]
-            .as_str()
-            .map(|at| at.trim_end_matches('/'));
-        let rest = at.and_then(|at| path.strip_prefix(at));
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    let length = |mount: &&Value| mount["mountPath"].as_str().map(str::len);
-    let mount = mounts.filter(holds).max_by_key(length)?;
+    let known = case.header.kubernetes.as_ref()?;
+    let mount = known.container(&case.header.container.name)?.mount(path)?;
     let volume = mount["name"].as_str()?;
-    let source = of("volumes")
-        .find(|other| other["name"] == *volume)
-        .and_then(source);
+    let source = known.volume(volume).and_then(source);
     let source = source.map_or_else(String::new, |source| format!(", {source}"));
     let [at, volume] = [mount["mountPath"].as_str()?, volume]
         .map(|text| escaped_to(text.as_bytes(), 200).to_string());
