@@ -500,7 +500,7 @@ fn verdict_rows(verdict: &RunVerdict, width: usize) -> Vec<VerdictRow> {
         })
         .collect();
     rows.extend(verdict.evidence.iter().map(|evidence| {
-        let time = evidence.offset.map(time).unwrap_or_default();
+        let time = time(evidence.offset);
         VerdictRow {
             event: Some(evidence.event),
             ..plain(format!(
