@@ -291,3 +291,102 @@ impl Histories {
         self.all().map(saved).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use capture_format::{Header, Run, Writer};
+
+    use super::*;
+
+    fn subject(container: &str) -> Subject {
+        Subject {
+            pod_uid: "u1".to_owned(),
+            container: container.to_owned(),
+        }
+    }
+
+    fn run(number: u32, end: u64) -> KeptRun {
+        let mut writer = Writer::new(Vec::new(), &Header::default()).unwrap();
+        let run = Run {
+            number,
+            end: Some(end),
+            ..Run::default()
+        };
+        writer.begin_run(&run).unwrap();
+        KeptRun::from_bytes(writer.finish().unwrap().0).unwrap()
+    }
+
+    fn numbers(histories: &Histories, subject: &Subject) -> Vec<u32> {
+        let runs = histories.runs(subject);
+        runs.iter().map(|run| run.run.number).collect()
+    }
+
+    fn identity(name: &str, attempt: u32) -> Identity {
+        Identity {
+            id: "0123".to_owned(),
+            name: name.to_owned(),
+            kind: None,
+            image: String::new(),
+            image_id: String::new(),
+            attempt,
+            pod: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn the_newest_runs_are_kept_in_their_order() {
+        let mut histories = Histories::new(2, u64::MAX);
+        let web = subject("web");
+        for number in [1, 3, 2] {
+            histories.keep(&web, run(number, number.into()));
+        }
+        assert_eq!(numbers(&histories, &web), [2, 3]);
+        assert_eq!(histories.room(&web), 0);
+        assert_eq!(histories.room(&subject("db")), 2);
+    }
+
+    #[test]
+    fn the_budget_takes_the_oldest_run_of_all() {
+        let runs = || (1..4).map(|number| run(number, u64::from(10 * number)));
+        let budget = runs().map(|run| run.bytes().len() as u64).sum();
+        let mut histories = Histories::new(9, budget);
+        let (web, db) = (subject("web"), subject("db"));
+        runs().for_each(|run| histories.keep(&web, run));
+        histories.keep(&db, run(1, 5));
+        assert_eq!(histories.keep_to_budget(), budget);
+        assert_eq!(numbers(&histories, &db), [0; 0]);
+        assert_eq!(numbers(&histories, &web), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_name_takes_the_runs_with_it_and_gives_them_their_number() {
+        let mut histories = Histories::new(9, u64::MAX);
+        let (before, web) = (subject("0123"), subject("web"));
+        histories.keep(&web, run(3, 3));
+        histories.start(&before, 1);
+        histories.begin_closing(&before);
+        histories.keep(&before, run(1, 4));
+        assert!(histories.identify(&before, &web, identity("web", 3)));
+        assert_eq!(numbers(&histories, &web), [3, 4]);
+        assert!(histories.is_closing(&web) && !histories.is_closing(&before));
+        assert!(!histories.identify(&before, &web, identity("web", 4)));
+        // The number goes over to the next agent as well.
+        let saved = histories.saved();
+        let mut next = Histories::new(9, u64::MAX);
+        assert_eq!(next.restore(saved), [web.clone()]);
+        assert_eq!(numbers(&next, &web), [3, 4]);
+    }
+
+    #[test]
+    fn what_runs_or_is_being_closed_outlives_its_pod() {
+        let mut histories = Histories::new(9, u64::MAX);
+        for name in ["web", "db", "gone"] {
+            histories.start(&subject(name), 1);
+        }
+        histories.begin_closing(&subject("db"));
+        histories.pod_gone("u1", |subject| subject.container == "web");
+        let mut left: Vec<&Subject> = histories.subjects().collect();
+        left.sort();
+        assert_eq!(left, [&subject("db"), &subject("web")]);
+    }
+}

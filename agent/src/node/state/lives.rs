@@ -159,3 +159,66 @@ impl Lives {
         (self.live.len(), named)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CGROUP: u64 = 7;
+
+    fn subject(container: &str) -> Subject {
+        Subject {
+            pod_uid: "u1".to_owned(),
+            container: container.to_owned(),
+        }
+    }
+
+    fn started() -> Lives {
+        let mut lives = Lives::default();
+        lives.start(CGROUP, "0123".to_owned(), subject("0123"), 1, 5);
+        lives
+    }
+
+    #[test]
+    fn a_container_is_known_until_its_run_is_closed_and_its_cgroup_is_gone() {
+        for cgroup_first in [true, false] {
+            let mut lives = started();
+            assert!(lives.running(&subject("0123")).is_some());
+            lives.begin_closing(CGROUP);
+            assert!(lives.running(&subject("0123")).is_none());
+            if cgroup_first {
+                lives.cgroup_removed(CGROUP);
+                assert!(lives.get(CGROUP).is_some());
+                assert_eq!(lives.end_closing(CGROUP), Some(subject("0123")));
+            } else {
+                assert_eq!(lives.end_closing(CGROUP), Some(subject("0123")));
+                assert!(lives.get(CGROUP).is_some());
+                lives.cgroup_removed(CGROUP);
+            }
+            assert!(lives.get(CGROUP).is_none());
+        }
+    }
+
+    #[test]
+    fn a_name_is_given_once_and_moves_the_container_to_its_subject() {
+        let mut lives = started();
+        assert_eq!(lives.unnamed(), [CGROUP]);
+        lives.name(CGROUP, &subject("web"), 4);
+        assert_eq!(lives.unnamed(), [0; 0]);
+        assert_eq!(lives.count(), (1, 1));
+        let (cgroup, live) = lives.running(&subject("web")).unwrap();
+        assert_eq!((cgroup, live.run), (CGROUP, 4));
+    }
+
+    #[test]
+    fn what_is_opted_out_is_not_recorded_and_its_run_is_nobodys() {
+        let mut lives = started();
+        lives.name(CGROUP, &subject("web"), 1);
+        lives.begin_closing(CGROUP);
+        assert_eq!(lives.opt_out(&subject("web")), [CGROUP]);
+        assert_eq!(lives.off_id(&subject("web")).unwrap(), "0123");
+        assert_eq!(lives.end_closing(CGROUP), None);
+        lives.opt_in(&subject("web"));
+        assert_eq!(lives.off().count(), 0);
+    }
+}

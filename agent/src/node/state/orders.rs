@@ -153,3 +153,72 @@ impl Orders {
         self.claims.remove(key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use triggers::{Ended, ExitStatus};
+
+    use super::*;
+
+    fn subject(container: &str) -> Subject {
+        Subject {
+            pod_uid: String::new(),
+            container: container.to_owned(),
+        }
+    }
+
+    /// A decision about the first crash of this container.
+    fn crash(orders: &mut Orders, subject: &Subject) -> Vec<Decision> {
+        let started = Observation::Started { run: 1 };
+        orders.observe(Time(1), subject, started);
+        let ended = Observation::Ended(Ended {
+            run: 1,
+            status: Some(ExitStatus::Code(1)),
+            oom_killed: false,
+            start_failed: false,
+            stopped: false,
+            cause: None,
+        });
+        orders.observe(Time(2), subject, ended);
+        // What trips together gives one capture, so it is waited for.
+        orders.due(orders.next_due().expect("nothing is due"))
+    }
+
+    fn held(decisions: Vec<Decision>) -> Decided {
+        match decisions.into_iter().next() {
+            Some(Decision::Capture {
+                attempt,
+                trigger,
+                replaces,
+                ..
+            }) => Decided {
+                attempt,
+                tripped: trigger,
+                replaces,
+            },
+            other => panic!("no decision to capture: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_decision_that_waits_follows_the_containers_name_and_is_released_once() {
+        let mut orders = Orders::new(Config::default(), false, Time(0));
+        let (before, web) = (subject("0123"), subject("web"));
+        let decided = held(crash(&mut orders, &before));
+        orders.hold(before.clone(), decided);
+        orders.rename(Time(3), &before, &web, 1);
+        assert!(orders.release(&before).is_empty());
+        assert_eq!(orders.release(&web).len(), 1);
+        assert!(orders.release(&web).is_empty());
+    }
+
+    #[test]
+    fn a_capture_object_is_claimed_once_until_that_claim_ends() {
+        let mut orders = Orders::new(Config::default(), true, Time(0));
+        let key = ("shop".to_owned(), "web-1".to_owned());
+        assert!(orders.begin_claim(key.clone()));
+        assert!(!orders.begin_claim(key.clone()));
+        orders.end_claim(&key);
+        assert!(orders.begin_claim(key));
+    }
+}
