@@ -1,4 +1,4 @@
-//! A capture: kept runs and what is known around them, in one file with a verdict.
+//! Writing a capture: kept runs, and what is known about their pod, in one file with a verdict.
 
 use std::{io::Cursor, path::Path, sync::Arc};
 
@@ -13,7 +13,7 @@ use super::{
     order::{CaptureWritten, Order},
 };
 
-/// What a header takes beside the runs, about.
+/// About how many bytes a header takes.
 const HEADER_BYTES: u64 = 16 << 10;
 
 impl Clients {
@@ -51,7 +51,7 @@ fn write(
     let mut manifest = Manifest::default();
     if let Some(identity) = &order.identity {
         identify(&mut header, identity);
-        // Where the API server does not answer, what was known when the run ended stands.
+        // If the API server does not answer, what was known when the run ended remains.
         let known = header.kubernetes.get_or_insert_default();
         if !pod.is_null() {
             known.pod = pod;
@@ -106,10 +106,10 @@ fn write(
     })
 }
 
-/// Explains a capture that cannot be written, so that its verdict can be told.
+/// Explains a capture that cannot be written, so that its verdict can be announced.
 ///
 /// # Errors
-/// The spool's, if there is another capture of that name, which stands.
+/// The spool's, if the spool has another capture of that name.
 fn unwritten<'a>(
     new: &New,
     runs: impl Iterator<Item = &'a KeptRun> + Clone,
@@ -132,7 +132,7 @@ fn unwritten<'a>(
     })
 }
 
-/// The runs of the capture that is replaced, where this agent has none of them: as many as there is room for.
+/// The runs of the capture that is replaced, if this agent has none of them: as many as there is room for.
 fn earlier(order: &Order, spool: &Spool) -> Vec<KeptRun> {
     let (Some(replaced), Some(first)) = (&order.replaces, order.runs.first()) else {
         return Vec::new();
@@ -150,7 +150,7 @@ fn earlier(order: &Order, spool: &Spool) -> Vec<KeptRun> {
     }
 }
 
-/// Explains what is on the disk, and notes the verdict.
+/// Explains the file on the disk, and notes the verdict.
 ///
 /// # Errors
 /// The file is no capture.

@@ -1,4 +1,4 @@
-//! The clock that triggers go by.
+//! The clock of the triggers.
 
 use kubernetes::Timestamp;
 use triggers::Time;
@@ -8,8 +8,8 @@ use crate::host;
 /// A second, in nanoseconds.
 const SECOND: i64 = 1_000_000_000;
 
-/// CLOCK_BOOTTIME, which nobody can set, counted from the Unix epoch as the time of day was when the agent started. So a cool-down lasts as
-/// long as it says, and what an earlier agent wrote down has its place on it.
+/// CLOCK_BOOTTIME, which nobody can set, shifted so that it was the time of day when the agent started. So a
+/// cool-down lasts as long as it should, and times that an earlier agent wrote down can be compared with it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     /// CLOCK_REALTIME minus CLOCK_BOOTTIME when the agent started, in nanoseconds.
@@ -32,18 +32,19 @@ impl Clock {
         Time(boottime.saturating_add_signed(self.offset))
     }
 
-    /// What others tell by the time of day, in nanoseconds since the Unix epoch. Times from before the clock was set may come to lie ahead.
+    /// A time of day that others report, in nanoseconds since the Unix epoch. A time from before the clock was set
+    /// may lie in the future.
     pub(super) fn of_day(self, nanoseconds: u64) -> Time {
         self.of_day_set(nanoseconds, host::clock_offset())
     }
 
-    /// The same of what the API server tells.
+    /// The same for a time that the API server reports.
     pub(super) fn of_api(self, timestamp: Timestamp) -> Time {
         self.of_day(u64::try_from(timestamp.as_nanosecond()).unwrap_or_default())
     }
 
-    /// `offset` is what CLOCK_REALTIME is ahead of CLOCK_BOOTTIME now. Whole seconds of it count: what is told twice is to be the same time
-    /// twice, while the clock is being slewed.
+    /// `offset` is CLOCK_REALTIME minus CLOCK_BOOTTIME now. Only whole seconds of a change count, so that a time that
+    /// is reported twice is the same time twice while the clock is being slewed.
     fn of_day_set(self, nanoseconds: u64, offset: i64) -> Time {
         let set = offset.saturating_sub(self.offset);
         let seconds = set.saturating_add(set.signum() * SECOND / 2) / SECOND;

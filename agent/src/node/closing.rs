@@ -1,4 +1,5 @@
-//! The end of a run: what the runtime and Kubernetes say of it is waited for briefly, then the run is kept.
+//! The end of a run. The container runtime and Kubernetes are asked briefly how the run ended; then the run is
+//! redacted, encoded and explained.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,34 +26,37 @@ use super::{
 };
 use crate::host;
 
-/// How often the runtime is asked how a container ended: it learns of it as we do, by the death of the process, and
-/// cleans up before it tells. Most take some ten milliseconds, a busy node seconds.
+/// Pauses between questions to the runtime how a container ended. The runtime learns of the end as the recorder does,
+/// by the death of the process, and cleans up before it reports the end. That mostly takes some ten milliseconds, on
+/// a busy node seconds.
 const RUNTIME_PACE: [Duration; 4] = [
     Duration::from_millis(20),
     Duration::from_millis(50),
     Duration::from_millis(100),
     Duration::from_millis(200),
 ];
-/// How long the runtime has for it: no longer than the kubelet.
+/// How long the runtime is asked: no longer than the kubelet is waited for.
 const RUNTIME_PATIENCE: Duration = KILLING_PATIENCE;
-/// How long the kubelet has to say why it killed a container: it writes its events behind its work.
+/// How long an event of the kubelet is waited for that says why the kubelet killed a container. The kubelet writes
+/// events later than it acts.
 const KILLING_PATIENCE: Duration = Duration::from_secs(7);
-/// How often it is asked whether it has.
+/// Pause between questions for that event.
 const KILLING_PACE: Duration = Duration::from_millis(300);
-/// Nanoseconds by which an event about a kill may be older than the signal: a preStop hook runs in between.
+/// Nanoseconds by which the event about a kill may be older than the signal: a preStop hook runs between the two.
 const EVENT_AGE: u64 = 60_000_000_000;
 /// Signals that runtimes stop containers with (`STOPSIGNAL` of an image).
 const STOPPING: [i32; 4] = [libc::SIGTERM, libc::SIGKILL, libc::SIGQUIT, libc::SIGINT];
-/// How long the API server has to tell about a pod. A busy one takes seconds, and without the pod's probes the
-/// kubelet's kill is anybody's. One that does not answer at all delays a capture by as much.
+/// How long an answer of the API server about a pod is waited for. A busy API server takes seconds; and without the
+/// probes in the pod's specification, a kill by the kubelet cannot be explained. An API server that does not answer
+/// at all delays a capture by this much.
 const API_PATIENCE: Duration = Duration::from_secs(5);
-/// How long what the API server said around the end of a run stands for the capture that follows it: a busy one takes
-/// seconds to say it again.
+/// How long an answer of the API server at the end of a run is used for the capture that follows. A busy API server
+/// takes seconds to answer again.
 const FRESH: Duration = Duration::from_secs(5);
-/// How long the end of a run and the capture that follows it wait for others, at most.
+/// How long closing a run and capturing it may wait for others, together.
 pub(super) const LONGEST_WAIT: Duration = KILLING_PATIENCE.saturating_add(API_PATIENCE);
 
-/// Those who are asked when a run is closed, and what they need to be asked; clones share it.
+/// The clients of container runtime and API server, and what else closing a run needs. Clones share everything.
 #[derive(Clone)]
 pub(super) struct Clients {
     pub(super) cri: watch::Receiver<Option<cri::Client>>,
@@ -62,56 +66,56 @@ pub(super) struct Clients {
     pub(super) probes: Arc<[Probe]>,
 }
 
-/// Whose run it is that is over, or is read while it goes on.
+/// A run that is over, or that is read while it goes on, and the container it belongs to.
 pub(super) struct RunToClose {
     pub(super) cgroup: u64,
     /// The container's id.
     pub(super) id: String,
     /// Number of the run.
     pub(super) number: u32,
-    /// CLOCK_BOOTTIME in nanoseconds when its cgroup was made; of a container that ran already when the recorder
-    /// came, when its first process started, 0 where that is not known.
+    /// When the container's cgroup was made (CLOCK_BOOTTIME, nanoseconds). For an adopted container: when its first
+    /// process started, 0 if that is unknown.
     pub(super) started: u64,
     pub(super) identity: Option<Identity>,
-    /// What is known of the pod's object; null where nothing is.
+    /// The pod's object, as far as it is known; null if it is not.
     pub(super) pod: Arc<Value>,
     pub(super) policy: Policy,
 }
 
-/// A run that is over and was read: redacted, encoded and explained. Or what there was of one that goes on.
+/// A run that is over, redacted, encoded and explained. Or the part so far of a run that goes on.
 pub(super) struct RunClosed {
     pub(super) kept: KeptRun,
     pub(super) verdict: Option<RunVerdict>,
     pub(super) around: Around,
-    /// Whether somebody outside sent its first process a signal that ends one.
+    /// Whether somebody outside the container sent its first process a signal that ends processes.
     pub(super) stopped: bool,
 }
 
-/// What the API server says around a run.
+/// What the API server said about a pod around the end of a run.
 pub(super) struct Around {
     asked: Instant,
-    /// The pod's object, with secrets in it; null where it was not asked for, or not told.
+    /// The pod's object, secrets included; null if it was not asked for, or there was no answer.
     pub(super) pod: Value,
     pub(super) events: Vec<PodEvent>,
 }
 
 impl Around {
-    /// Whether a capture that is taken now would find out the same. A pod whose container ran has events: where there
-    /// are none, they were not told.
+    /// Whether a capture that is taken now may use this answer. A pod whose container has run has events; if there
+    /// are none here, they were not reported.
     pub(super) fn is_fresh(&self) -> bool {
         !self.pod.is_null() && !self.events.is_empty() && self.asked.elapsed() < FRESH
     }
 }
 
 impl Clients {
-    /// Redacts, encodes and explains a run. While others are asked how it ended it is encoded already: many may end
-    /// at once, and wait for long.
+    /// Redacts, encodes and explains a run. It is encoded while others are still asked how it ended: many runs may
+    /// end at once and wait for long, and decoded runs are large.
     ///
     /// # Errors
     /// When the run does not fit the format.
     pub(super) async fn close(self, run: RunToClose, life: Life) -> anyhow::Result<RunClosed> {
         let over = life.end.is_some();
-        // Jobs that succeed are many, and hardly ever captured.
+        // Many jobs succeed, and these are hardly ever captured.
         let crashed = over && !matches!(life.exit, Some((_, ExitStatus::Code(0))));
         let killed = killed_from_outside(&life);
         let masking = tokio::task::spawn_blocking({
@@ -148,7 +152,7 @@ impl Clients {
         tokio::task::spawn_blocking(work).await?
     }
 
-    /// What the runtime says of how a container ended.
+    /// How a container ended, as the runtime reports it.
     async fn terminated(&self, id: &str) -> Option<Terminated> {
         let client = self.cri.borrow().clone()?;
         let [.., longest] = RUNTIME_PACE;
@@ -174,7 +178,7 @@ impl Clients {
         }
     }
 
-    /// What the API server says of a pod whose container has ended, or is looked at alive.
+    /// Asks the API server about a pod whose container has ended, or is read while it lives.
     async fn around_end(
         &self,
         identity: Option<&Identity>,
@@ -183,7 +187,8 @@ impl Clients {
     ) -> Around {
         let asked = Instant::now();
         let (pod, events) = match killed {
-            // The capture asks for the object: who killed it may write there why, as late as its event.
+            // The capture asks for the object: whoever killed the container may write the reason there later, as with
+            // the event.
             Some(killed) => (Value::Null, self.killing_events(identity, killed).await),
             None if crashed => return self.around(identity).await,
             None => (Value::Null, self.events(identity).await),
@@ -191,7 +196,7 @@ impl Clients {
         Around { asked, pod, events }
     }
 
-    /// What the API server says of a pod now.
+    /// Asks the API server about a pod now.
     pub(super) async fn around(&self, identity: Option<&Identity>) -> Around {
         let asked = Instant::now();
         let (pod, events) = tokio::join!(self.object(identity), self.events(identity));
@@ -211,7 +216,7 @@ impl Clients {
             .and_then(Result::ok)
             .flatten()
             .unwrap_or_default();
-        // A pod that was deleted and made again under the same name is another one.
+        // A pod that was deleted and created again under the same name is another pod.
         let uid = pod.api_uid.as_ref().unwrap_or(&pod.uid);
         if object["metadata"]["uid"] == uid.as_str() {
             object
@@ -220,7 +225,7 @@ impl Clients {
         }
     }
 
-    /// The pod's events, with the one that says why the kubelet killed the container, if it did: that may come later
+    /// The pod's events. An event that says why the kubelet killed the container is waited for: it may come later
     /// than the death.
     async fn killing_events(&self, identity: Option<&Identity>, killed: u64) -> Vec<PodEvent> {
         if self.kube.is_none() || identity.is_none() {
@@ -242,14 +247,14 @@ impl Clients {
         events
     }
 
-    /// The pod's events, if the API server tells them soon.
+    /// The pod's events, if the API server answers in time.
     async fn events(&self, identity: Option<&Identity>) -> Vec<PodEvent> {
         timeout(API_PATIENCE, self.list_events(identity))
             .await
             .unwrap_or_default()
     }
 
-    /// The pod's events: the kubelet says there why it killed a container.
+    /// The pod's events, in which the kubelet says why it killed a container.
     async fn list_events(&self, identity: Option<&Identity>) -> Vec<PodEvent> {
         let (Some(client), Some(identity)) = (&self.kube, identity) else {
             return Vec::new();
@@ -261,7 +266,7 @@ impl Clients {
             pod.api_uid.as_ref().unwrap_or(&pod.uid),
         );
         match asked.await {
-            // What we said ourselves is no evidence.
+            // Events of lastword itself are no evidence.
             Ok(events) => events
                 .into_iter()
                 .filter(|event| event.reason != kubernetes::announce::REASON)
@@ -300,7 +305,7 @@ impl Clients {
     }
 }
 
-/// Says in a header who the container is.
+/// Writes into a header which container it is about.
 pub(super) fn identify(header: &mut Header, identity: &Identity) {
     header.container.name.clone_from(&identity.name);
     header.container.kind = kind(identity.kind).into();
@@ -323,8 +328,8 @@ fn kind(kind: Option<Kind>) -> &'static str {
     }
 }
 
-/// What of a run is kept, and whether its first process has executed a program. The run is decoded no more when this
-/// returns.
+/// Redacts and encodes a run; also returns whether its first process has executed a program. The decoded run is freed
+/// when this returns.
 fn mask(
     cgroup: u64,
     number: u32,
@@ -346,7 +351,7 @@ fn mask(
     masked.map(|masked| (masked, executed))
 }
 
-/// Adds what the runtime says of a run's end. `executed`: its first process has executed a program.
+/// Adds the runtime's report of the end. `executed`: the run's first process has executed a program.
 fn add_termination(run: &mut Run, executed: bool, terminated: Option<Terminated>) {
     run.start_error = terminated
         .as_ref()
@@ -357,7 +362,8 @@ fn add_termination(run: &mut Run, executed: bool, terminated: Option<Terminated>
     run.terminated = terminated;
 }
 
-/// The run's own metadata, as the recorder knows it. `process` is its first one, where the kernel side did not say so.
+/// The run's metadata, as far as the recorder knows it. `process` is the first process, if the kernel side did not
+/// report it.
 fn run(cgroup: u64, number: u32, started: u64, life: &Life, process: Option<u32>) -> Run {
     let events = &life.recording.events;
     let first = events.iter().find(|event| event.kind == EventKind::EXEC);
@@ -370,7 +376,7 @@ fn run(cgroup: u64, number: u32, started: u64, life: &Life, process: Option<u32>
     let own = events
         .iter()
         .find(|event| event.kind == EventKind::EXEC && event.pid == init_pid);
-    // The recorder came later.
+    // The container was adopted.
     let adopted = events
         .iter()
         .find(|event| event.flags.contains(EventFlags::ADOPTED));
@@ -379,7 +385,7 @@ fn run(cgroup: u64, number: u32, started: u64, life: &Life, process: Option<u32>
         cgroup,
         init_pid,
         start: match (own, adopted) {
-            // The container's cgroup is there before its program is.
+            // The container's cgroup exists before its program runs.
             (Some(exec), _) if !exec.flags.contains(EventFlags::ADOPTED) => exec.time,
             (_, Some(first)) if started > 0 => started.min(first.time),
             (_, Some(first)) => first.time,
@@ -418,10 +424,10 @@ fn pod_event(event: kubernetes::events::PodEvent) -> PodEvent {
     }
 }
 
-/// When somebody outside first sent a container that has ended a signal that ends one. A kubelet's is sent to the
-/// first process: not to a probe that took too long, nor to the runtime's own process in a container that it could
-/// not start. Where the first process is not known, or what would tell was overwritten, any process counts: waiting
-/// in vain costs seconds, not waiting the verdict.
+/// When somebody outside first sent a container that has ended a signal that ends processes. The kubelet's signal
+/// goes to the first process: not to a probe that took too long, nor to the runtime's own process in a container that
+/// could not be started. If the first process is unknown, or the events that would show it were overwritten, any
+/// process counts: waiting in vain costs seconds, not waiting costs the verdict.
 fn killed_from_outside(life: &Life) -> Option<u64> {
     life.end?;
     let events = &life.recording.events;

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{config::Config, logging, metrics::Metrics};
 
-/// How often what nobody asks for any more is forgotten.
+/// How often things are forgotten that nobody needs any more.
 const TIDY: Duration = Duration::from_secs(30);
 
 /// The node: the owners of its state, and those that work for it.
@@ -36,7 +36,7 @@ pub(super) struct Node {
     pub(super) orders: Orders,
     pub(super) outside: Outside,
     pub(super) account: Account,
-    /// What the triggers go by.
+    /// The clock of the triggers.
     pub(super) clock: Clock,
     pub(super) config: Arc<Config>,
     pub(super) clients: Clients,
@@ -63,7 +63,7 @@ impl Node {
     /// Runs until somebody asks to stop.
     ///
     /// # Errors
-    /// The recorder works no more.
+    /// The recorder does not work any longer.
     pub(super) async fn serve(&mut self, sources: &mut Sources) -> anyhow::Result<()> {
         let mut tidy = interval(TIDY);
         tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -137,7 +137,7 @@ impl Node {
         }
     }
 
-    /// Waits for what is under way (runs that have ended among it), and leaves what is kept to the next start.
+    /// Waits for work that is under way, and leaves the kept runs to the next agent.
     pub(super) async fn stop(mut self, mut sources: Sources) {
         /// With time to write it; shorter than a pod's grace period.
         const PATIENCE: Duration = LONGEST_WAIT.saturating_add(Duration::from_secs(3));

@@ -9,14 +9,14 @@ use tokio::{
     time::timeout,
 };
 
-/// Requests that may wait for the loop before those who ask wait themselves.
+/// Requests that may wait for the loop; further ones wait until there is room.
 const WAITING_REQUESTS: usize = 16;
-/// How long the loop has for an answer that it has at hand.
+/// How long an answer may take that the loop has at hand.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long it has where captures are written, or the API server is asked.
+/// How long an answer may take for which captures are written, or the API server is asked.
 const WORK_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A request to the node's loop. Who asked may have gone when the answer comes: a failed reply is no error.
+/// A request to the node's loop. Whoever asked may have gone when the answer comes, so a failed reply is no error.
 #[derive(Debug)]
 pub(crate) enum Request {
     /// How is it going?
@@ -48,10 +48,10 @@ pub(crate) struct Handle {
 /// The loop did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unanswered {
-    /// It has ended, or dropped the request.
+    /// The loop has ended, or dropped the request.
     #[error("the agent is shutting down")]
     Stopped,
-    /// It is busy for too long.
+    /// The loop is busy for too long.
     #[error("the agent did not answer within {} s", .0.as_secs())]
     Late(Duration),
 }
@@ -214,16 +214,17 @@ pub(crate) struct Status {
     pub(crate) containers: Containers,
     /// The rings, and the memory they share with kept runs.
     pub(crate) memory: Memory,
-    /// Losses of all runs that ended since the start, added up; but `recursion_misses` are the node's since then, each
-    /// counted once.
+    /// Losses of all runs that ended since the start, added up. Except `recursion_misses`: these are counted for the
+    /// whole node, each once.
     pub(crate) losses: Losses,
-    /// How often the kernel skipped each probe since the start, by what it observes: together [`Losses::recursion_misses`].
+    /// How often the kernel skipped each probe since the start, by what it observes: together
+    /// [`Losses::recursion_misses`].
     pub(crate) skipped: BTreeMap<String, u64>,
     /// Containers that were not recorded since the start; each is among the losses too.
     pub(crate) refused: u64,
     /// The last of them.
     pub(crate) last_refused: Option<Refused>,
-    /// What the kernel side had to say since the start and found no room for: containers may have come and gone unseen.
+    /// Messages of the kernel side since the start that found no room: containers may have come and gone unnoticed.
     pub(crate) messages_lost: u64,
     /// The spool directory.
     pub(crate) spool: Spool,

@@ -1,4 +1,5 @@
-//! Kept runs: redacted and encoded when they end, so that what waits in memory is small and holds no credentials.
+//! Kept runs. They are redacted and encoded when they end, so that they need little memory and contain no
+//! credentials.
 
 use std::{
     io::{Cursor, Read, Seek, Write},
@@ -11,7 +12,7 @@ use capture_format::{
 use redact::{Manifest, Payload, Redactor};
 use verdict::explain::{Explanation, explain};
 
-/// A run as a capture of its own, in memory.
+/// A run, encoded in memory as a capture of its own.
 #[derive(Clone)]
 pub(super) struct KeptRun {
     pub(super) run: Run,
@@ -23,7 +24,7 @@ pub(super) struct KeptRun {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Policy {
     pub(super) payload: Payload,
-    /// Paths at which it sees secrets.
+    /// Paths at which secrets are mounted.
     pub(super) secret_mounts: Vec<String>,
 }
 
@@ -34,7 +35,7 @@ pub(super) struct Masked {
 }
 
 impl Masked {
-    /// The whole run; `tell` adds to its metadata what was heard of its end. Its events stay encoded.
+    /// Completes the run: `add_end` adds to its metadata how it ended. Its events stay encoded.
     ///
     /// # Errors
     /// When its metadata is larger than the format allows.
@@ -42,10 +43,10 @@ impl Masked {
         mut self,
         mut header: Header,
         redactor: &Redactor,
-        tell: impl FnOnce(&mut Run),
+        add_end: impl FnOnce(&mut Run),
     ) -> anyhow::Result<KeptRun> {
         let mut run = self.run.run.clone();
-        tell(&mut run);
+        add_end(&mut run);
         redactor.header(&mut header, &mut self.manifest);
         redactor.run_metadata(&mut run, &mut self.manifest);
         header.redaction = self.manifest.redaction();
@@ -112,8 +113,8 @@ impl KeptRun {
         Ok(Self { run, bytes })
     }
 
-    /// The newest runs of a capture on the disk, so many at most; events that are damaged there count as lost. What
-    /// was masked in the capture is told of the first.
+    /// The newest runs of a capture on the disk, at most so many. Damaged events count as lost. The first run gets
+    /// the report of what was masked in the capture.
     ///
     /// # Errors
     /// The file is no capture.
@@ -141,7 +142,7 @@ impl KeptRun {
         Reader::open(Cursor::new(&self.bytes))
     }
 
-    /// What ended it.
+    /// What ended the run.
     ///
     /// # Errors
     /// See [`Self::from_bytes`].
@@ -149,7 +150,7 @@ impl KeptRun {
         Ok(explain(&mut self.reader()?))
     }
 
-    /// Who it was, and what was masked.
+    /// Which container it was, and what was masked.
     ///
     /// # Errors
     /// See [`Self::from_bytes`].
@@ -157,7 +158,7 @@ impl KeptRun {
         Ok(self.reader()?.header().clone())
     }
 
-    /// Writes it as the next run of a capture; its events stay encoded.
+    /// Writes the run as the next run of a capture. Its events stay encoded.
     ///
     /// # Errors
     /// The writer's.
@@ -165,14 +166,14 @@ impl KeptRun {
         let run = self.run.clone();
         match self.reader() {
             Ok(mut reader) => copy(writer, run, &mut reader, 0).map(drop),
-            // It was opened before, when it was encoded or taken back.
+            // This cannot happen: the bytes were opened before, when they were encoded or restored.
             Err(_) => writer.begin_run(&run),
         }
     }
 }
 
-/// Writes a run with the events that are at this position of a capture, block by block. Damaged blocks count as lost.
-/// Gives the run as it was written.
+/// Writes a run with the events that another capture has at this position, block by block. Damaged blocks count as
+/// lost. Returns the run as it was written.
 fn copy<R: Read + Seek, W: Write>(
     writer: &mut Writer<W>,
     mut run: Run,
@@ -180,7 +181,7 @@ fn copy<R: Read + Seek, W: Write>(
     index: usize,
 ) -> Result<Run, WriteError> {
     let mut block = EventBlock::default();
-    // What is lost stands before the events.
+    // Losses are written before the events.
     for part in 0.. {
         match from.open_block(index, part, &mut block) {
             Some(Ok(())) => {}

@@ -1,5 +1,5 @@
-//! The thread that owns the recorder: it reads the ring of a run that has ended as soon as few enough runs are decoded, and makes
-//! new rings in between, since each waits some 10 ms for the kernel.
+//! The thread that owns the recorder. It reads the ring of a run that has ended as soon as few enough runs are
+//! decoded. In between it makes new rings: making one waits some 10 ms for the kernel.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -35,11 +35,11 @@ use crate::{
 
 /// Reports that may wait for the node's loop before the thread waits for it.
 const WAITING_REPORTS: usize = 64;
-/// Runs that are decoded at a time. One takes up to some 7 MiB, which the memory limit has besides the budget of the rings; those whose turn has not
-/// come wait in their rings, which are paid for.
+/// Runs that are decoded at a time. One takes up to some 7 MiB, for which the memory limit has room besides the
+/// budget of the rings. Runs whose turn has not come wait in their rings, which the budget includes.
 pub(super) const DECODED: usize = 16;
 
-/// What the thread tells the node's loop.
+/// What the thread reports to the node's loop.
 pub(super) enum Report {
     /// A container's cgroup was made; it is recorded.
     Started {
@@ -50,7 +50,7 @@ pub(super) enum Report {
     /// A container ran already; it is recorded from now on.
     Adopted {
         running: adopt::Running,
-        /// It was told before that it is not recorded.
+        /// Whether it was reported before that the container is not recorded.
         was_refused: bool,
     },
     /// A container is not recorded; it may be adopted when a ring is free.
@@ -61,9 +61,9 @@ pub(super) enum Report {
     RunEnded { cgroup: u64, life: Life },
     /// A container's cgroup is gone, its run was read, and its ring given back.
     Removed { cgroup: u64 },
-    /// So many messages of the kernel side found no room; who is there was found out otherwise.
+    /// So many messages of the kernel side found no room. Which containers exist was found out otherwise.
     MessagesLost(u64),
-    /// The recorder works no more.
+    /// The recorder does not work any longer.
     Failed(io::Error),
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Life {
     pub(super) figures: Figures,
     /// How often the kernel skipped each probe meanwhile, on all of the node.
     pub(super) skipped: BTreeMap<String, u64>,
-    /// Held while it is decoded.
+    /// Held while the run is decoded.
     pub(super) slot: Slot,
 }
 
@@ -86,12 +86,12 @@ struct Waker(UnixStream);
 
 impl Waker {
     fn wake(&self) {
-        // A full pipe wakes it as well.
+        // If the pipe is full, the thread wakes anyway.
         let _ = (&self.0).write(&[0]);
     }
 }
 
-/// One of the [`DECODED`] runs that are decoded at a time, until it is dropped. The default is none of them.
+/// The right to decode a run, one of [`DECODED`], until it is dropped. The default is none of these.
 #[derive(Default)]
 pub(super) struct Slot(Option<Arc<Slots>>);
 
@@ -104,7 +104,7 @@ impl Drop for Slot {
     }
 }
 
-/// Which the thread alone takes.
+/// The slots; only the thread takes them.
 struct Slots {
     taken: AtomicUsize,
     waker: Arc<Waker>,
@@ -127,7 +127,7 @@ pub(super) struct Setup {
     pub(super) limitations: Vec<String>,
 }
 
-/// What there is of rings.
+/// How many rings there are.
 pub(super) struct Rings {
     pub(super) stock: Stock,
     /// Containers that wait for one.
@@ -136,13 +136,13 @@ pub(super) struct Rings {
     pub(super) misses: Misses,
 }
 
-/// Where the kernel shows what the recorder does not see.
+/// Where the kernel shows what the recorder does not record.
 pub(super) struct Places {
     /// /proc.
     pub(super) proc: PathBuf,
-    /// The mount point of the hierarchy that tells containers apart.
+    /// The mount point of the hierarchy in which each container has its own cgroup.
     pub(super) cgroups: PathBuf,
-    /// All cgroup mounts, for figures.
+    /// All cgroup mounts, for resource figures.
     pub(super) mounts: Mounts,
 }
 
@@ -154,7 +154,7 @@ enum Command {
     Stop,
 }
 
-/// The thread, seen from the node's loop.
+/// The handle of the thread, for the node's loop.
 pub(super) struct RecordingThread {
     commands: mpsc::Sender<Command>,
     waker: Arc<Waker>,
@@ -163,10 +163,10 @@ pub(super) struct RecordingThread {
 }
 
 impl RecordingThread {
-    /// Starts recording; adopts what runs.
+    /// Starts recording, and adopts the containers that run already.
     ///
     /// # Errors
-    /// What recording needs and this machine lacks.
+    /// Something that recording needs is missing on this machine.
     pub(super) fn start(
         settings: Settings,
         places: Places,
@@ -213,7 +213,7 @@ impl RecordingThread {
                     stopping: false,
                 };
                 if let Err(error) = server.serve(&requests, woken) {
-                    // Nobody listens any more: the agent is stopping.
+                    // If nobody listens any more, the agent is stopping.
                     drop(server.reports.blocking_send(Report::Failed(error)));
                 }
             })?;
@@ -231,7 +231,7 @@ impl RecordingThread {
         ))
     }
 
-    /// What the ring of a container that lives holds now.
+    /// Reads what the ring of a living container holds now.
     pub(super) async fn snapshot(&self, cgroup: u64) -> Option<Life> {
         let (reply, life) = oneshot::channel();
         self.send(Command::Snapshot(cgroup, reply));
@@ -243,19 +243,21 @@ impl RecordingThread {
         self.send(Command::LetGo(cgroup));
     }
 
-    /// Says how many bytes of runs are kept: they share the budget with the rings.
+    /// Sets how many bytes the kept runs take: they share the budget with the rings.
     pub(super) fn set_kept(&self, bytes: u64) {
         self.send(Command::SetKept(bytes));
     }
 
-    /// Rings, who waits for one, and how often the kernel skipped each program so far.
+    /// How many rings there are, how many containers wait for one, and how often the kernel skipped each program so
+    /// far.
     pub(super) async fn stock(&self) -> Option<Rings> {
         let (reply, stock) = oneshot::channel();
         self.send(Command::Stock(reply));
         stock.await.ok()
     }
 
-    /// Ends recording: what has ended by now is still read and reported, for as long as somebody takes the reports.
+    /// Ends recording. Runs that have ended by now are still read and reported, for as long as somebody takes the
+    /// reports.
     pub(super) fn stop(&self) {
         self.send(Command::Stop);
     }
@@ -267,7 +269,7 @@ impl RecordingThread {
     }
 }
 
-/// Waits for the thread; whoever takes the reports must have gone before, or go on taking them.
+/// Waits for the thread. Whoever takes the reports must have stopped before, or go on taking them.
 impl Drop for RecordingThread {
     fn drop(&mut self) {
         self.stop();
@@ -277,26 +279,27 @@ impl Drop for RecordingThread {
     }
 }
 
-/// Containers that wait for a ring, beyond which those that are gone are looked for.
+/// Number of waiting containers beyond which those that are gone are searched for.
 const MANY_WAITING: usize = 256;
-/// How long a container has to become what it is, in nanoseconds: before that its runtime sets it up.
+/// Nanoseconds after which a container has been set up by its runtime, so that it shows what it is.
 const SET_UP: u64 = 1_000_000_000;
 
 /// A container that is recorded.
 struct Recorded {
     path: String,
     rank: Rank,
-    /// CLOCK_BOOTTIME in nanoseconds from which on it can be seen whether it is a pause container; none once that was seen.
+    /// CLOCK_BOOTTIME in nanoseconds from which on the container shows whether it is a pause container; none once it
+    /// has shown that.
     look_after: Option<u64>,
-    /// Of its cgroups, those that had no ring, or have no place in the table.
+    /// How many of its cgroups had no ring, or have no place in the table.
     lost: u64,
-    /// Of the node when it started.
+    /// How often the kernel had skipped each program when the container started.
     misses: Misses,
-    /// What an adopted container's run begins with.
+    /// The events with which an adopted container's run begins.
     preface: Vec<Event>,
     end: Option<End>,
     read: bool,
-    /// The ring, once the cgroup is gone.
+    /// Its ring, once the cgroup is gone.
     removed: Option<RingId>,
 }
 
@@ -316,12 +319,12 @@ impl Recorded {
     }
 }
 
-/// How a run ended, as was known at that moment.
+/// How a run ended, as it was known at that moment.
 struct End {
     time: u64,
     exit: Option<(u32, ExitStatus)>,
     figures: Figures,
-    /// Of the node.
+    /// How often the kernel had skipped each program.
     misses: Misses,
 }
 
@@ -329,7 +332,7 @@ struct End {
 enum Unread {
     /// The container's run is over.
     Ended(u64),
-    /// Somebody wants to know what it holds now.
+    /// Somebody asked for what the ring holds now.
     Snapshot(u64, oneshot::Sender<Option<Life>>),
 }
 
@@ -341,14 +344,14 @@ struct Server {
     recorded: HashMap<u64, Recorded>,
     /// Containers that have no ring.
     waiting: Queue,
-    /// Those for which there was a ring and no place in the table.
+    /// Containers for which there was a ring, but no place in the table.
     without_place: Vec<(Rank, u64, Waiting)>,
-    /// Rings that are kept for pods' containers that start, once there was one.
+    /// Rings that are reserved for pods' containers that start, once there was such a container.
     ready: usize,
     has_pods: bool,
     unread: VecDeque<Unread>,
     slots: Arc<Slots>,
-    /// Beyond so many that wait, those that are gone are looked for.
+    /// Number of waiting containers beyond which those that are gone are searched for.
     many_waiting: usize,
     messages_lost: u64,
     stopping: bool,
@@ -363,7 +366,8 @@ impl Server {
         for running in adopt::containers(&self.places.proc, &self.places.cgroups, &self.shapes)? {
             self.wants(running.cgroup, running.path, false);
         }
-        // Before anything is answered, so that whoever sees the agent at work finds recorded what ran before it.
+        // This comes before anything is answered: whoever sees the agent at work finds all containers recorded that
+        // ran before.
         while self.recorder.refill()? || self.give()? {}
         loop {
             let last = self.stopping;
@@ -383,7 +387,7 @@ impl Server {
                     Err(mpsc::TryRecvError::Empty) => break,
                 }
             }
-            // What the kernel side had said until then was heard.
+            // Everything that the kernel side had reported until then was read.
             if last && (self.unread.is_empty() || self.reports.is_closed()) {
                 return Ok(());
             }
@@ -406,7 +410,7 @@ impl Server {
         }
     }
 
-    /// Sleeps until the kernel side or the node's loop has something.
+    /// Sleeps until the kernel side or the node's loop has something to do.
     fn wait(&self, woken: &mut UnixStream) -> io::Result<()> {
         let mut ready = [
             PollFd::new(self.recorder.as_fd(), PollFlags::POLLIN),
@@ -421,7 +425,7 @@ impl Server {
         Ok(())
     }
 
-    /// A container has no ring; `has_lost`: something of it went unrecorded already.
+    /// A container has no ring. `has_lost`: something of it was not recorded already.
     fn wants(&mut self, cgroup: u64, path: String, has_lost: bool) {
         let rank = Rank::of(&path);
         self.has_pods |= rank == Rank::Pod;
@@ -456,7 +460,8 @@ impl Server {
         }
     }
 
-    /// Gives a ring to the first that waits, or has one that is worth less give its own up; true if there may be more to do.
+    /// Gives a ring to the first container that waits, or makes a container of lower rank give up its ring. True if
+    /// there may be more to do.
     fn give(&mut self) -> io::Result<bool> {
         let (supply, first) = (self.supply(), self.waiting.first());
         if first.is_some_and(|rank| supply.allows(rank))
@@ -467,7 +472,7 @@ impl Server {
         Ok(supply.is_short_for(first) && self.take_back())
     }
 
-    /// Adopts a container that waits; false if there is no ring for it.
+    /// Adopts a container that waits. False if there is no ring for it.
     fn adopt(&mut self, rank: Rank, cgroup: u64, waiting: Waiting) -> io::Result<bool> {
         let proc = self.places.proc.clone();
         let running = adopt::container(&proc, &self.places.cgroups, &waiting.path, &self.shapes)
@@ -498,7 +503,7 @@ impl Server {
                     was_refused: waiting.is_told,
                 });
             }
-            // It started just now, and is told by a message.
+            // The container started just now, and a message reports it.
             Err(AdoptError::HasOne(_)) => {}
             Err(AdoptError::PoolEmpty) => {
                 self.waiting.add(rank, cgroup, waiting);
@@ -520,7 +525,7 @@ impl Server {
         Ok(true)
     }
 
-    /// Has a container give its ring up that is no pod's, or holds nothing but its pod's namespaces; false if there is none.
+    /// Makes a container give up its ring that is in no pod, or is a pause container. False if there is none.
     fn take_back(&mut self) -> bool {
         let Self {
             recorded,
@@ -563,7 +568,7 @@ impl Server {
         true
     }
 
-    /// Takes a ring from its container; for those who found no place in the table there may be one now.
+    /// Takes a ring from its container. Containers that found no place in the table may find one now.
     fn release(&mut self, ring: RingId) {
         self.recorder.release(ring);
         for (rank, cgroup, waiting) in self.without_place.drain(..) {
@@ -571,7 +576,7 @@ impl Server {
         }
     }
 
-    /// Finds the containers that came and went untold.
+    /// Finds the containers that came or went without a message.
     fn catch_up(&mut self) -> io::Result<()> {
         let present = adopt::containers(&self.places.proc, &self.places.cgroups, &self.shapes)?;
         let rings: HashMap<u64, RingId> = self.recorder.rings().collect();
@@ -620,8 +625,8 @@ impl Server {
         }
     }
 
-    /// A cgroup is gone. Without a first process that the kernel side knows (it shares its pid namespace, or was never executed) this is the
-    /// end of its run.
+    /// A cgroup is gone. If the kernel side knows no first process (the container shares its pid namespace, or its
+    /// program was never executed), this is the end of the run.
     fn removed(&mut self, cgroup: u64, ring: RingId, time: u64) {
         self.ended(cgroup, time, None);
         match self.recorded.get_mut(&cgroup) {
@@ -631,7 +636,7 @@ impl Server {
         self.release_if_over(cgroup);
     }
 
-    /// Gives the ring of a container back whose run was read and whose cgroup is gone.
+    /// Gives back the ring of a container whose run was read and whose cgroup is gone.
     fn release_if_over(&mut self, cgroup: u64) {
         let recorded = self.recorded.get(&cgroup);
         let over = recorded.filter(|recorded| recorded.read);
@@ -642,7 +647,7 @@ impl Server {
         }
     }
 
-    /// Reads the ring whose turn it is, if there is one and few enough runs are decoded; true if so.
+    /// Reads the ring whose turn it is. False if there is none, or too many runs are decoded.
     fn read_next(&mut self) -> bool {
         if self.unread.is_empty() {
             return false;
@@ -750,7 +755,7 @@ impl Server {
         });
     }
 
-    /// Hands a report over; without a loop to take it, the agent is stopping.
+    /// Hands a report over. If there is no loop to take it, the agent is stopping.
     fn report(&self, report: Report) {
         let _ = self.reports.blocking_send(report);
     }

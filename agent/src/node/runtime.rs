@@ -1,14 +1,14 @@
-//! The container runtime, asked over its CRI socket.
+//! Asking the container runtime over its CRI socket.
 
 use std::{os::unix::fs::MetadataExt as _, time::Duration};
 
 use containers::cri::{Client, Container, CriError, Sandbox, Status};
 use tokio::sync::watch;
 
-/// Between attempts to reach a runtime that does not answer, and between looks whether one still does.
+/// Pause between attempts to reach a runtime that does not answer, and between checks whether it still answers.
 const PACE: Duration = Duration::from_secs(5);
 
-/// Between questions who a container is.
+/// Pauses between questions which container an id belongs to.
 const PAUSES: [Duration; 5] = [
     Duration::from_millis(50),
     Duration::from_millis(200),
@@ -45,20 +45,20 @@ pub(super) enum Standing {
     Down(String),
 }
 
-/// What a runtime answers to.
+/// The questions to a runtime.
 pub(super) trait Ask {
     /// A connection to it.
     type Connection;
 
-    /// Reaches it, and asks for everything it has.
+    /// Connects, and asks for everything the runtime has.
     async fn everything(&self) -> Result<(Self::Connection, Everything), CriError>;
 
-    /// Whether it is still the one that was reached, or another process at the same socket.
+    /// Whether the runtime is still the same process, and not another one at the same socket.
     async fn is_same(&self, connection: &Self::Connection) -> Result<bool, CriError>;
 }
 
-/// Follows the runtime for as long as the agent lives: it may come late, go, and come back. Each time it comes it is
-/// asked for everything it has, which goes to `found`.
+/// Follows the runtime for as long as the agent lives. The runtime may come late, go, and come back. Each time it
+/// comes, it is asked for everything it has, and `found` gets the answer.
 pub(super) async fn follow(
     ask: impl Ask,
     standing: watch::Sender<Standing>,
@@ -99,14 +99,14 @@ pub(super) async fn follow(
 
 /// A CRI socket.
 pub(super) struct Socket {
-    /// Its path; without one, the first of the usual ones that is there.
+    /// Its path; none for the first of the usual paths that exists.
     pub(super) endpoint: Option<String>,
     /// Where others find the connection.
     pub(super) client: watch::Sender<Option<Client>>,
 }
 
 impl Ask for Socket {
-    /// With what tells the socket from one that is made anew.
+    /// With it, what distinguishes the socket from one that is made anew.
     type Connection = (Client, Option<Made>);
 
     async fn everything(&self) -> Result<(Self::Connection, Everything), CriError> {
@@ -123,7 +123,7 @@ impl Ask for Socket {
 
     async fn is_same(&self, (client, before): &Self::Connection) -> Result<bool, CriError> {
         client.version().await?;
-        // One that restarts quickly answers before anybody notices.
+        // A runtime that restarts quickly answers before anybody notices.
         Ok(made(client) == *before)
     }
 }
@@ -143,7 +143,8 @@ fn made(client: &Client) -> Option<Made> {
     })
 }
 
-/// Asks who a container is, for as long as a sandbox may take to be listed: that is after its cgroup was made.
+/// Asks which container or pause container an id belongs to. Asks again for a while, since a pause container is
+/// listed only after its cgroup was made.
 pub(super) async fn who_in_time(client: &Client, id: &str) -> Option<Who> {
     for pause in PAUSES {
         match who(client, id).await {

@@ -1,4 +1,4 @@
-//! What the container runtime does inside the container's cgroup before the container's program runs there.
+//! Removing what the container runtime does inside the container's cgroup before the container's program runs there.
 //!
 //! Runtimes enter the cgroup first, and execute the program (or that of an exec probe) last. In between they read its
 //! configuration, environment and all, from a socket, and look into files of the node. That is not the container's
@@ -9,11 +9,12 @@ use std::collections::HashSet;
 use capture_format::{Event, EventFlags, EventKind};
 use verdict::runtimes;
 
-/// Takes the runtime's steps out. What stays of them: where the program's working directory was set, and, if it was never
-/// executed, the calls that failed, without payloads. Gives the container's first process, as far as that is known.
+/// Removes the runtime's steps. Two things of them stay: where the program's working directory was set, and, if the
+/// program was never executed, the calls that failed, without payloads. Returns the container's first process, if it
+/// is known.
 ///
-/// `complete` says that no event of this run was overwritten: only then is a process that never executed anything and
-/// was forked by nobody one of the runtime's.
+/// `complete`: no event of this run was overwritten. Only then does a process belong to the runtime that never
+/// executed anything and that nobody forked.
 pub(super) fn remove(events: &mut Vec<Event>, complete: bool) -> Option<u32> {
     let never_started = never_started(events, complete);
     let Steps {
@@ -41,7 +42,7 @@ pub(super) fn remove(events: &mut Vec<Event>, complete: bool) -> Option<u32> {
             EventKind::EXEC => {
                 inside.insert(event.pid);
                 runtime.remove(&event.pid);
-                // The last directory that was set before the first exec is the program's.
+                // The last directory that was set before the first exec is the program's directory.
                 if let Some(&(_, set)) = directories
                     .iter()
                     .rev()
@@ -58,7 +59,7 @@ pub(super) fn remove(events: &mut Vec<Event>, complete: bool) -> Option<u32> {
                 if is_runtime {
                     runtime.insert(event.ret as u32);
                 }
-                // Who forked a process tells a probe's from the container's own.
+                // Who forked a process distinguishes a probe's process from the container's own.
                 !(is_runtime && event.flags.contains(EventFlags::ADOPTED))
             }
             EventKind::OOM_KILL => true,
@@ -81,7 +82,8 @@ pub(super) fn remove(events: &mut Vec<Event>, complete: bool) -> Option<u32> {
     }
     let mut kept = keep.iter();
     events.retain(|_| kept.next().copied().unwrap_or(true));
-    // In a pid namespace that is another container's too, no process is its first; but one tried to execute the program.
+    // In a pid namespace that is shared with another container, no process is the container's first; but one tried to
+    // execute the program.
     first.or(tried)
 }
 
@@ -96,12 +98,13 @@ pub(super) fn never_started(events: &[Event], complete: bool) -> bool {
     complete && steps.adopted.inside.is_empty() && !started
 }
 
-/// What is known of a run before anything is taken out of it.
+/// What is known of a run before anything is removed from it.
 struct Steps {
     adopted: Adopted,
     /// Processes that executed something of the container's, not of the runtime's.
     executed: HashSet<u32>,
-    /// What became the container's program, or was to, where no event of the run was overwritten: the runtime makes it pid 1 of a namespace.
+    /// The process that became the container's program, or was to become it: the runtime makes it pid 1 of a
+    /// namespace. Known only if no event of the run was overwritten.
     first: Option<u32>,
 }
 
@@ -136,7 +139,7 @@ impl Steps {
     }
 }
 
-/// The processes that were there when the recorder came.
+/// The processes that existed when the recorder came.
 #[derive(Default)]
 struct Adopted {
     /// The container's.
@@ -170,9 +173,10 @@ impl Adopted {
     }
 }
 
-/// Whether a runtime executes itself anew: from a copy of its program that it has made, so that a container cannot overwrite the node's
-/// (runc, libcontainer/nsenter/cloned_binary.c). By then it may have been moved into the container's cgroup. Or it was setting something up
-/// when the recorder came: what /proc calls the copy depends on how it was made.
+/// Whether a runtime executes itself anew, from a copy of its program. It makes the copy so that a container cannot
+/// overwrite the node's program (runc, libcontainer/nsenter/cloned_binary.c). By then it may have been moved into the
+/// container's cgroup. Or it was setting something up when the recorder came: how /proc names the copy depends on how
+/// the copy was made.
 fn is_of_runtime(exec: &Event) -> bool {
     const COPIES: [&[u8]; 3] = [b"/dev/fd/", b"/proc/self/fd/", b"/proc/self/exe"];
     let is_copy = COPIES.iter().any(|copy| exec.name.starts_with(copy));
@@ -365,7 +369,8 @@ mod tests {
         }
     }
 
-    /// As runc, which makes it by way of two processes more, and crun, which forks it from outside: 12 is to become the program.
+    /// As runc, which makes it by way of two processes more, and crun, which forks it from outside: 12 is to become
+    /// the program.
     fn set_ups() -> [Vec<Event>; 2] {
         let runc = vec![
             of_namespace(11, event(EventKind::FORK, 10, 11, "runc:[0:PARENT]")),

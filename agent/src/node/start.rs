@@ -60,7 +60,7 @@ pub(crate) struct Options {
     pub(crate) kubeconfig: Option<PathBuf>,
 }
 
-/// Services run beside the loop and never change the state.
+/// Services: tasks that run beside the loop and never change the state.
 type Services = JoinSet<()>;
 
 pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Result<()> {

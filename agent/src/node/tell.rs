@@ -1,4 +1,5 @@
-//! What stands in the spool and the cluster does not know yet: announced until it does, of one pod in the order it was taken.
+//! The task that announces. It announces the captures of the spool that the cluster does not know yet, those of one
+//! pod in the order in which they were taken.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,17 +26,20 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Pods that are told of at the same time. An API server that is slow or far away is waited for by all of them at once.
+/// Pods whose captures are announced at the same time, so that they wait together for an API server that is slow or
+/// far away.
 const AT_ONCE: usize = 4;
-/// After an API server that was away, and after each further attempt twice as long.
+/// Pause after the API server did not answer; it doubles with each further attempt.
 const SOON: Duration = Duration::from_secs(1);
-/// Until what needs a person (a missing CRD, a missing permission) is tried again, and between attempts at most.
+/// Pause before a failure that needs a person (a missing CRD, a missing permission) is tried again; also the longest
+/// pause between attempts.
 const LATER: Duration = Duration::from_secs(30);
-/// How often what a quota or a policy refuses is tried again: 30 s later, and each time after twice as long, half an hour in all.
+/// How often an announcement is tried again that a quota or a policy refuses: after 30 s, then each time after twice
+/// as long, half an hour in all.
 const REFUSALS: u32 = 6;
 /// `reason` of a Capture whose file could not be written.
 const NOT_WRITTEN: &str = "NotWritten";
-/// What goes wrong is said at once, and then so often, with how much it was.
+/// A failure is logged at once, and then only this often, with the number of failures.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// Wakes the task that announces.
@@ -46,19 +50,19 @@ pub(super) struct Teller {
     pending: Arc<AtomicU64>,
 }
 
-/// Where captures are, for those who look for them.
+/// Where people find captures.
 pub(super) struct Place {
     /// Name of the node.
     pub(super) node: String,
-    /// The spool's directory as the node has it: a pod may have it elsewhere.
+    /// The spool's directory on the node; inside the agent's pod its path may be another.
     pub(super) spool: PathBuf,
 }
 
-/// What became of a capture that was to be announced.
+/// The outcome of announcing a capture.
 enum Told {
-    /// The cluster knows.
+    /// The cluster knows the capture.
     Announced,
-    /// Its Capture object was deleted, and with it goes the file.
+    /// Its Capture object was deleted, so the file is removed too.
     Deleted,
 }
 
@@ -69,12 +73,12 @@ struct Again {
 }
 
 impl Teller {
-    /// There is something to announce.
+    /// There may be something to announce.
     pub(super) fn wake(&self) {
         self.news.notify_one();
     }
 
-    /// It is known what may be announced.
+    /// Announcing may begin: all containers that are opted out are known.
     pub(super) fn open(&self) {
         self.opened.notify_one();
     }
@@ -84,7 +88,7 @@ impl Teller {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// Announces, once it is open, for as long as the agent lives.
+    /// Announces for as long as the agent lives, once announcing may begin.
     pub(super) async fn run(
         self,
         announcer: Announcer,
@@ -112,8 +116,8 @@ impl Teller {
         self.serve(&spool, announce).await;
     }
 
-    /// Announces what the spool has by `announce`: the captures of one pod one after the other, as its Event may be the same object, those of
-    /// different pods at the same time.
+    /// Announces the captures of the spool by `announce`: those of one pod one after the other, as its Event may be
+    /// the same object; those of different pods at the same time.
     async fn serve<F>(self, spool: &Arc<Spool>, announce: impl Fn(Arc<Entry>) -> F)
     where
         F: Future<Output = Result<Told, Error>>,
@@ -172,7 +176,7 @@ impl Teller {
                             announced(spool, &entry, false).await;
                             continue;
                         }
-                        // The others would fail, or do, for the same reason.
+                        // The others would fail for the same reason, or do so already.
                         Retry::Soon if away.is_none() => {
                             away = Some(now + pause);
                             pause = (pause * 2).min(LATER);
@@ -184,7 +188,7 @@ impl Teller {
                     }
                     complaints.about(&entry, &error);
                 }
-                // The API server may be back.
+                // Perhaps the API server answers again.
                 () = self.news.notified() => away = away.map(|until| until.min(Instant::now() + SOON)),
                 () = sleep_until(next.unwrap_or(now)), if next.is_some() => {}
             }
@@ -192,12 +196,12 @@ impl Teller {
     }
 }
 
-/// Whether it is still to be announced. Containers that are in no pod have nobody to be told.
+/// Whether a capture is still to be announced. Captures of containers that are in no pod never are.
 fn waits(entry: &Entry) -> bool {
     !entry.state.announced && !entry.info.namespace.is_empty()
 }
 
-/// What goes wrong with one capture does with many, and again and again.
+/// Failures, which mostly concern many captures, and again and again.
 #[derive(Default)]
 struct Complaints {
     said: Option<Instant>,
@@ -346,7 +350,8 @@ mod tests {
         left: Vec<String>,
     }
 
-    /// Announces captures (pod and name of each, of containers in no pod where that is empty) until none waits; `announce` is given the name.
+    /// Announces captures (pod and name of each, of containers in no pod where that is empty) until none waits;
+    /// `announce` is given the name.
     async fn told<F>(captures: &[(&str, &str)], announce: impl Fn(String) -> F) -> Story
     where
         F: Future<Output = Result<Told, Error>>,

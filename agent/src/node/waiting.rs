@@ -1,15 +1,15 @@
-//! Containers that wait for a ring: who gets the next one, and who has to give one up for them.
+//! Containers that wait for a ring: which gets the next ring, and which container has to give up its ring.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-/// Who goes first; the least of them is the first.
+/// The order in which containers get a ring; the smallest rank is first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
-    /// In a pod: its captures are announced.
+    /// A container in a pod: its captures are announced.
     Pod,
-    /// Of Docker, nerdctl and their like.
+    /// A container of Docker, nerdctl and the like.
     NoPod,
-    /// It runs nothing, and ends when its pod does.
+    /// A pause container: it runs nothing, and ends when its pod does.
     Pause,
 }
 
@@ -32,13 +32,13 @@ impl Rank {
 pub(super) struct Waiting {
     /// Path of its cgroup.
     pub(super) path: String,
-    /// Whether something of it went unrecorded already: it was refused a ring, or gave one up.
+    /// Whether something of it was not recorded already, since it got no ring, or gave its ring up.
     pub(super) has_lost: bool,
-    /// Whether it was said that it is not recorded.
+    /// Whether it was reported that the container is not recorded.
     pub(super) is_told: bool,
 }
 
-/// The rings that there are for those who wait.
+/// The rings that waiting containers can get.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Supply {
     /// Free ones.
@@ -50,26 +50,26 @@ pub(super) struct Supply {
 }
 
 impl Supply {
-    /// Whether one of this rank may have a ring now.
+    /// Whether a container of this rank may have a ring now.
     pub(super) fn allows(&self, rank: Rank) -> bool {
         self.free > 0 && (rank == Rank::Pod || self.free + self.affordable > self.reserve)
     }
 
-    /// Whether somebody has to give a ring up for one of this rank, or for those to come.
+    /// Whether a container has to give its ring up, for one of this rank or for containers to come.
     pub(super) fn is_short_for(&self, rank: Option<Rank>) -> bool {
         let left = self.free + self.affordable;
         left < self.reserve || (left == 0 && rank == Some(Rank::Pod))
     }
 }
 
-/// All that wait; each rank in the order of its cgroups' ids, which count up.
+/// All containers that wait; within a rank in the order of the ids of their cgroups, which count up.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     all: BTreeMap<(Rank, u64), Waiting>,
 }
 
 impl Queue {
-    /// One that has no ring, by the id of its cgroup; once.
+    /// Adds a container that has no ring, by the id of its cgroup, unless it is there already.
     pub(super) fn add(&mut self, rank: Rank, cgroup: u64, waiting: Waiting) {
         if RANKS
             .iter()
@@ -79,7 +79,7 @@ impl Queue {
         }
     }
 
-    /// It waits no more.
+    /// The container does not wait any longer.
     pub(super) fn remove(&mut self, cgroup: u64) {
         for rank in RANKS {
             self.all.remove(&(rank, cgroup));
@@ -102,7 +102,8 @@ impl Queue {
         self.all.len()
     }
 
-    /// Those of whom it is still to be said that they are not recorded: from now on it is said. A pause container is nobody's loss.
+    /// Containers of which it is still to be reported that they are not recorded; from now on it counts as reported.
+    /// Pause containers are never reported.
     pub(super) fn untold(&mut self) -> Vec<String> {
         let untold = self
             .all
@@ -115,7 +116,7 @@ impl Queue {
         told.collect()
     }
 
-    /// Forgets those that are gone; gives those of whom it was not said that they were not recorded.
+    /// Forgets containers that are gone. Returns those of which it was not reported that they were not recorded.
     pub(super) fn keep(&mut self, mut is_there: impl FnMut(&Waiting) -> bool) -> Vec<String> {
         let mut untold = Vec::new();
         self.all.retain(|(rank, _), waiting| {
@@ -129,7 +130,8 @@ impl Queue {
     }
 }
 
-/// Which of those that have a ring gives it up for one of this rank, if one of a lower rank has: the lowest, and of these the newest.
+/// Which of those that have a ring gives it up for one of this rank, if one of a lower rank has: the lowest, and of
+/// these the newest.
 pub(super) fn gives_up(have: impl Iterator<Item = (u64, Rank)>, wanted: Rank) -> Option<u64> {
     have.filter(|(_, rank)| *rank > wanted)
         .max_by_key(|(cgroup, rank)| (*rank, Reverse(*cgroup)))

@@ -49,7 +49,8 @@ impl Node {
         }
     }
 
-    /// Who deleted a Capture object is done with it: its file goes, and when the container crashes again, that is news.
+    /// Whoever deleted a Capture object is done with it: the file is removed, and the next crash of the container
+    /// counts as new.
     fn deleted(&mut self, namespace: &str, name: &str) {
         let Some(entry) = self.outside.capture_of(namespace, name) else {
             return;

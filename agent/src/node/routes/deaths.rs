@@ -47,7 +47,7 @@ impl Node {
         });
     }
 
-    /// Whose run it is that is over, or is read while it goes on.
+    /// A run that is over, or that is read while it goes on, and the container it belongs to.
     pub(crate) fn run_to_close(&self, cgroup: u64, live: &Live) -> RunToClose {
         RunToClose {
             cgroup,

@@ -73,14 +73,15 @@ impl Node {
         self.ask_runtime(cgroup);
     }
 
-    /// Asks again who those are that nobody knew: a pause container is listed only after its cgroup was made.
+    /// Asks the container runtime again about containers that have no names: a pause container is listed only after
+    /// its cgroup was made.
     pub(crate) fn ask_runtime_again(&mut self) {
         for cgroup in self.lives.unnamed() {
             self.ask_runtime(cgroup);
         }
     }
 
-    /// Asks the container runtime who it is.
+    /// Asks the container runtime which container it is.
     fn ask_runtime(&mut self, cgroup: u64) {
         let (Some(live), Some(client)) =
             (self.lives.get(cgroup), self.clients.cri.borrow().clone())
@@ -102,8 +103,8 @@ impl Node {
         }
     }
 
-    /// Gives a recorded container its names, if they are known now; lets it go if it is a pause container, or not
-    /// wanted. False if they are not known.
+    /// Gives a recorded container its names, if they are known now. Stops recording it if it is a pause container or
+    /// opted out. False if the names are not known.
     pub(crate) fn name(&mut self, cgroup: u64) -> bool {
         let Some(live) = self.lives.get(cgroup).filter(|live| !live.named) else {
             return true;
@@ -132,8 +133,8 @@ impl Node {
         true
     }
 
-    /// Gives all that have no names theirs, as far as they are known now: those that are recorded, and those whose
-    /// container vanished before anybody could say who it was.
+    /// Gives names to all containers that have none, as far as names are known now: to those that are recorded, and
+    /// to those that were gone before anybody could name them.
     pub(crate) fn name_all(&mut self) {
         for cgroup in self.lives.unnamed() {
             self.name(cgroup);

@@ -14,7 +14,8 @@ use super::super::{
 };
 
 impl Node {
-    /// Something has become known of a pod, or has changed.
+    /// Something about a pod has become known, or has changed: some of its containers may be opted out now, or not
+    /// any more.
     pub(crate) fn heed(&mut self, pod_uid: &str) {
         let live = self.lives.all().map(|live| &live.subject);
         let off = self.lives.off().map(|(subject, _)| subject);

@@ -85,7 +85,7 @@ impl Node {
         self.observe_not_ready();
     }
 
-    /// Tells the triggers of the containers whose readiness probe has failed.
+    /// Reports containers whose readiness probe has failed to the triggers.
     pub(crate) fn observe_not_ready(&mut self) {
         let now = self.clock.now();
         for subject in self.pods.not_ready(now) {
@@ -124,7 +124,7 @@ impl Node {
         }
     }
 
-    /// Tells the triggers whatever of a pod is known, and heeds what that says of opting out.
+    /// Describes a pod to the triggers, as far as it is known, and drops containers that are opted out.
     pub(crate) fn describe(&mut self, pod: &Pod) {
         let described = PodObservation::Described(self.pods.describe(pod));
         let at = self.clock.now();

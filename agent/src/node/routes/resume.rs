@@ -20,7 +20,7 @@ impl Node {
         }
     }
 
-    /// What was captured is not captured again.
+    /// The triggers get to know a capture, so that its runs are not captured again.
     fn resume_capture(&mut self, entry: Entry) {
         let subject = subject_of(&entry);
         let info = entry.info;
@@ -45,7 +45,7 @@ impl Node {
         self.decide(decisions);
     }
 
-    /// What is kept counts as if it had been seen by this agent.
+    /// The triggers get to know the kept runs of a container as if this agent had seen them.
     fn resume_runs(&mut self, subject: &Subject) {
         for kept in self.histories.runs(subject) {
             let run = &kept.run;

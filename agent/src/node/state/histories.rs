@@ -26,7 +26,7 @@ struct History {
     /// CLOCK_BOOTTIME in nanoseconds when it last started, ended, or was remembered from before.
     seen: u64,
     identity: Option<Identity>,
-    /// Paths at which it sees secrets.
+    /// Paths at which secrets are mounted.
     secret_mounts: Vec<String>,
     /// Runs that are being closed.
     closing: usize,
@@ -94,7 +94,7 @@ impl Histories {
         was_known
     }
 
-    /// Containers that vanished before anybody could say who they were.
+    /// Containers that were gone before anybody could name them.
     pub(crate) fn unnamed(&self) -> Vec<Subject> {
         let unnamed = self.of.iter().filter(|(subject, history)| {
             history.identity.is_none() && containers::path::is_id(&subject.container)

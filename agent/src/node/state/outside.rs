@@ -88,7 +88,7 @@ impl Outside {
         clients.capture(order, self.spool.clone())
     }
 
-    /// There is something to announce.
+    /// There may be something to announce.
     pub(crate) fn announce(&self) {
         self.teller.wake();
     }

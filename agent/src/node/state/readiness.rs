@@ -1,4 +1,5 @@
-//! Containers that run and are not ready: nothing happens when a readiness probe keeps failing, so time must tell.
+//! Containers that run and are not ready. Nothing happens when a readiness probe keeps failing, so only time shows
+//! it.
 
 use std::collections::HashMap;
 
@@ -16,15 +17,15 @@ pub(crate) struct Unready(HashMap<Subject, Since>);
 
 #[derive(Debug)]
 struct Since {
-    /// When the run started, as the API server tells it.
+    /// When the run started, as the API server reports it.
     start: Timestamp,
-    /// From then on it is because the probe failed.
+    /// From this time on the container is not ready because its probe failed.
     due: Time,
     told: bool,
 }
 
 impl Unready {
-    /// Takes in what the API server says of a container.
+    /// The API server reports a container.
     pub(crate) fn see(&mut self, clock: Clock, subject: &Subject, container: &ContainerInfo) {
         let since = match &container.state {
             ContainerState::Running { since } => *since,
@@ -41,7 +42,7 @@ impl Unready {
         }
     }
 
-    /// Containers whose readiness probe has failed by now; each is told once, until it was ready again.
+    /// Containers whose readiness probe has failed by now. Each is returned once, until it was ready again.
     pub(crate) fn due(&mut self, now: Time) -> Vec<Subject> {
         let failed = self
             .0
