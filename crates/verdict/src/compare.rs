@@ -15,19 +15,20 @@ use events::decode::errno::only_waits;
 use events::decode::time::duration;
 use events::escape::escaped_to;
 
-/// Failed calls of a run that are compared.
+/// How many failed calls of each run are compared.
 const MAX_FAILURES: usize = 512;
-/// Where programs look for parts of themselves: nearly all fails there, and tells nothing.
+/// Where programs look for parts of themselves. Nearly every such look-up fails, so a failure there says nothing.
 const INSTALLED: &[&[u8]] = &[b"/usr/", b"/lib"];
-/// Lives of which the longest is at most this many times the shortest are alike.
+/// Two lives are alike if the longer one is at most this many times as long as the shorter one.
 const ALIKE: u64 = 3;
 
-/// What the runs of a capture had in common, and where they differed; both escaped, and empty for a single run.
+/// What the runs of a capture had in common and where they differed. The texts are escaped; both lists are empty for a
+/// single run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Comparison {
-    /// What all had in common.
+    /// What all runs had in common.
     pub common: Vec<String>,
-    /// Where they differed, with the runs' numbers.
+    /// Where the runs differed, with the numbers of the runs.
     pub differed: Vec<String>,
 }
 
@@ -40,14 +41,14 @@ pub(crate) struct Trait {
     failures: Vec<FailedCall>,
 }
 
-/// A failed call: alike are those that only differ in numbers.
+/// A failed call. Two failed calls are alike if they differ only in numbers.
 #[derive(Debug)]
 struct FailedCall {
     key: String,
     label: String,
     event: u64,
     text: String,
-    /// Whether it only looked whether something is there.
+    /// Whether the call only looked whether something exists.
     looks: bool,
 }
 
@@ -181,7 +182,8 @@ impl Comparison {
         }
     }
 
-    /// The last failed call that all runs met (but for looks whether something is there), and the first of each run that no other met.
+    /// Compares failed calls: the last one that all runs met (except calls that only look whether something exists),
+    /// and of each run the first one that no other run met.
     fn of_failures(&mut self, all: &str, traits: &[Trait]) {
         let mut met: HashMap<&str, Vec<u32>> = HashMap::new();
         for run in traits {
@@ -192,7 +194,7 @@ impl Comparison {
                 }
             }
         }
-        // Files with random names have another one in each run.
+        // Files with random names have a different name in each run.
         let met_by = |call: &FailedCall, run: &Trait| {
             met[&*call.key].contains(&run.number)
                 || run

@@ -11,7 +11,7 @@ use crate::facts::{Facts, naming};
 use crate::losses::missing_runs;
 use crate::rules::{Verdict, judge};
 
-/// Missing parts of a run that are told.
+/// How many missing parts of a run are reported.
 const MAX_DAMAGE: usize = 8;
 
 /// Why the runs of a capture ended. As JSON it is stable in the way docs/json.md says.
@@ -37,7 +37,7 @@ pub struct RunVerdict {
     pub verdict: Verdict,
 }
 
-/// Explains a capture. What is damaged weakens the verdicts of its runs.
+/// Explains a capture. Damage to the file weakens the verdicts of the runs that it concerns.
 pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
     let header = reader.header().clone();
     let runs = reader.runs().to_vec();
@@ -89,11 +89,12 @@ fn sentence(runs: &[RunVerdict], alike: bool) -> String {
 }
 
 impl Explanation {
-    /// Writes it as a person reads it: the sentence, then the evidence with event numbers, and what to do next. Of runs
-    /// that ended alike one after the other the last one's is written out, of the others the event numbers.
+    /// Writes the explanation for a person: the sentence, then the evidence with event numbers, then what to do next.
+    /// Of successive runs that ended alike, only the last one is written out; of the others the event numbers are
+    /// listed.
     ///
     /// # Errors
-    /// When `out` fails.
+    /// If writing to `out` fails.
     pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{}", self.sentence)?;
         for group in self.runs.chunk_by(is_alike) {

@@ -11,15 +11,15 @@ use events::escape::escaped;
 pub struct Figure {
     /// How many.
     pub count: u64,
-    /// What there are so many of: `events lost`.
+    /// What is counted: `events lost`.
     pub what: &'static str,
-    /// The same at the head of a column.
+    /// The same as the heading of a column.
     pub head: &'static str,
-    /// How that comes, and what it means.
+    /// How the loss comes about, and what it means.
     pub meaning: &'static str,
 }
 
-/// Lost and overwritten first: they are told even where there are none.
+/// All figures. Lost and overwritten come first: they are reported even if they are 0.
 pub fn figures(losses: &Losses) -> [Figure; 6] {
     let Losses {
         lost,
@@ -75,7 +75,7 @@ pub fn figures(losses: &Losses) -> [Figure; 6] {
     ]
 }
 
-/// Those that are told: lost and overwritten always, the others where there are any.
+/// The figures that are reported: lost and overwritten always, the others if they are not 0.
 pub fn told(losses: &Losses) -> impl Iterator<Item = Figure> {
     let figures = figures(losses).into_iter().enumerate();
     figures
@@ -90,10 +90,11 @@ pub fn losses_text(losses: &Losses) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-/// Which probes the kernel skipped, the most often skipped first: `sched_process_exit 12, sys_exit 3`; empty where none was.
+/// Which probes the kernel skipped, the most often skipped first: `sched_process_exit 12, sys_exit 3`; empty if none
+/// was skipped.
 #[must_use]
 pub fn skipped_text(skipped: &BTreeMap<String, u64>) -> String {
-    /// More probes than there are; a file may name any number.
+    /// More than the number of probes that exist; a hostile file may name any number.
     const MOST: usize = 16;
     let mut all: Vec<_> = skipped.iter().filter(|(_, count)| **count > 0).collect();
     all.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
@@ -102,7 +103,7 @@ pub fn skipped_text(skipped: &BTreeMap<String, u64>) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-/// The runs between those of a capture that are not in it, one range a line; nobody knows how they ended.
+/// The runs that are missing between those of a capture, one range a line; nobody knows how they ended.
 pub fn missing_runs(numbers: impl Iterator<Item = u32>) -> Vec<String> {
     let numbers: Vec<u32> = numbers.collect();
     let gaps = numbers.windows(2).map(|pair| (pair[0], pair[1]));

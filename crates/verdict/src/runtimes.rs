@@ -6,10 +6,11 @@
 
 /// A low-level runtime.
 struct Runtime {
-    /// Its program, and what the command names of its processes begin with, until they execute something else (`runc:[2:INIT]`).
+    /// The name of its program. The command names of its processes begin with this name until they execute something
+    /// else (`runc:[2:INIT]`).
     name: &'static str,
-    /// Arguments, one of which the process has that sets up a container or what is executed in it. runc executes itself anew for it
-    /// (`runc init`); crun and youki go on in a fork of the process that was called.
+    /// Arguments. The process that sets up a container, or something to be executed in it, has one of them. runc
+    /// executes itself anew for that (`runc init`); crun and youki go on in a fork of the process that was called.
     set_up: &'static [&'static str],
 }
 
@@ -28,23 +29,24 @@ const RUNTIMES: [Runtime; 3] = [
     },
 ];
 
-/// Command names, besides those of [`RUNTIMES`], of what sends a container signals: containerd and its shim, CRI-O, conmon, Docker.
+/// Command names of other programs that send signals to a container, besides those of [`RUNTIMES`]: containerd and its
+/// shim, CRI-O, conmon, Docker.
 const MANAGERS: [&str; 4] = ["containerd", "crio", "conmon", "dockerd"];
 
-/// Whether a command name is that of a low-level runtime's process.
+/// Whether a command name belongs to a process of a low-level runtime.
 #[must_use]
 pub fn is_runtime(comm: &[u8]) -> bool {
     let names = RUNTIMES.iter().map(|runtime| runtime.name);
     starts_with_any(comm, names)
 }
 
-/// Whether a command name is that of something that ends containers: a low-level runtime, or what calls it.
+/// Whether a command name belongs to something that ends containers: a low-level runtime, or a program that calls it.
 #[must_use]
 pub fn ends_containers(comm: &[u8]) -> bool {
     is_runtime(comm) || starts_with_any(comm, MANAGERS)
 }
 
-/// Whether arguments, each ended by NUL, are those of a low-level runtime's process that sets something up.
+/// Whether arguments, each ended by NUL, belong to a process of a low-level runtime that sets something up.
 #[must_use]
 pub fn sets_up(arguments: &[u8]) -> bool {
     let mut arguments = arguments.split(|byte| *byte == 0);

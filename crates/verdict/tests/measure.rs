@@ -12,9 +12,9 @@ use verdict::explain::explain;
 
 const BEGIN: &str = "<!-- measured: cargo test -p verdict --test measure -->\n";
 const END: &str = "<!-- measured so far -->";
-/// From here on a verdict claims to know: a wrong one misleads.
+/// From this confidence on a verdict claims to know the cause: a wrong verdict misleads.
 const SURE: u8 = 80;
-/// Verdicts that name no cause: they say what is there.
+/// Verdicts that name no cause: they only report what was recorded.
 const HONEST: &[&str] = &["exited_non_zero", "unknown"];
 
 /// A capture, what truly ended its last run, and what the verdict says.
@@ -169,7 +169,7 @@ fn report() -> String {
     text
 }
 
-/// What the rules said of the held-out crashes before anybody looked: written down once.
+/// What the rules said about the held-out crashes before anybody looked at those; written down once.
 fn at_first_sight(folder: &str) -> Vec<Judged> {
     let list = read_to_string(root().join(folder).join("first-sight.txt")).unwrap();
     let lines = list
@@ -224,7 +224,7 @@ fn nothing_is_said_surely_and_wrongly_of_the_corpus() {
     }
 }
 
-/// Writes what is said of a folder's captures into its `first-sight.txt`, if there is none yet.
+/// Writes the verdicts on a folder's captures into its `first-sight.txt`, if that file does not exist yet.
 #[test]
 #[ignore = "for crashes that nobody has judged yet"]
 fn first_sight() {

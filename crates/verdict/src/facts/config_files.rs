@@ -6,9 +6,9 @@ use capture_format::{Class, Event};
 use super::Recent;
 use events::fds::{Fd, Target};
 
-/// Files kept.
+/// How many files are kept.
 const MAX_FILES: usize = 256;
-/// Files among which a read looks for its own.
+/// How many of the newest files are searched for the one that a read belongs to.
 const MAX_OPEN: usize = 32;
 /// How names of configuration files end.
 const ENDINGS: &[&[u8]] = &[
@@ -26,7 +26,7 @@ const ENDINGS: &[&[u8]] = &[
     b".env",
 ];
 
-/// A configuration file a process read.
+/// A configuration file that a process read.
 #[derive(Clone, Debug)]
 pub struct ConfigFile {
     /// Number of its last read.
@@ -52,7 +52,7 @@ impl Default for ConfigFiles {
 }
 
 impl ConfigFiles {
-    /// The files, by their first reads.
+    /// The files, in the order of their first reads.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &ConfigFile> {
         self.0.iter()
     }

@@ -6,34 +6,34 @@ use super::Recent;
 use events::decode::{Errno, SockAddr};
 use events::fds::{Fd, Target};
 
-/// Tries kept.
+/// How many attempts to connect are kept.
 const MAX_CONNECTIONS: usize = 1024;
 const SOCK_DGRAM: u8 = 2;
 
 /// One connect(2) of a stream socket.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// Number of the connect.
+    /// Number of the event.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds of the connect.
     pub time: u64,
     /// The process.
     pub pid: u32,
     fd: i64,
-    /// Where to.
+    /// The address it connects to.
     pub address: SockAddr,
-    /// How it ended, where known.
+    /// How the attempt ended, if known.
     pub outcome: Option<Outcome>,
 }
 
-/// The end of a try to connect.
+/// The end of an attempt to connect.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
-    /// Number of the event that told: the connect itself, or a later call on the socket.
+    /// Number of the event that shows the outcome: the connect itself, or a later call on the socket.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds of that event.
     pub time: u64,
-    /// Why it failed; none where it succeeded.
+    /// Why the attempt failed; `None` if it succeeded.
     pub error: Option<Errno>,
 }
 
@@ -48,12 +48,12 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// The tries, oldest first (the last 1024).
+    /// The attempts, oldest first (the last 1024).
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Connection> {
         self.0.iter()
     }
 
-    /// How many tries there were.
+    /// How many attempts there were.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.total()
@@ -70,7 +70,7 @@ impl Connections {
                     .map(Errno);
                 self.ended(number, event, error);
             }
-            // A socket whose connect was in progress hands its error to whichever call comes first.
+            // If a connect is in progress, the socket reports its error to the next call, whichever that is.
             _ if matches!(
                 error,
                 Some(Errno::ECONNREFUSED | Errno::ETIMEDOUT | Errno::EHOSTUNREACH)
@@ -78,7 +78,7 @@ impl Connections {
             {
                 self.ended(number, event, error);
             }
-            // What moves bytes is connected, whoever looked.
+            // A socket that moves bytes is connected, whichever process moved them.
             _ if event.ret > 0 && event.kind.class().moves_bytes() => {
                 let peer = fd.and_then(Fd::peer).cloned().map(SockAddr::canonical);
                 if self
@@ -105,7 +105,7 @@ impl Connections {
                 }
             )
         });
-        // A resolver connects datagram sockets to its server, and to sort addresses by their routes.
+        // A resolver connects datagram sockets to its server. It also connects some to sort addresses by their routes.
         if is_datagram
             || address
                 .inet()
@@ -122,7 +122,7 @@ impl Connections {
             time: event.time,
             error,
         });
-        // connect(2) called again to learn how the first call ended.
+        // The program calls connect(2) again to learn how the first call ended.
         if let Some(open) = self.open(event).filter(|open| open.address == address) {
             open.outcome = outcome;
             return;
@@ -147,7 +147,7 @@ impl Connections {
         }
     }
 
-    /// The newest try on the event's descriptor, if its end is not known.
+    /// The newest attempt on the event's descriptor, if its outcome is not known yet.
     fn open(&mut self, event: &Event) -> Option<&mut Connection> {
         let same = |open: &&mut Connection| open.pid == event.pid && open.fd == event.args[0];
         self.0

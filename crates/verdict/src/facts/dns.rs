@@ -8,14 +8,14 @@ use super::Recent;
 use events::decode::{Errno, Message, Rcode, SockAddr};
 use events::fds::{Fd, is_on_socket};
 
-/// Questions kept.
+/// How many questions are kept.
 const MAX_EXCHANGES: usize = 1024;
-/// Questions among which the one of an answer is looked for.
+/// How many of the newest questions are searched for the one that an answer belongs to.
 const MAX_OUTSTANDING: usize = 256;
-/// Times a question is asked that are kept.
+/// How many sendings of one question are kept.
 const MAX_ATTEMPTS: usize = 8;
 
-/// One question and what came back.
+/// One question and the answer or error that it got.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     /// The process that asked.
@@ -25,7 +25,7 @@ pub struct Exchange {
     pub name: String,
     /// The type asked for, such as `AAAA`.
     pub qtype: String,
-    /// Each time it was asked (the first 8).
+    /// Each time the question was sent (the first 8).
     pub attempts: Vec<Attempt>,
     /// The last answer.
     pub answer: Option<Answer>,
@@ -51,7 +51,7 @@ pub struct Attempt {
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds.
     pub time: u64,
-    /// The server asked, where known.
+    /// The server that was asked, if known.
     pub server: Option<IpAddr>,
     fd: i64,
 }
@@ -63,18 +63,18 @@ pub struct Answer {
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds.
     pub time: u64,
-    /// The server, where known.
+    /// The server, if known.
     pub server: Option<IpAddr>,
     /// Response code.
     pub rcode: Rcode,
     /// Records, such as `A 10.0.0.7`.
     pub records: Vec<String>,
-    /// Whether a record of the type asked for is among them.
+    /// Whether `records` has one of the type that was asked for.
     pub answered: bool,
 }
 
 impl Exchange {
-    /// Nanoseconds from the last sending before the answer to the answer.
+    /// Nanoseconds from the last sending before the answer until the answer.
     #[must_use]
     pub fn latency(&self) -> Option<u64> {
         let answer = self.answer.as_ref()?;
@@ -86,7 +86,7 @@ impl Exchange {
         Some(answer.time.saturating_sub(sent.time))
     }
 
-    /// The server that answered, else the last one asked.
+    /// The server that answered; without an answer, the server that was asked last.
     #[must_use]
     pub fn server(&self) -> Option<IpAddr> {
         let asked = || {
@@ -102,7 +102,7 @@ impl Exchange {
     }
 }
 
-/// An answer that a process of the run gave.
+/// An answer that was given by a process of this run.
 #[derive(Debug)]
 struct Served {
     pid: u32,
@@ -139,7 +139,7 @@ impl Dns {
         self.exchanges.total()
     }
 
-    /// The process of the run itself that answered a question, if one did.
+    /// The process of this run that answered the question, if one did.
     #[must_use]
     pub fn server_inside(&self, exchange: &Exchange) -> Option<u32> {
         exchange.answer.as_ref()?;
@@ -155,7 +155,7 @@ impl Dns {
             .map(|served| served.pid)
     }
 
-    /// Takes an event on a socket, or on what may be one.
+    /// Takes an event on a socket, or on a descriptor that may be a socket.
     pub(super) fn observe(&mut self, number: u64, event: &Event, fd: Option<&Fd>) {
         let sends = event.kind.class().gives_out();
         if !is_on_socket(event, fd) {
@@ -168,7 +168,7 @@ impl Dns {
             .or_else(|| fd.and_then(Fd::peer))
             .and_then(SockAddr::inet);
         if peer.is_some_and(|peer| peer.port() != 53) {
-            // A server of the run's own answers whoever asked it.
+            // A DNS server inside this run answers the questions of others.
             return if sends && event.ret > 0 {
                 self.serve(event, Message::parse_framed(&event.data));
             };
@@ -252,7 +252,7 @@ impl Dns {
         });
     }
 
-    /// An error of the socket answers what was asked on it and is still open.
+    /// An error of the socket ends the open questions that were sent through it.
     fn failed(&mut self, number: u64, event: &Event, errno: Errno) {
         if errno == Errno::EAGAIN {
             return;

@@ -6,17 +6,17 @@ use super::dns::{Dns, Exchange};
 use super::resolv_conf::ResolvConf;
 use events::decode::Rcode;
 
-/// Look-ups of a process a question can belong to.
+/// How many look-ups of a process are searched for the one that a question belongs to.
 const MAX_OPEN_LOOKUPS: usize = 8;
 
 /// How a look-up ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A record of a type asked for came.
+    /// An answer had a record of a type that was asked for.
     Resolved,
-    /// Every name tried: NXDOMAIN.
+    /// Every name that was tried gave NXDOMAIN.
     NoSuchName,
-    /// The name exists, but has no record of the types asked for.
+    /// The name exists, but has no record of the types that were asked for.
     NoRecords,
     /// SERVFAIL, REFUSED or another error of the server.
     ServerFailed(Rcode),
@@ -24,19 +24,19 @@ pub enum Outcome {
     NoAnswer,
 }
 
-/// The questions a resolver asked for one name: its search list's expansions, A and AAAA.
+/// All questions that a resolver asked for one name: the expansions by its search list, each for A and AAAA.
 #[derive(Clone, Debug)]
 pub struct Lookup {
     /// The process that asked.
     pub pid: u32,
-    /// The name as the program gave it, as far as the questions tell.
+    /// The name as the program gave it, as far as the questions show it.
     pub host: String,
     /// The questions in their order.
     pub exchanges: Vec<Exchange>,
 }
 
 impl Lookup {
-    /// How it ended, all questions considered.
+    /// How the look-up ended, judged by all its questions.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         let names = self.names();
@@ -49,7 +49,7 @@ impl Lookup {
             .unwrap_or(Outcome::NoSuchName)
     }
 
-    /// Of one name's questions (A, AAAA) the answer that says most counts.
+    /// How the questions for one name (A and AAAA) ended: the most informative answer counts.
     fn outcome_of(&self, name: &str) -> Outcome {
         let weight = |outcome: &Outcome| match outcome {
             Outcome::Resolved => 4,
@@ -68,7 +68,7 @@ impl Lookup {
             .unwrap_or(Outcome::NoAnswer)
     }
 
-    /// The names tried, each once, in their order.
+    /// The names that were tried, each once, in their order.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
@@ -83,7 +83,7 @@ impl Lookup {
         names
     }
 
-    /// The servers asked, each once.
+    /// The servers that were asked, each once.
     #[must_use]
     pub fn servers(&self) -> Vec<IpAddr> {
         let mut servers: Vec<IpAddr> = self.exchanges.iter().filter_map(Exchange::server).collect();
@@ -92,7 +92,7 @@ impl Lookup {
         servers
     }
 
-    /// Whether DNS gave this address for the name.
+    /// Whether DNS answered with this address for the name.
     #[must_use]
     pub fn gave(&self, address: IpAddr) -> bool {
         let answers = self.exchanges.iter().filter_map(|it| it.answer.as_ref());
@@ -103,7 +103,7 @@ impl Lookup {
             .any(|(_, data)| data == wanted)
     }
 
-    /// Number of the last event of it: a question or an answer.
+    /// Number of the look-up's last event: a question or an answer.
     #[must_use]
     pub fn last_event(&self) -> u64 {
         let events = self.exchanges.iter().flat_map(|exchange| {
@@ -144,7 +144,7 @@ impl Lookup {
     }
 }
 
-/// What follows `host` and a dot in `name`; empty where they are the same.
+/// What follows `host` and a dot in `name`; empty if both are the same.
 fn suffix_after<'a>(name: &'a str, host: &str) -> Option<&'a str> {
     if name.eq_ignore_ascii_case(host) {
         return Some("");
@@ -153,8 +153,9 @@ fn suffix_after<'a>(name: &'a str, host: &str) -> Option<&'a str> {
     (head.eq_ignore_ascii_case(host)).then(|| name[host.len()..].strip_prefix('.'))?
 }
 
-/// Without a known search list: `flask.svc.cluster.local` after `flask.default.svc.cluster.local` is the same look-up
-/// of `flask`, as the rest only lost labels at its front.
+/// Recognises a look-up's next question if the search list is not known: `flask.svc.cluster.local` after
+/// `flask.default.svc.cluster.local` belongs to the same look-up of `flask`, because what follows `flask` only lost
+/// labels at its front.
 fn shrinks(last: &str, next: &str) -> Option<String> {
     let common = last
         .split('.')
@@ -220,7 +221,7 @@ pub fn outcome(exchange: &Exchange) -> Outcome {
     }
 }
 
-/// What an answer says, with whether a record of the type asked for is in it.
+/// What an answer says. `answered` says whether it has a record of the type that was asked for.
 #[must_use]
 pub fn outcome_of_answer(rcode: Rcode, answered: bool) -> Outcome {
     match rcode {

@@ -35,25 +35,27 @@ use events::decode::Errno;
 use events::fds::{Fds, Stdio, creates, has_path};
 use events::own;
 
-/// Failed calls among which a successful open looks for those it makes good.
+/// How many failed calls are searched for those that a successful open makes good.
 const MAX_MADE_GOOD: usize = 256;
-/// Failed calls kept.
+/// How many failed calls are kept.
 const MAX_FAILURES: usize = 4096;
 /// Generations of processes that are followed.
 const MAX_DEPTH: usize = 64;
-/// From a child's death by a signal to its parent's by the same: longer after it is another one. 5 s, in nanoseconds.
+/// If a child dies by a signal and its parent dies by the same signal within this time, it counts as the same signal;
+/// later it is another one. 5 s, in nanoseconds.
 const SAME_SIGNAL: u64 = 5_000_000_000;
-/// Bound addresses kept.
+/// How many bound addresses are kept.
 const MAX_BINDS: usize = 256;
-/// How long a shell may tidy up after a child that failed: 5 s, in nanoseconds.
+/// How long a shell may clean up after a child that failed: 5 s, in nanoseconds.
 const TIDYING: u64 = 5_000_000_000;
-/// What tests and `exit 1` of scripts end with, too: that a shell has its child's code then proves little.
+/// Exit codes that tests and `exit 1` in scripts give, too. So if a shell ends with such a code of its child, that
+/// proves little.
 pub(crate) const COMMON_CODES: std::ops::RangeInclusive<u8> = 0..=2;
-/// Pipes that a shell reads from kept.
+/// How many of the pipes that shells read from are kept.
 const MAX_CAPTURED: usize = 1024;
-/// Refused locks kept of which somebody else of the container has the file open.
+/// How many refused locks are kept for which another process of the container has the file open.
 const MAX_ALSO_OPEN: usize = 64;
-/// OOM kills kept.
+/// How many OOM kills are kept.
 const MAX_OOM_KILLS: usize = 64;
 
 /// A system call that failed.
@@ -67,19 +69,20 @@ pub struct Failure {
     pub pid: u32,
     /// The call.
     pub kind: EventKind,
-    /// Why.
+    /// Why the call failed.
     pub errno: Errno,
-    /// The path as passed, or the address of bind(2) and listen(2); empty where the call has none.
+    /// The path as passed, or the address of bind(2) and listen(2); empty if the call has neither.
     pub name: Bytes,
-    /// The path made absolute where the working directory is known; of a call on a descriptor, that it was opened with.
+    /// The path, made absolute if the working directory is known. Of a call on a descriptor it is the path that the
+    /// descriptor was opened with.
     pub path: Bytes,
-    /// Whether the call was to create what `path` names.
+    /// Whether the call should have created what `path` names.
     pub creates: bool,
     /// Whether the same process opened the same path later.
     pub made_good: bool,
 }
 
-/// A process the OOM killer chose, or killed with the one it chose.
+/// A process that the OOM killer chose, or killed together with the chosen one.
 #[derive(Clone, Debug)]
 pub struct OomKill {
     /// Event number.
@@ -88,11 +91,11 @@ pub struct OomKill {
     pub time: u64,
     /// The victim.
     pub pid: u32,
-    /// Its command name, where known.
+    /// The victim's command name, if known.
     pub name: Bytes,
-    /// Which cgroup had no memory left, where known.
+    /// Which cgroup had no memory left, if known.
     pub scope: Option<OomScope>,
-    /// The memory limit of that cgroup in bytes, where known.
+    /// The memory limit of that cgroup in bytes, if known.
     pub limit: Option<u64>,
 }
 
@@ -105,15 +108,16 @@ pub struct Facts {
     pub signals: signals::Signals,
     /// Victims of the OOM killer.
     pub oom_kills: Recent<OomKill>,
-    /// Failed calls of the application, but for connects.
+    /// Failed calls of the application, except connects.
     pub failures: Recent<Failure>,
-    /// Those of processes that the runtime executed in the container besides it: see [`Facts::is_visitor`].
+    /// Failed calls of visitors, which are processes that the runtime executed in the container besides the
+    /// application: see [`Facts::is_visitor`].
     pub visitors_failures: Recent<Failure>,
     /// DNS questions and answers.
     pub dns: dns::Dns,
-    /// Connects and their ends.
+    /// Connects and their outcomes.
     pub connections: connections::Connections,
-    /// Addresses that were bound to.
+    /// Addresses that were bound.
     pub binds: Recent<Bind>,
     /// Configuration files that were read.
     pub config_files: config_files::ConfigFiles,
@@ -121,21 +125,21 @@ pub struct Facts {
     pub resolv_conf: Option<ResolvConf>,
     /// Number of the events.
     pub events: u64,
-    /// When the recorder came to a container that ran already: CLOCK_BOOTTIME in nanoseconds.
+    /// If the container already ran when the recorder came: the time at which it came, CLOCK_BOOTTIME in nanoseconds.
     pub adopted: Option<u64>,
     fds: Fds,
     init: u32,
-    /// Of each lock that was refused: event number, and who else has the file open.
+    /// For each refused lock: the event number, and the process that also has the file open.
     also_open: Recent<(u64, u32)>,
-    /// Pipes that shells read what commands print from, by inode number.
+    /// Pipes through which shells read what commands print, by inode number.
     captured: Recent<u64>,
-    /// Of the first process, once it was seen.
+    /// The standard streams of the first process, known once its exec was seen.
     standard: output::Standard,
     losses: Losses,
 }
 
 impl Facts {
-    /// Facts of a run none of whose events was seen yet.
+    /// Facts of a run of which no event was observed yet.
     #[must_use]
     pub fn new(run: &Run) -> Self {
         Self {
@@ -160,7 +164,7 @@ impl Facts {
         }
     }
 
-    /// Facts of a run with these events, each with its number.
+    /// Facts of a run with these events; each event comes with its number.
     #[must_use]
     pub fn of<'e>(run: &Run, events: impl IntoIterator<Item = (u64, &'e Event)>) -> Self {
         let mut facts = Self::new(run);
@@ -285,7 +289,8 @@ impl Facts {
         }
     }
 
-    /// A shell reads a pipe: what stands between `$(` and `)` prints for it, and not for whoever reads the container's stdout.
+    /// Notes the pipe that a shell reads. What a command between `$(` and `)` prints is for the shell, and not for
+    /// whoever reads the container's stdout.
     fn captures(&mut self, event: &Event) {
         let inode = event.args[1] as u64;
         let is_shell = self.processes.get(event.pid).is_some_and(Process::is_shell);
@@ -295,7 +300,7 @@ impl Facts {
         }
     }
 
-    /// Whether a line of stdout was printed for a shell of the run, which took it as a value.
+    /// Whether a line of stdout was printed for a shell of this run, which used it as a value.
     #[must_use]
     pub fn is_captured(&self, line: &output::Line) -> bool {
         line.stream == output::Stream::Stdout
@@ -303,7 +308,7 @@ impl Facts {
             && self.captured.iter().any(|&inode| inode == line.inode)
     }
 
-    /// Which other process of the container had the file open whose lock was refused at this event.
+    /// The lock on a file was refused at this event: returns another process of the container that had the file open.
     #[must_use]
     pub fn also_open_at(&self, event: u64) -> Option<u32> {
         let mut all = self.also_open.iter();
@@ -318,10 +323,12 @@ impl Facts {
         }
     }
 
-    /// The container's first process executes its command: that event is in the same lane of the ring as forks are, so that none after it
-    /// was overwritten. Of a container that ran already the recorder tells every process before the ring's events; where the first one is
-    /// that of its pid namespace it inherits orphans, and all that nobody forked have come in from outside. An event that was lost or
-    /// torn may have been a fork.
+    /// Notices the point from which on every fork is seen.
+    ///
+    /// The event by which the container's first process executes its command is in the same lane of the ring as forks.
+    /// So no fork after it was overwritten. Of a container that already ran, the recorder lists every process before
+    /// the ring's events. If the first process is pid 1 of its pid namespace, it inherits orphans; so every process
+    /// that nobody forked has come in from outside. A lost or torn event may have been a fork.
     fn before_forks(&mut self, event: &Event) {
         if self.losses.lost != 0 || self.losses.torn != 0 {
             return;
@@ -333,8 +340,8 @@ impl Facts {
         }
     }
 
-    /// What the runtime tries before it executes the container's command is not the application's doing; where the
-    /// command was never executed, it is all there is.
+    /// What the runtime tries before it executes the container's command is not done by the application. If the command
+    /// was never executed, the runtime's calls are all that is known.
     fn before_exec(&mut self, event: &Event) {
         if self.init == 0 && event.args[0] == 1 {
             self.init = event.pid;
@@ -350,8 +357,8 @@ impl Facts {
         }
     }
 
-    /// Whether the runtime executed this process in the container besides the application: a probe, a hook, a person's
-    /// `kubectl exec`, or one of its own steps.
+    /// Whether this process is a visitor: the runtime executed it in the container besides the application. Visitors
+    /// are probes, hooks, a person's `kubectl exec`, and the runtime's own steps.
     #[must_use]
     pub fn is_visitor(&self, pid: u32) -> bool {
         let Some(process) = self
@@ -383,8 +390,9 @@ impl Facts {
         self.processes.get(pid)
     }
 
-    /// The container's first process, and below it the child whose end it handed on, down to the one that ended first:
-    /// a shell exits as its last command did, with 128 + the signal where one killed it.
+    /// The container's first process, then the child whose end it handed on, and so on down to the process that ended
+    /// first. A shell hands on the end of its last command: it exits with the command's code, or with 128 + the signal
+    /// that killed the command.
     #[must_use]
     pub fn chain(&self) -> Vec<&Process> {
         let mut chain: Vec<&Process> = self.init().into_iter().collect();
@@ -394,8 +402,8 @@ impl Facts {
         chain
     }
 
-    /// The processes below `process` that failed, and after whose end neither it nor those between started anything:
-    /// its own end may follow from theirs.
+    /// The processes below `process` that failed, and after whose end neither `process` nor any process between them
+    /// started anything. So the end of `process` may follow from theirs.
     #[must_use]
     pub fn failed_last(&self, process: &Process) -> Vec<&Process> {
         let end = process.exit.map_or(u64::MAX, |exit| exit.event);
@@ -432,8 +440,8 @@ impl Facts {
         above
     }
 
-    /// The child whose end a process handed on: the one that failed last, or, if it is a shell that only tidied up after it, the last
-    /// one with its code.
+    /// The child whose end a process handed on: the child that failed last. If the process is a shell that only cleaned
+    /// up after that child, it is the last child with the shell's exit code.
     fn handed_on(&self, parent: &Process) -> Option<&Process> {
         let exit = parent.exit?;
         let children = self
@@ -452,7 +460,7 @@ impl Facts {
     }
 }
 
-/// Whether a process ended as its child did before, in a shell's way.
+/// Whether a process ended as its child did before, in the way in which a shell hands on an end.
 fn hands_on(parent: &Process, exit: process::Exit, child: &Process, end: process::Exit) -> bool {
     let lines = parent.output.lines();
     let after = lines.filter(|line| line.event > end.event && line.fate == output::Fate::Written);
@@ -471,7 +479,8 @@ fn hands_on(parent: &Process, exit: process::Exit, child: &Process, end: process
     }
 }
 
-/// Whether a shell that started something after its child had failed still ended over that: right after it, with a code that says so.
+/// Whether a shell started something after its child had failed and still ended because of that failure: it ended right
+/// after it, with a code that says so.
 fn tidied_up(shell: &Process, exit: process::Exit, end: process::Exit) -> bool {
     let executed = shell.exec.as_ref().map(|exec| exec.event);
     let code = match exit.status {

@@ -2,20 +2,21 @@
 
 use std::ops::Range;
 
-/// Whether `text` has `name` as a whole: no letter, digit or other character of names right before or after it.
+/// Whether `text` contains `name` as a whole word: right before and after it there is no letter, digit or other
+/// character of names.
 #[must_use]
 pub fn names(text: &str, name: &str) -> bool {
     places(text, name).next().is_some()
 }
 
-/// Where `text` has `name` as a whole.
+/// Where `text` contains `name` as a whole word.
 pub(crate) fn places(text: &str, name: &str) -> impl Iterator<Item = Range<usize>> {
     let in_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
     let is_whole = move |&(at, _): &(usize, &str)| {
         let (before, after) = (&text[..at], &text[at + name.len()..]);
         let mut next = after.chars();
         let ends = match next.next() {
-            // A dot or slash ends the name unless it goes on after it.
+            // A dot or slash ends the name, unless the name goes on after it.
             Some('.' | '/') => !next.next().is_some_and(in_name),
             Some(c) => !in_name(c),
             None => true,
@@ -27,20 +28,20 @@ pub(crate) fn places(text: &str, name: &str) -> impl Iterator<Item = Range<usize
                 .is_some_and(|c| in_name(c) || matches!(c, '.' | '/'));
         ends && starts
     };
-    // Searching prepares itself by the name, which for one that cannot be there is all its cost.
+    // The search first builds a table for the name. This check saves that cost for names that cannot occur.
     let possible = !name.is_empty() && name.len() <= text.len();
     let matches = possible.then(|| text.match_indices(name));
     let whole = matches.into_iter().flatten().filter(is_whole);
     whole.map(|(at, name)| at..at + name.len())
 }
 
-/// Shortest part of a name that is taken for random.
+/// A part of a name must be at least this long to be taken for random.
 const MIN_RANDOM: usize = 4;
-/// From here on Linux gives ports to who asks for none: ip_local_port_range of ip(7).
+/// From this number on, Linux gives ports to sockets that ask for no certain port: ip_local_port_range of ip(7).
 const EPHEMERAL: u32 = 32768;
 
-/// Whether two texts say the same but for what is another one each time: `/tmp/tmpx8_2kq0a` and `/tmp/tmp1mm_w3ze`, a pid in the
-/// name of a file, the port of a socket that asked for none.
+/// Whether two texts say the same, except for parts that are different each time: `/tmp/tmpx8_2kq0a` and
+/// `/tmp/tmp1mm_w3ze`, a pid in the name of a file, the port of a socket that asked for no certain port.
 #[must_use]
 pub fn alike(one: &str, other: &str) -> bool {
     let in_token = |c: char| c.is_alphanumeric() || c == '_';
@@ -70,7 +71,7 @@ fn is_ephemeral(one: &str, other: &str) -> bool {
         .all(|port| port.parse().is_ok_and(|port: u32| port >= EPHEMERAL))
 }
 
-/// Whether two words differ as numbers of processes do, or as what mkstemp(3) makes up.
+/// Whether two words differ as pids do, or as names do that mkstemp(3) makes up.
 fn is_random(one: &str, other: &str) -> bool {
     let number = |text: &str| text.len() >= MIN_RANDOM && text.bytes().all(|b| b.is_ascii_digit());
     let (first, second) = (one.as_bytes(), other.as_bytes());

@@ -5,7 +5,7 @@ use events::decode::Errno;
 
 use super::Failure;
 
-/// What is looked for in vain all the time, and what no program ends over without a word.
+/// Files that programs look for in vain all the time. No program ends because of them without saying so.
 const NOISE: &[&[u8]] = &[
     b"/etc/ld.so.",
     b"/usr/lib/locale/",
@@ -21,9 +21,9 @@ pub fn is_noise(failure: &Failure) -> bool {
     fails_anyway(failure.kind, failure.errno, &failure.name)
 }
 
-/// The same of a call of which no fact was made; `name` is its path as passed.
+/// Like [`is_noise`], for a call that is not kept as a fact; `name` is the path as passed.
 pub fn fails_anyway(kind: EventKind, errno: Errno, name: &[u8]) -> bool {
-    // realpath(3) asks of each part of a path whether it is a link.
+    // realpath(3) asks for each part of a path whether that part is a link.
     let is_link = matches!(kind, EventKind::READLINK | EventKind::READLINKAT);
     NOISE.iter().any(|start| name.starts_with(start))
         || is_link && errno == Errno::EINVAL

@@ -13,11 +13,11 @@ use events::decode::Errno;
 use events::escape::escaped;
 use events::fds::{Fd, Stdio};
 
-/// Lines kept of a process.
+/// How many lines of a process are kept.
 const MAX_LINES: usize = 64;
-/// Bytes kept of a line.
+/// How many bytes of a line are kept.
 const MAX_LINE: usize = 1024;
-/// Descriptors with an unfinished line.
+/// How many descriptors may have an unfinished line.
 const MAX_PARTIAL: usize = 64;
 
 /// Where a line went.
@@ -27,7 +27,7 @@ pub enum Stream {
     Stdout,
     /// Descriptor 2 or a duplicate of it.
     Stderr,
-    /// A file `*.log`, or one that stderr was sent to, by the last component of its path.
+    /// A file `*.log`, or a file that stderr was redirected to; named by the last component of its path.
     Log(Bytes),
 }
 
@@ -44,21 +44,22 @@ impl fmt::Display for Stream {
 /// One line.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// Number of the event that wrote its end.
+    /// Number of the event that wrote the end of the line.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds of that event.
     pub time: u64,
-    /// The process that wrote it.
+    /// The process that wrote the line.
     pub pid: u32,
-    /// Where it went.
+    /// Where the line went.
     pub stream: Stream,
-    /// Its text, without the line end. Bytes that are no UTF-8 are replaced; not escaped.
+    /// The text without the line end. Bytes that are not UTF-8 are replaced. The text is not escaped.
     pub text: String,
-    /// Whether bytes of it are missing: it was longer than what is kept, or its recording was.
+    /// Whether bytes of the line are missing: the line was longer than what is kept, or not all of the write was
+    /// recorded.
     pub cut: bool,
-    /// What became of it.
+    /// What became of the line.
     pub fate: Fate,
-    /// Inode number of what it was written to; 0: not known.
+    /// Inode number of what the line was written to; 0 if unknown.
     pub(super) inode: u64,
 }
 
@@ -67,13 +68,13 @@ pub struct Line {
 pub enum Fate {
     /// It was written.
     Written,
-    /// The write failed: what would have been said, where nobody could read it.
+    /// The write failed: the program wanted to say this, but nobody could read it.
     Failed,
-    /// It went to a /dev/null that the container opened: nobody wanted to hear of it.
+    /// It went to a /dev/null that the container opened: nobody wanted to read it.
     Discarded,
 }
 
-/// What the standard streams of the run's first process are, by inode number; 0: not known.
+/// Inode numbers of the standard streams of the run's first process; 0 if unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Standard {
     stdout: u64,
@@ -81,7 +82,7 @@ pub(super) struct Standard {
 }
 
 impl Standard {
-    /// As [`EventKind::STDIO`] tells of the first process.
+    /// The streams that an event [`EventKind::STDIO`] of the first process describes.
     pub(super) fn of(event: &Event) -> Self {
         let inode = |at: usize| {
             let entry = event
@@ -96,12 +97,12 @@ impl Standard {
         }
     }
 
-    /// Whether this is one of them.
+    /// Whether `inode` is one of the streams.
     pub(super) fn has(&self, inode: u64) -> bool {
         [self.stdout, self.stderr].contains(&inode)
     }
 
-    /// Which of them a write went to; of both the same, stdout.
+    /// Which stream a write went to. If stdout and stderr are the same file, the answer is stdout.
     fn of_write(&self, event: &Event) -> Option<Stdio> {
         match event.args[1] as u64 {
             0 => None,
@@ -158,13 +159,13 @@ impl Default for Output {
 }
 
 impl Output {
-    /// The last lines that are not blank, oldest first (64 at most).
+    /// The last lines that are not blank, oldest first (at most 64).
     pub fn lines(&self) -> impl DoubleEndedIterator<Item = &Line> + ExactSizeIterator {
         self.lines.iter()
     }
 
-    /// Takes a write to a descriptor; `stderr` is what descriptor 2 of its process is. One of stderr that failed for good would have
-    /// said what its data is.
+    /// Takes a write to a descriptor; `stderr` is what descriptor 2 of its process refers to. If a write to stderr
+    /// failed for good, its data is what would have been said.
     pub(super) fn observe(
         &mut self,
         number: u64,
@@ -200,7 +201,7 @@ impl Output {
             inode: event.args[1] as u64,
         };
         let fd = event.args[0];
-        // What could not be read stands there as zeros.
+        // Bytes that could not be read are recorded as zeros.
         let unreadable = event.flags.contains(EventFlags::FAULT);
         let data = if unreadable { &[][..] } else { &event.data };
         let mut pieces = data.split(|&b| b == b'\n').peekable();
@@ -221,7 +222,7 @@ impl Output {
         }
     }
 
-    /// The process ended: what has no line end is a line, too.
+    /// The process ended: text without a line end counts as a line, too.
     pub(super) fn end(&mut self) {
         let mut rest: Vec<Partial> = self.partial.drain().map(|(_, partial)| partial).collect();
         rest.sort_by_key(|partial| partial.event);
@@ -229,7 +230,7 @@ impl Output {
             .for_each(|partial| self.push(partial.line()));
     }
 
-    /// Goes on with the line of a descriptor, or begins one with `start`.
+    /// Continues the line of a descriptor, or begins one with `start`.
     fn append(&mut self, fd: i64, start: Partial, bytes: &[u8]) {
         let other =
             |partial: &Partial| (&partial.stream, partial.fate) != (&start.stream, start.fate);
@@ -262,7 +263,7 @@ impl Output {
     }
 }
 
-/// Whether a write that failed so is not tried again.
+/// Whether a write that failed with this error is not tried again.
 fn is_final(errno: Errno) -> bool {
     matches!(
         errno,
@@ -270,8 +271,9 @@ fn is_final(errno: Errno) -> bool {
     )
 }
 
-/// Where a write went, if that is one of the streams a program speaks on. What it wrote into a file is no word of its own, whatever
-/// descriptor the file was opened as, but for what went to stderr, or to a log by its name.
+/// Which stream a write went to, if a program speaks on it. What a program writes into a file is not something that it
+/// says, whatever descriptor the file has. The exceptions are files that stderr was redirected to, and files with the
+/// name of a log.
 fn stream(
     event: &Event,
     fd: Option<&Fd>,
@@ -298,7 +300,7 @@ fn stream(
     (as_stderr || is_log(path)).then(|| Stream::Log(path.slice_ref(basename(path))))
 }
 
-/// Whether what was opened by a path is a file, and no terminal, pipe or device.
+/// Whether a path that was opened is a file, and not a terminal, pipe or device.
 fn is_file(event: &Event, path: &[u8]) -> bool {
     match event.fd_type {
         FdType::REGULAR => true,

@@ -12,7 +12,7 @@ use events::basename;
 use events::escape::escaped;
 use events::own;
 
-/// Processes kept; of more, those that ended first are dropped.
+/// How many processes are kept. If there are more, those that ended first are dropped.
 const MAX_PROCESSES: usize = 1024;
 
 /// One process.
@@ -20,27 +20,28 @@ const MAX_PROCESSES: usize = 1024;
 pub struct Process {
     /// Process id in the host's namespace.
     pub pid: u32,
-    /// The process that forked it, where seen.
+    /// The process that forked this one, if seen.
     pub parent: Option<u32>,
-    /// The fork that made it, where seen.
+    /// The fork that made this process, if seen.
     pub start: Option<Start>,
-    /// Its last successful exec, where seen.
+    /// The last successful exec, if seen.
     pub exec: Option<Exec>,
-    /// Command name without an exec having been seen: its parent's, or the one it ended with.
+    /// Command name while no exec was seen: the parent's name, or the name with which the process ended.
     comm: Bytes,
-    /// Whether it, or an ancestor of it, came into the container's cgroup from outside: nobody in the container forked it.
+    /// Whether the process or an ancestor of it came into the container's cgroup from outside: nobody in the container
+    /// forked it.
     came_in: bool,
-    /// How it ended.
+    /// How the process ended.
     pub exit: Option<Exit>,
-    /// Number and time of the last fork it made.
+    /// Number of the last fork that the process made.
     pub last_fork: Option<u64>,
-    /// Number of its last event that is neither a close nor its exit.
+    /// Number of the last event that is neither a close nor the exit.
     pub last_call: Option<u64>,
-    /// Number of its last event that began something new: a file opened to be read, a connection, a process.
+    /// Number of the last event that began something new: a file opened for reading, a connection, a process.
     pub last_work: Option<u64>,
-    /// What is known of the script it runs, if it is a shell.
+    /// What is known of the script, if the process is a shell.
     pub script: Script,
-    /// What it printed.
+    /// What the process printed.
     pub output: Output,
 }
 
@@ -60,7 +61,7 @@ pub struct Exec {
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds.
     pub time: u64,
-    /// The file as passed to execve.
+    /// The file as passed to execve(2).
     pub path: Bytes,
     /// Arguments.
     pub argv: Vec<Bytes>,
@@ -95,20 +96,22 @@ impl Process {
         }
     }
 
-    /// Whether it was a container runtime's process or came in from outside, or descends from one that did, as far as was seen.
+    /// Whether the process belongs to a container runtime or came in from outside, or descends from such a process, as
+    /// far as was seen.
     pub(super) fn is_from_outside(&self) -> bool {
         self.came_in || runtimes::is_runtime(&self.comm)
     }
 
-    /// Whether it started a process or executed something after this event.
+    /// Whether the process started a process or executed something after this event.
     #[must_use]
     pub fn went_on_after(&self, event: u64) -> bool {
         let executed = self.exec.as_ref().map(|exec| exec.event);
         self.last_fork.max(executed) > Some(event)
     }
 
-    /// Name for people: the executed file's last component, or the command name, or the pid; escaped. What executes itself again, as
-    /// busybox does for each of its commands, is called as it calls itself; busybox itself, as the command it is to be.
+    /// Name for people, escaped: the last component of the executed file, else the command name, else the pid. A
+    /// program that executes itself again, as busybox does for each of its commands, has the name by which it calls
+    /// itself. Busybox itself has the name of the command that it is to be.
     #[must_use]
     pub fn name(&self) -> String {
         let path = match &self.exec {
@@ -133,7 +136,7 @@ pub struct Processes {
     by_pid: HashMap<u32, Process>,
     ended: VecDeque<u32>,
     first: Option<u32>,
-    /// Since when every fork is seen, in nanoseconds of CLOCK_BOOTTIME: see [`Processes::begin`].
+    /// From this time on every fork is seen, in nanoseconds of CLOCK_BOOTTIME: see [`Processes::begin`].
     sees_forks: Option<u64>,
 }
 
@@ -144,18 +147,18 @@ impl Processes {
         self.by_pid.get(&pid)
     }
 
-    /// All that are kept, in no order.
+    /// All processes that are kept, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Process> {
         self.by_pid.values()
     }
 
-    /// The first process any event named.
+    /// The process that the earliest event with a process id names.
     #[must_use]
     pub fn first(&self) -> Option<u32> {
         self.first
     }
 
-    /// No fork is missing from now on, among events of this time or later, in nanoseconds of CLOCK_BOOTTIME.
+    /// Declares that no fork is missing among the events of this time or later, in nanoseconds of CLOCK_BOOTTIME.
     pub(super) fn begin(&mut self, time: u64) {
         self.sees_forks = Some(time);
     }
@@ -224,7 +227,7 @@ impl Processes {
                 }
                 return;
             }
-            // Whether stdout can be flushed is tried with a copy of it.
+            // Programs try with a duplicate of stdout whether it can be flushed.
             EventKind::DUP
             | EventKind::CLOSE
             | EventKind::CLOSE_RANGE
@@ -235,7 +238,7 @@ impl Processes {
         process.last_call = Some(number);
     }
 
-    /// Takes the event as the beginning of something new, if it is one: `path` is what it opened.
+    /// Notes the event if it begins something new; `path` is what it opened.
     pub(super) fn went_on(&mut self, number: u64, event: &Event, path: &[u8]) {
         use EventKind as K;
         let begins = match event.kind {
@@ -265,12 +268,12 @@ impl Processes {
     }
 }
 
-/// Whether an open is to read only: `O_ACCMODE` of open(2), the same on every architecture.
+/// Whether an open is for reading only: `O_ACCMODE` of open(2) is the same on every architecture.
 fn is_read_only(event: &Event) -> bool {
     event.args[1] & 0o3 == 0
 }
 
-/// What programs open on their way out, or to say that they failed: libraries, translations, their own source.
+/// Files that programs open while they exit, or to report that they failed: libraries, translations, their own source.
 fn is_incidental(path: &[u8]) -> bool {
     const BEGINNINGS: &[&[u8]] = &[
         b"/proc/",

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// Keeps the last `limit` items and counts all.
+/// Keeps the last `limit` items and counts all of them.
 #[derive(Clone, Debug)]
 pub struct Recent<T> {
     items: VecDeque<T>,
@@ -48,7 +48,7 @@ impl<T> Recent<T> {
         self.items.back()
     }
 
-    /// How many there were, kept or not.
+    /// How many items there were, kept or not.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total

@@ -2,13 +2,13 @@
 
 use capture_format::Event;
 
-/// Bytes kept.
+/// How many bytes are kept.
 const MAX_CONTENT: usize = 16 << 10;
 
 /// What a process read from resolv.conf.
 #[derive(Clone, Debug)]
 pub struct ResolvConf {
-    /// Number of the event that read the last of it.
+    /// Number of the event of the last read.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds of that event.
     pub time: u64,
@@ -19,7 +19,8 @@ pub struct ResolvConf {
 }
 
 impl ResolvConf {
-    /// Takes a read of the file: it goes on with `earlier` unless that was read to its end, or by another descriptor.
+    /// Takes a read of the file. It continues `earlier`, unless `earlier` was read to its end or through another
+    /// descriptor.
     pub(super) fn read(earlier: Option<Self>, number: u64, event: &Event) -> Option<Self> {
         let reader = (event.pid, event.args[0]);
         let goes_on = |conf: &Self| !conf.complete && conf.reader == reader;
@@ -47,7 +48,7 @@ impl ResolvConf {
         })
     }
 
-    /// The file was opened anew: what is read from now on is its content.
+    /// The file was opened anew: its content is what is read from now on.
     pub(super) fn opened_again(&mut self) {
         self.complete = true;
     }

@@ -7,16 +7,17 @@ use super::process::{Exec, Process};
 use events::basename;
 use events::fds::Fd;
 
-/// Names of shells, as their executable or the first argument has them.
+/// Names of shells, as the executable or the first argument has them.
 const SHELLS: &[&[u8]] = &[
     b"sh", b"dash", b"bash", b"ash", b"hush", b"zsh", b"ksh", b"ksh93", b"mksh", b"lksh", b"rbash",
     b"yash",
 ];
-/// Programs that are many: which one, the first argument says, or the second where they are called by their own name.
+/// Programs that contain many commands. The first argument says which command is meant; if it is the program's own
+/// name, the second argument does.
 const MANY_PROGRAMS: &[&[u8]] = &[b"busybox", b"busybox.static", b"toybox", b"coreutils"];
-/// What ends a script with a command that failed.
+/// Settings that end a script when a command fails.
 const ERREXIT: &[&str] = &["set -e", "set -o errexit", "set -ue", "set -xe", "set -Ee"];
-/// What hands a command's end on.
+/// Commands by which a script hands on the end of a command.
 const HANDS_ON: &[&str] = &[
     "exit $?",
     "exit \"$?\"",
@@ -25,17 +26,17 @@ const HANDS_ON: &[&str] = &[
     "exit $rc",
 ];
 
-/// What is known of the script a shell runs.
+/// What is known of the script that a shell runs.
 #[derive(Clone, Debug, Default)]
 pub struct Script {
-    /// Whether it ends where a command fails, or exits as the command did.
+    /// Whether the script ends when a command fails, or exits as the command did.
     pub hands_on: bool,
-    /// Whether it came to the end of its script: what ran last then ended it.
+    /// Whether the shell read its script to the end: then the command that ran last ended the script.
     pub read_to_end: bool,
 }
 
 impl Process {
-    /// Whether it is a shell, by the program it executed: of a script, its interpreter.
+    /// Whether the process is a shell, judged by the program that it executed; for a script, by its interpreter.
     #[must_use]
     pub fn is_shell(&self) -> bool {
         let Some(exec) = &self.exec else { return false };
@@ -52,7 +53,8 @@ impl Process {
 }
 
 impl Exec {
-    /// Of a program that is many the one it was called as, and which argument says so.
+    /// For a program that contains many commands: the command that it was called as, and the index of the argument that
+    /// names it.
     pub(super) fn applet(&self) -> Option<(&[u8], usize)> {
         let mut arguments = self.argv.iter().map(|arg| program(arg)).enumerate();
         let (first_at, first) = arguments.next()?;
@@ -68,7 +70,7 @@ impl Exec {
     }
 }
 
-/// Whether a file is a program that is many.
+/// Whether a file is a program that contains many commands.
 pub(super) fn is_many(path: &[u8]) -> bool {
     MANY_PROGRAMS.contains(&program(path))
 }
@@ -79,7 +81,7 @@ fn program(path: &[u8]) -> &[u8] {
     name.strip_prefix(b"-").unwrap_or(name)
 }
 
-/// Looks at an exec's arguments, and at what a shell reads of its script.
+/// Looks at the arguments of an exec, and at what a shell reads of its script.
 pub(super) fn observe(process: &mut Process, event: &Event, fd: Option<&Fd>) {
     match event.kind {
         EventKind::EXEC => {

@@ -8,44 +8,44 @@ use events::decode::Signal;
 use events::escape::escaped;
 use events::own;
 
-/// Signals kept.
+/// How many signals are kept.
 const MAX_SIGNALS: usize = 512;
-/// Ignored by default, and sent all the time: SIGCHLD, SIGCONT, SIGURG (Go preempts with it), SIGWINCH.
+/// Signals that are ignored by default and sent all the time: SIGCHLD, SIGCONT, SIGURG (Go preempts with it), SIGWINCH.
 const HARMLESS: [Signal; 4] = [Signal(17), Signal(18), Signal(23), Signal(28)];
-/// Signals of one kill(2) to a process group follow each other within this: 10 ms, in nanoseconds.
+/// The signals of one kill(2) to a process group follow each other within this time: 10 ms, in nanoseconds.
 const AT_ONCE: u64 = 10_000_000;
 
-/// `si_code` of what the kernel sends in the name of a timer, a message queue or asynchronous I/O: SI_TIMER, SI_MESGQ, SI_ASYNCIO,
-/// SI_SIGIO, SI_ASYNCNL (include/uapi/asm-generic/siginfo.h).
+/// `si_code` of signals that the kernel sends for a timer, a message queue or asynchronous I/O: SI_TIMER, SI_MESGQ,
+/// SI_ASYNCIO, SI_SIGIO, SI_ASYNCNL (include/uapi/asm-generic/siginfo.h).
 const OF_THE_KERNEL: [i64; 5] = [-2, -3, -4, -5, -60];
 
-/// One signal sent.
+/// One signal that was sent.
 #[derive(Clone, Debug)]
 pub struct SentSignal {
     /// Event number.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds.
     pub time: u64,
-    /// The process it was sent to.
+    /// The process that the signal was sent to.
     pub target: u32,
     /// The signal.
     pub signal: Signal,
     /// `si_code`.
     pub code: i64,
-    /// The sending process; of a fault, the one that faulted.
+    /// The sending process; for a fault, the process that faulted.
     pub sender: u32,
-    /// Its command name.
+    /// The sender's command name.
     pub sender_name: Bytes,
     /// Whether the sender belongs to the container.
     pub origin: Option<SignalOrigin>,
-    /// Of a fault: the address (`si_addr`).
+    /// For a fault: the address (`si_addr`).
     pub address: Option<u64>,
-    /// What it met when it was delivered, where seen.
+    /// What the process did with the signal when it was delivered, if seen.
     pub disposition: Option<SignalDisposition>,
 }
 
 impl SentSignal {
-    /// `containerd-shim (pid 812)`, `the kernel`; escaped.
+    /// The sender for people, escaped: `containerd-shim (pid 812)`, `the kernel`.
     #[must_use]
     pub fn sender(&self) -> String {
         if self.origin == Some(SignalOrigin::Kernel) {
@@ -74,7 +74,7 @@ impl Signals {
         self.0.iter()
     }
 
-    /// The last `signal` sent to `target`.
+    /// The last signal of this number that was sent to `target`.
     #[must_use]
     pub fn last(&self, target: u32, signal: Signal) -> Option<&SentSignal> {
         self.iter()
@@ -82,7 +82,7 @@ impl Signals {
             .find(|sent| sent.target == target && sent.signal == signal)
     }
 
-    /// The same signal that its sender sent to another process with it: kill(2) of a process group.
+    /// The same signal that the same sender sent to another process at the same time: kill(2) of a process group.
     #[must_use]
     pub fn sent_with(&self, sent: &SentSignal) -> Option<&SentSignal> {
         let same = |other: &&SentSignal| {
@@ -107,7 +107,7 @@ impl Signals {
                 code: event.args[0],
                 sender: event.args[1] as u32,
                 sender_name: own(&event.name),
-                // lastword 0.1.0 took whoever was on the CPU for the sender of these.
+                // lastword 0.1.0 recorded the process that was on the CPU as the sender of these signals.
                 origin: match OF_THE_KERNEL.contains(&event.args[0]) {
                     true => Some(SignalOrigin::Kernel),
                     false => SignalOrigin::from_code(event.args[2]),

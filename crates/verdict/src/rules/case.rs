@@ -14,16 +14,18 @@ use crate::losses::{Figure, figures, skipped_text};
 use events::decode::Signal;
 use events::decode::time::duration;
 
-/// How long before the end, or before the last words, something still counts as right before it: 5 s, in nanoseconds.
+/// Whatever happens less than this time before the end, or before the last words, counts as right before it: 5 s, in
+/// nanoseconds.
 pub(super) const CLOSE: u64 = 5_000_000_000;
 
-/// From the SIGABRT of abort(3) to the fault it goes on to where that is ignored: 1 s, in nanoseconds; a handler may run in between.
+/// If SIGABRT is ignored, abort(3) goes on to a fault. This is the longest time between the two: 1 s, in nanoseconds; a
+/// handler may run in between.
 pub(super) const ABORTS: u64 = 1_000_000_000;
 
-/// Periods with a CPU limit that say something.
+/// Fewer periods with a CPU limit than this say nothing.
 const MIN_PERIODS: u64 = 20;
 
-/// A run and what every rule needs of it.
+/// A run and what every rule needs to know about it.
 #[derive(Debug)]
 pub struct Case<'a> {
     /// The run.
@@ -32,39 +34,39 @@ pub struct Case<'a> {
     pub facts: &'a Facts,
     /// What the capture says about the container and its pod.
     pub header: &'a Header,
-    /// From the first process down to the one whose end was handed on to it: see [`Facts::chain`].
+    /// The first process, and so on down to the process whose end was handed on to it: see [`Facts::chain`].
     pub chain: Vec<&'a Process>,
-    /// What the culprit printed last, and the processes that failed before it and without anything after them: what
-    /// stands there may be why it ended.
+    /// The last lines of the culprit, and of the processes that failed before it and after which nothing was started:
+    /// these lines may say why the run ended.
     pub words: LastWords<'a>,
-    /// What all processes printed last, whoever they are.
+    /// The last lines of all processes.
     pub said: LastWords<'a>,
-    /// How the end of the last of the chain came to be the run's.
+    /// How the end of the chain's last process became the end of the run.
     pub link: Link,
-    /// The child that did the work and failed at it, of a run that ended well and spoke of success after that.
+    /// For a run that ended well: the child that did the work and failed, if the run spoke of success after that.
     pub got_over: Option<&'a Process>,
 }
 
-/// The child that did the work, and failed at it right before its parent ended as if nothing were wrong.
+/// The child that did the work and failed right before its parent ended as if nothing were wrong.
 struct WorkedInVain<'a> {
     process: &'a Process,
-    /// Whether success was spoken of after that.
+    /// Whether the run spoke of success after that.
     got_over: bool,
 }
 
-/// How the end of the last process of a chain came to be that of the run.
+/// How the end of a chain's last process became the end of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// It is the first process, or its end was handed on from child to parent.
+    /// It is the first process itself, or its end was handed on from child to parent.
     Same,
-    /// The run ended well although it did not.
+    /// The run ended well although this process did not.
     Tolerated,
-    /// Its parent ended with a code of its own, and spoke of it.
+    /// Its parent ended with a code of its own, and mentioned the child's end.
     SpokenOf,
 }
 
 impl<'a> Case<'a> {
-    /// Looks at a run.
+    /// Collects what the rules need to know about a run.
     #[must_use]
     pub fn new(facts: &'a Facts, run: &'a Run, header: &'a Header) -> Self {
         let mut chain = facts.chain();
@@ -94,7 +96,7 @@ impl<'a> Case<'a> {
             .map(|culprit| facts.failed_last(culprit))
             .unwrap_or_default();
         let of_failed = failed.into_iter().flat_map(lines);
-        // What a shell sent where nobody can read it, it did not want to hear of.
+        // If a shell sent output where nobody can read it, that output did not matter to it.
         let of_failed = of_failed
             .filter(recent)
             .filter(|line| line.fate == Fate::Written);
@@ -126,7 +128,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The process that ended the run: the last of the chain.
+    /// The process that ended the run: the last one of the chain.
     #[must_use]
     pub fn culprit(&self) -> Option<&'a Process> {
         self.chain.last().copied()
@@ -138,7 +140,7 @@ impl<'a> Case<'a> {
         self.chain.iter().any(|process| process.pid == pid)
     }
 
-    /// Whether a process belongs to the chain or was started by a process that does, at whatever remove.
+    /// Whether a process belongs to the chain, or is a descendant of a process that does.
     #[must_use]
     pub fn below_chain(&self, pid: u32) -> bool {
         let Some(process) = self.facts.processes.get(pid) else {
@@ -152,7 +154,7 @@ impl<'a> Case<'a> {
                 .any(|other| self.in_chain(other.pid))
     }
 
-    /// How the culprit ended. Of the first process the run's own status is the truth; it was waited for.
+    /// How the culprit ended. For the first process the status of the run is certain, because its parent waited for it.
     #[must_use]
     pub fn status(&self) -> Option<ExitStatus> {
         match self.chain[..] {
@@ -162,7 +164,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Its exit code, if it exited.
+    /// The culprit's exit code, if it exited.
     #[must_use]
     pub fn exit_code(&self) -> Option<u8> {
         match self.status()? {
@@ -171,7 +173,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Something, if it ended as programs do that give up: with a code other than 0, or by abort(3).
+    /// `Some` if the culprit ended as programs do that give up: with a code other than 0, or by abort(3).
     #[must_use]
     pub fn gave_up(&self) -> Option<()> {
         let culprit = self.culprit().map(|culprit| culprit.pid);
@@ -186,7 +188,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The signal that killed it, if one did.
+    /// The signal that killed the culprit, if one did.
     #[must_use]
     pub fn signal(&self) -> Option<Signal> {
         match self.status()? {
@@ -195,19 +197,20 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// When it ended: CLOCK_BOOTTIME in nanoseconds.
+    /// When the culprit ended: CLOCK_BOOTTIME in nanoseconds.
     #[must_use]
     pub fn end(&self) -> Option<u64> {
         self.exit().map(|exit| exit.time).or(self.run.end)
     }
 
-    /// The culprit's exit, where recorded.
+    /// The culprit's exit, if recorded.
     #[must_use]
     pub fn exit(&self) -> Option<Exit> {
         self.culprit()?.exit
     }
 
-    /// Why the command could not be started at all: as `lastword run` met it, or as Kubernetes says the runtime did.
+    /// Why the command could not be started at all: the error that `lastword run` met, or what the runtime said
+    /// according to Kubernetes.
     #[must_use]
     pub fn start_error(&self) -> Option<&'a str> {
         let told = self.run.terminated.as_ref().filter(|terminated| {
@@ -217,8 +220,8 @@ impl<'a> Case<'a> {
         error.or(told.map(|told| &told.message)).map(String::as_str)
     }
 
-    /// Whether the run is over, all of it was recorded, and its first process executed nothing: its runtime made it, and ended before the
-    /// command was there.
+    /// Whether the run is over, all of it was recorded, and its first process executed nothing: the runtime made that
+    /// process and ended before the command was executed.
     #[must_use]
     pub fn never_executed(&self) -> bool {
         let losses = &self.run.losses;
@@ -241,7 +244,7 @@ impl<'a> Case<'a> {
         match self.chain[..] {
             [] => "the command".to_owned(),
             [init] => init.name(),
-            // A shell's child before it executed anything.
+            // A child of a shell that has not executed anything.
             [init, .., culprit] if init.name() == culprit.name() && self.signal().is_none() => {
                 culprit.name()
             }
@@ -269,7 +272,8 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The headline of the last words, if it was said right before the end: what was said long before explains no signal.
+    /// The headline of the last words, if it was said right before the end: what was said long before does not explain
+    /// a signal.
     #[must_use]
     pub fn recent_headline(&self) -> Option<&'a Line> {
         self.words
@@ -277,14 +281,15 @@ impl<'a> Case<'a> {
             .filter(|line| self.silent_after(line).is_none())
     }
 
-    /// How long nothing was said after this line before the end, in nanoseconds, where that was long.
+    /// How long before the end nothing was said after this line, in nanoseconds, if that was long.
     #[must_use]
     pub fn silent_after(&self, line: &Line) -> Option<u64> {
         let silent = self.end()?.saturating_sub(line.time);
         (silent > CLOSE).then_some(silent)
     }
 
-    /// A line as what a sentence goes on with, and how long before the end it was said, if that was long: `; stderr: bad port`.
+    /// A line as the continuation of a sentence, with how long before the end it was said, if that was long: `; stderr:
+    /// bad port`.
     #[must_use]
     pub fn cited(&self, line: &Line) -> String {
         match self.silent_after(line) {
@@ -293,28 +298,29 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// `, 41 ms after start`; nothing where the end or the start is not known.
+    /// `, 41 ms after start`; empty if the end or the start is not known.
     #[must_use]
     pub fn end_after_start(&self) -> String {
         let after = self.end().and_then(|end| self.after_start(end));
         after.map_or_else(String::new, |after| format!(", {after}"))
     }
 
-    /// `41 ms after start`, of a time; none where the start is not known.
+    /// A time as `41 ms after start`; `None` if the start is not known.
     #[must_use]
     pub fn after_start(&self, time: u64) -> Option<String> {
         let after = time.checked_sub(self.started()?)?;
         Some(format!("{} after start", duration(after)))
     }
 
-    /// When the run started; none where the recorder came later and nobody could tell: then it is said to have started with what was recorded first.
+    /// When the run started. `None` if the recorder came later and nothing says when the run started: its start is then
+    /// the time of the first recorded event.
     fn started(&self) -> Option<u64> {
         let start = self.run.start;
         let known = self.facts.adopted.is_none_or(|adopted| start < adopted);
         known.then_some(start)
     }
 
-    /// The ends of the chain's processes.
+    /// The ends of the chain's processes, as evidence.
     #[must_use]
     pub fn exit_evidence(&self) -> Vec<Evidence> {
         let exit = |process: &&Process| {
@@ -333,8 +339,8 @@ impl<'a> Case<'a> {
         self.chain.iter().filter_map(exit).collect()
     }
 
-    /// A process that a signal killed right before the culprit ended, as what a sentence goes on with, and the evidence:
-    /// the culprit may have ended over it, or not.
+    /// A process that a signal killed right before the culprit ended: as the continuation of a sentence, and as
+    /// evidence. The culprit may have ended because of that, or not.
     #[must_use]
     pub fn killed_before(&self) -> (String, Vec<Evidence>) {
         let failed = self
@@ -373,7 +379,7 @@ impl<'a> Case<'a> {
         (format!("; before that {name} {by}"), evidence)
     }
 
-    /// `its CPU limit held it back in 90 of 100 periods`, where that was at least every other.
+    /// `its CPU limit held it back in 90 of 100 periods`, if it was held back in at least every other period.
     #[must_use]
     pub fn throttled(&self) -> Option<String> {
         let cpu = self.run.cpu.filter(|cpu| cpu.quota.is_some())?;
@@ -391,7 +397,7 @@ impl<'a> Case<'a> {
             .collect()
     }
 
-    /// What was never recorded, in words: it may have been anything, so it weakens every verdict.
+    /// What was never recorded, in words. It may have been anything, so it weakens every verdict.
     #[must_use]
     pub fn lost_events(&self) -> Option<String> {
         let lost = self.run.losses.lost;
@@ -400,9 +406,9 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// What of the run's beginning is not there, in words. Of each lane of the ring the newest events stay, so that what
-    /// followed an event that is here is here as well, if its lane is the same: only a verdict that would need older
-    /// ones is weakened by it.
+    /// What is missing of the run's beginning, in words. Each lane of the ring keeps its newest events. So if an event
+    /// is in the capture, all later events of its lane are, too. Only a verdict that would need older events is
+    /// weakened.
     #[must_use]
     pub fn missing_beginning(&self) -> Vec<String> {
         let overwritten = self.run.losses.overwritten;
@@ -417,13 +423,14 @@ impl<'a> Case<'a> {
         overwritten.into_iter().chain(unrecorded).collect()
     }
 
-    /// How long the end of the run is that was recorded, in nanoseconds, where the recorder came to a container that ran already.
+    /// If the container already ran when the recorder came: how long the recorded end of the run is, in nanoseconds.
     #[must_use]
     pub fn recorded_end(&self) -> Option<u64> {
         self.end()?.checked_sub(self.facts.adopted?)
     }
 
-    /// What else the capture says it lacks, in words: whatever rests on something *not* having happened is weakened by it.
+    /// What else is missing according to the capture, in words. It weakens whatever depends on something *not* having
+    /// happened.
     #[must_use]
     pub fn missing_events(&self) -> Vec<String> {
         let [_lost, _overwritten, others @ .., skipped] = figures(&self.run.losses);
@@ -437,7 +444,8 @@ impl<'a> Case<'a> {
     }
 }
 
-/// It lived longer than its siblings, and it said why it failed, or was stopped for a fault.
+/// Finds the child that did the work and failed: it lived longer than its siblings, and it said why it failed or was
+/// stopped by a fault.
 fn worked_in_vain<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<WorkedInVain<'a>> {
     let [init] = chain else { return None };
     let end = init.exit?;
@@ -484,7 +492,7 @@ fn worked_in_vain<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<WorkedI
         .filter(failed)
         .max_by_key(|process| process.exit.map(|exit| exit.event))?;
     let mut others = descendants.iter();
-    // Those that only wait for it live longer.
+    // Processes that only wait for it live longer.
     let above = facts.ancestors(culprit);
     let longest = others.all(|other| {
         above.iter().any(|above| above.pid == other.pid) || lived(other) <= lived(culprit)
@@ -500,7 +508,7 @@ fn worked_in_vain<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<WorkedI
     })
 }
 
-/// The child that was stopped for a fault right before its parent gave up, and that its parent then spoke of.
+/// The child that was stopped by a fault right before its parent gave up, and that its parent then mentioned.
 fn spoken_of<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<&'a Process> {
     const OF_CHILDREN: &[&str] = &[
         "worker*",

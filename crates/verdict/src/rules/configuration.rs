@@ -8,7 +8,7 @@ use crate::facts::output::Line;
 use events::basename;
 use events::escape::escaped_to;
 
-/// How parsers speak, in lower case: beside the name of a file.
+/// How parsers report an error, in lower case, if the name of a file is beside it.
 const BESIDE_NAME: &[&str] = &[
     "syntax*",
     "pars*",
@@ -39,7 +39,7 @@ const BESIDE_NAME: &[&str] = &[
     "not valid",
     "corrupt*",
 ];
-/// Messages of parsers that leave no doubt that a text was parsed, in lower case.
+/// Messages that only parsers give, in lower case.
 const OF_PARSERS: &[&str] = &[
     "jsondecode*",
     "yaml.scanner*",
@@ -73,7 +73,7 @@ const OF_PARSERS: &[&str] = &[
     "yamlexception",
     "psych::syntaxerror",
 ];
-/// What is no configuration but a program's own source.
+/// Endings of files that are not configuration but a program's own source.
 const SOURCES: &[&[u8]] = &[
     b".py", b".js", b".mjs", b".cjs", b".ts", b".rb", b".pl", b".php", b".sh", b".java", b".go",
     b".c",
@@ -136,7 +136,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         .then(|| verdict(case, path.as_bytes(), None, line, 64, why))
 }
 
-/// What libraries read in every program: what does not parse is the program's own.
+/// Whether this is a file that libraries read in every program. A file that does not parse is one of the program's own.
 fn is_of_system(file: &ConfigFile) -> bool {
     const STARTS: &[&[u8]] = &[
         b"/usr/",
@@ -152,13 +152,13 @@ fn is_of_system(file: &ConfigFile) -> bool {
     STARTS.iter().any(|start| file.path.starts_with(start))
 }
 
-/// Whether a line names the file, by its path or by its last component.
+/// Whether a line names the file by its path or by its last component.
 fn is_about(line: &Line, file: &ConfigFile) -> bool {
     let [path, name] = [&file.path[..], basename(&file.path)].map(String::from_utf8_lossy);
     line.event > file.event && (names(&line.text, &path) || names(&line.text, &name))
 }
 
-/// Whether one sentence names the file and what is wrong.
+/// Whether one sentence names the file and the fault.
 fn one_sentence(text: &str, file: &ConfigFile) -> bool {
     let [path, name] = [&file.path[..], basename(&file.path)].map(String::from_utf8_lossy);
     let of_parser = says(text, OF_PARSERS);
@@ -171,7 +171,8 @@ fn without(text: &str, file: &ConfigFile) -> String {
     text.replace(&*path, "").replace(&*name, "")
 }
 
-/// Whether a line names a program's source: what does not parse is then that. Frames of a stack trace are no such lines.
+/// Whether a line names a program's source: then the source is what failed to parse. Frames of a stack trace do not
+/// count.
 fn names_a_source(text: &str) -> bool {
     let mut words =
         text.split(|c: char| c.is_whitespace() || matches!(c, ':' | '"' | '\'' | '(' | ')'));
@@ -181,7 +182,7 @@ fn names_a_source(text: &str) -> bool {
         })
 }
 
-/// `/etc/nginx/nginx.conf` of `in /etc/nginx/nginx.conf:5`, if it is no source.
+/// `/etc/nginx/nginx.conf` of `in /etc/nginx/nginx.conf:5`, if it is not a source.
 fn located(text: &str) -> Option<&str> {
     let mut words = text.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '(' | ')'));
     words.find_map(|word| {

@@ -17,7 +17,7 @@ const KIND: Kind = Kind {
         "out of disk",
     ],
     rare: true,
-    // inotify(7) says ENOSPC where a limit of watches is reached.
+    // inotify(7) also gives ENOSPC if the limit of watches is reached.
     concerns: |failure| failure.kind != EventKind::INOTIFY_ADD_WATCH,
 };
 

@@ -9,7 +9,7 @@ use crate::facts::output::Line;
 use events::decode::time::duration;
 use events::escape::escaped_to;
 
-/// What gai_strerror(3) of the C libraries says, in lower case. It comes without the name.
+/// What gai_strerror(3) of the C libraries says, in lower case. The message does not have the name.
 const WITHOUT_NAME: &[&str] = &[
     "name or service not known",
     "temporary failure in name resolution",
@@ -18,7 +18,7 @@ const WITHOUT_NAME: &[&str] = &[
     "non-recoverable failure in name",
     "nodename nor servname",
 ];
-/// How others say that a name could not be resolved, in lower case: they name it.
+/// How other libraries say that a name could not be resolved, in lower case. The message has the name.
 const WITH_NAME: &[&str] = &[
     "host not found",
     "etimeout",
@@ -53,13 +53,13 @@ const WITH_NAME: &[&str] = &[
     "dns failure",
     "i/o timeout",
 ];
-/// Words of names and their resolution: beside a name that was not resolved they make it likely.
+/// Words about names and their resolution. Beside a name that was not resolved they make DNS the likely cause.
 const OF_NAMES: &[&str] = &["resolve*", "name resolution", "dns", "lookup*"];
 /// How long a resolver may wait for an answer: twice the longest `timeout` of resolv.conf(5), in nanoseconds.
 const PATIENCE: u64 = 60_000_000_000;
-/// No resolver waits less for an answer: 100 ms, in nanoseconds.
+/// No resolver waits a shorter time for an answer: 100 ms, in nanoseconds.
 const AT_ONCE: u64 = 100_000_000;
-/// Questions and answers cited.
+/// How many questions and answers are cited.
 const MAX_EVIDENCE: usize = 8;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
@@ -106,7 +106,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     ))
 }
 
-/// The look-ups that failed and were not made good by a later one of the same name.
+/// The look-ups that failed, except those after which the same name was resolved.
 fn failed<'l>(case: &Case<'_>, lookups: &'l [Lookup]) -> Vec<&'l Lookup> {
     let of_case = lookups
         .iter()
@@ -128,7 +128,8 @@ fn is_named(text: &str, lookup: &Lookup) -> bool {
     says(&lookup.host) || lookup.names().into_iter().any(says) || head_named(text, lookup)
 }
 
-/// A search list that was not seen leaves the expanded name as host: the program's own is how it begins.
+/// If the search list was not seen, the host of the look-up is the expanded name. The name that the program gave is
+/// then its beginning.
 fn head_named(text: &str, lookup: &Lookup) -> bool {
     let quoted = |head: &str| {
         [('"', '"'), ('\'', '\''), (' ', ':'), ('@', ':')]
@@ -148,7 +149,7 @@ fn is_last(lookups: &[Lookup], lookup: &Lookup) -> bool {
         .all(|other| other.last_event() <= lookup.last_event())
 }
 
-/// Whether its end, or the end of the wait for an answer, was right before `time`.
+/// Whether the look-up, or the wait for its answer, ended right before `time`.
 fn closely_before(lookup: &Lookup, time: u64) -> bool {
     let limit = match lookup.outcome() {
         Outcome::NoAnswer => PATIENCE,
@@ -163,7 +164,7 @@ fn closely_before(lookup: &Lookup, time: u64) -> bool {
         .is_some_and(|asked| time >= asked && time - asked <= limit)
 }
 
-/// Nothing but closing happened in the process between the look-up and its end.
+/// Whether the process did nothing except closing descriptors between the look-up and its end.
 fn is_last_act(case: &Case<'_>, lookup: &Lookup) -> bool {
     let culprit = case.culprit().filter(|culprit| culprit.pid == lookup.pid);
     let answered = lookup.outcome() != Outcome::NoAnswer
@@ -212,7 +213,7 @@ fn verdict(
             format!(" for {}{more}", escaped_to(first.as_bytes(), 200))
         }
     };
-    // The aside ends before the sentence goes on.
+    // The inserted clause must end before the sentence goes on.
     let tried = match (&inside, &*tried) {
         (None, _) | (_, "") => tried,
         (Some(_), _) => format!(",{tried}"),
@@ -288,7 +289,7 @@ fn verdict(
     }
 }
 
-/// `asked 10.96.0.10 4 times in 10 s`, up to when it gave up; an error of the socket is told.
+/// `asked 10.96.0.10 4 times in 10 s`, counted until it gave up; an error of the socket is mentioned.
 fn unanswered(lookup: &Lookup, servers: &[String], gave_up: Option<u64>) -> String {
     let exchanges = || lookup.exchanges.iter();
     let attempts = || exchanges().flat_map(|exchange| &exchange.attempts);

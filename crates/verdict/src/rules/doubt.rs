@@ -9,47 +9,47 @@ use super::{Case, Cause, Verdict};
 use crate::facts::output::Line;
 use crate::facts::{COMMON_CODES, Process};
 
-/// A shell that handed on the code of its child: it may as well have gone on, and met the same code elsewhere.
+/// A shell handed on the code of its child. It may also have gone on and met the same code elsewhere.
 const SHELL_MAY_HAVE_GONE_ON: u8 = 65;
-/// A shell that ended with a code of its own after its child failed.
+/// A shell ended with a code of its own after its child failed.
 const SHELL_WENT_ON: u8 = 60;
-/// A run that ended well although the child that did the work did not.
+/// A run ended well although the child that did the work did not.
 const ENDED_WELL: u8 = 60;
-/// A child that its parent spoke of when it gave up.
+/// A parent mentioned the child's failure when it gave up.
 const SPOKEN_OF: u8 = 85;
-/// A process that said nothing for a while before it ended.
+/// A process said nothing for a while before it ended.
 const SILENT: u8 = 65;
-/// One that said nothing for so long that its last words explain nothing.
+/// A process said nothing for so long that its last words explain nothing.
 const LONG_SILENT: u8 = 35;
-/// What is so long: a minute, in nanoseconds.
+/// How long that is: a minute, in nanoseconds.
 const LONG: u64 = 60_000_000_000;
-/// A process that began something new after its last words.
+/// A process began something new after its last words.
 const WENT_ON: u8 = 55;
-/// One that said something else after them.
+/// A process said something else after these words.
 const SAID_MORE: u8 = 45;
-/// Silence that the loss of events may have made.
+/// The process may seem silent only because events were lost.
 const LAST_WORDS_LOST: u8 = 45;
-/// Words that say themselves that they end nothing: less than what the exit code alone carries.
+/// The words themselves say that they end nothing: less than what the exit code alone gives.
 const ONLY_A_WARNING: u8 = 35;
-/// From here on a verdict rests on what the kernel said: see the table of the module `rules`.
+/// From this confidence on, a verdict rests on what the kernel said: see the table of the module `rules`.
 const KERNEL_SAID_IT: u8 = 95;
 const MAY_HAVE_GONE_ON: &str =
     "the shell that started it may have gone on and ended over something that left no trace";
-/// A shell that complained itself, and exited 1: what it complained of may not have ended it.
+/// A shell itself complained, and exited 1: its complaint may not be why it ended.
 const SHELL_ITSELF: &str =
     "the shell that said so may have gone on and ended over something that left no trace";
 
-/// How sure a verdict from last words can be, and why not surer.
+/// The highest confidence that a verdict from last words can have, and why it is not higher.
 #[derive(Debug)]
 pub(super) struct Doubt {
-    /// Of a verdict from last words.
+    /// The limit for a verdict from last words.
     of_words: Option<(u8, &'static str)>,
-    /// How the end that is spoken of came to be the run's.
+    /// How the end of the process that failed became the end of the run.
     link: Link,
 }
 
 impl Doubt {
-    /// The greatest doubt.
+    /// Finds the greatest doubt.
     pub(super) fn of(case: &Case<'_>) -> Self {
         Self {
             of_words: greatest(case),
@@ -57,7 +57,7 @@ impl Doubt {
         }
     }
 
-    /// The verdict, no surer than the doubt lets it be.
+    /// Lowers the confidence of a verdict to what the doubt allows.
     pub(super) fn weigh(&self, mut verdict: Verdict) -> Verdict {
         match self.link {
             Link::Same => {}
@@ -71,7 +71,7 @@ impl Doubt {
                 limit(&mut verdict, SPOKEN_OF, why);
             }
         }
-        // A shell ends over a variable that is not set: that is what asking so is for.
+        // A shell does end because of a variable that is not set: `${NAME:?}` is there for that.
         if verdict.cause == Cause::MissingVariable
             && self.of_words.is_some_and(|(_, why)| why == SHELL_ITSELF)
         {
@@ -93,7 +93,7 @@ fn limit(verdict: &mut Verdict, most: u8, why: &str) {
     }
 }
 
-/// The greatest doubt in what rests on the last words.
+/// The greatest doubt about what rests on the last words.
 fn greatest(case: &Case<'_>) -> Option<(u8, &'static str)> {
     let Some(line) = case.words.headline() else {
         let lost = (case.run.losses.lost > 0).then_some((
@@ -117,7 +117,7 @@ fn greatest(case: &Case<'_>) -> Option<(u8, &'static str)> {
     doubts.into_iter().flatten().min_by_key(|(limit, _)| *limit)
 }
 
-/// Whether it is known from a failed call and the last words, and not from what the kernel said of the end.
+/// Whether a verdict rests on a failed call and the last words, and not on what the kernel said about the end.
 pub(super) fn rests_on_words(verdict: &Verdict) -> bool {
     use Cause as C;
     let by_kernel = verdict.confidence >= KERNEL_SAID_IT;
@@ -151,7 +151,7 @@ fn of_words(line: &Line) -> Option<(u8, &'static str)> {
     is_warning(&line.text).then_some((ONLY_A_WARNING, "the last words call themselves a warning"))
 }
 
-/// Nothing was said any more, and still it went on.
+/// The process said nothing more and still went on.
 fn of_silence(case: &Case<'_>, line: &Line) -> Option<(u8, &'static str)> {
     let why = "nothing was said any more for a while before the end";
     Some(match case.silent_after(line)? {
@@ -160,7 +160,7 @@ fn of_silence(case: &Case<'_>, line: &Line) -> Option<(u8, &'static str)> {
     })
 }
 
-/// Whether a line says that what it speaks of ended nothing.
+/// Whether a line says that its subject ended nothing.
 pub(super) fn is_warning(text: &str) -> bool {
     const LEVELS: &[&str] = &[
         "warn:",
@@ -193,7 +193,7 @@ pub(super) fn is_warning(text: &str) -> bool {
     level || is_tolerated(&text)
 }
 
-/// Whether a line says that the program does without what it speaks of.
+/// Whether a line says that the program goes on without the thing that is missing.
 pub(super) fn is_tolerated(text: &str) -> bool {
     const TOLERANT: &[&str] = &[
         "using default*",
@@ -210,20 +210,20 @@ pub(super) fn is_tolerated(text: &str) -> bool {
         "disabled",
     ];
     let text = text.to_lowercase();
-    // What a path is called says nothing: `/etc/app/optional.conf`; nor does what is taken back: `a licence is not optional`.
+    // The name of a path says nothing: `/etc/app/optional.conf`. Neither does a negation: `a licence is not optional`.
     let words = text.split_whitespace().filter(|word| !word.contains('/'));
     let said = words.collect::<Vec<_>>().join(" ");
     affirms(&said, TOLERANT)
 }
 
-/// Whoever spoke began something new after that.
+/// The process that spoke began something new after that.
 fn of_work(case: &Case<'_>, line: &Line) -> Option<(u8, &'static str)> {
     let speaker = case.facts.processes.get(line.pid)?;
     (speaker.last_work > Some(line.event))
         .then_some((WENT_ON, "it went on to something else after these words"))
 }
 
-/// Whether a shell stands between what failed and the end of the run.
+/// Doubt because a shell is between the process that failed and the end of the run.
 fn of_end(case: &Case<'_>, speaker: Option<&Process>) -> Option<(u8, &'static str)> {
     let speaker = speaker?;
     let end = speaker.exit?;
@@ -253,7 +253,8 @@ fn of_end(case: &Case<'_>, speaker: Option<&Process>) -> Option<(u8, &'static st
     ))
 }
 
-/// Whether it was a shell itself that complained, of a command of its own (`.`, `cd`, a redirection), after which it may have gone on.
+/// Doubt because the shell itself complained about one of its own commands (`.`, `cd`, a redirection), after which it
+/// may have gone on.
 fn of_shell(case: &Case<'_>, speaker: Option<&Process>) -> Option<(u8, &'static str)> {
     let shell = speaker.filter(|speaker| speaker.is_shell() && case.in_chain(speaker.pid))?;
     let common = case.exit_code() == Some(1);

@@ -27,7 +27,7 @@ const TEXTS: &[&str] = &[
     "spawn",
     "does not exist",
 ];
-/// Failed look-ups in PATH that are cited.
+/// How many failed look-ups in PATH are cited.
 const MAX_EVIDENCE: usize = 4;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
@@ -35,12 +35,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     failed_exec(case, code).or_else(|| not_found_by_shell(case, code))
 }
 
-/// Whether it is an exec that failed.
+/// Whether the call is an exec.
 pub(super) fn is_exec(kind: EventKind) -> bool {
     matches!(kind, EventKind::EXECVE | EventKind::EXECVEAT)
 }
 
-/// execve failed, and nothing else was executed in its place.
+/// execve(2) failed, and nothing else was executed instead.
 fn failed_exec(case: &Case<'_>, code: u8) -> Option<Verdict> {
     let concerns = |failure: &&Failure| is_exec(failure.kind) && case.below_chain(failure.pid);
     let execs: Vec<&Failure> = case.facts.failures.iter().filter(concerns).collect();
@@ -59,7 +59,7 @@ fn failed_exec(case: &Case<'_>, code: u8) -> Option<Verdict> {
         .copied()
         .filter(|failure| failure.pid == last.pid && basename(&failure.name) == command)
         .collect();
-    // Of a search in PATH, "permission denied" says more than "no such file" in another directory.
+    // In a search through PATH, "permission denied" says more than "no such file" in another directory.
     let decisive = tries
         .iter()
         .rev()
@@ -126,7 +126,7 @@ fn failed_exec(case: &Case<'_>, code: u8) -> Option<Verdict> {
     ))
 }
 
-/// A shell said so: exit code 127 or 126, and a message that names the command.
+/// A shell reported it: exit code 127 or 126, and a message that names the command.
 fn not_found_by_shell(case: &Case<'_>, code: u8) -> Option<Verdict> {
     let line = case
         .words
@@ -192,7 +192,7 @@ fn shell_names(text: &str) -> Option<&str> {
     (!command.is_empty() && before.contains(": ")).then_some(command)
 }
 
-/// What an exec that failed so is called, says, and asks for: cause, clause of a sentence, next step.
+/// Describes an exec that failed with this error: cause, clause of the sentence, next step.
 pub(super) fn describe(path: &[u8], errno: Errno, tries: usize) -> (Cause, String, String) {
     let command = escaped_to(path, 200).to_string();
     let is_path = path.contains(&b'/');

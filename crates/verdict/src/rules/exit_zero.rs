@@ -8,16 +8,16 @@ use super::words::LastWords;
 use super::{Case, Cause, Evidence, Verdict};
 use crate::facts::output::Line;
 
-/// How surely an end is what the exit code says it is.
+/// Confidence that a run with exit code 0 succeeded.
 const SUCCESS: u8 = 95;
-/// The same where what was said last speaks of a failure.
+/// The same if the last words report a failure.
 const SAID_OTHERWISE: u8 = 60;
-/// The same where the child that did the work failed, but success was spoken of after that.
+/// The same if the child that did the work failed, but the run reported success after that.
 const GOT_OVER: u8 = 75;
-/// The same where the child that did the work failed.
+/// The same if the child that did the work failed.
 const WORKED_IN_VAIN: u8 = 50;
 
-/// How programs say, in lower case, that they won't run, and exit 0 for it.
+/// How programs say, in lower case, that they won't run, although they exit 0.
 const WONT_RUN: &[&str] = &[
     "already running",
     "already started",
@@ -126,7 +126,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     })
 }
 
-/// What was said last, right before the end, if it says that something is wrong.
+/// The last line right before the end, if it says that something is wrong.
 fn complaint<'a>(case: &Case<'a>) -> Option<&'a Line> {
     if case.link == Link::Tolerated {
         return case.words.headline();
@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    /// A server below a shell that exits 0 ends like this.
+    /// The verdict on a server below a shell that exits 0.
     fn below_a_shell(words: &str, status: i32) -> Verdict {
         let mut s = Script::new(&["sh", "-c", "prepare; server || true"]);
         s.fork(INIT, 200).exec(200, &["prepare"]).exit(200, 0);

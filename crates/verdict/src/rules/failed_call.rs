@@ -13,37 +13,37 @@ use events::basename;
 use events::decode::{Errno, SockAddr};
 use events::escape::escaped_to;
 
-/// Shortest last component of a path that is looked for without its directory.
+/// The last component of a path must be at least this long to be looked for without its directory.
 const MIN_NAME: usize = 4;
-/// Calls cited.
+/// How many calls are cited.
 const MAX_EVIDENCE: usize = 4;
 
 /// A kind of error.
 pub(super) struct Kind {
-    /// What the calls failed with.
+    /// The errors of the calls.
     pub(super) errnos: &'static [Errno],
     /// How programs say the error itself, in lower case.
     pub(super) says: &'static [&'static str],
-    /// Whether hardly any program meets the error without ending over it.
+    /// Whether hardly any program goes on after this error.
     pub(super) rare: bool,
-    /// Which calls it is about.
+    /// Which calls are meant.
     pub(super) concerns: fn(&Failure) -> bool,
 }
 
-/// What ties a failed call to the end.
+/// What connects a failed call with the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tie {
-    /// The last words name path or address, and the error.
+    /// The last words name the path or address, and the error.
     Name,
-    /// They name the error, and not far from it path or address.
+    /// The last words name the error, and not far from it the path or address.
     Nearby,
-    /// They give the error as the call's, and nothing else that it could be about; no other call met it.
+    /// The last words give the error as the call's and nothing else that it could be about, and no other call met it.
     Given,
-    /// They name the error, and this is the call that met it.
+    /// The last words name the error, and this is the call that met it.
     Error,
-    /// They speak of a failure, and this was the last call that failed before them.
+    /// The last words report a failure, and this was the last call that failed before them.
     Before,
-    /// There are none, and it was the last thing the process did.
+    /// There are no last words, and the call was the last thing that the process did.
     Silence,
 }
 
@@ -51,13 +51,13 @@ enum Tie {
 pub(super) struct Found<'a> {
     /// The call.
     pub(super) failure: &'a Failure,
-    /// What was said of it.
+    /// What was said about the call.
     pub(super) line: Option<&'a Line>,
     tie: Tie,
     rare: bool,
 }
 
-/// The call that the run ended over, as far as the last words tell.
+/// The call that ended the run, as far as the last words show.
 pub(super) fn find<'a>(case: &Case<'a>, kind: &Kind) -> Option<Found<'a>> {
     case.gave_up()?;
     let failures = || {
@@ -97,7 +97,7 @@ pub(super) fn find<'a>(case: &Case<'a>, kind: &Kind) -> Option<Found<'a>> {
         let given = gives(&line.text, last.errno);
         let sure = given && only && !names_a_path(&line.text);
         let tie = if sure { Tie::Given } else { Tie::Error };
-        // `name 'orders' is already in use` says what it is about.
+        // `name 'orders' is already in use` says what it is about: not this call.
         let likely = kind.rare && (given || !quotes(&line.text));
         return (sure || likely).then(|| found(last, Some(line), tie));
     }
@@ -110,7 +110,7 @@ pub(super) fn find<'a>(case: &Case<'a>, kind: &Kind) -> Option<Found<'a>> {
                     other.pid == last.pid && between(other) && other.path != last.path
                 });
             let close = last.event < line.event && line.time.saturating_sub(last.time) <= CLOSE;
-            // It said so, and that it does without: `cache disabled: Read-only file system`.
+            // The program reported the error and said that it goes on without: `cache disabled: Read-only file system`.
             let mut said = case.words.between(last.event, line.event);
             let tolerated =
                 said.any(|line| is_tolerated(&line.text) && says(&line.text, kind.says));
@@ -126,7 +126,7 @@ pub(super) fn find<'a>(case: &Case<'a>, kind: &Kind) -> Option<Found<'a>> {
 }
 
 impl Found<'_> {
-    /// Path or address; escaped.
+    /// Path or address, escaped.
     pub(super) fn label(&self) -> String {
         label(self.failure)
     }
@@ -164,7 +164,7 @@ impl Found<'_> {
         }
     }
 
-    /// The verdict: `what` is the clause for what happened.
+    /// The verdict; `what` is the clause that says what happened.
     pub(super) fn verdict(
         &self,
         case: &Case<'_>,
@@ -227,7 +227,7 @@ pub(crate) fn evidence(failure: &Failure) -> Evidence {
     )
 }
 
-/// Path or address of a call; escaped, empty where it has neither.
+/// Path or address of a call, escaped; empty if it has neither.
 pub(crate) fn label(failure: &Failure) -> String {
     match address(failure) {
         Some(address) => address.to_string(),
@@ -243,13 +243,14 @@ pub(super) fn address(failure: &Failure) -> Option<SockAddr> {
         .map(SockAddr::canonical)
 }
 
-/// Whether a call is to start a process or thread.
+/// Whether a call should start a process or thread.
 pub(super) fn is_of_processes(kind: EventKind) -> bool {
     use EventKind as K;
     matches!(kind, K::SYS_FORK | K::VFORK | K::CLONE | K::CLONE3)
 }
 
-/// Whether a text names path, name, or port of a call; of one that starts a process or thread, that.
+/// Whether a text names the call's path, name or port; for a call that starts a process or thread, whether it mentions
+/// that.
 fn is_named(text: &str, failure: &Failure) -> bool {
     const OF_PROCESSES: &[&str] = &[
         "thread*",
@@ -282,7 +283,7 @@ fn is_named(text: &str, failure: &Failure) -> bool {
     (path.len() > 1 && says(&path)) || (name.len() > 1 && says(&name)) || is_name && says(&last)
 }
 
-/// Whether a text has a number as that of a port: `0.0.0.0:80`, `port 80`, `listen on 80`.
+/// Whether a text names a number as a port: `0.0.0.0:80`, `port 80`, `listen on 80`.
 fn names_port(text: &str, port: u16) -> bool {
     places(text, &port.to_string()).any(|place| {
         let before = text[..place.start].trim_end_matches(['"', '\'', '(', '=', '#']);
@@ -294,14 +295,14 @@ fn names_port(text: &str, port: u16) -> bool {
     })
 }
 
-/// Whether a word, or `word:`, is what a text ends with.
+/// Whether a text ends with a word, or with `word:`.
 fn said_last(text: &str, word: &str) -> bool {
     let text = text.trim_end_matches([':', '=']).trim_end();
     let before = text.strip_suffix(word);
     before.is_some_and(|before| !before.ends_with(|c: char| c.is_alphanumeric()))
 }
 
-/// Whether a line has a name in quotes.
+/// Whether a line contains a name in quotes.
 fn quotes(text: &str) -> bool {
     let starts = |c: char| c.is_whitespace() || matches!(c, '(' | ':' | '=');
     let mut words = text.split(starts);

@@ -18,7 +18,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let sent = case
         .culprit()
         .and_then(|culprit| case.facts.signals.last(culprit.pid, signal));
-    // A timer may be told to send any signal.
+    // A timer can be set up to send any signal.
     if sent.is_some_and(|sent| sent.origin != Some(SignalOrigin::Kernel) || sent.code <= 0) {
         return None;
     }
@@ -84,8 +84,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     })
 }
 
-/// SIGABRT is ignored for the first process of a pid namespace. Then abort(3) executes an instruction that faults: which one depends on
-/// C library and processor.
+/// If SIGABRT is ignored, as it is for the first process of a pid namespace, abort(3) executes an instruction that
+/// faults. C library and processor decide which instruction.
 fn aborted(case: &Case<'_>, fault: Option<&SentSignal>) -> Option<Verdict> {
     let pid = case.culprit()?.pid;
     let exit = || case.exit().map(|exit| (exit.event, exit.time));
@@ -106,7 +106,7 @@ fn aborted(case: &Case<'_>, fault: Option<&SentSignal>) -> Option<Verdict> {
 fn details(sent: &SentSignal) -> Option<String> {
     let (_, meaning) = sent.signal.code(sent.code)?;
     let is_memory = matches!(sent.signal, Signal::SEGV | Signal::BUS);
-    // The processor does not tell it.
+    // The processor does not report the address.
     let is_told = is_memory && sent.code != SI_KERNEL;
     Some(match sent.address.filter(|_| is_told) {
         Some(address) if sent.signal == Signal::SEGV && address < NULL_PAGE => {
@@ -179,7 +179,7 @@ mod tests {
                 verdict.sentence
             );
         }
-        // It survived that one, or somebody else sent it.
+        // The process survived that signal, or somebody else sent it.
         for (sender, milliseconds) in [(INIT, 2_000), (200, 0)] {
             let mut s = Script::new(&["app"]);
             s.signal(

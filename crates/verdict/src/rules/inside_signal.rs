@@ -14,7 +14,7 @@ const SI_KERNEL: i64 = 0x80;
 const SI_TIMER: i64 = -2;
 pub(super) const SI_TKILL: i64 = -6;
 
-/// What timeout(1) exits with when the time is up.
+/// The exit code of timeout(1) when the time is up.
 const TIMED_OUT: u8 = 124;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
@@ -59,7 +59,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     Some(verdict)
 }
 
-/// timeout(1) told its command to end.
+/// timeout(1) ended its command.
 fn timed_out(case: &Case<'_>) -> Option<Verdict> {
     let culprit = case.culprit()?;
     let is_timeout = culprit.name() == "timeout" && case.exit_code() == Some(TIMED_OUT);
@@ -80,7 +80,7 @@ fn timed_out(case: &Case<'_>) -> Option<Verdict> {
     Some(verdict)
 }
 
-/// What made the kernel send a signal that is no fault, where that is the process's own doing.
+/// Why the kernel sent a signal that is not a fault, if the process itself is the reason.
 fn of_kernel(sent: &SentSignal) -> Option<(Cause, String)> {
     let said = |cause, text: &str| Some((cause, text.to_owned()));
     match (sent.code, sent.signal) {
@@ -96,7 +96,7 @@ fn of_kernel(sent: &SentSignal) -> Option<(Cause, String)> {
             Cause::LimitReached,
             "it used up its limit of CPU time (RLIMIT_CPU or RLIMIT_RTTIME)",
         ),
-        // Its code says what came (POLL_IN), or nothing.
+        // The signal's code says what came (POLL_IN), or nothing.
         (_, Signal::IO) => said(
             Cause::KilledBySignal,
             "the kernel sent it as the process had asked: a descriptor with O_ASYNC became ready",
@@ -112,7 +112,7 @@ fn of_kernel(sent: &SentSignal) -> Option<(Cause, String)> {
     }
 }
 
-/// Whether it is what abort(3) sends first.
+/// Whether a signal is the one that abort(3) sends first.
 pub(super) fn is_abort(sent: &SentSignal) -> bool {
     sent.signal == Signal::ABRT
         && sent.sender == sent.target
@@ -120,7 +120,7 @@ pub(super) fn is_abort(sent: &SentSignal) -> bool {
         && sent.code == SI_TKILL
 }
 
-/// The verdict on a process that died of a signal; `itself`: its last words may say why.
+/// The verdict on a process that a signal killed; `itself` says whether its last words may say why.
 pub(super) fn verdict(
     case: &Case<'_>,
     sent: &SentSignal,
@@ -214,7 +214,7 @@ mod tests {
     fn a_timer_is_its_own_and_nobody_elses() {
         let by = |signal: i64, code: i64| {
             let mut s = Script::new(&["app"]);
-            // As 0.1.0 recorded it: whoever was on the CPU.
+            // As lastword 0.1.0 recorded it: the sender is the process that was on the CPU.
             let origin = if code < 0 {
                 SignalOrigin::Outside
             } else {
@@ -249,7 +249,7 @@ mod tests {
             by(15, SI_TIMER).sentence,
             "app was killed by SIGTERM, 4 ms after start: a timer that it had set itself expired (timer_create)"
         );
-        // sigqueue(3) is somebody's.
+        // sigqueue(3) is called by a process.
         assert_eq!(by(15, -1).cause, Cause::StoppedFromOutside);
     }
 

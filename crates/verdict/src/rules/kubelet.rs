@@ -17,9 +17,11 @@ mod why;
 use executions::Seen;
 use why::{Why, about};
 
-/// Between `Killing` and the first signal the preStop hook runs; what came later than a minute is not taken for the same.
+/// The longest time between `Killing` and the first signal: a minute, in nanoseconds. In between, the preStop hook
+/// runs. A later signal is taken for another one.
 const AFTER: u64 = 60_000_000_000;
-/// Seconds are cut off an event's time, and clocks are set.
+/// An event may seem to be this much later than the signal: events have whole seconds only, and clocks are set. 2 s, in
+/// nanoseconds.
 const BEFORE: u64 = 2_000_000_000;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
@@ -97,7 +99,7 @@ fn verdict(
     }
 }
 
-/// Whether an event may have been what the run's first signal followed.
+/// Whether the run's first signal may have followed from this event.
 fn led_to(case: &Case<'_>, event: &PodEvent, ending: &Ending<'_>) -> bool {
     let (Some(first), Some(last)) = (event.first.or(event.last), event.last.or(event.first)) else {
         return false;
@@ -108,7 +110,7 @@ fn led_to(case: &Case<'_>, event: &PodEvent, ending: &Ending<'_>) -> bool {
     })
 }
 
-/// Whether it is one of the two times that an event tells which was this run's.
+/// Whether one of the two times that an event has is a time of this run.
 fn is_of_this_run(case: &Case<'_>, event: &PodEvent, ending: &Ending<'_>) -> bool {
     let once = [event.first, event.last].map(|time| PodEvent {
         first: time,
@@ -161,7 +163,8 @@ mod tests {
         header
     }
 
-    /// A program that is well, probed by `cat /run/app/healthy` as runc executes it: through two processes of its own.
+    /// A program without a fault, probed by `cat /run/app/healthy` in the way runc executes it: through two processes
+    /// of its own.
     fn probed() -> Script {
         let mut s = Script::empty();
         s.run.init_pid = INIT;
@@ -224,7 +227,7 @@ mod tests {
         let verdict = verdict_with(&with(vec![unhealthy(6)]), &s);
         assert_eq!(verdict.cause, Cause::ExitedNonZero);
         assert!(verdict.sentence.contains("serving"), "{}", verdict.sentence);
-        // Nor does the probe speak for an application that says nothing.
+        // The probe's output does not count as the application's words, even if the application says nothing.
         s.events
             .retain(|event| (event.pid, event.kind) != (INIT, EventKind::WRITE));
         let silent = verdict_with(&with(vec![unhealthy(6)]), &s);
@@ -259,7 +262,7 @@ mod tests {
             early.last.map(|it| it - 200_000_000_000),
         );
         assert_eq!(cause(vec![early.clone()]), Cause::StoppedFromOutside);
-        // It happened again since: between the first and the last time it may have been this run's.
+        // It happened again: between the first and the last time, it may also have happened in this run.
         (early.last, early.count) = (event("", "", 90).last, 3);
         let mut s = probed();
         let between = verdict_with(&with(vec![early]), killed(&mut s));
@@ -270,7 +273,7 @@ mod tests {
         );
     }
 
-    /// The pod's specification with this probe, and no event at all.
+    /// The pod's specification with this probe, and without any event.
     fn without_events(key: &str, probe: serde_json::Value) -> Header {
         let mut header = with(vec![]);
         let pod = &mut header.kubernetes.as_mut().unwrap().pod;
@@ -295,7 +298,7 @@ mod tests {
         let startup = verdict_with(&without_events("startupProbe", cat(2)), &s);
         assert_eq!(startup.cause, Cause::StartupProbeFailed);
 
-        // It may fail once more; the pod was deleted; another command is the probe's.
+        // The probe may fail once more; the pod was deleted; the probe has another command.
         let other = json!({"exec": {"command": ["cat", "/run/app/ready"]}, "failureThreshold": 2});
         let mut deleted = header.clone();
         let pod = &mut deleted.kubernetes.as_mut().unwrap().pod;
@@ -308,7 +311,7 @@ mod tests {
         ] {
             assert_eq!(verdict_with(&header, &s).cause, Cause::StoppedFromOutside);
         }
-        // It was well in between; the signal came a minute later; a person sent it.
+        // The probe succeeded in between; the signal came a minute later; a person sent the signal.
         let mut well = probed();
         runtime(&mut well, 400, 402);
         well.exec(402, &["cat", "/run/app/healthy"]).exit(402, 0);
@@ -342,7 +345,7 @@ mod tests {
             verdict.sentence,
             "app was ended by kubelet 6.0 s after start (SIGKILL), probably because its liveness probe failed"
         );
-        // Of the run before there is an event.
+        // There is an event about the run before.
         let mut before = probed.clone();
         before.kubernetes.as_mut().unwrap().events = vec![PodEvent {
             last: None,
@@ -362,7 +365,8 @@ mod tests {
             verdict_with(&startup, &run(6_000, "runc")).cause,
             Cause::StartupProbeFailed
         );
-        // No time to fail so often; a person; a probe that ends nothing; a pod that goes.
+        // There was no time to fail that often; a person sent the signal; the probe ends nothing; the pod is being
+        // deleted.
         let killed = Cause::KilledFromOutside;
         assert_eq!(verdict_with(&probed, &run(500, "runc")).cause, killed);
         assert_eq!(verdict_with(&probed, &run(6_000, "bash")).cause, killed);
@@ -385,7 +389,7 @@ mod tests {
         }
     }
 
-    /// On a node with cgroup v2 alone runc puts the process into the cgroup after it has forked it.
+    /// On a node with only cgroup v2, runc forks the process first and then moves it into the cgroup.
     #[test]
     fn a_probe_may_come_in_without_a_fork() {
         let mut s = Script::new(&["sh", "-c", "echo serving; while :; do sleep 1; done"]);
@@ -403,10 +407,10 @@ mod tests {
         let mut own = s.clone();
         let verdict = verdict_with(&header, killed(&mut s));
         assert_eq!(verdict.cause, Cause::LivenessProbeFailed);
-        // What it says does not speak for the application.
+        // What the probe says is not said by the application.
         let ended = verdict_with(&header, own.exit(INIT, 1));
         assert_eq!(ended.cause, Cause::ExitedNonZero);
-        // Where the beginning is not known, a fork may have been forgotten: then it may be the application's.
+        // If the beginning is not known, a fork may have been overwritten: then the process may be the application's.
         let mut overwritten = s.clone();
         overwritten.events.drain(..2);
         let (mut lost, mut torn) = (s.clone(), s.clone());
@@ -415,7 +419,7 @@ mod tests {
         for s in [&overwritten, &lost, &torn] {
             assert_ne!(verdict_with(&header, s).cause, Cause::LivenessProbeFailed);
         }
-        // Nor does the first process of a pid namespace within it begin the container anew.
+        // The first process of a pid namespace inside the container does not begin the container anew.
         let mut nested = Script::empty();
         nested.call(150, EventKind::EXEC, 150, [1, 7, 0], "/bin/sh", "sh\0");
         overwritten.events.splice(0..0, nested.events);
@@ -424,7 +428,7 @@ mod tests {
         assert_ne!(verdict.cause, Cause::LivenessProbeFailed);
     }
 
-    /// The agent came when the first of two probes was in the container already.
+    /// When the agent came, the first of two probes was already in the container.
     #[test]
     fn a_probe_of_an_adopted_container_needs_no_fork_either() {
         let cat = json!({"exec": {"command": ["cat", "/run/app/healthy"]}, "failureThreshold": 2});
@@ -448,7 +452,8 @@ mod tests {
         };
         let cause = |s: &Script| verdict_with(&header, s).cause;
         assert_eq!(cause(&run(false)), Cause::LivenessProbeFailed);
-        // It may be an orphan of the application there, or its fork may have been forgotten, or have been before the processes were read.
+        // The process may be an orphan of the application, or its fork may have been overwritten, or it may have
+        // happened before the processes were read.
         let mut overwritten = run(false);
         overwritten.run.losses.overwritten = 1;
         let mut lost = run(false);
@@ -463,7 +468,7 @@ mod tests {
         }
     }
 
-    /// The agent came when the probe had failed once already.
+    /// When the agent came, the probe had already failed once.
     #[test]
     fn the_first_failures_may_have_been_before_the_agent_came() {
         let probe = |of_threshold: u64| {
@@ -496,7 +501,7 @@ mod tests {
             (Cause::LivenessProbeFailed, 90, 1)
         );
         assert!(told.why.contains("since the agent came"), "{}", told.why);
-        // It was well since; it had no time to fail so often; nor to fail before.
+        // The probe succeeded since; it had no time to fail that often; it had no time to fail before.
         for (threshold, s) in [
             (2, run(6_000, true)),
             (3, run(6_000, false)),
@@ -539,7 +544,7 @@ mod tests {
             event("Killing", LIVENESS, 6),
         ]);
         let mut s = probed();
-        // It did something since its last words, which it did not end over.
+        // The application did something after its last words, so those did not end it.
         s.open(INIT, "/srv/data", 5);
         killed(&mut s);
         assert_eq!(verdict_with(&header, &s).cause, Cause::LivenessProbeFailed);
@@ -559,7 +564,7 @@ mod tests {
             "{}",
             starved.sentence
         );
-        // The same throttling, and a probe that was answered.
+        // The same throttling, but the probe got an answer.
         let refused = with(vec![unhealthy(6), event("Killing", LIVENESS, 6)]);
         assert_eq!(verdict_with(&refused, &s).cause, Cause::LivenessProbeFailed);
     }

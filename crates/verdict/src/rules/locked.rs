@@ -37,7 +37,7 @@ const KIND: Kind = Kind {
     rare: false,
     concerns: |failure| matches!(failure.kind, EventKind::FLOCK | EventKind::FCNTL),
 };
-/// The same of a program that speaks of a lock: what else could it mean?
+/// The same for a program that mentions a lock: then the error has no other meaning.
 const OF_A_LOCK: Kind = Kind {
     says: OF_LOCKS,
     rare: true,
@@ -79,7 +79,8 @@ mod tests {
 
     const F_SETLK: i64 = 6;
 
-    /// flock(2) of a file that the parent has open is refused; then these words.
+    /// The verdict if flock(2) is refused because the parent holds the file's lock, and the program then says these
+    /// words.
     fn ended(words: &str) -> Verdict {
         let mut s = Script::new(&["store"]);
         s.fork(INIT, 200).exec(200, &["holder"]);

@@ -8,26 +8,26 @@ use events::basename;
 use events::decode::Errno;
 use events::escape::escaped_to;
 
-/// Calls cited.
+/// How many calls are cited.
 const MAX_EVIDENCE: usize = 3;
 
-/// What a loader says, and what that is about.
+/// A message of a loader, and what it is about.
 struct Loader {
-    /// What stands before the name.
+    /// What comes before the name.
     before: &'static str,
-    /// What ends the name.
+    /// Characters that end the name.
     after: &'static [char],
-    /// What the loader says besides, one of them, in the same message: prose about a module says nothing of it, and makes no
-    /// call for it. None where `before` is no prose.
+    /// Texts of which the loader says at least one in the same message. They tell a loader's message from prose about a
+    /// module, which proves nothing. Empty if `before` cannot be prose.
     context: &'static [&'static str],
-    /// What is missing, for people.
+    /// The kind of thing that is missing, for people.
     what: &'static str,
-    /// How it is installed; empty where that depends.
+    /// How to install it; empty if that depends.
     install: &'static str,
 }
 
 impl Loader {
-    /// Whether a message has what the loader says besides.
+    /// Whether a message has one of the texts of `context`.
     fn is_meant_by(&self, message: &str) -> bool {
         let mut context = self.context.iter();
         self.context.is_empty() || context.any(|words| message.contains(words))
@@ -216,14 +216,15 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     })
 }
 
-/// The same, if a loader said it: by what stands in the message besides, or by the calls that looked for it.
+/// The name of the dependency if a loader reported it: because of the other texts in the message, or because calls
+/// looked for the name.
 fn meant<'a>(case: &Case<'a>, line: &'a Line, message: &str) -> Option<(&'a str, &'static Loader)> {
     let (name, loader) = dependency(&line.text)?;
     let of_loader = loader.is_meant_by(message) || !tried(case, name, line).is_empty();
     of_loader.then_some((name, loader))
 }
 
-/// The name in a line of a loader's message. A path is a file that is missing, not a dependency.
+/// The name in a line of a loader's message. A path is a missing file and not a dependency.
 fn dependency(text: &str) -> Option<(&str, &'static Loader)> {
     if let Some((before, _)) = text.split_once(NO_OBJECT) {
         let name = before.rsplit(": ").next()?;
@@ -245,7 +246,7 @@ fn dependency(text: &str) -> Option<(&str, &'static Loader)> {
     })
 }
 
-/// The last calls that looked for it: by the name's last part.
+/// The last calls that looked for the dependency by the last part of its name.
 fn tried<'a>(case: &Case<'a>, name: &str, line: &Line) -> Vec<&'a Failure> {
     let last = name.rsplit(['/']).next().unwrap_or(name);
     let is_it = |failure: &&Failure| {

@@ -20,7 +20,7 @@ use events::decode::Errno;
 use events::escape::escaped_to;
 use events::fds::has_path;
 
-/// The error itself, in lower case: wherever it stands in a sentence with the path.
+/// The error itself, in lower case. It counts anywhere in a sentence with the path.
 const ERROR_ITSELF: &[&str] = &[
     "no such file or directory",
     "no such file",
@@ -32,7 +32,7 @@ const ERROR_ITSELF: &[&str] = &[
     "nonexistent directory",
     "directory nonexistent",
 ];
-/// How programs say what they tried, in lower case: right before the path, or right after it.
+/// How programs say what they tried, in lower case. It counts only right before or right after the path.
 const TRIED: &[&str] = &[
     "cannot find",
     "can't find",
@@ -53,13 +53,13 @@ const TRIED: &[&str] = &[
     "can't create",
     "cannot create",
 ];
-/// What leads from what was tried to something else than the path: `cannot find user bob in users.yaml`.
+/// Words after which a sentence is about something other than the path: `cannot find user bob in users.yaml`.
 const LEADS_AWAY: &[&str] = &[
     "for", "of", "in", "by", "with", "because", "and", "listed", "declared",
 ];
-/// The longest way from what was tried to the path, in words.
+/// How many words may be between what was tried and the path.
 const MAX_BETWEEN: usize = 4;
-/// How programs say it in words that speak of other things as well, in lower case: `key not found in app.conf`. They count right
+/// Words that programs also use about other things, in lower case: `key not found in app.conf`. They count only right
 /// beside the path.
 const BESIDE_PATH: &[&str] = &[
     "missing",
@@ -72,7 +72,7 @@ const BESIDE_PATH: &[&str] = &[
     "nonexistent",
     "non-existent",
 ];
-/// What may stand between such words and the path.
+/// Words that may be between such words and the path.
 const BETWEEN: &[&str] = &[
     "is",
     "was",
@@ -92,7 +92,8 @@ const BETWEEN: &[&str] = &[
     "it",
     "does",
 ];
-/// Shortest last component that is looked for without its directory. It must have an extension: a word is no file name.
+/// The last component of a path must be at least this long to be looked for without its directory. It must also have an
+/// extension, since a mere word is not a file name.
 const MIN_NAME: usize = 4;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
@@ -181,7 +182,7 @@ fn line_naming<'a>(
         sentences(text).any(|sentence| {
             let is_named =
                 names(sentence, &path) || names(sentence, &name) || names_end(sentence, &path);
-            // The path's own words are none of the program's: `missing.conf`.
+            // Words of the path itself are not what the program says: `missing.conf`.
             let said = || sentence.replace(&*path, "/").replace(&*name, "/");
             is_named && (gives_error(&said()) || whole && is_beside(sentence, &[&path, &name]))
         })
@@ -189,7 +190,7 @@ fn line_naming<'a>(
     (failure.event < line.event).then_some(line)
 }
 
-/// Whether a text has the error itself; `no such file format` is another.
+/// Whether a text has the error itself; `no such file format` is another error.
 fn gives_error(text: &str) -> bool {
     said(text, ERROR_ITSELF).any(|place| {
         let rest = text[place.end..].trim_start();
@@ -200,8 +201,8 @@ fn gives_error(text: &str) -> bool {
     })
 }
 
-/// Whether a sentence says right beside a path that it is not there: `/etc/app.conf is missing`, `cannot open the file /etc/app.conf`,
-/// but not `/etc/app.conf: missing port` or `cannot find user bob in /etc/users`.
+/// Whether a sentence says right beside a path that the path does not exist: `/etc/app.conf is missing`, `cannot open
+/// the file /etc/app.conf`; but not `/etc/app.conf: missing port` or `cannot find user bob in /etc/users`.
 fn is_beside(sentence: &str, paths: &[&str]) -> bool {
     let mut places: Vec<_> = paths
         .iter()
@@ -233,7 +234,7 @@ fn is_beside(sentence: &str, paths: &[&str]) -> bool {
     each(BESIDE_PATH, &joins) || each(TRIED, &leads_there)
 }
 
-/// perror(3): `settings: No such file or directory`, whatever the name is.
+/// A line as perror(3) writes it: `settings: No such file or directory`, whatever the name is.
 fn line_of_perror<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
     let name = String::from_utf8_lossy(basename(&failure.name));
     let line = case
@@ -242,7 +243,7 @@ fn line_of_perror<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
     (!name.is_empty() && failure.event < line.event).then_some(line)
 }
 
-/// The line that says the error, if another that was written after the call names its path.
+/// The line that gives the error, if another line that was written after the call names its path.
 fn named_around<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
     let line = case.words.find(gives_error)?;
     let path = String::from_utf8_lossy(&failure.path);
@@ -250,7 +251,8 @@ fn named_around<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
     (path.len() > 1 && around.any(|line| names(&line.text, &path))).then_some(line)
 }
 
-/// The line that gives the error and no path, if the last call that failed before it met that: `wings: No such file or directory`.
+/// The call and the line, if the line gives the error but no path, and the last call that failed before it met that
+/// error: `wings: No such file or directory`.
 fn given<'a>(case: &Case<'a>) -> Option<(&'a Failure, &'a Line)> {
     let line = case.words.headline()?;
     let before = |failure: &&Failure| {
@@ -263,12 +265,13 @@ fn given<'a>(case: &Case<'a>) -> Option<(&'a Failure, &'a Line)> {
         .then_some((last, line))
 }
 
-/// Whether a text names the end of a path as programs name files relative to where they lie: `vendor/autoload.php`.
+/// Whether a text names the end of a path, as programs name files relative to a directory of theirs:
+/// `vendor/autoload.php`.
 fn names_end(text: &str, path: &str) -> bool {
     place_of_end(text, path).is_some()
 }
 
-/// Where it does.
+/// Where a text names the end of a path.
 fn place_of_end(text: &str, path: &str) -> Option<Range<usize>> {
     let is_separator =
         |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '(' | ')' | ':' | ',');
@@ -289,7 +292,8 @@ fn place_of_end(text: &str, path: &str) -> Option<Range<usize>> {
     })
 }
 
-/// The open is the last thing the process did but close, and nothing one looks for in vain as a matter of course.
+/// Whether the open is the last thing that the process did, except closes, and concerns no file that programs regularly
+/// look for in vain.
 fn is_last_act(case: &Case<'_>, failure: &Failure) -> bool {
     let opens = failure.kind.class() == Class::Opens;
     let culprit = case.culprit().filter(|culprit| culprit.pid == failure.pid);
@@ -563,7 +567,7 @@ mod tests {
         );
     }
 
-    /// What `cat` does with a file that does not exist.
+    /// What `cat` does if its file does not exist.
     fn cat(s: &mut Script, pid: u32, path: &str) {
         s.fork(INIT, pid)
             .exec(pid, &["cat", path])

@@ -4,13 +4,13 @@ use super::phrase::{said, says, sentences};
 use super::{Case, Cause, Verdict};
 use crate::facts::output::Line;
 
-/// What follows the name where a shell says it: bash, dash and BusyBox.
+/// What bash, dash and BusyBox write after the name of the variable.
 const OF_SHELLS: &[&str] = &[
     "unbound variable",
     "parameter not set",
     "parameter null or not set",
 ];
-/// How programs say that it is a variable of the environment, in lower case.
+/// How programs call an environment variable, in lower case.
 const ENVIRONMENT: &[&str] = &[
     "environment variable*",
     "environment var",
@@ -28,7 +28,7 @@ const ENVIRONMENT: &[&str] = &[
     "in environment",
     "from environment",
 ];
-/// How programs say that it is missing, in lower case.
+/// How programs say that a variable is missing, in lower case.
 const MISSING: &[&str] = &[
     "not set",
     "is unset",
@@ -53,11 +53,11 @@ const MISSING: &[&str] = &[
     "isn't set",
     "not specified",
 ];
-/// How scripts say it of their own, after the name, in lower case: `${NAME:?please set it}`.
+/// What scripts say after the name in their own words, in lower case: `${NAME:?please set it}`.
 const ASKED_FOR: &[&str] = &[
     "please", "set", "provide", "define", "specify", "need*", "give",
 ];
-/// Words that may stand between the name and what calls it a variable.
+/// How many words may be between the name and the words that call it a variable.
 const MAX_BETWEEN: usize = 2;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
@@ -116,11 +116,11 @@ fn of_line<'a>(case: &Case<'a>, line: &'a Line) -> Option<(String, &'a Line, u8,
     Some((name.to_owned(), line, 85, why))
 }
 
-/// The name beside what calls it a variable of the environment, in a sentence that says that it is missing.
+/// The name beside words that call it an environment variable, in a sentence that says that it is missing.
 fn called_a_variable(sentence: &str) -> Option<&str> {
     let place = said(sentence, ENVIRONMENT).next()?;
     let near = |text: &str| {
-        // What says that it is missing may stand between: `environment variables not set: A`.
+        // The words that say that it is missing may be in between: `environment variables not set: A`.
         let rest = MISSING
             .iter()
             .fold(text.to_ascii_lowercase(), |text, missing| {
@@ -176,7 +176,7 @@ fn of_shell(case: &Case<'_>, line: &Line) -> Option<String> {
         let part = part.strip_prefix("line ").unwrap_or(part);
         !part.chars().all(|c| c.is_ascii_digit())
     });
-    // With the line's number, or, after `-c`, with the shell's name alone.
+    // The shell's name and a line number; after `-c` the shell's name alone.
     let first = text.split(": ").next().unwrap_or_default();
     let shell = first.rsplit('/').next().unwrap_or_default();
     let shell = shell.trim_start_matches('-');
@@ -194,7 +194,7 @@ fn of_shell(case: &Case<'_>, line: &Line) -> Option<String> {
     (asks && !of_shell).then(|| name.to_owned())
 }
 
-/// The only variable that the source line above Node's error reads: `const key = process.env.API_KEY.trim();`.
+/// The only variable that is read in the source line above Node's error: `const key = process.env.API_KEY.trim();`.
 fn of_process_env(case: &Case<'_>, line: &Line) -> Option<String> {
     let lines = case.facts.processes.get(line.pid)?.output.lines();
     let lines: Vec<&Line> = lines.filter(|other| other.event <= line.event).collect();
@@ -209,12 +209,12 @@ fn of_process_env(case: &Case<'_>, line: &Line) -> Option<String> {
     let name = read
         .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
         .next()?;
-    // What is undefined is what something is read from: `API_KEY.trim`, `API_KEY[0]`.
+    // A variable from which something is read must have been undefined: `API_KEY.trim`, `API_KEY[0]`.
     let is_read_from = read[name.len()..].starts_with(['.', '[']);
     (is_name(name) && is_read_from).then(|| name.to_owned())
 }
 
-/// Whether the trace before a KeyError is that of os.environ.
+/// Whether the stack trace before a KeyError is one of os.environ.
 fn of_environ(case: &Case<'_>, line: &Line, name: &str) -> bool {
     let lines = case
         .facts
@@ -233,7 +233,7 @@ fn of_environ(case: &Case<'_>, line: &Line, name: &str) -> bool {
     })
 }
 
-/// The words of a text that are written as variables of the environment are, and where they stand.
+/// The words of a text that are written like environment variables, and their places.
 fn variables(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let is_end = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
     let mut next = 0;
@@ -245,7 +245,8 @@ fn variables(text: &str) -> impl Iterator<Item = (usize, &str)> {
     words.filter(|(_, word)| is_variable(word))
 }
 
-/// `DATABASE_URL`, `PORT`; but not the error `EADDRINUSE`, or a level.
+/// Whether a word is written like an environment variable: `DATABASE_URL`, `PORT`; but not the error `EADDRINUSE`, or a
+/// log level.
 fn is_variable(word: &str) -> bool {
     const NONE: &[&str] = &[
         "ERROR", "FATAL", "WARN", "WARNING", "CRITICAL", "INFO", "DEBUG", "PANIC", "EMERG", "HTTP",

@@ -53,13 +53,13 @@ pub use case::Case;
 pub use case::how;
 use doubt::{Doubt, rests_on_words};
 
-/// From how many percent on a verdict explains an abort.
+/// From this confidence on, in percent, a verdict explains an abort.
 const EXPLAINS: u8 = 68;
 
-/// One rule: says what ended the run, or nothing.
+/// One rule. It returns what ended the run, or nothing.
 pub type Rule = fn(&Case<'_>) -> Option<Verdict>;
 
-/// Every rule, by name. The last one always has an answer.
+/// Every rule with its name. The last one always returns a verdict.
 pub const RULES: &[(&str, Rule)] = &[
     ("start_error", start_error::rule),
     ("oom", oom::rule),
@@ -89,34 +89,34 @@ pub const RULES: &[(&str, Rule)] = &[
     ("unknown", unknown::rule),
 ];
 
-/// What ended a run, as a stable name for machines. Names are never given another meaning; new ones may come.
+/// What ended a run, as a stable name for machines. A name never gets another meaning; new names may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cause {
-    /// The command could not be started, for another reason than the three below.
+    /// The command could not be started, for a reason other than the next three.
     StartFailed,
     /// The command to execute does not exist.
     CommandNotFound,
     /// The command exists but may not be executed.
     NotExecutable,
-    /// The command is no program this machine can run.
+    /// The command is not a program that this machine can run.
     ExecFormat,
-    /// The OOM killer.
+    /// The OOM killer ended the run.
     OomKilled,
-    /// kubelet ended it because its liveness probe failed.
+    /// kubelet ended the container because its liveness probe failed.
     LivenessProbeFailed,
-    /// kubelet ended it because its startup probe failed.
+    /// kubelet ended the container because its startup probe failed.
     StartupProbeFailed,
-    /// kubelet ended it because its postStart hook failed.
+    /// kubelet ended the container because its postStart hook failed.
     PostStartHookFailed,
-    /// Its liveness or startup probe timed out, or it gave up waiting itself, while its CPU limit held it back.
+    /// The CPU limit held the run back while its liveness or startup probe timed out, or while it gave up waiting.
     CpuStarved,
-    /// Its pod was evicted, preempted, or shut down with its node.
+    /// The pod was evicted, preempted, or shut down with its node.
     Evicted,
-    /// Its pod was deleted.
+    /// The pod was deleted.
     PodDeleted,
-    /// Asked to end from outside the container, and ended.
+    /// The run was asked to end from outside the container, and ended.
     StoppedFromOutside,
     /// Killed with SIGKILL from outside the container.
     KilledFromOutside,
@@ -124,11 +124,11 @@ pub enum Cause {
     KilledFromInside,
     /// Killed by a signal the process sent to itself.
     KilledItself,
-    /// A timer or alarm that it had set itself.
+    /// A timer or alarm that the process had set itself expired.
     TimerExpired,
-    /// SIGXCPU or SIGXFSZ: it reached its limit of CPU time or of a file's size.
+    /// SIGXCPU or SIGXFSZ: the process reached its limit of CPU time or of file size.
     LimitReached,
-    /// SIGPIPE: it wrote to a pipe or socket whose reader was gone.
+    /// SIGPIPE: the process wrote to a pipe or socket that nobody reads any more.
     BrokenPipe,
     /// abort(3).
     Aborted,
@@ -144,7 +144,7 @@ pub enum Cause {
     Trap,
     /// SIGSYS.
     BadSystemCall,
-    /// Killed by a signal whose sender was not recorded, or that the kernel sent for another reason than those above.
+    /// Killed by a signal whose sender was not recorded, or which the kernel sent for a reason other than those above.
     KilledBySignal,
     /// DNS: NXDOMAIN.
     DnsNoSuchHost,
@@ -164,7 +164,7 @@ pub enum Cause {
     MissingFile,
     /// EROFS.
     ReadOnlyFileSystem,
-    /// EACCES or EPERM, but for execve(2).
+    /// EACCES or EPERM, except from execve(2).
     PermissionDenied,
     /// ENOSPC or EDQUOT.
     DiskFull,
@@ -186,14 +186,14 @@ pub enum Cause {
     InvalidConfiguration,
     /// Exit code 0.
     ExitedZero,
-    /// Another exit code, and last words that no other rule explains.
+    /// Another exit code, with last words that no other rule explains.
     ExitedNonZero,
-    /// The evidence carries no verdict.
+    /// The evidence does not support a verdict.
     Unknown,
 }
 
 impl Cause {
-    /// Its stable name, as in JSON: `oom_killed`.
+    /// The stable name, as in JSON: `oom_killed`.
     #[must_use]
     pub fn name(self) -> String {
         let json = serde_json::to_value(self).unwrap_or_default();
@@ -208,21 +208,22 @@ pub struct Verdict {
     pub sentence: String,
     /// Stable name for machines.
     pub cause: Cause,
-    /// What the cause is about: a host, an address, a path, a command, a signal; escaped. Empty where there is nothing to name.
+    /// What the cause is about: a host, an address, a path, a command, a signal; escaped. Empty if there is nothing to
+    /// name.
     pub subject: String,
     /// How sure the rule is, in percent.
     pub confidence: u8,
-    /// Why it is that sure.
+    /// Why the rule is that sure.
     pub why: String,
-    /// The events it rests on.
+    /// The events that the verdict rests on.
     pub evidence: Vec<Evidence>,
-    /// What to do next: a command to run, or what to change.
+    /// What to do next: a command to run, or a thing to change.
     pub next_step: String,
     /// What was lost or overwritten and could change the verdict.
     pub weakened_by: Vec<String>,
 }
 
-/// An event a verdict rests on.
+/// An event that a verdict rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Evidence {
     /// Its number in the capture.
@@ -248,7 +249,8 @@ impl Evidence {
     }
 }
 
-/// The surer of two verdicts, of equals the first. But abort(3) is only how a program gives up: what it gave up over says more.
+/// The surer one of two verdicts; the first one if they are equally sure. But abort(3) is only a way to give up: a
+/// verdict that says why the program gave up goes first.
 fn surer(best: Verdict, next: Verdict) -> Verdict {
     let explains = |why: &Verdict, of: &Verdict| {
         of.cause == Cause::Aborted && why.confidence >= EXPLAINS && rests_on_words(why)
@@ -273,7 +275,7 @@ pub fn judge(facts: &Facts, run: &Run, header: &Header) -> Verdict {
     if case.start_error().is_none() {
         verdict.evidence.extend(case.exit_evidence());
     }
-    // Of several lines one event wrote the first that was cited stays.
+    // If one event wrote several lines, the line that was cited first stays.
     verdict.evidence.sort_by_key(|evidence| evidence.event);
     verdict.evidence.dedup_by(|a, b| a.event == b.event);
     for evidence in &mut verdict.evidence {

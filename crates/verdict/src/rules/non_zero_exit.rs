@@ -2,7 +2,7 @@
 
 use super::{Case, Cause, Verdict};
 
-/// Lines cited as evidence.
+/// How many lines are cited as evidence.
 const MAX_LINES: usize = 8;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {

@@ -12,12 +12,12 @@ use events::decode::Signal;
 use events::decode::time::size;
 use events::escape::escaped;
 
-/// Between the kills of one choice, where a cgroup dies as a whole (`memory.oom.group`): 1 s, in nanoseconds; the kernel prints a line
-/// for each, which a serial console makes slow.
+/// If a cgroup is killed as a whole (`memory.oom.group`), this is the longest time between the kills: 1 s, in
+/// nanoseconds. The kernel prints a line for each kill, which a serial console makes slow.
 const ONE_CHOICE: u64 = 1_000_000_000;
-/// From a child's death to the end of a process that says nothing of it: 1 s, in nanoseconds.
+/// The longest time from a child's death to the end of a process that says nothing about it: 1 s, in nanoseconds.
 const AT_ONCE: u64 = 1_000_000_000;
-/// What a process says whose child was killed, in lower case.
+/// What a process says after its child was killed, in lower case.
 const OF_A_DEATH: &[&str] = &[
     "killed",
     "kill",
@@ -45,13 +45,13 @@ const OF_A_DEATH: &[&str] = &[
     "-9",
 ];
 
-/// How the run ended over an OOM kill.
+/// How an OOM kill ended the run.
 struct Found<'a> {
-    /// The kernel's choice, where it was recorded.
+    /// The victim that the kernel chose, if recorded.
     kill: Option<&'a OomKill>,
-    /// Whether the culprit went on after it and then gave up.
+    /// Whether the culprit went on after the kill and then gave up.
     gave_up: bool,
-    /// How sure that is, in percent.
+    /// How sure it is that the kill ended the run, in percent.
     confidence: u8,
     why: String,
 }
@@ -133,7 +133,7 @@ fn name(case: &Case<'_>, victim: &Process) -> String {
     }
 }
 
-/// The culprit died of it, or of its child's death, which it handed on.
+/// The culprit was killed, or its child was killed and the culprit handed on the child's end.
 fn killed<'a>(case: &Case<'a>) -> Option<Found<'a>> {
     let killed = case.signal() == Some(Signal::KILL)
         || case.run.status
@@ -141,7 +141,7 @@ fn killed<'a>(case: &Case<'a>) -> Option<Found<'a>> {
                 signal: Signal::KILL.0,
                 core: false,
             });
-    // A shell exits 137 for it where the child's own end was not recorded.
+    // A shell exits 137 in this case if the child's own end was not recorded.
     let told = case.run.terminated.as_ref();
     let told_code = told.and_then(|told| told.exit_code);
     let handed_on = case.run.status == Some(ExitStatus::Code(128 + Signal::KILL.0))
@@ -170,7 +170,7 @@ fn killed<'a>(case: &Case<'a>) -> Option<Found<'a>> {
         return None;
     }
     match case.run.oom_kills {
-        // Those that were recorded are all there were.
+        // The recorded kills are all kills that there were.
         Some(count) if count > kills.iter().count() as u64 => killed.then(|| {
             found(None, 96, format!(
                 "the cgroup counted {count} OOM kills, and nobody else was seen to send SIGKILL"
@@ -183,7 +183,7 @@ fn killed<'a>(case: &Case<'a>) -> Option<Found<'a>> {
     }
 }
 
-/// The kernel's choice, of several that it killed at once.
+/// The victim that the kernel chose, among several that it killed at once.
 fn choice<'a>(case: &Case<'a>, victim: &'a OomKill) -> &'a OomKill {
     let mut chosen = victim;
     let earlier = case.facts.oom_kills.iter().rev();
@@ -196,7 +196,8 @@ fn choice<'a>(case: &Case<'a>, victim: &'a OomKill) -> &'a OomKill {
     chosen
 }
 
-/// A process below the culprit was killed, and the culprit ended over it: it began nothing new since, and says so, or nothing.
+/// A process below the culprit was killed, and the culprit ended because of it: since then it began nothing new, and it
+/// mentions the kill or says nothing.
 fn gave_up<'a>(case: &Case<'a>) -> Option<Found<'a>> {
     let culprit = case.culprit()?;
     let end = culprit.exit?;
@@ -240,11 +241,11 @@ fn gave_up<'a>(case: &Case<'a>) -> Option<Found<'a>> {
     })
 }
 
-/// What had no memory left, for people.
+/// The cgroup that had no memory left, for people.
 struct Limit {
     /// `its memory limit is 64 MiB`.
     text: String,
-    /// `64 MiB`; empty where no limit was reached or it is not known.
+    /// `64 MiB`; empty if no limit was reached or the limit is not known.
     subject: String,
     next_step: String,
 }
@@ -315,7 +316,7 @@ impl Limit {
     }
 }
 
-/// The choice of a victim as evidence.
+/// The kernel's choice of a victim as evidence.
 pub(super) fn evidence(kill: &OomKill) -> Evidence {
     Evidence::new(
         kill.event,
@@ -387,11 +388,11 @@ mod tests {
             "{}",
             told.sentence
         );
-        // The kernel counted none: then the runtime is wrong.
+        // The kernel counted no kill: then the runtime is wrong.
         s.run.oom_kills = Some(0);
         assert_eq!(verdict_with(&header, &s).cause, Cause::KilledBySignal);
         s.run.oom_kills = None;
-        // Nobody waited for it, and its end was overwritten.
+        // Nobody waited for the process, and its end was overwritten.
         let mut gone = Script::empty();
         gone.run.terminated = s.run.terminated.clone();
         assert_eq!(verdict_with(&header, &gone).cause, Cause::OomKilled);
@@ -437,7 +438,7 @@ mod tests {
         assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
     }
 
-    /// The kernel's choice, with the cgroup that had no memory left and its limit.
+    /// The kernel chooses a victim; the event has the cgroup that had no memory left, and its limit.
     fn ran_out(s: &mut Script, pid: u32, scope: OomScope, limit: i64) {
         s.signal(pid, 9, 0x80, (0, ""), SignalOrigin::Kernel).call(
             pid,
@@ -618,7 +619,7 @@ mod tests {
 
     #[test]
     fn a_parent_that_went_on_ended_over_something_else() {
-        // It says what; it began something new; it was long ago.
+        // The culprit says something else; it began something new; the kill was long ago.
         let mut says = worker_killed();
         says.write(INIT, 2, "error: bad configuration\n");
         let mut goes_on = worker_killed();

@@ -12,13 +12,14 @@ use crate::runtimes;
 use events::decode::Signal;
 use events::decode::time::duration;
 
-/// How long after being asked to end an exit with any code may be the answer: twice Kubernetes' grace period.
+/// A process was asked to end. If it exits within this time, with whatever code, the exit may be the answer: twice
+/// Kubernetes' grace period.
 const GRACE: u64 = 60_000_000_000;
-/// How long it is the answer whatever was said in between: 1 s, in nanoseconds.
+/// Within this time the exit is the answer, whatever the process said in between: 1 s, in nanoseconds.
 const AT_ONCE: u64 = 1_000_000_000;
 const SECOND: u64 = 1_000_000_000;
 const SI_KERNEL: i64 = 0x80;
-/// What a program says that goes down as it was asked to, in lower case.
+/// What a program says when it ends because it was asked to, in lower case.
 const GOING: &[&str] = &[
     "shutting down",
     "shutdown",
@@ -29,7 +30,7 @@ const GOING: &[&str] = &[
     "cleaning up",
     "stopped by",
 ];
-/// What a program says that fell over the signal itself, in lower case.
+/// What a program says when the signal itself made it fail, in lower case.
 const OVER_IT: &[&str] = &[
     "keyboardinterrupt",
     "signal: terminated",
@@ -98,23 +99,23 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     })
 }
 
-/// The process ended as the signal ends one, or at once.
+/// Confidence if the process ended in the way in which the signal ends a process, or at once.
 const SURE: u8 = 98;
 
 /// The signals from outside that ended a run.
 pub(super) struct Ending<'a> {
-    /// All of them, oldest first.
+    /// All of these signals, oldest first.
     pub(super) signals: Vec<&'a SentSignal>,
-    /// The one that asked first.
+    /// The signal that first asked for the end.
     pub(super) first: &'a SentSignal,
-    /// The one it ended by.
+    /// The signal that ended the process.
     killer: &'a SentSignal,
-    /// How sure that is, in percent.
+    /// How sure it is that the signals ended the run, in percent.
     confidence: u8,
 }
 
 impl<'a> Ending<'a> {
-    /// None if something else ended the run.
+    /// `None` if something else ended the run.
     pub(super) fn of(case: &Case<'a>) -> Option<Self> {
         let status = case.run.status?;
         let end = case.facts.init().and_then(|init| init.exit);
@@ -136,13 +137,13 @@ impl<'a> Ending<'a> {
             (Some(killer), _) => (killer, SURE),
             (None, ExitStatus::Signal { .. }) => return None,
             (None, ExitStatus::Code(code)) => {
-                // A hang-up asks many programs to read their configuration again.
+                // Many programs read their configuration again at a hang-up.
                 let mut asked = signals.iter().rev().copied();
                 let asked = asked.find(|sent| sent.signal != Signal::HUP)?;
                 (asked, answered(case, asked, code)?)
             }
         };
-        // What was sent long before by somebody else it has survived.
+        // The process survived a signal that somebody else sent long before.
         let mut first = killer;
         let earlier = signals.iter().rev().copied();
         for sent in earlier.filter(|sent| sent.event < killer.event) {
@@ -163,7 +164,7 @@ impl<'a> Ending<'a> {
         })
     }
 
-    /// How it went on after the first signal, as the end of a sentence: `, and SIGKILL 30 s later`.
+    /// What happened after the first signal, as the end of a sentence: `, and SIGKILL 30 s later`.
     pub(super) fn then(&self, case: &Case<'_>) -> String {
         let later = |time: u64| duration(time.saturating_sub(self.first.time));
         let kill = self.signals.iter().find(|sent| sent.signal == Signal::KILL);
@@ -177,7 +178,7 @@ impl<'a> Ending<'a> {
     }
 }
 
-/// Sent by a process outside, or by the kernel for a terminal (Ctrl-C, hang-up).
+/// Whether the sender is a process outside the container, or the kernel on behalf of a terminal (Ctrl-C, hang-up).
 fn is_outside(sent: &SentSignal) -> bool {
     let terminal = sent.origin == Some(SignalOrigin::Kernel)
         && sent.code == SI_KERNEL
@@ -188,8 +189,8 @@ fn is_outside(sent: &SentSignal) -> bool {
         && (sent.origin == Some(SignalOrigin::Outside) || terminal)
 }
 
-/// The signal from outside that ended it, of those with the number it ended by: the last one that was sent; or the one it sent itself again when
-/// its handler was done.
+/// The signal from outside that ended the process. Of the signals with the number that the process ended by, it is the
+/// last one that was sent; or the one that the process sent to itself again when its handler was done.
 fn ended_by<'a>(
     case: &Case<'a>,
     outside: &[&'a SentSignal],
@@ -207,7 +208,8 @@ fn ended_by<'a>(
     ended_by_it.then_some(killer)
 }
 
-/// How sure it is that a process which took a signal and exited with a code of its own did so over that signal, in percent.
+/// A process took a signal and exited with a code of its own: how sure it is that it did so because of that signal, in
+/// percent.
 fn answered(case: &Case<'_>, asked: &SentSignal, code: u8) -> Option<u8> {
     let after = case.end()?.saturating_sub(asked.time);
     if after >= grace(case, asked) {
@@ -236,7 +238,7 @@ fn answered(case: &Case<'_>, asked: &SentSignal, code: u8) -> Option<u8> {
     }
 }
 
-/// How long somebody waits for an end before it is enforced, and as long again; in nanoseconds.
+/// How long somebody waits for an end before it is enforced, and the same time again; in nanoseconds.
 fn grace(case: &Case<'_>, sent: &SentSignal) -> u64 {
     let kubernetes = case.header.kubernetes.as_ref();
     let given = kubernetes.and_then(|kubernetes| {
@@ -246,7 +248,7 @@ fn grace(case: &Case<'_>, sent: &SentSignal) -> u64 {
     GRACE.max(given.saturating_mul(2 * SECOND))
 }
 
-/// Whether a container runtime sent it.
+/// Whether a container runtime sent the signal.
 pub(super) fn is_of_runtime(sent: &SentSignal) -> bool {
     runtimes::ends_containers(&sent.sender_name) && sent.origin == Some(SignalOrigin::Outside)
 }
@@ -343,7 +345,7 @@ mod tests {
         );
     }
 
-    /// A person's SIGTERM, which a handler takes.
+    /// A person sends SIGTERM, and a handler takes it.
     fn caught(signal: i64) -> Script {
         let mut s = Script::new(&["app"]);
         s.wait(2_000)
@@ -402,7 +404,7 @@ mod tests {
 
     #[test]
     fn who_sent_the_last_signal_killed_it() {
-        // A handler that does its work and raises the signal again.
+        // A handler does its work and then raises the signal again.
         let mut s = caught(15);
         s.wait(500)
             .signal(INIT, 15, -6, (INIT, "app"), SignalOrigin::Inside);
@@ -410,7 +412,7 @@ mod tests {
             verdict(s.exit_status(INIT, 15)).cause,
             Cause::StoppedFromOutside
         );
-        // Much later, or by another of its processes.
+        // The signal is raised much later, or by another process of the container.
         let mut s = caught(15);
         s.wait(100_000)
             .signal(INIT, 15, -6, (INIT, "app"), SignalOrigin::Inside);

@@ -9,7 +9,7 @@ use crate::facts::is_noise;
 use events::decode::Errno;
 use events::escape::escaped_to;
 
-/// Ports below it are the superuser's, unless `ip_unprivileged_port_start` says otherwise: ip(7).
+/// Only the superuser may bind ports below this one, unless `ip_unprivileged_port_start` says otherwise: ip(7).
 const PRIVILEGED: u16 = 1024;
 
 const KIND: Kind = Kind {
@@ -45,7 +45,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
 }
 
 impl Found<'_> {
-    /// Path or address, or the call where it has neither.
+    /// The path or address; the call if it has neither.
     fn subject(&self) -> String {
         match self.label() {
             label if label.is_empty() => self.failure.kind.name().unwrap_or("call").to_owned(),

@@ -4,21 +4,22 @@ use std::ops::Range;
 
 use events::decode::Errno;
 
-/// Words before something that take it back: `no errors`, `not optional`.
+/// Words that negate what follows them: `no errors`, `not optional`.
 const NEGATIONS: &[&str] = &[
     "no", "not", "never", "nothing", "neither", "without", "zero", "0", "none", "nor", "cannot",
     "don't", "isn't", "aren't", "mustn't", "won't", "can't",
 ];
-/// How many words before something a negation may stand.
+/// How many words may be between a negation and what it negates.
 const NEAR: usize = 3;
 
-/// Whether a text says one of these, which are in lower case: as whole words, of which a capital may begin one
-/// (`FileNotFoundError`). `*` at the end stands for any end of the last word. What stands in a path or URL is not said.
+/// Whether a text contains one of the phrases, which are in lower case. Phrases match whole words; a capital letter
+/// also begins a word (`FileNotFoundError`). `*` at the end of a phrase stands for any end of its last word. What is
+/// part of a path or URL does not count.
 pub(super) fn says(text: &str, phrases: &[&str]) -> bool {
     said(text, phrases).next().is_some()
 }
 
-/// Where a text says one of these.
+/// Where a text contains one of the phrases.
 pub(super) fn said<'t>(
     text: &'t str,
     phrases: &'t [&'t str],
@@ -41,13 +42,13 @@ pub(super) fn said<'t>(
     })
 }
 
-/// The same where no word before or after takes it back: `no errors`, `failed=0`.
+/// Like [`says`], but only if no word before or after negates the phrase: `no errors`, `failed=0`.
 pub(super) fn affirms(text: &str, phrases: &[&str]) -> bool {
     sentences(text)
         .any(|sentence| said(sentence, phrases).any(|place| !is_negated(sentence, &place)))
 }
 
-/// The sentences of a line: what ends with `.`, `!` or `?` before a blank, or with `;`.
+/// The sentences of a line. A sentence ends with `.`, `!` or `?` before a blank, or with `;`.
 pub(super) fn sentences(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -73,8 +74,8 @@ pub(super) fn sentences(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether a text gives an error as the kernel's callers do: by its name, or in the words of strerror(3) with nothing of its own after
-/// them. `Connection refused by policy` is somebody else's.
+/// Whether a text gives an error as callers of the kernel do: by its name, or in the words of strerror(3) with nothing
+/// else after them. `Connection refused by policy` is an error of something else.
 pub(super) fn gives(text: &str, errno: Errno) -> bool {
     let name = errno.to_string().to_ascii_lowercase();
     let words = errno.text().to_ascii_lowercase();
@@ -82,7 +83,7 @@ pub(super) fn gives(text: &str, errno: Errno) -> bool {
         || said(text, &[&words]).any(|place| {
             let rest = text[place.end..].trim_start();
             let whole = !rest.starts_with(|c: char| c.is_alphanumeric());
-            // `Permission denied (publickey)` is a server's; Rust says `(os error 13)`.
+            // `Permission denied (publickey)` comes from a server. Rust adds `(os error 13)`.
             let of_server = rest.strip_prefix('(').is_some_and(|inner| {
                 let number = inner.trim_start_matches(|c: char| !c.is_ascii_digit() && c != ')');
                 !number.starts_with(|c: char| c.is_ascii_digit())
@@ -91,14 +92,14 @@ pub(super) fn gives(text: &str, errno: Errno) -> bool {
         })
 }
 
-/// Whether what stands at `place` is taken back by a word before it, or by a 0 after it.
+/// Whether the text at `place` is negated by a word before it, or by a 0 after it.
 fn is_negated(text: &str, place: &Range<usize>) -> bool {
     let before = text[..place.start].to_ascii_lowercase();
     let words = before
         .split(|c: char| !(c.is_alphanumeric() || matches!(c, '\'' | '_')))
         .filter(|word| !word.is_empty());
     let mut near = words.rev().take(NEAR);
-    // `non-fatal`, `0 errors`; but in `no such host: error` nothing is taken back.
+    // `non-fatal` and `0 errors` are negated; in `no such host: error` the error is not.
     let clause = before.rfind([':', ',', '(']).map_or(0, |at| at + 1);
     let in_clause = before[clause..]
         .split(|c: char| !(c.is_alphanumeric() || matches!(c, '\'' | '_')))
@@ -145,7 +146,7 @@ fn ends_word(text: &str, at: usize) -> bool {
     }
 }
 
-/// Whether what stands there is part of a path or URL.
+/// Whether the text at this place is part of a path or URL.
 fn is_in_path(text: &str, at: usize) -> bool {
     let breaks = |c: char| {
         c.is_whitespace()
@@ -158,7 +159,7 @@ fn is_in_path(text: &str, at: usize) -> bool {
         before + text[before..].chars().next().map_or(1, char::len_utf8)
     });
     let word = &text[start..at];
-    // What follows `: ` stands apart by its blank, what follows `:` alone may be of the same word.
+    // After `: ` a new word begins; after `:` alone the same word may go on.
     word.starts_with(['/', '~']) || word.starts_with("./") || word.contains("://")
 }
 

@@ -56,7 +56,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     Some(verdict)
 }
 
-/// Who of the container bound the address before; the wildcard addresses hold every address of their port.
+/// The process of the container that bound the address before. A wildcard address covers every address of its port.
 fn holder<'a>(case: &Case<'a>, before: u64, address: &str) -> Option<&'a Bind> {
     let port = |address: &str| address.rsplit(':').next().map(str::to_owned);
     let mut binds = case

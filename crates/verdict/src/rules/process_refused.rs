@@ -34,7 +34,7 @@ const KIND: Kind = Kind {
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let found = find(case, &KIND)?;
     let failure = found.failure;
-    // It was told to try again, and that worked.
+    // The program was asked to try again, and then it worked.
     let mut processes = case.facts.processes.iter();
     let tried_again = processes.any(|process| {
         let start = process.start.as_ref();

@@ -12,7 +12,8 @@ use crate::facts::output::Line;
 use events::decode::Errno;
 use events::escape::escaped_to;
 
-/// An error of connect(2): what it means, and how programs say it, in lower case. The last list counts only beside the address.
+/// An error of connect(2): what it means, and how programs say it, in lower case. The phrases of the last list count
+/// only beside the address.
 struct Kind {
     errno: Errno,
     cause: Cause,
@@ -47,7 +48,8 @@ const KINDS: &[Kind] = &[
     },
 ];
 
-/// How programs say that a connection failed, whatever it met, in lower case: beside its address.
+/// How programs say that a connection failed, whatever the error was, in lower case. These phrases count only beside
+/// the connection's address.
 const NOT_CONNECTED: &[&str] = &[
     "cannot connect",
     "can't connect",
@@ -86,7 +88,7 @@ const NOT_CONNECTED: &[&str] = &[
     "not up",
 ];
 
-/// How programs say that they waited no longer, in lower case.
+/// How programs say that they stopped waiting, in lower case.
 const TOO_LONG: &[&str] = &["timed out", "timeout", "deadline exceeded", "took too long"];
 
 /// How programs say that what they waited for did not come, in lower case.
@@ -103,7 +105,7 @@ const GIVES_UP: &[&str] = &[
     "retry",
     "waiting for",
 ];
-/// Failed tries of one address that show that it was waited for.
+/// After this many failed attempts at one address, the program was waiting for that address.
 const MIN_TRIES: usize = 2;
 
 fn kind(errno: Errno) -> Option<&'static Kind> {
@@ -190,12 +192,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     })
 }
 
-/// What ties the last words to a connection, the weaker first; the better it is named the more.
+/// What connects the last words with a connection, weakest first. The better the connection is named, the stronger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Tie {
-    /// They name its address, and not far from it a failure.
+    /// The last words name the address, and a failure not far from it.
     Nearby(Naming),
-    /// One sentence names its address and the error.
+    /// One sentence names the address and the error.
     Sentence(Naming),
 }
 
@@ -210,7 +212,7 @@ fn tie<'a>(
     let in_sentence = |text: &str| {
         let named = sentences(text).map(|sentence| {
             let naming = naming(sentence, connection, lookups);
-            // `localhost is refused here` is not about a connection; `localhost:80 is refused` is.
+            // `localhost is refused here` is not about a connection, but `localhost:80 is refused` is.
             let ties = errs(sentence) || naming == Naming::HostAndPort && fails(sentence);
             if ties { naming } else { Naming::No }
         });
@@ -229,9 +231,9 @@ fn tie<'a>(
     Some((Tie::Nearby(named), line))
 }
 
-/// Why the connection failed; none if it did not, or was made good by a later one to the same address.
+/// Why the connection failed; `None` if it did not fail, or if a later connection to the same address succeeded.
 fn failure(case: &Case<'_>, connection: &Connection) -> Option<&'static Kind> {
-    // Nobody answered yet: whoever gives up now has waited in vain.
+    // Nobody has answered yet: a program that gives up now has waited in vain.
     let kind = match connection.outcome {
         Some(outcome) => kind(outcome.error?)?,
         None => kind(Errno::ETIMEDOUT)?,
@@ -254,7 +256,8 @@ enum Naming {
     HostAndPort,
 }
 
-/// By address, by a host name DNS gave that address for, or by the path of a Unix socket; not if it names another port.
+/// How a text names the connection's other end: by its address, by a host name for which DNS gave that address, or by
+/// the path of a Unix socket. A text that names another port does not count.
 fn naming(text: &str, connection: &Connection, lookups: &[Lookup]) -> Naming {
     let Some(address) = connection.address.inet() else {
         return if names(text, &connection.address.to_string()) {
@@ -387,7 +390,7 @@ fn verdict(
     }
 }
 
-/// The name DNS gave the address for.
+/// The name for which DNS gave the address.
 fn host_of(case: &Case<'_>, address: SocketAddr) -> Option<String> {
     let lookup = case
         .facts

@@ -11,17 +11,18 @@ use events::decode::Errno;
 use events::decode::Signal;
 use events::escape::escaped_to;
 
-/// Failed calls that are cited.
+/// How many failed calls are cited.
 const MAX_EVIDENCE: usize = 4;
 
-/// How runtimes name a command that they could not execute: what stands before it, and what after it. runc says
-/// `exec: "/app": stat /app: no such file or directory`, crun ``executable file `app` not found in $PATH``.
+/// How runtimes name a command that they could not execute: the text before the command, and the character after it.
+/// runc says `exec: "/app": stat /app: no such file or directory`, crun says ``executable file `app` not found in
+/// $PATH``.
 const NAMED: [(&str, char); 3] = [
     ("exec: \"", '"'),
     ("executable file `", '`'),
     ("the path `", '`'),
 ];
-/// What they say of it then, in lower case.
+/// What runtimes then say about the command, in lower case.
 const SAID: [(&str, Errno); 7] = [
     ("no such file or directory", Errno::ENOENT),
     ("not found in $path", Errno::ENOENT),
@@ -86,13 +87,13 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     })
 }
 
-/// Whether what was to become the command was killed for want of memory.
+/// Whether the process that was to become the command was killed because memory ran out.
 fn killed_for_memory(case: &Case<'_>) -> bool {
     let mut kills = case.facts.oom_kills.iter();
     kills.any(|kill| case.in_chain(kill.pid))
 }
 
-/// The runtime ended before it executed the command, and nobody tells why.
+/// The runtime ended before it executed the command, and nothing says why.
 fn given_up(case: &Case<'_>) -> Verdict {
     let init = case.facts.init();
     let killer = init
@@ -132,7 +133,7 @@ fn given_up(case: &Case<'_>) -> Verdict {
     }
 }
 
-/// Command and error, as runc and crun say that they could not execute it.
+/// Command and error from a message in which runc or crun says that it could not execute the command.
 fn runtime_exec(error: &str) -> Option<(&str, Errno)> {
     let (command, rest) = NAMED.iter().find_map(|&(before, after)| {
         let (_, rest) = error.split_once(before)?;
@@ -164,11 +165,11 @@ fn looked_for(case: &Case<'_>, command: &str) -> Vec<Evidence> {
     evidence[evidence.len().saturating_sub(MAX_EVIDENCE)..].to_vec()
 }
 
-/// The error in words is all there is: it comes from whoever started the command.
+/// The cause if there is only an error in words, from whatever started the command.
 fn by_text(error: &str) -> (Cause, String, String) {
     let text = error.to_lowercase();
     let says = |texts: &[&str]| texts.iter().any(|t| text.contains(t));
-    // A runtime that could not execute the command names it, see above; its other errors use the same words.
+    // A runtime that could not execute the command names it, see above. Its other errors use the same words.
     let by_runtime = says(&["oci runtime", "runc create", "crun:", "containerd task"]);
     let (cause, next_step) = if by_runtime {
         (
@@ -203,7 +204,7 @@ fn by_text(error: &str) -> (Cause, String, String) {
     )
 }
 
-/// The part of a runtime's error that says what happened, without who called whom.
+/// The part of a runtime's error that says what happened, without the names of the callers.
 fn innermost(error: &str) -> &str {
     let callers = [
         "unable to start container process: ",
@@ -245,7 +246,7 @@ mod tests {
         assert_eq!(cause("cgroup is gone"), Cause::StartFailed);
     }
 
-    /// As Kubernetes 1.20 with containerd 1.6 and runc 1.1 says it.
+    /// The error in the words of Kubernetes 1.20 with containerd 1.6 and runc 1.1.
     fn as_kubernetes_says(error: &str) -> Script {
         let mut s = Script::empty();
         s.run.terminated = Some(Terminated {
@@ -331,7 +332,8 @@ mod tests {
         assert_eq!((verdict.cause, verdict.evidence.len()), (Cause::Unknown, 1));
     }
 
-    /// As runc and crun leave it in the ring: what was to become the command is forked from outside, tries to execute it, and says so itself.
+    /// The events that runc and crun leave in the ring: the process that was to become the command is forked from
+    /// outside, tries to execute the command, and reports the failure itself.
     fn set_up(comm: &str, tried: &[(&str, i64)]) -> Script {
         let mut s = Script::empty();
         s.run.init_pid = INIT;
@@ -389,11 +391,11 @@ mod tests {
 
     #[test]
     fn where_the_command_may_have_run_a_failed_exec_is_no_start_error() {
-        // It ran, and could not execute a helper.
+        // The command ran, and could not execute a helper.
         let mut ran = Script::new(&["app"]);
         ran.call(INIT, EventKind::EXECVE, -2, [0; 3], "/bin/helper", "")
             .exit(INIT, 255);
-        // It may have: the beginning is gone, or part of it.
+        // The command may have run: all or part of the beginning is missing.
         let mut overwritten = set_up("runc:[2:INIT]", &[("/bin/helper", 2)]);
         overwritten.exit(INIT, 255);
         overwritten.run.losses.overwritten = 1;
@@ -428,12 +430,12 @@ mod tests {
             given_up.evidence[0].text,
             "last failed call: /usr/local/bin/srever: No such file or directory"
         );
-        // runc ends its own process there: that is no kill from outside.
+        // runc ends its own process there: that is not a kill from outside.
         let mut s = set_up("runc:[2:INIT]", &[]);
         s.signal(INIT, 9, 0, (98, "runc"), SignalOrigin::Outside)
             .exit_status(INIT, 9);
         assert_eq!(verdict(&s).cause, Cause::StartFailed);
-        // Who else killed it stays the cause.
+        // If something else killed the process, that remains the cause.
         let mut s = set_up("runc:[2:INIT]", &[]);
         s.signal(INIT, 9, 0, (98, "bash"), SignalOrigin::Outside)
             .exit_status(INIT, 9);
@@ -473,7 +475,7 @@ mod tests {
             (verdict.cause, verdict.subject.as_str()),
             (Cause::CommandNotFound, "./app")
         );
-        // The process that would have become the command has not lived.
+        // The process that was to become the command never ran it.
         assert_eq!(verdict.evidence.len(), 1);
     }
 }

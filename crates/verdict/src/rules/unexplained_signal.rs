@@ -14,7 +14,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         Some(SignalOrigin::Kernel) => "the kernel sent it",
         _ => "who sent it was not recorded",
     };
-    // Execs and signals share a lane: where the exec of the process is still there, so is what came after it.
+    // Execs and signals share a lane: if the exec of the process is still there, all later signals are, too.
     let whole = case.culprit().is_some_and(|culprit| culprit.exec.is_some());
     let beginning = case.missing_beginning().into_iter().filter(|_| !whole);
     Some(Verdict {

@@ -5,7 +5,7 @@ use crate::facts::{Failure, is_noise};
 use events::decode::time::duration;
 use events::escape::escaped_to;
 
-/// Lines cited.
+/// How many lines are cited.
 const MAX_LINES: usize = 8;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {

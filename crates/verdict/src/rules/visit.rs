@@ -10,7 +10,7 @@ use crate::facts::naming::names;
 use events::basename;
 use events::escape::escaped_to;
 
-/// The last time the runtime executed the probe's or hook's command in the container and it failed: the call that failed, what it
+/// The last failed execution of a probe's or hook's command in the container: the call that failed, what the command
 /// printed, how it ended.
 pub(super) fn visit(case: &Case<'_>, key: &[&str], said: &str) -> Vec<Evidence> {
     let executions = match command(case, key) {
@@ -24,7 +24,7 @@ pub(super) fn visit(case: &Case<'_>, key: &[&str], said: &str) -> Vec<Evidence> 
     last.map_or_else(Vec::new, |process| evidence(case, process, said))
 }
 
-/// What the probe's or hook's command printed when it failed last.
+/// What the command of a probe or hook printed when it failed last.
 pub(super) fn printed(case: &Case<'_>, key: &[&str]) -> Option<String> {
     let executions = executions(case, &command(case, key)?);
     let last = executions
@@ -35,7 +35,8 @@ pub(super) fn printed(case: &Case<'_>, key: &[&str]) -> Option<String> {
     Some(lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// The processes that executed a command besides the application, in the order in which they ended; those that did not are last.
+/// The processes that executed a command besides the application, in the order in which they ended; processes that did
+/// not end come last.
 pub(super) fn executions<'a>(case: &Case<'a>, command: &[&str]) -> Vec<&'a Process> {
     executed(case, |process| {
         let argv = process.exec.as_ref().map(|exec| &exec.argv);
@@ -48,7 +49,7 @@ pub(super) fn executions<'a>(case: &Case<'a>, command: &[&str]) -> Vec<&'a Proce
 fn executed<'a>(case: &Case<'a>, is_it: impl Fn(&Process) -> bool) -> Vec<&'a Process> {
     let itself = |process: &Process| {
         let exec = process.exec.as_ref().map(|exec| exec.event);
-        // What it forks has its arguments until it executes something itself.
+        // A forked process has its parent's arguments until it executes something itself.
         let forked = process.start.map(|start| start.event);
         exec.is_some_and(|exec| forked.is_none_or(|forked| forked < exec))
     };
@@ -60,7 +61,7 @@ fn executed<'a>(case: &Case<'a>, is_it: impl Fn(&Process) -> bool) -> Vec<&'a Pr
     executions
 }
 
-/// Whether a process ended, and not well.
+/// Whether a process ended with a failure.
 pub(super) fn failed(process: &Process) -> bool {
     let status = process.exit.map(|exit| exit.status);
     status.is_some_and(|status| status != ExitStatus::Code(0))
@@ -95,13 +96,13 @@ fn evidence(case: &Case<'_>, process: &Process, said: &str) -> Vec<Evidence> {
     evidence
 }
 
-/// What the pod's specification says of the container under a key of it: `["livenessProbe"]`.
+/// What the pod's specification says about the container under a path of keys: `["livenessProbe"]`.
 pub(super) fn specified<'a>(case: &Case<'a>, key: &[&str]) -> Option<&'a Value> {
     let known = case.header.kubernetes.as_ref()?;
     known.container(&case.header.container.name)?.field(key)
 }
 
-/// The command of a probe or hook, as the pod's specification has it.
+/// The command of a probe or hook, from the pod's specification.
 pub(super) fn command<'a>(case: &Case<'a>, key: &[&str]) -> Option<Vec<&'a str>> {
     let command = specified(case, key)?["exec"]["command"].as_array()?;
     command.iter().map(Value::as_str).collect()

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Case;
 use events::escape::escaped_to;
 
-/// ` (below the mount /etc/app of volume "settings", ConfigMap app-settings)`; nothing where no mount holds the path.
+/// ` (below the mount /etc/app of volume "settings", ConfigMap app-settings)`; empty if the path is below no mount.
 pub(super) fn below(case: &Case<'_>, path: &str) -> String {
     mount(case, path).unwrap_or_default()
 }
@@ -23,7 +23,7 @@ fn mount(case: &Case<'_>, path: &str) -> Option<String> {
     ))
 }
 
-/// `ConfigMap app-settings`.
+/// Where a volume comes from: `ConfigMap app-settings`.
 fn source(volume: &Value) -> Option<String> {
     let named = [
         ("configMap", "name", "ConfigMap"),

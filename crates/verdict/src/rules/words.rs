@@ -10,14 +10,14 @@ use super::phrase::{affirms, said};
 use crate::facts::output::{Fate, Line, Stream};
 use events::escape::escaped_to;
 
-/// Lines looked at.
+/// How many lines are looked at.
 const MAX_LINES: usize = 48;
-/// Lines that are no part of a trace which may follow the headline.
+/// How many lines may follow the headline that are not part of a stack trace.
 const MAX_AFTER: usize = 3;
-/// Bytes of a line that are quoted.
+/// How many bytes of a line are quoted.
 const MAX_QUOTE: usize = 300;
 
-/// Words of failure, in lower case: see [`says`].
+/// Words that report a failure, in lower case: see [`says`].
 const FAILURE: &[&str] = &[
     "error*",
     "fatal*",
@@ -95,7 +95,7 @@ const FAILURE: &[&str] = &[
     "is empty",
     "inconsistent",
 ];
-/// Words of success, in lower case: who says so after it spoke of a failure got over it.
+/// Words that report a success, in lower case. A program that says them after it reported a failure has recovered.
 const SUCCESS: &[&str] = &[
     "done",
     "complete*",
@@ -109,7 +109,7 @@ const SUCCESS: &[&str] = &[
     "up to date",
 ];
 
-/// What says only that it ends, in lower case, where nothing follows that says why.
+/// Words that only say that the program ends, in lower case, if nothing after them says why.
 const CLOSING: &[&str] = &[
     "exiting",
     "exit code",
@@ -153,7 +153,7 @@ const CLOSING: &[&str] = &[
     "ended unexpectedly",
     "failed, exiting",
 ];
-/// How lines begin that say what to do about it, in lower case, after the program's name if it stands there.
+/// How lines begin that say what to do about a failure, in lower case. The program's name may come before.
 const HINT: &[&str] = &[
     "hint",
     "tip",
@@ -179,7 +179,7 @@ const HINT: &[&str] = &[
     "refer to",
 ];
 
-/// How lines begin that belong to the message before them.
+/// How lines begin that continue the message before them.
 const CONTINUATION: &[&str] = &[
     "at ",
     "}",
@@ -233,14 +233,14 @@ impl Words {
         text
     }
 
-    /// The line without what a logger put before the message, and where it went: `error.log: host not found`.
+    /// Where the line went, and the line without what a logger put before the message: `error.log: host not found`.
     #[must_use]
     pub fn cited(&self) -> String {
         let quoted = self.quoted();
         format!("{}: {}", self.source(), message(&quoted))
     }
 
-    /// Where it went: `stderr`, `stderr (the write failed)`.
+    /// Where the line went: `stderr`, `stderr (the write failed)`.
     fn source(&self) -> String {
         match self.fate {
             Fate::Failed => format!("{} (the write failed)", self.stream),
@@ -249,7 +249,7 @@ impl Words {
     }
 }
 
-/// The message of a log line in nginx's and Apache's manner: what follows `[emerg] 12#12: *3 `.
+/// The message of a log line in the format of nginx and Apache: what follows `[emerg] 12#12: *3 `.
 fn message(line: &str) -> &str {
     let levels = ["[emerg] ", "[alert] ", "[crit] ", "[error] ", "[fatal] "];
     let Some(start) = levels
@@ -275,7 +275,8 @@ pub struct LastWords<'a> {
 }
 
 impl<'a> LastWords<'a> {
-    /// The last of these lines, in the order they were written. What was sent to /dev/null nobody wanted to hear of.
+    /// Takes the last of these lines, in the order in which they were written. Lines that went to /dev/null are left
+    /// out: nobody wanted to read them.
     #[must_use]
     pub fn of(lines: impl Iterator<Item = &'a Words>) -> Self {
         let heard = lines.filter(|line| line.fate != Fate::Discarded);
@@ -288,13 +289,13 @@ impl<'a> LastWords<'a> {
         }
     }
 
-    /// The line that says why, or the last one if none does.
+    /// The line that says why the run ended; the last line if none does.
     #[must_use]
     pub fn headline(&self) -> Option<&'a Words> {
         self.headline.map(|at| self.lines[at])
     }
 
-    /// The headline, if it speaks of a failure that nothing after it takes back.
+    /// The headline, if it reports a failure and no later line negates that.
     #[must_use]
     pub fn complaint(&self) -> Option<&'a Words> {
         let at = self.headline?;
@@ -304,7 +305,7 @@ impl<'a> LastWords<'a> {
         (speaks_of_failure(&line.text) && !is_warning(&line.text) && !over).then_some(line)
     }
 
-    /// Whether the program said something of its own on the same stream after the headline: then that may be why it ended.
+    /// Whether the program itself said something on the same stream after the headline: then that may be why it ended.
     #[must_use]
     pub fn went_on(&self) -> bool {
         let Some(at) = self.headline else {
@@ -318,7 +319,8 @@ impl<'a> LastWords<'a> {
         })
     }
 
-    /// The headline and what follows it. Lines of one message that went to several streams belong to it, too.
+    /// The headline and the lines after it. If a message went to several streams, the lines on each of them belong to
+    /// it.
     #[must_use]
     pub fn block(&self) -> &[&'a Words] {
         let Some(at) = self.headline else { return &[] };
@@ -330,8 +332,8 @@ impl<'a> LastWords<'a> {
         &self.lines[start..]
     }
 
-    /// The first line of the block that passes a test, frames of a stack trace aside: they name code, not what went wrong.
-    /// Of a line that goes on from the headline, the headline.
+    /// The first line of the block that passes a test. Frames of a stack trace are skipped: they name code and not what
+    /// went wrong. If the line continues the headline, the headline is returned.
     pub fn find(&self, test: impl Fn(&str) -> bool) -> Option<&'a Words> {
         let mut lines = self
             .block()
@@ -358,7 +360,8 @@ impl<'a> LastWords<'a> {
         self.lines.is_empty()
     }
 
-    /// The last lines as evidence, the headline first: of stderr if there are any, else of logs, else of stdout.
+    /// The last lines as evidence, the headline first: those of stderr if there are any, else those of logs, else those
+    /// of stdout.
     #[must_use]
     pub fn evidence(&self, count: usize) -> Vec<Evidence> {
         let lines = self.headline().into_iter().chain(self.tail(count));
@@ -412,7 +415,8 @@ fn headline(lines: &[&Words]) -> Option<usize> {
         .or(lines.len().checked_sub(1))
 }
 
-/// Whether a line can say why: it is no warning or hint, and does more than say that it ends or that the reason follows.
+/// Whether a line can say why: it is not a warning or hint, and it says more than that the program ends or that the
+/// reason follows.
 fn says_why(text: &str) -> bool {
     !(is_continuation(text)
         || is_warning(text)
@@ -422,26 +426,26 @@ fn says_why(text: &str) -> bool {
         || is_underline(text))
 }
 
-/// What C++ and Rust say before the message: `terminate called after throwing an instance of 'std::bad_alloc'`,
-/// `thread 'main' panicked at src/main.rs:5:10:`.
+/// Whether a line is what C++ or Rust says before the message: `terminate called after throwing an instance of
+/// 'std::bad_alloc'`, `thread 'main' panicked at src/main.rs:5:10:`.
 fn is_opening(text: &str) -> bool {
     text.starts_with("terminate called after throwing")
         || text.starts_with("thread '") && text.contains("' panicked at ") && text.ends_with(':')
 }
 
 fn is_continuation(text: &str) -> bool {
-    // Node's and V8's assertions stand behind `#`.
+    // Assertions of Node and V8 follow `#`.
     let says = ["what(): ", "# "];
     let indented = text.starts_with([' ', '\t'])
         && !says
             .iter()
             .any(|start| text.trim_start().starts_with(start));
-    // `{` goes on with an object, `{"level":"error",…}` is a line of a log.
+    // `{` continues with an object; `{"level":"error",…}` is a line of a log.
     let is_record = text.starts_with("{\"") && text.ends_with('}');
     indented || !is_record && CONTINUATION.iter().any(|start| text.starts_with(start))
 }
 
-/// `fatal error, exiting with code 1`: that it ends, and not why.
+/// Whether a line says that the program ends and not why: `fatal error, exiting with code 1`.
 fn is_closing(text: &str) -> bool {
     said(text, CLOSING).any(|place| {
         let rest = &text[place.end..];
@@ -449,7 +453,7 @@ fn is_closing(text: &str) -> bool {
     })
 }
 
-/// `hint: to allow it, run store trust`: what to do about it.
+/// Whether a line says what to do about a failure: `hint: to allow it, run store trust`.
 fn is_hint(text: &str) -> bool {
     let message = text.split_once(": ").map_or("", |(_, rest)| rest);
     [text, message].iter().any(|text| {
@@ -461,12 +465,12 @@ fn is_hint(text: &str) -> bool {
     })
 }
 
-/// `    ^^^^~~^`: it says nothing without the line above it.
+/// Whether a line is an underline, which says nothing without the line above it: `    ^^^^~~^`.
 fn is_underline(text: &str) -> bool {
     text.chars().all(|c| matches!(c, '^' | '~' | ' ' | '\t'))
 }
 
-/// `    at Module._load (node:…)`, `  File "app.py", line 1`.
+/// Whether a line is a frame of a stack trace: `    at Module._load (node:…)`, `  File "app.py", line 1`.
 pub(super) fn is_frame(text: &str) -> bool {
     let text = text.trim_start();
     let numbered = text

@@ -11,26 +11,27 @@ use crate::rules::Case;
 use crate::rules::outside_signal::{Ending, is_of_runtime};
 use crate::rules::visit::{command, executions, failed, specified};
 
-/// `failureThreshold` where none is given.
+/// `failureThreshold` if the specification has none.
 /// Source: Kubernetes API reference, Probe v1 core.
 pub(super) const FAILURE_THRESHOLD: u64 = 3;
-/// `periodSeconds` where none is given.
+/// `periodSeconds` if the specification has none.
 /// Source: Kubernetes API reference, Probe v1 core.
 pub(super) const PERIOD: u64 = 10;
 pub(super) const SECOND: u64 = 1_000_000_000;
-/// From the last failure to the signal: kubelet and the runtime of a slow node take seconds. 10 s, in nanoseconds.
+/// The longest time from the last failure to the signal: on a slow node, kubelet and the runtime take seconds. 10 s, in
+/// nanoseconds.
 const SOON: u64 = 10 * SECOND;
 /// What was seen of a probe's failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// As many as kubelet allows.
+    /// As many as kubelet allows before it ends the container.
     All,
-    /// Fewer: the others may have been before the recorder came.
+    /// Fewer: the others may have happened before the recorder came.
     Last,
 }
 
-/// Why kubelet ended a container whose probe failed as often as it may, right before the runtime sent the signal; nothing where
-/// the pod was to go anyway.
+/// Why kubelet ended a container: its probe failed as often as it may, the last time right before the runtime sent the
+/// signal. `None` if the pod was to end anyway.
 pub(super) fn why(
     case: &Case<'_>,
     kubernetes: &Kubernetes,
@@ -39,7 +40,7 @@ pub(super) fn why(
     if is_going(kubernetes) || !is_of_runtime(ending.first) {
         return None;
     }
-    // The liveness probe is executed only after the startup probe was well.
+    // The liveness probe is executed only after the startup probe has succeeded.
     let probes = [Probe::Startup, Probe::Liveness];
     let (probe, seen) = probes
         .into_iter()
@@ -47,8 +48,8 @@ pub(super) fn why(
     Some((Why::probe(case, kubernetes, probe), seen))
 }
 
-/// Whether every execution of the probe's command failed since it was well last, as often as is allowed, and the last of them right
-/// before the signal.
+/// Whether the probe's command failed as often as allowed since its last success, the last time right before the
+/// signal.
 fn failed_too_often(case: &Case<'_>, probe: Probe, ending: &Ending<'_>) -> Option<Seen> {
     let (_, key) = probe.names();
     let command = command(case, &[key])?;
@@ -75,7 +76,7 @@ fn failed_too_often(case: &Case<'_>, probe: Probe, ending: &Ending<'_>) -> Optio
     match probe {
         Probe::Startup if !all_failed => None,
         _ if missing == 0 => Some(Seen::All),
-        // Of a startup probe it is not known whether it was well before.
+        // Whether a startup probe succeeded before is not known.
         Probe::Liveness if all_failed && missing <= most_before(case, key, ended[0]) => {
             Some(Seen::Last)
         }
@@ -83,7 +84,7 @@ fn failed_too_often(case: &Case<'_>, probe: Probe, ending: &Ending<'_>) -> Optio
     }
 }
 
-/// How often a probe may have been executed before the recorder came, by the first execution since.
+/// How often a probe may have been executed before the recorder came, judged by the first execution after that.
 fn most_before(case: &Case<'_>, key: &str, first: &Process) -> u64 {
     let delay = number(case, &[key, "initialDelaySeconds"]).unwrap_or(0);
     let period = number(case, &[key, "periodSeconds"]).unwrap_or(PERIOD);

@@ -9,9 +9,9 @@ use crate::rules::outside_signal::{Ending, is_of_runtime};
 use crate::rules::visit::specified;
 use crate::rules::{Case, Verdict};
 
-/// kubelet's events tell that this probe has ended the container before.
+/// Confidence if kubelet's events say that this probe has ended the container before.
 const HAS_BEFORE: u8 = 90;
-/// The container has such a probe.
+/// Confidence if the container only has such a probe.
 const MAY: u8 = 70;
 
 pub(super) fn verdict(
@@ -19,7 +19,7 @@ pub(super) fn verdict(
     kubernetes: &Kubernetes,
     ending: &Ending<'_>,
 ) -> Option<Verdict> {
-    // kubelet ends a native sidecar when the application is done.
+    // kubelet ends a native sidecar when the application has ended.
     let sidecar = case.header.container.kind == Container::SIDECAR;
     if sidecar || is_going(kubernetes) || !is_of_runtime(ending.first) {
         return None;
@@ -58,7 +58,8 @@ fn is_end_by(probe: Probe, event: &PodEvent) -> bool {
     event.reason == "Killing" && message.contains(&format!("failed {name} probe"))
 }
 
-/// Whether the container has such a probe that is not executed in it, and ran long enough for it to fail as often as it may.
+/// Whether the container has such a probe, the probe is not executed inside it, and the container ran long enough for
+/// the probe to fail as often as it may.
 fn may_have_failed(case: &Case<'_>, probe: Probe, ending: &Ending<'_>) -> bool {
     let (_, key) = probe.names();
     let of = |name, usual| number(case, &[key, name]).unwrap_or(usual);
@@ -66,7 +67,7 @@ fn may_have_failed(case: &Case<'_>, probe: Probe, ending: &Ending<'_>) -> bool {
     let failures = of("failureThreshold", FAILURE_THRESHOLD).saturating_sub(1);
     let least = failures.saturating_mul(of("periodSeconds", PERIOD));
     let least = least.saturating_add(of("initialDelaySeconds", 0));
-    // kubelet counts from when it learns of the start, in ticks of its own.
+    // kubelet counts from the moment at which it learns of the start, in ticks of its own.
     let least = least.saturating_sub(1).saturating_mul(SECOND);
     let lived = ending.first.time.saturating_sub(case.run.start);
     kinds

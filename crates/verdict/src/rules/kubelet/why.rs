@@ -6,7 +6,7 @@ use crate::rules::visit::{printed, visit};
 use crate::rules::{Case, Cause, Evidence};
 use events::escape::escaped_to;
 
-/// The events about the container, or about all of its pod.
+/// The events about the container, or about its pod as a whole.
 pub(super) fn about<'a>(
     case: &Case<'a>,
     kubernetes: &'a Kubernetes,
@@ -16,7 +16,8 @@ pub(super) fn about<'a>(
     events.filter(move |event| event.container().is_none_or(|about| about == name))
 }
 
-/// Whether the pod is to go, or has gone, whatever its probes say: it is deleted, evicted, preempted, out of time, or done.
+/// Whether the pod is to end or has ended, whatever its probes say: it was deleted, evicted or preempted, its deadline
+/// passed, or it is complete.
 pub(super) fn is_going(kubernetes: &Kubernetes) -> bool {
     let pod = &kubernetes.pod;
     let conditions = pod["status"]["conditions"].as_array();
@@ -30,7 +31,7 @@ pub(super) fn is_going(kubernetes: &Kubernetes) -> bool {
         || conditions.any(|it| it["type"] == "DisruptionTarget" && it["status"] == "True")
 }
 
-/// Why kubelet ended it.
+/// Why kubelet ended the container.
 pub(super) struct Why {
     pub(super) cause: Cause,
     pub(super) subject: String,
@@ -41,7 +42,7 @@ pub(super) struct Why {
 }
 
 impl Why {
-    /// None where the event says nothing that is known.
+    /// `None` if the event says nothing that is known here.
     pub(super) fn of(case: &Case<'_>, kubernetes: &Kubernetes, killing: &PodEvent) -> Option<Self> {
         let message = killing.message.to_lowercase();
         if message.contains("failed liveness probe") {
@@ -125,7 +126,7 @@ impl Why {
         }
     }
 
-    /// The pod is to go; somebody wanted it to, and the API server may say who.
+    /// The pod is to end because somebody wanted it to; the API server may say who.
     fn pod(kubernetes: &Kubernetes) -> Option<Self> {
         const EVICTIONS: &[&str] = &[
             "Evicted",
@@ -190,7 +191,7 @@ pub(super) enum Probe {
 }
 
 impl Probe {
-    /// For people, and in a container's specification.
+    /// The name for people, and the key in a container's specification.
     pub(super) fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Liveness => ("liveness", "livenessProbe"),
@@ -205,7 +206,7 @@ impl Probe {
         }
     }
 
-    /// What the probe said, out of the message of `Unhealthy`.
+    /// What the probe said, from the message of an event `Unhealthy`.
     fn said(self, message: &str) -> Option<&str> {
         let kind = match self {
             Self::Liveness => "Liveness",
