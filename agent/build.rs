@@ -11,8 +11,8 @@ mod stamp;
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(ebpf_object)");
-    // Cargo runs this in the package's folder. What is told to cargo is relative, as cargo keeps it with `target/`, which may be
-    // copied with the checkout.
+    // Cargo runs this program in the package's folder. Paths are reported to Cargo relative to it: Cargo keeps them in
+    // `target/`, which may be copied together with the checkout.
     let workspace = Path::new("..");
     let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     let (object, stamp_file) = (stamp::object(&arch), stamp::file(&arch));

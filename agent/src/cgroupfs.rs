@@ -10,14 +10,14 @@ use containers::hierarchy::{CgroupMount, cgroup_mounts};
 /// Mount points of cgroup hierarchies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mounts {
-    /// Of version 2.
+    /// The mount point of version 2.
     unified: Option<PathBuf>,
-    /// Of version 1: each controller and where it is.
+    /// The controllers of version 1, each with its mount point.
     controllers: Vec<(String, PathBuf)>,
 }
 
 impl Mounts {
-    /// This process's, from `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+    /// Reads the mount points of this process from `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
     ///
     /// # Errors
     /// The file cannot be read.
@@ -25,7 +25,8 @@ impl Mounts {
         Ok(Self::parse(&fs::read_to_string("/proc/self/mountinfo")?))
     }
 
-    /// From the text of such a file. Of several mounts of one hierarchy one in the usual place counts, else the first.
+    /// Parses the text of such a file. If one hierarchy is mounted several times, a mount in the usual place counts,
+    /// else the first.
     #[must_use]
     pub fn parse(mountinfo: &str) -> Self {
         let mut all: Vec<CgroupMount> = cgroup_mounts(mountinfo).collect();
@@ -61,12 +62,12 @@ pub(crate) fn below(mount: &Path, path: &str) -> PathBuf {
     mount.join(path.trim_start_matches('/'))
 }
 
-/// The number that a file holds; none for `max` and for files that are not there.
+/// The number that a file holds; `None` for `max` and for files that do not exist.
 pub(crate) fn number(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// The number behind a name in a file of lines `NAME NUMBER`.
+/// The number after a name in a file of lines `NAME NUMBER`.
 pub(crate) fn keyed(file: &Path, name: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     text.lines().find_map(|line| {

@@ -12,24 +12,24 @@ use capture_format::Cpu;
 
 use crate::cgroupfs::{Mounts, below, keyed, number};
 
-/// Figures of one cgroup. What its files do not tell, or told no more since it was removed, is none.
+/// Figures of one cgroup. A figure is `None` if its file does not exist, for example because the cgroup was removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Memory in use, in bytes.
     pub memory: Option<u64>,
-    /// The most memory that was in use, in bytes; of version 2 since Linux 5.19.
+    /// The most memory that was in use, in bytes; version 2 has it since Linux 5.19.
     pub memory_peak: Option<u64>,
-    /// The least memory limit from the cgroup up, in bytes.
+    /// The lowest memory limit of the cgroup and the cgroups above it, in bytes.
     pub memory_limit: Option<u64>,
-    /// Processes that the OOM killer chose in it.
+    /// Processes in it that the OOM killer chose.
     pub oom_kills: Option<u64>,
     /// CPU time, and how it was held back.
     pub cpu: Option<Cpu>,
 }
 
 impl Figures {
-    /// Reads them, by the cgroup's path in its hierarchy. Container runtimes use the same path in all hierarchies, and
-    /// each controller is in one of them.
+    /// Reads the figures by the cgroup's path in its hierarchy. Container runtimes use the same path in all
+    /// hierarchies, and each controller is in one hierarchy.
     #[must_use]
     pub fn read(mounts: &Mounts, path: &str) -> Self {
         let in_v1 = |controller| Some(below(mounts.controller(controller)?, path));
@@ -43,7 +43,7 @@ impl Figures {
     }
 }
 
-/// The directories of one cgroup.
+/// The directories that one cgroup has in the hierarchies.
 struct Places {
     unified: Option<PathBuf>,
     memory: Option<PathBuf>,
@@ -75,7 +75,7 @@ impl Places {
 }
 
 impl Places {
-    /// None where neither version has the controller for this cgroup.
+    /// `None` if neither version has the controller for this cgroup.
     fn cpu_figures(&self) -> Option<Cpu> {
         let version_2 = || {
             let directory = self.unified.as_deref()?;
@@ -97,7 +97,7 @@ impl Places {
             let period = number(&directory.join("cpu.cfs_period_us"))? * 1000;
             Some(Cpu {
                 usage: number(&self.cpu_account.as_ref()?.join("cpuacct.usage"))?,
-                // -1, no limit, is no number.
+                // `-1` means no limit. `number` does not accept it.
                 quota: number(&directory.join("cpu.cfs_quota_us")).map(|quota| quota * 1000),
                 period,
                 periods: keyed(&stat, "nr_periods")?,
@@ -109,7 +109,8 @@ impl Places {
     }
 }
 
-/// The least memory limit from a cgroup up, in bytes, by its directories in version 2 and in version 1's memory hierarchy.
+/// The lowest memory limit of a cgroup and the cgroups above it, in bytes. The arguments are its directories in version
+/// 2 and in the memory hierarchy of version 1.
 pub(crate) fn memory_limit(unified: Option<&Path>, version_1: Option<&Path>) -> Option<u64> {
     let upwards = |directory: Option<&Path>, file: &str| limit_upwards(directory?, file);
     let limits = [
@@ -120,9 +121,9 @@ pub(crate) fn memory_limit(unified: Option<&Path>, version_1: Option<&Path>) -> 
 }
 
 fn limit_upwards(directory: &Path, file: &str) -> Option<u64> {
-    /// Version 1 shows no limit as the largest multiple of the page size.
+    /// Version 1 shows "no limit" as the largest multiple of the page size.
     const UNLIMITED: u64 = 1 << 62;
-    // Of a cgroup that was removed only the wider limits above it would be found.
+    // For a cgroup that was removed, only the wider limits above it would be found.
     if !directory.is_dir() {
         return None;
     }
@@ -133,12 +134,12 @@ fn limit_upwards(directory: &Path, file: &str) -> Option<u64> {
         .min()
 }
 
-/// OOM kills that a cgroup of version 2 has counted.
+/// How many OOM kills a cgroup of version 2 has counted.
 pub(crate) fn oom_kills(unified: &Path) -> Option<u64> {
     keyed(&unified.join("memory.events"), "oom_kill")
 }
 
-/// `QUOTA PERIOD` in microseconds, as nanoseconds; a quota `max` is none.
+/// Reads `QUOTA PERIOD` in microseconds and returns nanoseconds; the quota `max` becomes `None`.
 fn cpu_max(file: &Path) -> Option<(Option<u64>, u64)> {
     let text = fs::read_to_string(file).ok()?;
     let (quota, period) = text.trim().split_once(' ')?;

@@ -31,12 +31,12 @@ pub(crate) fn clock_offset() -> i64 {
     realtime() as i64 - boottime() as i64
 }
 
-/// Since the machine started.
+/// Time since the machine started.
 pub(crate) fn uptime() -> Duration {
     Duration::from_nanos(boottime())
 }
 
-/// What tells one start of the machine from another (proc_sys_kernel(5)); empty where /proc does not say.
+/// An id that is different for each start of the machine (proc_sys_kernel(5)); empty if /proc does not have it.
 pub(crate) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|id| id.trim().to_owned())

@@ -81,7 +81,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Registers all of them.
+    /// Registers all metrics.
     #[must_use]
     pub(crate) fn new() -> Self {
         let mut metrics = Self {
@@ -238,8 +238,8 @@ impl Metrics {
         r.register("build", "This program", Info::new(Version { version }));
     }
 
-    /// A capture was taken, or could not be, so long after its trigger; `trigger` is the kind that the capture's header
-    /// names.
+    /// Counts a capture and the time since its trigger; `succeeded` says whether it could be taken. `trigger` is the
+    /// kind that the capture's header names.
     pub(crate) fn captured(&self, trigger: &str, took: Duration, succeeded: bool) {
         if !succeeded {
             return self.failed("capture");
@@ -249,26 +249,26 @@ impl Metrics {
         self.capture_duration.observe(took.as_secs_f64());
     }
 
-    /// Something that captures are made of could not be done: a word for what.
+    /// Counts a part of a capture that could not be done; `reason` is a word for the part.
     pub(crate) fn failed(&self, reason: &'static str) {
         self.capture_failures
             .get_or_create(&Reason { reason })
             .inc();
     }
 
-    /// A capture's verdict: the stable name of its cause.
+    /// Counts a verdict by the stable name of its cause.
     pub(crate) fn verdict(&self, cause: &str) {
         let cause = cause.to_owned();
         self.verdicts.get_or_create(&CauseName { cause }).inc();
     }
 
-    /// An upload was tried.
+    /// Counts an attempt to upload.
     pub(crate) fn uploaded(&self, succeeded: bool) {
         let result = if succeeded { "succeeded" } else { "failed" };
         self.uploads.get_or_create(&Outcome { result }).inc();
     }
 
-    /// All metrics as OpenMetrics text, with the gauges of this moment.
+    /// All metrics as OpenMetrics text, with the present values of the gauges.
     ///
     /// # Errors
     /// Never in practice: writing to a string does not fail.
@@ -323,7 +323,7 @@ fn set(gauge: &Gauge, value: u64) {
     gauge.set(value.try_into().unwrap_or(i64::MAX));
 }
 
-/// Brings a counter up to a total that is counted elsewhere; it never goes back.
+/// Raises a counter to a total that is counted elsewhere. The counter never decreases.
 fn raise(counter: &Counter, total: u64) {
     let inner: &AtomicU64 = counter.inner();
     inner.fetch_max(total, Ordering::Relaxed);
@@ -333,7 +333,7 @@ fn up(connection: Option<&Connection>) -> u64 {
     connection.is_some_and(|connection| connection.up).into()
 }
 
-/// The agent's own memory and processor time, read when scraped.
+/// The agent's own memory and processor time, read at each scrape.
 #[derive(Debug)]
 struct Process;
 
@@ -381,9 +381,9 @@ impl Usage {
         Self::parse(&stat, tick, page).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// Of `/proc/PID/stat`: utime, stime and rss, fields 14, 15 and 24 of proc_pid_stat(5).
+    /// Reads `/proc/PID/stat`: utime, stime and rss, fields 14, 15 and 24 of proc_pid_stat(5).
     fn parse(stat: &str, ticks_per_second: i64, page_size: i64) -> Option<Self> {
-        // The command name, field 2, may hold spaces and parentheses.
+        // The command name, field 2, may contain spaces and parentheses.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         let number = |field: usize| fields.get(field - 3)?.parse::<i64>().ok();
         Some(Self {

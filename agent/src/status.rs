@@ -11,14 +11,14 @@ use crate::{
     recorder::{Recorder, Settings},
 };
 
-/// Attaches the probes for a moment and says how it went.
+/// Attaches the probes for a moment and reports the result.
 pub(crate) fn of_machine(out: &mut impl Write) -> anyhow::Result<()> {
     let recorder = Recorder::start(&Settings::default())?;
     probes(recorder.probes(), recorder.limitations(), out)?;
     Ok(())
 }
 
-/// What an agent says of itself; `now` in nanoseconds since the Unix epoch.
+/// Reports the status of an agent; `now` is in nanoseconds since the Unix epoch.
 pub(crate) fn of_agent(status: &Status, now: u64, out: &mut impl Write) -> io::Result<()> {
     let Status {
         version,

@@ -17,7 +17,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Fails with a message that has these parts, and prints nothing else.
+/// Fails with a message that contains these parts, and prints nothing else.
 fn refuses(arguments: &[&str], parts: &[&str]) {
     let output = lastword(arguments);
     let said = stderr(&output);
@@ -95,7 +95,7 @@ fn without_a_file_the_newest_capture_of_the_folder_is_read_and_named() {
     assert!(folder.path().join("crash.html").exists());
 }
 
-/// What is no file: told at once, with what to do. Opening a pipe would wait for somebody to write to it.
+/// A path that is not a file is refused at once, with advice. Opening a pipe would wait until somebody writes to it.
 #[test]
 #[cfg(unix)]
 fn a_pipe_a_folder_or_a_device_is_refused_at_once() {
@@ -130,7 +130,7 @@ fn a_pipe_a_folder_or_a_device_is_refused_at_once() {
     }
 }
 
-/// Another user's link in a folder where everybody may write leads root's output to a file of that user's choice.
+/// In a folder where everybody may write, another user's link would make root write to a file of that user's choice.
 #[test]
 #[cfg(unix)]
 fn a_foreign_link_in_a_sticky_folder_is_not_followed() {
@@ -163,7 +163,7 @@ fn a_foreign_link_in_a_sticky_folder_is_not_followed() {
             assert_eq!(fs::read(&precious).unwrap(), b"precious");
         }
     }
-    // One's own is followed, and stays.
+    // A link of one's own is followed, and stays.
     lchown(&file, Some(0), Some(0)).unwrap();
     let output = lastword(&["report", sample, "-o", file.to_str().unwrap()]);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -235,7 +235,7 @@ const READING: &[&[&str]] = &[
     &["streams", "stderr"],
 ];
 
-/// The command line for these files: what is asked for of a stream stands last.
+/// The command line for these files. The argument that `streams` needs comes last.
 fn reading<'a>(command: &[&'a str], files: &[&'a str]) -> Vec<&'a str> {
     [&command[..1], files, &command[1..]].concat()
 }
@@ -318,7 +318,8 @@ fn nobody_reading_is_no_error() {
     );
 }
 
-/// A note that nobody can read, of the file that was chosen, of damage or of what is not there, ends nothing.
+/// A note that nobody can read is no error: about the chosen file, about damage, or about something that does not
+/// exist.
 #[test]
 fn nobody_reading_the_notes_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
@@ -540,7 +541,7 @@ fn a_place_that_cannot_be_written_is_told_before_the_command_runs() {
 #[test]
 #[cfg(target_os = "linux")]
 fn without_privileges_it_says_which_capability_is_missing() {
-    // As nobody, which root can become; as another user this is what the user has.
+    // As user nobody, which root can become. Another user already has no privileges.
     let copy = tempfile::tempdir().unwrap();
     let program = copy.path().join("lastword");
     fs::copy(env!("CARGO_BIN_EXE_lastword"), &program).unwrap();
@@ -556,7 +557,7 @@ fn without_privileges_it_says_which_capability_is_missing() {
         .unwrap();
     let said = stderr(&output);
     assert!(!output.status.success());
-    // A build without the programs says so first.
+    // A build without the programs reports that first.
     let built = !said.contains("built without its eBPF programs");
     assert!(
         !built || (said.contains("CAP_BPF") && said.contains("sudo")),
@@ -683,7 +684,7 @@ fn under_the_plugins_name_it_is_the_plugin() {
 #[cfg(target_os = "linux")]
 fn a_cluster_that_does_not_answer_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    // Nobody listens on the port that was just free.
+    // Nobody listens on a port that was free just now.
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -6,9 +6,9 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-/// Leaves the alternate screen.
+/// The escape sequence that leaves the alternate screen.
 const LEFT: &str = "\x1b[?1049l";
-/// Shows the cursor.
+/// The escape sequence that shows the cursor.
 const CURSOR: &str = "\x1b[?25h";
 
 struct Session {
@@ -17,7 +17,7 @@ struct Session {
 }
 
 impl Session {
-    /// Starts it on a terminal of 80 columns and 24 rows; its process id is the first thing that is shown.
+    /// Starts lastword on a terminal of 80 columns and 24 rows. The first thing shown is its process id.
     fn start() -> Option<Self> {
         Self::with(
             &Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/captures/nginx-upstream.lwcap"),
@@ -40,7 +40,7 @@ impl Session {
         child.ok().map(|child| Self { child, shown })
     }
 
-    /// Reads what is shown until it has this in it.
+    /// Reads the output until it contains this text.
     fn wait_for(&mut self, text: &str) {
         let mut bytes = [0; 4096];
         while !self.shown.contains(text) {
@@ -63,7 +63,7 @@ impl Session {
         stdin.flush().unwrap();
     }
 
-    /// Whether it gave the terminal back, and how it ended.
+    /// Waits until it has given the terminal back and ended.
     fn end(mut self) -> ExitStatus {
         self.wait_for(LEFT);
         self.wait_for(CURSOR);
@@ -76,7 +76,7 @@ fn keys_are_heard_and_the_terminal_is_given_back() {
     let Some(mut session) = Session::start() else {
         return;
     };
-    // Later screens are differences to this one, of which no word need be whole.
+    // Later screens are written as differences to this one, so a word may not appear as a whole.
     session.wait_for("Verdict on run 2");
     session.keys("q");
     assert!(session.end().success());
@@ -95,7 +95,7 @@ fn the_terminal_is_given_back_to_whoever_ends_it() {
     assert!(session.end().success());
 }
 
-/// The bar that tells how far reading is shares the terminal with the UI, and comes when reading has taken a second.
+/// The progress bar would share the terminal with the UI; it appears when reading takes longer than a second.
 #[test]
 fn no_progress_bar_is_drawn_over_the_screen() {
     let folder = tempfile::tempdir().unwrap();
@@ -106,7 +106,7 @@ fn no_progress_bar_is_drawn_over_the_screen() {
     };
     session.wait_for("Verdict on run 1");
     std::thread::sleep(std::time::Duration::from_millis(1200));
-    // Takes a whole pass.
+    // This takes a whole pass.
     session.keys("2");
     session.wait_for("200000 events");
     session.keys("q");

@@ -23,10 +23,10 @@ use crate::recorder::{ContainerShape, FirstProcess};
 pub use preface::preface;
 use process::Process;
 
-/// Cgroups below each other that are looked at.
+/// How many levels of nested cgroups are looked at.
 const MAX_DEPTH: usize = 32;
 
-/// A container that runs already.
+/// A container that already runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
     /// Path of its cgroup in its hierarchy; starts with `/`.
@@ -35,11 +35,11 @@ pub struct Running {
     pub directory: PathBuf,
     /// Id of its cgroup: the inode number of the directory.
     pub cgroup: u64,
-    /// Its first process; 0 where it has none yet, or shares a pid namespace, so that none is known.
+    /// The container's first process; 0 if it has none yet, or if it shares a pid namespace, so that none is known.
     pub init_pid: u32,
-    /// That one, or else the oldest of those that were started from outside; 0 where there is none.
+    /// The first process; if none is known, the oldest process that was started from outside. 0 if there is neither.
     pub eldest: u32,
-    /// When that started, in nanoseconds of CLOCK_BOOTTIME, to a hundredth of a second; 0 where it is not known.
+    /// When that process started, in nanoseconds of CLOCK_BOOTTIME, to a hundredth of a second; 0 if unknown.
     pub start: u64,
 }
 
@@ -66,7 +66,7 @@ pub fn containers(
     Ok(found)
 }
 
-/// The container whose cgroup is at a path below the mount point of a cgroup hierarchy; none where it is gone.
+/// The container whose cgroup is at a path below the mount point of a cgroup hierarchy; `None` if the cgroup is gone.
 #[must_use]
 pub fn container(
     proc: &Path,
@@ -82,15 +82,15 @@ pub fn container(
     )
 }
 
-/// Whether a container only holds its pod's namespaces: every Kubernetes has one program for that, which is called so. A container of
-/// another kind may be called so too.
+/// Whether a container seems to be a pause container, which only holds its pod's namespaces. Every Kubernetes
+/// distribution has one program for that, called "pause". Another container may have a program with this name, too.
 #[must_use]
 pub fn looks_like_pause(proc: &Path, running: &Running) -> bool {
     let eldest = Process::read(proc, running.eldest);
     eldest.is_some_and(|process| process.comm == b"pause")
 }
 
-/// Ids of the cgroups inside a container's that are not containers themselves.
+/// Ids of the cgroups inside a container's cgroup, except those that are containers themselves.
 ///
 /// # Errors
 /// The container's cgroup is gone.
@@ -102,7 +102,7 @@ pub fn nested(running: &Running, shapes: &[ContainerShape]) -> io::Result<Vec<u6
         .collect())
 }
 
-/// The container's first process, if it is known, with what the standard streams are.
+/// The container's first process, if known, and its standard streams.
 #[must_use]
 pub fn first_process(proc: &Path, running: &Running) -> FirstProcess {
     let process = proc.join(running.eldest.to_string());
@@ -130,7 +130,7 @@ fn running(
         path: format!("/{}", path.display()),
         directory: directory.to_owned(),
         cgroup,
-        // Where it is not pid 1 it may be the runtime's, which still sets the container up.
+        // If this process is not pid 1, it may belong to the runtime, which still sets the container up.
         init_pid: eldest
             .as_ref()
             .filter(|it| it.namespace_pid == 1)
@@ -140,7 +140,7 @@ fn running(
     })
 }
 
-/// A container's processes, those in nested cgroups included, in no order.
+/// A container's processes, in no order, including those in nested cgroups.
 fn pids(directory: &Path, shapes: &[ContainerShape]) -> Vec<u32> {
     let mut pids = processes(directory);
     for inner in inside(directory, shapes) {
@@ -149,8 +149,8 @@ fn pids(directory: &Path, shapes: &[ContainerShape]) -> Vec<u32> {
     pids
 }
 
-/// The oldest process that was started from outside, but pid 1 of its namespace before any other: a shell that somebody opened in the
-/// container was started from outside too, but later.
+/// The oldest process that was started from outside; pid 1 of its namespace goes before any other. A shell that
+/// somebody opened in the container was started from outside, too, but later.
 fn eldest(processes: Vec<Process>) -> Option<Process> {
     let pids: HashSet<u32> = processes.iter().map(|process| process.pid).collect();
     let outside = processes
@@ -159,7 +159,7 @@ fn eldest(processes: Vec<Process>) -> Option<Process> {
     outside.min_by_key(|process| (process.namespace_pid != 1, process.start, process.pid))
 }
 
-/// Directories inside a container's that are not containers themselves.
+/// Directories inside a container's cgroup, except those of other containers.
 fn inside(container: &Path, shapes: &[ContainerShape]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     walk(container, MAX_DEPTH, &mut |directory| {
@@ -172,9 +172,9 @@ fn inside(container: &Path, shapes: &[ContainerShape]) -> Vec<PathBuf> {
     found
 }
 
-/// Calls for every directory below this one; goes into those for which it says so.
+/// Calls `visit` for every directory below this one, and enters the directories for which `visit` returns true.
 fn walk(directory: &Path, depth: usize, visit: &mut impl FnMut(&Path) -> bool) {
-    // What cannot be read has been removed.
+    // A directory that cannot be read has been removed.
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
@@ -197,7 +197,7 @@ fn id(directory: &Path) -> Option<u64> {
     fs::metadata(directory).ok().map(|metadata| metadata.ino())
 }
 
-/// Processes of a cgroup; 0 stands for those of other pid namespaces.
+/// Processes of a cgroup; 0 means a process of another pid namespace.
 fn processes(directory: &Path) -> Vec<u32> {
     let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
     let pids = text.lines().filter_map(|line| line.parse().ok());
@@ -216,7 +216,7 @@ mod tests {
     fn finds_containers_their_processes_and_the_first_of_them() {
         let tree = Tree::new();
         let name = format!("kubepods.slice/pod1.slice/cri-containerd-{ID}.scope");
-        // A shell that was opened in the container has the lower pid, as pids start anew some time.
+        // The shell that was opened in the container has the lower pid, because pids wrap around.
         tree.cgroup(&name, &[40, 20])
             .cgroup(&format!("{name}/inner"), &[41]);
         tree.cgroup("kubepods.slice/pod1.slice", &[])

@@ -14,23 +14,25 @@ use super::{
 };
 use crate::recorder::ContainerShape;
 
-/// Processes that are told: more than a reader keeps, which then knows that it does not know all.
+/// How many processes are reported. A reader keeps fewer, so it then knows that it does not know all of them.
 const MAX_PROCESSES: usize = 2048;
-/// Descriptors that are told, of a process and in all. What is not told stays visibly unknown.
+/// How many descriptors are reported, of a process and in all. A descriptor that is not reported remains unknown to the
+/// reader.
 const MAX_DESCRIPTORS: usize = 512;
 const MAX_DESCRIPTORS_IN_ALL: usize = 4096;
 /// Bytes of a command name (`TASK_COMM_LEN` of include/linux/sched.h, without NUL).
 const COMM_MAX: usize = 15;
-/// The part of the flags of an open that says for what (`O_ACCMODE`).
+/// The part of an open's flags that says whether the file is read or written (`O_ACCMODE`).
 const O_ACCMODE: i64 = libc::O_ACCMODE as i64;
 const O_WRONLY: i64 = libc::O_WRONLY as i64;
 const O_CLOEXEC: i64 = libc::O_CLOEXEC as i64;
 
-/// Makes them: processes and what they execute, working directories, descriptors, standard streams. At most 2048 processes and 4096
-/// descriptors are told.
+/// Makes the events: processes and what they execute, working directories, descriptors, standard streams. At most 2048
+/// processes and 4096 descriptors are reported.
 ///
-/// `now` gives the time of all of them, in nanoseconds of CLOCK_BOOTTIME, once the processes are read. To be called when the container
-/// has its ring, so that a process without a fork, here or in the ring after that time, is known to have come in from outside.
+/// `now` returns the time of all these events, in nanoseconds of CLOCK_BOOTTIME; it is called when the processes have
+/// been read. Call this function when the container has its ring: then any process without a fork, here or later in the
+/// ring, is known to have come in from outside.
 #[must_use]
 pub fn preface(
     proc: &Path,
@@ -42,7 +44,7 @@ pub fn preface(
     let read = pids.take(MAX_PROCESSES);
     let mut processes: Vec<Process> = read.filter_map(|pid| Process::read(proc, pid)).collect();
     let time = now();
-    // The eldest first, and parents before their children, wherever pids have started anew.
+    // The eldest process first, and parents before their children, even if pids have wrapped around.
     processes.sort_by_key(|process| (process.pid != running.eldest, process.start, process.pid));
     let mut writer = Writer {
         proc,
@@ -50,7 +52,7 @@ pub fn preface(
         time,
         events: Vec::new(),
     };
-    // All processes before any descriptor: a child's are its own, not copies of its parent's of today.
+    // All processes come before any descriptor. Otherwise a child would get copies of its parent's present descriptors.
     let in_order = writer.tree(&processes);
     let open = open(proc, &in_order);
     let wanted: HashSet<u64> = open
@@ -118,7 +120,8 @@ impl Writer<'_> {
         self.proc.join(pid.to_string())
     }
 
-    /// What each process executes, and a fork for each whose parent is among them. Gives the processes in the order in which they are told.
+    /// Writes what each process executes, and a fork if the parent is among the processes. Returns the processes in the
+    /// order in which they were written.
     fn tree<'p>(&mut self, processes: &'p [Process]) -> Vec<&'p Process> {
         let pids: HashSet<u32> = processes.iter().map(|process| process.pid).collect();
         let mut children: HashMap<u32, Vec<&Process>> = HashMap::new();
@@ -198,7 +201,8 @@ impl Writer<'_> {
         self.stdio(pid, open);
     }
 
-    /// A pipe, at its end with the lower number; standard streams are told by [`stdio`](Self::stdio).
+    /// Writes a pipe when its end with the lower number is reached. Standard streams are written by
+    /// [`stdio`](Self::stdio).
     fn pipe(&mut self, pid: u32, descriptor: &Descriptor, inode: u64, open: &[Descriptor]) {
         let is_other_end = |other: &&Descriptor| {
             other.target == Target::Pipe(inode)
@@ -281,7 +285,7 @@ impl Writer<'_> {
             data.extend(target.map_or(0, Target::inode).to_le_bytes());
             data.extend(target.map_or(0, Target::mode).to_le_bytes());
         }
-        // Nothing could be read: that is not to say that they are closed.
+        // If nothing could be read, it is not known whether they are closed.
         if open.is_empty() {
             return;
         }
@@ -293,7 +297,7 @@ impl Writer<'_> {
     }
 }
 
-/// The descriptor of the socket that accepted this one; -1 where the process does not have it.
+/// The descriptor of the socket that accepted this one; -1 if the process does not have it.
 fn listener(accepted: &Socket, open: &[Descriptor], sockets: &HashMap<u64, Socket>) -> i64 {
     let is_listener = |descriptor: &&Descriptor| match descriptor.target {
         Target::Socket(inode) => sockets.get(&inode).is_some_and(|socket| {
@@ -315,7 +319,8 @@ struct Program {
 }
 
 impl Program {
-    /// The path is the first argument where that fits the command name: of a program with many names (busybox) the file does not tell which.
+    /// The path is the first argument if that fits the command name: for a program with many names (busybox), the file
+    /// does not say which one.
     fn read(process: &Path, comm: &[u8]) -> Self {
         let (arguments, is_cut) = process::arguments(process);
         let first = arguments

@@ -12,9 +12,9 @@ use std::{
 
 use agent_ebpf::wire::DATA_MAX;
 
-/// USER_HZ, in which /proc tells times: 100 on the architectures that are recorded.
+/// Length of a tick of USER_HZ, the unit of times in /proc: 100 per second on the architectures that are recorded.
 const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / 100;
-/// A mode that says that a descriptor is open, and not what it is; the kernel's own inodes have it too.
+/// A mode that only says that a descriptor is open, and not what it refers to; the kernel's own inodes have it, too.
 const UNKNOWN: u64 = 0o600;
 /// `S_IFMT` modes of inode(7).
 const S_IFIFO: u64 = 0o010_000;
@@ -25,7 +25,7 @@ const S_IFSOCK: u64 = 0o140_000;
 pub(super) struct Process {
     pub(super) pid: u32,
     pub(super) parent: u32,
-    /// In its own pid namespace; 0 where it is not known.
+    /// The pid in the process's own namespace; 0 if unknown.
     pub(super) namespace_pid: u32,
     /// Command name.
     pub(super) comm: Vec<u8>,
@@ -34,11 +34,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Reads it; none when it has ended.
+    /// Reads a process; `None` if it has ended.
     pub(super) fn read(proc: &Path, pid: u32) -> Option<Self> {
         let own = proc.join(pid.to_string());
         let stat = fs::read(own.join("stat")).ok()?;
-        // PID (NAME) STATE PARENT …: the name may hold blanks and brackets.
+        // `PID (NAME) STATE PARENT …`: the name may contain blanks and brackets.
         let open = stat.iter().position(|byte| *byte == b'(')?;
         let close = stat.iter().rposition(|byte| *byte == b')')?;
         let rest = String::from_utf8_lossy(stat.get(close + 1..)?).into_owned();
@@ -72,7 +72,7 @@ pub(super) fn directory(process: &Path) -> Option<Vec<u8>> {
 pub(super) fn arguments(process: &Path) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     if let Ok(file) = fs::File::open(process.join("cmdline")) {
-        // What was read until an error is the beginning.
+        // If reading fails, the bytes before the error are kept.
         let _ = file.take(DATA_MAX as u64 + 1).read_to_end(&mut bytes);
     }
     let is_cut = bytes.len() > DATA_MAX;
@@ -80,7 +80,7 @@ pub(super) fn arguments(process: &Path) -> (Vec<u8>, bool) {
     (bytes, is_cut)
 }
 
-/// What a link says, without the mark of a file that was removed.
+/// The target of a link, without the mark of a file that was removed.
 fn link(path: &Path) -> Option<Vec<u8>> {
     let target = fs::read_link(path).ok()?.into_os_string().into_vec();
     let removed = target.strip_suffix(b" (deleted)").map(<[u8]>::to_vec);
@@ -90,9 +90,9 @@ fn link(path: &Path) -> Option<Vec<u8>> {
 /// What a descriptor refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    /// A path, with inode number and mode of the file where they could be had.
+    /// A path, with inode number and mode of the file if they could be read.
     File {
-        /// As the process sees it.
+        /// The path as the process sees it.
         path: Vec<u8>,
         inode: u64,
         mode: u64,
@@ -106,7 +106,7 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// Of a descriptor of the process whose folder in /proc this is; none when it is not open.
+    /// Reads a descriptor of the process whose folder in /proc is `process`; `None` if it is not open.
     pub(super) fn read(process: &Path, descriptor: u32) -> Option<Self> {
         let link_path = process.join("fd").join(descriptor.to_string());
         let path = link(&link_path)?;
@@ -138,7 +138,7 @@ impl Target {
         }
     }
 
-    /// `st_mode`, of pipes and sockets only the type.
+    /// `st_mode`; for pipes and sockets only the type.
     pub(super) fn mode(&self) -> u64 {
         match self {
             Self::File { mode, .. } => *mode,
@@ -149,7 +149,7 @@ impl Target {
     }
 }
 
-/// The flags that a descriptor was opened with, O_CLOEXEC included; 0 where they are not known.
+/// The flags with which a descriptor was opened, O_CLOEXEC included; 0 if unknown.
 pub(super) fn open_flags(process: &Path, descriptor: u32) -> i64 {
     let info = fs::read_to_string(process.join("fdinfo").join(descriptor.to_string()));
     let flags = info.unwrap_or_default();
@@ -160,7 +160,7 @@ pub(super) fn open_flags(process: &Path, descriptor: u32) -> i64 {
         .unwrap_or_default()
 }
 
-/// Descriptors of a process, the lowest first; at most so many.
+/// Descriptors of a process, the lowest first; at most `most`.
 pub(super) fn descriptors(process: &Path, most: usize) -> Vec<u32> {
     let entries = fs::read_dir(process.join("fd")).into_iter().flatten();
     let numbers = entries

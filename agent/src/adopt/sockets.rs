@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-/// Bytes read of each table: some 20,000 sockets.
+/// How many bytes of each table are read: some 20,000 sockets.
 const MAX_TABLE: u64 = 4 << 20;
 /// `TCP_LISTEN` of include/net/tcp_states.h.
 const TCP_LISTEN: u8 = 10;
@@ -21,20 +21,20 @@ pub(super) struct Socket {
     pub(super) domain: i32,
     pub(super) kind: i32,
     pub(super) listens: bool,
-    /// `struct sockaddr`; empty where it has no address.
+    /// The address as `struct sockaddr`; empty if there is none.
     pub(super) local: Vec<u8>,
     pub(super) peer: Vec<u8>,
-    /// It was accepted, by a socket that still listens.
+    /// Whether the connection was accepted by a socket that still listens.
     pub(super) accepted: bool,
 }
 
-/// Finds sockets by their inode numbers, from the point of view of a process, whose folder in /proc this is.
+/// Finds sockets by their inode numbers, as seen by the process whose folder in /proc is `process`.
 pub(super) fn find(process: &Path, wanted: &HashSet<u64>) -> HashMap<u64, Socket> {
     let mut found = HashMap::new();
     if wanted.is_empty() {
         return found;
     }
-    // Without any listening socket in view, no connection was accepted by it.
+    // If no listening socket is visible, no connection is known to be accepted.
     let mut listening = HashSet::new();
     for (name, domain, kind) in [
         ("tcp", libc::AF_INET, libc::SOCK_STREAM),
@@ -64,7 +64,7 @@ pub(super) fn find(process: &Path, wanted: &HashSet<u64>) -> HashMap<u64, Socket
     found
 }
 
-/// Calls for each line but the first, the heading; one that is not understood is skipped.
+/// Calls `line` for each line except the heading. A line that `line` does not understand is skipped.
 fn each_line(file: &Path, mut line: impl FnMut(&str) -> Option<()>) {
     let Ok(file) = File::open(file) else { return };
     for text in BufReader::new(file.take(MAX_TABLE)).split(b'\n').skip(1) {
@@ -121,8 +121,8 @@ fn unix(line: &str) -> Option<(u64, Socket)> {
     Some((inode, socket))
 }
 
-/// `ADDRESS:PORT` in hexadecimal digits, as `struct sockaddr_in` or `struct sockaddr_in6`. The address is printed as numbers of 32 bits in the
-/// byte order of this machine, the port as a number.
+/// Parses `ADDRESS:PORT` in hexadecimal digits, giving a `struct sockaddr_in` or `struct sockaddr_in6`. The address is
+/// printed as numbers of 32 bits in the byte order of this machine, the port as a number.
 fn address(text: &str, domain: i32) -> Option<Vec<u8>> {
     let (address, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?.to_be_bytes();
@@ -134,13 +134,13 @@ fn address(text: &str, domain: i32) -> Option<Vec<u8>> {
     let family = (domain as u16).to_ne_bytes();
     match (domain, bytes.len()) {
         (libc::AF_INET, 4) => Some([&family[..], &port, &bytes, &[0; 8]].concat()),
-        // Flow before the address, scope behind it.
+        // The flow comes before the address, the scope after it.
         (libc::AF_INET6, 16) => Some([&family[..], &port, &[0; 4], &bytes, &[0; 4]].concat()),
         _ => None,
     }
 }
 
-/// The port of an internet address; 0 of others.
+/// The port of an internet address; 0 for other addresses.
 pub(super) fn port(address: &[u8]) -> u16 {
     match address {
         [_, _, high, low, ..] if address.len() >= 16 => u16::from_be_bytes([*high, *low]),

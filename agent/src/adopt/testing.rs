@@ -32,7 +32,7 @@ impl Tree {
         self
     }
 
-    /// A process that started at a hundredth of a second; `namespace_pids` as in `NSpid`.
+    /// A process that started at this hundredth of a second; `namespace_pids` as in `NSpid`.
     pub(super) fn process(
         &self,
         pid: u32,
@@ -46,7 +46,7 @@ impl Tree {
             "status",
             &format!("Name:\tx\nNSpid:\t{}\nNSsid:\t1\n", numbers.join("\t")),
         );
-        // Field 22 is the start; the name may hold anything.
+        // Field 22 is the start; the name may be any text.
         let rest = "0 ".repeat(17);
         self.file(
             pid,
@@ -70,7 +70,7 @@ impl Tree {
         self
     }
 
-    /// A descriptor with the flags of its open, in octal.
+    /// A descriptor with the flags with which it was opened, in octal.
     pub(super) fn descriptor(&self, pid: u32, number: u32, target: &str, flags: &str) -> &Self {
         self.link(pid, &format!("fd/{number}"), target);
         self.file(

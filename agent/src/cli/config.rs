@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config, ConfigError};
 
-/// Read if no other is named, and if it is there.
+/// This file is read if no other is named and if it exists.
 const USUAL: &str = "/etc/lastword/agent.yaml";
 
 #[derive(Debug, clap::Args)]
@@ -16,7 +16,7 @@ pub(super) struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Reads it; with the file it came from, if any.
+    /// Reads the configuration; also returns the file that it came from, if any.
     pub(super) fn load(self) -> Result<(Config, Option<PathBuf>), ConfigError> {
         let usual = || Path::new(USUAL).exists().then(|| PathBuf::from(USUAL));
         match self.file.or_else(usual) {

@@ -76,7 +76,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Whoever reads it may be gone.
+            // The reader of standard error may be gone.
             let _ = writeln!(io::stderr(), "lastword: {error:#}");
             ExitCode::FAILURE
         }
@@ -111,7 +111,7 @@ fn act(command: Command, out: &mut (impl Write + Send)) -> anyhow::Result<ExitCo
     }
 }
 
-/// Whether whoever read our output has gone, which is not our failure.
+/// Whether the error is only that the reader of our output is gone, which is not a failure of ours.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);

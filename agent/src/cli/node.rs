@@ -151,7 +151,7 @@ fn write_outcome(outcome: &CaptureOutcome, out: &mut impl Write) -> io::Result<(
     }
 }
 
-/// Copies the capture, if it is one alone.
+/// Copies the capture if there is exactly one.
 fn copy_only(outcomes: &[CaptureOutcome], to: &Path) -> anyhow::Result<()> {
     let written: Vec<_> = outcomes
         .iter()
@@ -167,7 +167,7 @@ fn copy_only(outcomes: &[CaptureOutcome], to: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot copy {} to {}", written.file.display(), to.display()))
 }
 
-/// A capture is for its owner alone.
+/// Copies a file so that only its owner may read it, as is due for a capture.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);

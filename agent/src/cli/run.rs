@@ -87,7 +87,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Whether whoever read standard output has gone: the other end of a pipe, or a terminal, which gives EIO once it was closed.
+/// Whether the reader of standard output is gone: the other end of a pipe, or a terminal, which gives EIO once it was
+/// closed.
 fn has_no_reader(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe || error.raw_os_error() == Some(libc::EIO)
 }

@@ -82,7 +82,7 @@ pub(super) fn spool(args: Args, out: &mut (impl Write + Send)) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads a capture's name: it becomes a path and an object's key.
+/// Checks a capture's name, because it becomes part of a path and of an object's key.
 fn id(text: &str) -> Result<String, String> {
     let strange = |c: char| !(c.is_ascii_alphanumeric() || "-._/".contains(c));
     let parts: Vec<_> = text.split('/').collect();

@@ -22,10 +22,10 @@ pub enum ConfigError {
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Bytes allowed.
+        /// How many bytes are allowed.
         limit: u64,
     },
-    /// All that is wrong in the file.
+    /// Everything that is wrong in the file.
     #[error(
         "the configuration is not valid (docs/configuration.md describes every key):{}",
         list(path, problems)
@@ -45,11 +45,11 @@ fn list(path: &std::path::Path, problems: &[Problem]) -> String {
         .collect()
 }
 
-/// A line and a column of a file, from 1.
+/// A line and a column of a file, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
     pub(super) line: u64,
-    /// In characters.
+    /// Counted in characters.
     pub(super) column: u64,
 }
 
@@ -70,13 +70,13 @@ impl Problem {
         }
     }
 
-    /// Says where it is, if that isn't known more exactly.
+    /// Sets where the problem is, unless that is already known more exactly.
     pub(super) fn at(mut self, position: Position) -> Self {
         self.at.get_or_insert(position);
         self
     }
 
-    /// Says below which key it is.
+    /// Sets the key below which the problem is.
     pub(super) fn below(mut self, key: &str) -> Self {
         self.key = key.to_owned();
         self

@@ -25,13 +25,13 @@ pub use sections::{
 pub struct Config {
     /// Recording.
     pub recorder: Recorder,
-    /// Runs that are kept.
+    /// How many runs are kept.
     pub runs: Runs,
     /// What trips a trigger.
     pub triggers: triggers::Rules,
     /// Which pods are captured.
     pub selectors: triggers::Selectors,
-    /// What counts as a secret, besides what always does.
+    /// What counts as a secret, in addition to what always does.
     #[serde(deserialize_with = "bounds::redaction")]
     pub redaction: redact::Config,
     /// Captures on the node's disk.
@@ -40,14 +40,14 @@ pub struct Config {
     pub storage: Storage,
     /// The container runtime, as a source of names.
     pub container_runtime: ContainerRuntime,
-    /// The API server, as a source of names and a place to announce.
+    /// The API server, as a source of names and as the place where captures are announced.
     pub kubernetes: Kubernetes,
     /// Metrics, health and alerts.
     pub http: Http,
     /// The unix socket for `lastword capture` and `lastword status` on the node.
     #[serde(deserialize_with = "bounds::absolute")]
     pub socket: PathBuf,
-    /// What the agent says about itself.
+    /// The agent's log.
     pub log: Log,
 }
 
@@ -71,7 +71,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What the trigger machine is made with.
+    /// The configuration of the trigger machine.
     pub fn machine(&self) -> triggers::Config {
         triggers::Config {
             rules: self.triggers.clone(),

@@ -10,13 +10,13 @@ use super::{
     tree::{Node, Value},
 };
 
-/// Bytes of the largest file that is read.
+/// Bytes of the largest configuration file.
 const LIMIT: u64 = 1 << 20;
 
 /// Reads a configuration file.
 ///
 /// # Errors
-/// When it cannot be read, or with everything that is wrong in it.
+/// If the file cannot be read, or if something in it is wrong; then the error lists everything that is wrong.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let unreadable = |error| ConfigError::Unreadable {
         path: path.to_owned(),
@@ -41,7 +41,8 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// Parses a configuration.
 pub(super) fn parse(text: &str) -> Result<Config, Vec<Problem>> {
     let root = Node::parse(text).map_err(|problem| vec![problem])?;
-    // Reading stops at the first error. As every key has a default, each value can be read alone, and each tells its own.
+    // Reading stops at the first error. Because every key has a default, each value can also be read alone, and so each
+    // error is found.
     let problems: Vec<Problem> = alone(&root)
         .iter()
         .filter_map(|(key, node)| Some(Config::deserialize(node).err()?.below(key)))
@@ -53,7 +54,7 @@ pub(super) fn parse(text: &str) -> Result<Config, Vec<Problem>> {
     }
 }
 
-/// For each value, be it below keys or an item of a list, a document that has nothing else; with its key.
+/// Returns for each value, below keys and in lists, a document that contains only this value, together with its key.
 fn alone(node: &Node) -> Vec<(String, Node)> {
     match &node.value {
         Value::Map(entries) => {

@@ -27,11 +27,12 @@ pub struct Recorder {
     pub config_file_max: ByteSize,
 }
 
-/// What the agent needs at most besides rings and kept runs, in bytes: for 16 runs that are decoded, a few that are encoded, and itself.
+/// Memory that the agent needs at most in addition to rings and kept runs, in bytes: for 16 runs that are being
+/// decoded, a few that are being encoded, and itself.
 const BESIDES: u64 = 256 << 20;
 
 impl Recorder {
-    /// The memory limit that the agent needs, in bytes: the kernel counts the rings in.
+    /// The memory limit that the agent needs, in bytes. The kernel counts the rings, too.
     #[must_use]
     pub fn memory_limit(&self) -> u64 {
         self.memory.as_u64() + BESIDES
@@ -49,11 +50,11 @@ impl Default for Recorder {
     }
 }
 
-/// Runs that are kept.
+/// How many runs are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Runs {
-    /// Runs of each container that are kept, and that a capture holds; 1 to 20.
+    /// How many runs of each container are kept, which is also how many a capture holds; 1 to 20.
     #[serde(deserialize_with = "bounds::keep")]
     pub keep: usize,
 }
@@ -68,7 +69,7 @@ impl Default for Runs {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Spool {
-    /// Its directory; created if it is not there.
+    /// Its directory; created if missing.
     #[serde(deserialize_with = "bounds::absolute")]
     pub directory: PathBuf,
     /// Bytes of all captures; at least 1 MiB.
@@ -100,18 +101,19 @@ impl Default for Spool {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
-    /// Where to: `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///directory`; nowhere without it.
+    /// The place: `s3://bucket/prefix`, `gs://…`, `az://…` or `file:///directory`. Without it nothing is uploaded.
     pub url: Option<String>,
-    /// Options of the object_store crate, such as `aws_region`. Credentials belong into the environment, or into `credentials`.
+    /// Options of the object_store crate, such as `aws_region`. Credentials should be in the environment or in
+    /// `credentials` instead.
     pub options: BTreeMap<String, String>,
-    /// A directory whose files are options too, as a mounted Secret is.
+    /// A directory whose files are options, too; a mounted Secret is such a directory.
     pub credentials: Option<PathBuf>,
-    /// A file of certificates (PEM) to trust besides those of the system.
+    /// A file of certificates (PEM) to trust in addition to those of the system.
     pub ca_certificates: Option<PathBuf>,
 }
 
 impl Storage {
-    /// The store, if there is to be one.
+    /// The store, if captures are to be uploaded.
     pub fn store(&self) -> Option<spool::StoreConfig> {
         Some(spool::StoreConfig {
             url: self.url.clone()?,
@@ -134,10 +136,10 @@ pub struct ContainerRuntime {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum RuntimeEndpoint {
-    /// The first of the usual sockets that is there.
+    /// The first of the usual sockets that exists.
     #[default]
     Auto,
-    /// Don't ask any.
+    /// No runtime is asked.
     Off,
     /// This socket.
     Path(PathBuf),
@@ -173,7 +175,7 @@ impl From<RuntimeEndpoint> for String {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Kubernetes {
-    /// Whether there is one.
+    /// Whether the API server is used.
     pub enabled: Switch,
     /// How long a Capture object is kept.
     #[serde(
@@ -192,16 +194,16 @@ impl Default for Kubernetes {
     }
 }
 
-/// Whether something is used.
+/// Whether a service is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Switch {
-    /// If it is there.
+    /// It is used if it exists.
     #[default]
     Auto,
-    /// It must be there.
+    /// It must exist.
     On,
-    /// No.
+    /// It is not used.
     Off,
 }
 
@@ -212,7 +214,7 @@ pub struct Http {
     /// Address and port.
     #[serde(deserialize_with = "bounds::listen")]
     pub listen: SocketAddr,
-    /// File with the bearer token that alerts must come with; without it none is taken.
+    /// File with the bearer token that senders of alerts must present. Without it, no alerts are accepted.
     pub alerts_token_file: Option<PathBuf>,
 }
 
@@ -225,13 +227,13 @@ impl Default for Http {
     }
 }
 
-/// What the agent says about itself, on standard error.
+/// The agent's log, on standard error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// For people or for machines.
     pub format: LogFormat,
-    /// The least that is said.
+    /// Messages below this level are not logged.
     pub level: LogLevel,
 }
 
@@ -239,26 +241,26 @@ pub struct Log {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// A line each.
+    /// Each message is a line of text.
     #[default]
     Text,
-    /// A JSON object each.
+    /// Each message is a JSON object on a line.
     Json,
 }
 
-/// The least that is said.
+/// The lowest level that is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// What failed.
+    /// Failures.
     Error,
-    /// And what may be missing.
+    /// Also what may be missing.
     Warn,
-    /// And what was done.
+    /// Also what was done.
     #[default]
     Info,
-    /// And why.
+    /// Also why.
     Debug,
-    /// And everything else.
+    /// Everything.
     Trace,
 }

@@ -49,7 +49,7 @@ fn every_key_is_documented() {
         "",
         &mut there_are,
     );
-    // Unknown ones in the documentation are refused by the parser.
+    // The parser refuses unknown keys in the documentation.
     keys(
         &serde_saphyr::from_str(documented()).unwrap(),
         "",

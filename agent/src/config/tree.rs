@@ -9,14 +9,14 @@ use serde_saphyr::Spanned;
 
 use super::error::{Position, Problem};
 
-/// A value, and where it starts.
+/// A value, and the position at which it starts.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) at: Position,
     pub(super) value: Value,
 }
 
-/// A value of the kinds that YAML tells apart.
+/// A value of a kind that YAML distinguishes.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Null,
@@ -26,11 +26,11 @@ pub(super) enum Value {
     Float(f64),
     Text(String),
     List(Vec<Node>),
-    /// Keys in their order, each with its place.
+    /// Keys in their order, each with its position.
     Map(Vec<(Key, Node)>),
 }
 
-/// A key, and where it stands.
+/// A key and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
     pub(super) at: Position,
@@ -177,7 +177,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor.visit_newtype_struct(self)
     }
 
-    /// A section without anything in it is one with its defaults.
+    /// A section without content is a section with its defaults.
     fn deserialize_struct<V: de::Visitor<'de>>(
         self,
         _name: &'static str,

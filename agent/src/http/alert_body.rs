@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::node::handle::Alert;
 
-/// Captures that one post may ask for. An alert on a whole cluster is no reason to capture all of it.
+/// How many captures one post may ask for. An alert on a whole cluster is no reason to capture all of it.
 pub(super) const MAX_ALERTS: usize = 50;
 /// Bytes of an alert's detail.
 const MAX_DETAIL: usize = 256;
@@ -32,7 +32,7 @@ pub(super) struct Ignored {
     reason: String,
 }
 
-/// A body that is neither; the message says what is expected.
+/// A body that is not in either format; the message says what is expected.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct BadBody(String);
@@ -110,7 +110,8 @@ type Names = (String, String, Option<String>);
 
 fn webhook(body: Webhook) -> Wanted {
     let mut ignored = Vec::new();
-    // The first alert of each container speaks for all of them; the earliest start tells this firing from later ones.
+    // The first alert of each container stands for all of them. The earliest start distinguishes this firing from later
+    // ones.
     let mut firing: Vec<(Names, String, String)> = Vec::new();
     for alert in &body.alerts {
         let label = |name: &str| alert.labels.get(name).filter(|value| !value.is_empty());
@@ -123,7 +124,8 @@ fn webhook(body: Webhook) -> Wanted {
             ignore(format!("its status is {status:?}, not \"firing\""));
             continue;
         }
-        // Prometheus renames the labels of metrics that speak of other pods, and its own then name the exporter.
+        // If a metric is about another pod, Prometheus renames the metric's own labels, and the plain labels name the
+        // exporter.
         let named = |name: &str| label(&format!("exported_{name}")).or_else(|| label(name));
         let (Some(namespace), Some(pod)) = (named("namespace"), named("pod")) else {
             ignore("it has no labels namespace and pod".to_owned());
@@ -209,7 +211,7 @@ fn check_names(namespace: &str, pod: &str, container: Option<&str>) -> Result<()
     }
 }
 
-/// Whether it is a label of RFC 1123: lower case letters, digits and `-`, at most 63.
+/// Whether a text is a label of RFC 1123: lower case letters, digits and `-`, at most 63 characters.
 fn is_label(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&name.len())

@@ -19,10 +19,10 @@ use super::{
 };
 use crate::node::handle::AlertOutcome;
 
-/// Bytes of a body.
+/// Largest body, in bytes.
 pub(super) const MAX_BODY: usize = 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// For all Captures of a post; Alertmanager gives up after 30 s by itself.
+/// The time for all Captures of a post. Alertmanager itself gives up after 30 s.
 const WORK_TIMEOUT: Duration = Duration::from_secs(20);
 const NOT_ENABLED: &str = "alerts are not taken: http.alerts_token_file of the agent's configuration names no file with a bearer token\n";
 
@@ -31,7 +31,7 @@ const NOT_ENABLED: &str = "alerts are not taken: http.alerts_token_file of the a
 struct Answer {
     captures: Vec<Capture>,
     ignored: Vec<Ignored>,
-    /// Why the remaining alerts led to nothing. The sender may repeat them: nothing is created twice.
+    /// Why the remaining alerts led to nothing. The sender may send them again: nothing is created twice.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -42,7 +42,7 @@ struct Capture {
     pod: String,
     /// Name of the Capture object.
     capture: String,
-    /// False if an earlier post of the same alert has created it.
+    /// False if an earlier post of the same alert created it.
     created: bool,
 }
 

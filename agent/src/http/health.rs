@@ -45,7 +45,7 @@ fn unavailable(why: &str) -> Response {
 struct Readiness {
     /// Whether containers are recorded.
     ready: bool,
-    /// What does not work now, or was not recorded, in words.
+    /// What does not work now or was not recorded, in words.
     away: Vec<String>,
     /// What cannot be recorded on this machine, in words.
     limitations: Vec<String>,

@@ -31,15 +31,15 @@ mod token;
 
 const PATHS: &str = "there are GET /metrics, /healthz and /readyz, and POST /api/v1/alerts";
 
-/// What the endpoint answers from.
+/// Everything that the endpoint needs for its answers.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     /// The node's loop.
     pub(crate) handle: Handle,
     /// The agent's metrics.
     pub(crate) metrics: Arc<Metrics>,
-    /// File with the bearer token that alerts must bring. It is read at each alert, so it may change. Without one, no
-    /// alerts are taken.
+    /// File with the bearer token that senders of alerts must present. It is read again for each alert, so it may
+    /// change. Without it, no alerts are accepted.
     pub(crate) token_file: Option<PathBuf>,
 }
 

@@ -15,22 +15,22 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// Bytes of a request's head, and of what is read ahead of its body.
+/// Bytes for a request's head and for what is read ahead of its body.
 const BUFFER_BYTES: usize = 16 * 1024;
-/// Pause after accepting failed, as it does when file descriptors run out.
+/// Pause after an accept failed, for example because file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// What a client may go on sending after it was answered.
+/// How many more bytes a client may send after it was answered.
 const LINGER_BYTES: u64 = 16 << 20;
 const LINGER: Duration = Duration::from_secs(2);
 
-/// What a client may take.
+/// Limits for a client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Connections at once. One more ends the oldest, so that a flood of silent ones keeps nobody out.
+    /// Connections at once. One more ends the oldest, so that many silent connections cannot keep others out.
     pub(super) connections: usize,
-    /// Until the head of the request is there.
+    /// Time until the head of the request has arrived.
     pub(super) head: Duration,
-    /// Until the answer has been taken.
+    /// Time until the client has taken the answer.
     pub(super) connection: Duration,
 }
 
@@ -44,7 +44,7 @@ impl Default for Limits {
     }
 }
 
-/// Serves until the future is dropped, and then no connection lives on.
+/// Serves until the future is dropped. Then all connections end.
 pub(super) async fn serve(listener: TcpListener, app: Router, limits: Limits) {
     let mut tasks = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
@@ -81,7 +81,7 @@ async fn connection(stream: TcpStream, app: Router, limits: Limits) {
     }
 }
 
-/// Answers one request; the connection, which is still open.
+/// Answers one request; returns the connection, which is still open.
 async fn answered(stream: TcpStream, app: Router, head: Duration) -> anyhow::Result<TcpStream> {
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -92,8 +92,8 @@ async fn answered(stream: TcpStream, app: Router, head: Duration) -> anyhow::Res
     Ok(serving.without_shutdown().await?.io.into_inner())
 }
 
-/// Ends a connection whose client may still be sending: closing it with bytes unread would reset it, and the client would lose the answer
-/// (RFC 9112 section 9.6).
+/// Ends a connection whose client may still be sending. Closing it with unread bytes would reset it, and the client
+/// would lose the answer (RFC 9112 section 9.6).
 async fn linger(mut stream: TcpStream) -> std::io::Result<()> {
     stream.shutdown().await?;
     let rest = async {
@@ -184,14 +184,14 @@ mod tests {
         assert_eq!(until_the_end(address, request).await, "");
     }
 
-    /// Sends this much and waits; what comes until the connection ends.
+    /// Sends `start` and waits; returns what arrives until the connection ends.
     async fn until_the_end(address: std::net::SocketAddr, start: &[u8]) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(start).await.unwrap();
         rest(&mut stream).await
     }
 
-    /// What comes until the connection ends, with or without a reset.
+    /// What arrives until the connection ends, with or without a reset.
     async fn rest(stream: &mut TcpStream) -> String {
         let mut answer = Vec::new();
         let ending = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer));

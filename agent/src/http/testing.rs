@@ -17,10 +17,10 @@ use crate::{
     node::handle::{Alert, AlertOutcome, Handle, Request, Status},
 };
 
-/// Its token.
+/// The endpoint's token.
 pub(super) const TOKEN: &str = "0123456789abcdef";
 
-/// What the loop says to alerts.
+/// The loop's answer to an alert.
 type Answer = fn(&Alert) -> Result<AlertOutcome, String>;
 
 pub(super) struct Agent {
@@ -89,11 +89,11 @@ impl Agent {
         }
     }
 
-    /// Sends bytes, and reads what is answered until the connection ends.
+    /// Sends bytes and returns what is answered until the connection ends.
     pub(super) async fn send(&self, bytes: &[u8]) -> String {
         let (mut reader, mut writer) = self.connect().await.into_split();
         let bytes = bytes.to_vec();
-        // The endpoint may answer, and end, before it has taken everything.
+        // The endpoint may answer and close before it has taken everything.
         tokio::spawn(async move {
             let _ = writer.write_all(&bytes).await;
             std::future::pending::<()>().await;

@@ -5,23 +5,24 @@ use std::{fs::File, io::Read, path::Path};
 use axum::http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
-/// Bytes of the token's file that are read.
+/// How many bytes of the token file are read.
 const MAX_BYTES: u64 = 4096;
 
 /// Why a request is not let in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Denied {
-    /// There is no such file: nobody has made a token.
+    /// The file does not exist: nobody has made a token.
     NotEnabled,
-    /// There is no token to compare with; why, in words.
+    /// The file has no usable token; the text says why.
     Unusable(String),
-    /// The request brings none.
+    /// The request has no token.
     Missing,
-    /// The request brings another one.
+    /// The request has another token.
     Wrong,
 }
 
-/// Compares the request's bearer token with that of the file, in a time that does not tell where they differ.
+/// Compares the request's bearer token with that of the file. The time that it takes does not depend on where they
+/// differ.
 pub(super) fn check(headers: &HeaderMap, file: &Path) -> Result<(), Denied> {
     if !file.exists() {
         return Err(Denied::NotEnabled);

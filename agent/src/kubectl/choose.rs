@@ -2,7 +2,7 @@
 
 use kubernetes::capture::{Capture, Phase};
 
-/// A capture, and what should be known about the choice.
+/// A capture, and what the user should know about the choice.
 #[derive(Debug)]
 pub(super) struct Choice {
     pub(super) capture: Capture,
@@ -14,7 +14,7 @@ pub(super) fn name(capture: &Capture) -> String {
     capture.metadata.name.clone().unwrap_or_default()
 }
 
-/// The container that was captured, or is to be.
+/// The container that was captured or is to be captured.
 pub(super) fn container(capture: &Capture) -> Option<&str> {
     let captured = capture.status.as_ref().and_then(|s| s.container.as_deref());
     captured.or(capture.spec.container.as_deref())
@@ -23,7 +23,7 @@ pub(super) fn container(capture: &Capture) -> Option<&str> {
 /// Chooses among captures, newest first.
 ///
 /// # Errors
-/// When none is of the container, or none is complete.
+/// If none is of the container, or none is complete.
 pub(super) fn choose(mut captures: Vec<Capture>, wanted: Option<&str>) -> anyhow::Result<Choice> {
     if let Some(wanted) = wanted {
         let mut others: Vec<_> = captures.iter().filter_map(container).collect();

@@ -8,10 +8,10 @@ use std::{
 use anyhow::Context as _;
 use events::decode::time::size;
 
-/// Writes it to `output`: whole or not at all.
+/// Writes the file to `output`: all of it or nothing.
 ///
 /// # Errors
-/// When it cannot be written there.
+/// If it cannot be written there.
 pub(super) fn write(
     capture: &str,
     bytes: &[u8],

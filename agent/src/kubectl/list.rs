@@ -10,7 +10,7 @@ use kubernetes::capture::Capture;
 
 use super::choose;
 
-/// Writes a table; with a column for the namespace if `namespace` is none.
+/// Writes a table; it has a column for the namespace if `namespace` is `None`.
 pub(super) fn write(
     captures: &[Capture],
     namespace: Option<&str>,
@@ -62,7 +62,7 @@ fn row(capture: &Capture, now: SystemTime) -> ([String; 8], String) {
             .unwrap_or_default()
             .as_nanos();
         let age = now as i128 - made.0.as_nanosecond();
-        // Whole seconds are enough, and all that the API server keeps.
+        // Whole seconds are enough; the API server keeps nothing finer.
         let second = 1_000_000_000;
         duration(u64::try_from(age).unwrap_or_default() / second * second)
     });

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-/// Bytes of a capture: many times what an agent writes.
+/// Largest capture in bytes: many times the size of what an agent writes.
 const MAX_BYTES: usize = 512 * 1024 * 1024;
 
 /// A file in memory.

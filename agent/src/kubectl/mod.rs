@@ -117,10 +117,10 @@ pub(crate) fn is_name(program: &Path) -> bool {
     name.is_some_and(|name| name.ends_with("kubectl-lastword"))
 }
 
-/// Does what was asked.
+/// Runs the command.
 ///
 /// # Errors
-/// The cluster cannot be reached or forbids it, there is no such capture, or `out` fails.
+/// The cluster cannot be reached or forbids it, the capture does not exist, or `out` fails.
 pub(crate) fn act(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let command = match cli.command {
         Command::Offline(command) => return command.act(out),
@@ -161,7 +161,7 @@ pub(crate) fn act(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// A cluster, and where in it.
+/// A cluster and a namespace in it.
 struct Session {
     cluster: Cluster,
     namespace: String,
@@ -199,7 +199,7 @@ impl Session {
         let found = fetch::find(client, &self.namespace, name).await?;
         let choice = choose::choose(found, container)?;
         for note in &choice.notes {
-            // Whoever reads it may be gone.
+            // The reader of standard error may be gone.
             let _ = writeln!(std::io::stderr(), "lastword: {note}");
         }
         let mut file = memory::Memory::new();

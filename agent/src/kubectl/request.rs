@@ -15,7 +15,7 @@ use kubernetes::{
 
 use super::Session;
 
-/// For the agent of the pod's node to take it, and to write it.
+/// How long the agent of the pod's node may take to write the capture.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
@@ -73,7 +73,7 @@ pub(super) async fn capture(
     report(&capture, &format!("{namespace}/{name}"), out)
 }
 
-/// Says what became of it.
+/// Reports what became of the request.
 fn report(capture: &Capture, title: &str, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let status = capture.status.clone().unwrap_or_default();
     let clean = |text: Option<String>| escaped(text.unwrap_or_default().as_bytes()).to_string();

@@ -17,7 +17,7 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes of lines that may wait, besides what the pipe holds.
+/// Bytes of lines that may wait, in addition to what the pipe holds.
 const WAITING_BYTES: usize = 256 << 10;
 
 /// Takes lines; clones share them.
@@ -26,9 +26,9 @@ pub(super) struct Lines(Arc<Shared>);
 
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// A line waits.
+    /// Signals that a line waits.
     came: Condvar,
-    /// None does, and none is being written.
+    /// Signals that no line waits and none is being written.
     done: Condvar,
     lost: AtomicU64,
 }
@@ -41,7 +41,8 @@ struct Waiting {
 }
 
 impl Lines {
-    /// To standard error. The lock of [`io::stderr`] is not taken: nobody who needs that waits for a reader that is stuck.
+    /// Writes to standard error. It does not take the lock of [`io::stderr`], so a reader that is stuck does not block
+    /// others who need that lock.
     ///
     /// # Errors
     /// There is no standard error, or no thread can be started.
@@ -69,7 +70,7 @@ impl Lines {
         Ok(lines)
     }
 
-    /// Takes a line, if there is room.
+    /// Takes a line if there is room.
     pub(super) fn push(&self, line: &[u8]) {
         let mut waiting = self.0.waiting();
         if waiting.bytes + line.len() > WAITING_BYTES {
@@ -82,7 +83,7 @@ impl Lines {
         self.0.came.notify_one();
     }
 
-    /// Waits until all lines are written, but not for long.
+    /// Waits a limited time until all lines are written.
     pub(super) fn flush(&self, patience: Duration) {
         let busy = |waiting: &mut Waiting| waiting.writing || !waiting.lines.is_empty();
         let waited = self
@@ -92,7 +93,7 @@ impl Lines {
         drop(waited);
     }
 
-    /// Lines that were left out so far.
+    /// How many lines were left out so far.
     pub(super) fn lost(&self) -> u64 {
         self.0.lost.load(Ordering::Relaxed)
     }
@@ -103,7 +104,7 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next line, as soon as there is one.
+    /// Waits for the next line.
     fn next(&self) -> Vec<u8> {
         let mut waiting = self.waiting();
         loop {

@@ -28,22 +28,22 @@ use crate::config::{Log, LogFormat, LogLevel};
 use lines::Lines;
 use sparing::Sparing;
 
-/// What dependencies say in detail is rarely about lastword.
+/// Details from dependencies are rarely about lastword.
 const QUIETER: &str = "h2=info,hyper=info,hyper_util=info,rustls=info,tower=info";
 
-/// How long the end of the program waits for the reader of its last lines.
+/// How long the program waits at its end until its last lines are read.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
-/// How long a command waits until a line of its own is written: what it says stays in order with what others write there.
+/// How long a command waits until its own line is written, so that its lines stay in order with those of other writers.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 static LINES: OnceLock<Lines> = OnceLock::new();
 static SPARING: LazyLock<Sparing> = LazyLock::new(Sparing::default);
 
-/// Logs as the agent does. `$RUST_LOG`, with directives such as `info,kube=debug`, goes before the level of the
-/// configuration. Panics are logged too.
+/// Sets up the agent's log. `$RUST_LOG`, with directives such as `info,kube=debug`, overrides the level in the
+/// configuration. Panics are logged, too.
 ///
 /// # Errors
-/// When `$RUST_LOG` is no filter; when there is a logger already, or no thread to write.
+/// If `$RUST_LOG` is not a filter, if a logger is already set, or if the writing thread cannot be started.
 pub(crate) fn of_agent(log: &Log) -> anyhow::Result<()> {
     let variable = std::env::var(EnvFilter::DEFAULT_ENV).ok();
     let filter = filter(variable.as_deref(), log.level)?;
@@ -64,7 +64,7 @@ pub(crate) fn of_agent(log: &Log) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The lines of this process; the thread that writes them begins with the first call.
+/// The lines of this process. The first call starts the thread that writes them.
 fn lines() -> std::io::Result<Lines> {
     if let Some(lines) = LINES.get() {
         return Ok(lines.clone());
@@ -73,12 +73,12 @@ fn lines() -> std::io::Result<Lines> {
     Ok(LINES.get_or_init(|| lines).clone())
 }
 
-/// Log lines that nobody will read: they found no room, or no reader.
+/// How many log lines nobody will read, because there was no room or no reader.
 pub(crate) fn lost() -> u64 {
     LINES.get().map_or(0, Lines::lost)
 }
 
-/// Logs how many lines were left out as they repeated. To be called now and then.
+/// Logs how many repeated lines were left out. Call this regularly.
 pub(crate) fn summarise() {
     for sparing::LeftOut {
         lines,
@@ -91,7 +91,7 @@ pub(crate) fn summarise() {
     }
 }
 
-/// Waits briefly until what was logged is written.
+/// Waits briefly until everything logged is written.
 pub(crate) fn finish() {
     summarise();
     if let Some(lines) = LINES.get() {
@@ -99,7 +99,8 @@ pub(crate) fn finish() {
     }
 }
 
-/// A line of a command, not of a log: `lastword: MESSAGE`. A reader that is gone or stuck stops nothing.
+/// Writes a line of a command, not of a log: `lastword: MESSAGE`. A reader that is gone or stuck does not stop the
+/// program.
 pub(crate) fn say(message: fmt::Arguments<'_>) {
     let Ok(lines) = lines() else {
         return;
@@ -121,7 +122,8 @@ fn filter(variable: Option<&str>, level: LogLevel) -> anyhow::Result<EnvFilter> 
         .with_context(|| format!("RUST_LOG={filter:?} does not say what to log; expected error, warn, info, debug or trace"))
 }
 
-/// Sends every log record to standard error as a line of the command line's own kind, unless there is a logger already.
+/// Writes every log record to standard error as a line in the command line's own format, unless a logger is already
+/// set.
 pub(crate) fn of_command() {
     let Ok(lines) = lines() else {
         return;
@@ -130,7 +132,7 @@ pub(crate) fn of_command() {
         .with_max_level(LevelFilter::DEBUG)
         .with_writer(lines)
         .event_format(Plain);
-    // A second logger would say nothing that the first one does not.
+    // If this fails, a logger is already set, and it reports the same.
     let _ = subscriber.try_init();
 }
 

@@ -14,20 +14,20 @@ use tracing::{
 };
 use tracing_subscriber::layer::{Context, Layer};
 
-/// Lines that one place of the program may log in a window; a node where more happens at once has them counted.
+/// How many lines one place of the program may log in a window. If more happens, the lines are only counted.
 const LINES: u32 = 30;
 const WINDOW: Duration = Duration::from_secs(30);
 
-/// Leaves lines out; those for debugging never.
+/// Leaves out repeated lines, except lines for debugging.
 #[derive(Default)]
 pub(super) struct Sparing(Mutex<HashMap<Identifier, Said>>);
 
-/// What one place of the program has said.
+/// What one place of the program has logged.
 struct Said {
     since: Instant,
     lines: u32,
     left_out: u64,
-    /// One of those that were left out.
+    /// The text of one of the lines that were left out.
     like: String,
     metadata: &'static Metadata<'static>,
 }
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts what it is given.
+    /// Counts the records that it gets.
     struct Counting(&'static Mutex<u32>);
 
     impl<S: Subscriber> Layer<S> for Counting {

@@ -14,21 +14,21 @@ pub(super) struct Btf {
     by_name: HashMap<String, Vec<u32>>,
 }
 
-/// Why a blob is not BTF that this program can read.
+/// Why a blob cannot be read as BTF.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BtfError {
-    /// Too short, or offsets point outside.
+    /// The blob is too short, or offsets point outside of it.
     #[error("the BTF data ends too early, at byte {0}")]
     Truncated(usize),
-    /// Not BTF, or of the other byte order.
+    /// The blob is not BTF, or has the other byte order.
     #[error("no BTF: the magic number is {0:#06x}, not 0xeb9f")]
     Magic(u16),
-    /// A kind that came after this program.
+    /// The blob has a kind of type that this program does not know.
     #[error("BTF kind {0} is newer than this program")]
     Kind(u32),
 }
 
-/// Types nested deeper than this are damage.
+/// Types that are nested deeper than this are damaged.
 const MAX_DEPTH: u32 = 32;
 
 mod kind {
@@ -134,7 +134,7 @@ impl Btf {
         None
     }
 
-    /// Offset in bytes and type of a member, looked for in anonymous members too.
+    /// Offset in bytes and type of a member; members of anonymous structures are found, too.
     fn member(&self, id: u32, name: &str, depth: u32) -> Option<(u32, u32)> {
         if depth == MAX_DEPTH {
             return None;
@@ -145,7 +145,7 @@ impl Btf {
             let member = at + 12 + index * 12;
             let (member_name, member_type) = (self.word(member).ok()?, self.word(member + 4).ok()?);
             let bits = self.word(member + 8).ok()?;
-            // With the kind flag the upper byte is a bit field's size.
+            // If the kind flag is set, the upper byte is the size of a bit field.
             let offset = if info >> 31 == 0 {
                 bits
             } else {
@@ -187,12 +187,12 @@ impl Btf {
         })
     }
 
-    /// Whether there is a typedef of this name.
+    /// Whether a typedef with this name exists.
     pub(super) fn has_typedef(&self, name: &str) -> bool {
         self.find(name, &[kind::TYPEDEF]).is_some()
     }
 
-    /// Whether the first argument of a tracepoint is a pointer; none without the tracepoint.
+    /// Whether the first argument of a tracepoint is a pointer; `None` if the tracepoint does not exist.
     pub(super) fn first_argument_is_pointer(&self, tracepoint: &str) -> Option<bool> {
         // typedef void (*btf_trace_NAME)(void *, ARGUMENTS…)
         let typedef = self.find(&format!("btf_trace_{tracepoint}"), &[kind::TYPEDEF])?;

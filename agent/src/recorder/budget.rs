@@ -4,18 +4,19 @@ use agent_ebpf::wire::RINGS;
 
 use super::ring::RING_MEMORY;
 
-/// What a node may spend on recording, and how many free rings it should have ready.
+/// How much memory recording may use, and how many free rings should be ready.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     /// Bytes for rings and kept runs together.
     pub bytes: u64,
-    /// Free rings below which new ones are made: a burst of this many container starts loses nothing.
+    /// If fewer free rings than this are left, new ones are made. So a burst of this many container starts loses
+    /// nothing.
     pub ready: usize,
 }
 
 impl Budget {
-    /// Of a node: an eighth of the memory waits for containers that start. Nodes that come up, and pods of a job, start a hundred at
-    /// once, each with a pause container.
+    /// The budget of a node: an eighth of the memory is kept free for containers that start. When nodes start, or pods
+    /// of a job, a hundred containers start at once, each with a pause container.
     #[must_use]
     pub fn of_node(bytes: u64) -> Self {
         Self {
@@ -34,14 +35,14 @@ impl Default for Budget {
     }
 }
 
-/// What there is of rings and memory, for people and metrics.
+/// Rings and memory at this moment, for people and metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stock {
-    /// Rings that wait for a container, among them those that writers may still be leaving.
+    /// Rings that wait for a container, including those to which programs may still be writing.
     pub free: usize,
     /// Rings that belong to a container.
     pub used: usize,
-    /// Bytes of kept runs, as told by [`Recorder::set_kept`](super::Recorder::set_kept).
+    /// Bytes of kept runs, as set by [`Recorder::set_kept`](super::Recorder::set_kept).
     pub kept_bytes: u64,
     /// Bytes of all rings.
     pub ring_bytes: u64,
@@ -51,23 +52,25 @@ pub struct Stock {
     pub refused: u64,
 }
 
-/// Most rings that are made together: they take little longer than one, but the caller waits for all of them.
+/// How many rings are made together at most. Several rings take little longer than one, but the caller waits for all of
+/// them.
 const TOGETHER: usize = 16;
 
-/// What to do about it.
+/// What to do with the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Make so many rings.
+    /// Make this many rings.
     Add(usize),
-    /// Give a free ring's memory back.
+    /// Free the memory of one free ring.
     Remove,
-    /// Nothing.
+    /// Change nothing.
     Keep,
 }
 
 impl Budget {
-    /// Decides the next step. Below `ready` free rings (or an eighth of those in use, if more) the pool is filled up to twice as many, above
-    /// three times as many it shrinks; rings in use are never touched. `filling`: the last decision was to add.
+    /// Decides the next step. With fewer than `ready` free rings (or an eighth of those in use, if that is more), the
+    /// pool is filled up to twice that number. Above three times that number it shrinks. Rings in use are never
+    /// touched. `filling` says that the last decision was to add.
     pub(super) fn change(&self, ring_bytes: u64, stock: &Stock, filling: bool) -> Change {
         let low = self.ready.max(stock.used / 8);
         let most = self.most(ring_bytes, stock.kept_bytes);
@@ -83,7 +86,7 @@ impl Budget {
         }
     }
 
-    /// How many rings the budget allows, beside so many bytes of kept runs.
+    /// How many rings the budget allows if kept runs use this many bytes.
     pub(super) fn most(&self, ring_bytes: u64, kept_bytes: u64) -> usize {
         ((self.bytes.saturating_sub(kept_bytes) / ring_bytes) as usize).min(RINGS)
     }
@@ -109,7 +112,7 @@ mod tests {
         budget.change(RING, &stock, filling)
     }
 
-    /// How many free rings there are when nothing is to be done any more.
+    /// How many free rings there are when nothing more is to be done.
     fn settled(mut free: usize, used: usize, kept_bytes: u64) -> usize {
         let mut filling = false;
         for _ in 0..100 {
@@ -152,7 +155,7 @@ mod tests {
     #[test]
     fn gives_memory_back() {
         assert_eq!(settled(20, 0, 0), 12);
-        // Kept runs have taken what the free rings have.
+        // Kept runs have taken the memory of the free rings.
         assert_eq!(settled(8, 50, 10 << 20), 4);
         assert_eq!(settled(2, 60, 10 << 20), 0);
     }

@@ -7,12 +7,12 @@ use std::fs;
 pub struct Capability {
     /// Name, as `CAP_BPF`.
     pub name: &'static str,
-    /// What recording needs it for.
+    /// Why recording needs it.
     pub purpose: &'static str,
     bit: u8,
 }
 
-/// What recording needs; numbers from include/uapi/linux/capability.h.
+/// The capabilities that recording needs; numbers from include/uapi/linux/capability.h.
 const NEEDED: [Capability; 2] = [
     Capability {
         name: "CAP_BPF",
@@ -25,7 +25,7 @@ const NEEDED: [Capability; 2] = [
         bit: 38,
     },
 ];
-/// Implies both.
+/// This capability implies both.
 const CAP_SYS_ADMIN: u8 = 21;
 
 /// The needed capabilities that this process lacks.

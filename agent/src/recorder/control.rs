@@ -17,7 +17,7 @@ use super::ring::RingId;
 /// Something that happened to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Id of the container's cgroup; of a refusal that of the cgroup refused.
+    /// Id of the container's cgroup; for a refusal, id of the cgroup that was refused.
     pub cgroup: u64,
     /// Nanoseconds of CLOCK_BOOTTIME.
     pub time: u64,
@@ -45,14 +45,14 @@ pub enum MessageKind {
         /// Path of the cgroup, as above.
         path: String,
     },
-    /// The set of a cgroup inside a container's is full: what happens in it is not recorded.
+    /// A cgroup inside a container's cgroup found its set full: what happens in it is not recorded.
     NestedTableFull {
         /// The container's ring.
         ring: RingId,
     },
-    /// The container's first process has ended: pid 1 of its namespace, started from outside. It is not told of a container
-    /// whose program could not be executed, nor of one that shares its pid namespace with others or the host (unless it was adopted):
-    /// its run ends with [`Removed`](Self::Removed).
+    /// The container's first process has ended: pid 1 of its namespace, started from outside. This message is not sent
+    /// for a container whose program could not be executed, nor for one that shares its pid namespace with others or
+    /// the host (unless it was adopted). The run of such a container ends with [`Removed`](Self::Removed).
     InitExit {
         /// The container's ring.
         ring: RingId,
@@ -66,7 +66,7 @@ pub enum MessageKind {
 }
 
 impl MessageKind {
-    /// Whether a cgroup is told of that is not recorded.
+    /// Whether the message says that a cgroup is not recorded.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(
@@ -76,10 +76,10 @@ impl MessageKind {
     }
 }
 
-/// The channel.
+/// The channel through which the kernel side sends messages.
 pub(super) struct Channel {
     messages: RingBuf<MapData>,
-    /// One number: messages that found no room.
+    /// A single number: how many messages found no room.
     lost: Array<MapData, u64>,
 }
 
@@ -118,7 +118,7 @@ impl AsFd for Channel {
 }
 
 fn decode(bytes: &[u8]) -> Option<Message> {
-    // The channel pads nothing: an item is as long as what was sent.
+    // The channel adds no padding: an item is as long as the message.
     if bytes.len() < size_of::<Control>() {
         return None;
     }

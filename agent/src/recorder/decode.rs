@@ -8,7 +8,7 @@ use super::{
     syscalls::{self, Arg},
 };
 
-/// The event of a record; none for a kind that this program did not ask for.
+/// The event of a record; `None` for a kind that this program did not ask for.
 pub(super) fn event(record: &RawRecord<'_>) -> Option<Event> {
     let head = &record.head;
     let (kind, args) = syscalls::kind(head.kind)?;
@@ -39,7 +39,7 @@ pub(super) fn event(record: &RawRecord<'_>) -> Option<Event> {
     })
 }
 
-/// open(2) looks at the mode only with these flags.
+/// Whether an open may create a file. Only then does open(2) look at the mode.
 fn may_create(kind: EventKind, flags: u64) -> bool {
     const O_CREAT: u64 = libc::O_CREAT as u64;
     // O_TMPFILE includes O_DIRECTORY.
@@ -47,7 +47,8 @@ fn may_create(kind: EventKind, flags: u64) -> bool {
     kind == EventKind::OPENAT2 || flags & O_CREAT != 0 || flags & O_TMPFILE == O_TMPFILE
 }
 
-/// The path of a UNIX socket ends at its first NUL, whatever length the caller gave; an abstract one starts with NUL and keeps its length.
+/// The name without what follows it: the path of a UNIX socket ends at its first NUL, whatever length the caller gave.
+/// An abstract name starts with NUL and keeps its length.
 fn trim(kind: EventKind, name: &[u8]) -> &[u8] {
     const AF_UNIX: [u8; 2] = (libc::AF_UNIX as u16).to_ne_bytes();
     if matches!(kind, EventKind::CONNECT | EventKind::BIND)
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn what_the_call_did_not_pass_is_not_kept() {
-        // The mode register holds whatever was left in it.
+        // The register of the mode holds an arbitrary value.
         let plain = decode(
             record(libc::SYS_openat as u16, -100, 0, 0xdead_beef),
             b"/etc/hosts",
@@ -111,7 +112,7 @@ mod tests {
             b"x",
         );
         assert_eq!(creating.args[2], 0o644);
-        // close has one argument.
+        // close(2) has one argument.
         assert_eq!(
             decode(record(libc::SYS_close as u16, 7, 0xdead, 0xbeef), b"").args,
             [7, 0, 0]

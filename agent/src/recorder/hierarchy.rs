@@ -3,10 +3,10 @@
 
 use super::{StartError, btf::Btf};
 
-/// What the programs need to know of it.
+/// What the eBPF programs need to know about the hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// `cgroup_root.hierarchy_id`; 0: the unified one.
+    /// `cgroup_root.hierarchy_id`; 0 means the unified hierarchy.
     pub(super) hierarchy: u64,
     /// Index of the controller in `css_set.subsys`.
     pub(super) subsystem: u32,
@@ -18,12 +18,13 @@ impl Place {
         subsystem: 0,
     };
 
-    /// The version 1 hierarchy of a controller: its number is in /proc/cgroups, the controller's in BTF.
+    /// The version 1 hierarchy of a controller. The hierarchy's number is in /proc/cgroups, the controller's index in
+    /// BTF.
     pub(super) fn of(controller: &str, proc_cgroups: &str, btf: &Btf) -> Result<Self, StartError> {
         let hierarchy = number(proc_cgroups, controller)
             .filter(|number| *number != 0)
             .ok_or_else(|| StartError::Hierarchy(controller.into()))?;
-        // include/linux/cgroup_subsys.h: of all controllers only this one is called differently in version 1.
+        // include/linux/cgroup_subsys.h: only this controller has another name in version 1.
         let name = if controller == "blkio" {
             "io"
         } else {
@@ -43,7 +44,7 @@ impl Place {
     }
 }
 
-/// The number of a controller's hierarchy: `NAME NUMBER CGROUPS ENABLED` in /proc/cgroups, separated by tabs.
+/// Reads the number of a controller's hierarchy from /proc/cgroups: `NAME NUMBER CGROUPS ENABLED`, separated by tabs.
 fn number(proc_cgroups: &str, controller: &str) -> Option<u64> {
     proc_cgroups.lines().find_map(|line| {
         let mut fields = line.split_whitespace();

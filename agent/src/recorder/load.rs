@@ -11,7 +11,7 @@ use super::{Hierarchy, StartError, btf::Btf, hierarchy::Place, sys::Plain, sysca
 /// Where the kernel shows its own type information.
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// What to record, fixed while a recorder lives.
+/// What to record. It does not change while a recorder lives.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Most bytes kept of output, DNS, configuration files and failed writes; at most 4096.
@@ -20,16 +20,16 @@ pub struct Settings {
     pub other_max: u32,
     /// Largest file whose content counts as configuration, in bytes.
     pub config_file_max: u64,
-    /// Where containers' cgroups are.
+    /// The hierarchy in which containers have their cgroups.
     pub hierarchy: Hierarchy,
-    /// What containers' cgroups are called.
+    /// The names that cgroups of containers have.
     pub shapes: Vec<ContainerShape>,
     /// Memory and free rings.
     pub budget: super::Budget,
     /// Whether the programs log what they do, through aya-log and the `log` crate.
     pub debug_programs: bool,
-    /// Whether tracepoint programs can be preempted, which decides how probes are attached; none: as the kernel's BTF says. Tests guess
-    /// wrong, to see that what is lost then is counted.
+    /// Whether tracepoint programs can be preempted, which decides how probes are attached. `None`: as the kernel's BTF
+    /// says. Tests set a wrong value, to see that the resulting losses are counted.
     pub preemptible: Option<bool>,
 }
 
@@ -51,14 +51,15 @@ impl Default for Settings {
 /// Shape of a container's cgroup name: a prefix and hexadecimal digits, then the end or a dot.
 #[derive(Clone, Debug)]
 pub struct ContainerShape {
-    /// At most 24 bytes.
+    /// The prefix, at most 24 bytes.
     pub prefix: String,
-    /// 0: whatever follows the prefix fits.
+    /// How many hexadecimal digits follow; 0 means that anything may follow the prefix.
     pub digits: u32,
 }
 
 impl ContainerShape {
-    /// The container runtimes. The first prefix that fits decides: the longer ones come first, the empty one last.
+    /// The shapes of the container runtimes. The first prefix that fits decides, so longer prefixes come first and the
+    /// empty one last.
     #[must_use]
     pub fn runtimes() -> Vec<Self> {
         let mut shapes = path::PREFIXES.map(|(prefix, _)| Self {
@@ -69,7 +70,7 @@ impl ContainerShape {
         shapes.into()
     }
 
-    /// Whether a cgroup's name has one of these shapes; the first whose prefix fits decides, as in the kernel.
+    /// Whether a cgroup's name has one of these shapes. As in the kernel, the first shape whose prefix fits decides.
     #[must_use]
     pub fn any_fits(shapes: &[Self], name: &str) -> bool {
         let mut with_prefix = shapes
@@ -84,7 +85,7 @@ impl ContainerShape {
     }
 }
 
-/// Signals that are not worth a record when nothing else happens: sent all the time, and harmless by default.
+/// Signals that are not worth a record if nothing else happens: they are sent all the time and are harmless by default.
 const EVERYDAY_SIGNALS: [i32; 5] = [
     libc::SIGCHLD,
     libc::SIGURG,
@@ -94,7 +95,7 @@ const EVERYDAY_SIGNALS: [i32; 5] = [
 ];
 
 fn signals() -> u64 {
-    // Real-time signals (33 and up) are left out: threads libraries and timers use them.
+    // Real-time signals (33 and up) are left out, because thread libraries and timers use them.
     let standard = (1u64 << 32) - 1;
     EVERYDAY_SIGNALS
         .iter()
@@ -113,7 +114,7 @@ pub(super) fn kernel_btf() -> Result<Btf, StartError> {
     Btf::parse(data).map_err(|error| StartError::BadBtf(error.to_string()))
 }
 
-/// Where containers' cgroups are on this kernel.
+/// The hierarchy in which containers have their cgroups on this kernel.
 pub(super) fn place(settings: &Settings, btf: &Btf) -> Result<Place, StartError> {
     const FILE: &str = "/proc/cgroups";
     let Hierarchy::V1 { controller } = &settings.hierarchy else {
@@ -128,15 +129,15 @@ pub(super) fn place(settings: &Settings, btf: &Btf) -> Result<Place, StartError>
 pub(super) struct Abilities {
     pub(super) offsets: Offsets,
     pub(super) features: u32,
-    /// Index of the memory controller in `css_set.subsys`; 0 where it is not known.
+    /// Index of the memory controller in `css_set.subsys`; 0 if unknown.
     memory: u32,
-    /// The records of the perf tracepoints sched:* and the lists of children are as the programs need them.
+    /// Whether the records of the perf tracepoints `sched:*` and the lists of children are as the programs need them.
     pub(super) life_records: bool,
-    /// One sentence each, for people.
+    /// What is missing: one sentence each, for people.
     pub(super) missing: Vec<String>,
 }
 
-/// Resolves every offset; a required one that is missing is an error, another disables what needs it.
+/// Finds every offset. A missing required offset is an error; any other missing offset disables what needs it.
 pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
     let mut unknown: Vec<String> = Vec::new();
     let offsets = Offsets::resolve(|structure, member| {
@@ -198,7 +199,7 @@ pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
         o.inode_ino,
     ]);
     let names = files && all(&[o.file_path_dentry, o.dentry_name]);
-    // The programs read port, own port and family in one go.
+    // The programs read the port, the own port and the family at once.
     let in_a_row =
         o.sock_num == o.sock_dport.wrapping_add(2) && o.sock_family == o.sock_dport.wrapping_add(4);
     let sockets = files
@@ -297,7 +298,7 @@ fn require(groups: &[(&'static str, &[u32])], unknown: &[String]) -> Result<(), 
     }
 }
 
-/// Loads the object with its settings; gives it with the key that marks this load's records.
+/// Loads the object with its settings. Also returns the key that marks the records of this load.
 pub(super) fn load(
     object: &[u8],
     abilities: &Abilities,

@@ -2,17 +2,19 @@
 
 use std::fs;
 
-/// Whether it is locked down for confidentiality.
+/// Whether the kernel is locked down for confidentiality.
 pub(super) fn is_confidential() -> bool {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
-    // Where securityfs is not mounted, as in a container, the command line tells of a lockdown from the start.
+    // If securityfs is not mounted, as in a container, the kernel's command line shows a lockdown that was in force
+    // from the start.
     says_so(
         &read("/sys/kernel/security/lockdown"),
         &read("/proc/cmdline"),
     )
 }
 
-/// `none integrity [confidentiality]`: what is in force stands in brackets. Without that, the last word of the command line counts.
+/// In `none integrity [confidentiality]` the level in force is in brackets. Without such a text, the last word of the
+/// command line counts.
 fn says_so(lockdown: &str, command_line: &str) -> bool {
     if !lockdown.trim().is_empty() {
         return lockdown.contains("[confidentiality]");

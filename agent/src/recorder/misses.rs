@@ -9,7 +9,7 @@ use aya::{Ebpf, programs::Program};
 
 use super::{probes::Attached, sys};
 
-/// Skips of each attached program since it was loaded, on all of the node.
+/// How often each attached program was skipped since it was loaded, on the whole node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Misses(BTreeMap<String, u64>);
 
@@ -27,13 +27,13 @@ impl Misses {
         Self(probes.iter().filter_map(of_probe).collect())
     }
 
-    /// By what the programs observe; those without any are there too.
+    /// The counts by what the programs observe, including those that are 0.
     #[must_use]
     pub fn into_map(self) -> BTreeMap<String, u64> {
         self.0
     }
 
-    /// What came since an earlier look, by what the programs observe; those without any are left out.
+    /// The increase since an earlier moment, by what the programs observe, without those that are 0.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> BTreeMap<String, u64> {
         let new = self.0.iter().map(|(probe, count)| {

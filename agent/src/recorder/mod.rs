@@ -45,7 +45,7 @@ pub use ring::{FirstProcess, RingId};
 use control::Channel;
 use pool::Pool;
 
-/// The eBPF object, where this program was built with it.
+/// The eBPF object, if this program was built with it.
 #[cfg(ebpf_object)]
 const OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(
     env!("OUT_DIR"),
@@ -57,7 +57,7 @@ const OBJECT: Option<&[u8]> = None;
 /// Why recording cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Missing privileges.
+    /// Privileges are missing.
     #[error("this needs {}; run it as root (`sudo lastword …`), or give the program these capabilities: `sudo setcap {} \"$(command -v lastword)\"`", describe(.0), setcap(.0))]
     Capabilities(Vec<Capability>),
     /// The kernel has no BTF.
@@ -70,22 +70,22 @@ pub enum StartError {
         "cannot understand this kernel's type information: {0}; please report it with the output of `uname -r`"
     )]
     BadBtf(String),
-    /// Something that recording cannot do without is not where it is on known kernels.
+    /// The kernel's BTF lacks something that recording needs.
     #[error(
         "cannot observe {what} on this kernel: its type information lacks {unknown}; please report it with the output of `uname -r`"
     )]
     Offsets {
-        /// What needs them.
+        /// What needs the missing members.
         what: &'static str,
-        /// Members that BTF lacks.
+        /// The members that BTF lacks.
         unknown: String,
     },
-    /// There is no such version 1 hierarchy.
+    /// No version 1 hierarchy has this controller.
     #[error(
         "no cgroup v1 hierarchy has the controller `{0}`; see /proc/cgroups, and record cgroup v2 where `{0}` has hierarchy 0"
     )]
     Hierarchy(String),
-    /// A file that must be readable is not.
+    /// A required file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
         /// The file.
@@ -93,18 +93,18 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// The object was refused.
+    /// The kernel refused the object.
     #[error("the kernel refused the eBPF programs: {0}; lastword needs Linux 5.15 or newer")]
     Load(String),
     /// This build is broken.
     #[error("the eBPF object of this build lacks {0}; build it again with `cargo xtask build`")]
     Object(&'static str),
-    /// Built without the object.
+    /// This program was built without the object.
     #[error(
         "this lastword was built without its eBPF programs and can only read captures; build it with `cargo xtask build`"
     )]
     NotBuilt,
-    /// A probe that must be attached could not be.
+    /// A required probe could not be attached.
     #[error(transparent)]
     Probe(#[from] ProbeError),
     /// The programs' own log cannot be read.
@@ -153,7 +153,7 @@ pub struct Recording {
     pub events: Vec<Event>,
     /// CLOCK_BOOTTIME, in nanoseconds, when the ring was given to the container.
     pub since: u64,
-    /// What the events do not tell, but for skipped programs: [`Recorder::misses`].
+    /// What is missing in the events, except for skipped programs: see [`Recorder::misses`].
     pub losses: Losses,
 }
 
@@ -209,7 +209,7 @@ impl Recorder {
         self.probes.iter().map(|attached| &attached.probe)
     }
 
-    /// What this kernel does not let the recorder see, a sentence each.
+    /// What the recorder cannot see on this kernel, a sentence each.
     #[must_use]
     pub fn limitations(&self) -> &[String] {
         &self.limitations
@@ -229,7 +229,7 @@ impl Recorder {
     /// Reads a ring; its container may go on writing to it.
     ///
     /// # Errors
-    /// The ring is not there any more.
+    /// If the ring does not exist any more.
     pub fn read(&self, ring: RingId) -> io::Result<Recording> {
         let words = self
             .pool
@@ -263,8 +263,8 @@ impl Recorder {
         })
     }
 
-    /// What has happened to containers since the last call; [`AsFd`] is readable when there is something. Where a container
-    /// has taken a ring, [`refill`](Self::refill) is due.
+    /// What has happened to containers since the last call. [`AsFd`] is readable when there is something. When a
+    /// container has taken a ring, [`refill`](Self::refill) is due.
     #[must_use]
     pub fn messages(&mut self) -> Vec<Message> {
         let messages: Vec<Message> = std::iter::from_fn(|| self.channel.next()).collect();
@@ -276,7 +276,8 @@ impl Recorder {
         messages
     }
 
-    /// How many messages found no room since the start: containers may have come and gone untold, [`rings`](Self::rings) tells who is there.
+    /// How many messages found no room since the start. If there are any, containers may have come and gone without a
+    /// message; [`rings`](Self::rings) says which containers have a ring.
     ///
     /// # Errors
     /// The kernel's.
@@ -284,8 +285,9 @@ impl Recorder {
         self.channel.lost()
     }
 
-    /// Makes some rings or removes one, as the budget says, and puts rings that were released into the pool again; true if
-    /// there is more to do. It takes some 10 ms, as it waits until programs that run at that moment have ended.
+    /// Makes some rings or removes one, as the budget says, and puts released rings back into the pool. Returns true if
+    /// there is more to do. A call takes some 10 ms, because it waits until all programs that run at that moment have
+    /// ended.
     ///
     /// # Errors
     /// The kernel's, from making or removing a ring.
@@ -293,26 +295,27 @@ impl Recorder {
         self.pool.refill()
     }
 
-    /// What there is of rings and memory.
+    /// Rings and memory at this moment.
     #[must_use]
     pub fn stock(&self) -> Stock {
         self.pool.stock()
     }
 
-    /// Says how many bytes of runs the caller keeps in memory: they share the budget with the rings, so
+    /// Sets how many bytes of runs the caller keeps in memory. They share the budget with the rings, so
     /// [`refill`](Self::refill) may be due.
     pub fn set_kept(&mut self, bytes: u64) {
         self.pool.set_kept(bytes);
     }
 
-    /// Takes a ring from its container, which may live on and is not recorded any more. The ring is back in the
-    /// pool after the next [`refill`](Self::refill).
+    /// Takes a ring from its container. The container may live on, but it is not recorded any more. The ring is back in
+    /// the pool after the next [`refill`](Self::refill).
     pub fn release(&mut self, ring: RingId) {
         self.pool.release(ring);
     }
 
-    /// Gives a ring to a container that runs already, by the id of its cgroup. `nested` is called once the container has it, and
-    /// tells the ids of the cgroups inside the container's that are not containers themselves; an error says that the container is gone.
+    /// Gives a ring to a container that already runs, by the id of its cgroup. `nested` is called once the container
+    /// has the ring. It returns the ids of the cgroups inside the container's cgroup that are not containers
+    /// themselves; an error means that the container is gone.
     ///
     /// # Errors
     /// See [`AdoptError`].
@@ -332,7 +335,7 @@ impl Recorder {
     }
 }
 
-/// Hands what the programs log on to the `log` crate, from a thread that lives as long as this process.
+/// Passes the log of the eBPF programs on to the `log` crate, from a thread that lives as long as this process.
 fn forward_log(ebpf: &mut Ebpf) -> Result<(), String> {
     let mut logger = EbpfLogger::init(ebpf).map_err(|error| load::chain(&error))?;
     std::thread::spawn(move || {
@@ -348,7 +351,8 @@ fn forward_log(ebpf: &mut Ebpf) -> Result<(), String> {
     Ok(())
 }
 
-/// Two threads of a process that end at the same time can both see that no thread is left: the later one is right.
+/// Keeps the last exit of each process. If two threads of a process end at the same time, both can see that no thread
+/// is left: the later one is right.
 fn keep_last_exits(events: &mut Vec<Event>) {
     let mut ended = HashSet::new();
     let mut keep: Vec<bool> = events

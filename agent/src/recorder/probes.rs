@@ -11,11 +11,11 @@ use super::btf::Btf as KernelBtf;
 /// A way to attach a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attach {
-    /// BPF_TRACE_RAW_TP: arguments are typed, so the program reads them without helper calls.
+    /// BPF_TRACE_RAW_TP: the arguments have types, so the program reads them without helper calls.
     TpBtf,
     /// Raw tracepoint.
     RawTp,
-    /// Perf tracepoint of this category: slower, but always runs with preemption disabled.
+    /// Perf tracepoint of this category: slower, but the program always runs with preemption disabled.
     PerfTp(&'static str),
 }
 
@@ -29,14 +29,14 @@ impl Attach {
     }
 }
 
-/// One thing to observe.
+/// One probe: a tracepoint and the programs that can observe it.
 struct Row {
     tracepoint: &'static str,
-    /// Without it there is no recording.
+    /// Whether recording is impossible without the probe.
     required: bool,
     /// What is missing without it.
     tells: &'static str,
-    /// Programs that observe it, best first.
+    /// Programs that observe the tracepoint, best first.
     programs: &'static [(Attach, &'static str)],
 }
 
@@ -46,16 +46,17 @@ const SYS_EXIT: &[(Attach, &str)] = &[
     (Attach::PerfTp("raw_syscalls"), "sys_exit_perf"),
 ];
 
-/// Where tracepoint programs can be preempted, the kernel skips one that is already running on the CPU: only the perf
-/// tracepoint loses nothing there.
+/// The programs for kernels on which tracepoint programs can be preempted. There the kernel skips a program that is
+/// already running on the CPU; only the perf tracepoint loses nothing.
 const SYS_EXIT_PREEMPTIBLE: &[(Attach, &str)] = &[
     (Attach::PerfTp("raw_syscalls"), "sys_exit_perf"),
     (Attach::TpBtf, "sys_exit_btf"),
     (Attach::RawTp, "sys_exit_raw"),
 ];
 
-/// Processes' lives where tracepoint programs can be preempted. The other tracepoints are called with a spinlock held or interrupts
-/// off, so nothing preempts their programs: signals (`siglock`), OOM (`task_lock`), cgroups (`trace_cgroup_path_lock`).
+/// The programs for the lives of processes, on kernels on which tracepoint programs can be preempted. The other
+/// tracepoints are called with a spinlock held or with interrupts off, so their programs are not preempted: signals
+/// (`siglock`), OOM (`task_lock`), cgroups (`trace_cgroup_path_lock`).
 macro_rules! life {
     ($name:literal, $perf:literal, $tells:literal, $perf_first:expr) => {
         Row {
@@ -117,12 +118,12 @@ fn table(preemptible: bool, life_records: bool) -> [Row; 9] {
         raw!("signal_deliver", false, "signals taken"),
         raw!("mark_victim", false, "OOM kills"),
         raw!("cgroup_rmdir", true, "removed containers"),
-        // The last: of a container that is known, all the rest is observed.
+        // This probe is attached last: so a container that is known from its start is observed completely.
         raw!("cgroup_mkdir", true, "new containers"),
     ]
 }
 
-/// A probe that had to be attached and could not be.
+/// A required probe that could not be attached.
 #[derive(Debug, thiserror::Error)]
 #[error("the kernel refused to observe {tells} ({tracepoint}): {reasons}")]
 pub struct ProbeError {
@@ -133,7 +134,8 @@ pub struct ProbeError {
 
 /// Attaches every probe in the best way that the kernel allows.
 ///
-/// All programs are loaded before the first is attached: the verifier takes its time, in which a container would be recorded in part.
+/// All programs are loaded before the first is attached: verification takes time, and a container that starts meanwhile
+/// would be recorded only in part.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     btf: &Btf,
@@ -161,7 +163,7 @@ pub(super) struct Attached {
 /// A probe that is not attached yet.
 struct Candidate {
     row: Row,
-    /// Its programs that the kernel has not refused, best first.
+    /// The probe's programs that the kernel has not refused, best first.
     left: &'static [(Attach, &'static str)],
     refused: Vec<String>,
 }
@@ -175,7 +177,7 @@ impl Candidate {
         }
     }
 
-    /// Loads the best of the programs that are left.
+    /// Loads the best of the remaining programs.
     fn load(&mut self, ebpf: &mut Ebpf, btf: &Btf) {
         while let Some(&(attach, name)) = self.left.first() {
             match load(ebpf, btf, self.row.tracepoint, attach, name) {
@@ -190,7 +192,7 @@ impl Candidate {
         self.left = &self.left[1..];
     }
 
-    /// Attaches the program that is loaded, or else the next one that the kernel takes.
+    /// Attaches the loaded program, or else the next one that the kernel accepts.
     fn attach(
         mut self,
         ebpf: &mut Ebpf,
@@ -296,7 +298,8 @@ fn other_type(name: &str) -> String {
     format!("program {name} is of another type")
 }
 
-/// The kernel's answer in one line; the verifier's log can have thousands, of which the last but its statistics is the reason.
+/// The kernel's answer in one line. The verifier's log can have thousands of lines; the last one before its statistics
+/// is the reason.
 fn explain(error: &ProgramError) -> String {
     const STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
     match error {
@@ -324,8 +327,9 @@ fn explain(error: &ProgramError) -> String {
 
 /// Whether tracepoint programs can be preempted on this kernel: from 7.0 on.
 ///
-/// Since then a tracepoint is guarded by SRCU instead of by disabled preemption, and BTF has that guard's type
-/// (`DEFINE_LOCK_GUARD_1(srcu_fast_notrace, …)` of include/linux/srcu.h). A wrong answer costs no truth: misses are
+/// Since then tracepoints are guarded by SRCU instead of by disabled preemption, and BTF has the type of that guard
+/// (`DEFINE_LOCK_GUARD_1(srcu_fast_notrace, …)` of include/linux/srcu.h). A wrong answer does not falsify anything:
+/// skipped programs are counted and reported.
 /// counted and reported.
 pub(super) fn tracepoints_are_preemptible(kernel: &KernelBtf) -> bool {
     kernel.has_typedef("class_srcu_fast_notrace_t")

@@ -13,7 +13,7 @@ const BPF_MAP_CREATE: u32 = 0;
 const BPF_OBJ_GET_INFO_BY_FD: u32 = 15;
 const BPF_BTF_LOAD: u32 = 18;
 
-/// `union bpf_attr`, as far as these commands use it, filled by offset.
+/// `union bpf_attr` as far as these commands use it. It is filled by offset.
 #[derive(Default)]
 #[repr(C, align(8))]
 struct Attr([u64; 16]);
@@ -40,7 +40,7 @@ fn bpf(command: u32, attr: &mut Attr, size: usize) -> io::Result<i64> {
 }
 
 fn owned(descriptor: i64) -> OwnedFd {
-    // SAFETY: the kernel has just returned this descriptor to nobody else.
+    // SAFETY: the kernel has just returned this descriptor, and nobody else has it.
     unsafe { OwnedFd::from_raw_fd(descriptor as i32) }
 }
 
@@ -118,13 +118,13 @@ impl Mapped {
         })
     }
 
-    /// The memory as words that the kernel's programs change at any time.
+    /// The memory as words. The eBPF programs may change them at any time.
     pub(super) fn words(&self) -> &[AtomicU64] {
         // SAFETY: the mapping is page-aligned, as long as `self`, and at least `words * 8` bytes; atomics may be changed by others.
         unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast::<AtomicU64>(), self.words) }
     }
 
-    /// The same memory in words of half the size. A place is always used in one size.
+    /// The same memory as words of half the size. A given place is always used in one size only.
     pub(super) fn halves(&self) -> &[AtomicU32] {
         // SAFETY: as above.
         unsafe {
@@ -133,8 +133,8 @@ impl Mapped {
     }
 }
 
-/// Waits for programs that are running. The kernel does so after every change of a map of maps (`maybe_wait_bpf_programs` of
-/// kernel/bpf/syscall.c), so that nobody uses the old one when the change returns.
+/// Waits for programs that are running. The kernel does so after every change of a map of maps
+/// (`maybe_wait_bpf_programs` of kernel/bpf/syscall.c), so when the change returns, nobody uses the old map any more.
 pub(super) struct Fence {
     outer: OwnedFd,
     inner: OwnedFd,
@@ -165,7 +165,7 @@ impl Fence {
         Ok(Self { outer, inner })
     }
 
-    /// Returns when every program has ended that was running at the call.
+    /// Returns when every program that was running at the time of the call has ended.
     pub(super) fn wait(&self) -> io::Result<()> {
         set_element(&self.outer, 0, &self.inner)
     }
@@ -182,7 +182,7 @@ pub(super) fn set_element(outer: impl AsFd, key: u32, inner: &OwnedFd) -> io::Re
     bpf(BPF_MAP_UPDATE_ELEM, &mut attr, 32).map(drop)
 }
 
-/// Empties a place of an array of maps.
+/// Removes an element of an array of maps.
 pub(super) fn delete_element(map: impl AsFd, key: u32) -> io::Result<()> {
     const BPF_MAP_DELETE_ELEM: u32 = 3;
     let mut attr = Attr::default();
@@ -191,7 +191,7 @@ pub(super) fn delete_element(map: impl AsFd, key: u32) -> io::Result<()> {
     bpf(BPF_MAP_DELETE_ELEM, &mut attr, 32).map(drop)
 }
 
-/// Plain data that crosses the boundary to the kernel as it lies in memory.
+/// Plain data that is exchanged with the kernel exactly as it is in memory.
 macro_rules! plain {
     ($($ty:ty),+) => {
         $(

@@ -6,12 +6,12 @@ use capture_format::EventKind as K;
 
 use Arg::{Drop, Int, Mode, Word};
 
-/// What of an argument means something.
+/// Which part of an argument is meaningful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arg {
-    /// The call has no such argument, or it is an address: whatever the register held is not kept.
+    /// The call has no such argument, or the argument is an address: the value of the register is dropped.
     Drop,
-    /// An `int` or `unsigned int`: the register's upper half is not part of it.
+    /// An `int` or `unsigned int`: the upper half of the register does not belong to it.
     Int,
     /// A whole register.
     Word,
@@ -28,7 +28,7 @@ pub(super) struct Row {
     pub(super) kind: K,
     /// What the programs do with it.
     pub(super) op: Op,
-    /// What `args[1]` and `args[2]` of the record hold.
+    /// What `args[1]` and `args[2]` of the record contain.
     pub(super) args: [Arg; 2],
 }
 
@@ -160,7 +160,7 @@ pub(super) fn ops() -> [u8; SYSCALLS] {
     ops
 }
 
-/// The kind of a record, and what its arguments hold.
+/// The kind of a record, and what its arguments contain.
 pub(super) fn kind(record_kind: u16) -> Option<(K, [Arg; 2])> {
     let lives = match record_kind {
         life::EXEC => K::EXEC,

@@ -10,22 +10,22 @@ use aya::maps::MapData;
 
 use super::sys::Mapped;
 
-/// Words of eight bytes in a set: first its ids, then its rings, two a word.
+/// How many words of eight bytes a set has: first its ids, then its rings, two in a word.
 const SET_WORDS: usize = size_of::<CgroupSet>() / 8;
 const _: () = assert!(std::mem::offset_of!(CgroupSet, rings) == CGROUP_WAYS * 8);
 
 /// The table.
 pub(super) struct CgroupTable {
-    /// Of this load, as the programs have it.
+    /// The key of this load, which the programs have, too.
     key: u64,
     memory: Mapped,
-    /// The programs are loaded with its descriptor.
+    /// Keeps the map's descriptor open: the programs are loaded with it.
     _map: MapData,
 }
 
-/// A place of the table.
+/// A place in the table.
 struct Place<'a> {
-    /// 0: free.
+    /// The cgroup's id; 0 means that the place is free.
     id: &'a AtomicU64,
     ring: &'a AtomicU32,
 }
@@ -35,12 +35,12 @@ impl Place<'_> {
         self.id.load(Ordering::Acquire)
     }
 
-    /// Number of its ring, and [`NESTED`].
+    /// The number of the place's ring, together with [`NESTED`].
     fn ring(&self) -> u32 {
         self.ring.load(Ordering::Acquire)
     }
 
-    /// A container's own, not one inside a container.
+    /// Whether the cgroup is a container's own, and not one inside a container.
     fn is_container(&self) -> bool {
         !matches!(self.id(), 0 | CLAIMED) && self.ring() & NESTED == 0
     }
@@ -83,8 +83,8 @@ impl CgroupTable {
             .map(|place| (place.id(), place.ring()))
     }
 
-    /// Enters a cgroup, as the kernel's programs do (`insert` in `agent-ebpf/src/cgroups.rs`): the place is claimed first, so that
-    /// nobody finds the id without its ring. False when its set is full.
+    /// Enters a cgroup as the eBPF programs do (`insert` in `agent-ebpf/src/cgroups.rs`): the place is claimed first,
+    /// so that nobody finds the id without its ring. Returns false if the set is full.
     pub(super) fn insert(&self, cgroup: u64, ring: u32) -> bool {
         let claimed = self.set_of(cgroup).find(|place| {
             place
@@ -98,7 +98,7 @@ impl CgroupTable {
         true
     }
 
-    /// Clears every place of a ring; false if there was none.
+    /// Clears every place with this ring; returns false if there was none.
     pub(super) fn remove(&self, ring: u32) -> bool {
         let mut found = false;
         for place in self.places() {

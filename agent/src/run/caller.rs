@@ -24,11 +24,11 @@ pub(super) struct Caller {
     /// Supplementary groups.
     groups: Vec<u32>,
     name: String,
-    /// Home directory and shell, where the user database has the user.
+    /// Home directory and shell, if the user database has the user.
     home: Option<(PathBuf, PathBuf)>,
 }
 
-/// Variables that sudo sets, and that are about the call of lastword.
+/// Variables that sudo sets. They are about the call of lastword.
 const SUDO: [&str; 5] = [
     "SUDO_COMMAND",
     "SUDO_GID",
@@ -38,10 +38,11 @@ const SUDO: [&str; 5] = [
 ];
 
 impl Caller {
-    /// Who called, by `SUDO_UID` and `SUDO_GID` (sudo(8)); none where that is root, or this process is no root's.
+    /// The caller according to `SUDO_UID` and `SUDO_GID` (sudo(8)); `None` if the caller is root, or if this process
+    /// does not run as root.
     ///
     /// # Errors
-    /// What sudo says makes no sense.
+    /// If the variables of sudo make no sense.
     pub(super) fn of_sudo() -> anyhow::Result<Option<Self>> {
         let Some(uid) = env::var_os("SUDO_UID").filter(|_| geteuid().is_root()) else {
             return Ok(None);
@@ -75,7 +76,7 @@ impl Caller {
         }))
     }
 
-    /// How it is called in messages: `alice (uid 1000)`.
+    /// The caller's name in messages: `alice (uid 1000)`.
     pub(super) fn shown(&self) -> String {
         format!(
             "{} (uid {})",
@@ -84,7 +85,7 @@ impl Caller {
         )
     }
 
-    /// The environment that the command gets of this process's: what is root's in it is the caller's.
+    /// The command's environment: this process's environment, with root's values replaced by the caller's.
     pub(super) fn environment(&self) -> Vec<(OsString, OsString)> {
         let mut own: Vec<(&str, OsString)> = vec![
             ("USER", (&*self.name).into()),
@@ -102,8 +103,8 @@ impl Caller {
         all
     }
 
-    /// Gives the standard streams that sudo made to the caller, as container runtimes do: else a program that opens `/dev/stderr`
-    /// or its terminal by name is refused. Files and what others own stay as they are.
+    /// Gives the standard streams that sudo made to the caller, as container runtimes do. Otherwise a program could not
+    /// open `/dev/stderr` or its terminal by name. Files and things that belong to others stay as they are.
     pub(super) fn take_streams(&self) {
         use std::os::{
             fd::{AsFd as _, AsRawFd as _, BorrowedFd},
@@ -118,26 +119,26 @@ impl Caller {
             };
             let is_terminal = io::IsTerminal::is_terminal(&stream);
             if found.uid() == 0 && (is_terminal || found.file_type().is_fifo()) {
-                // Where it is refused, the program is where it was without.
+                // If this is refused, the program is no worse off than without it.
                 let _ = std::os::unix::fs::fchown(stream, Some(self.uid), None);
             }
         }
     }
 
-    /// Becomes the caller for good: of the calling thread all that decides what it may do.
+    /// Becomes the caller for good: changes everything that decides what the calling thread may do.
     ///
-    /// Allocates nothing, takes no lock and calls only the kernel, so it may stand between fork and exec.
+    /// It allocates nothing, takes no lock and calls only the kernel, so it may be called between fork and exec.
     ///
     /// # Errors
-    /// The kernel refuses it.
+    /// If the kernel refuses.
     pub(super) fn become_it(&self) -> io::Result<()> {
         let done = |result: libc::c_long| match result {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         };
         let (uid, gid) = (self.uid, self.gid);
-        // SAFETY: the pointer and the count are of one vector, which the kernel only reads. The C library's functions would change
-        // all threads of the process.
+        // SAFETY: the pointer and the count are of one vector, which the kernel only reads. The functions of the C
+        // library are not used because they would change all threads of the process.
         done(unsafe {
             libc::syscall(libc::SYS_setgroups, self.groups.len(), self.groups.as_ptr())
         })?;
@@ -148,11 +149,11 @@ impl Caller {
     }
 }
 
-/// Does something with files as the caller would, with no right of root's: on a thread of its own, which ends then. Without a caller
-/// it is simply done.
+/// Runs a function on files with the caller's rights and none of root's, in a thread of its own that ends afterwards.
+/// Without a caller the function is simply called.
 ///
 /// # Errors
-/// The kernel refuses to make the thread the caller's.
+/// If the kernel refuses to change the thread's credentials.
 pub(super) fn act_as<T: Send>(
     caller: Option<&Caller>,
     act: impl FnOnce() -> T + Send,

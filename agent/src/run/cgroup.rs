@@ -16,18 +16,19 @@ use crate::{
     figures, logging,
 };
 
-/// First part of the names of all cgroups that lastword makes; the process id of the lastword and the number of the run follow.
+/// Prefix of the names of all cgroups that lastword makes. The process id of lastword and the number of the run follow.
 const PREFIX: &str = "lastword-run-";
 
-/// First part of the names of this process's cgroups. Another `lastword run` at the same time must not record them, nor we its.
+/// Prefix of the names of this process's cgroups. It keeps two `lastword run` at the same time from recording each
+/// other's cgroups.
 pub(super) fn prefix() -> String {
     format!("{PREFIX}{}-", std::process::id())
 }
 
-/// A cgroup that is removed when it is dropped, with every process in it.
+/// A cgroup. When it is dropped, it is removed with every process in it.
 pub(super) struct Cgroup {
     path: PathBuf,
-    /// Locked while this process lives.
+    /// The lock is held while this process lives.
     _lock: Option<File>,
 }
 
@@ -42,7 +43,7 @@ impl Cgroup {
                 path.display()
             )
         })?;
-        // Where a lock is refused, the process id alone tells whose it is.
+        // If the lock is refused, only the process id says to whom the cgroup belongs.
         let lock = File::open(&path)
             .ok()
             .filter(|file| file.try_lock().is_ok());
@@ -58,13 +59,13 @@ impl Cgroup {
         Ok(fs::metadata(&self.path)?.ino())
     }
 
-    /// Kills every process in it, and waits until they are gone.
+    /// Kills every process in the cgroup, and waits until they are gone.
     pub(super) fn empty(&self) -> io::Result<()> {
         for _ in 0..500 {
             if !self.populated()? {
                 return Ok(());
             }
-            // cgroup.kill is there since Linux 5.14, so on every kernel that can record.
+            // Every kernel that can record has cgroup.kill, which exists since Linux 5.14.
             fs::write(self.path.join("cgroup.kill"), "1")?;
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -74,17 +75,18 @@ impl Cgroup {
         )))
     }
 
-    /// Whether there is a process in it or below.
+    /// Whether there is a process in the cgroup or below it.
     fn populated(&self) -> io::Result<bool> {
         is_populated(&self.path)
     }
 
-    /// The least memory limit from here up, in bytes: of this hierarchy, or of version 1's where that has the memory controller.
+    /// The lowest memory limit of this cgroup and those above it, in bytes: in this hierarchy, or in version 1 if that
+    /// has the memory controller.
     pub(super) fn memory_limit(&self) -> Option<u64> {
         figures::memory_limit(Some(&self.path), version_1_memory().as_deref())
     }
 
-    /// OOM kills that the cgroup has counted.
+    /// How many OOM kills the cgroup has counted.
     pub(super) fn oom_kills(&self) -> Option<u64> {
         figures::oom_kills(&self.path)
     }
@@ -111,12 +113,12 @@ fn is_populated(cgroup: &Path) -> io::Result<bool> {
     Ok(events.lines().any(|line| line == "populated 1"))
 }
 
-/// Removes a cgroup without processes, and those below it, which come first.
+/// Removes a cgroup without processes; the cgroups below it are removed first.
 fn remove_empty(cgroup: &Path) -> io::Result<()> {
     below_of(cgroup).iter().rev().try_for_each(fs::remove_dir)
 }
 
-/// A cgroup and all below it, each after the one it is in. What cannot be read is taken for empty.
+/// A cgroup and all cgroups below it, each after its parent. A directory that cannot be read counts as empty.
 fn below_of(cgroup: &Path) -> Vec<PathBuf> {
     let (mut inner, mut all) = (vec![cgroup.to_owned()], Vec::new());
     while let Some(path) = inner.pop() {
@@ -130,8 +132,8 @@ fn below_of(cgroup: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Removes the cgroups of `lastword run`s that were killed, wherever in the hierarchy. Those in which processes are left stay, as
-/// those may be somebody's: they are returned.
+/// Removes the cgroups of `lastword run` processes that were killed, anywhere in the hierarchy. A cgroup with remaining
+/// processes stays, because somebody may need those; such cgroups are returned.
 pub(super) fn sweep() -> Vec<PathBuf> {
     let mounts = Mounts::read().unwrap_or_default();
     let Some(mount) = mounts.unified() else {
@@ -144,15 +146,15 @@ pub(super) fn sweep() -> Vec<PathBuf> {
     {
         match is_populated(&cgroup) {
             Ok(true) => populated.push(cgroup),
-            // Whoever else sweeps now may have been faster.
+            // Another process that cleans up at the same time may have been faster.
             _ => drop(remove_empty(&cgroup)),
         }
     }
     populated
 }
 
-/// Whether the lastword whose cgroup this is has gone: no process has its id, and nobody holds the lock, which tells a lastword in
-/// another namespace of process ids, too.
+/// Whether the lastword that made this cgroup is gone: no process has its id, and nobody holds the lock. The lock also
+/// shows a lastword in another pid namespace.
 fn is_abandoned(cgroup: &Path) -> bool {
     let name = cgroup.file_name().and_then(OsStr::to_str);
     let Some(maker) = name.and_then(maker) else {
@@ -162,7 +164,7 @@ fn is_abandoned(cgroup: &Path) -> bool {
     is_gone && File::open(cgroup).is_ok_and(|file| file.try_lock().is_ok())
 }
 
-/// Process id of the lastword that made a cgroup of this name; none of what it did not make.
+/// Process id of the lastword that made a cgroup with this name; `None` if lastword did not make it.
 fn maker(name: &str) -> Option<u32> {
     let (maker, run) = name.strip_prefix(PREFIX)?.split_once('-')?;
     run.parse::<u32>().ok()?;
@@ -186,7 +188,7 @@ fn version_1_memory() -> Option<PathBuf> {
 
 const OWN_CGROUPS: &str = "/proc/self/cgroup";
 
-/// This process's own cgroup (v2), below which the runs' are made: so the limits that hold for it hold for them.
+/// This process's own cgroup (v2). The cgroups of runs are made below it, so its limits also apply to them.
 pub(super) fn own() -> anyhow::Result<PathBuf> {
     let unreadable = "cannot read which cgroup this process is in";
     let mounts = Mounts::read().context(unreadable)?;
@@ -201,7 +203,7 @@ pub(super) fn own() -> anyhow::Result<PathBuf> {
         .find_map(|line| line.strip_prefix("0::"))
         .unwrap_or("/");
     let path = below(mount, path);
-    // In a container that sees the host's mount the path may not exist; the mount's root always does.
+    // In a container that sees the host's mount, the path may not exist. The mount's root always exists.
     Ok(if path.is_dir() {
         path
     } else {
@@ -231,7 +233,7 @@ mod tests {
     #[test]
     fn a_cgroup_is_abandoned_when_its_maker_has_gone_and_nobody_holds_it() {
         let folder = tempfile::tempdir().unwrap();
-        // The highest process id there can be is 4,194,304.
+        // The highest possible process id is 4,194,304.
         let dead = folder.path().join("lastword-run-4194305-1");
         let living = folder.path().join(format!("{}1", prefix()));
         for cgroup in [&dead, &living] {

@@ -31,8 +31,8 @@ pub(super) struct StartError {
     pub(super) code: u8,
 }
 
-/// Starts a command as a member of a cgroup, as its caller if that is another user; its standard streams and environment are ours
-/// otherwise.
+/// Starts a command in a cgroup, as the caller if that is another user. Otherwise it has our standard streams and
+/// environment.
 pub(super) fn start(
     command: &[OsString],
     cgroup: &Path,
@@ -53,7 +53,8 @@ pub(super) fn start(
     })
 }
 
-/// The file that a command's name stands for: itself if it has a slash, else the first executable of that name in PATH.
+/// The file that a command's name means: the name itself if it contains a slash, else the first executable of that name
+/// in PATH.
 fn find(program: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
     if program.as_bytes().contains(&b'/') {
         return Some(program.into());
@@ -90,11 +91,11 @@ fn spawn(
     let caller = caller.cloned();
     let mut start = Command::new(path);
     start.kill_on_drop(true);
-    // SAFETY: between fork and exec only write(2), execve(2) and those that change credentials are called, without the C library's
-    // locks; the strings and the arrays of pointers to them were made before and live in the closure.
+    // SAFETY: between fork and exec only write(2), execve(2) and calls that change credentials are made, without the C
+    // library's locks. The strings and the arrays of pointers to them were made before and live in the closure.
     unsafe {
         start.pre_exec(move || {
-            // "0" stands for the writing process, cgroups(7).
+            // "0" means the writing process, cgroups(7).
             if libc::write(members.as_raw_fd(), c"0".as_ptr().cast(), 1) != 1 {
                 return Err(io::Error::last_os_error());
             }

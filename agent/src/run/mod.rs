@@ -38,41 +38,41 @@ pub(crate) use restart::{Backoff, RestartPolicy};
 pub(crate) struct Request {
     /// Command and arguments.
     pub(crate) command: Vec<OsString>,
-    /// Exits after which it is not started again.
+    /// After this many exits the command is not started again.
     pub(crate) exits: u32,
     pub(crate) policy: RestartPolicy,
     pub(crate) backoff: Backoff,
-    /// Where the capture goes; none: a name made from the command's and the time.
+    /// Where to write the capture. `None`: a name is made from the command's name and the time.
     pub(crate) output: Option<PathBuf>,
-    /// Whether the command runs as root, and the capture is root's, also where somebody else called sudo.
+    /// Whether the command runs as root and the capture belongs to root, even if another user called sudo.
     pub(crate) as_root: bool,
     pub(crate) settings: Settings,
 }
 
-/// How it went.
+/// The result.
 pub(crate) struct Outcome {
-    /// The capture, as it is in its file.
+    /// The capture, as in its file.
     pub(crate) capture: Vec<u8>,
-    /// The command's last exit code; 128 + signal where one killed it. Where lastword itself failed, why: the capture is then not
-    /// where it should be, or ends early.
+    /// The command's last exit code, or 128 + the signal that killed it. An error if lastword itself failed: then the
+    /// capture is not where it should be, or ends early.
     pub(crate) code: anyhow::Result<u8>,
 }
 
-/// Runs that are kept: a loop that goes on for a thousand restarts is explained by its last ones.
+/// How many runs are kept. A loop of a thousand restarts can be explained by its last ones.
 const KEPT_RUNS: usize = 20;
 /// The part of the budget that kept runs may take; the rest is for rings.
 const KEPT_SHARE: u64 = 2;
 
-/// Records, restarts, and writes the capture.
+/// Records the command, restarts it, and writes the capture.
 pub(crate) fn run(request: Request) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(session(request));
-    // Nobody listens to signals any more. Whoever reads the verdict may be stuck.
+    // From here on nobody handles signals. The reader of the verdict may be stuck.
     let hangup = (!ignores(nix::sys::signal::Signal::SIGHUP)).then_some(libc::SIGHUP);
     for signal in [libc::SIGINT, libc::SIGTERM].into_iter().chain(hangup) {
-        // Where that fails they still do nothing; the verdict is worth more.
+        // If this fails, the signals still do nothing. That is better than losing the verdict.
         let _ = signal_hook::flag::register_conditional_default(signal, Arc::new(true.into()));
     }
     outcome
@@ -126,7 +126,7 @@ async fn session(mut request: Request) -> anyhow::Result<Outcome> {
         code: 1,
     };
     let lived = lives.live(&mut stop).await;
-    // What was recorded before something failed is kept, too.
+    // What was recorded before a failure is kept, too.
     let (interrupted, failed) = match lived {
         Ok(interrupted) => (interrupted, None),
         Err(error) if lives.kept.is_empty() => return Err(error),
@@ -152,11 +152,11 @@ async fn session(mut request: Request) -> anyhow::Result<Outcome> {
     Ok(Outcome { capture, code })
 }
 
-/// The command's lives.
+/// The runs of the command.
 struct Lives {
     request: Request,
     recorder: Recorder,
-    /// Who the command runs as, if that is not who lastword runs as.
+    /// The user that the command runs as, if that is not the user that lastword runs as.
     caller: Option<Caller>,
     parent: PathBuf,
     prefix: String,
@@ -169,7 +169,7 @@ struct Lives {
 }
 
 impl Lives {
-    /// Starts the command again and again; true if somebody asked to stop.
+    /// Starts the command again and again. Returns true if somebody asked to stop.
     async fn live(&mut self, stop: &mut Stop) -> anyhow::Result<bool> {
         for number in 1.. {
             self.one(number, stop).await?;
@@ -265,7 +265,7 @@ impl Lives {
         run.oom_kills = cgroup.oom_kills();
         run.losses = recording.losses;
         run.set_skipped(self.recorder.misses().since(before));
-        // Cgroups inside the run's own that found no place in the table.
+        // Cgroups inside the run's own cgroup that found no place in the table.
         let is_loss = |message: &&Message| message.kind.is_refusal();
         run.losses.lost = self.recorder.messages().iter().filter(is_loss).count() as u64;
         self.kept.push((run, recording.events));
@@ -285,8 +285,8 @@ impl Lives {
             .sum()
     }
 
-    /// The capture of the kept runs, and how many events it holds. It is made in memory, so that it can be explained whatever
-    /// becomes of its file.
+    /// The capture of the kept runs, and the number of its events. It is made in memory, so it can be explained even if
+    /// the file cannot be written.
     fn capture(&mut self, interrupted: bool) -> Result<(Vec<u8>, u64), WriteError> {
         let mut header = self.header(interrupted);
         self.redactor.header(&mut header, &mut self.masked);
@@ -344,13 +344,14 @@ impl Lives {
 struct Stop {
     interrupt: Signal,
     terminate: Signal,
-    /// None where lastword was started to outlive its terminal, as nohup(1) does.
+    /// `None` if lastword was started so that it outlives its terminal, as by nohup(1).
     hangup: Option<Signal>,
     asked: bool,
 }
 
 impl Stop {
-    /// How long the command may take to end, as a pod's terminationGracePeriodSeconds; shorter than its default of 30 s.
+    /// How long the command may take to end, like a pod's terminationGracePeriodSeconds, but shorter than that one's
+    /// default of 30 s.
     const GRACE: Duration = Duration::from_secs(10);
 
     fn listen() -> io::Result<Self> {
@@ -370,7 +371,8 @@ impl Stop {
         self.first().await;
     }
 
-    /// The first signal to us, as it is handed on. A hangup asks to end, as SIGTERM does: to a server it means something else.
+    /// The first signal that we get, as it is passed on to the command. A hang-up is passed on as SIGTERM, because to a
+    /// server SIGHUP means something else.
     async fn first(&mut self) -> nix::sys::signal::Signal {
         let hangup = self.hangup.as_mut();
         let hangup = async {
@@ -388,7 +390,7 @@ impl Stop {
         signal
     }
 
-    /// Another signal of a person: kernel and shell may both tell of one hangup.
+    /// Waits for another signal from a person. Kernel and shell may both report the same hang-up.
     async fn again(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -396,7 +398,8 @@ impl Stop {
         }
     }
 
-    /// Waits for the command; hands a signal on, and kills the command if it does not end in time or is asked for twice.
+    /// Waits for the command. Passes a signal on, and kills the command if it does not end in time or if a second
+    /// signal comes.
     async fn wait(
         &mut self,
         child: &mut tokio::process::Child,
@@ -406,11 +409,11 @@ impl Stop {
             status = child.wait() => return status,
             signal = self.first() => signal,
         };
-        // Ctrl-C at a terminal reaches the command too: it is in the same foreground process group.
+        // Ctrl-C at a terminal reaches the command, too, because it is in the same foreground process group.
         let from_terminal = signal == nix::sys::signal::Signal::SIGINT && io::stdin().is_terminal();
         if let (false, Some(pid)) = (from_terminal, child.id()) {
             match nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal) {
-                // It has just ended by itself.
+                // The command has just ended by itself.
                 Ok(()) | Err(nix::Error::ESRCH) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -448,14 +451,14 @@ fn base_name(command: &[OsString]) -> String {
         .unwrap_or_default()
 }
 
-/// `NAME-YYYY-MM-DDTHH-MM-SSZ.lwcap` in the working directory.
+/// The default file name: `NAME-YYYY-MM-DDTHH-MM-SSZ.lwcap` in the working directory.
 fn default_name(command: &[OsString]) -> PathBuf {
     let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
     format!("{}-{}.lwcap", base_name(command), now.replace(':', "-")).into()
 }
 
-/// Drops what lastword itself did between entering the cgroup and starting the command: the write that entered it, which
-/// is the first of all events if it is still there.
+/// Removes what lastword itself did before it started the command: the write that entered the cgroup. If it is still
+/// there, it is the first of all events.
 fn drop_preparations(events: &mut Vec<Event>, init_pid: u32) {
     let is_ours = |event: &Event| {
         event.kind == EventKind::WRITE && event.pid == init_pid && &event.data[..] == b"0"
@@ -510,7 +513,7 @@ mod tests {
         let mut whole = all.to_vec();
         drop_preparations(&mut whole, 7);
         assert_eq!(whole, all[1..]);
-        // The start was displaced, exec and all: nothing of the rest is ours.
+        // The start was displaced, including the exec: nothing in the rest is lastword's own.
         let mut displaced = all[1..].to_vec();
         drop_preparations(&mut displaced, 7);
         assert_eq!(displaced, all[1..]);

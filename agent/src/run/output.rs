@@ -10,14 +10,14 @@ use capture_format::{NewFile, WriteError};
 
 use super::caller::{Caller, act_as};
 
-/// A place that could be written before the command ran.
+/// A path that was writable before the command ran.
 pub(super) struct Output(PathBuf);
 
 impl Output {
-    /// Tries the place, as whoever the capture will belong to; leaves nothing there.
+    /// Tries whether the path can be written by the user to whom the capture will belong. Leaves nothing there.
     ///
     /// # Errors
-    /// Nothing can be written there: the command must not run for nothing.
+    /// If nothing can be written there: the command must not run in vain.
     pub(super) fn open(path: PathBuf, caller: Option<&Caller>) -> anyhow::Result<Self> {
         let advice = || match caller {
             Some(caller) => format!(
@@ -30,10 +30,10 @@ impl Output {
         Ok(Self(path))
     }
 
-    /// Writes the capture there, or else to the folder for temporary files; says where it is.
+    /// Writes the capture there, or else into the folder for temporary files. Returns where the file is.
     ///
     /// # Errors
-    /// It is not where it should be. The error says why, and where it is now.
+    /// If the file is not where it should be. The error says why, and where it is instead.
     pub(super) fn write(&self, capture: &[u8], caller: Option<&Caller>) -> anyhow::Result<&Path> {
         let place = &*self.0;
         let Err(why) = act_as(caller, || write(place, capture))? else {
@@ -60,7 +60,7 @@ fn write(path: &Path, capture: &[u8]) -> Result<(), WriteError> {
     file.keep()
 }
 
-/// A name of its own in the folder for temporary files.
+/// A unique name in the folder for temporary files.
 fn instead_of(place: &Path) -> PathBuf {
     let stem = place.file_stem().unwrap_or_default().to_string_lossy();
     std::env::temp_dir().join(format!("{stem}-{}.lwcap", std::process::id()))

@@ -18,7 +18,7 @@ pub(crate) enum RestartPolicy {
 }
 
 impl RestartPolicy {
-    /// Whether a command that ended so is started again.
+    /// Whether a command that ended with this status is started again.
     pub(super) fn restarts(self, status: Option<ExitStatus>) -> bool {
         match self {
             Self::Always => true,
@@ -46,7 +46,7 @@ impl Backoff {
             .map_err(|error| format!("{error}; give a duration such as 10s or 500ms, or none"))
     }
 
-    /// The delay before restart number `restart`, from 1.
+    /// The delay before restart number `restart`, counted from 1.
     pub(super) fn before(self, restart: u32) -> Duration {
         let factor = 1u32
             .checked_shl(restart.saturating_sub(1))
@@ -65,7 +65,7 @@ mod tests {
         assert!(RestartPolicy::Always.restarts(good));
         assert!(RestartPolicy::OnFailure.restarts(bad) && !RestartPolicy::OnFailure.restarts(good));
         assert!(!RestartPolicy::Never.restarts(bad));
-        // A command that could not be started has failed.
+        // A command that could not be started counts as failed.
         assert!(RestartPolicy::OnFailure.restarts(None));
     }
 

@@ -10,15 +10,15 @@ use std::{
 use super::{Answer, Ask, SocketError};
 use crate::node::handle::{CaptureOutcome, Status, Target};
 
-/// Longer than the agent may take.
+/// How long to wait for the agent; longer than the agent may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Bytes of an answer: far more than the outcomes of every container of a node.
+/// Largest answer in bytes: far more than the outcomes of every container of a node.
 const MAX_ANSWER: u64 = 16 * 1024 * 1024;
 
 /// The agent's state.
 ///
 /// # Errors
-/// [`SocketError::NoAgent`] if none runs; others if it does not answer.
+/// [`SocketError::NoAgent`] if no agent runs; others if it does not answer.
 pub(crate) fn status(path: &Path) -> Result<Status, SocketError> {
     match ask(path, &Ask::Status)? {
         Answer::Status(status) => Ok(*status),

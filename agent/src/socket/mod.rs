@@ -15,30 +15,30 @@ pub(crate) mod server;
 /// Where the socket is, unless the configuration says otherwise.
 pub(crate) const PATH: &str = "/run/lastword/agent.sock";
 
-/// What is asked.
+/// A request to the agent.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Ask {
-    /// How is it going?
+    /// Asks for the agent's status.
     Status,
     /// Capture these containers now.
     Capture {
-        /// Which.
+        /// Which containers.
         target: Target,
         /// Why, in a person's words.
         reason: String,
     },
 }
 
-/// What is answered.
+/// An answer of the agent.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
-    /// To [`Ask::Status`].
+    /// The answer to [`Ask::Status`].
     Status(Box<Status>),
-    /// To [`Ask::Capture`]: one outcome for each container that matched.
+    /// The answer to [`Ask::Capture`]: one outcome for each container that matched.
     Captured(Vec<CaptureOutcome>),
-    /// Why there is no such answer.
+    /// Why the agent did not do what was asked.
     Refused(String),
 }
 
@@ -59,22 +59,22 @@ pub(crate) enum SocketError {
         /// The socket.
         path: String,
     },
-    /// Something else is in its place.
+    /// Something that is not a socket has its name.
     #[error("{path} is not a socket; remove it, or name another place in the configuration")]
     NotASocket {
         /// The file.
         path: String,
     },
-    /// It is root's.
+    /// Only root may use the socket.
     #[error("only root may speak with the agent at {path}; use sudo")]
     OnlyRoot {
         /// The socket.
         path: String,
     },
-    /// The agent did not do it.
+    /// The agent refused the request.
     #[error("the agent says: {0}")]
     Refused(String),
-    /// The other end says something else: another version perhaps.
+    /// The other end sends something unknown; it may be another version.
     #[error(
         "cannot understand what the other end says: {0}; are agent and command of the same version?"
     )]

@@ -22,20 +22,20 @@ use tokio::{
 use super::{Answer, Ask, SocketError};
 use crate::node::handle::Handle;
 
-/// Connections at once; more wait.
+/// Connections at once; others wait.
 const CONNECTIONS: usize = 16;
-/// Bytes of a request.
+/// Largest request in bytes.
 const MAX_ASK: u64 = 64 * 1024;
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after accepting failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Listens at `path`, in the place of a socket that an agent before has left there. Its directory is made if it is missing,
+/// Listens at `path`. A socket that an earlier agent left there is replaced. The directory is made if it is missing,
 /// for root alone.
 ///
 /// # Errors
-/// When another agent listens there, when there is something else, or when it cannot be made.
+/// If another agent listens there, if something else has the name, or if the socket cannot be made.
 pub(crate) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
     let failed = || SocketError::io(path);
     let named = || path.display().to_string();
@@ -55,7 +55,7 @@ pub(crate) fn listen(path: &Path) -> Result<UnixListener, SocketError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed()(error)),
     }
-    // Under another name until its mode is right: nobody else can ever have connected.
+    // The socket has another name until its mode is right: so nobody else could ever have connected.
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     match fs::remove_file(&new) {
@@ -141,7 +141,7 @@ mod tests {
         socket::client,
     };
 
-    /// An agent whose loop answers, at a path.
+    /// An agent whose loop answers, and the path of its socket.
     struct Agent {
         path: PathBuf,
         _folder: tempfile::TempDir,
@@ -195,7 +195,7 @@ mod tests {
         }
     }
 
-    /// Asks in a thread of its own while the agent's runtime runs.
+    /// Asks in another thread while the agent's runtime runs.
     fn asking<T: Send + 'static>(
         agent: &Agent,
         ask: impl FnOnce(&Path) -> T + Send + 'static,
@@ -238,7 +238,7 @@ mod tests {
             let rubbish = rubbish.to_vec();
             let answer = asking(&agent, move |path| {
                 let mut stream = BlockingStream::connect(path).unwrap();
-                // The agent ends the connection when it has read enough.
+                // The agent closes the connection when it has read enough.
                 let _ = stream.write_all(&rubbish);
                 let mut answer = Vec::new();
                 let _ = stream.read_to_end(&mut answer);
