@@ -27,14 +27,14 @@ mod text;
 
 use step::{step_of, temporary};
 
-/// Steps kept of a run; what comes later is not compared.
+/// How many steps of a run are kept; later steps are not compared.
 const MAX_STEPS: usize = 1 << 20;
-/// Unlike steps kept of a run.
+/// How many different steps of a run are kept.
 const MAX_KINDS: usize = 1 << 16;
-/// Paths and names kept of a run.
+/// How many paths and names of a run are kept.
 const MAX_PATHS: usize = 1 << 16;
 
-/// What is remembered of a run to compare it.
+/// What is kept of a run to compare it with another.
 #[derive(Debug)]
 pub struct Side {
     name: String,
@@ -45,13 +45,13 @@ pub struct Side {
     texts: Vec<Box<str>>,
     ids: HashMap<Box<str>, u32>,
     cut: bool,
-    /// Paths as they are compared, and as they were first.
+    /// Paths in the form in which they are compared, each with the original form of its first use.
     opened: BTreeMap<Vec<u8>, (Text, u64)>,
     names: BTreeMap<String, (Outcome, u64)>,
 }
 
 impl Side {
-    /// Looks at a run, by its position in [`Reader::runs`]; `name` says which capture it is of.
+    /// Reads a run, given by its position in [`Reader::runs`]; `name` says which capture it belongs to.
     pub fn of<R: Read + Seek>(name: &str, reader: &mut Reader<R>, run_index: usize) -> Self {
         let header = reader.header().clone();
         let mut facts = reader.runs().get(run_index).map(Facts::new);
@@ -108,7 +108,7 @@ impl Side {
     }
 }
 
-/// Steps, each unlike one with its text once.
+/// Steps. Each distinct text is stored once.
 #[derive(Debug, Default)]
 struct Steps {
     steps: Vec<(u32, Moment)>,
@@ -134,8 +134,8 @@ impl Steps {
     }
 }
 
-/// A name without the domain of the search list it ends in: where the first expansion resolves, no other question tells
-/// what the program asked for.
+/// A name without the domain of the search list that it ends with. If the first expansion resolves, no other question
+/// shows which name the program asked for.
 fn without_search<'n>(host: &'n str, search: &[String]) -> &'n str {
     let stripped = search.iter().find_map(|domain| {
         let start = host.len().checked_sub(domain.len() + 1)?;
@@ -149,15 +149,15 @@ fn without_search<'n>(host: &'n str, search: &[String]) -> &'n str {
 /// Two runs compared.
 #[derive(Clone, Debug, Serialize)]
 pub struct Diff {
-    /// The runs: the first, and the second.
+    /// The first run and the second run.
     pub runs: [Compared; 2],
     /// Whether they ended with the same cause and subject.
     pub alike: bool,
-    /// Where they part; none if each has every step of the other.
+    /// Where the runs diverge; `None` if each run has every step of the other.
     pub divergence: Option<Divergence>,
-    /// Files opened only in the first, and only in the second.
+    /// Files that only the first run opened, and files that only the second run opened.
     pub only_opened: [Vec<Opened>; 2],
-    /// Names that did not end alike, or that only one run asked for.
+    /// Names whose look-ups ended differently, or that only one run asked for.
     pub names: Vec<NameDiffers>,
     /// What makes the comparison doubtful.
     pub caveats: Vec<String>,
@@ -166,44 +166,44 @@ pub struct Diff {
 /// One of the runs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Compared {
-    /// Which capture it is of.
+    /// The capture that the run belongs to.
     pub capture: String,
     /// The run.
     pub run: Head,
-    /// How its first process ended, where that was seen.
+    /// How the first process ended, if seen.
     pub status: Option<ExitStatus>,
     /// `exited 1`, `alive`.
     pub ended: String,
-    /// How long it lived, in nanoseconds.
+    /// How long the run lived, in nanoseconds.
     pub lived_ns: Option<u64>,
-    /// What the verdict says ended it.
+    /// What ended the run, according to the verdict.
     pub cause: Cause,
     /// What the cause is about; escaped.
     pub subject: String,
     /// The verdict; escaped.
     pub sentence: String,
-    /// Steps that were compared.
+    /// How many steps were compared.
     pub steps: u64,
 }
 
-/// Where two runs part.
+/// Where two runs diverge.
 #[derive(Clone, Debug, Serialize)]
 pub struct Divergence {
-    /// The last step before it that both have, as the run with the divergence has it.
+    /// The last step before the divergence that both runs have, from the run that diverges.
     pub after: Option<StepAt>,
-    /// The first step of the first run that the second has nowhere.
+    /// The first step of the first run that the second run does not have anywhere.
     pub first: Option<StepAt>,
-    /// The first step of the second run that the first has nowhere.
+    /// The first step of the second run that the first run does not have anywhere.
     pub second: Option<StepAt>,
 }
 
 /// A step of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepAt {
-    /// When.
+    /// When the step happened.
     #[serde(flatten)]
     pub moment: Moment,
-    /// What, without what differs between any two runs; escaped.
+    /// What happened, without what differs between any two runs; escaped.
     pub text: String,
 }
 
@@ -216,14 +216,14 @@ pub struct Opened {
     pub event: u64,
 }
 
-/// A name that did not resolve alike.
+/// A name whose look-ups ended differently.
 #[derive(Clone, Debug, Serialize)]
 pub struct NameDiffers {
     /// The name, without a domain of the search list.
     pub host: Text,
-    /// How it ended in each run: `resolved`, `NXDOMAIN`; none where it was not asked for.
+    /// How the look-up ended in each run: `resolved`, `NXDOMAIN`; `None` if the run did not ask for the name.
     pub outcomes: [Option<String>; 2],
-    /// Number of the last event of its last look-up.
+    /// Number of the last event of the name's last look-up.
     pub events: [Option<u64>; 2],
 }
 
@@ -261,8 +261,8 @@ impl Side {
         }
     }
 
-    /// Place of the first step the other run has nowhere. Where the other's beginning was displaced, what stands before
-    /// the first step that both have may have been there.
+    /// Index of the first step that the other run does not have anywhere. If the beginning of the other run was
+    /// displaced, all steps before the first common one are skipped: the other run may have had them, too.
     fn first_alone(&self, other: &Self) -> Option<usize> {
         let alone: Vec<bool> = self.texts.iter().map(|text| !other.has(text)).collect();
         let is_alone = |&(id, _): &(u32, Moment)| alone.get(id as usize) == Some(&true);
@@ -377,7 +377,7 @@ mod tests {
         diff(&sides[0], &sides[1])
     }
 
-    /// The same program, and its name resolves.
+    /// The same program, but its name resolves.
     fn healthy() -> Script {
         const SERVER: [u8; 4] = [10, 96, 0, 10];
         let mut s = Script::new(&["nginx", "-g", "daemon off;"]);

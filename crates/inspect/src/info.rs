@@ -21,7 +21,7 @@ pub struct Info {
     pub format: String,
     /// The header as it was written.
     pub header: Header,
-    /// The runs, with the number of events each.
+    /// The runs, each with its number of events.
     pub runs: Vec<RunInfo>,
     /// What is missing from the file, in words.
     pub damage: Vec<String>,
@@ -33,15 +33,15 @@ pub struct RunInfo {
     /// The run as it was written.
     #[serde(flatten)]
     pub run: Run,
-    /// Number of its events in the file.
+    /// How many of its events are in the file.
     pub events: u64,
-    /// Number of its first event; none if it has none.
+    /// Number of its first event; `None` if it has no events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_event: Option<u64>,
 }
 
 impl Info {
-    /// Reads a capture through, to count its events and to find all damage.
+    /// Reads a whole capture, to count its events and to find all damage.
     pub fn of<R: Read + Seek>(reader: &mut Reader<R>) -> Self {
         let mut runs = Vec::new();
         for (index, run) in reader.runs().to_vec().into_iter().enumerate() {
@@ -65,7 +65,7 @@ impl Info {
         }
     }
 
-    /// Writes it as a person reads it.
+    /// Writes the information as text for people.
     ///
     /// # Errors
     /// When `out` fails.
@@ -198,7 +198,7 @@ fn quantities(of: &BTreeMap<String, String>) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// The events one a line; the pod object is for `--json`.
+/// Writes the events, one a line. The pod object is written only by `--json`.
 fn kubernetes_text(out: &mut impl Write, kubernetes: &Kubernetes) -> io::Result<()> {
     let Kubernetes { pod: _, events } = kubernetes;
     for event in events {
@@ -360,7 +360,7 @@ pub(crate) fn cpu_text(cpu: Cpu) -> String {
     text
 }
 
-/// One line, unless there is nothing to say.
+/// Writes one line, unless the value is empty.
 fn field(out: &mut impl Write, name: &str, value: &str) -> io::Result<()> {
     if value.is_empty() {
         Ok(())
@@ -404,7 +404,7 @@ mod tests {
         insta::assert_snapshot!(serde_json::to_string_pretty(&info()).unwrap());
     }
 
-    /// As the agent of a node writes it.
+    /// A capture as the agent of a node writes it.
     fn on_kubernetes() -> Info {
         let mut header = header();
         header.container = Container {

@@ -9,7 +9,7 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use events::escape::is_harmful;
 
-/// One document on several lines, for people to read too.
+/// Writes a document on several lines, so that people can read it, too.
 ///
 /// # Errors
 /// When `out` fails.
@@ -17,7 +17,7 @@ pub fn write_pretty(value: &impl Serialize, out: &mut dyn Write) -> io::Result<(
     write(value, out, PrettyFormatter::new())
 }
 
-/// One document on one line.
+/// Writes a document on one line.
 ///
 /// # Errors
 /// When `out` fails.
@@ -42,7 +42,7 @@ pub(crate) enum Data<'e> {
 }
 
 impl<'e> Data<'e> {
-    /// Text if the bytes are UTF-8, where a cut may have split the last character; else Base64.
+    /// Text if the bytes are UTF-8; `cut` says that the last character may be incomplete. Otherwise Base64.
     pub(crate) fn of(bytes: &'e [u8], cut: bool) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(text),
@@ -54,10 +54,10 @@ impl<'e> Data<'e> {
     }
 }
 
-/// Escapes what `F` would leave as it is.
+/// Escapes characters that `F` would leave as they are.
 struct Harmless<F>(F);
 
-/// Hands a method on to the formatter within.
+/// Passes a method on to the inner formatter.
 macro_rules! hand_on {
     ($($method:ident($($argument:ident: $type:ty),*);)+) => {
         $(fn $method<W: ?Sized + Write>(&mut self, writer: &mut W, $($argument: $type),*) -> io::Result<()> {

@@ -15,9 +15,11 @@ use capture_format::{BlockSummary, Columns, Damage, Event, EventBlock, Part as R
 
 use events::context::{Context, Part, Seen};
 
-/// Which events of a run are asked for. What rules out may be wrong in one direction only: what it leaves in is looked at.
+/// Says which events of a run are asked for. The methods that rule events out may err in one direction only: they may
+/// leave too many events in, because those are still looked at.
 pub trait Select {
-    /// Whether none of a block's events is asked for. Its kinds and pids are sure, its times are what its writer claims.
+    /// Whether none of a block's events is asked for. The block's kinds and pids are certain; its times are what its
+    /// writer claims.
     fn excludes(&self, _block: &BlockSummary) -> bool {
         false
     }
@@ -27,7 +29,7 @@ pub trait Select {
         Columns::NONE
     }
 
-    /// Whether the event in a row may be asked for, judging by those columns.
+    /// Whether the event in a row may be asked for, judged by those columns only.
     fn may_match(&self, _block: &EventBlock, _row: usize) -> bool {
         true
     }
@@ -48,7 +50,7 @@ impl Select for All {}
 pub enum Found<'c, 'w, 'e> {
     /// An event that was asked for.
     Event(&'c mut Candidate<'w, 'e>),
-    /// Events are missing here, as far as the scan had to read.
+    /// Events are missing here, in a part that the scan had to read.
     Missing(Damage),
 }
 
@@ -67,14 +69,14 @@ impl<'e> Candidate<'_, 'e> {
         self.number
     }
 
-    /// The event itself, for which nothing else is read.
+    /// The event itself, without reading anything else.
     #[must_use]
     pub fn event(&self) -> &'e Event {
         self.event
     }
 
-    /// The event with what earlier ones tell of it, which may have to be read for that; and what is remembered of them. Descriptors
-    /// and working directories are remembered up to here if the event needs them.
+    /// The event with what is known from earlier events, and the context. Earlier events may have to be read for that.
+    /// Descriptors and working directories are followed up to this event if the event needs them.
     pub fn look(&mut self) -> (&Seen<'e>, &Context) {
         let Self {
             number,
@@ -87,17 +89,17 @@ impl<'e> Candidate<'_, 'e> {
     }
 }
 
-/// What candidates are looked at with.
+/// The state that is used to look at candidates.
 trait State {
-    /// Takes the event that the walk is at.
+    /// Takes the event at which the walk is.
     fn observe<'e>(&mut self, number: u64, event: &'e Event) -> Seen<'e>;
     fn context(&self) -> &Context;
 }
 
-/// Passes on what is selected of a run, by its position in [`Reader::runs`].
+/// Passes on the selected events of a run, which is given by its position in [`Reader::runs`].
 ///
 /// # Errors
-/// What `each` returns. Damage to the capture is passed on, and noted in [`Reader::damage`].
+/// The error that `each` returned. Damage to the capture is passed on, and noted in [`Reader::damage`].
 pub fn scan<R: Read + Seek, E>(
     reader: &mut Reader<R>,
     run_index: usize,
@@ -126,7 +128,7 @@ pub fn scan<R: Read + Seek, E>(
     Ok(())
 }
 
-/// An event's place in a run: which part of it, and which row of that block.
+/// An event's place in a run: the part of the run, and the row in the block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Position {
     part: usize,
@@ -143,18 +145,18 @@ impl Position {
 struct Walk<'r, R> {
     reader: &'r mut Reader<R>,
     run: usize,
-    /// The event that is looked at, in `block`.
+    /// The place in `block` of the event that is looked at.
     at: Position,
     block: EventBlock,
     context: Context,
-    /// For each part of the context the first event that it does not know of.
+    /// For each part of the context, the first event that it has not observed.
     followed: [Position; 2],
     /// A block that is read again for the context.
     earlier: EventBlock,
 }
 
 impl<R: Read + Seek> Walk<'_, R> {
-    /// Goes through the rows of the part that the walk is at.
+    /// Goes through the rows of the part at which the walk is.
     fn rows<E>(
         &mut self,
         select: &impl Select,
@@ -200,8 +202,8 @@ impl<R: Read + Seek> Walk<'_, R> {
         damage
     }
 
-    /// Leaves the part. What of the context knows some of its events gets to know the others, as they are decoded; what
-    /// nothing in it changes knows them all.
+    /// Leaves the part. A part of the context that has observed some of its events now observes the others, because
+    /// they are decoded already. A part of the context that none of its events changes has observed them all.
     fn end_part(&mut self) {
         let next = Position {
             part: self.at.part + 1,
@@ -230,7 +232,7 @@ impl<R: Read + Seek> Walk<'_, R> {
         }
     }
 
-    /// Takes all events before the one that is looked at, for these parts of the context.
+    /// Lets these parts of the context observe all events before the one that is looked at.
     fn catch_up(&mut self, parts: &[Part]) {
         let first = parts.iter().map(|&part| self.followed[part as usize].part);
         for of_run in first.min().unwrap_or(self.at.part)..self.at.part {
@@ -238,7 +240,7 @@ impl<R: Read + Seek> Walk<'_, R> {
                 self.followed[**part as usize].part <= of_run && self.changes(**part, of_run)
             };
             let behind: Vec<Part> = parts.iter().filter(behind).copied().collect();
-            // What is damaged is missing here as it is for those who read everything.
+            // Damaged events are missing here, as they are for a reader of everything.
             if !behind.is_empty()
                 && let Some(Ok(())) = self.reader.open_block(self.run, of_run, &mut self.earlier)
             {
@@ -275,7 +277,7 @@ impl<R: Read + Seek> Walk<'_, R> {
     }
 }
 
-/// Takes those of a block's events that change a part of the context, as far as they are readable.
+/// Lets a part of the context observe those of a block's events that change it, as far as they are readable.
 fn follow(context: &mut Context, part: Part, block: &mut EventBlock, rows: std::ops::Range<usize>) {
     if rows.is_empty() || block.load(Columns::ALL).is_err() {
         return;

@@ -18,28 +18,29 @@ mod moment;
 
 pub use moment::{Moment, NoMoment};
 
-/// Processes that are followed at once: those forked beyond it are not, so that a capture cannot grow the set without end.
+/// How many processes are followed at once. Further forks are not followed, so that a capture cannot make the set grow
+/// without limit.
 const MAX_FOLLOWED: usize = 1 << 16;
 
-/// Which events; by default all.
+/// Which events are selected; by default all.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Those that match.
+    /// Only events that match.
     pub filter: Option<Filter>,
-    /// Those of the run with this number.
+    /// Only events of the run with this number.
     pub run: Option<u32>,
-    /// Those that happened at this moment of their run or later.
+    /// Only events that happened at this moment of their run or later.
     pub from: Option<Moment>,
-    /// Those that happened at this moment of their run or earlier.
+    /// Only events that happened at this moment of their run or earlier.
     pub to: Option<Moment>,
-    /// Those of this process (host pid) and all that it forks, and those fork.
+    /// Only events of this process (host pid) and its descendants.
     pub follow: Option<u32>,
-    /// The first so many of what is left, over all runs.
+    /// Only this many events, the first of those that remain, over all runs.
     pub limit: Option<u64>,
 }
 
 impl Selection {
-    /// Whether nothing is left out.
+    /// Whether all events are selected.
     #[must_use]
     pub fn is_all(&self) -> bool {
         let Self {
@@ -55,13 +56,14 @@ impl Selection {
             && (from, to) == (&None, &None)
     }
 
-    /// Whether a run with this number is looked at.
+    /// Whether events of this run may be selected.
     #[must_use]
     pub fn takes_run(&self, run: &Run) -> bool {
         self.run.is_none_or(|number| run.number == number)
     }
 
-    /// What is looked at of one run, by its position in [`Reader::runs`]. Of a run without an end whose end times are counted from, all events are read.
+    /// The selection for one run, which is given by its position in [`Reader::runs`]. If times count from the end and
+    /// the run has no recorded end, all its events are read to find the last one.
     #[must_use]
     pub fn in_run<R: Read + Seek>(&self, reader: &mut Reader<R>, run_index: usize) -> InRun {
         let last = self.last_event(reader, run_index);
@@ -75,7 +77,7 @@ impl Selection {
         }
     }
 
-    /// When the run's last event happened (CLOCK_BOOTTIME), where that matters.
+    /// When the run's last event happened (CLOCK_BOOTTIME), if that matters.
     fn last_event<R: Read + Seek>(&self, reader: &mut Reader<R>, run_index: usize) -> u64 {
         let run = &reader.runs()[run_index];
         let (start, has_end) = (run.start, run.end.is_some());
@@ -88,7 +90,7 @@ impl Selection {
     }
 }
 
-/// Which events of one run.
+/// The selection for the events of one run.
 #[derive(Clone, Debug)]
 pub struct InRun {
     filter: Option<Filter>,
@@ -99,7 +101,7 @@ pub struct InRun {
 }
 
 impl InRun {
-    /// Whether the next event of the run, in its order, is one of them.
+    /// Whether the run's next event is selected. Events must be given in the order of the run.
     pub fn takes(&mut self, scope: &Scope<'_>, seen: &Seen<'_>) -> bool {
         let is_followed = self.followed.as_mut().is_none_or(|it| it.observe(seen));
         let time = i128::from(seen.event.time);
@@ -111,7 +113,8 @@ impl InRun {
                 .is_none_or(|filter| filter.matches(scope, seen))
     }
 
-    /// The columns by which [`InRun::excludes`] tells more of an event than by its block's summary: see [`Filter::columns`].
+    /// The columns that let [`InRun::excludes`] rule out single events, where a block's summary cannot: see
+    /// [`Filter::columns`].
     #[must_use]
     pub fn columns(&self) -> Columns {
         let any_time = (self.from, self.to) == (i128::MIN, i128::MAX);
@@ -123,9 +126,10 @@ impl InRun {
             | only_if(self.followed.is_some(), Columns::PID)
     }
 
-    /// Whether certainly none of the next events of which this is known is one of them: see [`Filter::excludes`].
+    /// Whether certainly none of the next events that `known` describes is selected: see [`Filter::excludes`].
     ///
-    /// Events before them must have been observed, and of such a block those by which processes fork and exit must be.
+    /// All events before them must have been observed. From a block that is excluded, the forks and exits of processes
+    /// must still be observed.
     #[must_use]
     pub fn excludes(&self, known: &Known<'_>) -> bool {
         let time = &known.time;
@@ -159,14 +163,14 @@ impl Followed {
         pid == self.root || self.descendants.contains(&pid)
     }
 
-    /// Whether the event is one of theirs.
+    /// Whether the event belongs to one of the processes.
     fn observe(&mut self, seen: &Seen<'_>) -> bool {
         let event = seen.event;
         let is_one = self.has(event.pid);
         match event.kind {
             EventKind::FORK => {
                 let child = event.ret as u32;
-                // A pid that somebody else gives to a child is no longer the one that was followed.
+                // If another process gives a followed pid to a child, that pid no longer means the followed process.
                 if !is_one {
                     self.descendants.remove(&child);
                 } else if self.descendants.len() < MAX_FOLLOWED {
@@ -182,14 +186,14 @@ impl Followed {
     }
 }
 
-/// The same as a [`scan`](crate::scan::scan) asks it.
+/// The selection in the form that a [`scan`](crate::scan::scan) uses.
 pub(crate) struct Chosen<'a> {
     selected: RefCell<InRun>,
     header: &'a Header,
     run: &'a Run,
-    /// Whether forks and exits must be seen, whoever does them.
+    /// Whether forks and exits of all processes must be observed.
     follows: bool,
-    /// What of a row may rule it out.
+    /// The columns that may rule a row out.
     columns: Columns,
     answers: RefCell<Answers>,
 }
@@ -260,7 +264,8 @@ impl Select for Chosen<'_> {
     }
 }
 
-/// Whether rows of a block are ruled out by their kind and what they returned, as far as it was found out: most rows repeat an earlier one in that.
+/// Remembers which combinations of kind and result rule a row out, because most rows of a block repeat an earlier
+/// combination.
 #[derive(Default)]
 struct Answers {
     /// Number of the block's first event, from 1.
@@ -269,10 +274,10 @@ struct Answers {
 }
 
 impl Answers {
-    /// A row that falls on the place of another takes it.
+    /// How many places there are. A row takes over its place from an earlier row.
     const PLACES: usize = 256;
 
-    /// Forgets those of another block.
+    /// Forgets the answers about another block.
     fn are_of(&mut self, block: u64) {
         if self.block != block {
             self.block = block;

@@ -12,15 +12,15 @@ use verdict::facts::fails_anyway;
 use verdict::facts::lookup;
 use verdict::rules::how;
 
-/// Bytes of a text that are compared.
+/// How many bytes of a text are compared.
 const MAX_TEXT: usize = 200;
-/// Where temporary files are.
+/// Directories of temporary files.
 const TEMPORARY: &[&[u8]] = &[b"/tmp/", b"/var/tmp/", b"/dev/shm/", b"/run/"];
-/// Shortest part of a temporary name that is taken for made up.
+/// A part of a temporary name must be at least this long to be taken for made up.
 const MIN_RANDOM: usize = 6;
 
-/// The event as a step: text in which what differs between any two runs is `#`; escaped. None of events that say
-/// nothing about the course of things.
+/// The event as a step: a text in which `#` replaces whatever differs between any two runs; escaped. `None` for events
+/// that say nothing about what the run did.
 pub(super) fn step_of(seen: &Seen<'_>) -> Option<String> {
     let event = seen.event;
     let text = match event.kind {
@@ -29,11 +29,11 @@ pub(super) fn step_of(seen: &Seen<'_>) -> Option<String> {
         K::OOM_KILL => "is chosen by the OOM killer".to_owned(),
         K::SIGNAL_GENERATE => {
             let signal = Signal::from_ret(event.ret)?;
-            // SIGCHLD, SIGURG and the like come as they please.
+            // SIGCHLD, SIGURG and similar signals come at any time.
             (signal.asks_to_end() || signal.is_fault()).then(|| format!("is sent {signal}"))?
         }
         kind if !kind.is_syscall() => return None,
-        // Without the process: of one whose exec was overwritten the name is not known.
+        // The process is left out: its name is not known if its exec was overwritten.
         _ => return call(seen),
     };
     Some(format!("{} {text}", seen.program.label))
@@ -78,7 +78,7 @@ fn call(seen: &Seen<'_>) -> Option<String> {
     None
 }
 
-/// The name service cache, which C libraries look for and few machines have.
+/// Whether an address is that of the name service cache, which C libraries look for and few machines have.
 pub(crate) fn is_nscd(address: &SockAddr) -> bool {
     matches!(address, SockAddr::Unix(path) if path.ends_with(b"nscd/socket"))
 }
@@ -100,7 +100,7 @@ fn dns(seen: &Seen<'_>) -> Option<String> {
     Some(format!("DNS says of {name} {qtype}: {said}"))
 }
 
-/// Standard output and error, and logs.
+/// Whether a descriptor is standard output, standard error, or a log.
 fn is_output(fd: &Fd) -> bool {
     fd.stdio.is_some() || fd.path().is_some_and(|path| path.ends_with(b".log"))
 }
@@ -133,7 +133,7 @@ fn words(data: &[u8]) -> String {
     escaped_to(&text, MAX_TEXT).to_string()
 }
 
-/// Each number is one `#`.
+/// Text in which each number is replaced by one `#`.
 fn without_numbers(bytes: &[u8]) -> Vec<u8> {
     let mut text: Vec<u8> = Vec::with_capacity(bytes.len());
     for &byte in bytes {
@@ -146,7 +146,7 @@ fn without_numbers(bytes: &[u8]) -> Vec<u8> {
     text
 }
 
-/// A path without the pid in /proc, and below directories of temporary files without what looks made up.
+/// A path without the pid in /proc, and without the parts that look made up below directories of temporary files.
 pub(super) fn temporary(path: &[u8]) -> Vec<u8> {
     if path.starts_with(b"/proc/") {
         return without_numbers(path);
@@ -169,7 +169,8 @@ pub(super) fn temporary(path: &[u8]) -> Vec<u8> {
     name
 }
 
-/// A number, or letters of both cases or digits among them, of mkstemp(3)'s length at least.
+/// Whether a word looks made up: it is a number, or it mixes upper and lower case or letters and digits, and is at
+/// least as long as mkstemp(3) makes it.
 fn is_made_up(word: &[u8]) -> bool {
     let has = |test: fn(&u8) -> bool| word.iter().any(test);
     let digits = has(u8::is_ascii_digit);

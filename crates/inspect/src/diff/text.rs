@@ -7,7 +7,7 @@ use crate::views::{Cell, Column, Look, Paint, Table, View};
 use events::decode::time::duration;
 use events::escape::escaped;
 
-/// Lines a list has.
+/// How many lines a list has.
 const MAX_LISTED: usize = 20;
 
 impl View for Diff {

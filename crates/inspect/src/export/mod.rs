@@ -43,19 +43,19 @@ pub mod pcapng;
 pub mod perfetto;
 pub mod scap;
 
-/// What writes a format: it is told what happens, in the order of the capture.
+/// A writer of one format. Its methods are called in the order of the capture.
 trait Sink {
     /// A run begins.
     fn begin_run(&mut self, run: &Run) -> io::Result<()>;
-    /// An event of the run, with the state after it.
+    /// An event of the run, with the context after the event.
     fn event(&mut self, seen: &Seen<'_>, context: &Context) -> io::Result<()>;
-    /// Events are missing here, since the file is damaged: why, for people.
+    /// Events are missing here because the file is damaged; `damage` says why, for people.
     fn missing(&mut self, damage: &str) -> io::Result<()>;
     /// The run has ended; `index` is its position in the capture.
     fn end_run(&mut self, index: usize, run: &Run) -> io::Result<()>;
 }
 
-/// Tells a sink of every selected event.
+/// Passes every selected event on to a sink.
 fn tell<R: Read + Seek>(
     reader: &mut Reader<R>,
     select: &Selection,
@@ -95,7 +95,7 @@ fn tell<R: Read + Seek>(
     Ok(())
 }
 
-/// Time since the Unix epoch in nanoseconds; 0 and the largest number for what lies outside.
+/// Time since the Unix epoch in nanoseconds. Times outside of the range become 0 or the largest number.
 fn epoch(boottime: u64, host: &Host) -> u64 {
     let time = i128::from(boottime) + i128::from(host.clock_offset);
     u64::try_from(time.max(0)).unwrap_or(u64::MAX)

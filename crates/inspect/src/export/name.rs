@@ -6,13 +6,13 @@ use capture_format::EventKind;
 
 use events::context::Seen;
 
-/// A system call's name, or the life-cycle event's; `kind_N` for what this version does not know.
+/// Name of a system call or of a life-cycle event; `kind_N` for a kind that this version does not know.
 pub(super) fn kind_name(kind: EventKind) -> Cow<'static, str> {
     kind.name()
         .map_or_else(|| format!("kind_{}", kind.0).into(), Into::into)
 }
 
-/// Name of the process for people, escaped; its pid where the name is not known.
+/// Name of the process for people, escaped; the pid if the name is not known.
 pub(super) fn process_name(seen: &Seen<'_>) -> String {
     match seen.program.label.as_str() {
         "" => format!("pid {}", seen.event.pid),

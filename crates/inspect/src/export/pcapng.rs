@@ -23,15 +23,14 @@ mod packet;
 const SECTION: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
 const PACKET: u32 = 6;
-/// Options: of any block a comment; of the section the program that wrote it; of the interface its name and the
-/// resolution of its times.
+/// Options: a comment of any block; the program that wrote the section; name and time resolution of the interface.
 const COMMENT: u16 = 1;
 const PROGRAM: u16 = 4;
 const NAME: u16 = 2;
 const RESOLUTION: u16 = 9;
 /// Packets start with their IP header.
 const LINK_RAW: u16 = 101;
-/// The first port of those for anybody's use.
+/// First of the ports that any program may use.
 const FIRST_PORT: u16 = 49152;
 const DNS_PORT: u16 = 53;
 /// Longest comment.
@@ -106,7 +105,7 @@ impl<W: Write> Sink for Pcapng<W> {
 /// A DNS message that a process sent or received.
 struct Exchanged<'e> {
     message: &'e [u8],
-    /// Bytes it had, of which `message` may be the first ones.
+    /// The full length of the message, of which `message` may be only the beginning.
     length: usize,
     sent: bool,
     tcp: bool,
@@ -115,7 +114,7 @@ struct Exchanged<'e> {
     server_is_known: bool,
 }
 
-/// The DNS message of an event; none of a call that failed: nothing went over the network.
+/// The DNS message of an event; `None` if the call failed, because then nothing went over the network.
 fn exchanged<'e>(seen: &Seen<'e>) -> Option<Exchanged<'e>> {
     let event = seen.event;
     if event.ret < 0 || event.data.len() > MAX_MESSAGE || !is_on_socket(event, seen.fd.as_ref()) {
@@ -146,7 +145,7 @@ fn exchanged<'e>(seen: &Seen<'e>) -> Option<Exchanged<'e>> {
     })
 }
 
-/// Over TCP the length of a message stands before it.
+/// Over TCP each message is preceded by its length.
 fn unframed(data: &[u8]) -> (bool, &[u8]) {
     match data.split_first_chunk::<2>() {
         Some((length, rest)) if usize::from(u16::from_be_bytes(*length)) == rest.len() => {
@@ -156,7 +155,7 @@ fn unframed(data: &[u8]) -> (bool, &[u8]) {
     }
 }
 
-/// The bytes a message had: those the call moved, where the capture has fewer.
+/// The full length of a message: if the capture has fewer bytes, the number of bytes that the call moved.
 fn length(event: &Event, message: &[u8]) -> usize {
     let moved = usize::try_from(event.ret).unwrap_or(0).min(MAX_MESSAGE);
     let counts_messages = matches!(event.kind, K::SENDMMSG | K::RECVMMSG);
@@ -209,10 +208,10 @@ fn section(comment: &str, program: &str, out: &mut impl Write) -> io::Result<()>
 
 fn interface(out: &mut impl Write) -> io::Result<()> {
     let mut body = LINK_RAW.to_le_bytes().to_vec();
-    // Reserved; packets of any length.
+    // Two reserved bytes; then the largest length of a packet, where 0 means no limit.
     body.extend([0; 6]);
     option(&mut body, NAME, b"system calls");
-    // Nanoseconds.
+    // Times are in nanoseconds.
     option(&mut body, RESOLUTION, &[9]);
     end_of_options(&mut body);
     block(INTERFACE, &body, out)
@@ -232,7 +231,7 @@ fn end_of_options(body: &mut Vec<u8>) {
     body.extend([0; 4]);
 }
 
-/// Appends bytes and fills up to a multiple of four.
+/// Appends bytes and pads them to a multiple of four.
 fn padded(body: &mut Vec<u8>, bytes: &[u8]) {
     body.extend_from_slice(bytes);
     body.resize(body.len().next_multiple_of(4), 0);

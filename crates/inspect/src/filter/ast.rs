@@ -6,7 +6,7 @@ use super::fields::Field;
 use super::literal::{Literal, write_text};
 use super::pattern::Pattern;
 
-/// True or false for each event.
+/// An expression, which is true or false for each event.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Expr {
     /// At least two.
@@ -17,7 +17,7 @@ pub(super) enum Expr {
     Check(Check),
 }
 
-/// A field and what must hold for it.
+/// A field and the test that its value must pass.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Check {
     pub(super) field: &'static Field,
@@ -35,7 +35,7 @@ pub(super) enum Argument {
     Name(String),
 }
 
-/// What must hold.
+/// The test that a value must pass.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Test {
     Exists,
@@ -70,11 +70,11 @@ impl Comparison {
     }
 }
 
-/// Where a text is looked for in another.
+/// Where in a text another text is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Anywhere,
-    /// Whatever the case of ASCII letters.
+    /// Anywhere, and ASCII letters match in either case.
     AnywhereInAnyCase,
     Start,
     End,
@@ -107,7 +107,7 @@ impl fmt::Display for Expr {
     }
 }
 
-/// In parentheses if it is made of several.
+/// An expression, in parentheses if it has several parts.
 struct Nested<'a>(&'a Expr);
 
 impl fmt::Display for Nested<'_> {

@@ -7,10 +7,10 @@ use unicode_width::UnicodeWidthChar;
 
 use events::escape::is_harmful;
 
-/// Characters of the expression that are shown before and after the place, at most.
+/// At most this many characters of the expression are shown before and after the wrong part.
 const CONTEXT: usize = 60;
 
-/// What is wrong, by byte positions.
+/// What is wrong, and where: byte positions.
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) at: Range<usize>,
@@ -75,7 +75,7 @@ impl FilterError {
         }
     }
 
-    /// Where the wrong part begins: the character's place in the expression, from 1.
+    /// Where the wrong part begins: the position of its first character in the expression, from 1.
     #[must_use]
     pub fn column(&self) -> usize {
         self.column
@@ -107,7 +107,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// On one line, with nothing in it that a terminal acts on.
+/// The text on one line, without anything that a terminal would act on.
 fn visible(text: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -118,22 +118,22 @@ fn visible(text: &str) -> String {
         .collect()
 }
 
-/// Columns of a terminal.
+/// How many columns of a terminal the text needs.
 fn width(text: &str) -> usize {
     text.chars().filter_map(UnicodeWidthChar::width).sum()
 }
 
-/// A word of the expression as it may stand in a message: not too long, and harmless.
+/// A word of the expression in a form that a message may contain: not too long, and harmless.
 pub(super) fn quoted(word: &str) -> String {
     format!("`{}`", shortened(word))
 }
 
-/// `did you mean …?` of the candidate that looks most like the word, if one does.
+/// `did you mean …?` with the candidate that looks most like the word, if one looks like it.
 pub(super) fn suggestion<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
-    /// Below it two words have nothing in common that a person would see.
+    /// Two words that are less similar than this have nothing in common that a person would see.
     const ALIKE: f64 = 0.8;
     if word.len() > CONTEXT {
         return None;

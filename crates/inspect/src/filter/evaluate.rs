@@ -11,7 +11,7 @@ use super::fields::{Ask, Value};
 use super::literal::{DAY, Literal, SUCCESS};
 use events::context::Seen;
 
-/// A field that the event does not have fails every check.
+/// Whether the event matches. If the event does not have a field, every check of that field fails.
 pub(super) fn matches(expression: &Expr, scope: &Scope<'_>, seen: &Seen<'_>) -> bool {
     match expression {
         Expr::Or(parts) => parts.iter().any(|part| matches(part, scope, seen)),
@@ -31,7 +31,7 @@ pub(super) fn matches(expression: &Expr, scope: &Scope<'_>, seen: &Seen<'_>) -> 
 }
 
 impl Test {
-    /// Whether it holds for a value that is there.
+    /// Whether the test holds for a value.
     pub(super) fn holds(&self, value: &Value<'_>) -> bool {
         if let Self::Is(Comparison::NotEqual, literal) = self {
             return !any(value, |value| equal(value, literal));
@@ -114,7 +114,7 @@ impl Part {
     }
 }
 
-/// Whether the path is `prefix` or lies below it, component by component.
+/// Whether the path is `prefix` or is below it, component by component.
 fn is_under(path: &[u8], prefix: &[u8]) -> bool {
     let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
     path.strip_prefix(prefix)

@@ -20,7 +20,7 @@ use super::literal::{Literal, Type};
 use super::pattern::{Pattern, Syntax};
 use super::{MAX_DEPTH, MAX_LENGTH, MAX_PATTERNS};
 
-/// Words that join comparisons: as values they stand in quotes.
+/// Words that join comparisons. To use one as a value, it must be quoted.
 pub(super) const KEYWORDS: [&str; 3] = ["and", "or", "not"];
 
 const OPERATORS: [&str; 17] = [
@@ -70,7 +70,7 @@ pub(super) fn parse(text: &str) -> Result<Expr, Fault> {
     Ok(expression)
 }
 
-/// What somebody who writes another language meant.
+/// What a person probably meant who wrote a word of another language.
 fn conjunction(lexer: &Lexer<'_>, word: &str) -> Option<String> {
     let mut lexer = *lexer;
     let meant = match word.to_ascii_lowercase().as_str() {
@@ -92,9 +92,9 @@ fn conjunction(lexer: &Lexer<'_>, word: &str) -> Option<String> {
 
 struct Parser<'e> {
     lexer: Lexer<'e>,
-    /// Parentheses and `not` that are open.
+    /// How many parentheses and `not` are open.
     depth: usize,
-    /// Globs and regular expressions so far.
+    /// How many globs and regular expressions there were so far.
     patterns: usize,
 }
 
@@ -260,7 +260,7 @@ impl Parser<'_> {
         Ok(test)
     }
 
-    /// A value; a keyword is none unless it is quoted, as somebody forgot the value.
+    /// A value. An unquoted keyword is not a value: the value was probably forgotten.
     fn value(&mut self) -> Result<Word<'_>, Fault> {
         let mut before = self.lexer;
         let word = self.lexer.value()?;

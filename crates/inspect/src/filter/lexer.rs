@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::error::{Fault, quoted};
 
-/// Where the reader is.
+/// Reads an expression from left to right.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lexer<'e> {
     text: &'e str,
@@ -15,11 +15,11 @@ pub(super) struct Lexer<'e> {
 /// A value as it was written.
 #[derive(Debug)]
 pub(super) struct Word<'e> {
-    /// With its quotes.
+    /// Its place, including the quotes.
     pub(super) at: Range<usize>,
-    /// Without them; escapes are still there.
+    /// Its text without the quotes; escapes are still in it.
     pub(super) raw: &'e str,
-    /// The quote it stands in.
+    /// The quote around it, if any.
     pub(super) quote: Option<char>,
 }
 
@@ -28,7 +28,7 @@ impl<'e> Lexer<'e> {
         Self { text, at: 0 }
     }
 
-    /// Where the next word begins.
+    /// The place where the next word begins.
     pub(super) fn at(&mut self) -> usize {
         let blank = self.rest().len() - self.rest().trim_start().len();
         self.at += blank;
@@ -45,7 +45,7 @@ impl<'e> Lexer<'e> {
         taken
     }
 
-    /// The place of a byte in characters, from 1.
+    /// Converts the place of a byte into a count of characters, from 1.
     pub(super) fn column(&self, at: usize) -> usize {
         self.text[..at].chars().count() + 1
     }
@@ -55,7 +55,7 @@ impl<'e> Lexer<'e> {
         self.at() == self.text.len()
     }
 
-    /// Takes the character if it is the next one.
+    /// Takes the character if it comes next.
     pub(super) fn eat(&mut self, c: char) -> bool {
         self.at();
         let is_next = self.rest().starts_with(c);
@@ -65,7 +65,7 @@ impl<'e> Lexer<'e> {
         is_next
     }
 
-    /// The next field, keyword or operator in letters; empty if something else is next.
+    /// The next field, keyword or operator that is made of letters; empty if something else comes next.
     pub(super) fn name(&mut self) -> (&'e str, Range<usize>) {
         let start = self.at();
         let in_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
@@ -74,7 +74,7 @@ impl<'e> Lexer<'e> {
         (self.take(length), start..start + length)
     }
 
-    /// Takes the word if it is the next one.
+    /// Takes the word if it comes next.
     pub(super) fn keyword(&mut self, keyword: &str) -> bool {
         let before = *self;
         let found = self.name().0 == keyword;
@@ -84,7 +84,7 @@ impl<'e> Lexer<'e> {
         found
     }
 
-    /// The argument in brackets that follows a field without a blank.
+    /// The argument in brackets that directly follows a field, without a blank.
     pub(super) fn argument(&mut self) -> Result<Option<(&'e str, Range<usize>)>, Fault> {
         if !self.rest().starts_with('[') {
             return Ok(None);
@@ -99,7 +99,7 @@ impl<'e> Lexer<'e> {
         Ok(Some((inside, start..self.at)))
     }
 
-    /// The next operator, in signs or letters; empty if something else is next.
+    /// The next operator, made of signs or letters; empty if something else comes next.
     pub(super) fn operator(&mut self) -> (&'e str, Range<usize>) {
         const SIGNS: [&str; 7] = ["==", "!=", "<=", ">=", "=", "<", ">"];
         let start = self.at();
@@ -148,7 +148,7 @@ impl<'e> Lexer<'e> {
         })
     }
 
-    /// What was due is not what comes next.
+    /// The fault that `what` was expected and something else comes next.
     pub(super) fn expected(&mut self, what: &str) -> Fault {
         let start = self.at();
         let rest = self.rest();
@@ -172,7 +172,7 @@ fn is_quote(c: char) -> bool {
 }
 
 impl Word<'_> {
-    /// The bytes it stands for: in quotes, with the escapes that `lastword show` prints replaced.
+    /// The bytes that the word means. In quotes, the escapes that `lastword show` prints are replaced.
     pub(super) fn bytes(&self) -> Result<Vec<u8>, Fault> {
         if self.quote.is_none() {
             return Ok(self.raw.as_bytes().to_vec());
@@ -198,7 +198,7 @@ impl Word<'_> {
         Ok(bytes)
     }
 
-    /// A pattern has escapes of its own, so only those of quotes are replaced.
+    /// The pattern that the word means. Only escaped quotes are replaced, because a pattern has its own escapes.
     pub(super) fn pattern(&self) -> String {
         if self.quote.is_none() {
             return self.raw.to_owned();

@@ -15,12 +15,12 @@ use super::lexer::Word;
 use events::decode::Errno;
 
 pub(super) const SECOND: i128 = 1_000_000_000;
-/// Nanoseconds.
+/// A day in nanoseconds.
 pub(crate) const DAY: i128 = 86_400 * SECOND;
-/// What `evt.res` is when a call succeeded.
+/// The value of `evt.res` if a call succeeded.
 pub(super) const SUCCESS: &str = "SUCCESS";
 
-/// What a field is.
+/// The type of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Type {
@@ -45,12 +45,12 @@ pub enum Type {
 }
 
 impl Type {
-    /// Whether one value can be smaller than another.
+    /// Whether values can be compared as smaller or greater.
     pub(super) fn is_ordered(self) -> bool {
         matches!(self, Self::Number | Self::Duration | Self::Time)
     }
 
-    /// Whether it can be searched for a part.
+    /// Whether values can be searched for a part.
     pub(super) fn is_textual(self) -> bool {
         matches!(self, Self::Text | Self::Event | Self::Result | Self::Word)
     }
@@ -78,7 +78,7 @@ pub(super) enum Literal {
     Number(i128),
     Boolean(bool),
     Text(Vec<u8>),
-    /// What a call returned: an error, or none when it succeeded.
+    /// What a call returned: an error, or `None` if it succeeded.
     Result(Option<Errno>),
     /// Nanoseconds.
     Duration(i128),
@@ -86,12 +86,12 @@ pub(super) enum Literal {
     Instant(i128),
     /// Nanoseconds since midnight, UTC.
     TimeOfDay(i128),
-    /// An address is a network of its own.
+    /// A network. A single address is a network, too.
     Network(IpNet),
 }
 
 impl Literal {
-    /// Reads a value for a field of this type; `words` are those that a [`Type::Word`] can be.
+    /// Reads a value for a field of this type; `words` are the values that a [`Type::Word`] can have.
     pub(super) fn parse(
         wanted: Type,
         words: &[&'static str],
@@ -152,7 +152,7 @@ fn integer(text: &str) -> Option<i128> {
     Some(if negative { -magnitude } else { magnitude })
 }
 
-/// The name of a kind of event, or `kind_N` of one that this version does not know.
+/// The name of a kind of event; `kind_N` for a kind that this version does not know.
 pub(super) fn event_name(kind: EventKind) -> std::borrow::Cow<'static, str> {
     kind.name()
         .map_or_else(|| format!("kind_{}", kind.0).into(), Into::into)
@@ -166,7 +166,7 @@ fn event(text: &str) -> Option<Literal> {
     Some(Literal::Text(event_name(kind).into_owned().into_bytes()))
 }
 
-/// What sysdig and Falco call by other names.
+/// Events that sysdig and Falco call by other names.
 const FOREIGN_EVENTS: [(&str, &str); 6] = [
     ("procexit", "exit"),
     ("signaldeliver", "signal_deliver"),
@@ -198,7 +198,7 @@ fn result(text: &str) -> Option<Literal> {
 
 /// Nanoseconds of `1.5s`, `20ms`, `1m30s`; a bare number is nanoseconds, as in sysdig.
 pub(crate) fn duration(text: &str) -> Option<i128> {
-    /// A longer text is no duration, and not worth a parser's time.
+    /// A longer text is not a duration and is not parsed.
     const MAX_LENGTH: usize = 64;
     if text.len() > MAX_LENGTH {
         return None;
@@ -236,7 +236,7 @@ fn network(text: &str) -> Option<IpNet> {
         .map(|net| net.trunc())
 }
 
-/// As [`Literal::parse`] takes it back.
+/// Writes a literal so that [`Literal::parse`] can read it back.
 impl fmt::Display for Literal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -273,7 +273,7 @@ impl fmt::Display for Literal {
     }
 }
 
-/// An error without a symbol is its number.
+/// Writes a result. An error without a symbol is written as its number.
 fn write_result(result: Option<Errno>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match result.map(|errno| (errno.name(), errno.0)) {
         None => f.write_str(SUCCESS),
@@ -282,7 +282,7 @@ fn write_result(result: Option<Errno>, f: &mut fmt::Formatter<'_>) -> fmt::Resul
     }
 }
 
-/// Bare if it can be; else in quotes with escapes.
+/// Writes a text without quotes if possible, else in quotes with escapes.
 pub(super) fn write_text(text: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let is_plain =
         |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'/' | b'-');

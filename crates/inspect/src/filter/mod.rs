@@ -34,32 +34,32 @@ pub use fields::{Field, fields};
 pub use literal::Type;
 pub use pushdown::Known;
 
-/// Times as expressions and options write them.
+/// Times as they are written in expressions and options.
 pub(crate) mod time {
     pub(crate) use super::literal::{DAY, duration, instant, time_of_day};
 }
 
 /// Longest expression, in bytes.
 pub const MAX_LENGTH: usize = 1 << 16;
-/// Deepest nesting of parentheses and `not`: Falco's limit.
+/// Deepest nesting of parentheses and `not`; Falco has the same limit.
 pub const MAX_DEPTH: usize = 100;
-/// Most globs and regular expressions: each may take a mebibyte.
+/// Most globs and regular expressions: each may use a mebibyte.
 pub const MAX_PATTERNS: usize = 64;
 
-/// An expression that says of each event whether it matches.
+/// A filter expression: it says of each event whether the event matches.
 ///
-/// Its [`Display`](fmt::Display) is an expression that means the same, written in one way.
+/// Its [`Display`](fmt::Display) is an expression with the same meaning, in a uniform notation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter(ast::Expr);
 
-/// What is known around an event.
+/// What else is known when an event is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
     /// The capture's header.
     pub header: &'a Header,
     /// The event's run.
     pub run: &'a Run,
-    /// The context that has observed the event, and nothing after it.
+    /// The context that has observed this event and all events before it.
     pub context: &'a Context,
 }
 
@@ -67,7 +67,8 @@ impl Filter {
     /// Reads an expression such as `proc.name=nginx and evt.failed=true`.
     ///
     /// # Errors
-    /// It is no expression of the language, compares a field with what it cannot be, or is too long or too deep; the error points at the column.
+    /// If the text is not an expression of the language, if a field is compared with a value that it cannot have, or if
+    /// the text is too long or nested too deeply. The error points at the column.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         grammar::parse(text)
             .map(Self)
@@ -80,22 +81,23 @@ impl Filter {
         evaluate::matches(&self.0, scope, seen)
     }
 
-    /// Whether certainly none of the events of which this is known matches.
+    /// Whether certainly none of the events that `known` describes matches.
     ///
-    /// `evt.time` and its relatives count only in what [`Filter::for_run`] made.
+    /// `evt.time` and similar fields count only in a filter that [`Filter::for_run`] made.
     #[must_use]
     pub fn excludes(&self, known: &Known<'_>) -> bool {
         !known.outcomes(&self.0).can_match
     }
 
-    /// The columns by which [`Filter::excludes`] tells more of an event than by its block's summary; [`Columns::TIME`] also where it
-    /// is the event's number.
+    /// The columns that let [`Filter::excludes`] rule out single events, where a block's summary cannot.
+    /// [`Columns::TIME`] stands for the event's number, too.
     #[must_use]
     pub fn columns(&self) -> Columns {
         pushdown::columns(&self.0)
     }
 
-    /// The filter for the events of one run: it matches the same of them, and times are in the clock of the events.
+    /// The filter for the events of one run. It matches the same events of that run; times are converted to the clock
+    /// of the events.
     #[must_use]
     pub fn for_run(&self, header: &Header, run: &Run) -> Self {
         Self(pushdown::in_boottime(&self.0, header, run))

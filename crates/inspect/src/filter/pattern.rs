@@ -4,17 +4,17 @@ use std::fmt;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-/// Memory that one compiled pattern may take, and its cache while it is matched.
+/// Memory for one compiled pattern, and for its cache while it is matched.
 const MAX_SIZE: usize = 1 << 20;
 /// Deepest nesting within a regular expression.
 const MAX_NESTING: u32 = 50;
 
-/// How a pattern is written.
+/// The syntax of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Syntax {
     /// `*`, `?`, `[a-z]`, `{a,b}`, over the whole text.
     Glob,
-    /// The same, whatever the case of letters.
+    /// The same, with letters in either case.
     IGlob,
     /// The syntax of the regex crate, over the whole text, as Falco has it.
     Regex,
@@ -30,7 +30,7 @@ impl Syntax {
     }
 }
 
-/// A pattern that is ready to be matched; matching takes time linear in the text.
+/// A compiled pattern. Matching takes time linear in the text.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
     pub(super) syntax: Syntax,
@@ -45,11 +45,11 @@ impl PartialEq for Pattern {
 }
 
 impl Pattern {
-    /// Compiles it; the error is a sentence.
+    /// Compiles a pattern; the error is a sentence.
     pub(super) fn new(syntax: Syntax, source: String) -> Result<Self, String> {
         let expression = match syntax {
             Syntax::Regex => {
-                // On its own first: `a)|(b` must not become right by what is put around it.
+                // The pattern is first compiled alone: `a)|(b` must not become valid by what is put around it.
                 compile(&source, false)?;
                 format!(r"\A(?:{source})\z")
             }
@@ -85,7 +85,7 @@ fn compile(expression: &str, dot_is_any: bool) -> Result<Regex, String> {
         .map_err(|error| reason(&error))
 }
 
-/// The last line of the regex crate's message: those before it draw the expression.
+/// The last line of the regex crate's message. The lines before it show the expression.
 fn reason(error: &regex::Error) -> String {
     match error {
         regex::Error::CompiledTooBig(limit) => {
@@ -100,7 +100,7 @@ fn reason(error: &regex::Error) -> String {
     }
 }
 
-/// In quotes, as [`super::lexer::Word::pattern`] takes it back.
+/// Writes the pattern in quotes so that [`super::lexer::Word::pattern`] can read it back.
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} \"", self.syntax.operator())?;

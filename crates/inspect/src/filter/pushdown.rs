@@ -8,18 +8,18 @@ use super::ast::{Argument, Check, Comparison, Expr, Test};
 use super::fields::{self, RestsOn, Value};
 use super::literal::Literal;
 
-/// What is known of events before they are read.
+/// What is known about some events before they are read.
 #[derive(Clone, Debug)]
 pub struct Known<'a> {
-    /// They are of one of these kinds.
+    /// The events are of these kinds only.
     pub kinds: &'a [EventKind],
-    /// They are of one of these processes.
+    /// The events are of these processes only.
     pub pids: &'a [u32],
-    /// They happened in this time: CLOCK_BOOTTIME in nanoseconds.
+    /// The events happened in this time: CLOCK_BOOTTIME in nanoseconds.
     pub time: RangeInclusive<u64>,
-    /// They have one of these numbers.
+    /// The numbers of the events are in this range.
     pub numbers: RangeInclusive<u64>,
-    /// They all returned this, if anything is known of it.
+    /// The result that all the events have, if known.
     pub ret: Option<i64>,
 }
 
@@ -35,7 +35,8 @@ impl<'a> From<&'a BlockSummary> for Known<'a> {
     }
 }
 
-/// What may come out for events of a block: true as long as it cannot be ruled out.
+/// The results that an expression may have for the events of a block: a result counts as possible until it is ruled
+/// out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Outcomes {
     pub(super) can_match: bool,
@@ -123,7 +124,7 @@ impl Known<'_> {
     }
 }
 
-/// Of numbers somewhere in `range`.
+/// The outcomes of a test on numbers somewhere in `range`.
 fn between(range: &RangeInclusive<u64>, test: &Test) -> Outcomes {
     let (first, last) = (i128::from(*range.start()), i128::from(*range.end()));
     if first == last {
@@ -163,7 +164,8 @@ fn between(range: &RangeInclusive<u64>, test: &Test) -> Outcomes {
     }
 }
 
-/// The columns that tell more of an expression than a summary does. Numbers need none; they grow as times do, and are asked for in their place.
+/// The columns that say more about an expression than a summary does. Event numbers are not in a column; they increase
+/// together with times, so the column of times is asked for instead.
 pub(super) fn columns(expression: &Expr) -> Columns {
     let all = |parts: &[Expr]| parts.iter().map(columns).fold(Columns::NONE, BitOr::bitor);
     match expression {
@@ -178,7 +180,7 @@ pub(super) fn columns(expression: &Expr) -> Columns {
     }
 }
 
-/// The same expression for the events of one run, where what is said of times is said in the events' clock.
+/// The same expression for the events of one run, with moments converted to the clock of the events.
 pub(super) fn in_boottime(expression: &Expr, header: &Header, run: &Run) -> Expr {
     let all = |parts: &[Expr]| {
         let parts = parts.iter().map(|part| in_boottime(part, header, run));
@@ -194,7 +196,7 @@ pub(super) fn in_boottime(expression: &Expr, header: &Header, run: &Run) -> Expr
     }
 }
 
-/// None of a check that is about something else than a moment.
+/// The check in the clock of events; `None` if the check is not about a moment.
 fn clocked(check: &Check, header: &Header, run: &Run) -> Option<Check> {
     let zero = match check.field.name {
         "evt.time" | "evt.rawtime" => -i128::from(header.host.clock_offset),

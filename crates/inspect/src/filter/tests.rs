@@ -12,7 +12,7 @@ mod hostile;
 mod matching;
 mod parsing;
 
-/// Runs the filter over the runs and gives the numbers of the events that match.
+/// Applies the filter to the runs and returns the numbers of the events that match.
 fn matching(filter: &str, header: &Header, scripts: &[Script]) -> Vec<u64> {
     let filter = Filter::parse(filter).unwrap_or_else(|error| panic!("{error}"));
     let mut reader = capture_with(header, scripts);

@@ -12,11 +12,11 @@ use crate::info::{Info, RunInfo};
 use events::decode::time::{epoch, size};
 use verdict::losses::{Figure, figures, told};
 
-/// Bytes of a value, of a message, and of the markup of the pod's object.
+/// Bytes of a value, of a message, and of the markup of the pod object.
 const MAX_VALUE: usize = 600;
 const MAX_MESSAGE: usize = 2_000;
 const MAX_OBJECT: usize = 60_000;
-/// Bytes of markup of a list here.
+/// Bytes of markup of a list in this section.
 const MAX_LIST: usize = 30_000;
 
 pub(super) fn about(info: &Info) -> Markup {
@@ -48,7 +48,7 @@ pub(super) fn about(info: &Info) -> Markup {
     }
 }
 
-/// One pair of a list of facts; nothing where there is nothing to say.
+/// One pair of a list of facts; nothing if the value is empty.
 fn fact(name: &str, value: impl Render) -> Markup {
     let value = value.render();
     html! { @if !value.0.is_empty() { dt { (name) } dd { (value) } } }
@@ -160,7 +160,7 @@ fn losses(losses: &Losses) -> Markup {
     }
 }
 
-/// The sum over all runs, and what each adds to it.
+/// The sum over all runs, with the share of each run.
 fn of_all(info: &Info) -> Markup {
     let sum: Losses = info.runs.iter().map(|run| run.run.losses).sum();
     let heads = figures(&sum).map(|figure| figure.head);
@@ -239,7 +239,7 @@ fn recorder(info: &Info) -> Markup {
     }
 }
 
-/// How the runtime and the cgroup describe a run's end.
+/// What the runtime and the cgroup say about a run's end.
 pub(super) fn end(info: &RunInfo) -> Markup {
     let run = &info.run;
     let terminated = run.terminated.as_ref().map(|end: &Terminated| {

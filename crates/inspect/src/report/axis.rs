@@ -1,25 +1,25 @@
 //! The time axis of a drawing: a long stretch without events is drawn short, and says how long it was.
 
-/// A stretch of time, and where it is drawn.
+/// A stretch of time, and the place at which it is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Segment {
     pub(super) from: u64,
     pub(super) to: u64,
     pub(super) x: f64,
     pub(super) width: f64,
-    /// Nothing happened in it, and it is not to scale.
+    /// Whether nothing happened in it; then it is not drawn to scale.
     pub(super) idle: bool,
 }
 
-/// Times to places.
+/// Converts times to places.
 #[derive(Clone, Debug)]
 pub(super) struct Axis {
     pub(super) segments: Vec<Segment>,
 }
 
-/// A stretch is idle if it is longer than half of the rest.
+/// A stretch is idle if it is longer than the rest divided by this number.
 const IDLE_SHARE: u64 = 2;
-/// Stretches drawn short, the longest ones.
+/// How many stretches are drawn short: the longest ones.
 const MAX_IDLE: usize = 3;
 /// Width of an idle stretch.
 const IDLE_WIDTH: f64 = 72.0;
@@ -58,7 +58,7 @@ impl Axis {
         Self { segments }
     }
 
-    /// Where a time is drawn; what lies outside stands at the edge.
+    /// The place at which a time is drawn; times outside are drawn at the edge.
     pub(super) fn x(&self, time: u64) -> f64 {
         let Some(segment) = self
             .segments
@@ -74,7 +74,7 @@ impl Axis {
     }
 }
 
-/// The longest stretches without a time in between, if they dwarf the rest.
+/// The longest stretches without an event, if they are much longer than the rest.
 fn idle(times: &[u64]) -> Vec<(u64, u64)> {
     let mut gaps: Vec<(u64, u64)> = times.windows(2).map(|pair| (pair[0], pair[1])).collect();
     gaps.sort_by_key(|(from, to)| std::cmp::Reverse(to - from));
@@ -82,7 +82,7 @@ fn idle(times: &[u64]) -> Vec<(u64, u64)> {
     let mut idle = Vec::new();
     for (from, to) in gaps.into_iter().take(MAX_IDLE) {
         let without = rest - (to - from);
-        // Beside nothing at all it is the whole drawing.
+        // If there is nothing else, the stretch is the whole drawing.
         if to - from <= without / IDLE_SHARE || without == 0 {
             break;
         }
@@ -104,7 +104,7 @@ pub(super) fn ticks(from: u64, to: u64, most: u64) -> Vec<(u64, String)> {
         .collect()
 }
 
-/// 1, 2, 5 of each power of ten up to seconds, then what clocks have.
+/// 1, 2 and 5 times each power of ten up to seconds, then the steps that clocks have.
 const STEPS: [u64; 39] = {
     let mut steps = [0; 39];
     let (mut at, mut unit) = (0, 1);
@@ -120,7 +120,7 @@ const STEPS: [u64; 39] = {
     steps
 };
 
-/// `24.4 ms`: in the unit of the longest time beside it, with as many decimals as tell steps apart.
+/// `24.4 ms`: in the unit of the longest time, with as many decimals as are needed to distinguish the steps.
 fn label(time: u64, step: u64, longest: u64) -> String {
     const CLOCK: [(u64, &str); 2] = [(3_600_000_000_000, "h"), (60_000_000_000, "min")];
     const DECIMAL: [(u64, &str); 4] = [

@@ -2,7 +2,7 @@
 
 use maud::{Markup, PreEscaped, Render};
 
-/// What fits of a list.
+/// The part of a list that fits into the page.
 pub(super) struct Bounded {
     /// The last items, in their order.
     pub(super) items: Markup,
@@ -10,7 +10,7 @@ pub(super) struct Bounded {
     pub(super) left_out: usize,
 }
 
-/// Renders as many of the last items as `bytes` of markup hold; the end of a run says more than its start.
+/// Renders as many of the last items as fit into `bytes` of markup: the end of a run says more than its start.
 pub(super) fn newest<T>(
     items: impl DoubleEndedIterator<Item = T> + ExactSizeIterator,
     bytes: usize,
@@ -33,7 +33,7 @@ pub(super) fn newest<T>(
     }
 }
 
-/// The first `bytes` of what `render` makes of items whose first ones matter most.
+/// Renders items until `bytes` of markup are used; the first items matter most.
 pub(super) fn first<T>(
     items: impl ExactSizeIterator<Item = T>,
     bytes: usize,

@@ -13,9 +13,9 @@ use verdict::explain::Explanation;
 use verdict::facts::output::{Fate, Line};
 use verdict::rules::Verdict;
 
-/// Characters of a cell.
+/// How many characters a cell has.
 const MAX_CELL: usize = 120;
-/// Names of a cell.
+/// How many names a cell has.
 const MAX_NAMES: usize = 3;
 
 /// What is compared of a run.
@@ -31,10 +31,10 @@ const COLUMNS: [&str; 9] = [
     "Lost, overwritten",
 ];
 
-/// What one run says to each column.
+/// The cells of one run, one for each column.
 type Cells = [Shown; COLUMNS.len()];
 
-/// Compares the runs that are told, last one first.
+/// Compares the runs that the report describes, the last one first.
 pub(super) fn comparison(explanation: &Explanation, info: &Info, runs: &[Gathered]) -> Markup {
     let verdicts = explanation.runs.iter().rev().map(|run| &run.verdict);
     let rows: Vec<(u32, Cells)> = runs
@@ -76,7 +76,7 @@ fn differences(rows: &[(u32, Cells)], columns: &[usize]) -> Markup {
     table("compare", &names, &body)
 }
 
-/// Whether all runs say the same; times and pids in texts do not make a difference.
+/// Whether all runs agree in a column; times and pids in texts are ignored.
 fn is_alike(rows: &[(u32, Cells)], column: usize) -> bool {
     let plain = |cells: &Cells| -> String {
         let text = cells[column].as_str();

@@ -12,11 +12,11 @@ enum Line<'r> {
     Gap { from: u64, to: u64 },
 }
 
-/// Markup of a gap.
+/// Bytes of markup of a gap.
 const GAP: usize = 100;
 
-/// Keeps the listed events that find room, the cited ones before the others and newer ones before older ones: what is listed is
-/// known before anything links to it.
+/// Keeps those listed events that fit: cited events before others, newer ones before older ones. Afterwards it is known
+/// which events are listed, so links can be made to them.
 pub(super) fn fit(run: &mut Gathered) {
     let mut size = 0;
     for cited in [true, false] {

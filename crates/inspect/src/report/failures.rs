@@ -8,9 +8,9 @@ use super::page::{left_out, none, table};
 use super::shown::Shown;
 use crate::views::errors::FailedCall;
 
-/// Bytes of what a call was about.
+/// Bytes of the subject of a call.
 const MAX_SUBJECT: usize = 300;
-/// Errors that are counted above the table.
+/// How many errors are counted above the table.
 const MAX_ERRORS: usize = 12;
 
 pub(super) fn failures(run: &Gathered) -> Markup {

@@ -28,7 +28,7 @@ pub(super) fn files(run: &Gathered) -> Markup {
     }
 }
 
-/// What was read, written or not to be had comes before what was merely opened.
+/// Order of the files: files that were read, written or could not be opened come before those that were only opened.
 fn rank(file: &FileUse) -> u8 {
     let (Subject::Path(path) | Subject::Name(path)) = &file.file else {
         return 3;

@@ -20,12 +20,12 @@ use events::fds::is_on_socket;
 use verdict::explain::RunVerdict;
 use verdict::facts::Facts;
 
-/// Failed events listed of a run, besides the newest events.
+/// How many failed events of a run are listed, in addition to the newest events.
 const MAX_FAILED: usize = 500;
-/// Marks of a timeline, and activity between them.
+/// How many marks of a timeline there are, and how many moments of activity between them.
 const MAX_MARKS: usize = 2_000;
 const MAX_ACTIVITY: usize = 20_000;
-/// Names of processes kept.
+/// How many names of processes are kept.
 const MAX_NAMES: usize = 1_024;
 /// Characters of an event's text, and bytes of a payload in it.
 const MAX_WHAT: usize = 600;
@@ -33,24 +33,24 @@ const MAX_PAYLOAD: usize = 200;
 /// Characters of a mark's label.
 const MAX_LABEL: usize = 160;
 
-/// What the report tells of a run.
+/// What the report says about a run.
 pub(super) struct Gathered {
     /// The run, and how many events it has.
     pub(super) info: RunInfo,
-    /// The room its parts have in the page.
+    /// How much of the page its parts may take.
     pub(super) room: Room,
     pub(super) facts: Facts,
     /// The listed events, by number.
     pub(super) events: BTreeMap<u64, Row>,
     /// What is missing from the file in this run.
     pub(super) missing: Vec<Shown>,
-    /// The newest marks of the timeline, and what else happened.
+    /// The newest marks of the timeline, and when anything else happened.
     pub(super) marks: VecDeque<Mark>,
     pub(super) activity: VecDeque<(u64, u32)>,
     pub(super) views: Views,
 }
 
-/// What is shown of a run elsewhere, too.
+/// Views of the run that are also shown as commands.
 pub(super) struct Views {
     pub(super) ps: Ps,
     pub(super) errors: Errors,
@@ -84,7 +84,7 @@ pub(super) struct Row {
     pub(super) cited: bool,
 }
 
-/// What an event is about, for the filter and for marks.
+/// The topic of an event, for the filter and for marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Group {
     Process,
@@ -107,7 +107,7 @@ impl Group {
         Self::Other,
     ];
 
-    /// A word, in the page's code too.
+    /// The topic as a word, which the page's script uses, too.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Process => "process",
@@ -172,10 +172,10 @@ pub(super) struct Mark {
     pub(super) label: Shown,
 }
 
-/// What a mark stands for; later ones are drawn above earlier ones.
+/// What a mark means; later variants are drawn above earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Shape {
-    /// Nothing of the others, but evidence.
+    /// An event that is evidence and nothing of the following.
     Event,
     Connect,
     Dns,
@@ -209,13 +209,14 @@ fn is_stdout(seen: &Seen<'_>) -> bool {
     seen.event.args[0] == 1 || stdio == Some(events::fds::Stdio::Stdout)
 }
 
-/// A call that failed, and not merely because it would have had to wait.
+/// Whether a call failed for another reason than that it would have had to wait.
 fn is_failure(event: &Event) -> bool {
     event.kind.is_syscall()
         && Errno::from_ret(event.ret).is_some_and(|errno| !only_waits(event.kind, errno))
 }
 
-/// Reads run `index`; of its events the cited ones, the newest failures and the newest `newest` are listed.
+/// Reads the run with this index. The events that are listed are the cited ones, the newest failures, and the last
+/// `newest` events.
 pub(super) fn gather<R: Read + Seek>(
     reader: &mut Reader<R>,
     index: usize,
@@ -347,7 +348,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// The process's name; where no event told it, that of an earlier event of the same process.
+    /// The process's name; if this event does not have it, the name from an earlier event of the same process.
     fn process(&mut self, seen: &Seen<'_>) -> Shown {
         if self.labels.len() > MAX_NAMES {
             self.labels.clear();

@@ -41,17 +41,17 @@ use gather::{Gathered, gather};
 use run::Place;
 use verdict::explain::{Explanation, explain};
 
-/// Runs told in full: the newest ones. Earlier ones have a line in the comparison.
+/// How many runs are described completely: the newest ones. Earlier runs have a line in the comparison.
 const MAX_RUNS: usize = 20;
-/// Newest events listed of the last run, and of each earlier one.
+/// How many of the newest events are listed: of the last run, and of each earlier run.
 const NEWEST: (u64, u64) = (1_000, 150);
 
-/// How much the parts of a run may take of the page.
+/// How much of the page the parts of a run may take.
 #[derive(Clone, Copy, Debug)]
 struct Room {
     /// Bytes of markup of the events.
     events: usize,
-    /// Bytes of markup of the marks of the timeline.
+    /// Bytes of markup of the timeline's marks.
     timeline: usize,
     /// Bytes of markup of each of the other tables.
     table: usize,
@@ -60,14 +60,14 @@ struct Room {
 }
 
 impl Room {
-    /// Of the last run.
+    /// The room of the last run.
     const LAST: Self = Self {
         events: 400_000,
         timeline: 80_000,
         table: 40_000,
         lanes: 14,
     };
-    /// Of the earlier runs, which share it, but for the lanes.
+    /// The room of all earlier runs together; only the number of lanes is for each of them.
     const EARLIER: Self = Self {
         events: 160_000,
         timeline: 60_000,

@@ -11,11 +11,11 @@ use crate::views::dns::{Lookup, Question};
 use crate::views::net::{Connections, Listener};
 use events::decode::time::duration;
 
-/// Characters of a name or address, and of the records of an answer.
+/// How many characters a name or address has, and the records of an answer.
 const MAX_NAME: usize = 260;
 const MAX_RECORDS: usize = 400;
 
-/// Every question with what came back, look-up by look-up.
+/// Every question with the answer or error that it got, look-up by look-up.
 pub(super) fn dns(run: &Gathered) -> Markup {
     let dns = &run.views.dns;
     if dns.lookups.is_empty() {
@@ -56,7 +56,7 @@ fn texts(texts: &[Text], between: &str) -> String {
     texts.join(between)
 }
 
-/// The name as the program gave it, above the questions the resolver made of it.
+/// The name as the program gave it, above the questions that the resolver made from it.
 fn host(lookup: &Lookup) -> Markup {
     html! {
         tr.lookup { td colspan="8" {
@@ -92,7 +92,7 @@ fn question(run: &Gathered, lookup: &Lookup, question: &Question) -> Markup {
     }
 }
 
-/// Tries to connect with how they ended, and where the run listened.
+/// Attempts to connect, with how they ended, and the addresses at which the run listened.
 pub(super) fn connections(run: &Gathered) -> Markup {
     let net = &run.views.net;
     if net.connections.is_empty() && net.listeners.is_empty() {

@@ -12,15 +12,15 @@ use events::decode::time::since_start;
 use verdict::explain::{Explanation, RunVerdict, is_alike};
 use verdict::rules::Verdict;
 
-/// Characters of a sentence, and of a subject.
+/// How many characters a sentence has, and a subject.
 const MAX_SENTENCE: usize = 1_200;
 const MAX_SUBJECT: usize = 160;
-/// Evidence, weaknesses and groups of runs that are told.
+/// How many pieces of evidence, weaknesses and groups of runs are shown.
 const MAX_EVIDENCE: usize = 64;
 const MAX_GROUPS: usize = 12;
 /// Bytes of markup of all groups.
 const MAX_MARKUP: usize = 250_000;
-/// A verdict longer than this is told in two steps.
+/// A verdict that is longer than this is shown in two steps.
 const LONG: usize = 90;
 
 pub(super) fn overview(explanation: &Explanation, info: &Info, runs: &[Gathered]) -> Markup {
@@ -42,7 +42,7 @@ pub(super) fn overview(explanation: &Explanation, info: &Info, runs: &[Gathered]
     }
 }
 
-/// Runs that ended alike one after the other: the last one's verdict, of the others the evidence.
+/// Successive runs that ended alike: the verdict on the last one, and the evidence of the others.
 fn group(is_last: bool, group: &[RunVerdict], runs: &[Gathered]) -> Markup {
     html! {
         @if let Some((last, earlier)) = group.split_last() {
@@ -55,7 +55,7 @@ fn group(is_last: bool, group: &[RunVerdict], runs: &[Gathered]) -> Markup {
     }
 }
 
-/// The first clause large, what follows it smaller.
+/// The first clause in large letters, the rest in smaller ones.
 fn sentence(text: &str) -> Markup {
     let text = Shown::said(text, MAX_SENTENCE);
     let text = text.as_str();
@@ -135,7 +135,7 @@ fn link(event: u64, runs: &[Gathered]) -> Markup {
     }
 }
 
-/// Its length and its colour are the confidence.
+/// A bar whose length and colour show the confidence.
 fn meter(percent: u8) -> Markup {
     let percent = percent.min(100);
     let level = match percent {

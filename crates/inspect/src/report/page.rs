@@ -15,10 +15,10 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// Characters of the window's title.
 const MAX_TITLE: usize = 140;
-/// Runs the navigation names.
+/// How many runs the navigation names.
 const MAX_RUNS: usize = 20;
 
-/// What stands in the page.
+/// The parts of the page.
 pub(super) struct Parts {
     pub(super) overview: Markup,
     /// The runs, last one first.
@@ -64,7 +64,8 @@ pub(super) fn page(info: &Info, explanation: &Explanation, parts: &Parts) -> Mar
     }
 }
 
-/// Nothing may be loaded, sent or run but this page's own style and script, known by their hashes.
+/// The content security policy: nothing may be loaded, sent or run except the page's own style and script, identified
+/// by their hashes.
 fn policy() -> String {
     let hash = |text: &str| BASE64_STANDARD.encode(Sha256::digest(text));
     format!(
@@ -130,7 +131,7 @@ const PARTS: [(&str, &str); 8] = [
     ("events", "Events"),
 ];
 
-/// Filter and navigation; the script shows it.
+/// Filter and navigation. The script makes them visible.
 fn toolbar() -> Markup {
     html! {
         search.tools id="tools" aria-label="Filter rows" hidden {
@@ -168,7 +169,8 @@ fn help() -> Markup {
     }
 }
 
-/// A table that scrolls by itself where it is wider than the page; its columns are named for narrow screens by its class.
+/// A table that scrolls separately if it is wider than the page. On narrow screens, its class provides the names of its
+/// columns.
 pub(super) fn table(class: &str, columns: &[&str], rows: &Markup) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(class.replace('-', " ")) {
@@ -180,12 +182,12 @@ pub(super) fn table(class: &str, columns: &[&str], rows: &Markup) -> Markup {
     }
 }
 
-/// That there is nothing to show, in words.
+/// A sentence that says that there is nothing to show.
 pub(super) fn none(why: &str) -> Markup {
     html! { p.none { (why) } }
 }
 
-/// What a bound left out, and the command that has it.
+/// How much was left out because of a limit, and the command that shows it.
 pub(super) fn left_out(count: usize, what: &str, command: &str) -> Markup {
     html! { @if count > 0 { p.note { (count) " " (what) " are not in this page. All of it: " code { "lastword " (command) " FILE" } "." } } }
 }

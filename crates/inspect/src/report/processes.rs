@@ -13,9 +13,9 @@ use crate::views::Text;
 use crate::views::ps::{Killer, ProcessLine};
 use events::decode::Signal;
 
-/// Generations that are drawn below each other; deeper ones stand at the last.
+/// How many generations are indented; deeper ones are drawn like the last of these.
 const MAX_DEPTH: usize = 12;
-/// Characters of a name and of a command line.
+/// How many characters a name has, and a command line.
 const MAX_NAME: usize = 64;
 const MAX_COMMAND: usize = 400;
 
@@ -33,7 +33,7 @@ pub(super) fn processes(run: &Gathered) -> Markup {
     }
 }
 
-/// The place of each process in the tree.
+/// The position of each process in the tree.
 pub(super) fn order(run: &Gathered) -> HashMap<u32, usize> {
     let places = run.views.ps.processes.iter().enumerate();
     places.map(|(at, process)| (process.pid, at)).collect()

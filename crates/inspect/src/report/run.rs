@@ -9,7 +9,7 @@ use super::timeline::timeline;
 use super::{about, events, failures, files, network, processes, streams};
 use ::events::decode::time::duration;
 
-/// Characters of a process's name.
+/// How many characters the name of a process has.
 const MAX_NAME: usize = 64;
 
 impl Gathered {
@@ -20,7 +20,7 @@ impl Gathered {
         Shown::said(&name, MAX_NAME)
     }
 
-    /// An event's number, which leads to the event if it is listed.
+    /// The number of an event. It is a link if the event is listed.
     pub(super) fn link(&self, event: u64) -> Markup {
         html! {
             @if self.events.contains_key(&event) { a.event href={ "#event-" (event) } { "#" (event) } }
@@ -29,10 +29,10 @@ impl Gathered {
     }
 }
 
-/// A part of a run: its name in addresses, its heading, and what it holds.
+/// A part of a run: its name in links, its heading, and its content.
 type Part = (&'static str, &'static str, Markup);
 
-/// Which of the runs it is.
+/// Which run it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Only,

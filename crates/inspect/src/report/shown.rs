@@ -4,8 +4,8 @@ use maud::Render;
 
 use events::escape::{escaped_to, is_harmful};
 
-/// Text that hides nothing and is not endless: control, invisible and reordering characters are spelt out, and it is cut.
-/// The template escapes what HTML would act on when the text is written.
+/// Text of limited length that hides nothing: control characters, invisible characters and characters that change the
+/// direction of text are spelt out. When the text is written, the template escapes what is special in HTML.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shown(String);
 
@@ -15,8 +15,8 @@ impl Shown {
         Self(escaped_to(bytes.as_ref(), limit).to_string())
     }
 
-    /// Text that this crate made for people and escaped where it holds bytes of a capture: at most `limit` characters of it. What
-    /// should have been escaped and is not, is.
+    /// Text that this crate made for people, at most `limit` characters of it. Bytes of a capture in it are already
+    /// escaped; if that was forgotten, they are escaped here.
     pub(super) fn said(text: &str, limit: usize) -> Self {
         let mut shown = String::with_capacity(text.len().min(limit));
         let mut characters = text.chars();

@@ -12,7 +12,7 @@ use verdict::facts::output::{Fate, Line, Stream};
 
 /// Bytes of a line.
 const MAX_LINE: usize = 1_000;
-/// Streams told apart; those with the newest lines.
+/// How many streams are shown separately: those with the newest lines.
 const MAX_STREAMS: usize = 8;
 
 pub(super) fn streams(run: &Gathered) -> Markup {
@@ -31,7 +31,7 @@ pub(super) fn streams(run: &Gathered) -> Markup {
     }
 }
 
-/// The lines of each stream in the order they were written; the stream that spoke last comes first.
+/// The lines of each stream, in the order in which they were written. The stream with the newest line comes first.
 fn by_stream(run: &Gathered) -> Vec<(String, Vec<(u32, &Line)>)> {
     let mut streams: BTreeMap<String, Vec<(u32, &Line)>> = BTreeMap::new();
     for process in run.facts.processes.iter() {

@@ -17,24 +17,24 @@ const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 168.0;
 const RIGHT: f64 = 984.0;
 const TOP: f64 = 42.0;
-/// Where the labels of times stand, and below them those of idle stretches.
+/// Heights of the labels: first those of times, below them those of idle stretches.
 const TICKS: f64 = 13.0;
 const IDLE: f64 = 31.0;
 const LANE: f64 = 30.0;
-/// Marks of one shape this close to each other are one.
+/// Marks of one shape that are this close together become one mark.
 const COLUMN: f64 = 7.0;
 /// Width of the thinnest bar of activity.
 const BAR: f64 = 3.0;
 /// Characters of a lane's name.
 const MAX_NAME: usize = 16;
-/// Room of a tick's label.
+/// The room that a tick's label needs.
 const TICK: f64 = 90.0;
 
 /// A process's lane.
 struct Lane {
     pid: u32,
     name: Shown,
-    /// Middle of it.
+    /// The middle of the lane.
     y: f64,
     from: u64,
     to: u64,
@@ -73,7 +73,7 @@ fn axis(run: &Gathered) -> Option<Axis> {
     (!times.is_empty()).then(|| Axis::new(&times, LEFT, RIGHT))
 }
 
-/// What a screen reader says of the drawing.
+/// A description of the drawing for screen readers.
 fn summary(run: &Gathered, lanes: usize) -> String {
     let cited = run.marks.iter().filter(|mark| mark.cited).count();
     let failed = run
@@ -86,7 +86,7 @@ fn summary(run: &Gathered, lanes: usize) -> String {
     )
 }
 
-/// The processes with most to say, parents above their children, and how many have no lane.
+/// The processes with the most events, parents above their children, and how many processes have no lane.
 fn lanes(run: &Gathered) -> (Vec<Lane>, usize) {
     let mut spans: HashMap<u32, (u64, u64)> = HashMap::new();
     for &(time, pid) in &run.activity {
@@ -119,7 +119,7 @@ fn lanes(run: &Gathered) -> (Vec<Lane>, usize) {
     (lanes.collect(), others)
 }
 
-/// The lines of the axis, their labels, and what was idle.
+/// The lines of the axis, their labels, and the idle stretches.
 fn scale(run: &Gathered, axis: &Axis, bottom: f64) -> Markup {
     html! {
         @for segment in axis.segments.iter().filter(|segment| segment.idle) {
@@ -138,12 +138,12 @@ fn scale(run: &Gathered, axis: &Axis, bottom: f64) -> Markup {
 struct Tick {
     x: f64,
     label: String,
-    /// Which part of the label stands at `x`.
+    /// Which end of the label is at `x`.
     anchor: &'static str,
 }
 
-/// The first and the last time, round times between them and, where there is room left, the ends of idle stretches. A run that
-/// waited long between two moments has no room for round times, but always has its ends.
+/// The first and the last time, round times between them and, if there is room, the ends of idle stretches. A run that
+/// waited a long time between two moments has no room for round times, but its first and last time are always there.
 fn labels(axis: &Axis, start: u64) -> Vec<Tick> {
     let since = |time: u64| time.saturating_sub(start);
     let edge = |time: u64, anchor| Tick {
@@ -174,7 +174,7 @@ fn labels(axis: &Axis, start: u64) -> Vec<Tick> {
     }
     let mut told: Vec<Tick> = Vec::new();
     for tick in candidates {
-        // A label at an edge of the drawing lies beside its time, not around it.
+        // The label of a time at the edge of the drawing is beside the time and not centred on it.
         if told.iter().all(|other| (other.x - tick.x).abs() >= TICK) {
             told.push(tick);
         }
@@ -193,7 +193,7 @@ fn draw_lane(run: &Gathered, axis: &Axis, lane: &Lane) -> Markup {
     }
 }
 
-/// Where something happened in a lane: bars, those that touch made one.
+/// When something happened in a lane, as bars; bars that touch become one.
 fn bars(run: &Gathered, axis: &Axis, lane: &Lane) -> String {
     let of_lane = run.activity.iter().filter(|(_, of)| *of == lane.pid);
     let columns = of_lane.map(|&(time, _)| (axis.x(time) / BAR).max(0.0) as u64);
@@ -213,7 +213,7 @@ fn bars(run: &Gathered, axis: &Axis, lane: &Lane) -> String {
     bars.collect()
 }
 
-/// The marks, the newest of each shape and place; evidence above all others.
+/// The marks. Of marks with the same shape and place the newest is drawn; evidence is drawn above all others.
 fn marks(run: &Gathered, axis: &Axis, lanes: &[Lane]) -> Markup {
     let mut merged: HashMap<(u32, Shape, bool, u64), (&Mark, u64)> = HashMap::new();
     for mark in &run.marks {
@@ -272,7 +272,7 @@ fn symbol(shape: Shape) -> Markup {
     }
 }
 
-/// The shapes and what they stand for.
+/// The shapes and their meanings.
 const LEGEND: [(Shape, &str); 7] = [
     (Shape::Exec, "executed"),
     (Shape::Failure, "call failed"),
@@ -294,7 +294,7 @@ fn legend() -> Markup {
     }
 }
 
-/// To a tenth: what can be seen.
+/// Rounds to a tenth: smaller differences cannot be seen.
 fn round(x: f64) -> f64 {
     (x * 10.0).round() / 10.0
 }
@@ -308,7 +308,7 @@ mod tests {
         const MS: u64 = 1_000_000;
         for times in [
             vec![0, 6 * MS],
-            // Two moments, and nothing but time between them.
+            // Two moments with nothing but time between them.
             vec![0, 0, 3_600_000 * MS],
             vec![0, MS, 2 * MS, 60_000 * MS, 60_001 * MS, 900_000 * MS],
             vec![5 * MS],

@@ -12,11 +12,12 @@ use crate::filter::time::{DAY, duration, instant, time_of_day};
 pub enum Moment {
     /// Nanoseconds after the run's start: `1.5s`, `+20ms`.
     SinceStart(i128),
-    /// Nanoseconds before its end: `-2s`.
+    /// Nanoseconds before the run's end: `-2s`.
     BeforeEnd(i128),
     /// Nanoseconds since the Unix epoch: `2026-11-20T23:36:04Z`.
     Instant(i128),
-    /// Nanoseconds since midnight, UTC: `23:36:04`. Of the days around the run that one is meant on which it lies in the run, or nearest to it.
+    /// Nanoseconds since midnight, UTC: `23:36:04`. The day is chosen so that the moment is in the run or nearest to
+    /// it.
     TimeOfDay(i128),
 }
 
@@ -25,7 +26,7 @@ impl Moment {
         matches!(self, Self::BeforeEnd(_) | Self::TimeOfDay(_))
     }
 
-    /// In the clock of events, which may be before the machine's boot.
+    /// The moment in the clock of events. It may be before the machine's boot.
     pub(super) fn boottime(self, header: &Header, run: &Run, last: u64) -> i128 {
         let start = i128::from(run.start);
         let end = i128::from(run.end.unwrap_or(last)).max(start);
@@ -44,7 +45,7 @@ impl Moment {
     }
 }
 
-/// A text that names no moment.
+/// The text is not a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoMoment;
 
@@ -67,7 +68,7 @@ impl FromStr for Moment {
         if let Some(moment) = instant(text).map(Self::Instant).or_else(clock) {
             return Ok(moment);
         }
-        // A number without a unit is not taken: of seconds and nanoseconds people mean either.
+        // A number without a unit is not accepted, because people may mean seconds or nanoseconds.
         let has_unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
         let length = has_unit.then(|| duration(text)).flatten().ok_or(NoMoment)?;
         Ok(match text.strip_prefix('-') {

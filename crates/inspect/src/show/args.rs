@@ -14,14 +14,14 @@ use events::fds::{starts_at_fd, type_name};
 
 const AT_FDCWD: i64 = -100;
 
-/// The value of an argument. Nothing in it is text of the capture.
+/// The value of an argument. It contains no text of the capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
     Number(i64),
     Flag(bool),
     Word(&'static str),
     OpenFlags(i64),
-    /// The same without an access mode.
+    /// Flags without an access mode.
     FdFlags(i64),
     AccessMode(i64),
     Octal(i64),
@@ -37,14 +37,14 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    /// Whether it is more than a number or true or false: a string in JSON.
+    /// Whether the value is more than a number or a boolean: then it is a string in JSON.
     pub(super) fn is_text(self) -> bool {
         !matches!(self, Self::Number(_) | Self::Flag(_))
     }
 
-    /// Appends it; `arch` says what the bits of flags mean.
+    /// Appends the value; `arch` says what the bits of flags mean.
     pub(crate) fn push_to(self, out: &mut String, arch: &str) {
-        // A String takes everything.
+        // Writing to a String cannot fail.
         let _ = match self {
             Self::Number(number) => return push_number(out, number),
             Self::Flag(flag) => return out.push_str(if flag { "true" } else { "false" }),
@@ -71,10 +71,10 @@ pub(super) fn push_errno(out: &mut String, errno: Errno) {
     }
 }
 
-/// An argument by its name.
+/// The name of an argument and its value.
 pub(crate) type Argument = (&'static str, Value);
 
-/// Makes `out` the arguments, without the descriptor the call acts on, and without those that say nothing.
+/// Fills `out` with the arguments, except the descriptor that the call acts on and those that say nothing.
 pub(crate) fn args(event: &Event, out: &mut Vec<Argument>) {
     out.clear();
     if !event.kind.is_syscall() {
@@ -92,7 +92,7 @@ pub(crate) fn args(event: &Event, out: &mut Vec<Argument>) {
     }
 }
 
-/// All names that [`args`] may give, in alphabetical order.
+/// All names that [`args`] may return, in alphabetical order.
 pub(crate) fn arg_names() -> Vec<&'static str> {
     let of_calls = K::ALL.iter().flat_map(|kind| names(*kind));
     let mut all: Vec<_> = of_calls
@@ -106,7 +106,7 @@ pub(crate) fn arg_names() -> Vec<&'static str> {
     all
 }
 
-/// Names that [`life_cycle`] may give.
+/// All names that [`life_cycle`] may return.
 const LIFE_CYCLE_NAMES: [&str; 15] = [
     "ns_pid",
     "child",
@@ -125,7 +125,7 @@ const LIFE_CYCLE_NAMES: [&str; 15] = [
     "stderr",
 ];
 
-/// Names of `args` of a system call, by position; empty: unused, or the descriptor.
+/// Names of the `args` of a system call, by position; empty if unused, or if it is the descriptor.
 fn names(kind: K) -> [&'static str; 3] {
     match kind {
         K::OPEN | K::OPENAT | K::OPENAT2 => ["", "flags", "mode"],
@@ -287,7 +287,7 @@ fn ran_out(scope: OomScope) -> &'static str {
     }
 }
 
-/// Name, inode and type of the standard streams; no type: closed.
+/// Name, inode and type of the standard streams; without a type the stream is closed.
 fn stdio(event: &Event) -> impl Iterator<Item = (&'static str, u64, Option<&'static str>)> {
     let entries = event.data.chunks_exact(16).filter_map(|entry| {
         let (inode, mode) = entry.split_first_chunk::<8>()?;
@@ -322,8 +322,9 @@ pub(super) fn stdio_in_words(event: &Event) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// Whether a thread was told that its whole process ends: by exit_group(2), by execve(2) of another thread, or by any signal that ends it.
-/// The kernel tells each thread so with a SIGKILL that nobody sent; of a SIGKILL that was sent, too, this is all that is delivered.
+/// Whether the SIGKILL only means that a thread's whole process ends: by exit_group(2), by execve(2) in another thread,
+/// or by a signal. The kernel then delivers to each thread a SIGKILL that nobody sent. If somebody did send SIGKILL,
+/// this is also all that is delivered.
 pub(super) fn is_group_exit(event: &Event) -> bool {
     event.kind == K::SIGNAL_DELIVER && Signal::from_ret(event.ret) == Some(Signal::KILL)
 }

@@ -7,11 +7,12 @@ use events::decode::time::epoch;
 
 const SECOND: i128 = 1_000_000_000;
 
-/// Writes times as [`time_of_day`](events::decode::time::time_of_day) does; events of one second share the calendar's work.
+/// Writes times as [`time_of_day`](events::decode::time::time_of_day) does. The date is computed once for all events of
+/// a second.
 #[derive(Debug)]
 pub(super) struct Clock {
     offset: i128,
-    /// The second that is written in `prefix`, since the Unix epoch.
+    /// The second whose text is in `prefix`, since the Unix epoch.
     second: Option<i128>,
     /// `2023-11-14T22:13:20.`; empty for a second that jiff does not know.
     prefix: String,
@@ -26,7 +27,7 @@ impl Clock {
         }
     }
 
-    /// Appends the time of day (UTC, RFC 3339, nanoseconds) of an event; says whether it has one.
+    /// Appends the time of day (UTC, RFC 3339, nanoseconds) of an event. Returns whether the event has one.
     pub(super) fn push(&mut self, out: &mut String, boottime: u64) -> bool {
         let time = i128::from(boottime) + self.offset;
         let second = time.div_euclid(SECOND);

@@ -23,7 +23,7 @@ pub(super) struct Printer<'a> {
     host: &'a Host,
     run: &'a Run,
     clock: Clock,
-    /// Memory for the arguments of an event, and for a text that is not a string of JSON yet.
+    /// Buffers for the arguments of an event, and for text before it becomes a JSON string.
     args: Vec<Argument>,
     text: String,
 }
@@ -92,7 +92,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// By name; of two with one name the later.
+    /// Writes the arguments by name. If two have the same name, the later one counts.
     fn args(&mut self, out: &mut String, event: &Event) {
         args(event, &mut self.args);
         self.args.sort_by_key(|&(name, _)| name);
@@ -208,7 +208,7 @@ fn dns(out: &mut String, message: &Message) {
     object.end();
 }
 
-/// Text if the bytes are UTF-8, where a cut may have split the last character; else Base64.
+/// Writes text if the bytes are UTF-8, where the last character may be cut; else Base64.
 fn data(out: &mut String, event: &Event) {
     let mut object = Object::begin(out);
     match std::str::from_utf8(&event.data) {
@@ -247,7 +247,7 @@ fn flags(line: &mut Object<'_>, flags: EventFlags) {
     }
 }
 
-/// An object that is being written.
+/// A JSON object that is being written.
 struct Object<'o> {
     out: &'o mut String,
     begun: bool,
@@ -259,7 +259,7 @@ impl<'o> Object<'o> {
         Self { out, begun: false }
     }
 
-    /// Writes a key, and gives the place for its value.
+    /// Writes a key and returns the place for its value.
     fn key(&mut self, key: &'static str) -> &mut String {
         self.out.push_str(if self.begun { ",\"" } else { "\"" });
         self.begun = true;
@@ -277,7 +277,7 @@ fn push_flag(out: &mut String, flag: bool) {
     out.push_str(if flag { "true" } else { "false" });
 }
 
-/// Appends a string, in which what a terminal acts on, or hides, is escaped too.
+/// Appends a string. Characters that a terminal would act on or hide are escaped, too.
 fn push_string(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
@@ -293,7 +293,7 @@ fn push_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Whether the byte is a character that stays as it is.
+/// Whether the byte is a character that needs no escape.
 fn is_clean(byte: u8) -> bool {
     is_printable(byte) & (byte != b'"') & (byte != b'\\')
 }

@@ -14,7 +14,7 @@ mod json;
 mod number;
 pub(crate) mod text;
 
-/// Bytes that are written at once.
+/// How many bytes are written at once.
 const CHUNK: usize = 64 << 10;
 
 /// How events are shown.
@@ -22,11 +22,11 @@ const CHUNK: usize = 64 << 10;
 pub struct Options {
     /// One JSON object a line instead of text.
     pub json: bool,
-    /// Text: the time of day (UTC) instead of the time since the run's start.
+    /// For text: the time of day (UTC) instead of the time since the run's start.
     pub time_of_day: bool,
-    /// Text: bytes of a payload that are shown.
+    /// For text: how many bytes of a payload are shown.
     pub payload: usize,
-    /// Which events.
+    /// Which events are shown.
     pub select: Selection,
 }
 
@@ -49,7 +49,8 @@ pub fn line(host: &Host, run: &Run, options: &Options, seen: &Seen<'_>) -> Strin
     line
 }
 
-/// Writes the selected events of a capture, one a line, in their order, and what is missing where it is missing; says how many events it wrote.
+/// Writes the selected events of a capture in their order, one a line, and damage at the place where events are
+/// missing. Returns the number of events.
 ///
 /// # Errors
 /// When `out` fails. Damage to what was read of the capture is shown, not returned.
@@ -82,15 +83,15 @@ pub fn show<R: Read + Seek>(
     Ok(most - left)
 }
 
-/// What writes the events of a run, each a line, with the end of the line.
+/// Writes the events of a run, each as a line that includes the end of the line.
 trait Lines {
-    /// Writes what stands before them, once.
+    /// Writes what comes before the events, once.
     fn begin(&mut self, out: &mut String);
     fn event(&mut self, out: &mut String, seen: &Seen<'_>);
     fn missing(&mut self, out: &mut String, damage: &Damage);
 }
 
-/// Text that is written a good deal at a time.
+/// Buffers text, so that large pieces are written at once.
 struct Chunks<'o, W> {
     text: String,
     out: &'o mut W,
@@ -115,12 +116,12 @@ impl<'o, W: Write> Chunks<'o, W> {
 
 /// Why a scan ends early.
 enum End {
-    /// As many events were shown as were asked for.
+    /// The requested number of events was shown.
     Limit,
     Failed(io::Error),
 }
 
-/// Prints up to `left` events of a run; how many are left after that.
+/// Prints up to `left` events of a run. Returns how many may still be printed.
 fn print<R: Read + Seek, W: Write>(
     reader: &mut Reader<R>,
     run_index: usize,
@@ -181,7 +182,7 @@ mod tests {
         assert!(shown(s, options).contains("\"group_exit\":true"));
     }
 
-    /// One of everything that is written in a way of its own.
+    /// A script with an event of each form that is written differently.
     fn variety() -> Script {
         let mut s = Script::new(&["/bin/sh", "-c", "x \x1b[2J"]);
         s.fork(INIT, 200).exec(200, &["app", "--port", "80"]);
@@ -336,11 +337,11 @@ mod tests {
         assert!(limited(all_of_first + 1).1.contains("run 2"));
     }
 
-    /// Of a damaged block whose summary says that nothing in it is asked for nothing is lost.
+    /// If the summary of a damaged block shows that none of its events is asked for, nothing is missing.
     #[test]
     fn damage_is_shown_where_what_is_asked_for_may_be_missing() {
         let mut script = Script::new(&["sh"]);
-        // Several blocks, of which one in the middle gets lost.
+        // There are several blocks, and one in the middle is lost.
         for line in 0..40_000 {
             script.write(INIT, 1, &format!("line {line} {}", line * 7919));
         }

@@ -5,18 +5,18 @@ pub(super) fn push_number(out: &mut String, number: impl itoa::Integer) {
     out.push_str(itoa::Buffer::new().format(number));
 }
 
-/// Appends a number with spaces before it, at least `width` characters together.
+/// Appends a number, padded on the left with spaces to `width` characters.
 pub(super) fn push_wide(out: &mut String, number: impl itoa::Integer, width: usize) {
     push_right(out, itoa::Buffer::new().format(number), width);
 }
 
-/// Appends ASCII with spaces before it, at least `width` characters together.
+/// Appends ASCII text, padded on the left with spaces to `width` characters.
 pub(super) fn push_right(out: &mut String, text: &str, width: usize) {
     push_spaces(out, width.saturating_sub(text.len()));
     out.push_str(text);
 }
 
-/// Appends text with spaces after it, at least `width` characters together.
+/// Appends text, padded on the right with spaces to `width` characters.
 pub(super) fn push_left(out: &mut String, text: &str, width: usize) {
     out.push_str(text);
     let characters = if text.is_ascii() {
@@ -27,7 +27,7 @@ pub(super) fn push_left(out: &mut String, text: &str, width: usize) {
     push_spaces(out, width.saturating_sub(characters));
 }
 
-/// Appends a number below ten to the power of `digits` with zeros before it.
+/// Appends a number below ten to the power of `digits`, padded with zeros on the left.
 pub(super) fn push_zeros(out: &mut String, number: u64, digits: usize) {
     let mut buffer = itoa::Buffer::new();
     let text = buffer.format(number);

@@ -13,7 +13,7 @@ use events::decode::{Errno, Message, SockAddr};
 use events::escape::{escaped, escaped_to, is_text};
 use events::fds::{Fd, NameRole, acts_on_fd, is_on_socket, name_role, type_name};
 
-/// Bytes of a binary payload that are shown.
+/// How many bytes of a binary payload are shown.
 const MAX_HEX: usize = 16;
 
 /// Shows the events of one run.
@@ -23,7 +23,7 @@ pub(crate) struct Printer<'a> {
     options: &'a Options,
     begun: bool,
     clock: Clock,
-    /// Memory for the arguments of an event.
+    /// Buffer for the arguments of an event.
     args: Vec<Argument>,
 }
 
@@ -47,7 +47,7 @@ impl Lines for Printer<'_> {
     }
 }
 
-/// Pid, and tid where it differs.
+/// Appends the pid, and the tid if it is different.
 fn who(out: &mut String, event: &Event) {
     if event.tid == event.pid {
         return push_wide(out, event.pid, 7);
@@ -89,7 +89,7 @@ impl<'a> Printer<'a> {
         }
         let since = i128::from(time) - i128::from(self.run.start);
         out.push(if since < 0 { '-' } else { '+' });
-        // Both are of 64 bits, so their difference is too.
+        // Both times have 64 bits, so their difference fits.
         let since = since.unsigned_abs() as u64;
         push_number(out, since / 1_000_000_000);
         out.push('.');
@@ -144,7 +144,7 @@ impl<'a> Printer<'a> {
         } else {
             args(event, &mut self.args);
             if is_group_exit(event) {
-                // Nobody sent it: what it seems to say of a sender would be read as a kill.
+                // Nobody sent this signal. The recorded sender would look like a process that killed it.
                 self.args.retain(|(name, _)| *name == "signal");
             }
             for (name, value) in &self.args {
@@ -166,7 +166,7 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// Puts `, ` between the parts of a list.
+/// Writes `, ` between the parts of a list.
 #[derive(Default)]
 struct Parts {
     begun: bool,

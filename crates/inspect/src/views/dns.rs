@@ -13,43 +13,43 @@ use verdict::facts::dns::Exchange;
 use verdict::facts::lookup::{self, Outcome};
 use verdict::facts::resolv_conf::ResolvConf;
 
-/// Names asked for.
+/// The names that a run asked for.
 #[derive(Clone, Debug, Serialize)]
 pub struct Dns {
     /// The run.
     pub run: Head,
-    /// The search list the resolver worked with, where its reading was recorded.
+    /// The search list that the resolver used, if reading it was recorded.
     pub search: Vec<Text>,
     /// The look-ups, in the order of their first questions.
     pub lookups: Vec<Lookup>,
-    /// Questions left out, as there were more than 1024: the oldest.
+    /// How many questions were left out because there were more than 1024: the oldest ones.
     pub left_out: u64,
 }
 
-/// The questions a resolver asked one after another to resolve one name.
+/// The questions that a resolver asked to resolve one name.
 #[derive(Clone, Debug, Serialize)]
 pub struct Lookup {
-    /// The name as the program gave it, as far as the questions tell.
+    /// The name as the program gave it, as far as the questions show it.
     pub host: Text,
     /// How it ended: `resolved`, `no_such_name`, `no_records`, `server_failed`, `no_answer`.
     pub outcome: &'static str,
-    /// The same for people: `NXDOMAIN`, `SERVFAIL`, `no answer`.
+    /// The outcome for people: `NXDOMAIN`, `SERVFAIL`, `no answer`.
     pub said: String,
     /// The process that asked.
     pub pid: u32,
-    /// Its name; escaped.
+    /// The name of the process; escaped.
     pub process: String,
     /// The first question.
     pub first: Moment,
     /// Number of the last question or answer.
     pub last_event: u64,
-    /// Nanoseconds from the first question to the last answer, where there is one.
+    /// Nanoseconds from the first question to the last answer, if there is one.
     pub took_ns: Option<u64>,
-    /// The questions: expansions of the search list, A and AAAA.
+    /// The questions: one for each expansion by the search list, each for A and AAAA.
     pub questions: Vec<Question>,
 }
 
-/// One question and what came back.
+/// One question and the answer or error that it got.
 #[derive(Clone, Debug, Serialize)]
 pub struct Question {
     /// The name asked for.
@@ -57,9 +57,9 @@ pub struct Question {
     /// The type asked for: `AAAA`.
     #[serde(rename = "type")]
     pub qtype: String,
-    /// Each time it was asked (the first 8).
+    /// Each time the question was sent (the first 8).
     pub asked: Vec<Moment>,
-    /// The server that answered, else the last one asked, where known.
+    /// The server that answered; without an answer the server that was asked last, if known.
     pub server: Option<String>,
     /// The answer.
     pub answer: Option<Moment>,
@@ -67,15 +67,15 @@ pub struct Question {
     pub rcode: Option<String>,
     /// Its records: `A 10.0.0.7`.
     pub records: Vec<Text>,
-    /// Nanoseconds from the last time it was asked to the answer.
+    /// Nanoseconds from the last sending to the answer.
     pub latency_ns: Option<u64>,
-    /// The error the socket gave instead of an answer: `ECONNREFUSED` where no server listens.
+    /// The error that the socket gave instead of an answer: `ECONNREFUSED` if no server listens.
     pub error: Option<String>,
-    /// How it ended, as of a look-up.
+    /// How it ended; the same words as in a look-up.
     pub outcome: &'static str,
 }
 
-/// Looks at a run, by its position in [`Reader::runs`].
+/// Makes the view of a run, which is given by its position in [`Reader::runs`].
 pub fn dns<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Dns {
     let mut facts = reader.runs().get(run_index).map(Facts::new);
     let (head, run) = Head::pass(reader, run_index, |event, _| {

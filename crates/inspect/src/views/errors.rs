@@ -17,11 +17,11 @@ pub struct Errors {
     pub run: Head,
     /// How many calls failed.
     pub total: u64,
-    /// By error, the most frequent one first.
+    /// The number of failures by error, most frequent first.
     pub by_errno: Vec<ByErrno>,
-    /// By call, error and what it was about; the one that failed last comes last.
+    /// The failures by call, error and subject; the most recent one is last.
     pub calls: Vec<FailedCall>,
-    /// Groups left out of `calls`, as there were too many: those that did not fail again for longest.
+    /// How many groups were left out of `calls` because there were too many: those whose last failure is the oldest.
     pub left_out: u64,
 }
 
@@ -36,26 +36,26 @@ pub struct ByErrno {
     pub count: u64,
 }
 
-/// Calls that failed alike.
+/// Calls that failed in the same way.
 #[derive(Clone, Debug, Serialize)]
 pub struct FailedCall {
     /// The call.
     pub call: String,
     /// The error.
     pub errno: String,
-    /// What it was about.
+    /// What the call was about.
     pub subject: Subject,
-    /// How often.
+    /// How often it failed.
     pub count: u64,
     /// Names of the processes, the first four; escaped.
     pub processes: Names,
-    /// The first time.
+    /// The first failure.
     pub first: Moment,
-    /// The last time.
+    /// The last failure.
     pub last: Moment,
 }
 
-/// Looks at a run, by its position in [`Reader::runs`].
+/// Makes the view of a run, which is given by its position in [`Reader::runs`].
 pub fn errors<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Errors {
     let mut context = Context::default();
     let mut calls: Tally<(EventKind, Errno, Subject), FailedCall> = Tally::default();
@@ -102,7 +102,8 @@ pub fn errors<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Error
     }
 }
 
-/// Why the call failed; a connect that goes on in the background has not, and SO_ERROR tells of one that did.
+/// Why the call failed. A connect that goes on in the background has not failed; if it fails later, SO_ERROR reports
+/// that.
 pub(crate) fn failed(event: &Event) -> Option<Errno> {
     if !event.kind.is_syscall() {
         return None;
@@ -115,7 +116,7 @@ pub(crate) fn failed(event: &Event) -> Option<Errno> {
     (event.kind != EventKind::CONNECT || errno != Errno::EINPROGRESS).then_some(errno)
 }
 
-/// Name of a call, `kind_N` of one that this version does not know.
+/// Name of a call; `kind_N` for a kind that this version does not know.
 pub(crate) fn call_name(kind: EventKind) -> String {
     kind.name()
         .map_or_else(|| format!("kind_{}", kind.0), str::to_owned)

@@ -18,7 +18,7 @@ pub struct Files {
     pub run: Head,
     /// The files.
     pub files: Vec<FileUse>,
-    /// Files left out, as there were too many: those not used for longest.
+    /// How many files were left out because there were too many: those whose last use is the oldest.
     pub left_out: u64,
 }
 
@@ -37,7 +37,7 @@ pub struct FileUse {
     pub writes: u64,
     /// Bytes written, recorded or not.
     pub bytes_written: u64,
-    /// Failed calls of whatever kind on the file or its path.
+    /// Failed calls of any kind on the file or its path.
     pub failures: u64,
     /// The last error.
     pub errno: Option<String>,
@@ -45,11 +45,11 @@ pub struct FileUse {
     pub processes: Names,
     /// The first event.
     pub first: Moment,
-    /// The last one.
+    /// The last event.
     pub last: Moment,
 }
 
-/// Looks at a run, by its position in [`Reader::runs`].
+/// Makes the view of a run, which is given by its position in [`Reader::runs`].
 pub fn files<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Files {
     let mut context = Context::default();
     let mut files: Tally<Subject, FileUse> = Tally::default();
@@ -75,7 +75,7 @@ pub fn files<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Files 
     }
 }
 
-/// The file that a call opens, reads, writes, or fails on.
+/// The file that a call opens, reads or writes, or on which it fails.
 fn concerns_file(seen: &Seen<'_>) -> Option<Subject> {
     let kind = seen.event.kind;
     let concerned = matches!(kind.class(), Class::Opens | Class::Reads | Class::Writes);

@@ -56,15 +56,15 @@ pub use timeline::timeline;
 pub(crate) use table::{Cell, Column, Paint, Table};
 pub(crate) use tally::Tally;
 
-/// Missing parts of a run that are told.
+/// How many missing parts of a run are reported.
 const MAX_MISSING: usize = 8;
-/// Names of processes kept beside a counter.
+/// How many names of processes are kept with a counter.
 const MAX_NAMES: usize = 4;
 
 /// How text is laid out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Look {
-    /// Columns of the terminal: longer cells are cut. None: nothing is cut.
+    /// Columns of the terminal: longer cells are cut. `None`: nothing is cut.
     pub width: Option<usize>,
     /// Whether ANSI colours are written.
     pub colours: bool,
@@ -72,7 +72,7 @@ pub struct Look {
 
 /// A structure that writes itself as text for people.
 pub trait View: Serialize {
-    /// Writes it.
+    /// Writes the view as text.
     ///
     /// # Errors
     /// When `out` fails.
@@ -86,7 +86,7 @@ pub struct Moment {
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds.
     pub time_ns: u64,
-    /// Nanoseconds since the run's start; negative for what was set up before.
+    /// Nanoseconds since the run's start; negative for what was set up before it.
     pub after_start_ns: i64,
 }
 
@@ -123,7 +123,7 @@ impl Moment {
     }
 }
 
-/// Which run a view is of, and what of it cannot be seen.
+/// The run that a view shows, and what is missing of the run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Head {
     /// Number of the run.
@@ -132,14 +132,14 @@ pub struct Head {
     pub start_ns: u64,
     /// Events in the file.
     pub events: u64,
-    /// What its events do not tell.
+    /// What is missing in its events.
     pub losses: Losses,
-    /// What of the file is damaged, in words (the first 8).
+    /// Which parts of the file are damaged, in words (the first 8).
     pub missing: Vec<String>,
 }
 
 impl Head {
-    /// Goes through a run.
+    /// Passes every event of a run to `each`.
     pub(crate) fn pass<R: Read + Seek>(
         reader: &mut Reader<R>,
         run_index: usize,
@@ -183,7 +183,7 @@ impl Head {
     }
 }
 
-/// The names of processes that did something, the first few.
+/// Names of processes, the first few.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Names(Vec<String>);
@@ -208,10 +208,10 @@ pub(crate) fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
-/// The index of the run with this number, else of the last run.
+/// The index of the run with this number; without a number, of the last run.
 ///
 /// # Errors
-/// No run has the number, or there is none: says which there are.
+/// If no run has the number, or there is no run. The error says which runs there are.
 pub fn find_run(runs: &[Run], number: Option<u32>) -> Result<usize, NoSuchRun> {
     let found = match number {
         Some(number) => runs.iter().position(|run| run.number == number),
@@ -223,7 +223,7 @@ pub fn find_run(runs: &[Run], number: Option<u32>) -> Result<usize, NoSuchRun> {
     })
 }
 
-/// There is no such run.
+/// The capture does not have this run.
 #[derive(Debug)]
 pub struct NoSuchRun {
     wanted: Option<u32>,
@@ -263,7 +263,8 @@ mod tests {
     use events::escape::is_harmful;
     use fixtures::{INIT, Script, capture, dns as message, unix};
 
-    /// What a hostile container puts wherever it can: it clears the screen, begins a line, turns text around.
+    /// What a hostile container writes wherever it can: it clears the screen, begins a line, changes the direction of
+    /// text.
     const EVIL: &str = "a\x1b[2J\n\r\x07#1 b\u{9b}2J\u{202e}c\u{2028}";
 
     fn hostile() -> Script {
@@ -337,10 +338,10 @@ mod tests {
         for text in &views {
             let harmful = text.chars().find(|&c| c != '\n' && is_harmful(c));
             assert_eq!(harmful, None, "{text}");
-            // A line that the container wrote begins with a mark or stands in a table.
+            // A line that the container wrote begins with a mark or is inside a table.
             assert!(!text.lines().any(|line| line.starts_with("#1 b")), "{text}");
         }
-        // It was there to be escaped.
+        // The text occurred, so it was escaped.
         let told = |text: &&String| text.contains("x1b[2J") || text.contains("u001b[2J");
         assert!(views.iter().filter(told).count() >= views.len() - 2);
     }

@@ -19,59 +19,60 @@ use verdict::facts::lookup::Lookup;
 pub struct Net {
     /// The run.
     pub run: Head,
-    /// Tries to connect a stream socket, by address, process and outcome; in the order of their first ones.
+    /// Attempts to connect a stream socket, grouped by address, process and outcome, in the order of the first ones.
     pub connections: Vec<Connections>,
-    /// Tries left out, as there were more than 1024: the oldest.
+    /// How many attempts were left out because there were more than 1024: the oldest ones.
     pub left_out: u64,
-    /// Addresses that sockets were bound to or listened at, in the order of their first use.
+    /// Addresses that sockets were bound to or listened at, in the order of first use.
     pub listeners: Vec<Listener>,
 }
 
-/// Tries to connect that ended alike.
+/// Attempts to connect that had the same outcome.
 #[derive(Clone, Debug, Serialize)]
 pub struct Connections {
-    /// Where to; escaped.
+    /// The address it connects to; escaped.
     pub address: String,
-    /// The name that DNS gave this address for, in this run.
+    /// The name for which DNS gave this address in this run.
     pub host: Option<Text>,
     /// Name of the process; escaped.
     pub process: String,
-    /// `connected`, the error such as `ECONNREFUSED`, or `unknown`: its end was not recorded.
+    /// `connected`, an error such as `ECONNREFUSED`, or `unknown` if the outcome was not recorded.
     pub outcome: String,
     /// What the error means.
     pub text: Option<&'static str>,
-    /// How often.
+    /// How many attempts there were.
     pub count: u64,
     /// The first connect.
     pub first: Moment,
     /// The last connect.
     pub last: Moment,
-    /// Number of the event that told how the last one ended.
+    /// Number of the event that shows the outcome of the last connect.
     pub told_by: Option<u64>,
-    /// Nanoseconds from the return of the last connect to the call that told how it ended; none where it told itself.
+    /// Nanoseconds from the return of the last connect to the call that shows its outcome; `None` if the connect itself
+    /// shows it.
     pub took_ns: Option<u64>,
 }
 
-/// An address that a process took, or wanted to.
+/// An address that a process took or tried to take.
 #[derive(Clone, Debug, Serialize)]
 pub struct Listener {
     /// The address; escaped.
     pub address: String,
-    /// Whether it was listened at.
+    /// Whether the process listened at the address.
     pub listens: bool,
     /// Connections accepted.
     pub accepted: u64,
-    /// Why it could not be had, such as `EADDRINUSE`.
+    /// Why the address could not be taken, such as `EADDRINUSE`.
     pub error: Option<String>,
     /// Names of the processes, the first four; escaped.
     pub processes: Names,
     /// The first event.
     pub first: Moment,
-    /// The last one.
+    /// The last event.
     pub last: Moment,
 }
 
-/// Looks at a run, by its position in [`Reader::runs`].
+/// Makes the view of a run, which is given by its position in [`Reader::runs`].
 pub fn net<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Net {
     let mut facts = reader.runs().get(run_index).map(Facts::new);
     let mut context = Context::default();
@@ -121,7 +122,7 @@ fn connections(facts: &Facts, run: &Run) -> Vec<Connections> {
     groups
 }
 
-/// The name that DNS gave an address for, the last one.
+/// The name for which DNS gave an address last.
 pub(crate) fn host_of(address: &SockAddr, lookups: &[Lookup]) -> Option<Text> {
     let address = address.inet()?.ip();
     let lookup = lookups.iter().rev().find(|it| it.gave(address))?;
@@ -133,7 +134,7 @@ impl Connections {
         let error = connection.outcome.and_then(|outcome| outcome.error);
         let process = facts.processes.get(connection.pid);
         let now = Moment::new(connection.event, connection.time, run);
-        // A connect that did not have to wait has one time only: that of its return.
+        // A connect that did not have to wait has only one time: that of its return.
         let later = connection.outcome.filter(|it| it.event != connection.event);
         Self {
             address: connection.address.to_string(),

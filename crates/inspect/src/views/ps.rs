@@ -13,17 +13,17 @@ use events::decode::time::duration;
 use verdict::facts::{Facts, Process};
 use verdict::rules::how;
 
-/// Deepest indentation; deeper ones stand there too.
+/// Deepest indentation; deeper processes are indented this far, too.
 const MAX_DEPTH: usize = 24;
 
-/// The processes, each followed by those it started.
+/// The processes of a run, each followed by its children.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ps {
     /// The run.
     pub run: Head,
-    /// The processes: a tree, walked from its roots, each before its children, in the order of their starts.
+    /// The processes as a tree, from the roots: each before its children, in the order of their starts.
     pub processes: Vec<ProcessLine>,
-    /// Processes that were seen to start and are left out, as there were more than 1024: those that ended first.
+    /// How many processes with a known start were left out because there were more than 1024: those that ended first.
     pub left_out: u64,
 }
 
@@ -32,40 +32,40 @@ pub struct Ps {
 pub struct ProcessLine {
     /// Process id in the host's namespace.
     pub pid: u32,
-    /// The process that forked it, where seen.
+    /// The process that forked it, if seen.
     pub parent: Option<u32>,
-    /// How many of its ancestors stand in the list.
+    /// How many of its ancestors are in the list.
     pub depth: usize,
-    /// Name; escaped.
+    /// Its name; escaped.
     pub name: String,
-    /// Whether the container runtime executed it beside the application: a probe, a hook, a person's `kubectl exec`.
+    /// Whether the container runtime executed it besides the application: a probe, a hook, a person's `kubectl exec`.
     pub visitor: bool,
-    /// When it was forked, where seen.
+    /// When it was forked, if seen.
     pub start: Option<Moment>,
-    /// When it executed its program; none if it never did.
+    /// When it executed its program; `None` if it never did.
     pub exec: Option<Moment>,
-    /// The file it executes, or the one its parent did.
+    /// The file that it executes; if it executed nothing, the one that its parent executes.
     pub exe: Option<Text>,
-    /// Arguments, likewise.
+    /// The arguments, found in the same way.
     pub argv: Vec<Text>,
-    /// When it ended, where seen; of one that was sent SIGKILL and whose end came after what was recorded, when it was sent.
+    /// When it ended, if seen. If it was sent SIGKILL and its end was not recorded, when SIGKILL was sent.
     pub end: Option<Moment>,
-    /// How it ended, where seen; of one that was sent SIGKILL, by that.
+    /// How it ended, if seen. If it was sent SIGKILL and its end was not recorded, by SIGKILL.
     pub status: Option<ExitStatus>,
-    /// Who killed it, where a signal did and its sender was seen.
+    /// Who killed it, if a signal killed it and the sender was seen.
     pub killed_by: Option<Killer>,
 }
 
 /// Who killed a process.
 #[derive(Clone, Debug, Serialize)]
 pub struct Killer {
-    /// Number of the event that tells.
+    /// Number of the event that shows the killer.
     pub event: u64,
     /// `the OOM killer`, `containerd-shim (pid 812)`, `itself`; escaped.
     pub by: String,
 }
 
-/// Looks at a run, by its position in [`Reader::runs`].
+/// Makes the view of a run, which is given by its position in [`Reader::runs`].
 pub fn ps<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Ps {
     let mut facts = reader.runs().get(run_index).map(Facts::new);
     let mut forks = 0u64;
@@ -85,7 +85,7 @@ pub fn ps<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Ps {
     }
 }
 
-/// Each process before its children.
+/// The processes of a run, each before its children.
 fn tree(facts: &Facts, run: &Run) -> Vec<ProcessLine> {
     let mut all: Vec<&Process> = facts.processes.iter().collect();
     all.sort_by_key(|process| (first_event(process), process.pid));
@@ -100,7 +100,7 @@ fn tree(facts: &Facts, run: &Run) -> Vec<ProcessLine> {
             children.entry(parent).or_default().push(process);
         }
     }
-    // A process stands once, whatever a capture says of who is whose parent.
+    // A process is listed once, whatever a capture says about parents.
     while let Some((process, depth)) = open.pop() {
         lines.push(line(process, depth, facts, run));
         let below = children.remove(&process.pid).unwrap_or_default();
@@ -128,7 +128,7 @@ fn first_event(process: &Process) -> u64 {
 fn line(process: &Process, depth: usize, facts: &Facts, run: &Run) -> ProcessLine {
     let start = process.start;
     let exec = process.exec.as_ref();
-    // What it inherited at its fork, its parent executed.
+    // An exec before the fork was its parent's, and was inherited.
     let own = exec.filter(|exec| start.is_none_or(|start| exec.event > start.event));
     let argv = exec.map(|exec| exec.argv.iter().map(|it| Text::new(it)).collect());
     let (end, status, killed_by) = end(process, facts, run);
@@ -148,7 +148,8 @@ fn line(process: &Process, depth: usize, facts: &Facts, run: &Run) -> ProcessLin
     }
 }
 
-/// When and how it ended, and who killed it. Nothing refuses SIGKILL: who was sent that has ended, seen or not.
+/// When and how a process ended, and who killed it. SIGKILL cannot be refused: a process that was sent SIGKILL has
+/// ended, whether its end was seen or not.
 fn end(
     process: &Process,
     facts: &Facts,
@@ -184,7 +185,7 @@ fn end(
 }
 
 impl ProcessLine {
-    /// When it started, as far as was seen.
+    /// When the process started, as far as was seen.
     #[must_use]
     pub fn began(&self) -> Option<Moment> {
         self.start.or(self.exec)

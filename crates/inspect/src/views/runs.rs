@@ -11,36 +11,36 @@ use verdict::facts::Facts;
 use verdict::losses::missing_runs;
 use verdict::rules::{Cause, how, judge};
 
-/// The runs, first one first.
+/// The runs of a capture, the first one first.
 #[derive(Clone, Debug, Serialize)]
 pub struct Runs {
-    /// One a run.
+    /// One line for each run.
     pub runs: Vec<RunLine>,
 }
 
 /// One run.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunLine {
-    /// Its number, events and losses.
+    /// The number, events and losses of the run.
     #[serde(flatten)]
     pub head: Head,
-    /// Start as time of day: UTC, RFC 3339.
+    /// Start as date and time: UTC, RFC 3339.
     pub started: Option<String>,
-    /// How long it lived, in nanoseconds; none while it lives, or when nobody saw its end.
+    /// How long it lived, in nanoseconds; `None` while it lives, or if nobody saw its end.
     pub lived_ns: Option<u64>,
-    /// How the first process ended, where that was seen.
+    /// How the first process ended, if seen.
     pub status: Option<ExitStatus>,
     /// `exited 1`, `was killed by SIGKILL (…)`, `alive`, `nobody saw how it ended`.
     pub ended: String,
-    /// Number of its first event; none if it has none.
+    /// Number of its first event; `None` if it has no events.
     pub first_event: Option<u64>,
-    /// What the verdict says ended it.
+    /// What ended the run, according to the verdict.
     pub cause: Cause,
     /// The verdict, escaped.
     pub sentence: String,
 }
 
-/// Looks at all runs, each in one pass.
+/// Makes the list; each run is read in one pass.
 pub fn runs<R: Read + Seek>(reader: &mut Reader<R>) -> Runs {
     let header = reader.header().clone();
     let lines = (0..reader.runs().len()).map(|index| {

@@ -22,13 +22,13 @@ mod print;
 
 pub use print::{Format, Printer};
 
-/// Names of streams that are kept to say which there are.
+/// How many names of existing streams are kept.
 const MAX_THERE: usize = 40;
 
 /// Which stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A standard stream, by whatever descriptor.
+    /// A standard stream, whatever its descriptor.
     Stdio(Stdio),
     /// A descriptor by its number, of one process or of all.
     Descriptor {
@@ -37,14 +37,14 @@ pub enum What {
         /// The descriptor.
         fd: i64,
     },
-    /// A file, by its path or the last components of it.
+    /// A file, by its path or the path's last components.
     Path(String),
 }
 
 impl FromStr for What {
     type Err = std::convert::Infallible;
 
-    /// `stdin`, `stdout`, `stderr`, `FD`, `PID:FD`; all else is a path, as `./7` is.
+    /// Parses `stdin`, `stdout`, `stderr`, `FD` or `PID:FD`; everything else is a path, such as `./7`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let number = |text: &str| text.parse::<u32>().ok();
         let descriptor = match text.split_once(':') {
@@ -65,7 +65,7 @@ impl What {
     fn is(&self, seen: &Seen<'_>) -> bool {
         let fd = seen.fd.as_ref();
         match self {
-            // By its number, too: where the exec was overwritten nothing else tells.
+            // The descriptor's number counts, too: if the exec was overwritten, nothing else identifies the stream.
             Self::Stdio(stdio) => {
                 fd.and_then(|fd| fd.stdio) == Some(*stdio) || seen.event.args[0] == stdio.number()
             }
@@ -80,14 +80,14 @@ impl What {
     }
 }
 
-/// Whether a path is `wanted`, or ends with it at the boundary of a component.
+/// Whether a path is `wanted`, or ends with it where a component begins.
 fn ends_with_components(path: &[u8], wanted: &[u8]) -> bool {
     path.strip_suffix(wanted).is_some_and(|rest| {
         !wanted.is_empty() && (rest.is_empty() || rest.ends_with(b"/") || wanted.starts_with(b"/"))
     })
 }
 
-/// Which way bytes went, as the process saw it.
+/// In which direction bytes went, as seen by the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -97,28 +97,28 @@ pub enum Direction {
     Read,
 }
 
-/// What one call moved.
+/// The bytes that one call moved.
 #[derive(Clone, Debug)]
 pub struct Chunk {
     /// When the call returned.
     pub moment: Moment,
     /// The process.
     pub pid: u32,
-    /// Its name; escaped.
+    /// The name of the process; escaped.
     pub process: String,
     /// The descriptor.
     pub fd: i64,
-    /// What is behind it.
+    /// What the descriptor refers to.
     pub file: Subject,
-    /// Which way.
+    /// The direction.
     pub direction: Direction,
     /// The bytes, as far as they were recorded.
     pub data: Bytes,
-    /// Bytes that were moved after these and are not recorded.
+    /// How many bytes were moved after these and are not recorded.
     pub missing: u64,
-    /// Why they are missing, or what is doubtful about those that are there.
+    /// Why bytes are missing, or what is doubtful about the recorded ones.
     pub why: Option<&'static str>,
-    /// Why the call failed: then the bytes are those that it was to write.
+    /// Why the call failed: then the bytes are those that it should have written.
     pub failed: Option<String>,
     /// Whether bytes were masked.
     pub redacted: bool,
@@ -127,25 +127,25 @@ pub struct Chunk {
 /// A part of a stream.
 #[derive(Clone, Debug)]
 pub enum Piece {
-    /// What a call moved.
+    /// The bytes that a call moved.
     Chunk(Box<Chunk>),
-    /// Events are missing from the file here, and maybe bytes with them.
+    /// Events are missing from the file here, and perhaps bytes with them.
     Damage(String),
 }
 
 /// What was found.
 #[derive(Debug)]
 pub struct Found {
-    /// Chunks handed on.
+    /// How many chunks were passed on.
     pub chunks: u64,
-    /// Names of the streams that are there, the first 40; escaped.
+    /// Names of the existing streams, the first 40; escaped.
     pub there: BTreeSet<String>,
 }
 
-/// Hands on what went through a stream of a run (by its position in [`Reader::runs`]), in order.
+/// Passes on, in order, what went through a stream of a run, which is given by its position in [`Reader::runs`].
 ///
 /// # Errors
-/// What `each` returns.
+/// The error that `each` returned.
 pub fn streams<R: Read + Seek>(
     reader: &mut Reader<R>,
     run_index: usize,
@@ -182,7 +182,7 @@ pub fn streams<R: Read + Seek>(
     Ok(found)
 }
 
-/// The run's number and losses, to be told before its streams.
+/// The run's number and losses, which are shown before its streams.
 pub fn head<R: Read + Seek>(reader: &Reader<R>, run_index: usize) -> Head {
     let run = reader.runs().get(run_index).cloned().unwrap_or_default();
     Head {
@@ -194,7 +194,7 @@ pub fn head<R: Read + Seek>(reader: &Reader<R>, run_index: usize) -> Head {
 }
 
 impl Chunk {
-    /// What a call moved; none of calls that move nothing.
+    /// The bytes that a call moved; `None` for a call that moves none.
     fn of(seen: &Seen<'_>, run: &Run) -> Option<Self> {
         let event = seen.event;
         let direction = direction(event.kind)?;
@@ -203,7 +203,7 @@ impl Chunk {
             return None;
         }
         let has = |flag| event.flags.contains(flag);
-        // Of sendmmsg and recvmmsg the result counts messages.
+        // The result of sendmmsg and recvmmsg counts messages.
         let counts_bytes = !matches!(event.kind, EventKind::SENDMMSG | EventKind::RECVMMSG);
         let moved = u64::try_from(event.ret).unwrap_or_default();
         let missing = moved.saturating_sub(event.data.len() as u64);
@@ -279,7 +279,7 @@ mod tests {
         String::from_utf8_lossy(&out).into_owned()
     }
 
-    /// One of everything that makes a stream hard to put together.
+    /// A script with everything that makes it hard to reassemble a stream.
     fn script() -> Script {
         let mut s = Script::new(&["app"]);
         s.write(INIT, 1, "hel")

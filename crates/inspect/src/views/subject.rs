@@ -9,26 +9,27 @@ use events::context::Seen;
 use events::decode::SockAddr;
 use events::fds::{Fd, Stdio, Target, acts_on_fd, has_path};
 
-/// What a call was about: one of a file, a standard stream, an address, or a descriptor of which no more is known.
+/// What a call was about: exactly one of a file, a standard stream, an address, or a descriptor about which nothing
+/// more is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
-    /// A path, absolute where that is known.
+    /// A path; absolute if that is known.
     Path(Text),
-    /// The last component of a path: its open was not seen.
+    /// The last component of a path whose open was not seen.
     Name(Text),
-    /// `stdin`, `stdout` or `stderr`, where it is no file.
+    /// `stdin`, `stdout` or `stderr`, if it is not a file.
     Stdio(String),
     /// A socket address; escaped.
     Address(String),
     /// What else is known of a descriptor: `pipe`, `character device`, `AF_NETLINK`.
     Descriptor(String),
-    /// Nothing to name.
+    /// The call has no subject that could be named.
     Nothing,
 }
 
 impl Subject {
-    /// What the event was about.
+    /// The subject of an event.
     pub(crate) fn of(seen: &Seen<'_>) -> Self {
         let event = seen.event;
         if has_path(event.kind) && !seen.path.is_empty() {

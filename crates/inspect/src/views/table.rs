@@ -12,17 +12,17 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::Look;
 use events::escape::{escaped, is_harmful};
 
-/// Between two columns.
+/// How many blanks are between two columns.
 const GAP: usize = 2;
-/// What a column is not cut below.
+/// A column is not cut to less than this width.
 const MIN_WIDTH: usize = 8;
 
-/// What a text says by its colour.
+/// The meaning that a text's colour expresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Paint {
     #[default]
     Plain,
-    /// Of less weight: numbers of events, times.
+    /// Less important: numbers of events, times.
     Dim,
     /// A failure.
     Bad,
@@ -53,7 +53,7 @@ pub(crate) fn painted(text: &str, paint: Paint, look: Look) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Where a cell is cut that is too long.
+/// At which end a long cell is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {
     Never,
@@ -112,7 +112,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Text that was escaped where it came from; should that have been forgotten, it is done here.
+    /// A cell. Its text should already be escaped; if that was forgotten, it is escaped here.
     pub(crate) fn new(text: impl Display, paint: Paint) -> Self {
         let mut text = text.to_string();
         if text.contains(is_harmful) {
@@ -147,7 +147,7 @@ impl<const N: usize> Table<N> {
         self.rows.push(cells);
     }
 
-    /// Writes it; nothing if it has no rows. A column without any text is left out.
+    /// Writes the table; nothing if it has no rows. A column without any text is left out.
     pub(crate) fn write(&self, look: Look, out: &mut dyn Write) -> io::Result<()> {
         if self.rows.is_empty() {
             return Ok(());
@@ -169,7 +169,7 @@ impl<const N: usize> Table<N> {
         look: Look,
         out: &mut dyn Write,
     ) -> io::Result<()> {
-        // Blanks are written only before more text: no line ends in them.
+        // Blanks are written only if more text follows, so no line ends in blanks.
         let mut blanks = 0;
         for ((cell, column), &width) in row.iter().zip(&self.columns).zip(widths) {
             if width == 0 {
@@ -205,7 +205,8 @@ impl<const N: usize> Table<N> {
         let shown = widths.iter().filter(|&&width| width > 0).count();
         let limit = limit.saturating_sub(GAP * shown.saturating_sub(1));
         let mut over = widths.iter().sum::<usize>().saturating_sub(limit);
-        // The widest column that may be cut gives, down to the next widest one, until it fits.
+        // Of the columns that may be cut, the widest one is narrowed to the width of the next widest one, until the
+        // table fits.
         while over > 0 {
             let flexible =
                 |at: &usize| self.columns[*at].cut != Cut::Never && widths[*at] > MIN_WIDTH;

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Groups kept at once.
+/// How many groups are kept at once.
 const MAX_GROUPS: usize = 1 << 14;
 
-/// Counters by key. When there are too many, the half that was not used for longest goes, and is counted.
+/// Counters by key. If there are too many, the half with the oldest last use is dropped and counted.
 #[derive(Debug)]
 pub(crate) struct Tally<K, V> {
     groups: HashMap<K, (u64, V)>,
@@ -29,7 +29,7 @@ impl<K: Hash + Eq, V> Tally<K, V> {
         }
     }
 
-    /// The counter of a key, which this event uses; a new one is made by `new`.
+    /// The counter of a key that this event uses; `new` makes a counter that does not exist yet.
     pub(crate) fn entry(&mut self, event: u64, key: K, new: impl FnOnce() -> V) -> &mut V {
         if self.groups.len() >= self.limit && !self.groups.contains_key(&key) {
             self.drop_half();
@@ -48,7 +48,7 @@ impl<K: Hash + Eq, V> Tally<K, V> {
         self.dropped += (before - self.groups.len()) as u64;
     }
 
-    /// The groups, in no order, and how many were dropped.
+    /// The groups, in no order, and how many groups were dropped.
     pub(crate) fn into_groups(self) -> (Vec<(K, V)>, u64) {
         let groups = self.groups.into_iter();
         let groups = groups.map(|(key, (_, value))| (key, value)).collect();

@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use events::escape::escaped;
 use events::own;
 
-/// Bytes that a recorded process chose: a path, an argument. Displayed they are escaped, as JSON they are what they are
-/// (U+FFFD in place of what is no UTF-8).
+/// Bytes that a recorded process chose: a path, an argument. They are escaped when displayed. In JSON they are not
+/// changed, except that U+FFFD replaces what is not UTF-8.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Text(Bytes);
 

@@ -25,58 +25,58 @@ mod fold;
 
 use fold::{fold, shorten};
 
-/// Lines a story has, but for those that the verdict rests on.
+/// How many lines a story has, in addition to those that the verdict rests on.
 const MAX_LINES: usize = 20;
-/// Last lines of output that are told.
+/// How many of the last lines of output are shown.
 const MAX_WORDS: usize = 3;
-/// Bytes of a text that are told.
+/// How many bytes of a text are shown.
 const MAX_TEXT: usize = 300;
-/// Read all the time, and nobody's configuration.
+/// Files that are read all the time and are not configuration.
 const NOT_CONFIG: &[&[u8]] = &[b"/proc/", b"/sys/", b"/dev/", b"/usr/share/", b"/usr/lib/"];
 
-/// The story.
+/// The story of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Timeline {
     /// The run.
     pub run: Head,
-    /// What ended it, escaped.
+    /// What ended the run, escaped.
     pub sentence: String,
     /// What happened, in order.
     pub steps: Vec<Step>,
-    /// What was left out of the story.
+    /// How many steps were left out of the story.
     pub left_out: u64,
 }
 
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
-    /// When; if it happened several times, the first time.
+    /// When it happened; if it happened several times, the first time.
     #[serde(flatten)]
     pub moment: Moment,
     /// The process.
     pub pid: u32,
-    /// Its name; escaped.
+    /// The name of the process; escaped.
     pub process: String,
-    /// What kind of thing.
+    /// The kind of step.
     pub kind: Kind,
     /// What happened, for people; escaped.
     pub text: String,
     /// How often it happened.
     pub times: u64,
-    /// Number of the event of the last time, if there were several.
+    /// Number of the last such event, if there were several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_event: Option<u64>,
-    /// Whether the verdict rests on it.
+    /// Whether the verdict rests on the step.
     pub cited: bool,
-    /// Events it tells of besides its own.
+    /// Other events that the step also covers.
     #[serde(skip)]
     covers: Vec<u64>,
-    /// Its text in parts, where several can be told as one.
+    /// The parts of its text, if several such steps can be combined into one.
     #[serde(skip)]
     list: Option<List>,
 }
 
-/// `reads ` and `/etc/hosts`: those with the same beginning and end can be told as one.
+/// For example `reads ` and `/etc/hosts`. Steps with the same beginning and end can be combined into one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct List {
     before: String,
@@ -84,14 +84,14 @@ struct List {
     after: String,
 }
 
-/// What kind of thing happened. New ones may come.
+/// The kind of a step. New kinds may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Kind {
     /// A program was executed.
     Exec,
-    /// A text file was read: configuration, most likely.
+    /// A text file was read, most likely configuration.
     Read,
     /// A name was asked for.
     Dns,
@@ -111,7 +111,7 @@ pub enum Kind {
     Evidence,
 }
 
-/// Looks at a run, by its position in [`Reader::runs`].
+/// Makes the view of a run, which is given by its position in [`Reader::runs`].
 pub fn timeline<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Timeline {
     let header = reader.header().clone();
     let mut facts = reader.runs().get(run_index).map(Facts::new);
@@ -171,7 +171,7 @@ fn reads_text(seen: &Seen<'_>) -> Option<Text> {
     (is_config && is_text(&event.data)).then_some(path)
 }
 
-/// Marks what the verdict rests on, and adds what nothing tells of.
+/// Marks the steps that the verdict rests on, and adds a step for evidence that no step covers.
 fn cite(steps: &mut Vec<Step>, verdict: &Verdict, run: &Run) {
     let cited: HashSet<u64> = verdict.evidence.iter().map(|it| it.event).collect();
     let mut told = HashSet::new();
@@ -199,7 +199,7 @@ fn cite(steps: &mut Vec<Step>, verdict: &Verdict, run: &Run) {
     steps.sort_by_key(|step| step.moment.event);
 }
 
-/// Escaped text, shortened between characters.
+/// Escaped text, shortened so that no character is cut.
 fn escaped_to_line(text: &str) -> String {
     match text.char_indices().nth(MAX_TEXT) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -223,7 +223,7 @@ impl Step {
         }
     }
 
-    /// A step that can be told together with those after it.
+    /// A step that can be combined with similar steps after it.
     fn listed(self, before: &str, item: String, after: &str) -> Self {
         Self {
             text: format!("{before}{item}{after}"),
@@ -284,7 +284,7 @@ impl Story<'_> {
         let exit = process.exit?;
         let at = self.at(exit.event, exit.time);
         let step = self.step(at, process.pid, Kind::Exit, how(exit.status));
-        // Children that ended well are told by nobody.
+        // Children that ended well are left out.
         let well = exit.status == ExitStatus::Code(0) && !self.case.in_chain(process.pid);
         (!well).then_some(step)
     }
@@ -374,7 +374,7 @@ impl Story<'_> {
         sent.chain(kills)
     }
 
-    /// What was printed last, of each process of the chain, and the line that says why.
+    /// The last output of each process of the chain, and the line that says why the run ended.
     fn words(&self) -> Vec<Step> {
         let chain = self.case.chain.iter();
         let mut lines: Vec<_> = chain
@@ -388,7 +388,7 @@ impl Story<'_> {
                 lines
             })
             .collect();
-        // The lines of one write stay in their order.
+        // Lines of one write stay in their order.
         lines.sort_by_key(|(_, line)| line.event);
         let headline = self.case.words.headline();
         let headline = headline

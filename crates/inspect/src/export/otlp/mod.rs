@@ -21,9 +21,9 @@ use verdict::explain::{Explanation, explain};
 
 mod model;
 
-/// Records on one line.
+/// How many records are written on one line.
 const BATCH: usize = 512;
-/// Bytes of payload on one line.
+/// How many bytes of payload are written on one line.
 const MAX_PAYLOAD: usize = 1 << 20;
 
 /// Writes the selected events and the runs' verdicts as log records.
@@ -55,7 +55,7 @@ struct Logs<W> {
     /// Time of the last event.
     now: u64,
     records: Vec<LogRecord>,
-    /// Bytes of payload in them.
+    /// Bytes of payload in the records.
     payload: usize,
     out: W,
 }
@@ -146,7 +146,7 @@ fn severity(event: &Event) -> Severity {
     }
 }
 
-/// What the records of a run are about, in the words of OpenTelemetry's semantic conventions.
+/// The resource that the records of a run are about, in the terms of OpenTelemetry's semantic conventions.
 fn resource(header: &Header, run: &Run) -> Vec<Attribute> {
     let container = &header.container;
     let pod = header.pod.as_ref();
@@ -176,7 +176,7 @@ fn resource(header: &Header, run: &Run) -> Vec<Attribute> {
     all
 }
 
-/// The conventions' name of an architecture.
+/// The name of an architecture in OpenTelemetry's semantic conventions.
 fn host_arch(machine: &str) -> &str {
     match machine {
         "x86_64" => "amd64",

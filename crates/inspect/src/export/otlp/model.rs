@@ -35,7 +35,7 @@ pub(super) struct ScopeLogs {
     pub(super) log_records: Vec<LogRecord>,
 }
 
-/// `InstrumentationScope`: who made the records.
+/// `InstrumentationScope`: the program that made the records.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Scope {
     pub(super) name: &'static str,
@@ -98,7 +98,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// A count, or a number; beyond what the format has, its largest.
+    /// A count or another number; a number that is too large for the format becomes the largest one.
     pub(super) fn int(value: impl TryInto<i64>) -> Self {
         Self::Int(value.try_into().unwrap_or(i64::MAX))
     }

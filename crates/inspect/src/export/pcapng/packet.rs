@@ -4,21 +4,22 @@ use std::net::{IpAddr, SocketAddr};
 
 const UDP: u8 = 17;
 const UDP_HEADER: usize = 8;
-/// Time to live, and hop limit.
+/// Time to live (IPv4) and hop limit (IPv6).
 const HOPS: u8 = 64;
-/// Longest packet that its header can tell of.
+/// The largest length that a packet's header can express.
 const MAX_LENGTH: usize = 0xffff;
 
-/// A packet, as far as it is known.
+/// A packet, as far as its bytes are known.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Packet {
     pub(super) bytes: Vec<u8>,
-    /// Bytes it had.
+    /// The full length of the packet.
     pub(super) length: usize,
 }
 
 impl Packet {
-    /// A datagram of `length` bytes of payload, of which `payload` is known. Both addresses are of one family.
+    /// A datagram with `length` bytes of payload, of which `payload` is known. Both addresses belong to the same
+    /// family.
     pub(super) fn udp(
         source: SocketAddr,
         destination: SocketAddr,
@@ -43,7 +44,7 @@ impl Packet {
             }
             (source, destination) => {
                 let (source, destination) = (octets(source), octets(destination));
-                // Of a cut payload the sum is not known.
+                // The checksum of a payload that was cut is not known.
                 if payload.len() == length {
                     let sum = checksum(&[
                         &source,
@@ -52,7 +53,7 @@ impl Packet {
                         &udp_length.to_be_bytes(),
                         &udp,
                     ]);
-                    // No sum is written as 0, the sum 0 as its other form.
+                    // 0 means that there is no checksum, so a checksum of 0 is written in its other form.
                     let sum = if sum == 0 { 0xffff } else { sum };
                     udp[6..8].copy_from_slice(&sum.to_be_bytes());
                 }
@@ -95,7 +96,7 @@ fn v6(source: [u8; 16], destination: [u8; 16], udp_length: u16) -> Vec<u8> {
     header
 }
 
-/// The internet checksum (RFC 1071) of parts, of which only the last may have an odd length.
+/// The internet checksum (RFC 1071) of several parts. Only the last part may have an odd length.
 fn checksum(parts: &[&[u8]]) -> u16 {
     let words = parts.iter().flat_map(|part| part.chunks(2));
     let word = |it: &[u8]| u32::from(it[0]) << 8 | it.get(1).map_or(0, |&low| u32::from(low));
@@ -121,7 +122,7 @@ mod tests {
         );
         assert_eq!(packet.bytes.len(), 31);
         assert_eq!(packet.length, 31);
-        // With its checksum in it, a header's sum is 0.
+        // The checksum of a header that includes its checksum is 0.
         assert_eq!(checksum(&[&packet.bytes[..20]]), 0);
         assert_eq!(packet.bytes[2..4], [0, 31]);
     }

@@ -23,15 +23,15 @@ use verdict::explain::{Explanation, explain};
 
 mod schema;
 
-/// Tracks open at once; beyond it all end and begin anew.
+/// How many tracks may be open at once. If more are needed, all of them end and begin anew.
 const MAX_TRACKS: usize = 1 << 16;
-/// Bytes of a payload in a slice's arguments.
+/// How many bytes of a payload are written as an argument of a slice.
 const MAX_DATA: usize = 4096;
-/// Arguments of a program in its track's description.
+/// How many arguments of a program are written into its track's description.
 const MAX_ARGUMENTS: usize = 64;
-/// Everything is written by one writer.
+/// All packets come from one writer.
 const SEQUENCE: u32 = 1;
-/// Times are signed in Perfetto.
+/// Times are signed numbers in Perfetto.
 const MAX_TIME: u64 = i64::MAX as u64;
 
 /// Writes the selected events as a Perfetto trace.
@@ -64,12 +64,12 @@ struct Trace<W> {
     explanation: Explanation,
     /// Time of the last event.
     now: u64,
-    /// Tracks there have been; the number of the last one is its uuid.
+    /// How many tracks were made; the number of the last one is its uuid.
     tracks: u64,
     /// The run's track.
     run: u64,
     processes: HashMap<u32, Tracks>,
-    /// Tracks of all processes and their threads.
+    /// How many tracks are open, of all processes and their threads.
     open: usize,
     out: W,
 }
@@ -126,7 +126,7 @@ impl<W: Write> Sink for Trace<W> {
 }
 
 impl<W: Write> Trace<W> {
-    /// Makes the time of day known: events have the time since boot.
+    /// Writes which time of day belongs to the events' time since boot.
     fn clocks(&mut self, time: u64) -> io::Result<()> {
         let clock = |id, time: u64| Clock {
             clock_id: Some(id),
@@ -144,7 +144,7 @@ impl<W: Write> Trace<W> {
         })
     }
 
-    /// Begins a slice for the program of an event's process, where that is new.
+    /// Begins a slice for the program of the event's process, if the program is new.
     fn program(&mut self, seen: &Seen<'_>) -> io::Result<()> {
         let pid = seen.event.pid;
         match self.processes.get(&pid).map(|tracks| tracks.process) {
@@ -174,7 +174,7 @@ impl<W: Write> Trace<W> {
         self.begin(track, seen)
     }
 
-    /// Says which process a track is of, and what it executes.
+    /// Writes which process a track belongs to, and what that process executes.
     fn describe(&mut self, track: u64, pid: u32, seen: &Seen<'_>) -> io::Result<()> {
         let args = seen.program.args.split_inclusive(|&byte| byte == 0);
         let args = args.map(|arg| arg.strip_suffix(b"\0").unwrap_or(arg));
@@ -205,7 +205,7 @@ impl<W: Write> Trace<W> {
         self.slice(track, Kind::Begin, name, "process", annotations)
     }
 
-    /// A child's track begins when it is forked.
+    /// Begins the track of a child when it is forked.
     fn forked(&mut self, seen: &Seen<'_>) -> io::Result<()> {
         let Ok(child) = u32::try_from(seen.event.ret) else {
             return Ok(());
@@ -257,7 +257,7 @@ impl<W: Write> Trace<W> {
         pids.into_iter().try_for_each(|pid| self.end(pid))
     }
 
-    /// Makes a track, and gives its uuid.
+    /// Makes a track and returns its uuid.
     fn track(&mut self, descriptor: TrackDescriptor) -> io::Result<u64> {
         self.tracks += 1;
         self.packet(TracePacket {
@@ -295,7 +295,7 @@ impl<W: Write> Trace<W> {
     }
 
     fn packet(&mut self, packet: TracePacket) -> io::Result<()> {
-        /// `packet` of `Trace`.
+        /// The field `packet` of `Trace`.
         const PACKET: u32 = 1;
         let packet = TracePacket {
             timestamp: Some(self.now.min(MAX_TIME)),

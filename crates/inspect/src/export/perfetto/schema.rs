@@ -20,7 +20,7 @@ pub(super) struct TracePacket {
     pub(super) track_descriptor: Option<TrackDescriptor>,
 }
 
-/// `ClockSnapshot`: what several clocks showed at one moment.
+/// `ClockSnapshot`: the times of several clocks at one moment.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ClockSnapshot {
     #[prost(message, repeated, tag = "1")]
@@ -38,9 +38,9 @@ pub(super) struct Clock {
 
 /// `BUILTIN_CLOCK_REALTIME`.
 pub(super) const REALTIME: u32 = 1;
-/// `BUILTIN_CLOCK_BOOTTIME`, which timestamps of packets are in unless they say otherwise.
+/// `BUILTIN_CLOCK_BOOTTIME`. Timestamps of packets are in this clock unless they say otherwise.
 pub(super) const BOOTTIME: u32 = 6;
-/// `SEQ_INCREMENTAL_STATE_CLEARED`: nothing before is needed to understand what follows.
+/// `SEQ_INCREMENTAL_STATE_CLEARED`: what follows can be understood without anything before it.
 pub(super) const STATE_CLEARED: u32 = 1;
 
 /// `TrackDescriptor`.
@@ -103,7 +103,7 @@ pub(super) enum Kind {
     Begin = 1,
     /// `TYPE_SLICE_END`.
     End = 2,
-    /// `TYPE_INSTANT`: a slice without length.
+    /// `TYPE_INSTANT`: a slice without duration.
     Instant = 3,
 }
 

@@ -9,7 +9,7 @@ const UNIX: u8 = 1;
 const V4: u8 = 2;
 const V6: u8 = 10;
 
-/// An address alone; empty for families the reader does not know.
+/// A single address; empty for families that the reader does not know.
 pub(super) fn address(address: Option<&SockAddr>) -> Vec<u8> {
     match address {
         Some(SockAddr::Inet(inet)) => [&[family(*inet)][..], &inet_bytes(*inet)].concat(),
@@ -18,7 +18,7 @@ pub(super) fn address(address: Option<&SockAddr>) -> Vec<u8> {
     }
 }
 
-/// Both ends of a connection; what is not known of one end is 0. Empty where neither is known.
+/// Both ends of a connection. What is not known of one end is 0; empty if neither end is known.
 pub(super) fn tuple(source: Option<&SockAddr>, destination: Option<&SockAddr>) -> Vec<u8> {
     let Some(known) = destination.or(source) else {
         return Vec::new();
@@ -33,12 +33,12 @@ pub(super) fn tuple(source: Option<&SockAddr>, destination: Option<&SockAddr>) -
             [&[family][..], &end(source), &end(destination)].concat()
         }
         SockAddr::Other(_) => Vec::new(),
-        // The kernel's addresses of both sockets, which are not recorded, then the path.
+        // First the kernel's addresses of both sockets, which are not recorded, then the path.
         local => [&[UNIX][..], &[0; 16], &unix_name(local)].concat(),
     }
 }
 
-/// What a socket is bound to, where known.
+/// The address that a socket is bound to, if known.
 pub(super) fn local(fd: Option<&Fd>) -> Option<&SockAddr> {
     match &fd?.target {
         Target::Socket { local, .. } => local.as_ref(),
@@ -59,7 +59,7 @@ fn inet_bytes(address: SocketAddr) -> Vec<u8> {
     bytes
 }
 
-/// The path, an abstract name after `@`; with its NUL.
+/// The path with its NUL; an abstract name follows `@`.
 fn unix_name(address: &SockAddr) -> Vec<u8> {
     let mut name = match address {
         SockAddr::Unix(path) => path.clone(),

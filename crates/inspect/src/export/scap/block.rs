@@ -37,13 +37,13 @@ pub(super) trait Body {
     fn u16(&mut self, value: u16) -> &mut Self;
     fn u32(&mut self, value: u32) -> &mut Self;
     fn u64(&mut self, value: u64) -> &mut Self;
-    /// A string of a table: its length in two bytes, then its bytes, of which those beyond `limit` are left out.
+    /// A string of a table: its length in two bytes, then its bytes, of which only the first `limit` are written.
     fn s16(&mut self, bytes: &[u8], limit: usize) -> &mut Self;
-    /// The same with the limit for most strings.
+    /// Like `s16`, with the limit that most strings have.
     fn string(&mut self, bytes: &[u8]) -> &mut Self {
         self.s16(bytes, MAX_STRING)
     }
-    /// An entry that starts with its own length, which counts itself.
+    /// An entry that starts with its own length; the length includes itself.
     fn entry(&mut self, entry: &[u8]) -> &mut Self;
 }
 
@@ -101,7 +101,7 @@ impl Parameters {
         self.bytes(&value.to_le_bytes())
     }
 
-    /// An argument of a system call that the reader takes for 32 bits.
+    /// An argument of a system call that the reader takes for a number of 32 bits.
     pub(super) fn low(self, value: i64) -> Self {
         self.u32(value as u32)
     }
@@ -114,7 +114,7 @@ impl Parameters {
         self.bytes(&value.to_le_bytes())
     }
 
-    /// Bytes as they are, those beyond 60,000 left out.
+    /// The bytes as they are, at most the first 60,000.
     pub(super) fn bytes(mut self, value: &[u8]) -> Self {
         self.bytes
             .extend_from_slice(&value[..value.len().min(MAX_VALUE)]);
@@ -122,14 +122,14 @@ impl Parameters {
         self
     }
 
-    /// A string: it ends before its first NUL, and with one.
+    /// A string: it ends before its first NUL, and a NUL is appended.
     pub(super) fn text(self, value: &[u8]) -> Self {
         let text = value.split(|&byte| byte == 0).next().unwrap_or_default();
         let text = &text[..text.len().min(MAX_STRING * 4)];
         self.bytes(&[text, b"\0"].concat())
     }
 
-    /// Leaves out all but the first `count`.
+    /// Keeps only the first `count` parameters.
     pub(super) fn first(mut self, count: usize) -> Self {
         self.ends.truncate(count);
         self.bytes
@@ -137,7 +137,7 @@ impl Parameters {
         self
     }
 
-    /// Writes the event they belong to.
+    /// Writes the event that the parameters belong to.
     pub(super) fn write(
         &self,
         out: &mut impl Write,

@@ -13,15 +13,15 @@ use events::context::Seen;
 use events::decode::SockAddr;
 use events::fds::Fd;
 
-/// One event for the reader.
+/// One event in the reader's format.
 pub(super) struct Call {
     /// Number of the enter event.
     pub(super) kind: u16,
-    /// Parameters of the enter event; none: it has no exit event, and `exit` are its own.
+    /// Parameters of the enter event. `None`: there is no exit event, and `exit` has the event's own parameters.
     pub(super) enter: Option<Parameters>,
     /// Parameters of the exit event.
     pub(super) exit: Parameters,
-    /// How many of them readers know that take arguments from the enter event.
+    /// How many of the exit parameters are known to readers that take arguments from the enter event.
     pub(super) classic: usize,
 }
 
@@ -44,14 +44,14 @@ impl Call {
         }
     }
 
-    /// A sentence under a name.
+    /// A notification: a sentence with a name.
     pub(super) fn notification(name: &str, text: &str) -> Self {
         let parameters = Parameters::new().text(name.as_bytes());
         Self::alone(t::NOTIFICATION, parameters.text(text.as_bytes()))
     }
 }
 
-/// A system call, but for execve.
+/// A system call, except execve(2).
 pub(super) fn call(seen: &Seen<'_>, flavour: Flavour, host: &Host) -> Call {
     let transfer = transfer(seen).or_else(|| message(seen));
     transfer
@@ -61,7 +61,7 @@ pub(super) fn call(seen: &Seen<'_>, flavour: Flavour, host: &Host) -> Call {
         .unwrap_or_else(|| Call::notification(&kind_name(seen.event.kind), &text::call(seen, host)))
 }
 
-/// read, write and their relatives: the position in the file is not recorded, so pread is a read.
+/// read, write and similar calls. The position in the file is not recorded, so pread is written as read.
 fn transfer(seen: &Seen<'_>) -> Option<Call> {
     let event = seen.event;
     let ([fd, _, size], new) = (event.args, Parameters::new);
@@ -71,7 +71,7 @@ fn transfer(seen: &Seen<'_>) -> Option<Call> {
         K::WRITE | K::PWRITE64 => {
             Call::pair(t::WRITE, new().i64(fd).low(size), data().low(size), 2)
         }
-        // Of these, the buffers are counted, not their bytes.
+        // For these calls the arguments have the number of buffers and not the number of bytes.
         K::READV | K::PREADV | K::PREADV2 => {
             let moved = new().i64(event.ret).low(event.ret.max(0));
             let exit = moved.bytes(&event.data).i64(fd);
@@ -85,7 +85,7 @@ fn transfer(seen: &Seen<'_>) -> Option<Call> {
     })
 }
 
-/// What is sent and received by sockets' own calls.
+/// Calls that send or receive through a socket.
 fn message(seen: &Seen<'_>) -> Option<Call> {
     let event = seen.event;
     let ([fd, _, asked], new) = (event.args, Parameters::new);
@@ -94,7 +94,7 @@ fn message(seen: &Seen<'_>) -> Option<Call> {
         .as_ref()
         .or_else(|| seen.fd.as_ref().and_then(Fd::peer));
     let here = local(seen.fd.as_ref());
-    // sendmmsg and recvmmsg return how many messages, of which this is one.
+    // sendmmsg and recvmmsg return the number of messages; this event is one of the messages.
     let ret = match event.kind {
         K::SENDMMSG | K::RECVMMSG if event.ret >= 0 => event.data.len() as i64,
         _ => event.ret,
@@ -126,7 +126,7 @@ fn message(seen: &Seen<'_>) -> Option<Call> {
     })
 }
 
-/// What makes, names and connects sockets.
+/// Calls that make, name and connect sockets.
 fn socket(seen: &Seen<'_>) -> Option<Call> {
     let event = seen.event;
     let ([first, second, third], new) = (event.args, Parameters::new);
@@ -169,7 +169,7 @@ fn socket(seen: &Seen<'_>) -> Option<Call> {
     })
 }
 
-/// What closes and copies descriptors.
+/// Calls that close and duplicate descriptors.
 fn descriptor(seen: &Seen<'_>, flavour: Flavour) -> Option<Call> {
     let event = seen.event;
     let ([first, second, third], new) = (event.args, Parameters::new);
@@ -205,7 +205,7 @@ fn descriptor(seen: &Seen<'_>, flavour: Flavour) -> Option<Call> {
     })
 }
 
-/// What has a path. It is absolute wherever that is known, so that nothing depends on the working directory.
+/// Calls with a path. The path is absolute if that is known, so that nothing depends on the working directory.
 fn path(seen: &Seen<'_>, host: &Host) -> Option<Call> {
     let event = seen.event;
     let ([_, second, third], new) = (event.args, Parameters::new);
@@ -214,7 +214,7 @@ fn path(seen: &Seen<'_>, host: &Host) -> Option<Call> {
     let at = || result().i64(AT_FDCWD).text(&seen.path);
     Some(match event.kind {
         K::OPEN | K::OPENAT | K::OPENAT2 | K::CREAT => {
-            /// O_WRONLY, O_CREAT and O_TRUNC: what creat(2) is short for.
+            /// O_WRONLY, O_CREAT and O_TRUNC: the flags that creat(2) implies.
             const CREATES: i64 = 0o1101;
             let flags = if event.kind == K::CREAT {
                 CREATES

@@ -8,17 +8,17 @@ use super::tables as t;
 use events::basename;
 use events::context::{Program, Seen};
 
-/// SIGKILL, which ends a process without being taken.
+/// SIGKILL ends a process without being delivered to it.
 const SIGKILL: i64 = 9;
-/// Bytes of a command name that the kernel keeps.
+/// How many bytes of a command name the kernel keeps.
 const COMM: usize = 15;
 
-/// execve(2): that which succeeded ([`K::EXEC`]) and that which failed. `cwd` is the working directory, where known.
+/// execve(2), whether it succeeded ([`K::EXEC`]) or failed. `cwd` is the working directory, if known.
 pub(super) fn execve(seen: &Seen<'_>, cwd: &[u8], cgroups: &[u8]) -> Call {
     let (event, program) = (seen.event, &seen.program);
     let result = if event.kind == K::EXEC { 0 } else { event.ret };
     let (exe, args) = arguments(&event.data);
-    // The path that could not be executed says more than what the program was to be told of its name.
+    // The path that could not be executed says more than the name that the program would have been given.
     let exe = if result < 0 || exe.is_empty() {
         &seen.path
     } else {
@@ -39,20 +39,20 @@ pub(super) fn execve(seen: &Seen<'_>, cwd: &[u8], cgroups: &[u8]) -> Call {
         .i64(parent(program))
         .text(cwd);
     let exit = resources(exit).text(comm(name)).bytes(cgroups);
-    // No environment, no terminal; the process's group; nobody's login.
+    // Without environment and terminal; the process's own group; no login user.
     let exit = exit.bytes(&[]).u32(0).i64(pid).u32(u32::MAX).u32(0);
     let exit = exit.u64(0).u64(0).u64(0).u64(0).u64(0).u64(0);
     let exit = exit.u32(0).text(&seen.path).i64(pid).u32(0);
     Call::pair(t::EXECVE, Parameters::new().text(&seen.path), exit, 28)
 }
 
-/// A process or thread that is new to the reader, told as clone(2) returns to it.
+/// A process or thread that is new to the reader. It is introduced in the way in which clone(2) returns in the child.
 pub(super) struct Newborn<'p> {
     pub(super) pid: u32,
     pub(super) tid: u32,
-    /// Its process id as it sees it itself; none: not known.
+    /// The process id as the process itself sees it; `None` if unknown.
     pub(super) pid_inside: Option<i64>,
-    /// Who made it.
+    /// The process that made it.
     pub(super) parent: i64,
     pub(super) program: &'p Program,
     pub(super) cwd: &'p [u8],
@@ -98,7 +98,8 @@ pub(super) fn ended(event: &Event) -> Call {
     Call::alone(t::PROCESS_EXIT, parameters)
 }
 
-/// A signal that was taken. SIGKILL never is, so that its sending stands for it; other sendings have no event.
+/// A signal that was delivered. SIGKILL is never delivered, so its sending is written instead; other sendings have no
+/// event.
 pub(super) fn signal(event: &Event) -> Option<Call> {
     let is_kill = event.ret == SIGKILL;
     let shown = match event.kind {
@@ -128,7 +129,7 @@ pub(super) fn comm(name: &[u8]) -> &[u8] {
     &name[..name.len().min(COMM)]
 }
 
-/// Limit of descriptors, page faults and memory: not recorded.
+/// Limit of descriptors, page faults and memory, which are not recorded.
 fn resources(parameters: Parameters) -> Parameters {
     let parameters = parameters.u64(0).u64(0).u64(0);
     parameters.u32(0).u32(0).u32(0)

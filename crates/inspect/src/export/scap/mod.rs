@@ -24,25 +24,26 @@ mod lives;
 mod state;
 mod tables;
 
-/// Threads the reader was told of that are remembered; beyond it, all are forgotten and told again.
+/// How many threads that were introduced to the reader are remembered. If there are more, all are forgotten and
+/// introduced again.
 const MAX_KNOWN: usize = 1 << 16;
-/// Thread id of what is no thread's doing.
+/// Thread id of events that no thread caused.
 const NOBODY: u64 = u64::MAX;
 
-/// Which readers the file is for.
+/// The readers that the file is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flavour {
-    /// Arguments stand in exit events, and the verdict is the file's comment: sysdig 0.41, Stratoshark 0.9.
+    /// Exit events have the arguments, and the file's comment has the verdict: sysdig 0.41, Stratoshark 0.9.
     #[default]
     Modern,
-    /// Arguments stand in enter events, and there is no comment: sysdig 0.29. In Stratoshark payloads are shifted.
+    /// Enter events have the arguments, and there is no comment: sysdig 0.29. In Stratoshark payloads are shifted.
     Classic,
 }
 
 /// Writes the selected events as `.scap`.
 ///
 /// # Errors
-/// When `out` fails. Damage to the capture stands in the file as notifications.
+/// If `out` fails. Damage to the capture is written as notifications.
 pub fn write<R: Read + Seek>(
     reader: &mut Reader<R>,
     select: &Selection,
@@ -70,16 +71,16 @@ pub fn write<R: Read + Seek>(
 struct Scap<W> {
     host: Host,
     flavour: Flavour,
-    /// What the reader is told of the container, as JSON; none outside of one.
+    /// The description of the container for the reader, as JSON; `None` outside of a container.
     container: Option<String>,
     cgroups: Vec<u8>,
     explanation: Explanation,
-    /// The run's first process, which the table of processes has: the runtime's fork of it is not told, as the reader would forget its
-    /// descriptors over it.
+    /// The run's first process. It is in the table of processes, so the runtime's fork of it is left out: that fork
+    /// would make the reader forget the descriptors of the process.
     init: u32,
-    /// Threads the reader knows.
+    /// Threads that the reader knows.
     known: HashSet<u32>,
-    /// Time of the last event: readers expect that it never goes back.
+    /// Time of the last event. Readers expect that times never decrease.
     now: u64,
     out: W,
 }
@@ -106,7 +107,7 @@ impl<W: Write> Sink for Scap<W> {
             K::FORK => return self.forked(seen, context),
             K::EXIT => Some(ended(event)),
             K::SIGNAL_GENERATE | K::SIGNAL_DELIVER => signal(event),
-            // The reader is told of descriptors 0 to 2 by the table of descriptors.
+            // The reader gets descriptors 0 to 2 from the table of descriptors.
             K::STDIO => None,
             K::OOM_KILL => {
                 let text = text::call(seen, &self.host);
@@ -139,8 +140,8 @@ impl<W: Write> Sink for Scap<W> {
 }
 
 impl<W: Write> Scap<W> {
-    /// Tells the reader of a process or thread that it has not heard of: whoever lived before the recording, or was
-    /// cloned as a thread, which is not recorded.
+    /// Introduces a process or thread that the reader does not know: it lived before the recording, or it was cloned as
+    /// a thread, which is not recorded.
     fn introduce(&mut self, seen: &Seen<'_>, context: &Context) -> io::Result<()> {
         let event = seen.event;
         for tid in [event.pid, event.tid] {
@@ -187,7 +188,7 @@ impl<W: Write> Scap<W> {
         self.write(tid.into(), &clone)
     }
 
-    /// Whether the reader knows a thread; from now on it does.
+    /// Whether the reader knows a thread; afterwards it counts as known.
     fn knows(&mut self, tid: u32) -> bool {
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();

@@ -18,7 +18,7 @@ use verdict::explain::Explanation;
 
 /// Longest comment, in bytes.
 const MAX_COMMENT: usize = 4096;
-/// Events of a run among which those are looked for that say what its first process is called and what its descriptors 0 to 2 are.
+/// In how many events of a run the name of its first process and its descriptors 0 to 2 are looked for.
 const MAX_LOOK: usize = 256;
 /// `opt_comment` of pcapng.
 const COMMENT: u16 = 1;
@@ -52,12 +52,12 @@ pub(super) fn write<R: Read + Seek>(
     Ok(())
 }
 
-/// What the first events of a run tell of its first process.
+/// What the first events of a run say about its first process.
 #[derive(Default)]
 struct Begin {
-    /// Its name; empty where it has no event among them.
+    /// The name; empty if the process has no event among them.
     name: Vec<u8>,
-    /// What its descriptors 0 to 2 are.
+    /// Descriptors 0 to 2 of the process.
     stdio: Option<Event>,
 }
 
@@ -80,7 +80,7 @@ fn begin<R: Read + Seek>(reader: &mut Reader<R>, index: usize, init: u32) -> Beg
     begin
 }
 
-/// Magic, version 1.2, no length; then the comment.
+/// Magic number, version 1.2, no length; then the comment.
 fn section(comment: Option<&str>) -> Vec<u8> {
     let mut body = Vec::new();
     body.u32(0x1a2b_3c4d).u16(1).u16(2).u64(u64::MAX);
@@ -112,7 +112,7 @@ fn comment(header: &Header, sentence: &str) -> String {
     comment
 }
 
-/// What is not recorded of the machine is 0, but for one processor: the reader makes a queue for each.
+/// The machine. What is not recorded is 0, except one processor, because the reader makes a queue for each.
 fn machine(header: &Header) -> Vec<u8> {
     let mut name = [0; 128];
     let host = header.host.name.as_bytes();
@@ -125,8 +125,8 @@ fn machine(header: &Header) -> Vec<u8> {
     body
 }
 
-/// The first process of a run, before it executes its command: other processes of the machine are nobody's business,
-/// and its environment is not exported.
+/// The first process of a run, before it executes its command. Other processes of the machine do not
+/// concern the reader, and environments are not exported.
 fn process(run: &Run, header: &Header, begin: &Begin, cgroups: &[u8]) -> Vec<u8> {
     let pid = u64::from(run.init_pid);
     let command = &header.container.command;
@@ -148,15 +148,16 @@ fn process(run: &Run, header: &Header, begin: &Begin, cgroups: &[u8]) -> Vec<u8>
     // Limit of descriptors; flags, user, group, memory; page faults; environment.
     body.u64(0).u32(0).u32(0).u32(0).u32(0).u32(0).u32(0);
     body.u64(0).u64(0).s16(b"", MAX_LIST);
-    // It is the first one in its pid namespace.
+    // The process is the first one in its pid namespace.
     body.u64(1).u64(1).s16(cgroups, MAX_LIST).string(b"/");
-    // Start of the namespace; terminal, login; executable, capabilities; upper layer; inode; memfd, lower layer; group.
+    // Start of the namespace; terminal, login user; executable, capabilities; upper layer; inode; memfd, lower layer;
+    // group.
     body.u64(0).u32(0).u32(u32::MAX).u8(0).u64(0).u64(0).u64(0);
     body.u8(0).u64(0).u64(0).u64(0).u8(0).u8(0).u64(pid);
     body
 }
 
-/// Descriptors 0 to 2 under the names of the standard streams: what is behind them is not recorded.
+/// Descriptors 0 to 2 with the names of the standard streams. What they refer to is not recorded.
 fn descriptors(stdio: &Event) -> Vec<u8> {
     let mut body = Vec::new();
     body.u64(stdio.pid.into());
@@ -183,7 +184,7 @@ fn descriptors(stdio: &Event) -> Vec<u8> {
     body
 }
 
-/// The cgroups of a thread, by which the reader finds its container; empty outside of one.
+/// The cgroups of a thread, by which the reader finds its container; empty outside of a container.
 pub(super) fn cgroups(header: &Header) -> Vec<u8> {
     match header.container.id.as_str() {
         "" => Vec::new(),
@@ -196,9 +197,9 @@ pub(super) fn cgroups(header: &Header) -> Vec<u8> {
     }
 }
 
-/// What the reader is told of the container; none for what `lastword run` recorded.
+/// The description of the container for the reader; `None` for what `lastword run` recorded.
 pub(super) fn container(header: &Header) -> Option<String> {
-    /// The runtime is not recorded; readers only show it.
+    /// The runtime is not recorded. Readers only display it.
     const CONTAINERD: u8 = 7;
     let container = &header.container;
     let id = container.id.as_str();

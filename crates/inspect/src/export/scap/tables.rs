@@ -26,7 +26,7 @@ pub(super) const PIPE: u16 = 60;
 pub(super) const DUP: u16 = 366;
 pub(super) const DUP2: u16 = 362;
 pub(super) const DUP3: u16 = 364;
-/// dup as readers before 2022 know it, for all its relatives.
+/// dup in the version for readers before 2022, and all calls like it.
 pub(super) const OLD_DUP: u16 = 124;
 pub(super) const FCNTL: u16 = 150;
 pub(super) const CHDIR: u16 = 94;
@@ -43,7 +43,7 @@ pub(super) const EXECVE: u16 = 292;
 pub(super) const CLONE_EXIT: u16 = 223;
 pub(super) const PROCESS_EXIT: u16 = 186;
 pub(super) const SIGNAL: u16 = 232;
-/// A sentence with a name, of no system call.
+/// A notification: a sentence with a name. It is not a system call.
 pub(super) const NOTIFICATION: u16 = 280;
 pub(super) const CONTAINER: u16 = 324;
 
@@ -52,7 +52,7 @@ pub(super) const CLONE_FILES: u32 = 1;
 pub(super) const CLONE_THREAD: u32 = 1 << 13;
 pub(super) const CHILD_IN_PIDNS: u32 = 1 << 29;
 
-/// `SOL_SOCKET`, `SO_ERROR`, and what the value of an option is.
+/// `SOL_SOCKET`, `SO_ERROR`, and the type of an option's value.
 pub(super) const SOL_SOCKET: u8 = 1;
 pub(super) const SO_ERROR: u8 = 4;
 pub(super) const VALUE_IS_ERRNO: u8 = 1;
@@ -71,7 +71,7 @@ pub(super) const FD_FILE: u8 = 16;
 pub(super) const FD_PIPE: u8 = 7;
 pub(super) const FD_UNIX: u8 = 8;
 
-/// Linux's flags of open(2) in the reader's own numbers.
+/// Converts Linux's flags of open(2) into the reader's own numbers.
 pub(super) fn open_flags(flags: i64, arch: &str) -> u32 {
     let access = match flags & 3 {
         0 => 1,

@@ -196,13 +196,13 @@ fn end_name(end: &SockAddr) -> Vec<u8> {
     }
 }
 
-/// Only of a path that says in which directory the file is.
+/// The directory of a path, if the path says in which directory the file is.
 fn directory(path: &[u8]) -> Option<Value<'_>> {
     let end = path.iter().rposition(|&b| b == b'/')?;
     Value::bytes(&path[..end.max(1)])
 }
 
-/// The two ends of a socket, as far as the event or earlier ones tell.
+/// The two ends of a socket, as far as they are known from this event or earlier ones.
 struct Ends {
     local: Option<SockAddr>,
     remote: Option<SockAddr>,
@@ -264,7 +264,7 @@ fn ends(ask: &Ask<'_>) -> Option<Ends> {
     Some(Ends::of(ask)).filter(|ends| ends.local.is_some() || ends.remote.is_some())
 }
 
-/// None of the address that stands for all of a machine's.
+/// The address; `None` for the address that means all addresses of a machine.
 fn address(end: SockAddr) -> Option<Value<'static>> {
     let ip = end.inet()?.ip();
     (!ip.is_unspecified()).then_some(Value::Address(ip))

@@ -93,7 +93,7 @@ fn returned(ret: i64) -> Value<'static> {
     Value::Number(ret.into())
 }
 
-/// A program that was executed is what sysdig and Falco call execve, too.
+/// The name of a kind. A program that was executed is called execve, as in sysdig and Falco.
 fn kind(kind: K) -> Value<'static> {
     match kind {
         K::EXEC => Value::Any(vec![
@@ -104,7 +104,7 @@ fn kind(kind: K) -> Value<'static> {
     }
 }
 
-/// Whether `data` of such an event is what was moved.
+/// Whether `data` of such an event contains the bytes that the call moved.
 pub(super) fn moves_bytes(kind: K) -> bool {
     kind.class().moves_bytes()
 }

@@ -21,21 +21,21 @@ mod process;
 /// One field of the language.
 #[derive(Debug, Serialize)]
 pub struct Field {
-    /// How it is called.
+    /// The field's name.
     pub name: &'static str,
-    /// What its values are.
+    /// The type of its values.
     #[serde(rename = "type")]
     pub of: Type,
-    /// What it says, in a sentence.
+    /// What the field means, in a sentence.
     pub meaning: &'static str,
-    /// An expression with it.
+    /// An expression that uses the field.
     pub example: &'static str,
-    /// All that a field of the type [`Type::Word`] can be.
+    /// All values that a field of the type [`Type::Word`] can have.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub words: &'static [&'static str],
     #[serde(skip)]
     pub(super) takes: Takes,
-    /// Kinds of events that may have it; no other does.
+    /// Kinds of events that may have the field; no other kind does.
     #[serde(skip)]
     pub(super) on: fn(EventKind) -> bool,
     #[serde(skip)]
@@ -44,7 +44,7 @@ pub struct Field {
     get: for<'a> fn(&Ask<'a>) -> Option<Value<'a>>,
 }
 
-/// A field is the same as another if it has its name.
+/// Two fields are the same if they have the same name.
 impl PartialEq for Field {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
@@ -61,20 +61,21 @@ pub(super) enum Takes {
     Name(fn() -> Vec<&'static str>),
 }
 
-/// What of an event decides about the field's value, where it is something that a block's summary or one of a few columns tells.
+/// Which part of an event decides about the field's value. It matters if a block's summary or one of a few columns has
+/// that part.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RestsOn {
     Kind(fn(EventKind) -> Value<'static>),
     Pid,
     Number,
     Boottime,
-    /// What the call returned: a summary does not tell it, a column does.
+    /// What the call returned. A summary does not have it, but a column does.
     Return(fn(i64) -> Value<'static>),
     /// More than that.
     More,
 }
 
-/// An event that is asked for a field.
+/// An event of which a field is asked.
 pub(super) struct Ask<'a> {
     pub(super) scope: &'a Scope<'a>,
     pub(super) seen: &'a Seen<'a>,
@@ -84,16 +85,16 @@ pub(super) struct Ask<'a> {
 /// The value of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value<'a> {
-    /// Also of durations: nanoseconds.
+    /// A number. Durations are numbers, too: nanoseconds.
     Number(i128),
     Boolean(bool),
     Text(Cow<'a, [u8]>),
-    /// What a call returned: an error, or none when it succeeded.
+    /// What a call returned: an error, or `None` if it succeeded.
     Result(Option<Errno>),
     /// Nanoseconds since the Unix epoch.
     Time(i128),
     Address(IpAddr),
-    /// A comparison holds if it does for one of them.
+    /// Several values. A comparison holds if it holds for one of them.
     Any(Vec<Value<'a>>),
 }
 
@@ -105,7 +106,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// None of an empty text: it says nothing.
+    /// A text; `None` if it is empty, because then it says nothing.
     fn said(text: &'a str) -> Option<Self> {
         (!text.is_empty()).then(|| Self::text(text))
     }
@@ -153,7 +154,7 @@ impl Field {
         Self { rests_on, ..self }
     }
 
-    /// Its value; none if the event does not have it.
+    /// The field's value; `None` if the event does not have the field.
     pub(super) fn get<'a>(&self, ask: &Ask<'a>) -> Option<Value<'a>> {
         (self.get)(ask)
     }
@@ -172,7 +173,7 @@ pub fn fields() -> impl Iterator<Item = &'static Field> {
     CLASSES.into_iter().flatten()
 }
 
-/// The field with this name; and of `evt.arg.flags`, the part that could stand in brackets.
+/// The field with this name. For `evt.arg.flags`, also the part that could be written in brackets.
 pub(super) fn find(name: &str) -> Option<(&'static Field, Option<&str>)> {
     let exact = fields().find(|field| field.name == name);
     let with_suffix = || {
@@ -185,7 +186,7 @@ pub(super) fn find(name: &str) -> Option<(&'static Field, Option<&str>)> {
     exact.map(|field| (field, None)).or_else(with_suffix)
 }
 
-/// The field with exactly this name, which the table has.
+/// The field with exactly this name; the table has it.
 pub(super) fn boottime() -> Option<&'static Field> {
     fields().find(|field| matches!(field.rests_on, RestsOn::Boottime))
 }

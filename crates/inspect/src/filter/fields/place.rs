@@ -80,7 +80,7 @@ fn pod<'a>(ask: &Ask<'a>) -> Option<&'a Pod> {
     ask.scope.header.pod.as_ref()
 }
 
-/// As Docker, sysdig and Falco shorten it.
+/// A container id in the short form that Docker, sysdig and Falco use.
 fn shortened(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }

@@ -130,7 +130,7 @@ fn joined<'p>(parts: impl Iterator<Item = &'p [u8]>) -> Vec<u8> {
     parts.collect::<Vec<_>>().join(&b' ')
 }
 
-/// Empty if nothing is known of it.
+/// The command line; empty if nothing is known of it.
 fn command_line(program: &Program) -> Vec<u8> {
     if program.name.is_empty() {
         return Vec::new();
@@ -142,7 +142,7 @@ fn command_line(program: &Program) -> Vec<u8> {
     )
 }
 
-/// Generation 0 is the process itself.
+/// The ancestors of a process. Generation 0 is the process itself.
 fn ancestry<'a>(
     ask: &Ask<'a>,
     pid: u32,

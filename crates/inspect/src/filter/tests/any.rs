@@ -112,7 +112,7 @@ fn test(field: &'static Field) -> BoxedStrategy<Test> {
     prop_oneof![1 => Just(Test::Exists), 4 => is, 2 => one_of, 2 => part, 1 => under, 1 => pattern()].boxed()
 }
 
-/// Fields of which a block's summary says something.
+/// Fields about which a block's summary says something.
 fn told() -> Vec<&'static Field> {
     let told = |field: &&Field| !matches!(field.rests_on, fields::RestsOn::More);
     fields().filter(told).collect()
@@ -282,8 +282,8 @@ proptest! {
     }
 }
 
-/// Of few kinds and results, so that many are alike in one and not in the other. The results differ by what answers about them
-/// are found by.
+/// Makes events similar: few kinds and results, so that many events agree in one and differ in the other. Two
+/// pairs of results (-2 and 254, 101 and 357) share a place among the answers that a selection remembers.
 fn similar(event: Event) -> Event {
     const KINDS: [EventKind; 5] = [
         EventKind::OPENAT,
@@ -424,7 +424,7 @@ fn what_a_summary_excludes() {
             "{text}"
         );
     }
-    // What is no system call returned nothing.
+    // An event that is not a system call has no result.
     let failed = Filter::parse("evt.failed = true").unwrap();
     assert!(failed.excludes(&known(&[EventKind::EXIT], Some(-2))));
     let by_number = Filter::parse("not evt.num = 3").unwrap();

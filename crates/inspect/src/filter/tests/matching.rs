@@ -4,7 +4,7 @@ use capture_format::{Event, EventFlags, EventKind as K, Pod, SignalOrigin};
 
 use super::*;
 
-/// One numbered line an event, so that the cases below can be read.
+/// Events for the cases below, numbered here:
 ///
 /// ```text
 ///  1 exec sh -c ./start          2 stdio
@@ -64,7 +64,7 @@ fn events() {
     assert_eq!(matches("evt.buflen > 10 and fd.num = 3"), [7]);
 }
 
-/// What Falco does too: a comparison with what is not there is false, whatever it asks.
+/// As in Falco, a comparison with a field that the event does not have is false, whatever the comparison is.
 #[test]
 fn a_field_that_is_not_there_fails_every_comparison() {
     assert_eq!(matches("evt.res != ENOENT and evt.num < 6"), NONE);

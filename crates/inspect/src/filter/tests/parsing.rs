@@ -1,6 +1,6 @@
 use super::*;
 
-/// Each expression, and how it is written after it was read.
+/// Each expression, and how it is written after it was parsed.
 #[test]
 fn what_is_accepted() {
     let expressions = [
@@ -51,7 +51,7 @@ fn what_is_accepted() {
     insta::assert_snapshot!(written.concat());
 }
 
-/// Each expression, and exactly what is said of it.
+/// Each expression, and the exact error.
 #[test]
 fn what_is_refused() {
     let expressions = [

@@ -13,21 +13,21 @@ use crate::views::table::{Paint, painted};
 use crate::views::{Look, Moment, Subject};
 use events::escape::escaped;
 
-/// Bytes a line of a hex dump.
+/// How many bytes a line of a hex dump has.
 const HEX: usize = 16;
-/// Longest UTF-8 character less one byte: what may be left over of a piece.
+/// The length of the longest UTF-8 character minus one: at most this many bytes may remain of a piece.
 const MAX_REST: usize = 3;
 
-/// How streams are written.
+/// The format in which streams are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Lines, escaped.
     Text,
     /// Hex and characters.
     Hex,
-    /// One JSON object a call.
+    /// One JSON object for each call.
     Json,
-    /// The bytes as they are, of calls that did not fail. Never to a terminal.
+    /// The bytes as they are, without those of failed calls. This format is never used on a terminal.
     Raw,
 }
 
@@ -36,9 +36,10 @@ pub struct Printer<'o> {
     format: Format,
     look: Look,
     out: &'o mut dyn Write,
-    /// Who moved the last bytes, where to, and which way: goes on without a new heading.
+    /// Process, descriptor, subject and direction of the last bytes. If the next bytes have the same, they need no new
+    /// heading.
     source: Option<(u32, i64, Subject, Direction, bool)>,
-    /// Bytes of a character whose end is still to come.
+    /// The beginning of a character whose other bytes are still to come.
     rest: Vec<u8>,
     in_line: bool,
     offset: u64,
@@ -68,7 +69,7 @@ struct Missing<'c> {
 }
 
 impl<'o> Printer<'o> {
-    /// Writes to `out`.
+    /// Makes a printer that writes to `out`.
     pub fn new(format: Format, look: Look, out: &'o mut dyn Write) -> Self {
         Self {
             format,
@@ -174,7 +175,7 @@ impl<'o> Printer<'o> {
         writeln!(self.out, "{}", painted(&line, Paint::Strong, self.look))
     }
 
-    /// What is wrong with the bytes before it.
+    /// Writes what is wrong with the bytes before.
     fn notes(&mut self, chunk: &Chunk) -> io::Result<()> {
         let why = chunk.why.unwrap_or_default();
         let note = match chunk.missing {
@@ -192,7 +193,7 @@ impl<'o> Printer<'o> {
         Ok(())
     }
 
-    /// Writes what lastword has to say of the stream itself.
+    /// Writes a remark of lastword about the stream.
     ///
     /// # Errors
     /// When the output fails.
@@ -216,7 +217,7 @@ impl<'o> Printer<'o> {
         Ok(())
     }
 
-    /// A part of a line, which begins it if there is none.
+    /// Writes a part of a line, and begins the line if necessary.
     fn fragment(&mut self, bytes: &[u8], direction: Direction) -> io::Result<()> {
         if !std::mem::replace(&mut self.in_line, true) {
             let mark = match direction {
@@ -253,7 +254,7 @@ fn printable(byte: u8) -> char {
     }
 }
 
-/// How many bytes at the end are the beginning of a character.
+/// How many bytes at the end are an incomplete character.
 fn split_character(bytes: &[u8]) -> usize {
     let tail = &bytes[bytes.len().saturating_sub(MAX_REST)..];
     let is_split = |length: &usize| {

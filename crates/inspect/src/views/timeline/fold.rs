@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use super::{Kind, Step};
 
-/// Things named in one step.
+/// How many things one step names.
 const MAX_ITEMS: usize = 4;
 
-/// What happened again is told where it happened first; files that a process reads one after the other are one step, and
-/// so are calls that fail alike.
+/// Combines steps: a repeated step is counted where it happened first; files that a process reads one after the other
+/// become one step, and so do calls that fail in the same way.
 pub(super) fn fold(steps: Vec<Step>) -> Vec<Step> {
     let mut places: HashMap<(Kind, String, String), usize> = HashMap::new();
     let mut folded: Vec<Step> = Vec::new();
@@ -37,7 +37,7 @@ pub(super) fn fold(steps: Vec<Step>) -> Vec<Step> {
     groups.map(one_step).collect()
 }
 
-/// Of one thing itself; of several the first, which names the others.
+/// Makes one step of a group. It is based on the first step, and names what the others are about.
 fn one_step(group: &[Step]) -> Step {
     let mut step = group[0].clone();
     if let Some(list) = step.list.as_ref().filter(|_| group.len() > 1) {
@@ -53,10 +53,10 @@ fn one_step(group: &[Step]) -> Step {
     step
 }
 
-/// Leaves the lesser steps out, and counts them. What the verdict rests on stays.
+/// Leaves the less important steps out and counts them. Steps that the verdict rests on stay.
 pub(super) fn shorten(steps: Vec<Step>, limit: usize) -> (Vec<Step>, u64) {
     let mut order: Vec<usize> = (0..steps.len()).collect();
-    // Of equal weight the later one stays.
+    // If two steps are equally important, the later one stays.
     order.sort_by_key(|&at| std::cmp::Reverse((weight(&steps[at]), at)));
     let mut keep = vec![false; steps.len()];
     for (rank, at) in order.into_iter().enumerate() {
