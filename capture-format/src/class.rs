@@ -3,56 +3,57 @@
 /// What an event of a kind does. The table of [`EventKind`](crate::EventKind) gives each kind its class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// A process began, executed a program, ended, or was chosen by the OOM killer. No system call.
+    /// A process began, executed a program, ended, or was chosen by the OOM killer. Not a system call.
     ChangesProcess,
-    /// A signal was sent or taken. No system call.
+    /// A signal was sent or delivered. Not a system call.
     Signals,
-    /// A process was to begin or to execute a program, which failed.
+    /// Should have started a process or executed a program, and failed.
     StartsProcess,
     /// Opens the file at `name`: `ret` is the descriptor.
     Opens,
-    /// Makes, duplicates or closes descriptors of what is open, or of a pipe.
+    /// Makes, duplicates or closes descriptors of open files or of a pipe.
     ChangesDescriptor,
     /// Sets the working directory.
     ChangesDirectory,
-    /// Reads from the descriptor `args[0]`: `data` is what was read.
+    /// Reads from the descriptor `args[0]`: `data` has the bytes that were read.
     Reads,
-    /// Writes to the descriptor `args[0]`: `data` is what was written.
+    /// Writes to the descriptor `args[0]`: `data` has the bytes that were written.
     Writes,
     /// Makes a socket: `ret` is the descriptor.
     CreatesSocket,
-    /// Connects the socket `args[0]`, binds it, listens or accepts at it, or asks how its connect ended: `name` is an address.
+    /// Connects the socket `args[0]`, binds it, listens or accepts at it, or asks for the outcome of its connect:
+    /// `name` is an address.
     Connects,
     /// Sends through the socket `args[0]`: `name` is the peer, `data` a payload.
     Sends,
     /// Receives from the socket `args[0]`: `name` is the peer, `data` a payload.
     Receives,
-    /// Asked whether something is there and what it is, which failed: `name` is its path.
+    /// Asked whether a path exists or what it is, and failed: `name` is the path.
     LooksUp,
-    /// Any other call on the path `name`, which failed.
+    /// Any other call on the path `name` that failed.
     ActsOnPath,
-    /// A call on the open file `args[0]`, which failed.
+    /// A call on the open file `args[0]` that failed.
     ActsOnFile,
-    /// None of these; the table says what it is.
+    /// None of these; the table of kinds says what the call does.
     Other,
     /// A kind that this version does not know: it may do anything.
     Unknown,
 }
 
 impl Class {
-    /// Whether `data` is what the process got: it read or received it.
+    /// Whether `data` has bytes that the process read or received.
     #[must_use]
     pub const fn takes_in(self) -> bool {
         matches!(self, Self::Reads | Self::Receives)
     }
 
-    /// Whether `data` is what the process gave away: it wrote or sent it.
+    /// Whether `data` has bytes that the process wrote or sent.
     #[must_use]
     pub const fn gives_out(self) -> bool {
         matches!(self, Self::Writes | Self::Sends)
     }
 
-    /// Whether `data` is what was moved, in either direction.
+    /// Whether `data` has bytes that were moved, in either direction.
     #[must_use]
     pub const fn moves_bytes(self) -> bool {
         self.takes_in() || self.gives_out()

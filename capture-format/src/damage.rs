@@ -8,11 +8,11 @@ use std::ops::RangeInclusive;
 pub struct Damage {
     /// What is wrong.
     pub cause: DamageCause,
-    /// Where in the file it starts, in bytes.
+    /// Where in the file the damaged part starts, in bytes.
     pub offset: u64,
-    /// Bytes of the file concerned; 0 where bytes are missing from it.
+    /// How many bytes of the file are damaged; 0 if bytes are missing from the file.
     pub length: u64,
-    /// What was there.
+    /// What the damaged part contained.
     pub lost: Lost,
 }
 
@@ -20,7 +20,7 @@ pub struct Damage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DamageCause {
-    /// The bytes are not those that were written: no block, or one whose checksum is wrong.
+    /// The bytes are not those that were written: they are not a block, or the block's checksum is wrong.
     Changed,
     /// Blocks that were written are not in the file.
     Missing,
@@ -28,36 +28,38 @@ pub enum DamageCause {
     CutOff,
     /// The checksum is right, but the writer made a mistake.
     Malformed(&'static str),
-    /// A newer version wrote it, and marked it as needed to understand the capture.
+    /// A newer version wrote a block and marked it as necessary to understand the capture.
     NotUnderstood {
         /// Type of the block.
         block_type: u16,
     },
-    /// The events would take more memory than a file of this size can honestly hold: it may have been made to harm.
+    /// The events would take more memory than an honest file of this size can need: the file may have been made to do
+    /// harm.
     TooMuch {
-        /// Bytes that all events together may take.
+        /// How many bytes all events together may take.
         limit: u64,
     },
-    /// The file could not be read there; what the system said.
+    /// This part of the file could not be read; the text is the system's error.
     Unreadable(String),
 }
 
-/// What a damaged part held.
+/// What a damaged part contained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lost {
-    /// No header, run or event: the preamble, an index, bytes that do not belong to the capture.
+    /// No header, run or event: the preamble, an index, or bytes that do not belong to the capture.
     Nothing,
     /// The header: the capture shows an empty one.
     Header,
-    /// The metadata of runs; their events are still there where they are whole. None: which ones cannot be told.
+    /// The metadata of runs. Events of the runs are still there if they are undamaged. `None`: it is not known which
+    /// runs.
     Run {
-        /// Position in [`Reader::runs`](crate::Reader::runs), where there are events of it.
+        /// Position in [`Reader::runs`](crate::Reader::runs), if there are events of the run.
         index: Option<usize>,
     },
     /// Events, by number.
     Events(RangeInclusive<u64>),
-    /// Everything from this event number on, if there was more; how much, nobody can tell.
+    /// All events from this number on, if there were any; nobody knows how many.
     EventsFrom(u64),
 }
 

@@ -7,14 +7,14 @@ use thiserror::Error;
 
 use crate::Version;
 
-/// Why a capture could not be written. After an error the writer is of no further use.
+/// Why a capture could not be written. After an error, the writer cannot be used any more.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WriteError {
     /// The output refused the bytes.
     #[error("the capture could not be written: {0}{advice}", advice = advice(.0))]
     Io(io::Error),
-    /// A file operation failed. Nothing was left under the path, or what was there before still is.
+    /// A file operation failed. The path has no new file; a file that was there before is unchanged.
     #[error("{action} {} failed: {error}{}", path.display(), advice(error))]
     File {
         /// The capture to be written.
@@ -30,7 +30,7 @@ pub enum WriteError {
         /// The path.
         path: PathBuf,
     },
-    /// The path is, or goes through, a link that somebody else put into a folder where everybody may.
+    /// The path is a link, or goes through one, that another user made in a folder where everybody may write.
     #[error(
         "{} is a link that another user has put into a folder where everybody may write; remove it, or choose another place",
         link.display()
@@ -39,7 +39,7 @@ pub enum WriteError {
         /// The link.
         link: PathBuf,
     },
-    /// Name and data of an event are together larger than the format allows.
+    /// Name and data of an event together are larger than the format allows.
     #[error("an event has {size} bytes of name and data; the format allows {limit}")]
     EventTooLarge {
         /// Bytes of the event.
@@ -47,7 +47,7 @@ pub enum WriteError {
         /// Bytes allowed.
         limit: usize,
     },
-    /// The header or a run makes a document larger than the format allows.
+    /// The JSON document of the header or of a run is larger than the format allows.
     #[error("the {what} has {size} bytes; the format allows {limit}")]
     DocumentTooLarge {
         /// Which document.
@@ -57,13 +57,13 @@ pub enum WriteError {
         /// Bytes allowed.
         limit: usize,
     },
-    /// An event outside `begin_run` and `end_run`.
+    /// An event was written outside of `begin_run` and `end_run`.
     #[error("an event was written outside a run: call begin_run before it")]
     NoRun,
 }
 
 impl WriteError {
-    /// Says which file and which step an error belongs to.
+    /// Makes an error that names the file and the step.
     pub(crate) fn at(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |error| Self::File {
@@ -106,7 +106,7 @@ pub enum OpenError {
         /// How it failed.
         error: io::Error,
     },
-    /// The file was opened by [`open_file`](crate::open_file), but is no capture that can be read.
+    /// The file was opened by [`open_file`](crate::open_file), but is not a readable capture.
     #[error("{}: {error}", path.display())]
     File {
         /// The path.
@@ -123,10 +123,10 @@ pub enum OpenError {
         /// What they seem to be.
         looks_like: Option<&'static str>,
     },
-    /// The file was a capture until a transfer changed line endings or cleared the high bits.
+    /// The file was a capture until a transfer in text mode changed its line endings or cleared the high bits.
     #[error("the capture was damaged by a transfer as text; copy it again in binary mode")]
     TextMode,
-    /// The file ends before its first block does.
+    /// The file ends before its first block ends.
     #[error(
         "the capture is cut off after {size} bytes, before anything in it is whole; copy it again"
     )]
@@ -134,7 +134,7 @@ pub enum OpenError {
         /// Bytes of the file.
         size: u64,
     },
-    /// The format's major version is another one.
+    /// The file has another major version of the format.
     #[error(
         "the capture has format version {found}, this program reads version {}.x; open it with a newer lastword",
         Version::CURRENT.major

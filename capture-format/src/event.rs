@@ -21,7 +21,7 @@ pub struct Event {
     pub kind: EventKind,
     /// What is known to be wrong or missing about this event.
     pub flags: EventFlags,
-    /// What the file descriptor in `args[0]` refers to, where the probe looked.
+    /// What the file descriptor in `args[0]` refers to, if the probe looked it up.
     pub fd_type: FdType,
     /// Return value of a system call (negative: `-errno`); see [`EventKind`] for the others.
     pub ret: i64,
@@ -49,10 +49,10 @@ impl EventFlags {
     pub const NAME_TRUNCATED: Self = Self(8);
     /// Bytes of `name` or `data` were masked before the capture was written.
     pub const REDACTED: Self = Self(16);
-    /// It did not happen then: it was so when the recorder came to a container that ran already. Such events stand first in
-    /// their run and lead from nothing to what was found: a fork or exec for a process, an open, socket, connect or accept for a descriptor.
-    /// They have the time at which the recorder came. A pipe of which one end is open has this one as both arguments;
-    /// an accept whose listening socket is not found has -1.
+    /// The event describes a state: it was found when the recorder came to a container that already ran. Such events
+    /// are the first of their run, and lead from nothing to that state: a fork or exec for a process; an open, socket,
+    /// connect or accept for a descriptor. Their time is the one at which the recorder came. If only one end of a pipe
+    /// is open, its descriptor is in both arguments; an accept whose listening socket was not found has -1.
     pub const ADOPTED: Self = Self(32);
 
     /// Whether all of `other`'s bits are set.
@@ -90,11 +90,11 @@ impl FdType {
     pub const SOCKET: Self = Self(12);
 }
 
-/// What an event is about. Codes are stable: a code is never given another meaning.
+/// What an event is about. Codes are stable: a code never gets another meaning.
 ///
-/// An unknown code (from a newer writer) is kept and shown by its number.
+/// An unknown code (from a newer writer) is kept, and shown as its number.
 ///
-/// Codes have no order: which kinds do the same is what [`EventKind::class`] says, never a range.
+/// Codes have no order. [`EventKind::class`] says which kinds do the same; ranges of codes mean nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EventKind(pub u16);
 
@@ -104,10 +104,10 @@ macro_rules! kinds {
         impl EventKind {
             $($(#[doc = $doc])+ pub const $konst: Self = Self($code);)+
 
-            /// Every kind this version knows.
+            /// Every kind that this version knows.
             pub const ALL: &'static [Self] = &[$(Self::$konst),+];
 
-            /// The kind's name: a system call's, or the life-cycle event's.
+            /// The kind's name: that of a system call or of a life-cycle event.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
@@ -116,7 +116,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// What it does.
+            /// What the call does.
             #[must_use]
             pub const fn class(self) -> Class {
                 match self.0 {
@@ -132,23 +132,26 @@ kinds! {
     /// A program was executed (`sched_process_exec`). `name`: the file, as passed to execve; `data`: the arguments,
     /// each ended by NUL; `args[0]`: pid in the process's own pid namespace; `args[1]`: cgroup id; `ret`: thread id of the caller before.
     EXEC = 1, "exec", ChangesProcess;
-    /// A process was forked (`sched_process_fork`; threads are left out). `ret`: the child's pid; `args[0]`: the child's pid in its own
-    /// namespace; `name`: the parent's command name.
+    /// A process was forked (`sched_process_fork`; threads are left out). `ret`: the child's pid; `args[0]`: the
+    /// child's pid in its own namespace; `name`: the parent's command name.
     FORK = 2, "fork", ChangesProcess;
-    /// A process ended: its last thread did (`sched_process_exit`). `ret`: wait status as of wait(2); `args[0]`: pid in
-    /// its own pid namespace; `name`: its command name.
+    /// A process ended, that is, its last thread ended (`sched_process_exit`). `ret`: wait status as of wait(2);
+    /// `args[0]`: pid in its own pid namespace; `name`: its command name.
     EXIT = 3, "exit", ChangesProcess;
-    /// A signal was sent to `pid` (`signal_generate`). `ret`: signal number; `args[0]`: si_code; `args[1]`: the sender's pid, 0
-    /// where the kernel sent it; `args[2]`: [`SignalOrigin`]; `name`: the sender's command name, of a fault that of `pid`; `data`: of a
-    /// fault, si_addr as 8 bytes.
+    /// A signal was sent to `pid` (`signal_generate`). `ret`: signal number; `args[0]`: si_code; `args[1]`: the
+    /// sender's pid, 0 if the kernel sent the signal; `args[2]`: [`SignalOrigin`]; `name`: the sender's command name,
+    /// for a fault that of `pid`; `data`: for a fault, si_addr as 8 bytes.
     SIGNAL_GENERATE = 4, "signal", Signals;
-    /// A signal was taken by `pid` (`signal_deliver`); or, of SIGABRT, dropped as it is ignored. `ret`: signal number; `args[0]`: si_code; `args[1]`: si_pid; `args[2]`: [`SignalDisposition`].
+    /// A signal was delivered to `pid` (`signal_deliver`), or it was a SIGABRT that was dropped because it is ignored.
+    /// `ret`: signal number; `args[0]`: si_code; `args[1]`: si_pid; `args[2]`: [`SignalDisposition`].
     SIGNAL_DELIVER = 5, "signal_deliver", Signals;
-    /// The OOM killer chose `pid` (`mark_victim`), or killed it with the one it chose right before (`memory.oom.group`). `name`: its
-    /// command name, where known; `args[0]`: [`OomScope`], 0 where not known; `args[1]`: memory limit in bytes of the cgroup that
-    /// had no memory left; `args[2]`: its cgroup id, in the hierarchy of the memory controller.
+    /// The OOM killer chose `pid` (`mark_victim`), or killed it together with the process that it had just chosen
+    /// (`memory.oom.group`). `name`: its command name, if known; `args[0]`: [`OomScope`], 0 if unknown; `args[1]`:
+    /// memory limit in bytes of the cgroup that had no memory left; `args[2]`: id of that cgroup, in the hierarchy of
+    /// the memory controller.
     OOM_KILL = 6, "oom_kill", ChangesProcess;
-    /// What a program's descriptors 0 to 2 are, at exec. `data`: for each, inode number u64 and `S_IFMT` mode u64 (0: closed).
+    /// What descriptors 0 to 2 of a program refer to, at exec. `data`: for each, inode number u64 and `S_IFMT` mode u64
+    /// (0: closed).
     STDIO = 7, "stdio", ChangesProcess;
 
     /// execve(2) that failed. `name`: path; `data`: the arguments, each ended by NUL.
@@ -182,8 +185,8 @@ kinds! {
     DUP2 = 55, "dup2", ChangesDescriptor;
     /// dup3(2). `args[0]`: old descriptor; `args[2]`: flags; `ret`: new one.
     DUP3 = 56, "dup3", ChangesDescriptor;
-    /// fcntl(2) with F_DUPFD or F_DUPFD_CLOEXEC; or with F_SETLK or F_OFD_SETLK, if it failed. `args[0]`: descriptor; `args[1]`: command;
-    /// `ret`: of a copy the new descriptor.
+    /// fcntl(2) with F_DUPFD or F_DUPFD_CLOEXEC; or with F_SETLK or F_OFD_SETLK, if it failed. `args[0]`: descriptor;
+    /// `args[1]`: command; `ret`: for F_DUPFD and F_DUPFD_CLOEXEC, the new descriptor.
     FCNTL = 57, "fcntl", ChangesDescriptor;
     /// pipe(2). `args[0]`: read end; `args[1]`: write end.
     PIPE = 58, "pipe", ChangesDescriptor;
@@ -194,7 +197,8 @@ kinds! {
     /// fchdir(2). `args[0]`: descriptor.
     FCHDIR = 61, "fchdir", ChangesDirectory;
 
-    /// read(2). `args[0]`: descriptor; `args[1]`: inode number, where known; `args[2]`: bytes asked for; `data`: bytes read; `name`: last component of the file's path, where looked up.
+    /// read(2). `args[0]`: descriptor; `args[1]`: inode number, if known; `args[2]`: bytes asked for; `data`: bytes
+    /// read; `name`: last component of the file's path, if it was looked up.
     READ = 64, "read", Reads;
     /// pread64(2). As read.
     PREAD64 = 65, "pread64", Reads;
@@ -204,7 +208,8 @@ kinds! {
     PREADV = 67, "preadv", Reads;
     /// preadv2(2). As readv.
     PREADV2 = 68, "preadv2", Reads;
-    /// write(2). `args[0]`: descriptor; `args[1]`: inode number, where known; `args[2]`: bytes asked for; `data`: bytes written (of a failed call: what would have been); `name`: as read.
+    /// write(2). `args[0]`: descriptor; `args[1]`: inode number, if known; `args[2]`: bytes asked for; `data`: bytes
+    /// written (for a failed call: bytes that should have been written); `name`: as for read.
     WRITE = 72, "write", Writes;
     /// pwrite64(2). As write.
     PWRITE64 = 73, "pwrite64", Writes;
@@ -223,25 +228,26 @@ kinds! {
     CONNECT = 98, "connect", Connects;
     /// bind(2). `args[0]`: descriptor; `name`: address.
     BIND = 99, "bind", Connects;
-    /// listen(2). `args[0]`: descriptor; `args[1]`: backlog; `name`: local address, where known.
+    /// listen(2). `args[0]`: descriptor; `args[1]`: backlog; `name`: local address, if known.
     LISTEN = 100, "listen", Connects;
     /// accept(2). `args[0]`: listening descriptor; `ret`: new descriptor; `name`: peer.
     ACCEPT = 101, "accept", Connects;
     /// accept4(2). As accept.
     ACCEPT4 = 102, "accept4", Connects;
-    /// getsockopt(2) of SO_ERROR: how a connect that was in progress ended. `args[0]`: descriptor; `args[1]`: the errno, 0 for success; `name`: peer, where known.
+    /// getsockopt(2) of SO_ERROR: the outcome of a connect that was in progress. `args[0]`: descriptor; `args[1]`: the
+    /// errno, 0 for success; `name`: peer, if known.
     GETSOCKOPT = 103, "getsockopt", Connects;
     /// sendto(2), send(2). `args[0]`: descriptor; `args[2]`: bytes asked for; `name`: peer; `data`: DNS payload, nothing for other traffic.
     SENDTO = 104, "sendto", Sends;
-    /// sendmsg(2). As sendto, but `args[2]` is 0: what was asked for is spread over buffers.
+    /// sendmsg(2). As sendto, but `args[2]` is 0: the bytes asked for are spread over several buffers.
     SENDMSG = 105, "sendmsg", Sends;
-    /// sendmmsg(2): one event a message. As sendmsg; `args[1]`: index of the message.
+    /// sendmmsg(2): one event for each message. As sendmsg; `args[1]`: index of the message.
     SENDMMSG = 106, "sendmmsg", Sends;
     /// recvfrom(2), recv(2). `args[0]`: descriptor; `args[2]`: buffer size; `name`: peer; `data`: DNS payload.
     RECVFROM = 107, "recvfrom", Receives;
     /// recvmsg(2). As recvfrom, but `args[2]` is 0.
     RECVMSG = 108, "recvmsg", Receives;
-    /// recvmmsg(2): one event a message. As recvmsg; `args[1]`: index of the message.
+    /// recvmmsg(2): one event for each message. As recvmsg; `args[1]`: index of the message.
     RECVMMSG = 109, "recvmmsg", Receives;
 
     /// mkdir(2) that failed. `name`: path.
@@ -353,7 +359,8 @@ kinds! {
     SETNS = 212, "setns", Other;
     /// bpf(2) that failed. `args[0]`: command.
     BPF = 213, "bpf", Other;
-    /// io_uring_setup(2), failed or not: what goes through the ring afterwards is not seen by system-call probes. `args[0]`: entries; `ret`: descriptor.
+    /// io_uring_setup(2), failed or not: system-call probes do not see what later goes through the ring. `args[0]`:
+    /// entries; `ret`: descriptor.
     IO_URING_SETUP = 214, "io_uring_setup", Other;
     /// setsockopt(2) that failed. `args`: descriptor, level, option.
     SETSOCKOPT = 215, "setsockopt", Other;
@@ -364,12 +371,12 @@ kinds! {
 }
 
 impl EventKind {
-    /// Whether the kind is a system call, so that `ret` is its return value.
+    /// Whether the kind is a system call. Then `ret` is its return value.
     #[must_use]
     pub const fn is_syscall(self) -> bool {
         match self.class() {
             Class::ChangesProcess | Class::Signals => false,
-            // Codes below 32 are kept for what is no system call.
+            // Codes below 32 are reserved for kinds that are not system calls.
             Class::Unknown => self.0 >= 32,
             _ => true,
         }
@@ -405,15 +412,15 @@ impl SignalOrigin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
 pub enum OomScope {
-    /// One inside the container.
+    /// A cgroup inside the container's cgroup.
     Inside = 1,
-    /// The container's own.
+    /// The container's own cgroup.
     Container = 2,
-    /// The one above it: on Kubernetes the pod's.
+    /// The cgroup above it: on Kubernetes the pod's.
     Parent = 3,
-    /// One further above.
+    /// A cgroup further above.
     Above = 4,
-    /// None: the machine had no memory left.
+    /// No cgroup: the machine had no memory left.
     Machine = 5,
 }
 
@@ -432,13 +439,13 @@ impl OomScope {
     }
 }
 
-/// What a delivered signal met: `args[2]` of [`EventKind::SIGNAL_DELIVER`].
+/// What a process does with a delivered signal: `args[2]` of [`EventKind::SIGNAL_DELIVER`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
 pub enum SignalDisposition {
     /// SIG_DFL: the default action is taken.
     Default = 0,
-    /// SIG_IGN.
+    /// SIG_IGN: the signal is ignored.
     Ignored = 1,
     /// A handler of the process runs.
     Caught = 2,

@@ -9,7 +9,7 @@ use crate::{Header, OpenError, Reader, Summary, WriteError, Writer};
 /// Writes a capture to `path`, as a [`NewFile`]; `fill` writes the runs.
 ///
 /// # Errors
-/// What `fill` returns, or which file operation failed; the temporary file is then gone.
+/// The error that `fill` returned, or the file operation that failed. The temporary file is then removed.
 pub fn write_file(
     path: &Path,
     header: &Header,
@@ -33,11 +33,12 @@ pub fn write_file(
     Ok(summary)
 }
 
-/// A file that appears under its name only when it is complete and on the disk, readable by its owner alone: for captures, and for
-/// what shows what they hold.
+/// A file that appears under its name only when it is complete and on the disk, readable by its owner alone. It is used
+/// for captures and for everything that shows their content.
 ///
-/// It is written under a temporary name (`.NAME.PID-N.part`) next to it, and removed unless it is kept. A file that is already there
-/// is replaced then; of a link, what it leads to.
+/// It is written under a temporary name (`.NAME.PID-N.part`) in the same directory, and removed unless
+/// [`keep`](Self::keep) is called, which replaces an existing file of that name. If the name is a link, the file that
+/// it leads to is replaced.
 pub struct NewFile {
     file: File,
     temporary: PathBuf,
@@ -49,15 +50,15 @@ impl NewFile {
     /// Makes the temporary file.
     ///
     /// # Errors
-    /// It cannot be made; the path names something else than a file; the path leads through another user's link in a folder where
-    /// everybody may write.
+    /// If the file cannot be made; if the path names something other than a file; if the path leads through another
+    /// user's link in a folder where everybody may write.
     pub fn create(path: &Path) -> Result<Self, WriteError> {
         let target = target(path)?;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        // A process that was killed may have left its file, and its pid may be ours (1, in a container).
+        // A process that was killed may have left its temporary file, and may have had our pid (1 in a container).
         let mut attempt = 0u64;
         loop {
             let mut name = std::ffi::OsString::from(".");
@@ -82,7 +83,7 @@ impl NewFile {
     /// Syncs the file, gives it its name and syncs the directory.
     ///
     /// # Errors
-    /// Which operation failed; the temporary file is then gone.
+    /// The operation that failed. The temporary file is then removed.
     pub fn keep(mut self) -> Result<(), WriteError> {
         let target = &self.target;
         self.file
@@ -96,7 +97,7 @@ impl NewFile {
         };
         let synced = File::open(directory).and_then(|directory| directory.sync_all());
         match synced {
-            // Some file systems do not sync directories; one that may be written to need not be readable.
+            // Some file systems cannot sync directories, and a directory that may be written to need not be readable.
             Err(error)
                 if !matches!(
                     error.kind(),
@@ -123,13 +124,13 @@ impl Write for NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.kept {
-            // Nothing can be done about a failure here; the error under way is the one that matters.
+            // Nothing can be done about a failure here, and an earlier error is the one that matters.
             let _ = fs::remove_file(&self.temporary);
         }
     }
 }
 
-/// The file to be replaced: behind links, and nothing but a file.
+/// The file to be replaced. Links are followed; anything other than a file is refused.
 fn target(path: &Path) -> Result<PathBuf, WriteError> {
     #[cfg(unix)]
     foreign_link(path)?;
@@ -147,8 +148,9 @@ fn target(path: &Path) -> Result<PathBuf, WriteError> {
     }
 }
 
-/// Refuses what Linux refuses where `fs.protected_symlinks` is set (proc_sys_fs(5)), which not every machine has: a link in a sticky
-/// folder that everybody may write to, unless it is our own or the folder's owner's.
+/// Refuses what Linux refuses if `fs.protected_symlinks` is set (proc_sys_fs(5)), which is not the case on every
+/// machine: a link in a sticky folder that everybody may write to, unless the link belongs to us or to the folder's
+/// owner.
 #[cfg(unix)]
 fn foreign_link(path: &Path) -> Result<(), WriteError> {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -159,7 +161,7 @@ fn foreign_link(path: &Path) -> Result<(), WriteError> {
             Some(folder) => folder,
             None => break,
         };
-        // What is not there or cannot be looked at is told where it is used.
+        // A part that does not exist or cannot be looked at gives an error later, when it is used.
         let (Ok(link), Ok(folder)) = (fs::symlink_metadata(part), fs::metadata(folder)) else {
             continue;
         };
@@ -182,7 +184,7 @@ pub fn open_file(path: &Path) -> Result<Reader<File>, OpenError> {
         path: path.to_owned(),
         error,
     };
-    // Looked at first: opening a pipe waits for a writer, and opening a device may do something.
+    // The kind of file is checked first: opening a pipe waits for a writer, and opening a device may have an effect.
     let regular = |found: fs::Metadata| match not_a_file(&found) {
         Some(what) => Err(unreadable(io::Error::other(what))),
         None => Ok(()),
@@ -199,7 +201,7 @@ pub fn open_file(path: &Path) -> Result<Reader<File>, OpenError> {
     })
 }
 
-/// What it is instead of a regular file, and what to do; none if it is one.
+/// What a path is instead of a regular file, and what to do; `None` if it is a regular file.
 fn not_a_file(found: &fs::Metadata) -> Option<&'static str> {
     if found.is_file() {
         return None;

@@ -3,7 +3,7 @@
 use crate::OpenError;
 use crate::layout::MAGIC;
 
-/// Starts of files that people might take for a capture.
+/// First bytes of files that people might take for a capture.
 const KNOWN: &[(&[u8], &str)] = &[
     (b"\x1f\x8b", "a gzip file; decompress it first"),
     (b"\x28\xb5\x2f\xfd", "a zstd file; decompress it first"),
@@ -14,7 +14,8 @@ const KNOWN: &[(&[u8], &str)] = &[
     (b"{", "a JSON document"),
 ];
 
-/// Says what is wrong with a file by its first bytes; nothing when they are those of a capture as far as they go.
+/// Says what is wrong with a file, judged by its first bytes; nothing if they are those of a capture, as far as they
+/// go.
 pub(crate) fn check(start: &[u8]) -> Result<(), OpenError> {
     let known = MAGIC
         .iter()

@@ -6,7 +6,7 @@ use crate::layout::{
     take_u32,
 };
 
-/// A block of the capture, as the index or the block itself tells.
+/// A block of the capture, as the index or the block itself describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Block {
     pub(crate) offset: u64,
@@ -17,23 +17,23 @@ pub(crate) struct Block {
     pub(crate) content: Content,
 }
 
-/// What a block holds.
+/// What a block contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     Header,
     Run(RunSummary),
     Events(BlockSummary),
-    /// Of the index: number of the event after the last one.
+    /// For the index: number of the event after the last one.
     Index {
         next: u64,
     },
-    /// Of the end block: number of events.
+    /// For the end block: number of events.
     End {
         events: u64,
     },
-    /// A type this version does not know.
+    /// A type that this version does not know.
     Unknown,
-    /// The checksum is right, the content is not.
+    /// The checksum is right, but the content is not.
     Malformed(&'static str),
 }
 
@@ -43,7 +43,7 @@ impl Block {
         self.offset + BLOCK_HEADER_SIZE as u64 + u64::from(self.length)
     }
 
-    /// Whether `header` is this block's.
+    /// Whether `header` belongs to this block.
     pub(crate) fn matches(&self, header: &BlockHeader) -> bool {
         (self.sequence, self.kind, self.length) == (header.sequence, header.kind, header.length)
     }
@@ -58,7 +58,7 @@ pub(crate) fn append(index: &mut Vec<u8>, header: &BlockHeader, summary: &[u8]) 
     index.extend_from_slice(summary);
 }
 
-/// The blocks of an index, each right after the one before, and where the last one ends.
+/// The blocks of an index, each directly after the one before, and the end of the last one.
 pub(crate) fn parse(mut payload: &[u8]) -> Option<(Vec<Block>, u64)> {
     let rest = &mut payload;
     let mut blocks = Vec::new();

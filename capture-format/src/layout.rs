@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-/// First bytes of every capture. As in PNG, the high bit, the line endings and the end-of-file character show
-/// what a transfer as text did to the file.
+/// First bytes of every capture. As in PNG, the high bit, the line endings and the end-of-file character show how a
+/// transfer in text mode has changed the file.
 pub(crate) const MAGIC: [u8; 8] = *b"\x89LWC\r\n\x1a\n";
 /// First bytes of every block.
 pub(crate) const MARKER: [u8; 4] = *b"\xb7LWB";
@@ -23,26 +23,27 @@ pub(crate) const MAX_DOCUMENT: usize = 1 << 20;
 pub(crate) const MAX_RAW: usize = 8 << 20;
 /// Most events in a block.
 pub(crate) const MAX_EVENTS: u32 = 1 << 16;
-/// Most bytes that the events of a capture may take once unpacked: this much whatever the size of its file, and this much for each
-/// byte of it. Twenty runs, the most that are kept, of full rings (16,384 records and 1 MiB of payload each) stay below half of the first. Without
-/// a limit, 200 KB of columns that are all zero are 100 million events.
+/// Most bytes that the events of a capture may take once unpacked: the first number for any file, and the second number
+/// for each byte of the file. Twenty runs (the most that are kept) of full rings (16,384 records and 1 MiB of payload
+/// each) need less than half of the first number. Without a limit, 200 KB of columns that are all zero would be 100
+/// million events.
 pub(crate) const UNPACKED: (u64, u64) = (128 << 20, 128);
-/// Bytes that the numbers of an event take once unpacked, whatever its columns are compressed to.
+/// Bytes that the numbers of an event take once unpacked, however small the compressed columns are.
 pub(crate) const EVENT_SIZE: u64 = 64;
 /// Most bytes of an event's name and data together.
 pub(crate) const MAX_EVENT: usize = 1 << 20;
 
-/// Version of the format: the major number changes when old readers cannot read new files.
+/// Version of the format. A new major number means that old readers cannot read new files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// Readers open only captures of the major version they know.
+    /// Readers open only captures of the major version that they know.
     pub major: u16,
-    /// Readers open any minor version; what a newer one added, they skip.
+    /// Readers open any minor version. They skip what a newer one added.
     pub minor: u16,
 }
 
 impl Version {
-    /// The version this crate writes.
+    /// The version that this crate writes.
     pub const CURRENT: Self = Self { major: 1, minor: 1 };
 }
 
@@ -52,7 +53,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// What a block holds.
+/// What a block contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BlockType(pub(crate) u16);
 
@@ -64,7 +65,7 @@ impl BlockType {
     pub(crate) const END: Self = Self(5);
 }
 
-/// The block is needed to understand the capture: a reader that does not know its type says so.
+/// The block is necessary to understand the capture: a reader that does not know its type reports that.
 pub(crate) const CRITICAL: u16 = 1;
 
 /// Start of the file.
@@ -86,7 +87,7 @@ impl Preamble {
         out
     }
 
-    /// None when magic or checksum are wrong.
+    /// `None` if the magic number or the checksum is wrong.
     pub(crate) fn decode(bytes: &[u8; PREAMBLE_SIZE]) -> Option<Self> {
         let (body, crc) = bytes.split_at(16);
         let mut rest = body.strip_prefix(&MAGIC)?;
@@ -129,7 +130,7 @@ impl BlockHeader {
         out
     }
 
-    /// None when this is no block header: marker, checksum or length are wrong.
+    /// `None` if this is not a block header: marker, checksum or length are wrong.
     pub(crate) fn decode(bytes: &[u8; BLOCK_HEADER_SIZE]) -> Option<Self> {
         let (body, crc) = bytes.split_at(24);
         let mut rest = body.strip_prefix(&MARKER)?;
@@ -156,9 +157,9 @@ impl BlockHeader {
 /// Payload of the last block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct End {
-    /// 0 without an index.
+    /// Offset of the index; 0 if there is none.
     pub(crate) index_offset: u64,
-    /// Events of all runs.
+    /// Number of events of all runs.
     pub(crate) events: u64,
 }
 
@@ -183,7 +184,7 @@ impl End {
 pub(crate) struct RunSummary {
     /// Position of the run in the capture, from 0.
     pub(crate) run: u32,
-    /// Number its first event has, or would have.
+    /// Number of its first event; if it has no events, the number that the first one would have.
     pub(crate) first: u64,
 }
 

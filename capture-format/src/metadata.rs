@@ -21,14 +21,14 @@ pub struct Header {
     pub program: String,
     /// When the capture was written: nanoseconds since the Unix epoch.
     pub created: u64,
-    /// The machine it was recorded on.
+    /// The machine on which it was recorded.
     pub host: Host,
     /// The container.
     pub container: Container,
     /// Its pod, on Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<Pod>,
-    /// What Kubernetes knew about the pod, its secrets masked.
+    /// What Kubernetes knew about the pod, with secrets masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<Kubernetes>,
     /// Why the capture was taken.
@@ -37,23 +37,23 @@ pub struct Header {
     pub redaction: Redaction,
     /// How the probes were attached.
     pub probes: Vec<Probe>,
-    /// Parts the writer left out because the document would have been larger than 1 MiB, such as
-    /// `kubernetes.pod.spec: 1310720 bytes`, in the order they were left out.
+    /// Parts that the writer left out because the document would have been larger than 1 MiB, such as
+    /// `kubernetes.pod.spec: 1310720 bytes`, in the order in which they were left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub omitted: Vec<String>,
 }
 
-/// The machine a capture was recorded on.
+/// The machine on which a capture was recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Host {
-    /// Node name (host name without Kubernetes).
+    /// Name of the node; without Kubernetes, name of the host.
     pub name: String,
     /// Kernel release, as `uname -r`.
     pub kernel: String,
-    /// Machine, as `uname -m`: `x86_64`, `aarch64`. Says which ABI the events' numbers belong to.
+    /// Machine, as `uname -m`: `x86_64`, `aarch64`. It says to which ABI the numbers in events belong.
     pub arch: String,
-    /// CLOCK_REALTIME minus CLOCK_BOOTTIME at writing, in nanoseconds: add it to an event's time for the time of day.
+    /// CLOCK_REALTIME minus CLOCK_BOOTTIME at writing, in nanoseconds. An event's time plus this is the time of day.
     pub clock_offset: i64,
 }
 
@@ -61,22 +61,22 @@ pub struct Host {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Container {
-    /// Runtime's id; empty for `lastword run`.
+    /// The runtime's id of the container; empty for `lastword run`.
     pub id: String,
     /// Name in the pod; for `lastword run`, the command's base name.
     pub name: String,
-    /// What it is for in its pod: [`APP`](Self::APP), [`INIT`](Self::INIT), [`SIDECAR`](Self::SIDECAR), [`EPHEMERAL`](Self::EPHEMERAL);
-    /// empty where unknown.
+    /// The container's role in its pod: [`APP`](Self::APP), [`INIT`](Self::INIT), [`SIDECAR`](Self::SIDECAR),
+    /// [`EPHEMERAL`](Self::EPHEMERAL); empty if unknown.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub kind: String,
     /// Image reference; empty for `lastword run`.
     pub image: String,
-    /// Image with its digest, as the runtime resolved the reference; empty where unknown.
+    /// Image with its digest, to which the runtime resolved the reference; empty if unknown.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub image_id: String,
-    /// Command and arguments, where known.
+    /// Command and arguments, if known.
     pub command: Vec<String>,
-    /// Its resources, as the pod's specification has them; none outside Kubernetes.
+    /// Its resources, from the pod's specification; `None` outside of Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 }
@@ -84,11 +84,11 @@ pub struct Container {
 impl Container {
     /// One of the pod's `containers`.
     pub const APP: &str = "app";
-    /// Runs before the others, to its end.
+    /// Runs before the other containers, until it ends.
     pub const INIT: &str = "init";
-    /// An init container that runs beside the others.
+    /// An init container that goes on running beside the other containers.
     pub const SIDECAR: &str = "sidecar";
-    /// Added for debugging.
+    /// Added later, for debugging.
     pub const EPHEMERAL: &str = "ephemeral";
 }
 
@@ -96,9 +96,9 @@ impl Container {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Resources {
-    /// What it may use at most.
+    /// The most that it may use.
     pub limits: BTreeMap<String, String>,
-    /// What the scheduler set aside for it.
+    /// What the scheduler reserved for it.
     pub requests: BTreeMap<String, String>,
 }
 
@@ -128,7 +128,7 @@ pub struct Trigger {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Redaction {
-    /// Rule name and number of places it masked. Events that hold such a place have
+    /// Name of each rule and the number of places that it masked. Events with such a place have
     /// [`EventFlags::REDACTED`](crate::EventFlags::REDACTED).
     pub masked: Vec<(String, u64)>,
 }
@@ -141,6 +141,6 @@ pub struct Probe {
     pub name: String,
     /// Attach kind: `tp_btf`, `raw_tp`, `perf_tp`, or `off`.
     pub attach: String,
-    /// Why that kind.
+    /// Why this attach kind was chosen.
     pub reason: String,
 }

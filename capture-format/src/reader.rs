@@ -13,9 +13,9 @@ use crate::source::Source;
 use crate::survey::{Item, Survey, survey};
 use crate::{Damage, DamageCause, Event, Header, Lost, OpenError, Run, Version};
 
-/// Reads a capture: header and runs at once, events as they are asked for, a block at a time.
+/// Reads a capture: header and runs when it is opened, events when they are asked for, a block at a time.
 ///
-/// What is damaged is left out and told ([`Reader::damage`]); everything else is read.
+/// Damaged parts are left out and reported ([`Reader::damage`]); everything else is read.
 #[derive(Clone)]
 pub struct Reader<R> {
     source: Source<R>,
@@ -31,18 +31,19 @@ pub struct Reader<R> {
 /// An event and its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberedEvent {
-    /// Position in the capture, from 1 over all runs; damage to other events does not change it.
+    /// Position in the capture, from 1, over all runs. Damage to other events does not change it.
     pub number: u64,
-    /// The event. Its name and data share memory with other events of its block: copy them to keep a few for long.
+    /// The event. Its name and data share memory with other events of its block, so copy them to keep a few events for
+    /// long.
     pub event: Event,
 }
 
 impl<R: Read + Seek> Reader<R> {
-    /// Opens a capture. With a whole index this reads a few kilobytes, without one the whole file.
+    /// Opens a capture. If its index is undamaged, this reads a few kilobytes; otherwise it reads the whole file.
     ///
     /// # Errors
-    /// When reading fails; when this is no capture, or one of another major version; when it is cut off before
-    /// its first block ends.
+    /// If reading fails; if this is not a capture, or one of another major version; if it is cut off before the end of
+    /// its first block.
     pub fn open(inner: R) -> Result<Self, OpenError> {
         let mut source = Source::new(inner)?;
         let size = source.size();
@@ -121,7 +122,7 @@ impl<R: Read + Seek> Reader<R> {
         }
     }
 
-    /// The JSON document of a block, from `start` on; none, and damage, where it cannot be read.
+    /// The JSON document of a block, from `start` on. If it cannot be read, the damage is noted and `None` is returned.
     fn document<T: serde::de::DeserializeOwned>(
         &mut self,
         block: &Block,
@@ -144,7 +145,8 @@ impl<R: Read + Seek> Reader<R> {
             .ok()
     }
 
-    /// The same reader, with its source made into something else that reads the same bytes: a box, for one.
+    /// The same reader with another source of the same bytes, which `into` makes from the present one: a box, for
+    /// example.
     pub fn map_source<T>(self, into: impl FnOnce(R) -> T) -> Reader<T> {
         let Self {
             source,
@@ -172,27 +174,27 @@ impl<R: Read + Seek> Reader<R> {
         self.version
     }
 
-    /// What the capture is about; empty when damaged.
+    /// What the capture is about; empty if the header is damaged.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The runs, first one first. One whose metadata is damaged is empty, with number 0.
+    /// The runs, the first one first. A run with damaged metadata is empty and has the number 0.
     #[must_use]
     pub fn runs(&self) -> &[Run] {
         &self.runs
     }
 
-    /// What is known to be missing. Damage to events may be found only when they are read.
+    /// What is known to be missing. Damage to events may be found only when the events are read.
     #[must_use]
     pub fn damage(&self) -> &[Damage] {
         &self.damage
     }
 
-    /// The events of a run, by its position in [`Reader::runs`]; none of a run that is not there.
+    /// The events of a run, which is given by its position in [`Reader::runs`]; empty if the run does not exist.
     ///
-    /// An error stands where events are missing; the ones after it follow.
+    /// Where events are missing, there is an error; later events follow it.
     pub fn events(&mut self, run_index: usize) -> Events<'_, R> {
         Events {
             reader: self,
@@ -203,8 +205,8 @@ impl<R: Read + Seek> Reader<R> {
         }
     }
 
-    /// As [`Reader::events`], from the block on that holds the event of this number: blocks before it are not read. A few events before
-    /// it may come first, and what is missing right before its block.
+    /// Like [`Reader::events`], beginning with the block that contains the event of this number; earlier blocks are not
+    /// read. A few events before that one may come first, and an error if something is missing right before the block.
     pub fn events_from(&mut self, run_index: usize, number: u64) -> Events<'_, R> {
         let items = self.items.get(run_index).map_or(&[][..], Vec::as_slice);
         let is_before =
@@ -219,7 +221,8 @@ impl<R: Read + Seek> Reader<R> {
         }
     }
 
-    /// The numbers of a run's first event and of the one after its last, as its blocks say it; nothing is read. None of a run without events.
+    /// The numbers of a run's first event and of the one after its last, according to its blocks; nothing is read.
+    /// `None` for a run without events.
     #[must_use]
     pub fn numbers(&self, run_index: usize) -> Option<std::ops::Range<u64>> {
         let mut blocks = self
@@ -235,8 +238,8 @@ impl<R: Read + Seek> Reader<R> {
         Some(first.first..last.next())
     }
 
-    /// A part of a run, by the position of the run in [`Reader::runs`] and its own, from 0, in their order; none after the
-    /// last one. Nothing is read for it.
+    /// A part of a run. The arguments are the position of the run in [`Reader::runs`] and the position of the part,
+    /// from 0; `None` after the last part. Nothing is read.
     #[must_use]
     pub fn part(&self, run_index: usize, part: usize) -> Option<Part<'_>> {
         Some(match self.items.get(run_index)?.get(part)? {
@@ -245,12 +248,13 @@ impl<R: Read + Seek> Reader<R> {
         })
     }
 
-    /// Reads a part of a run ([`Reader::part`]) into `block`; none after the last one. Its columns are not decoded yet.
+    /// Reads a part of a run ([`Reader::part`]) into `block`; `None` after the last part. Columns are not decoded yet.
     ///
     /// # Errors
-    /// What is missing: the part is, or its bytes are damaged. Then the block is empty. It is noted in [`Reader::damage`]; what
-    /// the block itself turns out to lack later is for the caller to [note](Reader::note). A block is missing, too, where the
-    /// events of those opened before leave no room for its own ([`DamageCause::TooMuch`]).
+    /// What is missing: the whole part, or its bytes are damaged. Then `block` is empty, and the damage is noted in
+    /// [`Reader::damage`]. Damage that is found later, inside the block, must be [noted](Reader::note) by the caller. A
+    /// block also counts as missing if the events of the blocks opened before leave no memory for its own events
+    /// ([`DamageCause::TooMuch`]).
     pub fn open_block(
         &mut self,
         run_index: usize,
@@ -262,7 +266,7 @@ impl<R: Read + Seek> Reader<R> {
             .0
             .max(self.source.size().saturating_mul(UNPACKED.1));
         let (at, summary, counted) = match self.items.get_mut(run_index)?.get_mut(part)? {
-            // Known since the capture was opened.
+            // This has been known since the capture was opened.
             Item::Missing(damage) => return Some(Err(damage.clone())),
             Item::Events {
                 block: at,
@@ -287,7 +291,7 @@ impl<R: Read + Seek> Reader<R> {
                 };
                 let lost = Lost::Events(summary.first..=last);
                 let missing = damage(DamageCause::TooMuch { limit }, at, lost);
-                // One word for all that follows in the run.
+                // A single error stands for everything that follows in the run.
                 items.truncate(part);
                 items.push(Item::Missing(missing.clone()));
                 opened = Err(missing);
@@ -299,7 +303,7 @@ impl<R: Read + Seek> Reader<R> {
         Some(opened)
     }
 
-    /// Adds what was found damaged while reading a block to [`Reader::damage`], once.
+    /// Adds damage that was found while reading a block to [`Reader::damage`], unless it is already there.
     pub fn note(&mut self, damage: &Damage) {
         if !self.damage.contains(damage) {
             self.damage.push(damage.clone());
@@ -310,7 +314,7 @@ impl<R: Read + Seek> Reader<R> {
 /// A part of a run: see [`Reader::part`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part<'r> {
-    /// A block of events, as the index tells.
+    /// A block of events, as the index describes it.
     Block(&'r BlockSummary),
     /// Something is missing here.
     Missing(&'r Damage),
@@ -363,14 +367,14 @@ fn damage(cause: DamageCause, block: &Block, lost: Lost) -> Damage {
     }
 }
 
-/// Events of a run, or what is missing in their place: see [`Reader::events`].
+/// Events of a run, or errors where events are missing: see [`Reader::events`].
 pub struct Events<'a, R> {
     reader: &'a mut Reader<R>,
     run: usize,
     /// Part of the run that follows `block`.
     part: usize,
     block: EventBlock,
-    /// Row of the block that is next.
+    /// The block's row that comes next.
     row: usize,
 }
 

@@ -9,7 +9,8 @@ use crate::layout::{
 };
 use crate::source::Source;
 
-/// The capture's blocks by its index; none when end block or index are not whole, or do not fit this file.
+/// The capture's blocks according to its index; `None` if the end block or the index is damaged, or does not match this
+/// file.
 pub(crate) fn by_index<R: Read + Seek>(
     source: &mut Source<R>,
     capture_id: u32,
@@ -44,7 +45,7 @@ pub(crate) fn by_index<R: Read + Seek>(
     Ok(Some(blocks))
 }
 
-/// Header and payload of the block at `offset`, where there is one of this kind.
+/// Header and payload of the block at `offset`, if there is one of this kind.
 fn block_at<R: Read + Seek>(
     source: &mut Source<R>,
     offset: u64,
@@ -80,10 +81,10 @@ fn block(offset: u64, header: &BlockHeader, content: Content) -> Block {
     }
 }
 
-/// Every whole block of the file, front to back. Without a capture id, that of the first block counts.
+/// Every undamaged block of the file, from front to back. Without a capture id, the id of the first block is used.
 ///
-/// A block follows another one, or is searched for by its marker. Blocks of other captures (a container that
-/// writes captures has them in its events' data) are told apart by the capture id, repeated ones by their sequence.
+/// A block follows another one, or is found by its marker. Blocks of other captures are recognised by the capture id
+/// (the events of a container that writes captures contain such blocks), repeated blocks by their sequence number.
 pub(crate) fn by_walking<R: Read + Seek>(
     source: &mut Source<R>,
     mut capture_id: Option<u32>,
@@ -91,8 +92,8 @@ pub(crate) fn by_walking<R: Read + Seek>(
     let size = source.size();
     let mut blocks: Vec<Block> = Vec::new();
     let mut offset = PREAMBLE_SIZE as u64;
-    // A file made of headers that claim large payloads must not have each of them read: bytes of damaged blocks
-    // may be read again, as the search inside them goes on, up to the file's size in all.
+    // A file made of headers that claim large payloads must not make the reader read each of them. Bytes of damaged
+    // blocks may be read again when the search goes on inside them, but in all no more than the size of the file.
     let mut budget = size;
     while offset < size {
         let next_sequence = blocks

@@ -11,7 +11,7 @@ const WINDOW: usize = 64 << 10;
 pub(crate) struct Source<R> {
     inner: R,
     size: u64,
-    /// The bytes at `window_offset`, so that neighbouring block headers cost one read.
+    /// The bytes at `window_offset`. They are kept so that headers of neighbouring blocks need only one read.
     window: Vec<u8>,
     window_offset: u64,
 }
@@ -47,13 +47,13 @@ impl<R: Read + Seek> Source<R> {
         self.size
     }
 
-    /// `length` bytes at `offset`; none where the file has fewer, before anything is allocated.
+    /// `length` bytes at `offset`; `None` if the file has fewer, which is checked before anything is allocated.
     pub(crate) fn read(&mut self, offset: u64, length: usize) -> io::Result<Option<Vec<u8>>> {
         let mut bytes = Vec::new();
         Ok(self.read_into(offset, length, &mut bytes)?.then_some(bytes))
     }
 
-    /// The same into `bytes`, whose memory is used again; says whether they are there.
+    /// Like `read`, into `bytes`, whose memory is reused. Returns whether the file has the bytes.
     fn read_into(&mut self, offset: u64, length: usize, bytes: &mut Vec<u8>) -> io::Result<bool> {
         bytes.clear();
         if offset
@@ -68,13 +68,13 @@ impl<R: Read + Seek> Source<R> {
         Ok(true)
     }
 
-    /// The block header at `offset`, none when there is none.
+    /// The block header at `offset`; `None` if there is none.
     pub(crate) fn block_header(&mut self, offset: u64) -> io::Result<Option<BlockHeader>> {
         let bytes = self.window(offset)?.first_chunk::<BLOCK_HEADER_SIZE>();
         Ok(bytes.and_then(BlockHeader::decode))
     }
 
-    /// The payload of a block; none when it is cut off or its checksum is wrong.
+    /// The payload of a block; `None` if it is cut off or its checksum is wrong.
     pub(crate) fn payload(
         &mut self,
         offset: u64,
@@ -85,7 +85,7 @@ impl<R: Read + Seek> Source<R> {
         Ok(whole.then_some(payload))
     }
 
-    /// The same into `payload`, whose memory is used again; says whether it is whole.
+    /// Like `payload`, into `payload`, whose memory is reused. Returns whether the payload is undamaged.
     pub(crate) fn payload_into(
         &mut self,
         offset: u64,
@@ -97,7 +97,7 @@ impl<R: Read + Seek> Source<R> {
             && crc32fast::hash(payload) == header.payload_crc)
     }
 
-    /// Where, from `offset` on, the next block header stands that `wanted` accepts.
+    /// The place of the next block header, from `offset` on, that `wanted` accepts.
     pub(crate) fn find(
         &mut self,
         mut offset: u64,

@@ -16,9 +16,10 @@ pub(crate) struct Survey {
 /// One run.
 #[derive(Debug)]
 pub(crate) struct RunPlan {
-    /// Position of the run as its blocks say it; differs from that in `runs` when an earlier one is missing whole.
+    /// Position of the run according to its blocks. It differs from the position in `runs` if an earlier run is
+    /// completely missing.
     ordinal: u32,
-    /// The block with its metadata; none when only events of it are left.
+    /// The block with the run's metadata; `None` if only events of the run are left.
     pub(crate) metadata: Option<Block>,
     pub(crate) items: Vec<Item>,
 }
@@ -35,7 +36,7 @@ pub(crate) enum Item {
     Missing(Damage),
 }
 
-/// Goes through the blocks in the order of the file.
+/// Goes through the blocks in the order in which they are in the file.
 pub(crate) fn survey(blocks: Vec<Block>, size: u64) -> Survey {
     let mut surveyor = Surveyor {
         at: PREAMBLE_SIZE as u64,
@@ -53,14 +54,14 @@ struct Surveyor {
     survey: Survey,
     /// End of the block before.
     at: u64,
-    /// Sequence number and number of the event that should follow.
+    /// Sequence number, and number of the event, that should follow.
     sequence: u64,
     next_event: u64,
     /// Ordinal of the run that should follow.
     next_run: u32,
-    /// What is wrong since the last block that told an event number.
+    /// What is wrong since the last block that gave an event number.
     gap: Option<Gap>,
-    /// A block told how many events there are; the last block was there.
+    /// Whether the last block is there, which says how many events there are.
     counted: bool,
     ended: bool,
 }
@@ -69,7 +70,7 @@ struct Gap {
     cause: DamageCause,
     from: u64,
     to: u64,
-    /// What it held has been reported.
+    /// Whether its loss has been reported.
     told: bool,
 }
 
@@ -165,7 +166,7 @@ impl Surveyor {
         });
     }
 
-    /// Notes a gap; what comes between it and the gap before makes one of them.
+    /// Notes a gap. It is joined with the gap before, including what is between them.
     fn gap(&mut self, cause: DamageCause, from: u64, to: u64) {
         match &mut self.gap {
             Some(gap) => gap.to = to,
@@ -180,7 +181,7 @@ impl Surveyor {
         }
     }
 
-    /// Reports what the gap held; without one, blocks are missing here.
+    /// Reports what was lost in the gap. Without a gap, blocks are missing here.
     fn report(&mut self, lost: Lost) -> Damage {
         let damage = match &mut self.gap {
             Some(gap) => {
@@ -203,7 +204,8 @@ impl Surveyor {
         damage
     }
 
-    /// The next event has this number: those before it are lost, and were of the current run as far as one can tell.
+    /// The next event has this number: the events before it are lost. As far as is known, they belonged to the current
+    /// run.
     fn lost_up_to(&mut self, next: u64) {
         if next > self.next_event {
             let damage = self.report(Lost::Events(self.next_event..=next - 1));

@@ -1,6 +1,7 @@
 //! Variable-length integers (LEB128, as in DWARF) and zigzag, which maps small negative numbers to small ones.
 
-/// Appends `value`, seven bits a byte, least significant first; the top bit says that more follows.
+/// Appends `value`, seven bits in each byte, least significant first. The top bit of a byte says that another byte
+/// follows.
 pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -9,7 +10,7 @@ pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Takes a number off the front of `bytes`; none when it is cut off or does not fit 64 bits.
+/// Takes a number from the front of `bytes`; `None` if it is cut off or needs more than 64 bits.
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let (&first, rest) = bytes.split_first()?;
     if first < 0x80 {
@@ -31,9 +32,10 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Passes on up to `count` numbers from the front of `bytes`: until one is cut off or does not fit, or `pass` refuses.
+/// Passes on up to `count` numbers from the front of `bytes`. It stops if a number is cut off or too large, or if
+/// `pass` refuses one.
 ///
-/// Most numbers of a column have one to three bytes: eight at once are looked at where there are as many.
+/// Most numbers of a column have one to three bytes, so eight bytes at once are looked at if there are as many.
 pub(crate) fn for_each(mut bytes: &[u8], count: usize, mut pass: impl FnMut(u64) -> bool) {
     let mut left = count;
     while left > 0 {

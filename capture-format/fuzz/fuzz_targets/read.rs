@@ -14,7 +14,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     read(data);
-    // Checksums stop nearly every change: make them right, so that it gets to what is behind them.
+    // Checksums detect nearly every change. This makes them right, so that the reader gets to the bytes that they
+    // protect.
     let mut repaired = data.to_vec();
     repair(&mut repaired);
     read(&repaired);
@@ -41,7 +42,7 @@ fn read(data: &[u8]) {
     }
 }
 
-/// Single columns tell of each event what the event does.
+/// Reads single columns, and checks that they agree with the events.
 fn columns(reader: &mut Reader<Cursor<&[u8]>>) {
     let mut block = EventBlock::default();
     for run in 0..reader.runs().len() {

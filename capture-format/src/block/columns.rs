@@ -7,7 +7,7 @@ use super::{COLUMNS, Column};
 pub struct Columns(u16);
 
 impl Columns {
-    /// None of them.
+    /// No column.
     pub const NONE: Self = Self(0);
     /// [`Event::time`](crate::Event::time).
     pub const TIME: Self = Self::of(Column::Time);
@@ -30,20 +30,20 @@ impl Columns {
     pub const NAME: Self = Self(Self::of(Column::Name).0 | Self::of(Column::Strings).0);
     /// [`Event::data`](crate::Event::data).
     pub const DATA: Self = Self(Self::of(Column::DataLength).0 | Self::of(Column::Data).0);
-    /// All that an event is made of.
+    /// All columns of an event.
     pub const ALL: Self = Self((1 << COLUMNS) - 1);
 
     pub(super) const fn of(column: Column) -> Self {
         Self(1 << (column as u16 - 1))
     }
 
-    /// Whether all of `other` are among them.
+    /// Whether all of `other` are in this set.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Those that are not among `other`.
+    /// The columns of this set that are not in `other`.
     pub(super) const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }

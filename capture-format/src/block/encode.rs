@@ -13,9 +13,10 @@ use crate::{Event, EventKind};
 
 /// zstd level; docs/format.md has what was measured.
 const LEVEL: i32 = 3;
-/// A block is full at this many events: they are lost with a damaged block, and decoded together by a filter;
+/// A block is full at this many events. All of them are lost if the block is damaged, and a filter decodes them
+/// together.
 const FULL_EVENTS: usize = 8192;
-/// or this many bytes of names and payloads.
+/// A block is also full at this many bytes of names and payloads.
 const FULL_BYTES: usize = 1 << 20;
 
 /// The events of the block being filled.
@@ -39,7 +40,7 @@ impl BlockBuilder {
         self.events.len() as u64
     }
 
-    /// The block's summary and payload, none when there are no events; starts the next block.
+    /// The block's summary and payload; `None` if there are no events. The next block begins.
     pub(crate) fn take(&mut self, run: u32, first: u64) -> io::Result<Option<(Vec<u8>, Vec<u8>)>> {
         let (Some(earliest), Some(latest)) = (
             self.events.iter().map(|event| event.time).min(),
@@ -78,7 +79,7 @@ fn set<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
     set
 }
 
-/// The bytes of each column, by its number - 1.
+/// The bytes of each column; its index is the column's number - 1.
 struct Columns([Vec<u8>; COLUMNS]);
 
 impl Columns {
@@ -87,7 +88,7 @@ impl Columns {
         let mut strings: HashMap<&Bytes, u64> = HashMap::new();
         let mut before = summary.time.0;
         for event in events {
-            // Every field has its column: a new one is a compile error here.
+            // Every field has its column: a new field without one is a compile error here.
             let Event {
                 time,
                 pid,
@@ -152,7 +153,8 @@ impl Columns {
         let mut segments = Vec::new();
         let mut count = 0u8;
         for (column, raw) in (1u8..).zip(&self.0) {
-            // Not the payloads: a column left out means zero for every event, and zero bytes are bytes.
+            // The payloads are never left out: a column that is left out means zero for every event, but zero bytes are
+            // bytes.
             let zero = column != Column::Data as u8 && raw.iter().all(|&byte| byte == 0);
             if zero || raw.is_empty() {
                 continue;

@@ -13,23 +13,24 @@ pub(crate) use encode::BlockBuilder;
 pub use events::EventBlock;
 pub use summary::BlockSummary;
 
-/// What a segment holds. Numbers are stable.
+/// What a segment contains. The numbers never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Column {
-    /// Difference to the event before (of the first: to the summary's earliest time), zigzag varints.
+    /// Difference to the time of the event before (for the first event: to the summary's earliest time), zigzag
+    /// varints.
     Time = 1,
-    /// Positions in the summary's set of kinds, varints.
+    /// Indexes into the summary's set of kinds, varints.
     Kind = 2,
-    /// Positions in the summary's set of pids, varints.
+    /// Indexes into the summary's set of pids, varints.
     Pid = 3,
     /// tid - pid, zigzag varints.
     Tid = 4,
-    /// A byte an event.
+    /// One byte for each event.
     Flags = 5,
-    /// A byte an event.
+    /// One byte for each event.
     FdType = 6,
-    /// Zigzag varints, as are the arguments.
+    /// Zigzag varints, like the arguments.
     Ret = 7,
     Arg0 = 8,
     Arg1 = 9,
@@ -46,15 +47,16 @@ enum Column {
 
 const COLUMNS: usize = 14;
 
-/// How a segment's bytes are stored. Numbers are stable.
+/// How the bytes of a segment are stored. The numbers never change.
 const STORED: u8 = 0;
 const ZSTD: u8 = 1;
 
-/// Values of [`Column::Name`]. As a new name has one number, columns of ever new names compress to nothing.
+/// Values of [`Column::Name`]. Every new name has the same number, so a column in which every name is new compresses to
+/// nothing.
 mod name {
     pub(super) const EMPTY: u64 = 0;
-    /// The first of the block's strings that no event before had.
+    /// The first string of the block that no earlier event had.
     pub(super) const NEXT: u64 = 1;
-    /// The block's first string; the others follow.
+    /// The block's first string; the other strings follow.
     pub(super) const FIRST: u64 = 2;
 }

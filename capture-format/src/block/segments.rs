@@ -8,20 +8,21 @@ use super::{COLUMNS, Column, STORED, ZSTD};
 use crate::layout::{MAX_RAW, take_u8};
 use crate::varint;
 
-/// Where in a block's payload its columns are; none: the block left it out, so that every value is zero.
+/// Where the columns are in a block's payload. `None`: the block left the column out, so every value is zero.
 #[derive(Default)]
 pub(super) struct Segments([Option<Segment>; COLUMNS]);
 
 struct Segment {
     compressed: bool,
-    /// Bytes once decompressed.
+    /// Bytes after decompression.
     raw: usize,
-    /// Where in the payload.
+    /// Place in the payload.
     stored: Range<usize>,
 }
 
 impl Segments {
-    /// Parses the table at `at` of a payload, which the segments follow. An error says what its writer did wrong.
+    /// Parses the table at `at` of a payload; the segments follow it. An error says what the writer of the file did
+    /// wrong.
     pub(super) fn parse(payload: &[u8], at: usize) -> Result<Self, &'static str> {
         let rest = &mut payload.get(at..).unwrap_or_default();
         let count = take_u8(rest).ok_or("it has no table of segments")?;
@@ -72,7 +73,7 @@ impl Segments {
         Ok(segments)
     }
 
-    /// Bytes of all columns once decompressed.
+    /// Bytes of all columns after decompression.
     pub(super) fn total(&self) -> u64 {
         self.0
             .iter()
@@ -81,12 +82,12 @@ impl Segments {
             .sum()
     }
 
-    /// Bytes of a column once decompressed; none where it is left out.
+    /// Bytes of a column after decompression; `None` if the column was left out.
     pub(super) fn size(&self, column: Column) -> Option<usize> {
         self.get(column).map(|segment| segment.raw)
     }
 
-    /// The bytes of a column, as they are or decompressed into `out`; none where it is left out.
+    /// The bytes of a column, either as they are or decompressed into `out`; `None` if the column was left out.
     pub(super) fn bytes<'b>(
         &self,
         column: Column,
@@ -105,7 +106,7 @@ impl Segments {
         Ok(Some(out))
     }
 
-    /// Makes `out` the bytes of a column; nothing where it is left out.
+    /// Fills `out` with the bytes of a column; with nothing if the column was left out.
     pub(super) fn take(
         &self,
         column: Column,
@@ -150,12 +151,12 @@ impl Row {
     }
 }
 
-/// A decompressor, made when it is first needed and kept: making one costs as much as a small block.
+/// A decompressor. It is made when it is first needed and then kept: making one costs as much as a small block.
 #[derive(Default)]
 pub(super) struct Zstd(Option<Decompressor<'static>>);
 
 impl Zstd {
-    /// Makes `out` the `raw` bytes of a frame.
+    /// Fills `out` with the `raw` bytes of a frame.
     fn decompress(
         &mut self,
         frame: &[u8],
@@ -170,7 +171,7 @@ impl Zstd {
                 none.insert(zstd)
             }
         };
-        // A frame that tells its size is believed only if it is the table's: nothing is allocated for any other.
+        // If a frame gives its size, that must be the size in the table: nothing is allocated for any other size.
         if let Ok(Some(size)) = zstd::zstd_safe::get_frame_content_size(frame)
             && size != raw as u64
         {

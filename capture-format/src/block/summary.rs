@@ -3,8 +3,8 @@
 use crate::layout::{MAX_EVENTS, take_u32, take_u64};
 use crate::{EventKind, varint};
 
-/// What a block of events says about itself; its sets are also the dictionaries of its columns, so that no event of the
-/// block has another kind or pid. Its times are what its writer claims.
+/// What a block of events says about itself. Its sets are also the dictionaries of the block's columns, so no event of
+/// the block has another kind or pid. Its times are what the writer claims.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockSummary {
     /// Position of the run in the capture as it was written, from 0.
@@ -15,9 +15,9 @@ pub struct BlockSummary {
     pub first: u64,
     /// Earliest and latest time, nanoseconds of CLOCK_BOOTTIME.
     pub time: (u64, u64),
-    /// Kinds that occur, ascending.
+    /// Kinds of the events, ascending.
     pub kinds: Vec<EventKind>,
-    /// Pids that occur, ascending.
+    /// Pids of the events, ascending.
     pub pids: Vec<u32>,
 }
 
@@ -66,7 +66,7 @@ impl BlockSummary {
     }
 }
 
-/// Appends an ascending set: its size, then each member's difference to the one before.
+/// Appends an ascending set: its size, then the difference of each member to the one before.
 fn put_set(out: &mut Vec<u8>, set: impl ExactSizeIterator<Item = u64>) {
     varint::put(out, set.len() as u64);
     let mut before = 0;
@@ -76,7 +76,7 @@ fn put_set(out: &mut Vec<u8>, set: impl ExactSizeIterator<Item = u64>) {
     }
 }
 
-/// Takes a set of 1 to `most` members that ascend and are a `T`.
+/// Takes a set of 1 to `most` ascending members, each of which `member` accepts.
 fn take_set<T>(bytes: &mut &[u8], most: u32, member: impl Fn(u64) -> Option<T>) -> Option<Vec<T>> {
     let count = varint::take(bytes)?;
     if count == 0 || count > u64::from(most) || count > bytes.len() as u64 {

@@ -7,11 +7,11 @@ use super::{Header, Kubernetes};
 use crate::WriteError;
 use crate::layout::MAX_DOCUMENT;
 
-/// The header as a document of at most [`MAX_DOCUMENT`] bytes: the largest parts of what Kubernetes said are left out, one
-/// after the other, and named in [`Header::omitted`].
+/// The header as a document of at most [`MAX_DOCUMENT`] bytes. If it is larger, the largest parts of what Kubernetes
+/// said are left out, one after the other, and named in [`Header::omitted`].
 ///
 /// # Errors
-/// When it is too large without them.
+/// If it is too large even without them.
 pub(crate) fn fitting(header: &Header) -> Result<Vec<u8>, WriteError> {
     let document = json(header)?;
     if document.len() <= MAX_DOCUMENT {
@@ -34,7 +34,7 @@ pub(crate) fn fitting(header: &Header) -> Result<Vec<u8>, WriteError> {
     })
 }
 
-/// Empties the largest part, and says which one it was and how large; none if all are empty.
+/// Empties the largest part. Returns its name and size; `None` if all parts are empty.
 fn leave_out_largest(kubernetes: &mut Kubernetes) -> Option<String> {
     let Kubernetes { pod, events } = kubernetes;
     let size = |value: &Value| json(value).map_or(0, |document| document.len());

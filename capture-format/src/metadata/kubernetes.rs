@@ -9,8 +9,9 @@ use super::Resources;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Kubernetes {
-    /// The Pod object (`metadata`, `spec`, `status`) as the API server has it, its secrets masked. Where that did not answer, what had been seen of it before
-    /// the run ended: names, UID, and of each container command, resources, probes and hooks. Null where unknown.
+    /// The Pod object (`metadata`, `spec`, `status`) from the API server, with secrets masked. If the API server did
+    /// not answer, what had been seen of the pod before the run ended: names, UID, and for each container command,
+    /// resources, probes and hooks. Null if unknown.
     pub pod: Value,
     /// Events about the pod, oldest first.
     pub events: Vec<PodEvent>,
@@ -25,17 +26,18 @@ pub struct PodEvent {
     pub kind: String,
     /// One word: `Killing`, `Unhealthy`, `BackOff`, ….
     pub reason: String,
-    /// For people.
+    /// The message for people.
     pub message: String,
     /// How often it happened between `first` and `last`.
     pub count: u32,
-    /// First time.
+    /// When it happened first.
     pub first: Option<u64>,
-    /// Last time.
+    /// When it happened last.
     pub last: Option<u64>,
     /// Component that reported it, such as `kubelet`.
     pub source: String,
-    /// `involvedObject.fieldPath`: the part of the pod it is about, such as `spec.containers{app}`; empty if all of it.
+    /// `involvedObject.fieldPath`: the part of the pod that the event is about, such as `spec.containers{app}`; empty
+    /// for the whole pod.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub field_path: String,
 }
@@ -103,7 +105,7 @@ impl<'a> PodContainer<'a> {
 }
 
 impl PodEvent {
-    /// Name of the container the event is about; none if it is about the pod.
+    /// Name of the container that the event is about; `None` if it is about the pod.
     #[must_use]
     pub fn container(&self) -> Option<&str> {
         let (_, rest) = self.field_path.split_once('{')?;

@@ -10,44 +10,46 @@ use serde::{Deserialize, Serialize};
 pub struct Run {
     /// Number of the run, from 1; on Kubernetes the restart count + 1.
     pub number: u32,
-    /// Id of the container's cgroup, in the hierarchy it was recorded by.
+    /// Id of the container's cgroup, in the hierarchy that the recorder used.
     pub cgroup: u64,
-    /// Host pid of the first process; 0 when unknown.
+    /// Host pid of the first process; 0 if unknown.
     pub init_pid: u32,
     /// Start: nanoseconds of CLOCK_BOOTTIME.
     pub start: u64,
-    /// Exit of the first process, likewise; none while it lives.
+    /// Exit of the first process, in nanoseconds of CLOCK_BOOTTIME; `None` while it lives.
     pub end: Option<u64>,
-    /// How the first process ended; none while it lives, or when nobody saw it.
+    /// How the first process ended; `None` while it lives, or if nobody saw its end.
     pub status: Option<ExitStatus>,
-    /// Error of starting the command at all, in words, when there was no process to record.
+    /// Why the command could not be started at all, in words, if there was no process to record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_error: Option<String>,
-    /// Memory limit of the cgroup in bytes, where there is one.
+    /// Memory limit of the cgroup in bytes, if it has one.
     pub memory_limit: Option<u64>,
-    /// OOM kills counted by the cgroup (`memory.events: oom_kill`), where it counts.
+    /// OOM kills counted by the cgroup (`memory.events: oom_kill`), if it counts them.
     pub oom_kills: Option<u64>,
-    /// Most memory the cgroup ever had charged, in bytes (`memory.peak`), where the kernel keeps it.
+    /// The most memory that was ever charged to the cgroup, in bytes (`memory.peak`), if the kernel records it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_peak: Option<u64>,
-    /// Memory charged to the cgroup when it was last looked at, in bytes (`memory.current`).
+    /// Memory that was charged to the cgroup when it was last read, in bytes (`memory.current`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_current: Option<u64>,
-    /// CPU time of the cgroup when it was last looked at, and how it was held back.
+    /// CPU time of the cgroup when it was last read, and how much the cgroup was throttled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cpu>,
-    /// What Kubernetes or the container runtime said about the run's end; none before they did, and for `lastword run`.
+    /// What Kubernetes or the container runtime said about the run's end; `None` until they say it, and for `lastword
+    /// run`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub terminated: Option<Terminated>,
-    /// What this run's events do not tell.
+    /// What is missing in this run's events.
     pub losses: Losses,
-    /// [`Losses::recursion_misses`] by what the skipped probes observe, such as `sched_process_exit`; without those of which none was.
+    /// [`Losses::recursion_misses`] by what the skipped probes observe, such as `sched_process_exit`, without probes
+    /// that were never skipped.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub skipped: BTreeMap<String, u64>,
 }
 
 impl Run {
-    /// Takes in how often the kernel skipped each probe during the run.
+    /// Sets how often the kernel skipped each probe during the run.
     pub fn set_skipped(&mut self, skipped: BTreeMap<String, u64>) {
         self.losses.recursion_misses = skipped.values().sum();
         self.skipped = skipped;
@@ -62,12 +64,12 @@ pub struct Terminated {
     pub reason: String,
     /// The runtime's error, or what the program left in its termination message file; often empty.
     pub message: String,
-    /// Exit code as a shell has it: 128 + the signal that killed it; 128 alone of a container that was not started.
+    /// Exit code as in a shell: 128 + the signal that killed it. A container that was not started has 128.
     pub exit_code: Option<i32>,
-    /// When the runtime says it started: nanoseconds since the Unix epoch. Of a container that was not started it is the
-    /// epoch itself.
+    /// When it started according to the runtime, in nanoseconds since the Unix epoch; 0 for a container that was not
+    /// started.
     pub started_at: Option<u64>,
-    /// When the runtime says it ended, likewise.
+    /// When it ended according to the runtime, in nanoseconds since the Unix epoch.
     pub finished_at: Option<u64>,
 }
 
@@ -77,19 +79,19 @@ pub struct Terminated {
 pub struct Cpu {
     /// CPU time used.
     pub usage: u64,
-    /// CPU time it may use in each period; none without a limit.
+    /// CPU time that it may use in each period; `None` without a limit.
     pub quota: Option<u64>,
     /// Length of a period.
     pub period: u64,
     /// Periods in which it wanted to run (`nr_periods`).
     pub periods: u64,
-    /// Those in which it had used up its quota (`nr_throttled`).
+    /// Periods in which it had used up its quota (`nr_throttled`).
     pub throttled_periods: u64,
-    /// Time its CPUs were held back altogether; several CPUs add up (`throttled_usec`, `throttled_time`).
+    /// Total time for which its CPUs were throttled; several CPUs add up (`throttled_usec`, `throttled_time`).
     pub throttled_time: u64,
 }
 
-/// How a process ended, as of wait(2).
+/// How a process ended, as in wait(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitStatus {
@@ -105,7 +107,7 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
-    /// Decodes a wait status (`WIFEXITED` and the like of wait(2)).
+    /// Decodes a wait status (`WIFEXITED` and similar macros of wait(2)).
     #[must_use]
     pub const fn from_wait(status: i32) -> Self {
         if status & 0x7f == 0 {
@@ -119,27 +121,27 @@ impl ExitStatus {
     }
 }
 
-/// What a run's events do not tell. Every figure counts events unless it says otherwise.
+/// What is missing in a run's events. Every figure counts events unless it says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Losses {
-    /// Never recorded, at least: each cgroup of the container that got no ring, or no place in the recorder's table,
-    /// counts as one, however much happened in it.
+    /// Events that were never recorded. This is a minimum: each cgroup of the container that got no ring, or no place
+    /// in the recorder's table, counts as one, however much happened in it.
     pub lost: u64,
-    /// Recorded, then displaced by newer events.
+    /// Events that were recorded and then displaced by newer events.
     pub overwritten: u64,
-    /// Damaged in the ring because a writer was lapped while it wrote.
+    /// Events that were damaged in the ring because the ring overtook their writer while it wrote.
     pub torn: u64,
-    /// Calls in the 32-bit ABI, which are not decoded.
+    /// Calls through the 32-bit ABI, which are not decoded.
     pub compat: u64,
     /// Payloads that could not be read from the process's memory.
     pub unreadable: u64,
-    /// Times the kernel skipped a probe on this node during the run because the probe was already running on that
-    /// CPU (`recursion_misses` of bpf_prog_info): events of any container.
+    /// How often the kernel skipped a probe on this node during the run, because the probe was already running on that
+    /// CPU (`recursion_misses` of bpf_prog_info). The skipped events may belong to any container.
     pub recursion_misses: u64,
 }
 
-/// A file may claim any figures: sums stop at the largest number.
+/// A file may claim any figures, so sums stop at the largest number.
 impl AddAssign for Losses {
     fn add_assign(&mut self, other: Self) {
         let Self {

@@ -12,7 +12,7 @@ use capture_format::{
 /// Metadata of a run and its events.
 pub(crate) type RunWithEvents = (Run, Vec<Event>);
 
-/// Runs of a few events each, as a crashing server makes them.
+/// Runs of a few events each, as a server makes them that crashes repeatedly.
 pub(crate) fn runs(count: u32, events: usize) -> Vec<RunWithEvents> {
     let run = |number| {
         let run = Run {
@@ -79,14 +79,14 @@ pub(crate) fn write(header: &Header, runs: &[RunWithEvents]) -> (Vec<u8>, Summar
     writer.finish().unwrap()
 }
 
-/// Everything a reader gets out of a capture.
+/// Everything that a reader can read from a capture.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) header: Header,
     pub(crate) runs: Vec<Run>,
     /// By run.
     pub(crate) events: Vec<Vec<NumberedEvent>>,
-    /// Damage that stood among the events, by run.
+    /// Damage between the events, by run.
     pub(crate) missing: Vec<Vec<Damage>>,
     pub(crate) damage: Vec<Damage>,
 }
@@ -109,7 +109,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Read, OpenError> {
     })
 }
 
-/// Numbered as the writer does.
+/// The events, with the numbers that the writer gives them.
 pub(crate) fn numbered(runs: &[RunWithEvents]) -> Vec<Vec<NumberedEvent>> {
     let mut number = 0;
     let mut next = |event: &Event| {
@@ -124,7 +124,7 @@ pub(crate) fn numbered(runs: &[RunWithEvents]) -> Vec<Vec<NumberedEvent>> {
         .collect()
 }
 
-/// A block, as the specification says where its fields are: checks the reader against something that is not itself.
+/// A block, parsed according to the specification: so the reader is checked against something other than itself.
 pub(crate) struct Block {
     pub(crate) bytes: Range<usize>,
     pub(crate) kind: u16,

@@ -9,7 +9,7 @@ use capture_format::{
 
 use crate::captures::{block, blocks, header, runs, write};
 
-/// The columns, in an order in which those that need others come first.
+/// The columns. Columns that need others come before those.
 const ONE_BY_ONE: [Columns; 10] = [
     Columns::DATA,
     Columns::TID,
@@ -23,7 +23,7 @@ const ONE_BY_ONE: [Columns; 10] = [
     Columns::TIME,
 ];
 
-/// Panics unless each run's events, read block by block, are these, and `missing` stands among them.
+/// Panics unless the events of each run, read block by block, are `events`, with `missing` between them.
 pub(crate) fn compare(bytes: &[u8], events: &[Vec<NumberedEvent>], missing: &[Vec<Damage>]) {
     let mut reader = Reader::open(Cursor::new(bytes)).unwrap();
     let mut block = EventBlock::default();
@@ -81,7 +81,7 @@ fn rows(block: &mut EventBlock, good: &mut Vec<NumberedEvent>, bad: &mut Vec<Dam
     }
 }
 
-/// All of an event but its payload.
+/// All of an event except its payload.
 fn by_columns(block: &EventBlock, row: usize) -> Event {
     Event {
         time: block.times()[row],
@@ -112,7 +112,7 @@ fn a_column_is_decoded_when_it_is_asked_for() {
     assert_eq!(reader.part(0, 1), None);
 }
 
-/// A payload that does not decompress harms nobody who does not ask for it.
+/// A payload that cannot be decompressed matters only to those who ask for it.
 #[test]
 fn what_is_not_asked_for_is_not_decompressed() {
     let (capture, _) = write(&header(), &runs(1, 3));

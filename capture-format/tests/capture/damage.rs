@@ -33,7 +33,7 @@ fn lost_events(found: &Read) -> Vec<(u64, u64)> {
     lost.collect()
 }
 
-/// Checks that only the events of one block are gone, and that exactly they are named, in their place.
+/// Checks that exactly the events of one block are missing, and that they are named in their place.
 fn assert_lost(found: &Read, all: &[NumberedEvent], block: Option<usize>, what: &str) {
     assert_eq!(found.events.concat(), events_without(all, block), "{what}");
     assert!(!found.damage.is_empty(), "{what}");
@@ -57,7 +57,7 @@ fn a_changed_byte_costs_its_block_alone() {
     let event_blocks = event_blocks(&capture);
     let all_blocks = blocks(&capture);
     let index = &all_blocks[all_blocks.len() - 2].bytes;
-    // With its index, and without: the last byte is in the end block's payload.
+    // Once with the index and once without: the last byte is in the payload of the end block.
     for spoil_index in [false, true] {
         let end = if spoil_index {
             index.start
@@ -179,7 +179,7 @@ fn bytes_after_the_end_are_told_and_harm_nothing() {
 #[test]
 fn a_block_of_another_capture_is_not_mistaken_for_one() {
     let (other, _) = write(&capture_format::Header::default(), &[]);
-    // Noise is stored as it is, so that the inner block stands in the file.
+    // Noise does not compress, so it is stored as it is, and the inner block is in the file unchanged.
     let noise: Vec<u8> = (0..400u32)
         .map(|it| crc32fast::hash(&it.to_le_bytes()) as u8)
         .collect();
@@ -192,7 +192,7 @@ fn a_block_of_another_capture_is_not_mistaken_for_one() {
         capture.windows(inner.len()).any(|it| it == inner),
         "the test tests nothing"
     );
-    // The header of the block around it, so that the next block must be searched for.
+    // The header of the outer block is damaged, so that the next block must be searched for.
     let start = event_blocks(&capture)[0].start;
     capture[start + 10] ^= 1;
     *capture.last_mut().unwrap() ^= 1;

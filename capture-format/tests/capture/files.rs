@@ -113,7 +113,7 @@ fn a_link_stays_a_link() {
     assert_eq!(open_file(&file).unwrap().runs().len(), 1);
 }
 
-/// A file system of 64 KiB; none without the right to mount.
+/// A file system of 64 KiB; `None` if mounting is not allowed.
 #[cfg(target_os = "linux")]
 fn tiny_file_system(directory: &Path) -> Option<impl Drop> {
     struct Mounted(std::path::PathBuf);

@@ -6,7 +6,7 @@ use capture_format::{DamageCause, Event, Lost, Reader};
 
 use crate::captures::{block, blocks, header, numbered, read, runs, write};
 
-/// A capture whose one block of events has this payload.
+/// A capture whose only block of events has this payload.
 fn with_events(payload: &[u8]) -> Vec<u8> {
     let (capture, _) = write(&header(), &runs(1, 3));
     let mut hostile = capture[..blocks(&capture)[2].bytes.start].to_vec();
@@ -15,7 +15,7 @@ fn with_events(payload: &[u8]) -> Vec<u8> {
     hostile
 }
 
-/// A summary of `count` events of one kind and pid, with its size before it.
+/// A summary of `count` events of one kind and pid, preceded by its size.
 fn summary(count: u32) -> Vec<u8> {
     let mut out = vec![36, 0, 0, 0];
     out.extend([0; 4]);
@@ -142,7 +142,7 @@ fn wrong_values_cost_the_events_from_there_on() {
     }
 }
 
-/// A capture of so many blocks like this one, each with its number of events.
+/// A capture of `count` blocks like this one, each with its number of events.
 fn with_blocks(count: u32, events: u32, segments: &[(u8, u8, u64, &[u8])]) -> Vec<u8> {
     let (capture, _) = write(&header(), &runs(1, 3));
     let mut hostile = capture[..blocks(&capture)[2].bytes.start].to_vec();
@@ -158,7 +158,7 @@ fn with_blocks(count: u32, events: u32, segments: &[(u8, u8, u64, &[u8])]) -> Ve
     hostile
 }
 
-/// Columns that are all zero cost a file nothing, and its reader a hundred million events.
+/// Columns that are all zero cost a file nothing, but would be a hundred million events for its reader.
 #[test]
 fn a_small_file_does_not_unpack_to_gigabytes() {
     let zeros = zstd::bulk::compress(&vec![0; 7 << 20], 19).unwrap();
@@ -169,7 +169,7 @@ fn a_small_file_does_not_unpack_to_gigabytes() {
     ] {
         assert!(hostile.len() < 400_000, "{what}: {} bytes", hostile.len());
         let mut reader = Reader::open(Cursor::new(hostile)).unwrap();
-        // A second pass costs no more than the first.
+        // A second pass needs no more memory than the first.
         for _ in 0..2 {
             let (mut block, mut unpacked) = (capture_format::EventBlock::default(), 0u64);
             for part in 0.. {
@@ -302,7 +302,7 @@ fn headers_that_claim_the_rest_of_the_file_are_not_all_believed() {
     assert!(source.1 < 5 * size, "{} bytes read of {size}", source.1);
 }
 
-/// A bounded run of what the fuzz target does for hours: whole captures, changed at random.
+/// Does briefly what the fuzz target does for hours: reads whole captures with random changes.
 #[test]
 fn mutated_captures_are_read_without_panic() {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
@@ -324,7 +324,7 @@ fn mutated_captures_are_read_without_panic() {
                 _ => drop(mutated.drain(at..(at + 30).min(mutated.len() - 1).max(at))),
             }
         }
-        // Every other time with right checksums, so that the change gets through to what is behind them.
+        // Every second time the checksums are made right, so that the reader gets to the changed bytes.
         if next(2) == 0 {
             repair(&mut mutated);
         }
@@ -335,7 +335,7 @@ fn mutated_captures_are_read_without_panic() {
     }
 }
 
-/// Makes the checksums right wherever a block starts.
+/// Makes the checksum of every block right.
 fn repair(capture: &mut [u8]) {
     let starts: Vec<_> = (0..capture.len().saturating_sub(28))
         .filter(|&at| capture[at..].starts_with(b"\xb7LWB"))

@@ -30,7 +30,7 @@ fn a_newer_major_version_is_refused() {
     );
 }
 
-/// Puts a block of an unknown type in the place of the index.
+/// Replaces the index by a block of an unknown type.
 fn with_unknown_block(flags: u16) -> Vec<u8> {
     let (mut capture, _) = write(&header(), &runs(1, 3));
     let unknown = block(&capture, 3, 4711, flags, b"new");
