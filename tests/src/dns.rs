@@ -1,11 +1,12 @@
 //! Just enough of DNS to answer that a name does not exist (RFC 1035, section 4.1).
 
-/// Length of a message's header, bytes.
+/// Length of a message's header in bytes.
 const HEADER: usize = 12;
-/// Length of what follows the name in a question (type and class), bytes.
+/// Length of what follows the name in a question (type and class), in bytes.
 const TYPE_AND_CLASS: usize = 4;
 
-/// The answer NXDOMAIN to a query, with its question and nothing else. None to what is no query with one question.
+/// The answer NXDOMAIN to a query; it has the question and nothing else. `None` if the message is not a query with one
+/// question.
 pub(crate) fn nxdomain(query: &[u8]) -> Option<Vec<u8>> {
     let is_response = query.get(2)? & 0x80 != 0;
     if is_response || query.get(4..6)? != [0, 1] {
@@ -18,7 +19,7 @@ pub(crate) fn nxdomain(query: &[u8]) -> Option<Vec<u8>> {
         match label {
             0 => break,
             1..=63 => {}
-            // Pointers have nothing to point at in the first name of a message.
+            // A pointer is not possible in the first name of a message.
             _ => return None,
         }
     }

@@ -43,8 +43,8 @@ server {
 }
 ";
 
-/// The command of the container in the scene. Debian's nginx logs to stderr alone until it has read its configuration; `-e`
-/// makes it log to a file as well from the start, as nginx's own images do.
+/// The command of the container in the scene. Debian's nginx logs only to stderr until it has read its configuration.
+/// With `-e` it also logs to a file from the start, as nginx's own images do.
 pub const NGINX: [&str; 5] = [
     "nginx",
     "-e",
@@ -55,9 +55,10 @@ pub const NGINX: [&str; 5] = [
 
 /// An nginx that cannot resolve its upstream.
 pub struct Scene {
-    /// Debian's packages `nginx` and `busybox-static` with what they need, unpacked; the folder that stands for `/`.
+    /// Debian's packages `nginx` and `busybox-static` with their dependencies, unpacked into a folder that stands for
+    /// `/`.
     pub packages: PathBuf,
-    /// A folder that stays the machine's own inside the scene, for programs and files to take out of it.
+    /// A folder of the machine that is visible inside the scene, so that programs and files can be taken out of it.
     pub kept: PathBuf,
 }
 
@@ -69,7 +70,7 @@ const FILES: [(&str, &str); 4] = [
     ("/etc/nginx/conf.d/proxy.conf", PROXY_CONF),
 ];
 
-/// Users and groups that Debian's nginx asks for, where the machine has none.
+/// Users and groups that Debian's nginx needs, if the machine does not have them.
 const USERS: [(&str, &str); 2] = [
     (
         "/etc/passwd",
@@ -78,7 +79,8 @@ const USERS: [(&str, &str); 2] = [
     ("/etc/group", "root:x:0:\nwww-data:x:33:\n"),
 ];
 
-/// Calls `act` on a machine that is there for the scene alone, and that nginx is installed on: its own files are changed.
+/// Calls `act` on a machine that exists only for the scene and has nginx installed: the machine's own files are
+/// changed.
 ///
 /// # Errors
 /// A file cannot be written, the name server's port is taken, or `act` fails.
@@ -91,7 +93,8 @@ pub fn play_on_this_machine<T: Send>(act: impl FnOnce() -> Result<T> + Send) -> 
     with_name_server(name_server, act)
 }
 
-/// Calls `act` on a thread, after `set` has set it up and made the name server's socket, which is answered meanwhile.
+/// Calls `act` on a thread, after `set` has prepared the thread and made the name server's socket. Meanwhile queries on
+/// that socket are answered.
 fn with_name_server<T: Send>(
     set: impl FnOnce() -> Result<UdpSocket> + Send,
     act: impl FnOnce() -> Result<T> + Send,
@@ -122,7 +125,7 @@ fn name_server() -> Result<UdpSocket> {
 }
 
 impl Scene {
-    /// Calls `act` on a thread inside the scene; the commands it starts are inside too.
+    /// Calls `act` on a thread inside the scene. Commands that it starts are inside, too.
     ///
     /// # Errors
     /// This is not root, the kernel has no overlay file system, or `act` fails.
@@ -130,10 +133,10 @@ impl Scene {
         with_name_server(|| self.set(), act)
     }
 
-    /// Moves this thread into namespaces of its own, furnishes them and returns the name server's socket.
+    /// Moves this thread into its own namespaces, prepares them and returns the name server's socket.
     fn set(&self) -> Result<UdpSocket> {
         crate::enter_own_world()?;
-        // Opened before the overlays, which may cover it.
+        // The folder is opened before the overlays are mounted, which may cover it.
         let kept = File::open(&self.kept)
             .with_context(|| format!("cannot open {}", self.kept.display()))?;
         let scratch = self.kept.join("target/scene");
@@ -154,7 +157,7 @@ impl Scene {
         )
         .with_context(|| format!("cannot keep {}", self.kept.display()))?;
 
-        // Often a symbolic link into /run.
+        // The file is often a symbolic link into /run.
         if let Err(error) = fs::remove_file("/etc/resolv.conf")
             && error.kind() != ErrorKind::NotFound
         {
@@ -164,7 +167,7 @@ impl Scene {
         name_server()
     }
 
-    /// Lays a folder of the packages over the machine's.
+    /// Mounts a folder of the packages over that of the machine.
     fn overlay(&self, folder: &str, scratch: &Path) -> Result<()> {
         let upper = scratch.join(folder).join("upper");
         let work = scratch.join(folder).join("work");
@@ -203,9 +206,9 @@ fn tmpfs(place: &Path) -> Result<()> {
     .with_context(|| format!("cannot mount a tmpfs on {}", place.display()))
 }
 
-/// Says NXDOMAIN to every query until `done`.
+/// Answers every query with NXDOMAIN until `done`.
 fn answer(server: &UdpSocket, done: &AtomicBool) {
-    // Only how soon the scene ends depends on it.
+    // If this fails, the scene only ends later.
     let _ = server.set_read_timeout(Some(Duration::from_millis(50)));
     let mut buffer = [0; 512];
     while !done.load(Ordering::Relaxed) {

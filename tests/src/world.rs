@@ -10,8 +10,8 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 
-/// Moves the calling thread into network and mount namespaces of its own: ports and mounts are its own, and nothing of them
-/// reaches the machine. Loopback is up.
+/// Moves the calling thread into its own network and mount namespaces. Its ports and mounts do not affect the machine.
+/// Loopback is up.
 ///
 /// # Errors
 /// This is not root.
@@ -29,7 +29,8 @@ pub fn enter_own_world() -> Result<()> {
     loopback_up().context("cannot bring lo up")
 }
 
-/// Does something in a thread with namespaces of its own. One of pids is that of the processes the thread starts.
+/// Calls `act` in a thread with its own namespaces. If one of them is a pid namespace, the processes that the thread
+/// starts are in it.
 ///
 /// # Errors
 /// This is not root, or `act` fails.
@@ -52,14 +53,15 @@ where
     })
 }
 
-/// Starts a process in a mount namespace where the unified hierarchy alone is in the usual place, as on most nodes.
+/// Starts a process in a mount namespace in which only the unified hierarchy is mounted in the usual place, as on most
+/// nodes.
 ///
 /// # Errors
 /// This is not root, or `start` fails.
 pub fn on_a_node<T: Send>(start: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     const PLACE: &str = "/sys/fs/cgroup";
     in_thread(CloneFlags::CLONE_NEWNS, || {
-        // With what is mounted below it.
+        // Everything mounted below it is unmounted, too.
         umount2(PLACE, MntFlags::MNT_DETACH)?;
         mount(
             Some("none"),
@@ -75,7 +77,7 @@ pub fn on_a_node<T: Send>(start: impl FnOnce() -> io::Result<T> + Send) -> io::R
 /// Brings `lo` up in the current network namespace: netdevice(7).
 fn loopback_up() -> io::Result<()> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
-    // SAFETY: all zeros is a valid request; SIOCSIFFLAGS reads name and flags of it.
+    // SAFETY: all zeros is a valid request; SIOCSIFFLAGS reads its name and flags.
     let result = unsafe {
         let mut request: libc::ifreq = std::mem::zeroed();
         request.ifr_name[0] = b'l' as libc::c_char;

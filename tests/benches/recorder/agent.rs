@@ -21,17 +21,17 @@ use crate::{
 
 const QUIET: usize = 30;
 const WINDOW: Duration = Duration::from_secs(30);
-/// Between the crashes of the loop.
+/// Pause between two crashes of the loop.
 const PAUSE: Duration = Duration::from_secs(5);
 const CRASHES: usize = 40;
-/// Containers that come and go, again and again.
+/// How often containers start and end.
 const TURNS: usize = 20;
-/// Between starts: a node that starts fifty containers a second has other worries.
+/// Pause between two starts: a node that starts fifty containers a second has other problems.
 const APART: Duration = Duration::from_millis(20);
 const CPU_PERCENT: f64 = 1.0;
 const BUDGET_MIB: f64 = 256.0;
 const MIB: u64 = 1 << 20;
-/// What an allocator may keep.
+/// How much memory an allocator may keep, in MiB.
 const NOISE_MIB: f64 = 2.0;
 
 pub(crate) fn run(folder: &Path) -> Result<()> {
@@ -57,10 +57,10 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// All containers of a node have full rings, and die at the same moment.
+/// All containers of a node have full rings and die at the same moment.
 pub(crate) fn storm(folder: &Path) -> Result<()> {
     const CONTAINERS: usize = 240;
-    /// Of a full ring.
+    /// Events of a full ring.
     const EVENTS: usize = 5000;
     let limit = agent::config::Recorder::default().memory_limit() / MIB;
     let mut agent = Agent::start(folder)?;
@@ -72,7 +72,7 @@ pub(crate) fn storm(folder: &Path) -> Result<()> {
         let file = agent.folder.join(format!("full-{number}"));
         let path = file.to_str().context("a path in UTF-8")?;
         running.push(Run::start_with(number, &["full", path])?);
-        // One after the other, as they would all be refused a processor otherwise.
+        // One after the other: all at once would leave none of them enough CPU time.
         while !file.exists() || agent.number("/memory/rings_free")? < 1.0 {
             thread::sleep(Duration::from_millis(20));
         }
@@ -91,7 +91,7 @@ pub(crate) fn storm(folder: &Path) -> Result<()> {
     }
     let took = start.elapsed();
     drop(running);
-    // Twice what the agent takes to look after its own memory.
+    // Twice the interval at which the agent returns unused memory.
     thread::sleep(Duration::from_secs(60));
     let after = agent.anonymous()?;
     let captures = fs::read_dir(agent.folder.join("spool/captures/_"))?;
@@ -132,11 +132,11 @@ pub(crate) fn storm(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The memory of an agent, limited.
+/// The cgroup that limits the memory of an agent.
 struct Memory(PathBuf);
 
 impl Memory {
-    /// By the controller of whichever version has it.
+    /// Uses the memory controller of the version that has it.
     fn limit(agent: &Agent, bytes: u64) -> Result<Self> {
         let version_1 = Path::new("/sys/fs/cgroup/memory");
         if !version_1.join("memory.limit_in_bytes").exists() {
@@ -152,7 +152,7 @@ impl Memory {
         Ok(Self(path))
     }
 
-    /// MiB at most, and OOM kills.
+    /// The most memory in use, in MiB, and the number of OOM kills.
     fn used(&self) -> Result<(f64, f64)> {
         let read = |files: [&str; 2]| {
             let text = files
@@ -173,7 +173,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // Of version 1; the agent has ended.
+        // The directory of version 1; the agent has ended.
         let _ = fs::remove_dir(&self.0);
     }
 }
@@ -202,7 +202,7 @@ fn cpu(agent: &Agent) -> Result<()> {
     Ok(())
 }
 
-/// From exits to captures, each of another container.
+/// Measures the time from exits to captures; each exit is of another container.
 fn captures(agent: &Agent) -> Result<()> {
     let mut took = Vec::new();
     for number in 0..CRASHES {
@@ -304,9 +304,9 @@ impl Drop for Run {
 struct Agent {
     child: Child,
     folder: PathBuf,
-    /// The agent's own.
+    /// The agent's own cgroup.
     cgroup: Container,
-    /// Its limit, which outlives the process.
+    /// The limit of its memory, which outlives the process.
     memory: Option<Memory>,
 }
 
@@ -375,7 +375,7 @@ impl Agent {
         value.with_context(|| format!("no {place} in {status}"))
     }
 
-    /// CPU time so far, of threads that have ended too: cpu.stat of its cgroup.
+    /// CPU time so far, including ended threads: cpu.stat of its cgroup.
     fn cpu(&self) -> Result<Duration> {
         let text = fs::read_to_string(self.cgroup.path.join("cpu.stat"))?;
         let usage = text
@@ -386,17 +386,18 @@ impl Agent {
         ))
     }
 
-    /// RssAnon in MiB.
+    /// RssAnon of the agent in MiB.
     fn anonymous(&self) -> Result<f64> {
         crate::many::mib(&format!("/proc/{}/status", self.child.id()), "RssAnon")
     }
 
-    /// All rings, in MiB.
+    /// Memory of all rings, in MiB.
     fn rings(&self) -> Result<f64> {
         Ok(self.number("/memory/ring_bytes")? / 1048576.0)
     }
 
-    /// Waits for the capture of a container: milliseconds from the container's exit to the file's last change.
+    /// Waits for the capture of a container. Returns milliseconds from the container's exit to the last change of the
+    /// file.
     fn captured(&self, id: &str) -> Result<f64> {
         let start = Instant::now();
         let captures = self.folder.join("spool/captures/_");
@@ -430,7 +431,7 @@ impl Drop for Agent {
     }
 }
 
-/// As a container runtime: enters a cgroup, and becomes the program of the container.
+/// Does what a container runtime does: enters a cgroup and becomes the container's program.
 pub(crate) fn inside(cgroup: &str, payload: &[&str]) -> Result<()> {
     use std::os::unix::process::CommandExt as _;
     container::enter(Path::new(cgroup))?;

@@ -6,29 +6,29 @@ use std::{ffi::CStr, fs, net::UdpSocket, os::fd::IntoRawFd as _, time::Instant};
 
 use anyhow::{Context as _, Result};
 
-/// Bytes moved by each read, write and send.
+/// How many bytes each read, write and send moves.
 const SIZE: usize = 64;
 
-/// Not hooked.
+/// A call that is not recorded.
 pub(crate) const GETPPID: &str = "getppid";
-/// With a payload, to a descriptor that has to be looked at.
+/// A call with a payload, on a descriptor that must be looked up.
 pub(crate) const WRITE: &str = "write(64 B) to /dev/null";
-/// The same without a payload.
+/// The same call without a payload.
 pub(crate) const WRITE_NOTHING: &str = "write(0 B) to /dev/null";
-/// Without either: a record of plain arguments.
+/// A call without payload and descriptor: its record has only plain arguments.
 pub(crate) const CLOSE_EBADF: &str = "close, EBADF";
 
-/// Calls of one round: so few that most rounds see no timer tick and no other process.
+/// How many calls a round has: so few that most rounds see no timer tick and no other process.
 const LOOPS: u32 = 50;
 
 /// A system call to measure.
 pub(crate) struct Call {
     pub(crate) name: &'static str,
-    /// What Falco's modern probe adds on Linux 6.12, in instructions, where that was measured.
+    /// What Falco's modern probe adds on Linux 6.12, in instructions, if that was measured.
     pub(crate) falco: Option<f64>,
-    /// Whether the recorder looks at the call at all.
+    /// Whether the recorder looks at the call.
     pub(crate) hooked: bool,
-    /// Done once before a round.
+    /// Called once before each round.
     prepare: Box<dyn FnMut()>,
     call: Box<dyn FnMut()>,
 }
@@ -58,7 +58,7 @@ impl Call {
         }
     }
 
-    /// Nanoseconds a call: the least of some rounds, since whatever disturbs one makes it slower.
+    /// Nanoseconds per call: the lowest value of several rounds, because every disturbance makes a round slower.
     pub(crate) fn time(&mut self, rounds: usize) -> f64 {
         let mut least = f64::INFINITY;
         for _ in 0..rounds {
@@ -73,10 +73,10 @@ impl Call {
     }
 }
 
-/// A raw system call, whose result must be what the measurement is about.
+/// A raw system call whose result must be as the measurement expects.
 fn system<const N: usize>(number: i64, arguments: [usize; N]) -> i64 {
     let argument = |index: usize| arguments.get(index).copied().unwrap_or_default();
-    // SAFETY: descriptors of this process, and memory that lives as long as the process.
+    // SAFETY: the arguments are descriptors of this process, and memory that lives as long as the process.
     unsafe {
         libc::syscall(
             number,
@@ -101,7 +101,8 @@ pub(crate) fn question() -> Vec<u8> {
         .to_vec()
 }
 
-/// A socket that is bound to `address` and never read, its buffer already full, so that every send ends alike.
+/// Makes a socket that is bound to `address` and never read. Its buffer is already full, so every send ends in the same
+/// way.
 fn deaf(address: &str) -> Result<()> {
     let receiver = UdpSocket::bind(address).with_context(|| format!("cannot bind {address}"))?;
     let sender = UdpSocket::bind("127.0.0.1:0")?;
@@ -118,7 +119,7 @@ fn connected(address: &str) -> Result<usize> {
     Ok(socket.into_raw_fd() as usize)
 }
 
-/// A file of `length` bytes for reading and writing, its pages there already.
+/// Opens a file with this content for reading and writing; its pages are already in memory.
 fn file(path: &str, content: &[u8]) -> Result<usize> {
     fs::write(path, content).with_context(|| format!("cannot write {path}"))?;
     let file = fs::File::options().read(true).write(true).open(path)?;
@@ -126,7 +127,7 @@ fn file(path: &str, content: &[u8]) -> Result<usize> {
     Ok(file.into_raw_fd() as usize)
 }
 
-/// Everything that is measured. Files lie on a tmpfs: /dev/shm, or /tmp in a guest.
+/// All calls that are measured. Files are on a tmpfs: /dev/shm, or /tmp in a guest.
 pub(crate) fn all() -> Result<Vec<Call>> {
     let (buffer, _) = leaked(vec![b'x'; SIZE]);
     let (buffer_of_stat, _) = leaked(vec![0; 256]);

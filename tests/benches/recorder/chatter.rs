@@ -9,7 +9,7 @@ use crate::{program, say, thousands};
 
 const LINES: u32 = 500_000;
 
-/// Says NXDOMAIN to everything.
+/// Starts a name server that answers everything with NXDOMAIN.
 fn name_server() -> Result<()> {
     let socket = UdpSocket::bind("127.0.0.2:53")?;
     thread::spawn(move || {

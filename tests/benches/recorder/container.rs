@@ -22,13 +22,13 @@ pub(crate) fn mount_point() -> Result<PathBuf> {
     ))
 }
 
-/// Moves this process.
+/// Moves this process into a cgroup.
 pub(crate) fn enter(cgroup: &Path) -> Result<()> {
     fs::write(cgroup.join("cgroup.procs"), "0")
         .with_context(|| format!("cannot enter {}", cgroup.display()))
 }
 
-/// The cgroup this process is in.
+/// The cgroup of this process.
 fn home() -> Result<PathBuf> {
     let own = fs::read_to_string("/proc/self/cgroup")?;
     let path = own
@@ -38,19 +38,19 @@ fn home() -> Result<PathBuf> {
     Ok(mount_point()?.join(path.trim_start_matches('/')))
 }
 
-/// A container's cgroup, removed with its processes in the end.
+/// A container's cgroup. It is removed with its processes when it is dropped.
 pub(crate) struct Container {
     pub(crate) path: PathBuf,
 }
 
 impl Container {
-    /// Makes number `number` of this process.
+    /// Makes the cgroup with this number.
     pub(crate) fn make(number: usize) -> Result<Self> {
         let id = u64::from(std::process::id()) << 32 | number as u64;
         Self::named(&format!("docker-{id:064x}.scope"))
     }
 
-    /// Makes a cgroup that is not taken for a container's.
+    /// Makes a cgroup whose name is not that of a container.
     pub(crate) fn make_other() -> Result<Self> {
         Self::named(&format!("lastword-bench-{}", std::process::id()))
     }
@@ -61,7 +61,7 @@ impl Container {
         Ok(Self { path })
     }
 
-    /// Moves this process there, does something and moves it back.
+    /// Moves this process into the cgroup, calls `act`, and moves the process back.
     pub(crate) fn inside<T>(&self, act: impl FnOnce() -> T) -> Result<T> {
         let home = home()?;
         enter(&self.path)?;

@@ -12,12 +12,12 @@ use lastword_tests::scene::{NGINX, Scene};
 
 use crate::{program, say};
 
-/// Runs of the big capture.
+/// How many runs the big capture has.
 const BIG: u32 = 60;
 
 /// Records one capture.
 fn lastword(capture: &Path, command: &[&str]) -> Result<()> {
-    // Its exit code is the command's, which is meant to fail.
+    // Its exit code is that of the command, which is meant to fail.
     Command::new(program("LASTWORD_BIN")?)
         .args(["run", "--restarts", "3", "--backoff", "none", "-o"])
         .arg(capture)
@@ -31,7 +31,7 @@ fn lastword(capture: &Path, command: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Records nginx, Python, a chatty program and one that fills its ring, into `folder`.
+/// Records nginx, Python, a chatty program and a program that fills its ring, into `folder`.
 pub(crate) fn record(folder: &Path) -> Result<()> {
     let own = env::current_exe()?;
     let (own, victim) = (own.to_string_lossy(), program("LASTWORD_VICTIM")?);
@@ -69,7 +69,7 @@ pub(crate) fn record(folder: &Path) -> Result<()> {
     big(folder)
 }
 
-/// Many runs of the full ring, as no container would have them.
+/// Makes a capture of many full rings, more than any container would have.
 fn big(folder: &Path) -> Result<()> {
     let folder_of_big = folder.join("synthetic");
     fs::create_dir_all(&folder_of_big)?;

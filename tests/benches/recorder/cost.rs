@@ -14,10 +14,10 @@ use crate::{
     mark, median, say, thousands,
 };
 
-/// Rounds of a call in one variant.
+/// How many rounds a call is measured in each variant.
 const ROUNDS: usize = 160;
 
-/// Standard error while calls are measured: /dev/null, since some write to it.
+/// Redirects standard error to /dev/null while calls are measured, because some of them write to it.
 struct Silence(std::os::fd::OwnedFd);
 
 impl Silence {
@@ -30,23 +30,24 @@ impl Silence {
 
 impl Drop for Silence {
     fn drop(&mut self) {
-        // Messages of an error would be lost otherwise.
+        // Otherwise error messages would be lost.
         let _ = nix::unistd::dup2_stderr(&self.0);
     }
 }
 
-/// How many nanoseconds this many instructions take, by the clock that everything here is measured by.
+/// How many nanoseconds this many instructions take, by the clock that is used for all measurements.
 #[cfg(target_arch = "x86_64")]
 fn calibration(instructions: u64) -> f64 {
     let start = Instant::now();
-    // SAFETY: counts a register down.
+    // SAFETY: the code only counts a register down.
     unsafe {
         std::arch::asm!("2:", "dec {0}", "jnz 2b", inout(reg) instructions / 2 => _);
     }
     start.elapsed().as_nanos() as f64
 }
 
-/// Waits until the guest has nothing left to do after its start: a loop of 20 ms runs with nothing but timer ticks in between.
+/// Waits until the guest has nothing more to do after its start: during a loop of 20 ms nothing else runs except timer
+/// ticks.
 #[cfg(target_arch = "x86_64")]
 fn settle() -> Result<()> {
     const LOOP: u64 = 20_000_000;
@@ -60,7 +61,7 @@ fn settle() -> Result<()> {
     bail!("the guest does not come to rest, or its clock does not count instructions")
 }
 
-/// Nanoseconds of each call without the agent, not watched and watched.
+/// Nanoseconds of each call: without the agent, with the agent outside of containers, and in a container.
 struct Variants {
     without: Vec<f64>,
     unwatched: Vec<f64>,
@@ -69,7 +70,8 @@ struct Variants {
 }
 
 impl Variants {
-    /// Measures. Always in a cgroup of the same depth: the kernel's own accounting costs more there than at the root.
+    /// Measures all variants, always in a cgroup of the same depth: the kernel's own accounting costs more there than
+    /// at the root.
     fn measure(calls: &mut [Call], number: usize) -> Result<Self> {
         let mut all = || calls.iter_mut().map(|call| call.time(ROUNDS)).collect();
         let other = Container::make_other()?;
@@ -97,7 +99,7 @@ impl Variants {
     }
 }
 
-/// Under `-icount shift=0`, where a nanosecond is an instruction.
+/// Measures under `-icount shift=0`, where a nanosecond is an instruction.
 pub(crate) fn in_instructions() -> Result<()> {
     #[cfg(target_arch = "x86_64")]
     settle()?;
@@ -136,7 +138,7 @@ pub(crate) fn in_instructions() -> Result<()> {
     breakdown(&calls, &variants)
 }
 
-/// What a write that is recorded costs, part by part: differences between calls that have ever more of the parts.
+/// Prints what a recorded write costs, part by part: differences between calls that each have one more of the parts.
 fn breakdown(calls: &[Call], variants: &Variants) -> Result<()> {
     let added = |name: &str, variant: &[f64]| {
         let index = calls.iter().position(|call| call.name == name);
@@ -163,7 +165,8 @@ fn breakdown(calls: &[Call], variants: &Variants) -> Result<()> {
     Ok(())
 }
 
-/// On the kernel that runs: medians over passes, in each of which all variants are measured one after another.
+/// Measures on the running kernel: medians over several passes. In each pass all variants are measured one after
+/// another.
 pub(crate) fn as_ratios() -> Result<()> {
     const PASSES: usize = 15;
     let mut calls = calls::all()?;

@@ -134,7 +134,8 @@ fn all<W: std::io::Write>(
     writer.end_run()
 }
 
-/// The same by `lastword run`, seen from outside: from the exit event of the command to the change time of the file.
+/// Measures the same with `lastword run`, from outside: from the exit event of the command to the change time of the
+/// file.
 fn through_lastword(folder: &Path) -> Result<()> {
     let capture = folder.join("run.lwcap");
     let mut took = Vec::new();

@@ -16,7 +16,8 @@ use crate::{mark, program, say, thousands};
 fn used(pid: u32) -> Result<(Duration, u64)> {
     let (mut nanoseconds, mut switches) = (0, 0);
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // Time on a processor in nanoseconds, time waiting for one, times it ran: Documentation/scheduler/sched-stats.rst.
+        // Time on a processor in nanoseconds, time waiting for one, and how often it ran:
+        // Documentation/scheduler/sched-stats.rst.
         let text = fs::read_to_string(thread?.path().join("schedstat"))?;
         let mut fields = text.split_whitespace().map(str::parse::<u64>);
         let mut field = || {
@@ -46,7 +47,7 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
         .stdout(Stdio::null())
         .spawn()
         .context("cannot start lastword")?;
-    // Loading is over long before: its own time is not in the window.
+    // Loading ends long before that, so its time is not in the window.
     thread::sleep(Duration::from_secs(2));
     let (start, before) = (Instant::now(), used(lastword.id())?);
     thread::sleep(WINDOW);

@@ -28,7 +28,7 @@ fn main() -> Result<()> {
     if let ["measure", command @ ..] = words.as_slice() {
         return reading::measure(command);
     }
-    // Before any thread is started, and so that ports are ours.
+    // This must happen before any thread is started. It also makes all ports free for us.
     lastword_tests::enter_own_world()?;
     match words.as_slice() {
         ["calls"] => cost::in_instructions(),
@@ -45,24 +45,24 @@ fn main() -> Result<()> {
     }
 }
 
-/// A line of the report.
+/// Prints a line of the report.
 macro_rules! say {
     ($($part:tt)*) => { println!("bench> {}", format_args!($($part)*)) };
 }
 use say;
 
-/// The program under test, from the environment.
+/// The path of the program under test, from the environment.
 fn program(variable: &str) -> Result<std::ffi::OsString> {
     env::var_os(variable).with_context(|| format!("{variable} is not set; run `cargo xtask bench`"))
 }
 
-/// The middle of some values.
+/// The median of several values.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// A whole number with its thousands apart.
+/// A number without decimals, its thousands separated.
 fn thousands(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut text = if value <= -0.5 {

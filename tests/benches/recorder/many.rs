@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{container::Container, mark, median, say};
 
 const CONTAINERS: usize = 100;
-/// Rings of a recorder to compare with.
+/// How many rings the recorder has that is compared with.
 const FEW: usize = 2;
 const BUDGET_MIB: f64 = 256.0;
 
@@ -27,7 +27,7 @@ pub(crate) fn mib(file: &str, name: &str) -> Result<f64> {
     Ok(kibibytes / 1024.0)
 }
 
-/// Makes containers one after another: each with the microseconds that its directory took.
+/// Makes containers one after another. Returns each with the microseconds that making its directory took.
 fn make(first: usize, count: usize) -> Result<Vec<(Container, f64)>> {
     (first..first + count)
         .map(|number| {
@@ -38,7 +38,7 @@ fn make(first: usize, count: usize) -> Result<Vec<(Container, f64)>> {
         .collect()
 }
 
-/// Kills what is left of the processes.
+/// Processes that are killed when this is dropped.
 struct Children(Vec<Child>);
 
 impl Drop for Children {
@@ -50,9 +50,9 @@ impl Drop for Children {
     }
 }
 
-/// For a recorder that starts with this many free rings.
+/// Settings of a recorder that starts with this many free rings.
 fn settings(rings: usize) -> Settings {
-    // It makes twice what must be ready.
+    // A recorder makes twice as many rings as must be ready.
     Settings {
         budget: Budget {
             ready: rings / 2,
@@ -69,7 +69,7 @@ pub(crate) fn run() -> Result<()> {
 
     let (kernel_before, anonymous_before) =
         (mib("/proc/meminfo", "VmallocUsed")?, mib(own, "RssAnon")?);
-    // As many free rings as there will be containers: the pool is filled when the recorder starts.
+    // There are as many free rings as there will be containers: the pool is filled when the recorder starts.
     let many = settings(CONTAINERS);
     let start = Instant::now();
     let recorder = Recorder::start(&many)?;
@@ -96,7 +96,7 @@ pub(crate) fn run() -> Result<()> {
             .stdout(Stdio::null());
         children.0.push(command.spawn()?);
     }
-    // Each has written its line when it is recorded.
+    // A container is recorded if it has written its line.
     let start = Instant::now();
     for ring in &rings {
         while !recorder

@@ -51,7 +51,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     }
 }
 
-/// A line every few seconds, for as long as it is let.
+/// Writes a line every few seconds until it is killed.
 fn quiet() -> Result<()> {
     loop {
         println!("nothing to report");
@@ -59,7 +59,7 @@ fn quiet() -> Result<()> {
     }
 }
 
-/// What a small service does that lacks its configuration.
+/// Does what a small service does that lacks its configuration.
 fn fail() -> Result<()> {
     for number in 0..50 {
         let _ = fs::File::open(format!("/usr/lib/application/{number}.so"));
@@ -82,7 +82,7 @@ fn fill_and_fail(file: &Path) -> Result<()> {
 
 /// Fills every lane of its ring. `file` is made and removed.
 fn fill(file: &Path) -> Result<()> {
-    // Life.
+    // The lane Life.
     let own = std::env::current_exe()?;
     for _ in 0..20 {
         ensure!(
@@ -93,34 +93,34 @@ fn fill(file: &Path) -> Result<()> {
             "a child failed"
         );
     }
-    // SAFETY: a handler that does nothing, and signals to this process.
+    // SAFETY: the handler does nothing, and the signals go to this process.
     unsafe {
         libc::signal(libc::SIGUSR1, nothing as *const () as usize);
-        // Two records each; as many as leave the first exec where it is.
+        // Two records each; just so many that the first exec is not overwritten.
         for _ in 0..600 {
             libc::kill(libc::getpid(), libc::SIGUSR1);
         }
     }
-    // Configuration.
+    // The lane Config.
     fs::write(file, "key = value\n".repeat(40))?;
     let text = fs::File::open(file)?;
     for _ in 0..1000 {
         text.read_at(&mut [0; 4096], 0)?;
     }
     fs::remove_file(file)?;
-    // Descriptors, and failures.
+    // The lanes Files and Failures.
     for number in 0..1500 {
         drop(fs::File::open("/dev/null")?);
         let _ = fs::File::open(format!("/srv/application/modules/{number}.so"));
     }
-    // The network.
+    // The lane Network.
     let _ = TcpStream::connect("127.0.0.1:9");
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     let question = question();
     for _ in 0..1500 {
         socket.send_to(&question, "127.0.0.2:53")?;
     }
-    // Output, and everything else.
+    // The lane Output, and the other lanes.
     let mut null = fs::File::options().write(true).open("/dev/null")?;
     for number in 0..2000 {
         println!("127.0.0.1 - - \"GET /items/{number} HTTP/1.1\" 200 612");
@@ -130,7 +130,7 @@ fn fill(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes 64 bytes to /dev/null, `rate` times a second, and says in `file` how many a second it were.
+/// Writes 64 bytes to /dev/null, `rate` times a second, and writes the rate that was reached into `file`.
 fn write(rate: u64, length: Duration, file: &Path) -> Result<()> {
     let mut null = fs::File::options().write(true).open("/dev/null")?;
     let start = Instant::now();

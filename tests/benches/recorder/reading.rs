@@ -18,7 +18,7 @@ use nix::sys::{
 
 use crate::{median, program, say, thousands};
 
-/// Passes, in each of which ours and theirs are measured one after the other.
+/// How many passes there are; in each, lastword and sysdig are measured one after the other.
 const PASSES: usize = 5;
 
 /// What a command cost.
@@ -30,7 +30,8 @@ struct Cost {
     memory: f64,
 }
 
-/// Runs a command and prints what it cost: in a process of its own, as the system tells of the largest of all children.
+/// Runs a command and prints what it cost. It does so in a process of its own, because the system reports the largest
+/// memory of all children together.
 pub(crate) fn measure(words: &[&str]) -> Result<()> {
     let (program, arguments) = words.split_first().context("measure what?")?;
     let status = Command::new(program)
@@ -79,7 +80,7 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
     beside_sysdig(&folder.join("../million"))
 }
 
-/// The captures of `corpus`.
+/// Measures the captures of `corpus`.
 fn recorded(folder: &Path) -> Result<()> {
     say!("| capture | runs | events | show | show --json | explain |");
     say!("|---|--:|--:|--:|--:|--:|");
@@ -120,7 +121,7 @@ fn recorded(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What is compared: ours and sysdig's words for it, and the target in events a second.
+/// What is compared: the arguments of lastword and of sysdig, and the target in events a second.
 struct Row {
     what: &'static str,
     ours: fn(&Path) -> Result<Words>,
@@ -183,7 +184,7 @@ fn filtered(expression: &str, capture: &Path) -> Result<Words> {
     ]))
 }
 
-/// A million made-up events, as a capture and as the `.scap` file that lastword makes of it.
+/// Measures a million made-up events, as a capture and as the `.scap` file that lastword makes of it.
 fn beside_sysdig(folder: &Path) -> Result<()> {
     let (one, five) = (folder.join("1.lwcap"), folder.join("5.lwcap"));
     let sysdig = sysdig(&one);
@@ -234,7 +235,7 @@ fn beside_sysdig(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// sysdig and the file it reads; why it cannot be run.
+/// sysdig and the file that it reads; an error if it cannot be run.
 fn sysdig(capture: &Path) -> Result<(OsString, PathBuf)> {
     let readers = env::var_os("LASTWORD_READERS").context("LASTWORD_READERS names no folder")?;
     let sysdig = Path::new(&readers).join("sysdig");
@@ -253,7 +254,7 @@ fn sysdig(capture: &Path) -> Result<(OsString, PathBuf)> {
     Ok((sysdig.into(), scap))
 }
 
-/// Such as `sysdig version 0.41.4`.
+/// The version of sysdig, such as `sysdig version 0.41.4`.
 fn version(sysdig: &OsStr) -> Result<String> {
     let output = Command::new(sysdig).arg("--version").output()?;
     let text = String::from_utf8_lossy(&output.stdout);

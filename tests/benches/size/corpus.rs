@@ -16,10 +16,10 @@ pub(crate) fn captures() -> Vec<Capture> {
     ]
 }
 
-/// Most events of a run of [`make`]'s, so that no run is most of the capture.
+/// Most events of a run that [`make`] makes, so that no single run is most of the capture.
 const MOST: usize = 30_000;
 
-/// Writes a capture of so many events: the runs of all captures, over and over.
+/// Writes a capture with this many events: the runs of all captures, repeated.
 pub(crate) fn make(events: usize, path: &Path) -> crate::Result<()> {
     let captures = captures();
     let mut header = captures.first().ok_or("no captures")?.header.clone();
@@ -109,7 +109,7 @@ impl Recorder {
         });
     }
 
-    /// Opens a file, reads its start and closes it.
+    /// Adds the open, the read of the beginning, and the close of a file.
     fn file(&mut self, path: &str, content: &[u8]) {
         let base = path.rsplit('/').next().unwrap_or(path);
         let inode = 1_000_000 + i64::from(crc32fast::hash(path.as_bytes()) % 100_000);

@@ -154,7 +154,7 @@ fn read(bytes: &[u8]) -> Result<usize> {
         .sum())
 }
 
-/// Shortest time of one call among as many as half a second allows.
+/// Shortest time of a call, measured as often as half a second allows.
 fn time(mut call: impl FnMut() -> Result<usize>) -> Result<Duration> {
     let start = Instant::now();
     let mut shortest = Duration::MAX;

@@ -25,7 +25,7 @@ mod guest {
         unistd::{Pid, sethostname},
     };
 
-    /// What is mounted: file system and place.
+    /// What is mounted: type of the file system, and place.
     const MOUNTS: [(&str, &str); 10] = [
         ("proc", "/proc"),
         ("sysfs", "/sys"),
@@ -54,7 +54,7 @@ mod guest {
                 255
             });
         println!("{marker} {code}");
-        // The line must be on the wire before the machine is gone. QEMU is told to end where a machine would start anew.
+        // The line must be transmitted before the machine ends. QEMU is told to exit when the machine reboots.
         let _ = tcdrain(io::stdout());
         let _ = reboot(RebootMode::RB_AUTOBOOT);
     }
@@ -89,8 +89,9 @@ mod guest {
             None::<&str>,
         )
         .context("cannot mount /dev/pts")?;
-        // As on any machine that is up, there is always a cgroup. With none, each one that comes and goes makes the kernel patch
-        // its own code (static keys of the memory controller), which QEMU's emulation of two processors does not survive each time.
+        // As on any machine that is up, there is always another cgroup. Otherwise the kernel would patch its own code
+        // (static keys of the memory controller) for each cgroup that comes or goes, and QEMU's emulation of two
+        // processors does not always survive that.
         fs::create_dir(format!("{cgroup}/system")).context("cannot make a cgroup")?;
         sethostname("guest")?;
         busybox(&["--install", "-s", "/bin"])?;
@@ -108,7 +109,7 @@ mod guest {
         Ok(())
     }
 
-    /// Runs the command and gives its exit code, 128 + n if signal n killed it. Buries orphans meanwhile.
+    /// Runs the command and returns its exit code, or 128 + n if signal n killed it. Meanwhile it reaps orphans.
     fn run(command: &[String]) -> Result<i32> {
         let [program, arguments @ ..] = command else {
             bail!("no command after `--` on the kernel's command line");

@@ -97,7 +97,7 @@ fn number<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
     text.parse().map_err(io::Error::other)
 }
 
-/// A message from standard input, which is a datagram socket.
+/// Reads a message from standard input, which is a datagram socket.
 fn message() -> io::Result<Vec<u8>> {
     let mut message = vec![0; 4096];
     // SAFETY: a buffer of that length.
@@ -106,8 +106,8 @@ fn message() -> io::Result<Vec<u8>> {
     Ok(message)
 }
 
-/// As container runtimes do: enters the container's cgroup, reads its configuration, a password, from a socket and a pipe, and
-/// becomes its program.
+/// Does what container runtimes do: enters the container's cgroup, reads its configuration (a password) from a socket
+/// and a pipe, and becomes the container's program.
 fn enter(cgroup: &str, program: &str, words: &[&str]) -> io::Error {
     let configure = || {
         fs::write(format!("{cgroup}/cgroup.procs"), "0")?;
@@ -125,13 +125,14 @@ fn enter(cgroup: &str, program: &str, words: &[&str]) -> io::Error {
     }
 }
 
-/// As `runc init` does: enters the container's cgroup, makes a sibling there that is pid 1 of a pid namespace of its own and becomes the
-/// program, tells its pid, and ends well.
+/// Does what `runc init` does: enters the container's cgroup, makes a sibling there that is pid 1 of its own pid
+/// namespace and becomes the program, reports the sibling's pid, and exits with 0.
 fn init(cgroup: &str, program: &str, words: &[&str]) -> io::Result<()> {
     fs::write(format!("{cgroup}/cgroup.procs"), "0")?;
     message()?;
     let flags = libc::CLONE_PARENT | libc::CLONE_NEWPID | libc::SIGCHLD;
-    // SAFETY: as fork(2), of a process with one thread; without a stack of its own the child goes on with a copy of this one.
+    // SAFETY: like fork(2), in a process with one thread. Because no stack is given, the child continues on a copy of
+    // this one.
     let child = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })?;
     if child == 0 {
         return Err(Command::new(program).args(words).exec());
@@ -140,9 +141,9 @@ fn init(cgroup: &str, program: &str, words: &[&str]) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends well when it is asked to.
+/// Exits with 0 when it is asked to end.
 fn until_terminated() -> io::Result<()> {
-    // SAFETY: a set of signals that lives over the calls.
+    // SAFETY: the set of signals lives longer than the calls.
     unsafe {
         let mut signals: libc::sigset_t = std::mem::zeroed();
         libc::sigaddset(&raw mut signals, libc::SIGTERM);
@@ -157,7 +158,7 @@ fn until_terminated() -> io::Result<()> {
     Ok(())
 }
 
-/// Turns a system call's result into an error where it is negative.
+/// Turns a negative result of a system call into an error.
 fn check(result: impl Into<i64>) -> io::Result<i64> {
     let result = result.into();
     if result < 0 {
@@ -190,7 +191,7 @@ fn vector(path: &str) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(&file, b"at an offset", 100)
 }
 
-/// Copies descriptors in every way, closes them in every way.
+/// Duplicates descriptors in every way, and closes them in every way.
 fn descriptors(path: &str) -> io::Result<()> {
     let file = fs::File::create(path)?;
     let descriptor = file.as_raw_fd();
@@ -208,7 +209,7 @@ fn descriptors(path: &str) -> io::Result<()> {
     env::set_current_dir("/")
 }
 
-/// One descriptor that means something else each time it is written to.
+/// Uses one descriptor that refers to another file for each write.
 fn reuse(path: &str) -> io::Result<()> {
     const DESCRIPTOR: i32 = 50;
     let write = |text: &str| {
@@ -239,7 +240,7 @@ fn reuse(path: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Calls that fail, each with its own errno.
+/// Makes calls that fail, each with another errno.
 fn failures(folder: &str) {
     let missing = format!("{folder}/missing");
     let _ = fs::create_dir(folder);
@@ -247,11 +248,11 @@ fn failures(folder: &str) {
     let _ = fs::rename(&missing, format!("{folder}/other"));
     let _ = fs::metadata(&missing);
     let _ = fs::read_link(&missing);
-    // Not from the program's file: the kernel never looks at these bytes, so that page might not be in memory.
+    // The bytes are not in the program's file: the kernel never looks at them, so the page might not be in memory.
     let bytes = b"to a directory".to_vec();
     let _ = fs::File::open(folder).and_then(|mut file| file.write_all(&bytes));
     let _ = fs::File::open(folder).and_then(|mut file| file.read(&mut [0; 8]));
-    // SAFETY: plain calls; the failed ones change nothing.
+    // SAFETY: plain calls; calls that fail change nothing.
     unsafe {
         libc::mmap(
             std::ptr::null_mut(),
@@ -265,15 +266,14 @@ fn failures(folder: &str) {
     }
 }
 
-/// New processes, programs and locked memory beyond the limits of a user without privileges: each fails with EAGAIN.
 /// Locks a file in each way while it is locked.
 fn locks(path: &str) -> io::Result<()> {
     let (holder, other) = (fs::File::create(path)?, fs::File::create(path)?);
     let (holds, wants) = (holder.as_raw_fd(), other.as_raw_fd());
-    // SAFETY: plain numbers, for which zero is a value.
+    // SAFETY: the structure has only numbers, and zero is valid for each.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = libc::F_WRLCK as i16;
-    // SAFETY: descriptors of this process, and a lock that lives over the calls.
+    // SAFETY: descriptors of this process, and a lock that lives longer than the calls.
     let refused = unsafe {
         check(libc::flock(holds, libc::LOCK_EX))?;
         check(libc::fcntl(holds, libc::F_OFD_SETLK, &raw const lock))?;
@@ -289,6 +289,8 @@ fn locks(path: &str) -> io::Result<()> {
     }
 }
 
+/// Makes processes, executes programs and locks memory beyond the limits of a user without privileges: each call fails
+/// with EAGAIN.
 fn over_limits() -> io::Result<()> {
     const NOBODY: u32 = 65534;
     let limit = |resource, most| {
@@ -296,13 +298,13 @@ fn over_limits() -> io::Result<()> {
             rlim_cur: most,
             rlim_max: most,
         };
-        // SAFETY: a limit that lives over the call.
+        // SAFETY: the limit lives longer than the call.
         check(unsafe { libc::setrlimit(resource, &raw const limit) })
     };
-    // The user has a process already, which ends with this one.
+    // The user has one process already, which is the child; it ends together with this process.
     let (mut told, mut tells) = io::pipe()?;
     let (stays, until_the_end) = io::pipe()?;
-    // SAFETY: as fork(2), of a process with one thread.
+    // SAFETY: like fork(2), in a process with one thread.
     if check(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) })? == 0 {
         drop(until_the_end);
         // SAFETY: a plain call.
@@ -317,7 +319,7 @@ fn over_limits() -> io::Result<()> {
     // struct clone_args of clone3(2): exit_signal is the fifth member.
     let clone_args = [0u64, 0, 0, 0, libc::SIGCHLD as u64, 0, 0, 0];
     let arguments: [*const libc::c_char; 2] = [c"true".as_ptr(), std::ptr::null()];
-    // SAFETY: plain calls, each of which must fail; the clones are as fork(2), of a process with one thread.
+    // SAFETY: plain calls, each of which must fail; the clones are like fork(2), in a process with one thread.
     let results: [i64; 5] = unsafe {
         check(libc::setuid(NOBODY))?;
         [
@@ -360,7 +362,7 @@ fn over_limits() -> io::Result<()> {
     }
 }
 
-/// Calls of the 32-bit ABI: getuid, whose number is that of a call which nobody records in the 64-bit ABI.
+/// Makes calls through the 32-bit ABI: getuid. In the 64-bit ABI its number means a call that is not recorded.
 #[cfg(target_arch = "x86_64")]
 fn compat(calls: u32) {
     const GETUID: u64 = 24;
@@ -373,10 +375,10 @@ fn compat(calls: u32) {
     }
 }
 
-/// Types at a pseudo-terminal whose other end this process reads: by read, by readv, and what the terminal echoes.
+/// Types at a pseudo-terminal whose other end this process reads: by read and by readv; the terminal also echoes.
 fn terminal(typed: &str) -> io::Result<()> {
     use std::os::fd::AsFd as _;
-    // SAFETY: plain calls; what they return is checked, and owned by nobody else.
+    // SAFETY: plain calls. Their results are checked, and nobody else owns them.
     let (master, slave) = unsafe {
         let (mut master, mut slave) = (0, 0);
         check(libc::openpty(
@@ -417,15 +419,15 @@ fn raise(signal: i32) -> io::Result<()> {
 }
 
 fn fault() {
-    // SAFETY: none, on purpose: this address is never mapped.
+    // SAFETY: deliberately unsound: this address is never mapped, and the process shall crash.
     unsafe { std::ptr::write_volatile(0x30 as *mut u8, 1) };
 }
 
-/// What assert(3) and abort(3) of musl do, src/exit/{assert,abort}.c and src/signal/raise.c there: two signals, each sent while it is
-/// blocked, then a fault.
+/// Does what assert(3) and abort(3) of musl do (src/exit/{assert,abort}.c and src/signal/raise.c there): two signals,
+/// each sent while it is blocked, then a fault.
 fn abort_as_musl() -> io::Result<()> {
     eprintln!("Assertion failed: size > 0 (queue.c: push: 42)");
-    // SAFETY: sets that live over the calls; the signals are to this thread.
+    // SAFETY: the sets live longer than the calls; the signals go to this thread.
     unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
         let mut before: libc::sigset_t = std::mem::zeroed();
@@ -471,7 +473,7 @@ fn threads() -> io::Result<()> {
     })
 }
 
-/// Moves itself into a cgroup inside its own, and fails there.
+/// Moves itself into a cgroup inside its own cgroup, and fails there.
 fn nested(parent: &str) -> io::Result<()> {
     let own = fs::read_to_string("/proc/self/cgroup")?;
     let own = own
@@ -495,7 +497,7 @@ fn connect_nonblocking(address: &str) -> io::Result<()> {
         },
         sin_zero: [0; 8],
     };
-    // SAFETY: the structure lives over the call.
+    // SAFETY: the structure lives longer than the call.
     unsafe {
         let socket = check(libc::socket(
             libc::AF_INET,
@@ -515,7 +517,7 @@ fn connect_nonblocking(address: &str) -> io::Result<()> {
         };
         check(libc::poll(&raw mut poll, 1, 1000))?;
     }
-    // SAFETY: an own descriptor; SO_ERROR writes an int.
+    // SAFETY: the descriptor is our own; SO_ERROR writes an int.
     unsafe {
         let mut error = 0i32;
         let mut length = size_of_val(&error) as u32;
@@ -545,7 +547,7 @@ fn connect_nonblocking(address: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Listens, is connected to, and moves bytes whose content must not be kept.
+/// Listens, accepts a connection, and moves bytes whose content must not be kept.
 fn serve() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -577,7 +579,7 @@ fn question() -> Vec<u8> {
     message
 }
 
-/// Asks a DNS server in one of the ways that resolvers do, and fails as a program does that needs the answer.
+/// Asks a DNS server in one of the ways that resolvers use, and fails like a program that needs the answer.
 fn dns(style: &str, server: &str) -> io::Result<ExitCode> {
     let server: SocketAddr = server.parse().map_err(io::Error::other)?;
     let any = if server.is_ipv4() {
@@ -604,7 +606,7 @@ fn dns(style: &str, server: &str) -> io::Result<ExitCode> {
         "write" => {
             socket.connect(server)?;
             let stream = socket.as_raw_fd();
-            // SAFETY: an own descriptor, buffers that live over the calls.
+            // SAFETY: our own descriptor, and buffers that live longer than the calls.
             unsafe {
                 let question = question();
                 check(libc::write(stream, question.as_ptr().cast(), question.len()) as i64)?;
@@ -647,7 +649,7 @@ fn messages(socket: i32, answer: &mut [u8; 512], many: bool) -> io::Result<usize
         iov_base: answer.as_mut_ptr().cast(),
         iov_len: answer.len(),
     };
-    // SAFETY: headers and buffers live over the calls.
+    // SAFETY: headers and buffers live longer than the calls.
     unsafe {
         if many {
             let mut sent = [header(&mut out), header(&mut out)].map(|msg_hdr| libc::mmsghdr {
@@ -676,9 +678,9 @@ fn messages(socket: i32, answer: &mut [u8; 512], many: bool) -> io::Result<usize
     }
 }
 
-/// Has a POSIX timer send a signal, and waits for it: whoever is on the CPU then is somebody else.
+/// Makes a POSIX timer send a signal, and waits for it. At that moment another process is on the CPU.
 fn timer(signal: i32) -> io::Result<()> {
-    // SAFETY: all zeros is a valid event; the structures live over the calls.
+    // SAFETY: all zeros is a valid event; the structures live longer than the calls.
     unsafe {
         let mut event: libc::sigevent = std::mem::zeroed();
         event.sigev_notify = libc::SIGEV_SIGNAL;
@@ -702,14 +704,14 @@ fn timer(signal: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Has an alarm set, and waits for it.
+/// Sets an alarm and waits for it.
 fn alarm() {
     // SAFETY: no preconditions.
     unsafe { libc::alarm(1) };
     thread::sleep(Duration::from_secs(30));
 }
 
-/// Does something as the first process of a pid namespace, and ends as that did.
+/// Does something as the first process of a pid namespace, and ends as that process ended.
 fn first_of_a_namespace(what: &str) -> ExitCode {
     // SAFETY: no preconditions; this process has one thread.
     if unsafe { libc::unshare(libc::CLONE_NEWPID) } != 0 {
@@ -723,7 +725,7 @@ fn first_of_a_namespace(what: &str) -> ExitCode {
     ExitCode::from(128 + signal.unwrap_or_default() as u8)
 }
 
-/// Starts a child that takes memory until the OOM killer comes, and gives up when that is gone.
+/// Starts a child that takes memory until the OOM killer kills it, and then gives up.
 fn memory_child() -> ExitCode {
     let own = std::env::current_exe().unwrap_or_default();
     let status = Command::new(own).arg("memory").status();
@@ -739,11 +741,11 @@ fn memory() {
     }
 }
 
-/// Some precious events, then lines to standard output as fast as possible, then the last word.
+/// Makes a few precious events, then writes lines to standard output as fast as possible, then the last words.
 fn chatter(lines: u64) -> io::Result<()> {
     drop(fs::File::open("/precious/missing"));
     eprintln!("precious: the first word");
-    // SAFETY: a signal that is ignored by nobody but recorded, to this process, with a handler that does nothing.
+    // SAFETY: the signal goes to this process, and its handler does nothing. The signal is one that is recorded.
     unsafe {
         libc::signal(libc::SIGUSR1, nothing as *const () as usize);
         libc::kill(libc::getpid(), libc::SIGUSR1);
@@ -761,7 +763,7 @@ fn chatter(lines: u64) -> io::Result<()> {
 
 extern "C" fn nothing(_: i32) {}
 
-/// Threads that write to /dev/null as fast as they can.
+/// Starts threads that write to /dev/null as fast as they can.
 fn writers(threads: usize, writes: usize) -> io::Result<()> {
     let all: Vec<_> = (0..threads)
         .map(|_| {
@@ -778,7 +780,8 @@ fn writers(threads: usize, writes: usize) -> io::Result<()> {
     })
 }
 
-/// Processes that each start others which end at once, one after another: `workers * (1 + each)` forks, execs and ends.
+/// Starts processes, each of which starts others that end at once, one after another: `workers * (1 + each)` forks,
+/// execs and ends.
 fn processes(workers: usize, each: usize) -> io::Result<()> {
     let own = env::current_exe()?;
     let each = each.to_string();
@@ -796,7 +799,7 @@ fn start(processes: usize) -> io::Result<()> {
     (0..processes).try_for_each(|_| Command::new(&own).args(["exit", "0"]).status().map(drop))
 }
 
-/// Bytes to a socket that is not DNS.
+/// Sends bytes through a socket that is not used for DNS.
 fn bulk(address: &str) -> io::Result<()> {
     UdpSocket::bind("127.0.0.1:0")?.send_to(b"not for the record", address)?;
     Ok(())

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json};
 
-/// A file of the workspace.
+/// Reads a file of the workspace.
 pub(crate) fn read(path: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("..")
@@ -12,7 +12,7 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every document that `kubectl apply -k deploy` applies, but for the hash behind the ConfigMap's name.
+/// Every document that `kubectl apply -k deploy` applies, except that the ConfigMap's name has no hash.
 pub(crate) fn base() -> Vec<Value> {
     let list: Value = serde_saphyr::from_str(&read("deploy/kustomization.yaml")).unwrap();
     let mut documents = Vec::new();
@@ -29,7 +29,7 @@ pub(crate) fn base() -> Vec<Value> {
     documents
 }
 
-/// The document of a kind and name.
+/// The document with this kind and name.
 pub(crate) fn document<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
     let mut documents = documents.iter();
     documents

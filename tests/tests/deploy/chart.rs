@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::base::{base, read};
 
-/// What the chart makes.
+/// The documents that the chart makes.
 fn rendered(options: &[&str]) -> Vec<Value> {
     let chart = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/helm/lastword");
     let helm = env::var_os("HELM").unwrap_or_else(|| "helm".into());
@@ -36,7 +36,8 @@ fn rendered(options: &[&str]) -> Vec<Value> {
         .collect()
 }
 
-/// Documents by kind and name, without what differs by intent: how a change of the configuration restarts the agents, and comments in it.
+/// Documents by kind and name, without intended differences: how agents are restarted when the configuration changes,
+/// and comments in the configuration.
 fn comparable(documents: Vec<Value>) -> BTreeMap<String, Value> {
     let mut comparable = BTreeMap::new();
     for mut document in documents {
@@ -46,7 +47,7 @@ fn comparable(documents: Vec<Value>) -> BTreeMap<String, Value> {
             .expect("a name")
             .to_owned();
         match kind.as_str() {
-            // `helm install --create-namespace` makes it.
+            // `helm install --create-namespace` makes the namespace.
             "Namespace" => continue,
             "ConfigMap" => {
                 let configuration = document["data"]["agent.yaml"].as_str().expect("agent.yaml");
@@ -141,7 +142,7 @@ fn every_value_is_in_the_schema() {
             .collect()
     };
     let mut known = names(&schema["properties"]);
-    // Helm's own.
+    // This value belongs to Helm itself.
     known.remove("global");
     assert_eq!(names(&values), known);
     for (name, value) in values.as_object().expect("an object") {

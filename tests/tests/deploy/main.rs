@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use base::{base, document, read};
 
-/// Verb, group and resource of everything that a role allows.
+/// Everything that a role allows: verb, group and resource.
 fn allowed(role: &Value) -> BTreeSet<(String, String, String)> {
     let texts = |rule: &Value, name: &str| -> Vec<String> {
         let texts = rule[name].as_array().expect("a list").iter();

@@ -33,7 +33,7 @@ fn words_of_code(text: &str) -> impl Iterator<Item = &str> {
         if fenced {
             return vec![line];
         }
-        // A span may go on in the next line.
+        // A span of code may continue in the next line.
         let mut code = Vec::new();
         for (index, part) in line.split('`').enumerate() {
             inside ^= index > 0;
@@ -54,7 +54,7 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
     paths.filter(|path| !path.is_empty() && !path.contains("://"))
 }
 
-/// A name with each of the alternatives that its braces hold.
+/// A name for each of the alternatives in its braces.
 fn expanded(name: &str) -> Vec<String> {
     let braces = name.split_once('{').and_then(|(before, rest)| {
         let (alternatives, after) = rest.split_once('}')?;
@@ -76,7 +76,7 @@ fn wrong(document: &str, text: &str) -> BTreeSet<String> {
     for word in words_of_code(text) {
         for name in expanded(word) {
             let first = name.split('/').next().unwrap_or_default();
-            // `target` is there after a build only.
+            // `target` exists only after a build.
             let is_path = name.contains('/')
                 && !first.is_empty()
                 && !first.starts_with('.')

@@ -32,7 +32,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ),
 ];
 
-/// Drops a capability without which there is no recording.
+/// Drops a capability that recording needs.
 fn needed(cluster: &Cluster, capability: &str) -> Result<String> {
     let mut install = Install::standard(cluster)?;
     leave_out(&mut install, capability)?;
@@ -60,7 +60,7 @@ fn leave_out(install: &mut Install, capability: &str) -> Result<()> {
     Ok(())
 }
 
-/// Two containers that keep a file open, one of root and one of another user.
+/// Two containers that keep a file open: one runs as root, one as another user.
 const OPEN: &str = r#"
 apiVersion: v1
 kind: Pod
@@ -87,7 +87,8 @@ spec:
     command: [sh, -c, "exec 7</etc/passwd; while :; do sleep 1; done"]
 "#;
 
-/// Starts the agent after containers that have a file open; `known` is whether it can tell so, for root's and for another user's.
+/// Starts the agent after containers that have a file open. `known` says whether the agent can then know the file: for
+/// root's container, and for the other user's.
 fn adopted(cluster: &Cluster, without: Option<&str>, known: [bool; 2]) -> Result<String> {
     let space = format!("{SPACES}adopted");
     let mut install = Install::standard(cluster)?;

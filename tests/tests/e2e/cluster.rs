@@ -14,15 +14,15 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::{Value, json};
 
-/// Between two looks at something that is awaited, at least.
+/// Shortest pause between two checks while something is awaited.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long it is awaited: longer than the slowest node takes, as `--timeout` is for what kubectl awaits.
+/// How long something is awaited: longer than the slowest node takes. `--timeout` is the same for what kubectl awaits.
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// The cluster that `$KUBECONFIG` names.
 pub(crate) struct Cluster {
     kubectl: OsString,
-    /// `lastword` as it runs outside the cluster.
+    /// `lastword` for use outside of the cluster.
     pub(crate) binary: PathBuf,
     /// Image of the agent, if not the one that `deploy/` names.
     pub(crate) image: Option<String>,
@@ -30,11 +30,11 @@ pub(crate) struct Cluster {
     scenarios_image: Option<String>,
 }
 
-/// What the scenarios' files name.
+/// The image that the scenarios' files name.
 const SCENARIOS_IMAGE: &str = "localhost/lastword-scenarios:1";
 
 impl Cluster {
-    /// The cluster, which is asked for its version the first time.
+    /// The cluster. The first call asks for its version.
     pub(crate) fn get() -> Result<&'static Cluster> {
         static CLUSTER: OnceLock<Result<Cluster, String>> = OnceLock::new();
         let found = CLUSTER.get_or_init(|| Cluster::find().map_err(|error| format!("{error:#}")));
@@ -56,22 +56,22 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Runs kubectl and returns what it prints, again if the API server had no time for it.
+    /// Runs kubectl and returns what it prints. Tries again if the API server is overloaded.
     ///
     /// # Errors
-    /// It fails; the error has what it said.
+    /// If kubectl fails; the error contains its message.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<String> {
         self.run_with(arguments, "")
     }
 
-    /// The same, with standard input.
+    /// Like `run`, with standard input.
     fn run_with(&self, arguments: &[&str], input: &str) -> Result<String> {
         patiently("Error from server (Timeout)", || {
             output(self.command(arguments), input)
         })
     }
 
-    /// kubectl, not started yet.
+    /// The kubectl command, not yet started.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.kubectl);
         command.args(arguments);
@@ -84,7 +84,7 @@ impl Cluster {
         serde_json::from_str(&text).context("kubectl prints no JSON")
     }
 
-    /// The same of a list: its items.
+    /// The items of a list.
     pub(crate) fn list(&self, arguments: &[&str]) -> Result<Vec<Value>> {
         match self.json(arguments)?["items"].take() {
             Value::Array(items) => Ok(items),
@@ -92,7 +92,8 @@ impl Cluster {
         }
     }
 
-    /// `kubectl apply` of a text, YAML or JSON. Not validated: kubectl would fetch the whole schema, some megabytes, each time.
+    /// `kubectl apply` of a text in YAML or JSON. It is not validated, because kubectl would fetch the whole schema
+    /// each time, which is several megabytes.
     pub(crate) fn apply(&self, namespace: &str, documents: &str) -> Result<()> {
         let documents = match &self.scenarios_image {
             Some(image) => documents.replace(SCENARIOS_IMAGE, image),
@@ -103,28 +104,29 @@ impl Cluster {
         Ok(())
     }
 
-    /// Validates a text, YAML or JSON, and applies nothing of it.
+    /// Validates a text in YAML or JSON without applying it.
     pub(crate) fn validate(&self, documents: &str) -> Result<String> {
-        // Of the schema kubectl would else wait for 32 s alone.
+        // Otherwise kubectl would wait only 32 s for the schema.
         let timeout = "--request-timeout=600s";
         let apply = ["apply", "--dry-run=server", "--validate=true", timeout];
         self.run_with(&[&apply[..], &["-f", "-"]].concat(), documents)
     }
 
-    /// `kubectl delete` of a text, YAML or JSON; what is not there does not matter.
+    /// `kubectl delete` of a text in YAML or JSON. Objects that do not exist are ignored.
     pub(crate) fn delete(&self, documents: &str) -> Result<()> {
         let delete = ["delete", "--ignore-not-found", "--timeout=600s", "-f", "-"];
         self.run_with(&delete, documents)?;
         Ok(())
     }
 
-    /// Deletes an object and waits until it is gone; the API server may have done already what it had no time to say.
+    /// Deletes an object and waits until it is gone. The API server may already have done it when it reports that it is
+    /// overloaded.
     pub(crate) fn remove(&self, namespace: &str, kind: &str, name: &str) -> Result<String> {
         let delete = ["delete", kind, name, "-n", namespace];
         self.run(&[&delete[..], &["--ignore-not-found", "--timeout=600s"]].concat())
     }
 
-    /// Makes a namespace that is empty, also if there was one of that name.
+    /// Makes an empty namespace, even if one with this name exists.
     pub(crate) fn fresh_namespace(&self, name: &str) -> Result<()> {
         self.delete_namespace(name)?;
         let namespace =
@@ -134,7 +136,7 @@ impl Cluster {
 
     /// Removes a namespace and what is in it, and waits until it is gone.
     pub(crate) fn delete_namespace(&self, name: &str) -> Result<()> {
-        // Pods would otherwise use their whole grace period, and the cluster with it.
+        // Otherwise pods would use their whole grace period, which costs the cluster time.
         self.run(&[
             "delete",
             "pods",
@@ -161,7 +163,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The kubectl plugin, as kubectl runs it, again if the cluster had no time for it.
+    /// Runs the kubectl plugin as kubectl runs it. Tries again if the cluster is overloaded.
     pub(crate) fn plugin(&self, arguments: &[&str]) -> Result<String> {
         let folder = tempfile::tempdir()?;
         let plugin = folder.path().join("kubectl-lastword");
@@ -177,7 +179,8 @@ impl Cluster {
     }
 }
 
-/// Runs a command, and again for as long as its error says that the cluster is `busy`: what somebody at a terminal does.
+/// Runs a command, and repeats it as long as its error says that the cluster is `busy`, as a person at a terminal
+/// would.
 fn patiently(busy: &str, run: impl Fn() -> Result<String>) -> Result<String> {
     let end = Instant::now() + LIMIT;
     loop {
@@ -203,7 +206,7 @@ fn output(mut command: Command, input: &str) -> Result<String> {
     let output = thread::scope(|scope| {
         scope.spawn(|| {
             let mut stdin = stdin;
-            // Who does not read its input says why on standard error.
+            // A command that does not read its input says why on standard error.
             let _ = stdin.write_all(input.as_bytes());
         });
         child.wait_with_output()
@@ -215,10 +218,10 @@ fn output(mut command: Command, input: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Looks until there is something, or says what there was instead. `look` gives what it saw while it is not that yet.
+/// Checks repeatedly until `look` succeeds. Otherwise the error says what `look` saw last.
 ///
 /// # Errors
-/// Time is up, or looking fails at the end of it.
+/// If the time is over, or if the last check fails.
 pub(crate) fn wait<T>(
     what: &str,
     mut look: impl FnMut() -> Result<Result<T, String>>,
@@ -234,7 +237,7 @@ pub(crate) fn wait<T>(
         if Instant::now() >= end {
             bail!("no {what} within {} s; last seen: {seen}", LIMIT.as_secs());
         }
-        // A cluster that is slow to answer has enough to do.
+        // A cluster that answers slowly should not get more work.
         thread::sleep(PAUSE.max(4 * asked.elapsed()));
     }
 }

@@ -32,10 +32,10 @@ pub(crate) const CASES: &[(&str, Case)] = &[
 
 const SPACE: &str = "lastword-e2e-edges";
 
-/// Its last words, which nobody is to see.
+/// The last words of a pod; nobody may see them.
 const HUSHED: &str = "these words stay in the container";
 
-/// What crashes at once, in a pod that is opted out.
+/// A container that crashes at once, in a pod that is opted out.
 fn hushed() -> String {
     json!({
         "apiVersion": "v1",
@@ -74,7 +74,7 @@ fn opted_out(cluster: &Cluster) -> Result<String> {
     let watch = Watch::start(cluster, SPACE)?;
     cluster.apply(SPACE, &hushed())?;
     cluster.apply(SPACE, scenario.file)?;
-    // The other pod's tell that this agent captures, and keeps runs.
+    // Captures of the other pod show that this agent captures and keeps runs.
     complete(cluster, SPACE, scenario.name, 1)?;
     restarted(cluster, "hushed")?;
     let spool = install::exec(cluster, &["lastword", "spool", "ls"])?;
@@ -103,7 +103,7 @@ fn opted_out(cluster: &Cluster) -> Result<String> {
     Ok("nothing in log, spool, kept runs, Captures and Events".to_owned())
 }
 
-/// Whose runs an agent that is stopped leaves to the next; that one is started after they were read.
+/// Runs that a stopped agent leaves to the next one, which is started after they were read.
 fn kept_runs(cluster: &Cluster, mut install: Install) -> Result<String> {
     const READ: &str = "
 import os
@@ -128,7 +128,7 @@ for folder, _, files in os.walk('/spool/kept'):
     Ok(kept)
 }
 
-/// A command that somebody mistyped in a container for debugging.
+/// Somebody mistypes a command in a container for debugging.
 fn debugging(cluster: &Cluster) -> Result<String> {
     Install::standard(cluster)?.complete(cluster)?;
     cluster.fresh_namespace(SPACE)?;
@@ -181,7 +181,7 @@ fn debugging(cluster: &Cluster) -> Result<String> {
     Ok("the running container is captured, the debugging one only by name".to_owned())
 }
 
-/// Of objects that only count, as the limit is none.
+/// A quota that only counts objects, because it sets no limit.
 const QUOTA: &str = r#"
 apiVersion: v1
 kind: ResourceQuota
@@ -251,7 +251,7 @@ fn read_only(cluster: &Cluster) -> Result<String> {
     Ok(message)
 }
 
-/// A metric of an agent, by way of the API server: without the runtime there is no port-forward.
+/// A metric of an agent, read through the API server: port-forward does not work without the runtime.
 fn metric(cluster: &Cluster, name: &str) -> Result<String> {
     let agents = install::pods(cluster)?;
     let agent = text(agents.first().context("no agent")?, "/metadata/name");
@@ -263,7 +263,7 @@ fn metric(cluster: &Cluster, name: &str) -> Result<String> {
     Ok(value.to_owned())
 }
 
-/// A pod that may send signals to the node's processes, and see in which namespaces they are.
+/// A pod that may send signals to the node's processes and see their namespaces.
 const STOPPER: &str = r#"
 apiVersion: v1
 kind: Pod
@@ -280,7 +280,8 @@ spec:
     securityContext: {capabilities: {add: [SYS_PTRACE]}}
 "#;
 
-/// Stops the runtime that has started this container for some seconds; who asked for it is not waited for, as the runtime is what answers.
+/// Stops for some seconds the runtime that started this container. The caller cannot wait for that, because the runtime
+/// would have to answer.
 const STOP: &str = "
 import os, signal, sys, time
 def comm(process):
@@ -342,7 +343,8 @@ fn runtime_stops(cluster: &Cluster) -> Result<String> {
     Ok("lastword_cri_up 1, 0 while it was stopped, 1; asked anew".to_owned())
 }
 
-/// Its readiness probes fail so often that kubelet's client drops the pod's later events (25 an object, then one in five minutes).
+/// A pod whose readiness probes fail so often that kubelet's client drops later events of the pod (after 25 for an
+/// object it sends one in five minutes).
 fn noisy() -> String {
     let container = |name: &str| {
         json!({
@@ -353,7 +355,7 @@ fn noisy() -> String {
         })
     };
     let mut containers: Vec<Value> = ["main", "second", "third", "fourth"].map(container).into();
-    // Nobody listens there.
+    // Nobody listens on this port.
     containers[0]["livenessProbe"] = json!({
         "httpGet": { "path": "/", "port": 81 },
         "initialDelaySeconds": 15,

@@ -17,7 +17,7 @@ use crate::cluster::{Cluster, text};
 pub(crate) struct Seen {
     /// The pod it is on.
     pub(crate) pod: String,
-    /// What it says.
+    /// The message of the Event.
     pub(crate) message: String,
 }
 
@@ -77,7 +77,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // It ends by itself with the connection otherwise.
+        // Otherwise it ends by itself together with the connection.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

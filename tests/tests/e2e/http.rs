@@ -15,12 +15,12 @@ use crate::{cluster::Cluster, install::NAMESPACE};
 pub(crate) struct Forward {
     child: Child,
     port: u16,
-    /// kubectl writes a line for each connection, and ends if nobody could read it.
+    /// kubectl writes a line for each connection, and ends if nobody can read it.
     _stdout: BufReader<ChildStdout>,
 }
 
 impl Forward {
-    /// Opens it.
+    /// Opens the port.
     pub(crate) fn open(cluster: &Cluster) -> Result<Forward> {
         let mut child = cluster
             .command(&[
@@ -52,7 +52,7 @@ impl Forward {
         })
     }
 
-    /// Sends a request and gives the answer's status and body.
+    /// Sends a request and returns status and body of the answer.
     pub(crate) fn request(
         &self,
         method: &str,
@@ -71,7 +71,7 @@ impl Forward {
         self.exchange(&head, [body])
     }
 
-    /// Sends a body whose length nobody says, in chunks, until the answer comes.
+    /// Sends a body of unknown length, in chunks, until an answer comes.
     pub(crate) fn endless(&self, path: &str, token: &str) -> Result<(u16, String)> {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: lastword\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
@@ -81,7 +81,8 @@ impl Forward {
         self.exchange(&head, [chunk.as_str(); 64])
     }
 
-    /// Sends the parts of a body until there is an answer: who goes on sending loses it by the reset that comes after it.
+    /// Sends the parts of a body until an answer comes. If sending went on, the reset that follows the answer would
+    /// destroy it.
     fn exchange<'a>(
         &self,
         head: &str,
@@ -98,7 +99,7 @@ impl Forward {
         }
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         let mut answer = Vec::new();
-        // What came before a reset is the answer.
+        // Whatever came before a reset is the answer.
         let _ = stream.read_to_end(&mut answer);
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let status = answer

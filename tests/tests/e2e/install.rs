@@ -7,23 +7,23 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, text, wait};
 
-/// Where `deploy/` installs to.
+/// The namespace that `deploy/` installs into.
 pub(crate) const NAMESPACE: &str = "lastword";
-/// What the names of the namespaces begin with whose containers are captured; those of other people are let alone.
+/// Prefix of the namespaces whose containers are captured; other namespaces are left alone.
 pub(crate) const SPACES: &str = "lastword-e2e-";
-/// Marks an installation of these tests; another one is not touched.
+/// Marks an installation made by these tests. No other installation is touched.
 const MARK: &str = "lastword.dev/end-to-end-test";
 
-/// `deploy/`, rendered; not applied yet.
+/// `deploy/`, rendered but not yet applied.
 pub(crate) struct Install {
     documents: Vec<Value>,
 }
 
 impl Install {
-    /// What `kubectl apply -k deploy` would apply.
+    /// The documents that `kubectl apply -k deploy` would apply.
     ///
     /// # Errors
-    /// kubectl cannot render it, or somebody else has installed lastword here.
+    /// If kubectl cannot render them, or somebody else has installed lastword here.
     pub(crate) fn standard(cluster: &Cluster) -> Result<Install> {
         refuse_others(cluster)?;
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy");
@@ -48,7 +48,7 @@ impl Install {
         Ok(install)
     }
 
-    /// A document, to be changed.
+    /// A document that can be changed.
     pub(crate) fn document(&mut self, kind: &str, name: &str) -> Result<&mut Value> {
         let mut documents = self.documents.iter_mut();
         documents
@@ -65,12 +65,12 @@ impl Install {
             .retain(|document| text(document, "/kind") != kind);
     }
 
-    /// The agent's pod, to be changed.
+    /// The agent's pod, which can be changed.
     pub(crate) fn pod(&mut self) -> Result<&mut Value> {
         Ok(&mut self.document("DaemonSet", "lastword-agent")?["spec"]["template"]["spec"])
     }
 
-    /// The agent's container, to be changed.
+    /// The agent's container, which can be changed.
     pub(crate) fn container(&mut self) -> Result<&mut Value> {
         Ok(&mut self.pod()?["containers"][0])
     }
@@ -83,7 +83,7 @@ impl Install {
         Ok(())
     }
 
-    /// Gives the agent's pod a volume at a path.
+    /// Adds a volume to the agent's pod, mounted at a path.
     pub(crate) fn mount(&mut self, mut volume: Value, name: &str, path: &str) -> Result<()> {
         volume["name"] = json!(name);
         let volumes = self.pod()?["volumes"].as_array_mut();
@@ -94,15 +94,15 @@ impl Install {
     /// Replaces the agent's configuration.
     pub(crate) fn configure(&mut self, yaml: &str) -> Result<()> {
         self.document("ConfigMap", "lastword-agent")?["data"]["agent.yaml"] = json!(yaml);
-        // The map's name stays, so something else must tell the agent's pod from the former.
+        // The map's name is unchanged, so something else must make the agent's pod differ from the earlier one.
         let template = &mut self.document("DaemonSet", "lastword-agent")?["spec"]["template"];
         template["metadata"]["annotations"]["checksum/config"] = json!(yaml);
         Ok(())
     }
 
-    /// Applies it, without waiting for anything.
+    /// Applies the documents without waiting for anything.
     pub(crate) fn apply(&self, cluster: &Cluster) -> Result<()> {
-        // A list is applied in its order; the namespace and the resource definition come first.
+        // A list is applied in its order. The namespace and the resource definition come first.
         let (first, then): (Vec<&Value>, Vec<&Value>) =
             self.documents.iter().partition(|document| {
                 ["Namespace", "CustomResourceDefinition"].contains(&text(document, "/kind"))
@@ -114,7 +114,7 @@ impl Install {
         Ok(())
     }
 
-    /// Has it checked as `kubectl apply` does, which changes nothing: a line for each document.
+    /// Validates the documents as `kubectl apply` does, without changing anything. Returns a line for each document.
     ///
     /// # Errors
     /// A document has a field that the API server does not know.
@@ -123,13 +123,13 @@ impl Install {
         cluster.validate(&list.to_string())
     }
 
-    /// Deletes all of it, the resource definition with all Captures included.
+    /// Deletes all documents, including the resource definition and with it all Captures.
     pub(crate) fn remove(&self, cluster: &Cluster) -> Result<()> {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": self.documents });
         cluster.delete(&list.to_string())
     }
 
-    /// Applies it, and waits until every agent is ready.
+    /// Applies the documents, and waits until every agent is ready.
     pub(crate) fn complete(&self, cluster: &Cluster) -> Result<()> {
         self.apply(cluster)?;
         ready(cluster)
@@ -147,7 +147,7 @@ pub(crate) fn restart(cluster: &Cluster) -> Result<String> {
     ])
 }
 
-/// Waits until every node has an agent of the newest template that is ready.
+/// Waits until every node has a ready agent of the newest template.
 pub(crate) fn ready(cluster: &Cluster) -> Result<()> {
     cluster
         .run(&[
@@ -162,7 +162,7 @@ pub(crate) fn ready(cluster: &Cluster) -> Result<()> {
         .with_context(|| format!("the agent does not get ready; it says:\n{}", log(cluster)))
 }
 
-/// What the agents said last, also the one before the last restart.
+/// The last log lines of the agents, and of the ones before the last restart.
 pub(crate) fn log(cluster: &Cluster) -> String {
     let last = |more: &[&str]| {
         let arguments = [&["--tail=30"], more].concat();
@@ -197,7 +197,7 @@ pub(crate) fn exec(cluster: &Cluster, command: &[&str]) -> Result<String> {
     cluster.run(&[&arguments, command].concat())
 }
 
-/// The agents' pods that are not going away.
+/// The agents' pods, except those that are being deleted.
 pub(crate) fn pods(cluster: &Cluster) -> Result<Vec<Value>> {
     let mut pods = cluster.list(&[
         "pods",
@@ -210,7 +210,7 @@ pub(crate) fn pods(cluster: &Cluster) -> Result<Vec<Value>> {
     Ok(pods)
 }
 
-/// Waits until the agent's log says something.
+/// Waits until the agent's log contains these words.
 pub(crate) fn says(cluster: &Cluster, words: &[&str]) -> Result<()> {
     let what = format!("word of the agent on {}", words.join(", "));
     wait(&what, || {

@@ -24,10 +24,10 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::cluster::Cluster;
 
-/// A test: what it found goes to the report.
+/// A test. It returns the text for the report.
 type Case = fn(&Cluster) -> anyhow::Result<String>;
 
-/// The same, with what it is about.
+/// A test that may refer to what it is about.
 type Boxed = Box<dyn Fn(&Cluster) -> anyhow::Result<String> + Send>;
 
 fn cases() -> Vec<(String, Boxed)> {
@@ -46,7 +46,7 @@ fn cases() -> Vec<(String, Boxed)> {
     cases
 }
 
-/// A number of the environment.
+/// A number from the environment.
 fn number(variable: &str, default: usize) -> usize {
     let given = env::var(variable).ok();
     given.and_then(|text| text.parse().ok()).unwrap_or(default)

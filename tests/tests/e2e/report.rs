@@ -16,7 +16,7 @@ fn path() -> Option<OsString> {
     env::var_os("LASTWORD_E2E_REPORT")
 }
 
-/// Names of the cases that passed before; what did not is taken out of the report, since it is run again.
+/// Names of the cases that passed before. All others are removed from the report, because they are run again.
 pub(crate) fn passed() -> HashSet<String> {
     let Some(path) = path() else {
         return HashSet::new();

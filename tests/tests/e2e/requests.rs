@@ -33,7 +33,7 @@ const SPACE: &str = "lastword-e2e-requests";
 const TOKEN: &str = "end-to-end";
 const ALERTS: &str = "/api/v1/alerts";
 
-/// The agent with a token for alerts, and the healthy pod.
+/// Installs the agent with a token for alerts, and the healthy pod.
 fn prepare(cluster: &Cluster) -> Result<()> {
     let secret = json!({
         "apiVersion": "v1",
@@ -50,7 +50,7 @@ fn prepare(cluster: &Cluster) -> Result<()> {
     cluster.pods_ready(SPACE, &["pod/healthy"])
 }
 
-/// That a container still has its first life.
+/// Checks that a container is still in its first run.
 fn untouched(cluster: &Cluster, pod: &str) -> Result<()> {
     let pod = cluster.json(&["pod", pod, "-n", SPACE])?;
     let restarts = &pod["status"]["containerStatuses"][0]["restartCount"];
@@ -61,7 +61,7 @@ fn untouched(cluster: &Cluster, pod: &str) -> Result<()> {
     Ok(())
 }
 
-/// A Capture that somebody applies.
+/// A Capture that a person applies.
 pub(crate) fn request(pod: &str) -> String {
     json!({
         "apiVersion": "lastword.dev/v1alpha1",
@@ -100,7 +100,7 @@ fn not_there(cluster: &Cluster) -> Result<String> {
     })
 }
 
-/// Its readiness probe asks for a file that nobody writes.
+/// A pod whose readiness probe asks for a file that nobody writes.
 const UNREADY: &str = r#"
 apiVersion: v1
 kind: Pod
@@ -167,7 +167,7 @@ fn deleted(cluster: &Cluster) -> Result<String> {
     ))
 }
 
-/// Opens the port of an agent once the kubelet has brought it the token.
+/// Opens the port of an agent after the kubelet has given it the token.
 fn with_token(cluster: &Cluster) -> Result<Forward> {
     wait("agent with a token", || {
         let forward = Forward::open(cluster)?;

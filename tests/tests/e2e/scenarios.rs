@@ -13,7 +13,7 @@ use crate::{
     install::{self, Install},
 };
 
-/// A file of `tests/scenarios`, and what must be said of its pod of the same name.
+/// A file of `tests/scenarios`, and what must be said about its pod, which has the same name.
 pub(crate) struct Scenario {
     /// The pod's name.
     pub(crate) name: &'static str,
@@ -21,7 +21,7 @@ pub(crate) struct Scenario {
     pub(crate) file: &'static str,
     /// Stable name of the cause.
     cause: &'static str,
-    /// What the verdict must hold.
+    /// Words that the verdict must contain.
     words: &'static [&'static str],
 }
 
@@ -36,7 +36,7 @@ macro_rules! scenario {
     };
 }
 
-/// Those that crash.
+/// The scenarios that crash.
 pub(crate) const CRASHING: [Scenario; 7] = [
     scenario!(
         "nginx-missing-upstream",
@@ -81,16 +81,16 @@ pub(crate) fn quick() -> Result<&'static Scenario> {
     named("readonly-volume")
 }
 
-/// The scenario of that name.
+/// The scenario with this name.
 pub(crate) fn named(name: &str) -> Result<&'static Scenario> {
     let found = CRASHING.iter().find(|scenario| scenario.name == name);
     found.with_context(|| format!("there is no scenario {name}"))
 }
 
-/// The one that does not.
+/// The scenario that does not crash.
 pub(crate) const HEALTHY: Scenario = scenario!("healthy", "", []);
 
-/// Every scenario in each of some rounds.
+/// Every scenario, in each of several rounds.
 pub(crate) fn cases(rounds: usize) -> Vec<(String, Boxed)> {
     let mut cases: Vec<(String, Boxed)> = Vec::new();
     for round in 1..=rounds {
@@ -104,16 +104,17 @@ pub(crate) fn cases(rounds: usize) -> Vec<(String, Boxed)> {
     cases
 }
 
-/// A round: all containers in a namespace of their own, watched from before they start.
+/// A round: all containers in one namespace, which is watched from before they start.
 struct Round {
     number: usize,
     namespace: String,
     watch: Watch,
-    /// Crashing scenarios that were started, in their order.
+    /// How many crashing scenarios were started, in their order.
     started: usize,
 }
 
-/// Starts a round unless it is the present one, and the crashing scenarios up to an index with those that run at the same time; does something with them.
+/// Starts a round unless it is the present one. Starts the crashing scenarios up to an index, including those that run
+/// at the same time. Then calls `act`.
 fn in_round<T>(
     cluster: &Cluster,
     number: usize,
@@ -159,7 +160,7 @@ fn crashes(cluster: &Cluster, round: usize, index: usize, scenario: &Scenario) -
                 .ok_or_else(|| status(cluster, &round.namespace, name)))
         })?;
         scenario.check(&event.message)?;
-        // A loop: the capture of the back-off has more runs, and takes the place of the first one's.
+        // A crash loop: the capture at the back-off has more runs, and replaces the first one.
         let capture = complete(cluster, &round.namespace, name, 3)?;
         for event in round.watch.of(name) {
             scenario.check(&event.message)?;
@@ -178,7 +179,8 @@ fn crashes(cluster: &Cluster, round: usize, index: usize, scenario: &Scenario) -
     })
 }
 
-/// Milliseconds from the end of a pod's first captured run to the API server's word that it has the Event, by the clock of the node.
+/// Milliseconds from the end of a pod's first captured run until the API server has the Event, by the clock of the
+/// node.
 fn latency(cluster: &Cluster, namespace: &str, pod: &str) -> Result<u64> {
     let said = install::logs(cluster, &["--tail=-1"])?;
     let (namespace, pod) = (
@@ -194,7 +196,7 @@ fn latency(cluster: &Cluster, namespace: &str, pod: &str) -> Result<u64> {
     digits.unwrap_or_default().parse().context(told.to_owned())
 }
 
-/// Deletes the pod, and gets its capture afterwards.
+/// Deletes the pod, and fetches its capture afterwards.
 fn outlives(cluster: &Cluster, namespace: &str, name: &str) -> Result<String> {
     cluster.run(&[
         "delete",
@@ -210,7 +212,7 @@ fn outlives(cluster: &Cluster, namespace: &str, name: &str) -> Result<String> {
         .with_context(|| format!("the capture of {name} cannot be read once its pod is gone"))
 }
 
-/// The Capture of a pod once it is Complete, with at least so many runs.
+/// The Capture of a pod when it is Complete and has at least this many runs.
 pub(crate) fn complete(cluster: &Cluster, namespace: &str, pod: &str, runs: u64) -> Result<Value> {
     wait(
         &format!("Complete Capture of {pod} with {runs} runs"),
@@ -238,7 +240,7 @@ pub(crate) fn of_pod(cluster: &Cluster, namespace: &str, pod: &str) -> Result<Ve
     Ok(captures)
 }
 
-/// The first container's state, for a message.
+/// The state of the first container, for a message.
 fn status(cluster: &Cluster, namespace: &str, pod: &str) -> String {
     cluster.json(&["pod", pod, "-n", namespace]).map_or_else(
         |error| format!("{error:#}"),
@@ -247,7 +249,7 @@ fn status(cluster: &Cluster, namespace: &str, pod: &str) -> String {
 }
 
 impl Scenario {
-    /// Whether a verdict, or an explanation, says what is true of this scenario.
+    /// Checks that a verdict or an explanation says what is true of this scenario.
     pub(crate) fn check(&self, said: &str) -> Result<()> {
         if let Some(missing) = self.words.iter().find(|word| !said.contains(**word)) {
             bail!(

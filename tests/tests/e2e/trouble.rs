@@ -59,7 +59,7 @@ fn refused(cluster: &Cluster, configuration: &str, words: &[&str]) -> Result<Str
     Ok(said)
 }
 
-/// The line of the log that has a word.
+/// The line of the log that contains a word.
 fn said(cluster: &Cluster, word: &str) -> String {
     let log = install::log(cluster);
     let line = log.lines().find(|line| line.contains(word));
@@ -98,7 +98,7 @@ fn no_definition(cluster: &Cluster) -> Result<String> {
     Ok(said)
 }
 
-/// Starts the agents anew, so that what they say is about what is there now.
+/// Restarts the agents, so that their log is about the present state.
 fn restart(cluster: &Cluster) -> Result<()> {
     let pods: Vec<Value> = install::pods(cluster)?;
     for pod in pods {

@@ -38,7 +38,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
 ];
 
 const SPACE: &str = "lastword-e2e-upheaval";
-/// Runs of a container that an agent keeps (`runs.keep`).
+/// How many runs of a container an agent keeps (`runs.keep`).
 const KEPT: usize = 3;
 
 fn restart(cluster: &Cluster) -> Result<String> {
@@ -49,7 +49,7 @@ fn upgrade(cluster: &Cluster) -> Result<String> {
     in_the_middle(cluster, |_| install::restart(cluster))
 }
 
-/// Does something to the agent after the first capture of a loop, and looks at what the later ones have.
+/// Does something to the agent after the first capture of a crash loop, and checks the later captures.
 fn in_the_middle(cluster: &Cluster, act: impl Fn(&str) -> Result<String>) -> Result<String> {
     let scenario = quick()?;
     let install = Install::standard(cluster)?;
@@ -63,7 +63,7 @@ fn in_the_middle(cluster: &Cluster, act: impl Fn(&str) -> Result<String>) -> Res
 
     act(&agent(cluster)?)?;
     install::ready(cluster)?;
-    // What is asked for now holds what the former agent had recorded.
+    // A capture that is requested now contains what the earlier agent had recorded.
     let asked = format!("by-hand-{}", scenario.name);
     cluster.apply(SPACE, &request(scenario.name))?;
     wait("Capture asked for", || {
@@ -77,7 +77,8 @@ fn in_the_middle(cluster: &Cluster, act: impl Fn(&str) -> Result<String>) -> Res
     })?;
     let after = runs(cluster, &asked)?;
     let last = before.last().context("a capture without runs")?;
-    // On a slow node newer runs have taken its place; of these, the ones before a gap are the former agent's.
+    // On a slow node, newer runs may have replaced them. Of the runs in the capture, those before a gap are from the
+    // earlier agent.
     ensure!(
         after.contains(last) || after.len() == KEPT && !unseen(&after).is_empty(),
         "run {last} is gone: {before:?} before, {after:?} after"
@@ -108,7 +109,7 @@ fn in_the_middle(cluster: &Cluster, act: impl Fn(&str) -> Result<String>) -> Res
         scenario.check(&event.message)?;
     }
     let numbers = runs(cluster, scenario.name)?;
-    // Nobody could record what ended while no agent ran.
+    // Runs that ended while no agent ran could not be recorded.
     let gaps = unseen(&numbers);
     ensure!(gaps.len() <= 1, "runs are missing between {numbers:?}");
     let unseen = gaps.first().copied().unwrap_or_default();
@@ -117,7 +118,7 @@ fn in_the_middle(cluster: &Cluster, act: impl Fn(&str) -> Result<String>) -> Res
     ))
 }
 
-/// The spool stays on the node, and says that the capture was announced.
+/// The spool stays on the node, and still says that the capture was announced.
 fn reinstalled(cluster: &Cluster) -> Result<String> {
     let scenario = quick()?;
     let install = Install::standard(cluster)?;
@@ -146,7 +147,7 @@ fn reinstalled(cluster: &Cluster) -> Result<String> {
     Ok("Capture and Event are there again".to_owned())
 }
 
-/// How many runs are missing, wherever some are, between those with these numbers.
+/// The lengths of the gaps between these numbers of runs.
 fn unseen(numbers: &[u64]) -> Vec<u64> {
     let gaps = numbers.windows(2).map(|pair| pair[1] - pair[0] - 1);
     gaps.filter(|unseen| *unseen > 0).collect()
@@ -159,7 +160,7 @@ fn agent(cluster: &Cluster) -> Result<String> {
     Ok(text(pod, "/metadata/name").to_owned())
 }
 
-/// The numbers of the runs in a capture, or a pod's newest.
+/// The numbers of the runs in a capture, or in a pod's newest capture.
 fn runs(cluster: &Cluster, pod: &str) -> Result<Vec<u64>> {
     let info = cluster.plugin(&["info", pod, "-n", SPACE, "--json"])?;
     let info: Value = serde_json::from_str(&info).context("`info --json` prints no JSON")?;
@@ -172,7 +173,7 @@ fn runs(cluster: &Cluster, pod: &str) -> Result<Vec<u64>> {
         .collect())
 }
 
-/// A pod that sees the node's processes and the spool, with a Python to do things.
+/// A pod that sees the node's processes and the spool. It has Python.
 pub(crate) const HELPER: &str = r#"
 apiVersion: v1
 kind: Pod
@@ -193,7 +194,7 @@ spec:
     hostPath: {path: /var/lib/lastword}
 "#;
 
-/// Runs Python in the helper.
+/// Runs a Python program in the helper.
 fn helper(cluster: &Cluster, program: &str, argument: &str) -> Result<String> {
     cluster.run(&[
         "exec", "-n", SPACE, "helper", "--", "python3", "-c", program, argument,
@@ -212,7 +213,7 @@ for process in filter(str.isdigit, os.listdir('/proc')):
         pass
 ";
 
-/// Lists files below the spool that are no finished ones.
+/// Lists files below the spool that are not complete.
 const HALF: &str = "
 import os
 for folder, _, files in os.walk('/spool'):
@@ -231,7 +232,7 @@ fn kill(cluster: &Cluster) -> Result<String> {
     }
     let mut killed = 0;
     for _ in 0..3 {
-        // The first captures come with the first crashes, a few seconds after the pods.
+        // The first captures follow the first crashes, a few seconds after the pods.
         thread::sleep(Duration::from_secs(4));
         let pods = install::pods(cluster)?;
         let id = pods
@@ -240,7 +241,7 @@ fn kill(cluster: &Cluster) -> Result<String> {
         let id = id.and_then(|id| id.rsplit('/').next()).unwrap_or_default();
         ensure!(id.len() == 64, "the agent's container has no id");
         killed += helper(cluster, KILL, id)?.lines().count();
-        // Until the kubelet has noticed, it says that the agent is ready.
+        // Until the kubelet notices the end, it reports the agent as ready.
         wait("new container of the agent", || {
             let pods = install::pods(cluster)?;
             let pod = pods.first().context("no agent is there")?;
@@ -260,7 +261,7 @@ fn kill(cluster: &Cluster) -> Result<String> {
         let verdict = wait(&what, || {
             let capture = complete(cluster, SPACE, scenario.name, 1)?;
             let verdict = text(&capture, "/status/verdict").to_owned();
-            // Of a run that an agent saw only the end of; a later run says more.
+            // An agent saw only the end of this run; a later run says more.
             Ok(if verdict.ends_with("why is not known") {
                 Err(verdict)
             } else {
@@ -268,7 +269,7 @@ fn kill(cluster: &Cluster) -> Result<String> {
             })
         })?;
         scenario.check(&verdict)?;
-        // Fails on a damaged file.
+        // This fails on a damaged file.
         cluster.plugin(&["info", scenario.name, "-n", SPACE])?;
         let captures = of_pod(cluster, SPACE, scenario.name)?;
         let uid = text(&captures[0], "/status/podUid");
@@ -285,7 +286,7 @@ fn kill(cluster: &Cluster) -> Result<String> {
     Ok(format!("{killed} processes killed, every capture whole"))
 }
 
-/// Hands TCP connections on to the API server, until it is scaled to nothing.
+/// Passes TCP connections on to the API server, until it is scaled to zero.
 const PROXY: &str = r#"
 apiVersion: apps/v1
 kind: Deployment
@@ -338,7 +339,7 @@ spec:
   ports: [{port: 6443}]
 "#;
 
-/// The agent's own credentials, and the proxy's address under the API server's name.
+/// The agent's own credentials, with the proxy's address under the API server's name.
 const KUBECONFIG: &str = r#"
 apiVersion: v1
 kind: Config
@@ -357,7 +358,7 @@ users:
 
 fn cut_off(cluster: &Cluster) -> Result<String> {
     let scenario = quick()?;
-    // What of its pod says why it was killed has to be known before.
+    // The fields of the pod that say why it was killed must be known before.
     let probed = named("liveness-kill")?;
     let mut install = Install::standard(cluster)?;
     install.complete(cluster)?;
@@ -393,7 +394,7 @@ fn cut_off(cluster: &Cluster) -> Result<String> {
 
     let scale =
         |replicas: &str| cluster.run(&["scale", "deployment/api-proxy", "-n", SPACE, replicas]);
-    // The pod is known before the line is cut, as it would be in a cluster whose API server fails.
+    // The pod is known before the connection is cut, as in a cluster whose API server fails.
     let watch = Watch::start(cluster, SPACE)?;
     for each in [scenario, probed] {
         cluster.apply(SPACE, each.file)?;

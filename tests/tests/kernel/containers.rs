@@ -37,7 +37,7 @@ pub(crate) const CASES: &[Case] = &[
     ("the_programs_log_when_they_are_asked_to", log),
 ];
 
-/// What no emulated machine is fast enough for.
+/// Tests for which no emulated machine is fast enough.
 pub(crate) const OWN: &[Case] = &[(
     "a_hundred_containers_that_start_at_once_are_recorded",
     burst,
@@ -61,7 +61,7 @@ fn names() -> Result<(), Failed> {
         ("kubepods-besteffort.slice".to_owned(), false),
         ("x".to_owned(), false),
     ] {
-        // The machine's own containers take rings too.
+        // The machine's own containers take rings, too.
         refill(&mut recorder)?;
         let made = Made::below(&top.0, &name)?;
         let ring = recorder.ring_of(made.id()?);
@@ -80,7 +80,7 @@ fn names() -> Result<(), Failed> {
     Ok(())
 }
 
-/// A node of kind is a container, and its containers are inside it.
+/// A node of kind is a container, and the node's containers are inside that container.
 fn containers_inside() -> Result<(), Failed> {
     let _alone = alone();
     let mut recorder = Recorder::start(&Settings::default())?;
@@ -142,7 +142,7 @@ fn short_lives() -> Result<(), Failed> {
     let _alone = alone();
     let mut recorder = Recorder::start(&Settings::default())?;
     let top = top()?;
-    // More than the pool holds at any time, one after the other.
+    // More containers than the pool ever has rings, one after the other.
     for number in 0..30 {
         let made = Made::below(&top.0, &format!("docker-{:064x}.scope", number))?;
         let ring = recorder.ring_of(made.id()?).ok_or("no ring")?;
@@ -189,7 +189,7 @@ fn short_lives() -> Result<(), Failed> {
 
 fn full() -> Result<(), Failed> {
     let _alone = alone();
-    // Room for three rings and not for four.
+    // There is memory for three rings, but not for four.
     let settings = Settings {
         budget: Budget {
             bytes: 4 << 20,
@@ -220,7 +220,7 @@ fn full() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Many containers that all live, and a reader that only listens.
+/// Many containers live at the same time, and the recorder only listens.
 fn filled() -> Result<(), Failed> {
     let _alone = alone();
     let mut recorder = Recorder::start(&Settings::default())?;
@@ -254,7 +254,7 @@ fn forgets() -> Result<(), Failed> {
     Ok(())
 }
 
-/// 200 containers a second, of which all live.
+/// 200 containers start per second, and all of them live on.
 fn burst() -> Result<(), Failed> {
     const CONTAINERS: usize = 100;
     let _alone = alone();
@@ -293,7 +293,7 @@ fn burst() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Ids of cgroups count up in steps, which must not fill some places of the table and leave the others empty.
+/// Ids of cgroups increase in steps. That must not fill some places of the table and leave others empty.
 fn crowd() -> Result<(), Failed> {
     let _alone = alone();
     let mut recorder = Recorder::start(&Settings::default())?;
@@ -330,7 +330,7 @@ fn log() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The thread has a mount namespace of its own, in which the kernel's BTF is covered.
+/// The thread has its own mount namespace, in which the kernel's BTF is covered.
 fn without_btf() -> Result<(), Failed> {
     let output = in_thread(CloneFlags::CLONE_NEWNS, || {
         let place = "/sys/kernel/btf";
@@ -341,7 +341,7 @@ fn without_btf() -> Result<(), Failed> {
             MsFlags::empty(),
             None::<&str>,
         )?;
-        // An agent of this machine would answer instead.
+        // Otherwise an agent of this machine would answer.
         let status = ["status", "--socket", "/nowhere/agent.sock"];
         Ok::<_, Failed>(Command::new(lastword()).args(status).output()?)
     })?;

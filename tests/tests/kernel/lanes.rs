@@ -36,7 +36,7 @@ fn chatter() -> Result<(), Failed> {
             .any(|event| event.kind == K::RECVFROM && event.data.len() > 12),
         "the DNS answer is gone"
     );
-    // The stream was loud enough to turn its own lane over many times, and what was displaced is told.
+    // The output was so much that it overwrote its own lane many times, and the displaced events were counted.
     let losses = recorded.run().losses;
     let kept = recorded
         .of(K::WRITE)
@@ -50,7 +50,7 @@ fn chatter() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Four writers on all processors: the kernel must skip none of them, or say so.
+/// Four writers on all processors: the kernel must skip none of them, or count the skips.
 fn every_write() -> Result<(), Failed> {
     const WRITES: u64 = 4 * 50_000;
     let recorded = record_victim(&["writers", "4", "50000"]);

@@ -45,7 +45,7 @@ fn container(top: &Made) -> Result<Made, Failed> {
     Made::below(&top.0, &format!("docker-{ID}.scope"))
 }
 
-/// Opens of a path, in the ring.
+/// Events in the ring that open a path.
 fn opens(recorder: &Recorder, ring: RingId, path: &str) -> Result<Vec<Event>, Failed> {
     let mut events = recorder.read(ring)?.events;
     events.retain(|event| event.kind == K::OPENAT && event.name == path);
@@ -59,7 +59,7 @@ fn first_exit(messages: Vec<Message>) -> Option<(u64, RingId, u32, ExitStatus)> 
     })
 }
 
-/// Ends the standard input of a script, so that it goes on, and waits for its end.
+/// Closes the standard input of a script, so that the script goes on, and waits for its end.
 fn finish(mut child: Child) -> Result<(), Failed> {
     drop(child.stdin.take());
     child.wait()?;
@@ -128,13 +128,13 @@ fn adopts_once() -> Result<(), Failed> {
         matches!(again, Err(AdoptError::HasOne(same)) if same == ring),
         "{again:?}"
     );
-    // What is made inside it from now on belongs to it.
+    // Cgroups that are made inside the container from now on belong to it.
     let inner = Made::below(&made.0, "inner")?;
     assert_eq!(recorder.ring_of(inner.id()?), Some(ring));
     Ok(())
 }
 
-/// One container after another lives while the recorder starts, the last one after that.
+/// One container after another starts while the recorder starts, the last one after that.
 fn at_the_start() -> Result<(), Failed> {
     let _alone = alone();
     let top = top()?;
@@ -183,7 +183,7 @@ fn released() -> Result<(), Failed> {
     let before = recorder.stock();
     recorder.release(ring);
     assert_eq!(recorder.ring_of(id), None);
-    // It counts as free at once, so that no other is made for it.
+    // The ring counts as free at once, so no other ring is made instead.
     assert_eq!(recorder.stock().used + 1, before.used);
     assert_eq!(recorder.stock().free, before.free + 1);
     refill(&mut recorder)?;
@@ -199,7 +199,7 @@ fn first_process() -> Result<(), Failed> {
     let made = container(&top)?;
     let inner = Made::below(&made.0, "inner")?;
     let ring = recorder.ring_of(made.id()?).ok_or("no ring")?;
-    // The shell in a pid namespace inside the container's is not the container's first process.
+    // A shell in a pid namespace inside the container is not the container's first process.
     let child = start_as_pid_1(&inner, "unshare -p -f /bin/sh -c 'exit 4'; exit 5")?;
     let pid = child.id();
     finish(child)?;
@@ -218,11 +218,12 @@ fn shared_pids() -> Result<(), Failed> {
     Ok(())
 }
 
-/// A mount that is undone at the end.
+/// A mount that is removed when dropped.
 struct Mounted(tempfile::TempDir);
 
 impl Mounted {
-    /// The version 1 hierarchy of the freezer, which version 2 does not have as a controller: every kernel can mount it.
+    /// Mounts the version 1 hierarchy of the freezer. Version 2 does not have the freezer as a controller, so every
+    /// kernel can mount it.
     fn freezer() -> Result<Self, Failed> {
         let folder = tempfile::tempdir()?;
         mount(

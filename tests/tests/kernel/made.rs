@@ -21,7 +21,7 @@ use crate::support::cgroup2;
 /// An id as container runtimes give them.
 pub(crate) const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// Each of these recorders takes every container of the machine for its own, so they must not see each other's.
+/// Each of these recorders records every container of the machine, so two of them must not run at the same time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// Waits until no other test has such a recorder.
@@ -51,7 +51,7 @@ impl Drop for Made {
     }
 }
 
-/// A cgroup (v2) for a test's others.
+/// A cgroup (v2) in which a test makes its other cgroups.
 pub(crate) fn top() -> Result<Made, Failed> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!(
@@ -62,13 +62,14 @@ pub(crate) fn top() -> Result<Made, Failed> {
     Made::below(&cgroup2(), &name)
 }
 
-/// Makes rings until there are enough.
+/// Makes rings until there are as many as the budget wants.
 pub(crate) fn refill(recorder: &mut Recorder) -> Result<(), Failed> {
     while recorder.refill()? {}
     Ok(())
 }
 
-/// A shell script in a cgroup, started from outside of it as a container runtime does. It goes on when its standard input has a line or ends.
+/// Starts a shell script in a cgroup, from outside of it, as a container runtime does. The script goes on when its
+/// standard input has a line or ends.
 pub(crate) fn start(cgroup: &Made, script: &str) -> Result<Child, Failed> {
     let child = Command::new("/bin/sh")
         .args([
@@ -88,7 +89,7 @@ pub(crate) fn start(cgroup: &Made, script: &str) -> Result<Child, Failed> {
     Ok(child)
 }
 
-/// Likewise, as pid 1 of a pid namespace of its own.
+/// Does the same, as pid 1 of a new pid namespace.
 pub(crate) fn start_as_pid_1(cgroup: &Made, script: &str) -> Result<Child, Failed> {
     in_thread(CloneFlags::CLONE_NEWPID, || start(cgroup, script))
 }

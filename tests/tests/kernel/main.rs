@@ -24,7 +24,8 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 /// A test and its name.
 type Case = (&'static str, fn() -> Result<(), Failed>);
 
-/// Lets a hangup end who is started from here, also where this program was started by nohup(1): ignoring is inherited.
+/// Lets programs that are started from here end at a hang-up, even if this program was started by nohup(1), because an
+/// ignored signal is inherited.
 #[expect(unsafe_code, reason = "sigaction(2)")]
 fn heed_hangups() -> nix::Result<()> {
     // SAFETY: the default disposition runs no code of this program.
@@ -42,7 +43,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut arguments = Arguments::from_args();
-    // Most of a test is waiting for the kernel to check the programs; recordings do not disturb each other.
+    // Most of a test's time is spent waiting until the kernel has verified the programs. Recordings do not disturb each
+    // other.
     arguments.test_threads.get_or_insert(2);
     let cases = [
         records::CASES,
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
         let trial = move |(name, case)| Trial::test(name, case).with_ignored_flag(ignored);
         cases.into_iter().map(trial)
     };
-    // An emulated machine has no time for what a real one has shown already.
+    // An emulated machine is too slow to repeat what a real machine has already shown.
     let guest = env::var_os("LASTWORD_GUEST").is_some();
     let without_nginx = env::var_os("LASTWORD_NGINX").is_none();
     let trials = trials(cases, !privileged)

@@ -10,7 +10,8 @@ use crate::{
     support::{lastword, read},
 };
 
-/// Needs nginx: `LASTWORD_NGINX` names the folder that Debian's packages are unpacked in. Not in guests, which have no C library.
+/// Needs nginx: `LASTWORD_NGINX` names the folder into which Debian's packages are unpacked. Not run in guests, which
+/// have no C library.
 pub(crate) const CASES: &[Case] = &[(
     "explains_an_nginx_that_cannot_resolve_its_upstream",
     upstream,

@@ -16,18 +16,19 @@ pub(crate) const CASES: &[Case] = &[(
     what_is_lost,
 )];
 
-/// Probes of processes' lives, and the events they record.
+/// The probes of processes' lives, and the events that they record.
 const PROBES: [(&str, K); 3] = [
     ("sched_process_exec", K::EXEC),
     ("sched_process_fork", K::FORK),
     ("sched_process_exit", K::EXIT),
 ];
 const ROUNDS: u64 = 12;
-/// Processes at the same time, each of which starts [`EACH`] others: in a round as many as the lane of processes' lives has room for.
+/// Processes at the same time, each of which starts [`EACH`] others: in one round, as many as fit into the lane Life.
 const WORKERS: u64 = 8;
 const EACH: u64 = 20;
 
-/// A recorder that takes tracepoint programs for preemptible, or does not, and how many events it has recorded of each probe.
+/// A recorder that was told whether tracepoint programs are preemptible, and how many events of each probe it has
+/// recorded.
 struct Observer {
     recorder: Recorder,
     recorded: [u64; 3],
@@ -49,7 +50,7 @@ impl Observer {
         Ok(self.recorder.ring_of(container.id()?).ok_or("no ring")?)
     }
 
-    /// Counts what the victims of a container have done, and gives its ring back.
+    /// Counts what the victims in a container have done, and releases its ring.
     fn count(&mut self, container: &Made) -> Result<(), Failed> {
         let ring = self.ring(container)?;
         let recording = self.recorder.read(ring)?;
@@ -62,7 +63,8 @@ impl Observer {
     }
 }
 
-/// More processes than processors start and end others. What the kernel skips counts processes of any container, threads too.
+/// More processes than there are processors start and end others. The kernel's count of skips includes processes and
+/// threads of every container.
 fn what_is_lost() -> Result<(), Failed> {
     let _alone = alone();
     let mut observers = [Observer::start(true)?, Observer::start(false)?];
@@ -82,7 +84,7 @@ fn what_is_lost() -> Result<(), Failed> {
     for (observer, before) in observers.iter().zip(before) {
         let skipped = observer.recorder.misses().since(&before);
         for ((probe, kind), recorded) in PROBES.into_iter().zip(observer.recorded) {
-            // The first victim of a round was a shell, when it was started.
+            // When the first victim of a round was started, it was a shell.
             let there = if kind == K::FORK {
                 started
             } else {

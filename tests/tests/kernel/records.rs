@@ -139,7 +139,8 @@ fn vector() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Whether the C library's dup2(3) and rename(3) are calls of those names. Newer architectures have dup3 and renameat instead.
+/// Whether dup2(3) and rename(3) of the C library use the calls of the same names. Newer architectures only have dup3
+/// and renameat.
 const HAS_OLD_CALLS: bool = cfg!(target_arch = "x86_64");
 
 fn descriptors() -> Result<(), Failed> {
@@ -255,7 +256,7 @@ fn signal_inside() -> Result<(), Failed> {
         Some(SignalOrigin::Inside)
     );
     assert_eq!(sent.name, "victim");
-    // A signal that ends the whole process is taken as SIGKILL on current kernels.
+    // On current kernels, a signal that ends the whole process is delivered as SIGKILL.
     let taken = recorded.one(K::SIGNAL_DELIVER, |_| true);
     assert_eq!(
         SignalDisposition::from_code(taken.args[2]),
@@ -274,7 +275,8 @@ fn signal_inside() -> Result<(), Failed> {
 
 fn fault() -> Result<(), Failed> {
     let recorded = record_victim(&["segv"]);
-    // The first goes to the handler that Rust's runtime installs, which lets it happen again without one.
+    // The first fault goes to the handler that Rust's runtime installs. It lets the fault happen again without a
+    // handler.
     let sent = recorded.of(K::SIGNAL_GENERATE)[0];
     assert_eq!(sent.ret, 11);
     assert_eq!(
@@ -359,7 +361,7 @@ fn losses() -> Result<(), Failed> {
     Ok(())
 }
 
-/// EAGAIN of these calls is no invitation to try again at once: a limit is reached.
+/// EAGAIN of these calls does not mean that they should be repeated at once: a limit is reached.
 fn over_limits() -> Result<(), Failed> {
     const EAGAIN: i64 = -11;
     let recorded = record_victim(&["over-limits"]);
@@ -409,7 +411,7 @@ fn terminal() -> Result<(), Failed> {
     };
     let stored: Vec<_> = recorded.events().iter().filter(is_typed).collect();
     assert!(stored.is_empty(), "{stored:#?}");
-    // That something was typed, and how much, is told.
+    // The events say that something was typed, and how much.
     let length = TYPED.len() as i64 + 1;
     for kind in [K::READ, K::READV] {
         let all = recorded.of(kind);

@@ -40,7 +40,7 @@ pub(crate) const CASES: &[Case] = &[
     ("under_sudo_command_and_capture_are_the_callers", sudo),
 ];
 
-/// Any user; there need be none of this number.
+/// Any user id; the user need not exist.
 const CALLER: u32 = 54321;
 
 fn run(folder: &Path, options: &[&str], script: &str) -> Command {
@@ -59,7 +59,7 @@ fn text(output: &Output) -> (String, String) {
     (lossy(&output.stdout), lossy(&output.stderr))
 }
 
-/// The folder of the capture is gone when the command has ended.
+/// The folder for the capture does not exist any more when the command ends.
 fn unwritable() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let other = tempfile::tempdir()?;
@@ -88,7 +88,7 @@ fn unwritable() -> Result<(), Failed> {
     assert!(told.contains(&*kept.to_string_lossy()), "{told}");
     assert_eq!(read(kept)?.1.len(), 1);
 
-    // With no other place either it says that nothing was kept, after the verdict.
+    // If there is no other place either, it says after the verdict that nothing was kept.
     fs::create_dir(folder.path().join("gone"))?;
     let output = run(
         folder.path(),
@@ -103,7 +103,7 @@ fn unwritable() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Standard error is a pipe whose reader is gone, or stuck.
+/// Standard error is a pipe whose reader is gone or stuck.
 fn unread() -> Result<(), Failed> {
     for stuck in [false, true] {
         let folder = tempfile::tempdir()?;
@@ -125,13 +125,14 @@ fn unread() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Standard output is a pipe whose reader is gone, as `head` is once it has seen enough, a terminal that was closed, or a full disk.
+/// Standard output is a pipe whose reader is gone (like `head` when it has seen enough), a terminal that was closed, or
+/// a full disk.
 fn unprinted() -> Result<(), Failed> {
     let full = fs::File::options().write(true).open("/dev/full")?;
     let places: [(&str, Stdio, i32); 3] = [
         ("a pipe", io::pipe()?.1.into(), 3),
         ("a terminal", openpty(None, None)?.slave.into(), 3),
-        // A verdict that is lost with a disk is lastword's failure.
+        // If a full disk loses the verdict, that is a failure of lastword.
         ("a full disk", full.into(), 1),
     ];
     for (place, stdout, code) in places {
@@ -148,7 +149,7 @@ fn unprinted() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Starts lastword, and waits until the command says that it is there.
+/// Starts lastword, and waits until the command reports that it runs.
 fn started(command: &mut Command) -> Result<(Child, BufReader<std::process::ChildStdout>), Failed> {
     let mut child = command
         .stdout(Stdio::piped())
@@ -165,7 +166,7 @@ fn signal(child: &Child, signal: Signal) -> Result<(), Failed> {
     Ok(kill(Pid::from_raw(i32::try_from(child.id())?), signal)?)
 }
 
-/// A shell that ends on SIGTERM, and not on SIGHUP, which asks servers for something else.
+/// A shell that ends at SIGTERM, but not at SIGHUP, which means something else to servers.
 const SERVER: &str = "trap 'exit 7' TERM; trap '' HUP; echo ready; while :; do sleep 0.1; done";
 
 fn hangup() -> Result<(), Failed> {
@@ -182,7 +183,7 @@ fn hangup() -> Result<(), Failed> {
 
 fn nohup() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
-    // The shell ignores it, and what it executes does, too.
+    // The shell ignores the signal, so what it executes ignores it, too.
     let mut shell = Command::new("/bin/sh");
     shell
         .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
@@ -209,7 +210,7 @@ fn nohup() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The cgroups that a lastword of this process id made.
+/// The cgroups that the lastword with this process id made.
 fn own_cgroups(pid: u32) -> Result<Vec<PathBuf>, Failed> {
     let prefix = format!("lastword-run-{pid}-");
     let (mut folders, mut found) = (vec![cgroup2()], Vec::new());
@@ -235,12 +236,12 @@ fn killed() -> Result<(), Failed> {
     let [cgroup] = &cgroups[..] else {
         return Err(format!("{cgroups:?} of a lastword that was killed").into());
     };
-    // The command is still there: that is told, and nobody's processes are killed.
+    // The command still runs: that is reported, and no process of others is killed.
     let output = run(folder.path(), &["-o", "y.lwcap"], "exit 0").output()?;
     let (_, told) = text(&output);
     assert!(told.contains(&*cgroup.to_string_lossy()), "{told}");
     assert!(cgroup.exists());
-    // Those of one that lives stay, whether there are processes in them or not.
+    // The cgroups of a lastword that runs stay, whether there are processes in them or not.
     let (mut other, _stdout) = started(&mut run(folder.path(), &["-o", "z.lwcap"], SERVER))?;
     fs::write(cgroup.join("cgroup.kill"), "1")?;
     while fs::read_to_string(cgroup.join("cgroup.events"))?.contains("populated 1") {
@@ -287,7 +288,7 @@ fn sudo() -> Result<(), Failed> {
     );
     assert_eq!(read(&home.join("x.lwcap"))?.1[0].0.losses.lost, 0);
 
-    // Where the caller may not write, nothing is run: not even by a link of theirs.
+    // If the caller may not write there, the command is not run, not even if a link of the caller's leads there.
     let precious = folder.path().join("precious.lwcap");
     fs::write(&precious, "precious")?;
     std::os::unix::fs::symlink(&precious, home.join("link.lwcap"))?;

@@ -32,7 +32,7 @@ pub(crate) fn victim() -> PathBuf {
     program("LASTWORD_VICTIM", "victim")
 }
 
-/// From the environment, else from where cargo puts binaries: two folders above the test's own.
+/// The path from the environment; otherwise the place where cargo puts binaries, two folders above the test's own.
 fn program(variable: &str, name: &str) -> PathBuf {
     env::var_os(variable).map(PathBuf::from).unwrap_or_else(|| {
         let own = env::current_exe().expect("the test's own path");
@@ -50,7 +50,7 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    /// The only run.
+    /// The events of its only run.
     pub(crate) fn events(&self) -> &[Event] {
         &self.runs[0].1
     }
@@ -67,7 +67,7 @@ impl Recorded {
             .collect()
     }
 
-    /// The only event of a kind that fits.
+    /// The only event of a kind for which `fits` is true.
     pub(crate) fn one(&self, kind: EventKind, fits: impl Fn(&Event) -> bool) -> &Event {
         let found: Vec<&Event> = self
             .of(kind)
@@ -84,7 +84,7 @@ impl Recorded {
         found[0]
     }
 
-    /// The verdict: machine name of the cause, sentence.
+    /// The verdict: stable name of the cause, and the sentence.
     pub(crate) fn verdict(&self) -> (String, String) {
         let output = Command::new(lastword())
             .arg("explain")
@@ -130,7 +130,7 @@ fn record_by(mut lastword: Command, options: &[&str], command: &[&str]) -> Recor
     let capture = folder.path().join(format!("{number}.lwcap"));
     let output = lastword
         .arg("run")
-        // Under sudo the command would be the caller's.
+        // Under sudo the command would otherwise run as the caller.
         .env_remove("SUDO_UID")
         .args(["--restarts", "1", "--backoff", "none"])
         .args(options)
@@ -159,7 +159,7 @@ pub(crate) fn record(command: &[&str]) -> Recorded {
     record_with(&[], command)
 }
 
-/// Records the victim doing something.
+/// Records the victim while it does something.
 pub(crate) fn record_victim(words: &[&str]) -> Recorded {
     let victim = victim();
     let mut command = vec![victim.to_str().expect("a path in UTF-8")];
@@ -167,7 +167,7 @@ pub(crate) fn record_victim(words: &[&str]) -> Recorded {
     record(&command)
 }
 
-/// Runs with their events.
+/// Runs, each with its events.
 type Runs = Vec<(Run, Vec<Event>)>;
 
 pub(crate) fn read(capture: &Path) -> anyhow::Result<(Header, Runs)> {
@@ -184,7 +184,7 @@ pub(crate) fn read(capture: &Path) -> anyhow::Result<(Header, Runs)> {
     Ok((header, all))
 }
 
-/// A DNS server for one question, that answers with a code of RFC 1035 section 4.1.1; none: with nothing.
+/// A DNS server for one question. It answers with a code of RFC 1035 section 4.1.1; with `None` it answers nothing.
 pub(crate) fn dns_server(address: &str, code: Option<u8>) {
     let socket = UdpSocket::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
     thread::spawn(move || {

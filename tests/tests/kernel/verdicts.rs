@@ -149,7 +149,7 @@ fn dns(server: &str, code: Option<u8>, says: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A process outside the container sends a signal; which of them is the container's is known from its arguments.
+/// A process outside the container sends a signal. The arguments say which process is the container's.
 fn outside(signal: Signal, cause: &str) -> Result<(), Failed> {
     let time = format!("{}{:04}", 20 + signal as i32, std::process::id() % 10_000);
     let target = time.clone();
@@ -167,7 +167,7 @@ fn outside(signal: Signal, cause: &str) -> Result<(), Failed> {
     expect(&recorded, cause, signal.as_str())
 }
 
-/// The process whose arguments are `victim sleep TIME`, once it runs the victim's program.
+/// The process with the arguments `victim sleep TIME`, once it runs the victim's program.
 fn find_victim(time: &str) -> Option<i32> {
     let ending = format!("\0sleep\0{time}\0");
     std::fs::read_dir("/proc")
@@ -181,7 +181,7 @@ fn find_victim(time: &str) -> Option<i32> {
         })
 }
 
-/// lastword runs in a cgroup with a memory limit, so its command does too.
+/// lastword runs in a cgroup with a memory limit, and so does its command.
 fn out_of_memory() -> Result<(), Failed> {
     const LIMIT: &str = "100663296";
     let limited = MemoryCgroup::make(LIMIT)?;
@@ -190,7 +190,7 @@ fn out_of_memory() -> Result<(), Failed> {
     expect(&recorded, "oom_killed", "96 MiB")
 }
 
-/// A POSIX timer goes off while programs outside the container have every CPU.
+/// A POSIX timer expires while programs outside the container use every CPU.
 fn timer_under_load() -> Result<(), Failed> {
     let stop = AtomicBool::new(false);
     let recorded = std::thread::scope(|scope| {
@@ -215,7 +215,7 @@ fn timer_under_load() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The limit of the cgroup above is reached, and not that of the one the command is in.
+/// The limit of the cgroup above is reached, and not that of the command's own cgroup.
 fn cgroup_above() -> Result<(), Failed> {
     let above = MemoryCgroup::make("100663296")?;
     let own = MemoryCgroup::below(&above, "201326592")?;
@@ -225,14 +225,14 @@ fn cgroup_above() -> Result<(), Failed> {
     expect(&recorded, "oom_killed", "96 MiB")?;
     let kill = recorded.of(EventKind::OOM_KILL);
     let scope = kill.first().map(|kill| kill.args[0]);
-    // Where the memory controller is in the hierarchy of the recorder, lastword's own cgroup is between.
+    // If the memory controller is in the recorder's hierarchy, lastword's own cgroup is in between.
     match scope {
         Some(3 | 4) => expect(&recorded, "oom_killed", "a cgroup above its own is 96 MiB"),
         _ => Err(format!("not the cgroup above: {kill:?}").into()),
     }
 }
 
-/// A cgroup of whichever version has the memory controller.
+/// A cgroup in the version that has the memory controller.
 struct MemoryCgroup(std::path::PathBuf);
 
 impl MemoryCgroup {
@@ -254,7 +254,7 @@ impl MemoryCgroup {
         Err("no cgroup with a memory limit can be made".into())
     }
 
-    /// One inside another.
+    /// A cgroup inside another one.
     fn below(above: &Self, limit: &str) -> Result<Self, Failed> {
         let path = above.0.join("below");
         if above.0.join("cgroup.subtree_control").exists() {

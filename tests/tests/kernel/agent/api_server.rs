@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 const CAPTURES: &str = "/apis/lastword.dev/v1alpha1/captures";
 
-/// Plays one until it is dropped; connections end with the agent.
+/// Simulates an API server until it is dropped. Connections end together with the agent.
 pub(crate) struct ApiServer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -31,13 +31,13 @@ struct Shared {
 #[derive(Default)]
 struct State {
     pods: Vec<Value>,
-    /// None as long as it does not say.
+    /// `None` as long as it does not say which namespaces exist.
     namespaces: Option<Vec<Value>>,
-    /// By path.
+    /// Captures by path.
     captures: BTreeMap<String, Value>,
     /// What was written: path and body.
     written: Vec<(String, Value)>,
-    /// Who waits for changes, and of what.
+    /// Watches that are open, with the path that each watches.
     watches: Vec<(String, mpsc::Sender<Value>)>,
 }
 
@@ -48,7 +48,7 @@ impl Shared {
 }
 
 impl ApiServer {
-    /// One that has nothing, and does not say yet which namespaces there are.
+    /// Starts a server that has nothing, and does not yet say which namespaces exist.
     pub(super) fn start() -> Result<Self, Failed> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
@@ -63,7 +63,7 @@ impl ApiServer {
                     return;
                 }
                 let served = served.clone();
-                // An agent that is gone is no error.
+                // If the agent is gone, that is not an error.
                 thread::spawn(move || drop(served.serve(connection)));
             }
         });
@@ -74,12 +74,12 @@ impl ApiServer {
         format!("http://{}", self.address)
     }
 
-    /// It says from now on that there are these.
+    /// From now on the server says that these namespaces exist.
     pub(super) fn tell_namespaces(&self, namespaces: Vec<Value>) {
         self.shared.state().namespaces = Some(namespaces);
     }
 
-    /// A pod is new, or has changed.
+    /// Adds or changes a pod.
     pub(super) fn has(&self, pod: &Value) {
         let mut state = self.shared.state();
         let name = &pod["metadata"]["name"];
@@ -91,7 +91,7 @@ impl ApiServer {
             .retain(|(of, watch)| !of.ends_with("/pods") || watch.send(event.clone()).is_ok());
     }
 
-    /// Path and body of what was written about a pod, in order.
+    /// Path and body of everything that was written about a pod, in order.
     pub(super) fn written_about(&self, pod: &str) -> Vec<(String, Value)> {
         let state = self.shared.state();
         let of_pod = |(path, body): &&(String, Value)| {
@@ -102,7 +102,7 @@ impl ApiServer {
         state.written.iter().filter(of_pod).cloned().collect()
     }
 
-    /// Forgets a pod's Captures untold, as when etcd is restored, and what was written so far.
+    /// Drops a pod's Captures without a watch event, as when etcd is restored, and everything that was written so far.
     pub(super) fn lose_captures(&self, pod: &str) {
         let mut state = self.shared.state();
         state.written.clear();
@@ -115,7 +115,7 @@ impl ApiServer {
 impl Drop for ApiServer {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Relaxed);
-        // It waits for a connection.
+        // The server thread waits for a connection.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -162,7 +162,7 @@ impl Shared {
         }
     }
 
-    /// Tells of changes for as long as somebody listens.
+    /// Sends changes as long as the client reads them.
     fn watch(&self, path: &str, out: &mut TcpStream) -> io::Result<()> {
         let (sender, changes) = mpsc::channel();
         self.state().watches.push((path.to_owned(), sender));
@@ -232,7 +232,7 @@ fn failure(code: u16, reason: &str) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": reason})
 }
 
-/// A pod with one container, `app`, that ran as these, newest last.
+/// A pod with one container, `app`, whose runs had these ids, newest last.
 pub(super) fn pod(name: &str, uid: &str, annotations: &Value, ids: &[&str]) -> Value {
     let id = |id: &&str| format!("containerd://{id}");
     let (newest, before) = (ids.last(), ids.iter().rev().nth(1));

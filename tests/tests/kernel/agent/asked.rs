@@ -29,7 +29,7 @@ fn by_id() -> Result<(), Failed> {
     let node = Node::with_agent("")?;
     let container = Container::on(&node);
     let running = container.start(&["both", "open /missing/early", "wait"])?;
-    // The first thing fails, so the program ends: nothing is live.
+    // The first call fails, so the program ends, and no run is live any more.
     assert_eq!(running.wait()?.code(), Some(1));
     node.captured(&container, &[1])?;
 
@@ -55,7 +55,7 @@ fn by_id() -> Result<(), Failed> {
     assert_eq!(capture.header.trigger.detail, "it is slow");
     assert_eq!(capture.runs[0].0.end, None);
     assert!(capture.has(|event| event.data == "hello\n"));
-    // It goes on unharmed, and its good end is none of our business.
+    // The container goes on unharmed. Its end is without a fault, so it is not captured.
     running.go_on()?;
     assert_eq!(running.wait()?.code(), Some(0));
     node.judged()?;
@@ -80,7 +80,7 @@ fn all() -> Result<(), Failed> {
         run.settled("wait")?;
         running.push(run);
     }
-    // The machine may have containers of its own, some of which end just now.
+    // The machine may have other containers, some of which may end at this moment.
     let output = node.request(&["capture", "--json", "--all"]).output()?;
     let outcomes: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     for container in &containers {
@@ -132,7 +132,7 @@ fn root_alone() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The answer to a request, which has no other header than these.
+/// Sends a request with these headers and no others, and returns the answer.
 pub(super) fn send(
     node: &Node,
     request: &str,
@@ -144,7 +144,7 @@ pub(super) fn send(
     let length = body.len();
     let text =
         format!("{request} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
-    // An answer may come before all has been sent.
+    // An answer may come before everything was sent.
     let _ = stream.write_all(text.as_bytes());
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -185,7 +185,7 @@ fn alerts() -> Result<(), Failed> {
         ("Authorization: Bearer wrong\r\n", plain, 401),
         (GOOD, "rubbish", 400),
         (GOOD, &*endless, 413),
-        // There is no API server that could be told.
+        // There is no API server that could be written to.
         (GOOD, plain, 503),
     ] {
         let answer = send(&node, "POST /api/v1/alerts", headers, body)?;

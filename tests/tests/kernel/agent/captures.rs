@@ -16,7 +16,7 @@ use super::{
 };
 use crate::support::read;
 
-/// A capture, read as a whole.
+/// A capture that was read completely.
 pub(crate) struct Capture {
     pub(super) path: PathBuf,
     pub(super) header: Header,
@@ -24,17 +24,17 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    /// None if it was replaced meanwhile.
+    /// `None` if the file was replaced meanwhile.
     fn open(path: PathBuf) -> Result<Option<Self>, Failed> {
         if !path.exists() {
             return Ok(None);
         }
-        // Opened once: it may be replaced at any moment, and the header must be that of the runs.
+        // The file is opened once: it may be replaced at any moment, and the header must belong to the runs.
         let (header, runs) = read(&path)?;
         Ok(Some(Self { path, header, runs }))
     }
 
-    /// Numbers of its runs.
+    /// The numbers of its runs.
     pub(super) fn numbers(&self) -> Vec<u32> {
         self.runs.iter().map(|(run, _)| run.number).collect()
     }
@@ -51,7 +51,7 @@ impl Capture {
         self.path.with_extension("json")
     }
 
-    /// What stands beside it, once that is about it and not about what it replaced.
+    /// Its sidecar, once that is about this capture and not about the one that it replaced.
     pub(super) fn sidecar(&self) -> Result<Value, Failed> {
         let path = self.sidecar_path();
         let numbers = serde_json::json!(self.numbers());
@@ -63,7 +63,7 @@ impl Capture {
 }
 
 impl Node {
-    /// Files of the spool: captures, sidecars, and what is being written.
+    /// Files of the spool: captures, sidecars, and files that are being written.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let inside = |path: &Path| {
             let entries = fs::read_dir(path).into_iter().flatten().flatten();
@@ -73,7 +73,7 @@ impl Node {
         folders.iter().flat_map(|path| inside(path)).collect()
     }
 
-    /// All captures of a container, oldest first. The machine may have containers of its own, which crash too.
+    /// All captures of a container, oldest first. The machine may have other containers, which crash, too.
     pub(super) fn captures(&self, container: &Container) -> Result<Vec<Capture>, Failed> {
         let mut found = Vec::new();
         for path in self.files() {
@@ -88,7 +88,7 @@ impl Node {
         Ok(found)
     }
 
-    /// Waits for a container's only capture to hold these runs.
+    /// Waits until a container's only capture contains these runs.
     pub(super) fn captured(&self, container: &Container, runs: &[u32]) -> Result<Capture, Failed> {
         let found = until("a capture", || match self.captures(container) {
             Ok(mut captures) => {
@@ -101,8 +101,8 @@ impl Node {
         found.map_err(|error| format!("{error:?}: no capture with {runs:?}\n{}", self.log()))?
     }
 
-    /// Waits until everything that has happened so far has been judged: another container's crash is captured, and then one more,
-    /// since captures are written side by side.
+    /// Waits until everything that has happened so far was judged: another container's crash is captured, and then one
+    /// more, because captures are written concurrently.
     pub(super) fn judged(&self) -> Result<(), Failed> {
         for _ in 0..2 {
             let other = Container::on(self);

@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
     ("agent_announces_anew_what_the_api_server_lacks", anew),
 ];
 
-/// A node whose agent has this API server, and is not started yet.
+/// A node whose agent uses this API server. The agent is not started yet.
 fn node_of(api: &ApiServer) -> Result<Node, Failed> {
     let node = Node::new("")?;
     node.join_cluster(&api.url())?;
@@ -34,7 +34,7 @@ fn start(node: &mut Node) -> Result<(), Failed> {
     })
 }
 
-/// A pod's cgroup, and the pod as the API server has it.
+/// A pod's cgroup, and the pod object of the API server.
 struct Pod {
     name: &'static str,
     uid: String,
@@ -53,7 +53,7 @@ impl Pod {
         pod(self.name, &self.uid, annotations, &ids)
     }
 
-    /// Waits until the pod has its Event, and its Capture a status with a verdict.
+    /// Waits until the pod has its Event, and until its Capture has a status with a verdict.
     fn is_told(&self, api: &ApiServer, node: &Node) -> Result<(), Failed> {
         let told = until(&format!("{} is told of", self.name), || {
             let written = api.written_about(self.name);
@@ -65,7 +65,7 @@ impl Pod {
     }
 }
 
-/// Whether a folder has a file that says this in its name or anywhere else.
+/// Whether a folder has a file that contains these words in its name or content.
 fn holds(folder: &std::path::Path, words: &str) -> bool {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).any(|path| {
@@ -80,8 +80,8 @@ fn holds(folder: &std::path::Path, words: &str) -> bool {
     })
 }
 
-/// Pods that say so themselves or whose namespace does, before they crash or after: there is no run, no file, no line with what they did, and the API server hears
-/// nothing.
+/// Pods that opt out themselves or through their namespace, before they crash or afterwards: no run, no file and no log
+/// line has anything of what they did, and the API server gets nothing.
 fn opted_out() -> Result<(), Failed> {
     let off = json!({"lastword.dev/capture": "off"});
     let api = ApiServer::start()?;
@@ -107,7 +107,7 @@ fn opted_out() -> Result<(), Failed> {
     api.has(&on.object(&json!({}), &[&known]));
     api.has(&after.object(&json!({}), &[&marker]));
 
-    // It crashes before the namespace is known: it is captured, and the log does not say what it did.
+    // The container crashes before the namespace is known: it is captured, but the log does not say what it did.
     early.crash("/missing/opted-out")?;
     node.captured(&early, &[1])?;
     api.tell_namespaces(vec![
@@ -116,7 +116,7 @@ fn opted_out() -> Result<(), Failed> {
     ]);
     gone(&early)?;
     first.crash("/missing/opted-out")?;
-    // Restarted, as containers of pods are under another id, and ended before it is known whose it was.
+    // The container was restarted under another id, as in pods, and ended before it was known to which pod it belongs.
     let second = of(&own);
     second.crash("/missing/opted-out")?;
     api.has(&own.object(&off, &[&first, &second]));
@@ -143,7 +143,7 @@ fn opted_out() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The API server lost one of two Captures while no agent ran.
+/// The API server lost one of two Captures while no agent was running.
 fn anew() -> Result<(), Failed> {
     let api = ApiServer::start()?;
     let mut node = node_of(&api)?;
@@ -159,7 +159,8 @@ fn anew() -> Result<(), Failed> {
     for (pod, container) in [(&lost, &containers[0]), (&there, &containers[1])] {
         container.crash("/missing/anew")?;
         pod.is_told(&api, &node)?;
-        // It is noted beside the capture, so the next agent does not tell it again for want of that.
+        // It is noted in the capture's sidecar, so the next agent does not announce it again only because it does not
+        // know.
         let capture = node.captured(container, &[1])?;
         until("it is noted that it was announced", || {
             let text = fs::read_to_string(capture.sidecar_path()).ok()?;

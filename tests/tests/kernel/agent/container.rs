@@ -23,13 +23,13 @@ use nix::{
 use super::node::{Node, until};
 use crate::{made::Made, support::victim};
 
-/// A container's id, under which it may run several times.
+/// The id of a container. The container may run several times under it.
 pub(crate) struct Container {
     pub(super) id: String,
     parent: PathBuf,
 }
 
-/// A run of a container, killed at the end.
+/// A run of a container. It is killed when dropped.
 pub(crate) struct Running {
     cgroup: Option<Made>,
     child: Child,
@@ -41,7 +41,7 @@ impl Container {
         Self::below(&node.cgroups)
     }
 
-    /// Whose cgroup is in this one.
+    /// A container whose cgroup is in this one.
     pub(super) fn below(cgroup: &Made) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -56,12 +56,12 @@ impl Container {
         self.start_with("nothing", words)
     }
 
-    /// Likewise, with a password in the configuration that the runtime reads, and in the environment.
+    /// Starts the victim likewise, with a password in the configuration that the runtime reads, and in the environment.
     pub(super) fn start_with(&self, password: &str, words: &[&str]) -> Result<Running, Failed> {
         self.start_program(&victim(), password, words)
     }
 
-    /// Likewise, of another program.
+    /// Starts another program likewise.
     pub(super) fn start_program(
         &self,
         program: &Path,
@@ -75,12 +75,13 @@ impl Container {
         Ok(running)
     }
 
-    /// A container that its runtime sets up: only runc is there, which makes the victim when it is let go on, and tells its pid.
+    /// Starts a container that its runtime still sets up: only runc is there. When it is let go on, it makes the victim
+    /// and reports its pid.
     pub(super) fn set_up(&self, words: &[&str]) -> Result<Running, Failed> {
         self.set_up_for(&victim(), words)
     }
 
-    /// Likewise, of another program.
+    /// Does the same for another program.
     pub(super) fn set_up_for(&self, program: &Path, words: &[&str]) -> Result<Running, Failed> {
         let mut command = Command::new(victim());
         command.arg0("runc").arg("init");
@@ -111,12 +112,12 @@ impl Container {
         })
     }
 
-    /// Lets the victim run until it ends; its exit status.
+    /// Lets the victim run until it ends. Returns its exit status.
     pub(super) fn run(&self, words: &[&str]) -> Result<ExitStatus, Failed> {
         self.start(words)?.wait()
     }
 
-    /// Opens a file that is not there: exit code 1.
+    /// Lets the victim open a file that does not exist: its exit code is 1.
     pub(super) fn crash(&self, path: &str) -> Result<(), Failed> {
         assert_eq!(self.run(&["open", path])?.code(), Some(1));
         Ok(())
@@ -128,13 +129,13 @@ impl Running {
         Pid::from_raw(self.child.id() as i32)
     }
 
-    /// Sets a file of its cgroup.
+    /// Writes a file of its cgroup.
     pub(super) fn set(&self, file: &str, value: &str) -> Result<(), Failed> {
         let cgroup = self.cgroup.as_ref().ok_or("no cgroup")?;
         Ok(fs::write(cgroup.0.join(file), value)?)
     }
 
-    /// Waits until it runs its own program, and that waits for a message or a signal.
+    /// Waits until the run's own program runs and waits for a message or a signal.
     pub(super) fn settled(&self, word: &str) -> Result<(), Failed> {
         let proc = PathBuf::from(format!("/proc/{}", self.child.id()));
         until("the container's program runs", || {
@@ -145,7 +146,7 @@ impl Running {
         })
     }
 
-    /// Lets a victim go on that waits.
+    /// Lets a victim that waits go on.
     pub(super) fn go_on(&self) -> Result<(), Failed> {
         self.stdin.send(b"go on")?;
         Ok(())
@@ -155,7 +156,7 @@ impl Running {
         Ok(kill(self.pid(), signal)?)
     }
 
-    /// Of a container that is set up: lets runc go on and end; the victim's pid.
+    /// For a container that is being set up: lets runc go on and end. Returns the victim's pid.
     pub(super) fn made(&mut self) -> Result<Pid, Failed> {
         self.go_on()?;
         let told = self.child.stdout.take().ok_or("no standard output")?;
@@ -165,7 +166,7 @@ impl Running {
         Ok(Pid::from_raw(pid.trim().parse()?))
     }
 
-    /// Waits for its end; its cgroup goes.
+    /// Waits for its end, and removes its cgroup.
     pub(super) fn wait(mut self) -> Result<ExitStatus, Failed> {
         let status = self.child.wait()?;
         self.cgroup.take();

@@ -71,7 +71,7 @@ fn crash() -> Result<(), Failed> {
     for path in [capture.path.clone(), capture.sidecar_path()] {
         assert_eq!(mode(&path)?, 0o600, "{}", path.display());
     }
-    // The same again is no news.
+    // The same crash again gives no new capture.
     container.crash("/etc/app/config.yaml")?;
     node.judged()?;
     let still = node.captured(&container, &[1])?;
@@ -146,7 +146,7 @@ fn adopts() -> Result<(), Failed> {
     Ok(())
 }
 
-/// What ends while a container is set up is the runtime's, and not the container.
+/// A process that ends while a container is set up belongs to the runtime, and is not the end of the container.
 fn adopts_in_set_up() -> Result<(), Failed> {
     let mut node = Node::new("")?;
     let container = Container::on(&node);
@@ -160,13 +160,14 @@ fn adopts_in_set_up() -> Result<(), Failed> {
     let run = &capture.runs[0].0;
     assert_eq!(run.init_pid, pid.as_raw() as u32, "{:#?}", capture.runs);
     assert_eq!(capture.sidecar()?["cause"], "missing_file");
-    // Its program is recorded whole.
+    // Its program is recorded completely.
     let adopted = |event: &capture_format::Event| event.flags.contains(EventFlags::ADOPTED);
     assert!(!capture.has(adopted), "{:#?}", capture.runs);
     Ok(())
 }
 
-/// The runtime's own process ends in the program's place, and nobody else tells why; whether it was recorded from the start or not.
+/// The runtime's own process ends instead of becoming the program, and nobody else says why. It is the same whether it
+/// was recorded from the start or not.
 fn never_executed() -> Result<(), Failed> {
     let mut node = Node::new("")?;
     let program = node.file("server");
@@ -198,8 +199,8 @@ fn never_executed() -> Result<(), Failed> {
     Ok(())
 }
 
-/// A container dies as a whole (the kubelet sets memory.oom.group) when a program that its shell started takes too much memory: the
-/// limits are the container's own and that of the cgroup above.
+/// A container dies as a whole (the kubelet sets memory.oom.group) when a program that its shell started takes too much
+/// memory. The limits are those of the container itself and of the cgroup above.
 fn group_killed(own: &str, above: &str, ran_out: &str) -> Result<(), Failed> {
     let node = Node::with_agent("")?;
     let python = node.file("python3");

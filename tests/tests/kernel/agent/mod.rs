@@ -14,20 +14,20 @@ mod trouble;
 
 use crate::{Case, support::cgroup2};
 
-/// From the kernel's events to a capture.
+/// Tests from the kernel's events to a capture.
 pub(crate) const CASES: &[Case] = crashes::CASES;
 
-/// What takes a hierarchy of version 2 with the memory controller.
+/// Tests that need a hierarchy of version 2 with the memory controller.
 pub(crate) const UNIFIED_MEMORY: &[Case] = crashes::UNIFIED_MEMORY;
 
-/// Whether there is one.
+/// Whether such a hierarchy exists.
 pub(crate) fn has_unified_memory() -> bool {
     let controllers = cgroup2().join("cgroup.controllers");
     std::fs::read_to_string(controllers)
         .is_ok_and(|names| names.split_whitespace().any(|name| name == "memory"))
 }
 
-/// What the agent does whatever the kernel is: its files, its restarts, what it is asked, what it refuses.
+/// Tests of what the agent does in the same way on every kernel: its files, its restarts, requests, what it refuses.
 pub(crate) const OWN: [&[Case]; 5] = [
     stops::CASES,
     asked::CASES,

@@ -23,10 +23,10 @@ use crate::{
     support::lastword,
 };
 
-/// How long anything may take, on a guest that is emulated while the machine is busy.
+/// How long anything may take on an emulated guest while the machine is busy.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Waits until something is there.
+/// Waits until `there` returns something.
 pub(super) fn until<T>(what: &str, mut there: impl FnMut() -> Option<T>) -> Result<T, Failed> {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
@@ -38,7 +38,7 @@ pub(super) fn until<T>(what: &str, mut there: impl FnMut() -> Option<T>) -> Resu
     Err(format!("not within {} s: {what}", PATIENCE.as_secs()).into())
 }
 
-/// A node: files of its agent, cgroups of its containers.
+/// A node: the files of its agent, and the cgroups of its containers.
 pub(crate) struct Node {
     folder: tempfile::TempDir,
     port: u16,
@@ -48,7 +48,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// With this added to the configuration; no agent yet.
+    /// Makes a node with this added to the configuration; the agent is not started yet.
     pub(super) fn new(more: &str) -> Result<Self, Failed> {
         static NUMBER: AtomicU16 = AtomicU16::new(0);
         let node = Self {
@@ -62,7 +62,7 @@ impl Node {
         Ok(node)
     }
 
-    /// With an agent that records.
+    /// Makes a node with an agent that records.
     pub(super) fn with_agent(more: &str) -> Result<Self, Failed> {
         let mut node = Self::new(more)?;
         node.start()?;
@@ -83,7 +83,7 @@ impl Node {
         Ok(fs::write(self.file("agent.yaml"), text)?)
     }
 
-    /// Has its agents speak to an API server, by the file `kubeconfig`.
+    /// Makes its agents use an API server, by the file `kubeconfig`.
     pub(super) fn join_cluster(&self, url: &str) -> Result<(), Failed> {
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
@@ -98,7 +98,7 @@ impl Node {
         Ok(fs::write(&config, text.replace(off, on))?)
     }
 
-    /// A file of this node's folder.
+    /// A file in this node's folder.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -128,7 +128,7 @@ impl Node {
         self.start_as(|command| command)
     }
 
-    /// Likewise, with a change of its command.
+    /// Does the same, with a change to the command.
     pub(super) fn start_as(
         &mut self,
         change: impl FnOnce(&mut Command) -> &mut Command,
@@ -149,7 +149,7 @@ impl Node {
             assert!(over.is_none(), "the agent ended: {over:?}\n{}", self.log());
             self.ask(&["status", "--json"]).ok()
         })?;
-        // Containers that ran already took some.
+        // Containers that already ran took some rings.
         self.ready()
     }
 
@@ -175,7 +175,7 @@ impl Node {
         Ok(kill(Pid::from_raw(agent.id() as i32), signal)?)
     }
 
-    /// Waits for the agent's end; one that does not end fails the test.
+    /// Waits for the agent's end. If the agent does not end, the test fails.
     pub(super) fn ended(&mut self) -> Result<ExitStatus, Failed> {
         let mut agent = self.agent.take().ok_or("no agent")?;
         let ended = until("the agent ends", || agent.try_wait().ok()?);
@@ -191,14 +191,14 @@ impl Node {
         matches!(over, Some(Ok(None)))
     }
 
-    /// `lastword capture` or `lastword status`.
+    /// The command for `lastword capture` or `lastword status`.
     pub(super) fn request(&self, words: &[&str]) -> Command {
         let mut command = Command::new(lastword());
         command.args(words).arg("--socket").arg(self.socket());
         command
     }
 
-    /// What the agent answers to `lastword capture` or `lastword status`, in JSON.
+    /// The agent's answer to `lastword capture` or `lastword status`, in JSON.
     pub(super) fn ask(&self, words: &[&str]) -> Result<serde_json::Value, Failed> {
         let Output { status, stdout, .. } = self.request(words).output()?;
         if !status.success() {
@@ -207,7 +207,7 @@ impl Node {
         Ok(serde_json::from_slice(&stdout)?)
     }
 
-    /// Waits until there is a free ring for several containers.
+    /// Waits until there are free rings for several containers.
     pub(super) fn ready(&self) -> Result<(), Failed> {
         until("free rings", || {
             let status = self.ask(&["status", "--json"]).ok()?;
@@ -220,7 +220,7 @@ impl Node {
         fs::read_to_string(self.file("log")).unwrap_or_default()
     }
 
-    /// Waits until the log has a line with all of these words.
+    /// Waits until the log has a line that contains all of these words.
     pub(super) fn logged(&self, words: &[&str]) -> Result<(), Failed> {
         let there = |line: &str| words.iter().all(|word| line.contains(word));
         until(&format!("{words:?} in the log"), || {

@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
 
 const PASSWORD: &str = "correct-horse-battery-staple";
 
-/// Looks for a text in every file of the spool, and in the events of a container's captures.
+/// Whether a text is in any file of the spool, or in the events of a container's captures.
 fn is_stored(node: &Node, container: &Container, text: &str) -> Result<bool, Failed> {
     let holds = |bytes: &[u8]| bytes.windows(text.len()).any(|it| it == text.as_bytes());
     for capture in node.captures(container)? {
@@ -40,10 +40,10 @@ fn environment() -> Result<(), Failed> {
     let running = container.start_with(PASSWORD, &["open", "/missing/env"])?;
     running.wait()?;
     let capture = node.captured(&container, &[1])?;
-    // The program's own life is there.
+    // The events of the program itself are there.
     assert!(capture.has(|event| event.name == "/missing/env"));
     assert!(!is_stored(&node, &container, PASSWORD)?);
-    // Nor of a container that lives, from before the agent.
+    // The same holds for a container that was already running when the agent started.
     node.stop(Signal::SIGTERM)?;
     assert!(!is_stored(&node, &container, PASSWORD)?);
     let lives = Container::on(&node);

@@ -28,7 +28,7 @@ pub(super) const CASES: &[Case] = &[
     ("agent_ends_at_once_at_a_second_signal", twice),
 ];
 
-/// A trigger that only the last run of a container trips.
+/// Triggers that only the last run of a container trips.
 const AT_LAST: &str = "triggers: {first_crash: false, restarts: [], exit_codes: [7]}";
 
 fn kept() -> Result<(), Failed> {
@@ -50,7 +50,7 @@ fn kept() -> Result<(), Failed> {
     Ok(())
 }
 
-/// So many ends that the agent cannot have looked at them when it is to stop.
+/// So many containers end that the agent cannot have handled all of them when it is asked to stop.
 fn many() -> Result<(), Failed> {
     const CONTAINERS: usize = 150;
     let mut node = Node::with_agent(AT_LAST)?;
@@ -75,7 +75,7 @@ fn many() -> Result<(), Failed> {
     node.start()?;
     container.run(&["exit", "7"])?;
     node.captured(&container, &[1, 2])?;
-    // Those that ended before the stop were kept by the agent that was to stop.
+    // The agent that was asked to stop kept the runs that ended before that.
     let kept = |other: &&Container| {
         let words = [other.id.as_str(), "run=1"];
         let of_it = |line: &str| words.iter().all(|word| line.contains(word));
@@ -92,7 +92,7 @@ fn twice() -> Result<(), Failed> {
     node.join_cluster(&format!("http://{}", silent.local_addr()?))?;
     let kubeconfig = node.file("kubeconfig");
     node.start_as(|command| command.arg("--kubeconfig").arg(kubeconfig))?;
-    // The agent waits for the answer even when it is to stop.
+    // The agent waits for the answer even if it is asked to stop.
     let mut asking = TcpStream::connect(node.address())?;
     let body = "{\"namespace\": \"shop\", \"pod\": \"web-1\"}";
     write!(
@@ -101,7 +101,8 @@ fn twice() -> Result<(), Failed> {
         body.len()
     )?;
     let asked = |connections: &mut Vec<TcpStream>| {
-        // Watches and the alert: whatever is asked first, the alert is among what was asked when all connections are there.
+        // Watches and the alert: whatever is asked first, the alert is among the requests when all connections are
+        // open.
         connections.iter_mut().any(|connection| {
             let mut bytes = [0; 4096];
             let read = connection.read(&mut bytes).unwrap_or(0);
@@ -131,7 +132,7 @@ fn once() -> Result<(), Failed> {
     container.crash("/missing/1")?;
     let capture = node.captured(&container, &[1])?;
     capture.sidecar()?;
-    // With and without the runs before, with and without what stands beside the capture.
+    // With and without the earlier runs, with and without the sidecar.
     for (signal, with_sidecar) in [
         (Signal::SIGTERM, true),
         (Signal::SIGKILL, true),
@@ -148,7 +149,7 @@ fn once() -> Result<(), Failed> {
         assert_eq!(still.header.created, capture.header.created);
         assert_eq!(still.sidecar()?["cause"], "missing_file");
     }
-    // Each time it was the second run: the captured one counts.
+    // Each time this was the second run: the captured run counts.
     let log = node.log();
     let second = |line: &&str| line.contains(&container.id) && line.contains("run=2");
     assert_eq!(log.lines().filter(second).count(), 3, "{log}");
@@ -169,7 +170,8 @@ fn restarts() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The run of a capture that shows no cause is in the one that does, though the agent that recorded it left nothing else.
+/// The run of a capture that shows no cause is also in the next capture, which shows the cause, although the agent that
+/// recorded it left nothing else.
 fn taken_over() -> Result<(), Failed> {
     let mut node = Node::with_agent("")?;
     let container = Container::on(&node);
@@ -203,7 +205,8 @@ fn killed() -> Result<(), Failed> {
             container.crash("/missing/killed")?;
             containers.push(container);
         }
-        // The first change in the spool is a file that is being written. It is seen at once, and goes on a bit further every time.
+        // The first change in the spool is a file that is being written. It is seen at once, and each time the writing
+        // is let go on a little further.
         let start = Instant::now();
         while node.files() == before {
             assert!(start.elapsed() < PATIENCE, "{}", node.log());
@@ -212,7 +215,7 @@ fn killed() -> Result<(), Failed> {
         thread::sleep(Duration::from_millis(round * 2));
         node.stop(Signal::SIGKILL)?;
         for container in &containers {
-            // Whatever has its name is whole.
+            // Every file with its final name is complete.
             let captures = node.captures(container)?;
             let created = captures.first().map(|capture| capture.header.created);
             let before = taken.entry(container.id.clone()).or_insert(created);
@@ -239,7 +242,7 @@ fn killed() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Whether the spool has a file that was not written to its end.
+/// Whether the spool has a file that was not written completely.
 fn has_half(node: &Node) -> bool {
     let files = node.files();
     let mut names = files.iter().filter_map(|path| path.file_name()?.to_str());

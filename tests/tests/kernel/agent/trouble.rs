@@ -72,7 +72,7 @@ fn read_only() -> Result<(), Failed> {
 
 fn in_the_way() -> Result<(), Failed> {
     let mut node = Node::new("")?;
-    // Not even root can make a directory below a file.
+    // Even root cannot make a directory below a file.
     fs::write(node.spool(), "")?;
     node.start()?;
     told_without_a_file(
@@ -82,7 +82,7 @@ fn in_the_way() -> Result<(), Failed> {
     )?;
     let container = Container::on(&node);
     container.crash("/missing/1")?;
-    // It is tried again by itself.
+    // The agent tries again by itself.
     fs::remove_file(node.spool())?;
     node.captured(&container, &[1])?;
     until("no trouble", || {
@@ -91,7 +91,7 @@ fn in_the_way() -> Result<(), Failed> {
     })
 }
 
-/// A container crashes, and its verdict is told although nothing can be written; so is why.
+/// A container crashes. Its verdict is logged although no file can be written, and so is the reason for that.
 fn told_without_a_file(node: &Node, why: &str, advice: &str) -> Result<(), Failed> {
     let container = Container::on(node);
     container.crash("/missing/1")?;
@@ -131,12 +131,12 @@ fn second() -> Result<(), Failed> {
     let container = Container::on(&node);
     container.crash("/missing/1")?;
     node.captured(&container, &[1])?;
-    // What a killed agent left is no agent.
+    // The socket that a killed agent left does not count as an agent.
     node.stop(Signal::SIGKILL)?;
     node.start()
 }
 
-/// A small file system, gone at the end.
+/// A small file system. It is removed when dropped.
 struct Small(std::path::PathBuf);
 
 impl Small {
@@ -158,7 +158,7 @@ impl Small {
         Ok(mount(none, &self.0, none, flags, size)?)
     }
 
-    /// Fills it; what is returned must be removed for there to be room again.
+    /// Fills the file system. When the returned file is removed, there is room again.
     fn fill(&self) -> Result<std::path::PathBuf, Failed> {
         let path = self.0.join("filler");
         let mut file = fs::File::create(&path)?;
@@ -189,14 +189,14 @@ fn full() -> Result<(), Failed> {
     assert!(node.runs());
     node.ask(&["status", "--json"])?;
     fs::remove_file(filler)?;
-    // It tries again by itself.
+    // The agent tries again by itself.
     let capture = node.captured(&container, &[1])?;
     assert_eq!(capture.sidecar()?["cause"], "missing_file");
     node.stop(Signal::SIGTERM)?;
     Ok(())
 }
 
-/// It records, answers and stops as if its log were read.
+/// The agent records, answers and stops as if its log were read.
 fn works(mut node: Node) -> Result<(), Failed> {
     for _ in 0..3 {
         let container = Container::on(&node);
@@ -274,7 +274,7 @@ fn removed() -> Result<(), Failed> {
     let container = Container::on(&node);
     container.crash("/missing/removed")?;
     node.captured(&container, &[1])?;
-    // Before the agent has noted it, the file that went would be written once more.
+    // If the agent has not noted this yet, it would write the deleted file again.
     until("the capture is noted", || {
         let status = node.ask(&["status", "--json"]).ok()?;
         (status["spool"]["captures"] == 1).then_some(())
@@ -288,7 +288,7 @@ fn removed() -> Result<(), Failed> {
     let status = node.ask(&["status", "--json"])?;
     assert_eq!(status["spool"]["lost"], 1, "{status:#}");
     assert_eq!(metric(&node, "lastword_captures_lost_total"), Some(1.0));
-    // It is used on.
+    // The directory is still used.
     let container = Container::on(&node);
     container.crash("/missing/after")?;
     node.captured(&container, &[1])?;
@@ -298,7 +298,7 @@ fn removed() -> Result<(), Failed> {
     })
 }
 
-/// A node with as little memory as is allowed, and containers that run until one of them finds no ring, which is the last.
+/// A node with the least memory that is allowed. Containers are started until one of them, the last, finds no ring.
 fn crowded() -> Result<(Node, Vec<Container>, Vec<Running>), Failed> {
     const FAR_MORE_THAN_RINGS: usize = 40;
     let node = Node::with_agent("recorder: {memory: 16MiB}")?;
@@ -325,7 +325,7 @@ fn crowded() -> Result<(Node, Vec<Container>, Vec<Running>), Failed> {
     Err(format!("nobody was refused:\n{}", node.log()).into())
 }
 
-/// A container that found no ring gets one when another ends, and its run says that it lost something.
+/// A container that found no ring gets one when another container ends. Its run says that something was lost.
 fn late() -> Result<(), Failed> {
     let (node, containers, mut all) = crowded()?;
     let (first, last) = (&containers[0], containers.last().ok_or("none")?);
@@ -346,7 +346,8 @@ fn late() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Podman's pods, and what a container names like another runtime's: the kernel side takes them for containers.
+/// Podman's pods, and cgroups in a container with names like those of another runtime: the kernel side takes all of
+/// them for containers.
 fn alike() -> Result<(), Failed> {
     const MORE_THAN_RINGS: usize = 24;
     let node = Node::with_agent("recorder: {memory: 16MiB}")?;
@@ -391,7 +392,7 @@ fn pods_first() -> Result<(), Failed> {
             (free >= 3 && waiting >= 4).then_some(())
         },
     )?;
-    // Recorded it is, though nobody knows its name.
+    // The container is recorded although nobody knows its name.
     let asked = ["capture", "--json", "--container-id", &container.id];
     let output = node.request(&asked).output()?;
     assert!(output.status.success(), "{output:?}\n{}", node.log());
