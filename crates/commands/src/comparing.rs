@@ -19,7 +19,7 @@ pub struct Diff {
     json: bool,
 }
 
-/// `3` or `3,4`.
+/// Parses `3` or `3,4`.
 fn runs(text: &str) -> Result<(u32, Option<u32>), String> {
     let number = |text: &str| text.trim().parse::<u32>();
     let parsed = match text.split_once(',') {

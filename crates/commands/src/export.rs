@@ -49,7 +49,7 @@ enum Format {
 }
 
 impl Format {
-    /// Whether it is nothing for terminals.
+    /// Whether the format must not be written to a terminal.
     fn is_binary(self) -> bool {
         match self {
             Self::Scap | Self::Pcapng | Self::Perfetto => true,
@@ -79,7 +79,7 @@ impl Export {
         Ok(())
     }
 
-    /// Writes a whole file or none; what is no regular file is written as it is.
+    /// Writes the whole file or nothing. A path that is not a regular file, such as a pipe, is written to directly.
     fn to_file(&self, capture: &mut Capture) -> anyhow::Result<()> {
         let mut file = Output::create(&self.output)?;
         self.write(capture, &mut BufWriter::new(&mut file))?;

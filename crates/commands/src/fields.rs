@@ -19,10 +19,10 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Prints them.
+    /// Prints the fields.
     ///
     /// # Errors
-    /// There is none with such a text, or `out` fails.
+    /// If no field contains the text, or if `out` fails.
     pub fn print(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let fields: Vec<_> = filter::fields().filter(|field| self.wants(field)).collect();
         if let (true, Some(text)) = (fields.is_empty(), &self.text) {

@@ -11,7 +11,7 @@ use events::escape::escaped;
 
 use crate::Capture;
 
-/// Bytes taken from standard input: many times what a capture is large.
+/// How many bytes are read from standard input at most: many times the size of a capture.
 const MAX_INPUT: u64 = 4 << 30;
 
 /// Captures in files.
@@ -24,10 +24,11 @@ pub struct Files {
 }
 
 impl Files {
-    /// Opens one after the other. Where none is named, the newest one of the working folder is taken, and standard error says which.
+    /// Opens the captures one after the other. If none is named, the newest one of the working folder is taken, and
+    /// standard error says which one that is.
     ///
     /// # Errors
-    /// None is named, and the working folder holds none or cannot be read.
+    /// If none is named, and the working folder has none or cannot be read.
     pub fn captures(
         &self,
     ) -> anyhow::Result<impl ExactSizeIterator<Item = anyhow::Result<Capture>> + use<>> {
@@ -52,7 +53,7 @@ fn newest(folder: &Path) -> anyhow::Result<PathBuf> {
         .context("no FILE was named, and this folder cannot be read: name a capture")?;
     let captures = entries.flatten().filter_map(|entry| {
         let path = PathBuf::from(entry.file_name());
-        // What only looks like a capture, a pipe for one, is no file; a link leads to one.
+        // A pipe with the name of a capture is not a file; a link may lead to one.
         let found = fs::metadata(entry.path())
             .ok()
             .filter(fs::Metadata::is_file)?;
@@ -66,7 +67,7 @@ fn newest(folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(newest.1)
 }
 
-/// A capture has to be read from its end as well, so it goes into a file without a name first.
+/// Standard input is copied into a file without a name first, because a capture must also be read from its end.
 fn standard_input() -> anyhow::Result<Capture> {
     let input = io::stdin();
     ensure!(

@@ -47,22 +47,22 @@ pub use one_by_one::{Captures, Shown};
 pub use terminal::{Screen, Terminal};
 pub use views::Explain;
 
-/// Where a capture's bytes are.
+/// Something that the bytes of a capture can be read from.
 pub trait Source: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> Source for T {}
 
-/// A capture that has been opened.
+/// An open capture.
 pub struct Capture {
-    /// How it is called in messages: a path, or the name of a Capture object.
+    /// Its name in messages: a path, or the name of a Capture object.
     pub name: String,
-    /// What it holds.
+    /// Its content.
     pub reader: Reader<Box<dyn Source>>,
     progress: Option<progress::Progress>,
 }
 
 impl Capture {
-    /// A capture in memory, or wherever reading takes no time.
+    /// A capture in memory, or in another place from which reading takes no time.
     #[must_use]
     pub fn new(name: String, reader: Reader<Box<dyn Source>>) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl Capture {
     /// Opens a file.
     ///
     /// # Errors
-    /// It cannot be read, or is no capture.
+    /// If the file cannot be read, or is not a capture.
     pub fn file(path: &Path) -> anyhow::Result<Self> {
         let size = path.metadata().map_or(0, |metadata| metadata.len());
         let progress = progress::Progress::new(size);
@@ -90,22 +90,23 @@ impl Capture {
 
 /// One way to look at a capture.
 pub trait View {
-    /// Writes it.
+    /// Writes the view.
     ///
     /// # Errors
-    /// There is nothing of the kind asked for in the capture, or `out` fails.
+    /// If the capture has nothing of what was asked for, or if `out` fails.
     fn print(&self, capture: &mut Capture, out: &mut Screen<'_>) -> anyhow::Result<()>;
 
-    /// Whether it writes text for people: such text is told apart where there are several captures, and goes through
+    /// Whether the view writes text for people. Such text gets headings if there are several captures, and goes through
+    /// a pager at a terminal.
     /// a pager at a terminal.
     fn is_text(&self) -> bool {
         false
     }
 
-    /// Writes it of several captures, one after the other unless it looks at them together.
+    /// Writes the view of several captures, one after the other, unless the view looks at them together.
     ///
     /// # Errors
-    /// As [`View::print`], if there is one capture; of several those that can be are shown.
+    /// As for [`View::print`], if there is one capture. Of several captures, those that can be shown are shown.
     fn print_all(
         &self,
         captures: &mut Captures<'_>,
@@ -115,10 +116,10 @@ pub trait View {
         one_by_one::print(captures, &print, self.is_text(), out)
     }
 
-    /// Writes it of the only capture there is.
+    /// Writes the view of the only capture.
     ///
     /// # Errors
-    /// As [`View::print`].
+    /// As for [`View::print`].
     fn print_only(&self, capture: &mut Capture, out: &mut Screen<'_>) -> anyhow::Result<Shown> {
         out.watch(capture.progress.as_ref());
         self.print(capture, out)?;
@@ -128,7 +129,7 @@ pub trait View {
     }
 }
 
-/// Captures, and how they are looked at.
+/// Captures, and the view in which they are shown.
 #[derive(Debug, clap::Args)]
 pub struct Of<S: clap::Args, V: clap::Args> {
     #[command(flatten)]
@@ -139,19 +140,19 @@ pub struct Of<S: clap::Args, V: clap::Args> {
     terminal: Terminal,
 }
 
-/// What was asked for.
+/// Captures and a view, from the command line.
 pub struct Request<S> {
-    /// Which captures.
+    /// The captures.
     pub which: S,
     view: Box<dyn View>,
     terminal: Terminal,
 }
 
 impl<S> Request<S> {
-    /// Shows captures as was asked for, on standard output (which is `out`) or in a pager.
+    /// Shows captures as requested, on standard output (which is `out`) or in a pager.
     ///
     /// # Errors
-    /// As [`View::print_all`].
+    /// As for [`View::print_all`].
     pub fn show(
         &self,
         captures: &mut Captures<'_>,
@@ -238,10 +239,10 @@ pub enum Offline {
 }
 
 impl Offline {
-    /// Does what was asked.
+    /// Runs the command.
     ///
     /// # Errors
-    /// There is nothing of that kind, or `out` fails.
+    /// If there is nothing to print, or if `out` fails.
     pub fn act(&self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         match self {
             Self::Fields(fields) => fields.print(out)?,
@@ -250,10 +251,10 @@ impl Offline {
     }
 }
 
-/// Shows one capture as it is shown where there is no terminal, and tells what of it is damaged.
+/// Shows one capture as it is shown without a terminal, and reports its damage.
 ///
 /// # Errors
-/// As [`View::print`].
+/// As for [`View::print`].
 pub fn show(capture: &mut Capture, view: &dyn View, out: &mut dyn Write) -> anyhow::Result<()> {
     view.print(capture, &mut Screen::plain(out))?;
     for damage in capture.reader.damage() {
@@ -262,12 +263,12 @@ pub fn show(capture: &mut Capture, view: &dyn View, out: &mut dyn Write) -> anyh
     Ok(())
 }
 
-/// Says something on standard error, which may have nobody who reads it.
+/// Writes a note to standard error, even if nobody reads it.
 fn note(message: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "lastword: {message}");
 }
 
-/// One JSON document, for people to read too.
+/// Writes a JSON document that people can read, too.
 ///
 /// # Errors
 /// When `out` fails.

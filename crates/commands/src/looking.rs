@@ -47,7 +47,7 @@ pub(crate) fn write(
     Ok(view.write_text(out.look(), out)?)
 }
 
-/// Declares a command for each function from a run to its view.
+/// Declares a command for each function that makes a view of a run.
 macro_rules! views {
     ($($(#[doc = $doc:literal])+ $name:ident = $of:path;)+) => {
         $(

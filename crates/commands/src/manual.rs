@@ -15,13 +15,13 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Writes them.
+    /// Writes the completions.
     ///
     /// # Errors
     /// When `out` fails.
     pub fn write(self, mut command: clap::Command, out: &mut dyn Write) -> anyhow::Result<()> {
         let name = command.get_name().to_owned();
-        // The generator panics where writing fails; this cannot.
+        // The generator panics if writing fails; writing to memory cannot fail.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, name, &mut script);
         Ok(out.write_all(&script)?)
@@ -37,7 +37,7 @@ pub struct Man {
 }
 
 impl Man {
-    /// Writes a page for the program and for each of its commands.
+    /// Writes a page for the program, and one for each of its commands.
     ///
     /// # Errors
     /// When the directory cannot be written.

@@ -6,20 +6,20 @@ use events::escape::escaped;
 
 use crate::{Capture, Screen};
 
-/// Captures that are opened when it is their turn.
+/// Captures. Each is opened when its turn comes.
 pub type Captures<'c> = dyn ExactSizeIterator<Item = anyhow::Result<Capture>> + 'c;
 
-/// How it went; what is to be told when the pager has ended.
+/// The result; its notes are printed when the pager has ended.
 #[derive(Debug, Default)]
 pub struct Shown {
-    /// Whether one could not be read whole.
+    /// Whether a capture could not be read completely.
     pub failed: bool,
-    /// What is to be told of them.
+    /// Notes about the captures.
     pub notes: Vec<String>,
 }
 
 impl Shown {
-    /// Tells what of a capture is damaged.
+    /// Adds a note for each damaged part of a capture.
     pub(crate) fn damage_of(&mut self, capture: &Capture) {
         for damage in capture.reader.damage() {
             self.failed = true;
@@ -33,10 +33,10 @@ impl Shown {
     }
 }
 
-/// How one capture is written.
+/// A function that writes one capture.
 type Print<'p> = dyn Fn(&mut Capture, &mut Screen<'_>) -> anyhow::Result<()> + 'p;
 
-/// Writes each. Of several those that cannot be read are told, and the others are shown.
+/// Writes each capture. If there are several, one that cannot be read gets a note, and the others are shown.
 pub(crate) fn print(
     captures: &mut Captures<'_>,
     print: &Print<'_>,
@@ -82,7 +82,7 @@ pub(crate) fn print(
     Ok(shown)
 }
 
-/// Whether it is our output that failed: then the other captures need not be tried.
+/// Whether the output failed: then the other captures need not be tried.
 fn is_output(error: &anyhow::Error) -> bool {
     error
         .chain()

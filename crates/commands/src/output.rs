@@ -9,17 +9,18 @@ use std::{
 use anyhow::Context as _;
 use capture_format::NewFile;
 
-/// A new file, whole or not at all; or what is there and no regular file, a pipe or `/dev/stdout`, written as it is.
+/// A new file, which appears when it is complete; or something that exists and is not a regular file, such as a pipe or
+/// `/dev/stdout`, which is written to directly.
 pub(crate) enum Output {
     New(NewFile),
     Special(File),
 }
 
 impl Output {
-    /// Makes or opens it.
+    /// Makes or opens the output.
     ///
     /// # Errors
-    /// It cannot be written there.
+    /// If it cannot be written there.
     pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
         let is_special = fs::metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir());
         if is_special {
@@ -33,10 +34,10 @@ impl Output {
         })?))
     }
 
-    /// Gives a new file its name.
+    /// Gives the new file its name.
     ///
     /// # Errors
-    /// It cannot be kept there.
+    /// If the file cannot be given its name.
     pub(crate) fn keep(self) -> anyhow::Result<()> {
         match self {
             Self::New(new) => Ok(new.keep()?),

@@ -4,12 +4,12 @@ use std::env;
 use std::io::{self, BufWriter, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// Used if nothing else is named. What it is told by `LESS`: leave if it fits on one screen, pass colours, keep the
-/// screen as it is.
+/// The pager that is used if no other is named. `LESS` makes it quit if the text fits on one screen, show colours, and
+/// leave the screen as it is.
 const DEFAULT: &str = "less";
 const LESS: &str = "FRX";
 
-/// The pager's command line; none if there is to be none: its name is empty, or `cat`.
+/// The pager's command line. `None` if no pager shall be used: its name is empty or `cat`.
 pub(crate) fn command() -> Option<Vec<String>> {
     let named = ["LASTWORD_PAGER", "PAGER"];
     let named = named.into_iter().find_map(|name| env::var(name).ok());
@@ -21,7 +21,7 @@ fn words(command: &str) -> Option<Vec<String>> {
     (!words.is_empty() && words != ["cat"]).then_some(words)
 }
 
-/// Output that goes to a pager, if there is one and something is written.
+/// Output to a pager, if there is one and something is written.
 pub(crate) struct Paged<'o> {
     command: Option<Vec<String>>,
     pager: Option<(Child, BufWriter<ChildStdin>)>,
@@ -43,7 +43,7 @@ impl<'o> Paged<'o> {
         };
         match spawn(&words) {
             Ok(pager) => self.pager = pager,
-            // A machine without less is none that should hear of it each time.
+            // If less is missing on this machine, that is not worth a message each time.
             Err(error) if error.kind() == io::ErrorKind::NotFound && words == [DEFAULT] => {}
             Err(error) => {
                 let name = &words[0];
@@ -54,16 +54,16 @@ impl<'o> Paged<'o> {
         }
     }
 
-    /// Waits for the person to have read it.
+    /// Waits until the person has left the pager.
     ///
     /// # Errors
-    /// The output failed. That the pager was left before all was written is no error.
+    /// If the output failed. If the person left the pager before everything was written, that is not an error.
     pub(crate) fn end(mut self) -> io::Result<()> {
         let Some((mut child, mut stdin)) = self.pager.take() else {
             return self.out.flush();
         };
         let flushed = stdin.flush();
-        // A writer that is dropped flushes once more, and blocks nowhere.
+        // A writer that is dropped flushes once more; it does not block.
         drop(stdin);
         child.wait()?;
         match flushed {
@@ -105,7 +105,7 @@ fn spawn(words: &[String]) -> io::Result<Option<(Child, BufWriter<ChildStdin>)>>
     Ok(stdin.map(|stdin| (child, BufWriter::new(stdin))))
 }
 
-/// Ctrl-C is for the pager, which goes on; we end when it does.
+/// Ignores Ctrl-C: it is meant for the pager, which goes on. We end when the pager ends.
 fn ignore_interrupts() -> io::Result<()> {
     #[cfg(unix)]
     signal_hook::flag::register(signal_hook::consts::SIGINT, std::sync::Arc::default())?;

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// What takes less is not worth a bar.
+/// A bar is shown only if reading takes longer than this.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A bar for one file.
+/// A progress bar for one file.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -28,7 +28,7 @@ impl Progress {
         }
     }
 
-    /// The same source, whose reading is seen.
+    /// The same source; the bar shows how far it is read.
     pub(crate) fn watch<R>(&self, source: R) -> Watched<R> {
         Watched {
             source,
@@ -41,20 +41,20 @@ impl Progress {
         if self.bar.is_finished() {
             return;
         }
-        // indicatif shows nothing where standard error is no terminal.
+        // indicatif shows nothing if standard error is not a terminal.
         if self.bar.is_hidden() && self.started.elapsed() > PATIENCE {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         self.bar.set_position(position);
     }
 
-    /// Takes the bar away for good.
+    /// Removes the bar for good.
     pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }
 }
 
-/// A source whose reading is seen.
+/// A source that reports how far it is read.
 pub(crate) struct Watched<R> {
     source: R,
     at: u64,

@@ -47,7 +47,7 @@ impl View for Report {
     }
 }
 
-/// Whether the page may take this place: a capture is not overwritten.
+/// Checks whether the page may be written to this path: a capture is not overwritten.
 fn check(path: &Path) -> anyhow::Result<()> {
     if capture_format::open_file(path).is_ok() {
         bail!(

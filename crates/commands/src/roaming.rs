@@ -10,7 +10,7 @@ use crate::{Capture, Captures, Screen, Shown, View};
 pub struct Tui;
 
 impl View for Tui {
-    /// A terminal is taken over with a capture of one's own: see [`View::print_all`].
+    /// The UI takes over the terminal and needs the capture itself, so [`View::print_all`] is used instead.
     fn print(&self, _: &mut Capture, _: &mut Screen<'_>) -> anyhow::Result<()> {
         Err(tui::Error::NoTerminal.into())
     }
@@ -22,7 +22,7 @@ impl View for Tui {
     ) -> anyhow::Result<Shown> {
         ensure!(captures.len() <= 1, "tui shows one capture at a time");
         let capture = captures.next().context("no capture")??;
-        // The screen is the UI's from here on.
+        // From here on the screen belongs to the UI.
         if let Some(progress) = &capture.progress {
             progress.end();
         }

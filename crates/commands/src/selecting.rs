@@ -27,10 +27,10 @@ pub(crate) struct Select {
 }
 
 impl Select {
-    /// What is asked for of this capture.
+    /// The selection for this capture.
     ///
     /// # Errors
-    /// It does not hold the run.
+    /// If the capture does not have the run.
     pub(crate) fn of(&self, capture: &Capture) -> anyhow::Result<Selection> {
         self.check_run(capture)?;
         Ok(Selection {
@@ -72,7 +72,7 @@ impl ValueParserFactory for Expression {
     }
 }
 
-/// As clap's own, but it does not repeat an expression in front of what is wrong with it: the error draws it.
+/// Like clap's own parser, except that it does not repeat the expression before the error: the error already shows it.
 #[derive(Clone, Debug)]
 struct ExpressionParser;
 

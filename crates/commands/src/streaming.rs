@@ -41,7 +41,8 @@ pub struct Streams {
     json: bool,
 }
 
-/// A single word is WHAT, of the newest capture here: who named a capture alone has forgotten to say what of it.
+/// Parses WHAT. A word that names a capture is refused: the person has named a capture and forgotten to say which
+/// stream.
 fn what(text: &str) -> Result<String, String> {
     match text.ends_with(".lwcap") && Path::new(text).is_file() {
         true => Err(

@@ -50,7 +50,7 @@ pub struct Screen<'o> {
 }
 
 impl<'o> Screen<'o> {
-    /// No terminal: text is as wide as it is, and has no colours.
+    /// No terminal: text has any width, and no colours.
     pub fn plain(out: &'o mut dyn Write) -> Self {
         Self {
             out,
@@ -60,7 +60,7 @@ impl<'o> Screen<'o> {
         }
     }
 
-    /// A terminal of this width, without colours.
+    /// A terminal with this width, without colours.
     #[cfg(test)]
     pub(crate) fn terminal(out: &'o mut dyn Write, width: usize) -> Self {
         Self {
@@ -79,13 +79,13 @@ impl<'o> Screen<'o> {
         self.look
     }
 
-    /// Whether a terminal shows what is written, if only through a pager: nothing but text may be written then.
+    /// Whether a terminal shows what is written, directly or through a pager: then only text may be written.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         self.is_terminal
     }
 
-    /// Shows how far reading is until something is written to the same terminal.
+    /// Shows how far reading is, until something is written to the same terminal.
     pub(crate) fn watch(&mut self, progress: Option<&Progress>) {
         if let Some(last) = self.progress.take() {
             last.end();
@@ -172,7 +172,7 @@ mod tests {
         command: Command<Files>,
     }
 
-    /// What a command says of a capture at a terminal of 80 columns.
+    /// The output of a command on a capture, at a terminal with 80 columns.
     fn at_a_terminal(line: &str) -> String {
         let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/captures");
         let mut capture = Capture::file(&captures.join("nginx-upstream.lwcap")).unwrap();

@@ -21,7 +21,7 @@ use tonic_prost::ProstCodec;
 pub use error::CriError;
 pub use types::{Container, Sandbox, State, Status, Version};
 
-/// Where runtimes listen, in the order they are tried: containerd, CRI-O, k3s and RKE2, cri-dockerd.
+/// Where runtimes listen, in the order in which the sockets are tried: containerd, CRI-O, k3s and RKE2, cri-dockerd.
 pub const SOCKETS: [&str; 4] = [
     "/run/containerd/containerd.sock",
     "/run/crio/crio.sock",
@@ -29,10 +29,10 @@ pub const SOCKETS: [&str; 4] = [
     "/run/cri-dockerd.sock",
 ];
 
-/// How long an answer is waited for.
+/// How long to wait for an answer.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest answer that is read, in bytes; kubelet's limit too.
+/// The largest answer that is read, in bytes; kubelet has the same limit.
 pub const MAX_MESSAGE: usize = 16 << 20;
 
 struct Call {
@@ -61,11 +61,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `endpoint`, a path with or without `unix://` before it; without one, to the first of [`SOCKETS`] that is there.
+    /// Connects to `endpoint`, a path that may begin with `unix://`. Without an endpoint, it connects to the first of
+    /// [`SOCKETS`] that exists.
     ///
     /// # Errors
     ///
-    /// If there is no such socket, it may not be opened, or who answers is not a runtime that speaks `runtime.v1`.
+    /// If the socket does not exist or may not be opened, or if no runtime answers there that speaks `runtime.v1`.
     pub async fn connect(endpoint: Option<&str>) -> Result<(Self, Version), CriError> {
         Self::connect_within(TIMEOUT, endpoint).await
     }
@@ -99,12 +100,12 @@ impl Client {
         }
     }
 
-    /// The socket it is connected to.
+    /// The socket that it is connected to.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Who answers.
+    /// Name and version of the runtime.
     ///
     /// # Errors
     ///
@@ -119,7 +120,7 @@ impl Client {
         })
     }
 
-    /// All containers, running or not, but for those of sandboxes.
+    /// All containers, running or not, except those of sandboxes.
     ///
     /// # Errors
     ///
@@ -128,7 +129,7 @@ impl Client {
         self.list_containers(None).await
     }
 
-    /// The container of this id, if there is one. A sandbox is none.
+    /// The container with this id, if it exists. A sandbox does not count.
     ///
     /// # Errors
     ///
@@ -147,7 +148,7 @@ impl Client {
         self.list_sandboxes(None).await
     }
 
-    /// The sandbox of this id, if there is one.
+    /// The sandbox with this id, if it exists.
     ///
     /// # Errors
     ///
@@ -157,7 +158,7 @@ impl Client {
         Ok(found.into_iter().find(|sandbox| sandbox.id == id))
     }
 
-    /// How a container is, or how it ended; none if the runtime does not know it (any more).
+    /// The state of a container, or how it ended; `None` if the runtime does not know it (any more).
     ///
     /// # Errors
     ///
@@ -175,8 +176,8 @@ impl Client {
         }
     }
 
-    /// How all containers are, or how they ended, for an agent that starts: of each container of a pod kubelet keeps the last
-    /// one that ended.
+    /// The states of all containers, or how they ended, for an agent that starts: kubelet keeps the last ended
+    /// container of each container of a pod.
     ///
     /// # Errors
     ///
@@ -203,7 +204,7 @@ impl Client {
         Ok(list.items.into_iter().map(Into::into).collect())
     }
 
-    /// Whether it answers in the version before.
+    /// Whether the runtime answers in the version before.
     async fn is_old(&self) -> bool {
         let call = call!("runtime.v1alpha2", "Version");
         self.call::<_, messages::VersionResponse>(call, messages::VersionRequest {})

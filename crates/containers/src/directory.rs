@@ -21,23 +21,23 @@ use presence::{By, Presence};
 
 pub use types::{ContainerSighting, Identity, Kind, Pod, PodSighting};
 
-/// What the names of lastword's own annotations start with; others are not kept.
+/// Prefix of the names of lastword's own annotations. Other annotations are not kept.
 pub const ANNOTATIONS: &str = "lastword.dev/";
 
-/// How many bytes of labels, and of annotations, are kept of a pod: in the order of their names as many as fit.
+/// How many bytes of labels, and of annotations, are kept of a pod: as many as fit, in the order of their names.
 pub const MAX_LABELS: usize = 16 << 10;
 
-/// How many bytes are kept of the name of an image. Names that work are shorter.
+/// How many bytes of an image's name are kept. Names that work are shorter.
 const MAX_IMAGE: usize = 1 << 10;
 
-/// How much is remembered.
+/// How much is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Containers and sandboxes, each.
+    /// How many containers, and how many sandboxes.
     pub containers: usize,
-    /// Pods.
+    /// How many pods.
     pub pods: usize,
-    /// How long something is remembered after it went.
+    /// How long something is kept after it is gone.
     pub keep: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Default for Limits {
     }
 }
 
-/// The node's pods and containers. Times are those of one clock that does not jump, from any origin.
+/// The node's pods and containers. All times must be from one clock that does not jump; its origin does not matter.
 #[derive(Default)]
 pub struct Directory {
     limits: Limits,
@@ -69,7 +69,7 @@ struct PodEntry {
     presence: Presence,
 }
 
-/// What the specification says of a container.
+/// What the specification says about a container.
 struct Spec {
     name: String,
     kind: Kind,
@@ -102,7 +102,8 @@ impl Directory {
         }
     }
 
-    /// Everything the container runtime has at the moment: what it had before and does not list now is gone for it.
+    /// Takes everything that the container runtime has at the moment. Whatever it had before and does not list now is
+    /// gone for the runtime.
     pub fn saw_cri(
         &mut self,
         sandboxes: &[cri::Sandbox],
@@ -132,7 +133,7 @@ impl Directory {
             .for_each(|(_, entry)| missing(&mut entry.presence));
     }
 
-    /// One container, as the container runtime has it. One that kubelet did not make is left out.
+    /// Takes one container from the container runtime. A container that kubelet did not create is ignored.
     pub fn saw_container(&mut self, container: &cri::Container, now: Duration) {
         if container.pod_uid.is_empty() || !is_id(&container.id) {
             return;
@@ -154,14 +155,14 @@ impl Directory {
         self.bound();
     }
 
-    /// One sandbox, as the container runtime has it.
+    /// Takes one sandbox from the container runtime.
     pub fn saw_sandbox(&mut self, sandbox: &cri::Sandbox, now: Duration) {
         if sandbox.pod_uid.is_empty() || !is_id(&sandbox.id) {
             return;
         }
         let entry =
             self.pod_by_runtime(&sandbox.pod_uid, &sandbox.namespace, &sandbox.pod_name, now);
-        // A sandbox that is not ready was left behind by the pod's present one.
+        // A sandbox that is not ready is an old one of the pod.
         if entry.pod.api_uid.is_none() && (sandbox.ready || entry.pod.labels.is_empty()) {
             let pod = Arc::make_mut(&mut entry.pod);
             set_metadata(pod, &sandbox.labels, &sandbox.annotations);
@@ -172,7 +173,7 @@ impl Directory {
         self.bound();
     }
 
-    /// A pod, as the API server has it.
+    /// Takes a pod from the API server.
     pub fn saw_pod(&mut self, sighting: &PodSighting, now: Duration) {
         let uid = sighting.mirror.as_ref().unwrap_or(&sighting.uid);
         let entry = self.pods.entry(uid.clone()).or_default();
@@ -199,7 +200,7 @@ impl Directory {
         self.bound();
     }
 
-    /// A pod is gone for the API server, which calls it by this UID.
+    /// Notes that a pod is gone for the API server, which knows it by this UID.
     pub fn pod_deleted(&mut self, api_uid: &str, now: Duration) {
         let found =
             (self.pods.values_mut()).find(|entry| entry.pod.api_uid.as_deref() == Some(api_uid));
@@ -210,7 +211,7 @@ impl Directory {
         }
     }
 
-    /// Forgets what has been gone for longer than [`Limits::keep`].
+    /// Drops what has been gone for longer than [`Limits::keep`].
     pub fn expire(&mut self, now: Duration) {
         let keep = self.limits.keep;
         let stays = |presence: &Presence| presence.gone_for(now).is_none_or(|gone| gone < keep);
@@ -220,19 +221,19 @@ impl Directory {
         self.drop_orphans();
     }
 
-    /// Whose container this is. Of a sandbox there is no identity.
+    /// Name and pod of a container. A sandbox has no identity.
     pub fn container(&self, id: &str) -> Option<Identity> {
         let (id, entry) = self.containers.get_key_value(id)?;
         self.identity(id, entry)
     }
 
-    /// Whether this is the id of a sandbox: of a pause container.
+    /// Whether this is the id of a sandbox, that is, of a pause container.
     pub fn is_sandbox(&self, id: &str) -> bool {
         self.sandboxes.contains_key(id)
     }
 
-    /// The pod of this UID, by kubelet's reckoning as in [`CgroupPath::pod_uid`](crate::path::CgroupPath::pod_uid): names the pod of a container
-    /// that nobody knows.
+    /// The pod with this UID, in kubelet's form as in [`CgroupPath::pod_uid`](crate::path::CgroupPath::pod_uid). It
+    /// names the pod of a container that is not known.
     pub fn pod(&self, uid: &str) -> Option<Arc<Pod>> {
         Some(Arc::clone(&self.pods.get(uid)?.pod))
     }
@@ -242,7 +243,7 @@ impl Directory {
         (self.containers.iter()).filter_map(|(id, entry)| self.identity(id, entry))
     }
 
-    /// Containers, sandboxes and pods given up as there were too many, although it was not time to forget them.
+    /// How many containers, sandboxes and pods were dropped early because there were too many.
     pub fn given_up(&self) -> u64 {
         self.given_up
     }
@@ -251,7 +252,7 @@ impl Directory {
         let pod = self.pods.get(&entry.pod_uid)?;
         let spec = pod.specs.iter().find(|spec| spec.name == entry.name);
         let image = match spec {
-            // The specification may have changed since, so a name that the runtime knows is preferred.
+            // The specification may have changed since, so a name from the runtime goes first.
             Some(spec) if is_image_id(&entry.image) => &spec.image,
             _ => &entry.image,
         };
@@ -286,15 +287,15 @@ impl Directory {
         entry
     }
 
-    /// These are all containers that the API server has of the pod.
+    /// Takes all containers that the API server has of the pod.
     fn saw_containers_of(&mut self, uid: &str, containers: &[ContainerSighting], now: Duration) {
         let mut seen = HashSet::new();
         for container in containers {
             let current = container.current.as_deref().filter(|id| is_id(id));
             let previous = container.previous.as_deref().filter(|id| is_id(id));
-            // In the back-off both are the container that ended last.
+            // During the back-off both are the container that ended last.
             let previous = previous.filter(|_| previous != current);
-            // Without a current one (a new sandbox after a reboot) the count is still that of the previous one.
+            // Without a current container (a new sandbox after a reboot), the count still is that of the previous one.
             let before = container
                 .restart_count
                 .saturating_sub(u32::from(current.is_some()));
@@ -342,7 +343,7 @@ impl Directory {
     }
 }
 
-/// Where there are more than `limit`, gives up an eighth of them at once, as looking for them costs a pass.
+/// If there are more than `limit` items, drops an eighth of them at once, because finding them takes a pass over all.
 fn shrink<T>(map: &mut HashMap<String, T>, limit: usize, presence: impl Fn(&T) -> &Presence) {
     if map.len() <= limit {
         return;
@@ -385,7 +386,7 @@ fn image_name(image: &str) -> String {
     image[..image.floor_char_boundary(MAX_IMAGE)].into()
 }
 
-/// Whether a runtime's name of an image says nothing to people.
+/// Whether a runtime's name for an image is only an id, which says nothing to people.
 fn is_image_id(image: &str) -> bool {
     image.is_empty() || image.starts_with("sha256:") || is_id(image)
 }

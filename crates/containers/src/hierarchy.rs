@@ -26,7 +26,8 @@ use crate::path;
 pub use mounts::{CgroupMount, cgroup_mounts};
 use mounts::{Mount, mounts};
 
-/// What to tell containers apart by. Ids of cgroups (inode numbers of their directories) and paths are those of this hierarchy.
+/// The hierarchy in which every container has its own cgroup. Ids of cgroups (inode numbers of their directories) and
+/// paths belong to this hierarchy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Hierarchy {
     /// Version 2.
@@ -42,11 +43,11 @@ pub enum Hierarchy {
 /// The hierarchy of the node's containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detected {
-    /// Which one.
+    /// The hierarchy.
     pub hierarchy: Hierarchy,
     /// Where it is mounted.
     pub mount: PathBuf,
-    /// How many containers are in it, sandboxes included.
+    /// How many containers it has, including sandboxes.
     pub containers: usize,
 }
 
@@ -57,7 +58,7 @@ pub enum DetectError {
     /// The list of mounts could not be read.
     #[error("{MOUNTINFO} cannot be read")]
     Mounts(#[source] io::Error),
-    /// There is none.
+    /// No hierarchy is mounted.
     #[error(
         "no cgroup hierarchy is mounted at or below {}: mount the node's /sys/fs/cgroup there, with what is mounted below it",
         .0.display()
@@ -67,14 +68,15 @@ pub enum DetectError {
 
 const MOUNTINFO: &str = "/proc/self/mountinfo";
 
-/// Directories looked at in a hierarchy. A node with 250 pods has a thousand; containers with systemd inside make dozens each.
+/// How many directories of a hierarchy are read. A node with 250 pods has a thousand; a container with systemd inside
+/// makes dozens.
 const MAX_CGROUPS: usize = 100_000;
 
 /// Finds the hierarchy of the node's containers among those mounted at or below `root`, usually `/sys/fs/cgroup`.
 ///
 /// # Errors
 ///
-/// If there is none.
+/// If no hierarchy is mounted there.
 pub fn detect(root: &Path) -> Result<Detected, DetectError> {
     let mountinfo = fs::read_to_string(MOUNTINFO).map_err(DetectError::Mounts)?;
     let mounts = mounts(&mountinfo, root);
@@ -88,7 +90,7 @@ pub fn detect(root: &Path) -> Result<Detected, DetectError> {
         .ok_or_else(|| DetectError::NoHierarchy(root.into()))
 }
 
-/// Chooses among hierarchies and the number of containers in each.
+/// Chooses among hierarchies, each with the number of its containers.
 fn choose(candidates: Vec<(Mount, usize)>) -> Option<Detected> {
     let anywhere = candidates.iter().any(|(_, containers)| *containers > 0);
     let preference = |(mount, containers): &(Mount, usize)| match &mount.hierarchy {
@@ -98,7 +100,7 @@ fn choose(candidates: Vec<(Mount, usize)>) -> Option<Detected> {
     };
     let (mount, containers) = candidates
         .into_iter()
-        // of equal ones the first, as the kernel lists them
+        // if several are equal, the one that the kernel lists first
         .rev()
         .max_by_key(preference)?;
     Some(Detected {
@@ -117,8 +119,8 @@ fn rank(controller: &str) -> u8 {
     }
 }
 
-/// How many containers each hierarchy has, after two looks at all of them. One that came or went meanwhile does not count: it would be
-/// in those only that were looked at in time.
+/// How many containers each hierarchy has, after all of them were read twice. A container that came or went in between
+/// does not count: only those hierarchies would have it that were read at the right moment.
 fn lasting(first: &[HashSet<String>], second: &[HashSet<String>]) -> Vec<usize> {
     let before: HashSet<_> = first.iter().flatten().collect();
     let after: HashSet<_> = second.iter().flatten().collect();
@@ -138,7 +140,7 @@ fn containers_in(cgroups: &[String]) -> HashSet<String> {
         .collect()
 }
 
-/// All cgroups of a hierarchy, as paths in it. What vanishes meanwhile is left out.
+/// All cgroups of a hierarchy, as paths in it. A cgroup that disappears meanwhile is left out.
 fn cgroups(mount: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut waiting = vec![mount.to_owned()];

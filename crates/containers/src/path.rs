@@ -8,21 +8,21 @@
 
 use std::fmt;
 
-/// What makes containers.
+/// A program that creates containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Runtime {
     /// containerd, by CRI or nerdctl.
     Containerd,
     /// CRI-O.
     CriO,
-    /// Docker Engine, by itself or under cri-dockerd.
+    /// Docker Engine, alone or with cri-dockerd.
     Docker,
     /// podman.
     Podman,
 }
 
 impl fmt::Display for Runtime {
-    /// As in the container ids of Kubernetes (`containerd://…`).
+    /// The name as in the container ids of Kubernetes (`containerd://…`).
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Containerd => "containerd",
@@ -33,12 +33,14 @@ impl fmt::Display for Runtime {
     }
 }
 
-/// Hexadecimal digits of a container id.
+/// How many hexadecimal digits a container id has.
 pub const ID_DIGITS: usize = 64;
 
-/// What stands before the id in the name of a container's cgroup, and who writes it. An empty prefix says nothing about the runtime.
+/// The text before the id in the name of a container's cgroup, and the runtime that writes it. The empty prefix does
+/// not identify the runtime.
 ///
-/// A monitor process has a cgroup beside the container's (`libpod-conmon-ID.scope`, `crio-conmon-ID`), which is none of these.
+/// A monitor process has its own cgroup beside the container's (`libpod-conmon-ID.scope`, `crio-conmon-ID`). These
+/// names match none of the prefixes.
 pub const PREFIXES: [(&str, Option<Runtime>); 7] = [
     ("", None),
     ("cri-containerd-", Some(Runtime::Containerd)),
@@ -50,19 +52,19 @@ pub const PREFIXES: [(&str, Option<Runtime>); 7] = [
     ("nerdctl-", Some(Runtime::Containerd)),
 ];
 
-/// What a cgroup's path says about its container.
+/// What the path of a cgroup says about its container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupPath {
-    /// Who made the container, where the name of the cgroup says so.
+    /// The runtime, if the name of the cgroup identifies it.
     pub runtime: Option<Runtime>,
     /// Id of the container, or of the sandbox: 64 lower-case hexadecimal digits.
     pub container: String,
-    /// UID of its pod as kubelet knows it, with dashes. Of a static pod it is the hash of its manifest (32 hexadecimal
-    /// digits), which the API server knows as annotation `kubernetes.io/config.mirror`.
+    /// UID of its pod as kubelet knows it, with dashes. For a static pod it is the hash of the pod's manifest (32
+    /// hexadecimal digits), which the API server has as the annotation `kubernetes.io/config.mirror`.
     pub pod_uid: Option<String>,
 }
 
-/// The innermost container of a cgroup's path, or of any cgroup inside it.
+/// The innermost container that a cgroup's path contains; the cgroup may also be inside the container's cgroup.
 pub fn parse(path: &str) -> Option<CgroupPath> {
     let mut names = path.rsplit('/').filter(|name| !name.is_empty()).peekable();
     while let Some(name) = names.next() {
@@ -74,7 +76,7 @@ pub fn parse(path: &str) -> Option<CgroupPath> {
     None
 }
 
-/// The container that a cgroup was made for: not one that it is inside of.
+/// The container that a cgroup was created for. A cgroup inside a container's cgroup has none.
 pub fn parse_own(path: &str) -> Option<CgroupPath> {
     let (above, name) = path.rsplit_once('/')?;
     let (_, parent) = above.rsplit_once('/').unwrap_or_default();
@@ -82,7 +84,8 @@ pub fn parse_own(path: &str) -> Option<CgroupPath> {
 }
 
 fn container(name: &str, parent: &str) -> Option<CgroupPath> {
-    // containerd with the cgroupfs driver below a kubelet with the systemd driver takes the systemd syntax for a name.
+    // If kubelet uses the systemd driver and containerd the cgroupfs driver, containerd takes the systemd syntax for a
+    // name.
     if let Some((slice, id)) = name.split_once(":cri-containerd:") {
         return is_id(id).then(|| CgroupPath {
             runtime: Some(Runtime::Containerd),
@@ -96,7 +99,7 @@ fn container(name: &str, parent: &str) -> Option<CgroupPath> {
         is_id(id).then_some((id, runtime))
     })?;
     let runtime = match (runtime, parent) {
-        // A pod of podman with the cgroupfs driver; its containers are inside.
+        // The cgroup of a podman pod with the cgroupfs driver; the pod's containers are inside.
         (None, "libpod_parent") => return None,
         (None, "docker") => Some(Runtime::Docker),
         _ => runtime,
@@ -108,7 +111,7 @@ fn container(name: &str, parent: &str) -> Option<CgroupPath> {
     })
 }
 
-/// Whether this is a container id as all four runtimes make them.
+/// Whether a text is a container id as all four runtimes create them.
 pub fn is_id(text: &str) -> bool {
     text.len() == ID_DIGITS && text.bytes().all(is_hex)
 }

@@ -101,7 +101,7 @@ async fn finds_the_cgroups_of_real_containers() {
     }
     assert!(count > 0, "no container is running");
     assert!(found.containers >= count);
-    // runc 1.1 and crun put containers into the unified hierarchy, on hybrid nodes too
+    // runc 1.1 and crun put containers into the unified hierarchy, also on hybrid nodes
     assert_eq!(found.hierarchy, Hierarchy::Unified);
 }
 

@@ -12,21 +12,23 @@ use crate::escape::escaped_to;
 use crate::fds::{self, Fd, Fds, NameRole, acts_on_fd, name_role};
 use crate::own;
 
-/// Processes kept at once: beyond it all are forgotten, so that a capture cannot grow the table without end.
+/// How many processes are kept. Beyond that, all are dropped, so that a capture cannot make the table grow without
+/// limit.
 const MAX_PROCESSES: usize = 1 << 16;
-/// Generations that are looked back at once, so that a capture cannot make each event cost a walk over all processes.
+/// How many generations are followed back at once, so that a capture cannot make each event cost a walk over all
+/// processes.
 const MAX_GENERATIONS: usize = 1 << 10;
 /// Longest label, in bytes.
 const MAX_LABEL: usize = 64;
 
-/// A process, as far as earlier events tell; what is not known is empty.
+/// A process, as far as it is known from earlier events. Fields that are not known are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Program {
-    /// Its name: the last component of the file it executes, or the command name that its parent had.
+    /// Its name: the last component of the file that it executes, or its parent's command name.
     pub name: Bytes,
-    /// The name for people: escaped, at most 64 bytes of it.
+    /// The name for people: escaped, of at most 64 bytes.
     pub label: String,
-    /// The file it executes, as passed to execve(2).
+    /// The file that it executes, as passed to execve(2).
     pub exe: Bytes,
     /// Its arguments, each ended by NUL.
     pub args: Bytes,
@@ -34,38 +36,39 @@ pub struct Program {
     pub parent: Option<u32>,
     /// Its pid in its own pid namespace.
     pub namespace_pid: Option<u32>,
-    /// Tells it from others that had its pid before or after; as is that of its parent. 0: not known.
+    /// Distinguishes it and its parent from other processes that had the same pid before or after. 0: unknown.
     id: u64,
     parent_id: u64,
 }
 
-/// An event with what earlier ones tell of it.
+/// An event with what is known about it from earlier events.
 #[derive(Debug)]
 pub struct Seen<'e> {
     /// Its number in the capture.
     pub number: u64,
     /// The event.
     pub event: &'e Event,
-    /// Who did it.
+    /// The process that caused the event.
     pub program: Arc<Program>,
-    /// What its descriptor referred to when it happened.
+    /// What the event's descriptor referred to when the event happened.
     pub fd: Option<Fd>,
-    /// Its path, absolute where that is known; see [`Fds::path`]. Empty where its name is none. It may share memory with the event.
+    /// The path that the event names, absolute if that is known; see [`Fds::path`]. Empty if its name is not a path. It
+    /// may share memory with the event.
     pub path: Bytes,
 }
 
-/// What is remembered of one run.
+/// What is kept of one run to understand its events.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     fds: Fds,
     programs: HashMap<u32, Arc<Program>>,
-    /// The last [`Program::id`] that was given.
+    /// The last [`Program::id`] that was used.
     last_id: u64,
-    /// Of a process of which nothing is known.
+    /// The program of a process about which nothing is known.
     unknown: Arc<Program>,
 }
 
-/// A part of what is remembered, which can be followed without the other.
+/// A part of the context that can be followed without the other part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Which program each process executes.
@@ -75,10 +78,10 @@ pub enum Part {
 }
 
 impl Part {
-    /// Both.
+    /// Both parts.
     pub const ALL: [Self; 2] = [Self::Programs, Self::Descriptors];
 
-    /// Whether such an event may change it.
+    /// Whether an event of this kind may change this part.
     pub fn is_changed_by(self, kind: EventKind) -> bool {
         match self {
             Self::Programs => matches!(kind, EventKind::EXEC | EventKind::FORK | EventKind::EXIT),
@@ -86,7 +89,7 @@ impl Part {
         }
     }
 
-    /// Whether it is needed to understand an event.
+    /// Whether this part is needed to understand an event.
     pub fn is_needed_by(self, event: &Event) -> bool {
         match self {
             Self::Programs => true,
@@ -115,14 +118,15 @@ impl Context {
         }
     }
 
-    /// The process that forked this one, as it is now; none where it is not known or has ended.
+    /// The process that forked this one, in its present state; `None` if it is unknown or has ended.
     #[must_use]
     pub fn parent(&self, program: &Program) -> Option<&Arc<Program>> {
         let parent = self.programs.get(&program.parent?)?;
         (parent.id == program.parent_id).then_some(parent)
     }
 
-    /// The pids and programs of those that forked this one, its parent first, as far as they are known and alive; 1024 at most.
+    /// Pids and programs of the ancestors of this process, its parent first, as far as they are known and alive; at
+    /// most 1024.
     pub fn ancestors<'a>(
         &'a self,
         program: &'a Program,
@@ -136,7 +140,7 @@ impl Context {
         std::iter::from_fn(next).take(MAX_GENERATIONS)
     }
 
-    /// Takes the next event for one part alone.
+    /// Takes the next event for one part only.
     pub fn follow(&mut self, part: Part, event: &Event) {
         match part {
             Part::Programs => drop(self.program(event)),
@@ -144,7 +148,7 @@ impl Context {
         }
     }
 
-    /// Takes the next event, which does not need descriptors to be understood, for the programs alone.
+    /// Takes the next event for the programs only. The event must not need descriptors to be understood.
     pub fn observe_without_descriptors<'e>(&mut self, number: u64, event: &'e Event) -> Seen<'e> {
         Seen {
             number,
@@ -163,7 +167,7 @@ impl Context {
         }
     }
 
-    /// The working directory of a process, where known.
+    /// The working directory of a process, if known.
     #[must_use]
     pub fn cwd(&self, pid: u32) -> Option<&Bytes> {
         self.fds.cwd(pid)
@@ -229,7 +233,7 @@ impl Context {
     }
 }
 
-/// A pid of a namespace, which is never 0.
+/// A pid in a namespace. It is never 0.
 fn pid(number: i64) -> Option<u32> {
     u32::try_from(number).ok().filter(|&pid| pid != 0)
 }
@@ -300,7 +304,7 @@ mod tests {
     }
 
     proptest! {
-        /// What [`Part::is_changed_by`] leaves out changes nothing.
+        /// Events that [`Part::is_changed_by`] excludes change nothing.
         #[test]
         fn events_that_change_nothing_change_nothing(
             kind in prop_oneof![

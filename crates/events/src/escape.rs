@@ -6,7 +6,7 @@
 
 use std::fmt::{self, Write};
 
-/// Displays bytes escaped, whole.
+/// Displays all bytes, escaped.
 #[must_use]
 pub fn escaped(bytes: &[u8]) -> Escaped<'_> {
     Escaped {
@@ -15,7 +15,7 @@ pub fn escaped(bytes: &[u8]) -> Escaped<'_> {
     }
 }
 
-/// Displays bytes escaped, and `…` after `limit` bytes of input (the character that crosses the limit is left out).
+/// Displays bytes escaped, with `…` after `limit` bytes of input. A character that crosses the limit is left out.
 #[must_use]
 pub fn escaped_to(bytes: &[u8], limit: usize) -> Escaped<'_> {
     Escaped { bytes, limit }
@@ -35,9 +35,9 @@ impl fmt::Display for Escaped<'_> {
 }
 
 impl Escaped<'_> {
-    /// Appends it: what [`ToString`] would make, without the detour.
+    /// Appends the text: the same as [`ToString`], but faster.
     pub fn push_to(self, out: &mut String) {
-        // A String takes everything.
+        // Writing to a String cannot fail.
         let _ = self.write(out);
     }
 
@@ -52,7 +52,8 @@ impl Escaped<'_> {
             let Some(left) = limit.checked_sub(run.len()) else {
                 return out.write_char('…');
             };
-            // What is not clean ASCII is looked at as text up to where ASCII begins again, which ends every character.
+            // Bytes that are not clean ASCII are decoded up to the next clean ASCII byte, which always begins a new
+            // character.
             let end = after.iter().position(|&byte| is_clean(byte));
             let (run, after) = after.split_at(end.unwrap_or(after.len()));
             let Some(left) = write_unclean(run, left, out)? else {
@@ -64,7 +65,7 @@ impl Escaped<'_> {
     }
 }
 
-/// Whether the byte is a printable ASCII character that stays as it is.
+/// Whether the byte is a printable ASCII character that needs no escape.
 fn is_clean(byte: u8) -> bool {
     is_printable(byte) & (byte != b'\\')
 }
@@ -74,7 +75,7 @@ pub fn is_printable(byte: u8) -> bool {
     byte.wrapping_sub(b' ') < b'\x7f' - b' '
 }
 
-/// How many bytes at the front pass a test; best one without a branch, which is then made on many at once.
+/// How many bytes at the front pass a test. The test should have no branch, so that many bytes can be tested at once.
 pub fn prefix(bytes: &[u8], passes: impl Fn(u8) -> bool) -> usize {
     let all = |chunk: &&[u8; 16]| chunk.iter().fold(true, |all, &byte| all & passes(byte));
     let (chunks, _) = bytes.as_chunks::<16>();
@@ -88,7 +89,8 @@ fn ascii(clean: &[u8]) -> &str {
     std::str::from_utf8(clean).unwrap_or_default()
 }
 
-/// Writes up to `left` bytes, each character escaped where it has to be; says how many more fit, none after the `…`.
+/// Writes up to `left` bytes, each character escaped if necessary. Returns how many more bytes fit, `None` after the
+/// `…`.
 fn write_unclean(
     bytes: &[u8],
     mut left: usize,
@@ -115,7 +117,7 @@ fn write_unclean(
     Ok(Some(left))
 }
 
-/// Whether bytes are worth showing as text: no NUL, and more than half of them printable characters.
+/// Whether bytes should be shown as text: they have no NUL, and more than half of them are printable characters.
 #[must_use]
 pub fn is_text(bytes: &[u8]) -> bool {
     if bytes.is_ascii() {
@@ -137,7 +139,7 @@ pub fn is_text(bytes: &[u8]) -> bool {
         && bytes.utf8_chunks().map(unprintable).sum::<usize>() * 2 < bytes.len().max(1)
 }
 
-/// Control characters that texts have.
+/// Whether a control character is common in texts.
 const fn is_common_control(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\t' | '\x1b')
 }
@@ -154,12 +156,12 @@ fn write_char(f: &mut impl Write, c: char) -> fmt::Result {
     }
 }
 
-/// Whether a terminal may act on the character, or hide it or its neighbours.
+/// Whether a terminal may act on the character, or may hide it or its neighbours.
 pub fn is_harmful(c: char) -> bool {
     c.is_control() || is_deceptive(c)
 }
 
-/// Format characters that change how their neighbours look, and the two line separators.
+/// Whether a character is a format character that changes how its neighbours look, or one of the two line separators.
 fn is_deceptive(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
@@ -213,7 +215,7 @@ mod tests {
         }
     }
 
-    /// What is escaped in one go is what its characters are one by one.
+    /// Escaping a text at once gives the same as escaping its characters one by one.
     #[test]
     fn runs_of_clean_ascii_change_nothing() {
         let parts: [&[u8]; 9] = [

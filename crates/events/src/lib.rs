@@ -46,7 +46,7 @@ pub mod decode;
 pub mod escape;
 pub mod fds;
 
-/// A copy: an event's bytes are a slice of its whole block, which keeping the slice would keep.
+/// Copies bytes of an event. A slice of them would keep the whole block in memory.
 #[must_use]
 pub fn own(bytes: &[u8]) -> Bytes {
     Bytes::copy_from_slice(bytes)

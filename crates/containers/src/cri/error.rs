@@ -14,63 +14,63 @@ use super::{MAX_MESSAGE, SOCKETS};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CriError {
-    /// None of the usual sockets is there.
+    /// None of the usual sockets exists.
     #[error(
         "no socket of a container runtime: looked for {}; mount the folder of the runtime's socket into the agent, or name the \
          socket in its configuration",
         SOCKETS.join(", ")
     )]
     NoSocket,
-    /// The endpoint that was named is no path.
+    /// The given endpoint is not a path.
     #[error("`{0}` is no socket of a container runtime: write a path, or unix:// and a path")]
     BadEndpoint(String),
-    /// The socket is not there.
+    /// The socket does not exist.
     #[error("{} does not exist: is the container runtime running, and is the folder of its socket mounted into the agent?", .0.display())]
     Missing(PathBuf),
-    /// It may not be opened.
+    /// The socket may not be opened.
     #[error("{} may not be opened: the agent must run as root, and SELinux or AppArmor must not forbid it", .0.display())]
     Denied(PathBuf),
     /// Nobody listens.
     #[error("nobody listens at {}: is the container runtime running? A folder must be mounted, not the socket, to survive its restart", .0.display())]
     NotListening(PathBuf),
-    /// It is too old.
+    /// The runtime is too old.
     #[error("the container runtime at {} only speaks runtime.v1alpha2: runtime.v1 is needed, which containerd has since 1.6", .0.display())]
     OldVersion(PathBuf),
-    /// It does not speak CRI at all.
+    /// The runtime does not speak CRI at all.
     #[error(
         "{} does not speak the container runtime interface: containerd may have it among `disabled_plugins` of its configuration \
          (Docker's packages do), and Docker needs cri-dockerd",
         .0.display()
     )]
     NoCri(PathBuf),
-    /// No answer in time.
+    /// No answer came in time.
     #[error("the container runtime at {} did not answer {call} within {} s", socket.display(), .after.as_secs_f64())]
     TimedOut {
-        /// Where.
+        /// The socket.
         socket: PathBuf,
-        /// What was asked.
+        /// The call.
         call: &'static str,
-        /// How long it was waited for.
+        /// How long we waited.
         after: Duration,
     },
     /// The answer is larger than is allowed.
     #[error("the answer of the container runtime at {} to {call} is larger than {} MiB: too many containers?", socket.display(), MAX_MESSAGE >> 20)]
     TooLarge {
-        /// Where.
+        /// The socket.
         socket: PathBuf,
-        /// What was asked.
+        /// The call.
         call: &'static str,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("the container runtime at {} answered {call} with {code:?}: {message}", socket.display())]
     Failed {
-        /// Where.
+        /// The socket.
         socket: PathBuf,
-        /// What was asked.
+        /// The call.
         call: &'static str,
         /// gRPC's code.
         code: Code,
-        /// In the runtime's words.
+        /// The runtime's message.
         message: String,
     },
 }
@@ -86,7 +86,7 @@ impl CriError {
         }
         match status.code() {
             Code::Unimplemented => Self::NoCri(socket),
-            // ours, the runtime's
+            // Our limit, and the runtime's.
             Code::OutOfRange | Code::ResourceExhausted => Self::TooLarge { socket, call },
             code => Self::Failed {
                 socket,
@@ -97,7 +97,7 @@ impl CriError {
         }
     }
 
-    /// Whether it says that there is no such container. cri-dockerd hands Docker's sentence through.
+    /// Whether the error says that the container does not exist. cri-dockerd passes Docker's message on.
     pub(super) fn is_absence(&self) -> bool {
         match self {
             Self::Failed { code, message, .. } => {

@@ -50,7 +50,7 @@ pub(super) struct Container {
     pub(super) image_ref: String,
     #[prost(enumeration = "ContainerState", tag = "6")]
     pub(super) state: i32,
-    /// Nanoseconds since the Unix epoch, as all times here.
+    /// Nanoseconds since the Unix epoch, like all times here.
     #[prost(int64, tag = "7")]
     pub(super) created_at: i64,
     #[prost(btree_map = "string, string", tag = "8")]

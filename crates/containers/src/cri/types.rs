@@ -4,22 +4,22 @@ use std::collections::BTreeMap;
 
 use super::messages;
 
-/// Labels that kubelet puts on containers, and on sandboxes beside those of the pod:
+/// Labels that kubelet sets on containers and, together with the pod's own labels, on sandboxes:
 /// <https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/kubelet/pkg/types/labels.go>.
 const POD_NAME: &str = "io.kubernetes.pod.name";
 const POD_NAMESPACE: &str = "io.kubernetes.pod.namespace";
 const POD_UID: &str = "io.kubernetes.pod.uid";
 
-/// What a container is at the moment.
+/// The state of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Made, not started.
+    /// Created, but not started.
     Created,
     /// Started.
     Running,
     /// Ended, or could not be started.
     Exited,
-    /// The runtime cannot tell.
+    /// The runtime does not know.
     Unknown,
 }
 
@@ -28,7 +28,8 @@ pub enum State {
 pub struct Container {
     /// Its id: for all known runtimes 64 lower-case hexadecimal digits, as in the name of its cgroup.
     pub id: String,
-    /// UID of its pod, as kubelet knows it; empty if it was not kubelet who made it, as the two names that follow.
+    /// UID of its pod as kubelet knows it. This and the next two names are empty if kubelet did not create the
+    /// container.
     pub pod_uid: String,
     /// Namespace of its pod.
     pub namespace: String,
@@ -36,39 +37,41 @@ pub struct Container {
     pub pod_name: String,
     /// Its name in the pod.
     pub name: String,
-    /// How many containers of this name the pod had before: kubelet's restart count when it was made.
+    /// How many containers of this name the pod had before: kubelet's restart count when this one was created.
     pub attempt: u32,
-    /// What it is at the moment.
+    /// The present state.
     pub state: State,
     /// Nanoseconds since the Unix epoch.
     pub created_at: Option<u64>,
-    /// Image as the pod's specification has it where the runtime tells, otherwise the runtime's name of it, often its id.
+    /// Image as in the pod's specification, if the runtime reports that; otherwise the runtime's name for it, which is
+    /// often an id.
     pub image: String,
     /// Image by digest or by id.
     pub image_id: String,
 }
 
-/// How a container is, or how it ended.
+/// The state of a container, or how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The container.
     pub container: Container,
-    /// Nanoseconds since the Unix epoch; none if it was never started.
+    /// Nanoseconds since the Unix epoch; `None` if it was never started.
     pub started_at: Option<u64>,
-    /// Nanoseconds since the Unix epoch; none if it has not ended.
+    /// Nanoseconds since the Unix epoch; `None` if it has not ended.
     pub finished_at: Option<u64>,
-    /// Exit code, where it has ended: 128 plus the signal, if by one. containerd says 128 if it could not be started.
+    /// Exit code, if it has ended; 128 plus the signal if a signal killed it. containerd reports 128 for a container
+    /// that could not be started.
     pub exit_code: Option<i32>,
     /// `Completed`, `Error`, `OOMKilled`, `StartError`, …; empty while it runs.
     pub reason: String,
-    /// What the runtime has to say, such as why it could not be started.
+    /// The runtime's message, such as why the container could not be started.
     pub message: String,
 }
 
 /// The sandbox of a pod. Its id is that of its pause container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sandbox {
-    /// Its id, in the name of the pause container's cgroup.
+    /// Its id, which is part of the name of the pause container's cgroup.
     pub id: String,
     /// UID of the pod, as kubelet knows it.
     pub pod_uid: String,
@@ -76,15 +79,16 @@ pub struct Sandbox {
     pub namespace: String,
     /// Name of the pod.
     pub pod_name: String,
-    /// Whether it is in use; the others are left from before the pod's sandbox was made anew.
+    /// Whether it is in use. A sandbox that is not was replaced when the pod's sandbox was created anew.
     pub ready: bool,
     /// Labels of the pod when the sandbox was made.
     pub labels: BTreeMap<String, String>,
-    /// Annotations of the pod when the sandbox was made: those of [`ANNOTATIONS`](crate::directory::ANNOTATIONS) only.
+    /// Annotations of the pod when the sandbox was made, only those that [`ANNOTATIONS`](crate::directory::ANNOTATIONS)
+    /// selects.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Who answers at the socket.
+/// The runtime at a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// `containerd`, `cri-o`, `docker`.
@@ -93,7 +97,7 @@ pub struct Version {
     pub version: String,
 }
 
-/// Zero stands for "not yet".
+/// Converts a time; zero means "not yet".
 fn time(nanoseconds: i64) -> Option<u64> {
     u64::try_from(nanoseconds).ok().filter(|&time| time > 0)
 }

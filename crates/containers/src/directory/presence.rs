@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// By whom a thing was seen.
+/// The sides that may have seen a thing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
     Runtime,
@@ -24,7 +24,7 @@ impl Presence {
         self.seen = now;
     }
 
-    /// It is not there any more, for this side.
+    /// For this side, the thing does not exist any more.
     pub(super) fn miss(&mut self, by: By, now: Duration) {
         *self.side(by) = false;
         if !self.runtime && !self.api_server && self.gone.is_none() {
@@ -36,8 +36,8 @@ impl Presence {
         Some(now.saturating_sub(self.gone?))
     }
 
-    /// Lowest first is the order in which things are given up when there are too many: those that are gone, in the order they went, then
-    /// those not heard of for longest.
+    /// If there are too many things, the lowest worth is dropped first: things that are gone, in the order in which
+    /// they went, then those that were not reported for the longest time.
     pub(super) fn worth(&self) -> (bool, Duration) {
         (self.gone.is_none(), self.gone.unwrap_or(self.seen))
     }

@@ -119,7 +119,7 @@ fn names_a_container_by_the_api_server_alone_and_its_previous_run_too() {
     // waiting for the next start, both are the one that ended
     directory.saw_pod(&pod(vec![status("nginx", 5, Some(3), Some(3))]), at(1));
     assert_eq!(directory.container(&id(3)).unwrap().run(), 6);
-    // after a reboot there is none yet
+    // after a reboot there is no current one yet
     directory.saw_pod(&pod(vec![status("nginx", 7, None, Some(4))]), at(2));
     assert_eq!(directory.container(&id(4)).unwrap().run(), 8);
 }
@@ -218,7 +218,7 @@ fn takes_a_static_pod_and_its_mirror_for_one() {
     assert_eq!(directory.pod(HASH).unwrap().name, "web-1");
     assert_eq!(directory.pod(POD), None);
 
-    // Its mirror may be deleted; that ends nothing.
+    // The mirror pod may be deleted; that does not end the pod.
     directory.pod_deleted(POD, at(2));
     directory.expire(at(100_000));
     assert!(directory.container(&id(1)).is_some());

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Which part a container has in its pod.
+/// The role of a container in its pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Runs before the others, to its end.
+    /// Runs before the other containers, until it ends.
     Init,
-    /// An init container with `restartPolicy: Always`: runs beside the others.
+    /// An init container with `restartPolicy: Always`: it runs beside the other containers.
     Sidecar,
     /// One of `containers`.
     App,
-    /// Added for debugging.
+    /// Added later, for debugging.
     Ephemeral,
 }
 
@@ -21,7 +21,8 @@ pub enum Kind {
 pub struct PodSighting {
     /// `metadata.uid`.
     pub uid: String,
-    /// Annotation `kubernetes.io/config.mirror`, which only the mirror of a static pod has: kubelet's own UID of the pod.
+    /// Annotation `kubernetes.io/config.mirror`, which only the mirror of a static pod has. It is kubelet's own UID of
+    /// the pod.
     pub mirror: Option<String>,
     /// `metadata.namespace`.
     pub namespace: String,
@@ -29,9 +30,9 @@ pub struct PodSighting {
     pub name: String,
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
-    /// `metadata.annotations`; those of others than [`ANNOTATIONS`](super::ANNOTATIONS) are dropped.
+    /// `metadata.annotations`. Annotations that do not begin with [`ANNOTATIONS`](super::ANNOTATIONS) are dropped.
     pub annotations: BTreeMap<String, String>,
-    /// Its containers of all kinds, by the specification, with what the status says of each.
+    /// Its containers of all kinds, from the specification, each with its status.
     pub containers: Vec<ContainerSighting>,
 }
 
@@ -40,7 +41,7 @@ pub struct PodSighting {
 pub struct ContainerSighting {
     /// Its name.
     pub name: String,
-    /// Its part in the pod.
+    /// Its role in the pod.
     pub kind: Kind,
     /// Image in the specification.
     pub image: String,
@@ -54,38 +55,38 @@ pub struct ContainerSighting {
     pub previous: Option<String>,
 }
 
-/// Which pod.
+/// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
-    /// UID as kubelet has it, and with it cgroups and the container runtime.
+    /// UID that kubelet uses, and so do cgroups and the container runtime.
     pub uid: String,
-    /// UID as the API server has it, where that has been heard of: another one for static pods only.
+    /// UID that the API server uses, if known. It differs only for static pods.
     pub api_uid: Option<String>,
     /// Namespace.
     pub namespace: String,
     /// Name.
     pub name: String,
-    /// Labels, up to [`MAX_LABELS`](super::MAX_LABELS) in all. From the container runtime, which has those of the pod's start,
-    /// until the API server has been heard.
+    /// Labels, up to [`MAX_LABELS`](super::MAX_LABELS) in all. Until the API server has reported them, they come from
+    /// the container runtime, which has the labels from the pod's start.
     pub labels: BTreeMap<String, String>,
-    /// Whether there are labels beyond that.
+    /// Whether labels were left out because of the limit.
     pub labels_cut: bool,
-    /// Annotations of lastword, bounded and learnt in the same way.
+    /// lastword's annotations, with the same limit and from the same sources.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Which container: one run of it.
+/// One run of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Its id, 64 hexadecimal digits.
     pub id: String,
     /// Its name in the pod.
     pub name: String,
-    /// Its part in the pod; only the API server knows.
+    /// Its role in the pod, which only the API server knows.
     pub kind: Option<Kind>,
-    /// Image, as in the specification wherever that is known.
+    /// Image, as in the specification if that is known.
     pub image: String,
-    /// Image by digest or id; empty if not known.
+    /// Image by digest or id; empty if unknown.
     pub image_id: String,
     /// Restarts before this run.
     pub attempt: u32,

@@ -7,23 +7,23 @@ use super::Hierarchy;
 /// A mounted hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
-    /// Where.
+    /// The mount point.
     pub(super) path: PathBuf,
-    /// Which one.
+    /// The hierarchy.
     pub(super) hierarchy: Hierarchy,
 }
 
-/// A mount of cgroups.
+/// A mount of a cgroup hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupMount<'a> {
-    /// Where.
+    /// The mount point.
     pub path: PathBuf,
-    /// Of version 1: its options, with the controllers among them.
+    /// For version 1: the mount options, which name the controllers.
     pub options: Option<&'a str>,
 }
 
-/// The mounts of cgroups that a path leads to, by the text of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)). Those that another mount
-/// covers are left out.
+/// The mounts of cgroup hierarchies that a path can reach, from the text of `/proc/PID/mountinfo`
+/// (proc_pid_mountinfo(5)). A mount that another mount covers is left out.
 pub fn cgroup_mounts(mountinfo: &str) -> impl Iterator<Item = CgroupMount<'_>> {
     let all: Vec<Line<'_>> = mountinfo.lines().filter_map(Line::parse).collect();
     let cgroups = |index: usize| (!is_covered(index, &all)).then(|| all[index].cgroups())?;
@@ -31,10 +31,10 @@ pub fn cgroup_mounts(mountinfo: &str) -> impl Iterator<Item = CgroupMount<'_>> {
     found.into_iter()
 }
 
-/// What a line tells of a mount.
+/// What a line says about a mount.
 struct Line<'a> {
     id: u64,
-    /// The mount that it is on.
+    /// The mount that contains the mount point.
     parent: u64,
     path: PathBuf,
     kind: &'a str,
@@ -68,7 +68,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Whether the path of a mount leads to another one: on it lies one at the same place, or one lies across its way from the top.
+/// Whether a mount cannot be reached by its path, because another one is mounted over it: at the same place, or at a
+/// folder on its path.
 fn is_covered(index: usize, all: &[Line<'_>]) -> bool {
     let mount = &all[index];
     let on = |id: u64| (all.iter()).filter(move |other| other.parent == id && other.id != id);
@@ -76,7 +77,7 @@ fn is_covered(index: usize, all: &[Line<'_>]) -> bool {
         return true;
     }
     let mut child = mount;
-    // No way is longer than there are mounts.
+    // No path passes more mounts than exist.
     for _ in all {
         let crosses =
             |other: &Line<'_>| other.path != child.path && child.path.starts_with(&other.path);
@@ -107,7 +108,7 @@ pub(super) fn mounts(mountinfo: &str, root: &Path) -> Vec<Mount> {
         .collect()
 }
 
-/// What the kernel has as controllers of version 1:
+/// The controllers of version 1 that the kernel has:
 /// <https://github.com/torvalds/linux/blob/master/include/linux/cgroup_subsys.h>.
 const CONTROLLERS: [&str; 14] = [
     "memory",
@@ -126,12 +127,12 @@ const CONTROLLERS: [&str; 14] = [
     "misc",
 ];
 
-/// The controller of a hierarchy by its mount options; of several the first in the order above.
+/// The controller that a hierarchy's mount options name. If there are several, the one that is first in `CONTROLLERS`.
 fn controller(options: &str) -> Option<&'static str> {
     (CONTROLLERS.into_iter()).find(|controller| options.split(',').any(|one| one == *controller))
 }
 
-/// Spaces, tabs, newlines and backslashes stand as three octal digits.
+/// Replaces the three octal digits that stand for a space, tab, newline or backslash.
 fn unescaped(path: &str) -> String {
     let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n")];
     let path = (escapes.iter()).fold(path.to_owned(), |path, (from, to)| path.replace(from, to));

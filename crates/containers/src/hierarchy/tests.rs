@@ -29,7 +29,7 @@ fn v1(controller: &str) -> Hierarchy {
     }
 }
 
-/// Chooses among the mounts in `mountinfo`, of which those at the given places have so many containers.
+/// Chooses among the mounts in `mountinfo`; `counts` has the number of containers for some mount points.
 fn chosen(mountinfo: &str, counts: &[(&str, usize)]) -> Option<(Hierarchy, String)> {
     let candidates = mounts(mountinfo, root())
         .into_iter()
@@ -83,7 +83,7 @@ fn what_another_mount_covers_is_not_there() {
     };
     let (top, memory) = ("/sys/fs/cgroup", "/sys/fs/cgroup/memory");
     let all = paths(HYBRID);
-    // One at the same place, of whatever kind; the newer one is on the older one.
+    // A mount at the same place, of any type: the newer one covers the older one.
     let tmpfs = format!("{HYBRID}50 35 0:40 / {memory} rw - tmpfs none rw\n");
     let left: Vec<_> = all.iter().filter(|path| *path != memory).cloned().collect();
     assert_eq!(paths(&tmpfs), left);
@@ -92,10 +92,10 @@ fn what_another_mount_covers_is_not_there() {
         paths(&again).iter().filter(|path| *path == memory).count(),
         1
     );
-    // One over the folder that all of them are in.
+    // A mount over the folder that contains all of them.
     let unified = format!("{HYBRID}50 31 0:38 / {top} rw - cgroup2 none rw\n");
     assert_eq!(paths(&unified), [top]);
-    // One over the file system that the folder is in.
+    // A mount over the file system that contains the folder.
     let sysfs = "23 1 0:22 / /sys rw - sysfs sysfs rw\n";
     assert_eq!(
         paths(&format!(
@@ -107,7 +107,7 @@ fn what_another_mount_covers_is_not_there() {
         "{sysfs}{HYBRID}50 23 0:22 / /sys/fs/cg rw - tmpfs none rw\n51 35 0:22 / {memory}/x rw - tmpfs none rw\n"
     );
     assert_eq!(paths(&beside), all);
-    // The file system at the top is on itself, or on one that is not listed.
+    // The file system at the top is mounted on itself, or on one that is not listed.
     assert_eq!(paths("1 1 0:2 / / rw - cgroup2 none rw\n"), ["/"]);
 }
 
@@ -182,7 +182,7 @@ fn leaves_out_containers_that_come_or_go_during_the_look() {
     // B started after the first hierarchy had been looked at
     let first = sets([&[A], &[A, B]]);
     assert_eq!(lasting(&first, &sets([&[A], &[A]])), [1, 1]);
-    // C lasts, and is in the second only
+    // C lives on, and is only in the second one
     let second = sets([&[A, B], &[A, B, "c"]]);
     assert_eq!(lasting(&first, &second), [2, 2]);
     let first = sets([&[A], &[A, "c"]]);

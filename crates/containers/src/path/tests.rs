@@ -5,7 +5,7 @@ const NODE: &str = "a0b1c2d3e4f5061728394a5b6c7d8e9fa0b1c2d3e4f5061728394a5b6c7d
 const UID: &str = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
 const HASH: &str = "2b4e6f8091a2b3c4d5e6f708192a3b4c";
 
-/// `ID`, `NODE`, `UXX` (the UID), `U_X` (with underscores) and `HASH` stand for the constants.
+/// Replaces `ID`, `NODE`, `UXX` (the UID), `U_X` (with underscores) and `HASH` by the constants.
 fn path(pattern: &str) -> String {
     pattern
         .replace("NODE", NODE)
@@ -26,14 +26,14 @@ fn finds_the_container_in_paths_of_every_runtime_and_driver() {
         ("/kubepods.slice/kubepods-podU_X.slice/cri-containerd-ID.scope", Some(Containerd), pod),
         ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podU_X.slice/cri-containerd-ID.scope", Some(Containerd), pod),
         ("/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-podU_X.slice/cri-containerd-ID.scope", Some(Containerd), pod),
-        // cgroupfs driver: the name does not tell containerd from cri-dockerd
+        // cgroupfs driver: the name does not show whether it is containerd or cri-dockerd
         ("/kubepods/podUXX/ID", None, pod),
         ("/kubepods/burstable/podUXX/ID", None, pod),
         ("/kubepods/besteffort/podUXX/ID", None, pod),
         // static pods
         ("/kubepods/burstable/podHASH/ID", None, hash),
         ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podHASH.slice/cri-containerd-ID.scope", Some(Containerd), hash),
-        // the drivers of kubelet and containerd differ
+        // kubelet and containerd use different drivers
         ("/system.slice/containerd.service/kubepods-burstable-podU_X.slice:cri-containerd:ID", Some(Containerd), pod),
         ("/kubepods-podHASH.slice:cri-containerd:ID", Some(Containerd), hash),
         // CRI-O, with runc and with crun
@@ -62,21 +62,21 @@ fn finds_the_container_in_paths_of_every_runtime_and_driver() {
         // kubelet --cgroup-root, both drivers
         ("/tenant/kubepods/burstable/podUXX/ID", None, pod),
         (r"/tenant.slice/tenant-kubepods.slice/tenant-kubepods-burstable.slice/tenant-kubepods-burstable-podU_X.slice/cri-containerd-ID.scope", Some(Containerd), pod),
-        // a node that is a container itself: kind, minikube
+        // a node that is itself a container: kind, minikube
         ("/docker/NODE/kubelet/kubepods/besteffort/podUXX/ID", None, pod),
         ("/system.slice/docker-NODE.scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-podU_X.slice/cri-containerd-ID.scope", Some(Containerd), pod),
         ("/machine.slice/libpod-NODE.scope/container/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-podU_X.slice/cri-containerd-ID.scope", Some(Containerd), pod),
         ("/system.slice/docker-NODE.scope/kubepods.slice/kubepods-podU_X.slice/docker-ID.scope", Some(Docker), pod),
-        // k3s, by root and rootless
+        // k3s, as root and rootless
         ("/system.slice/k3s.service/kubepods/burstable/podUXX/ID", None, pod),
         ("/user.slice/user-1000.slice/user@1000.service/k3s-rootless.service/kubepods/besteffort/podUXX/ID", None, pod),
-        // made inside the container
+        // cgroups made inside the container
         ("/kubepods.slice/kubepods-podU_X.slice/cri-containerd-ID.scope/init.scope", Some(Containerd), pod),
         ("/kubepods.slice/kubepods-podU_X.slice/cri-containerd-ID.scope/system.slice/sshd.service", Some(Containerd), pod),
         ("/kubepods/podUXX/ID/a/b/c", None, pod),
-        // Docker inside a pod: its containers are not the pod's
+        // Docker inside a pod: its containers do not belong to the pod
         ("/kubepods/podUXX/NODE/docker/ID", Some(Docker), None),
-        // written otherwise
+        // other ways to write it
         ("kubepods/podUXX/ID/", None, pod),
         ("/ID", None, None),
     ];

@@ -6,10 +6,10 @@ use domain::rdata::AllRecordData;
 
 pub use domain::base::iana::Rcode;
 
-/// Answers kept of one message.
+/// How many records of a message's answer are kept.
 const MAX_ANSWERS: usize = 16;
 
-/// What matters of one DNS message.
+/// The relevant parts of a DNS message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Transaction id.
@@ -18,22 +18,22 @@ pub struct Message {
     pub response: bool,
     /// Response code.
     pub rcode: Rcode,
-    /// The server cut the answer short (TC): the resolver asks again over TCP.
+    /// The server truncated the answer (TC): the resolver then asks again over TCP.
     pub tc: bool,
-    /// Name asked for, as sent, without the final dot.
+    /// The name that was asked for, as sent, without the final dot.
     pub name: String,
-    /// Type asked for, such as `A`.
+    /// The type that was asked for, such as `A`.
     pub qtype: String,
-    /// Records of the answer section, such as `A 10.0.0.7` (16 at most).
+    /// Records of the answer section, such as `A 10.0.0.7` (at most 16).
     pub answers: Vec<String>,
-    /// Records in the answer section as the header counts them.
+    /// The number of records in the answer section according to the header.
     pub answer_count: u16,
-    /// Whether one of the kept answers is of the type asked for.
+    /// Whether one of the kept records is of the type that was asked for.
     pub answered: bool,
 }
 
 impl Message {
-    /// Decodes a message with one question in the internet class; none for anything else.
+    /// Decodes a message with one question in the internet class; `None` for anything else.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let raw = Raw::from_octets(bytes).ok()?;
@@ -74,7 +74,7 @@ impl Message {
         Some(message)
     }
 
-    /// Decodes a message that stands alone (UDP) or after its length in two bytes (TCP).
+    /// Decodes a message that is alone in the data (UDP), or preceded by its length in two bytes (TCP).
     #[must_use]
     pub fn parse_framed(bytes: &[u8]) -> Option<Self> {
         let tcp = || {

@@ -6,11 +6,12 @@ use std::fmt;
 
 use capture_format::EventKind;
 
-/// An error number, as the kernel returns it negated.
+/// An error number. The kernel returns it negated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Errno(pub u16);
 
-/// Whether a call that failed so would merely have had to wait. Of what starts processes or takes a lock EAGAIN is a refusal.
+/// Whether a call failed only because it would have had to wait. For calls that start processes or take a lock, EAGAIN
+/// is a refusal.
 #[must_use]
 pub fn only_waits(kind: EventKind, errno: Errno) -> bool {
     let class = kind.class();
@@ -80,7 +81,7 @@ impl Errno {
     /// Operation already in progress.
     pub const EALREADY: Self = Self(114);
 
-    /// The error in a system call's return value; none if the call succeeded (errors are -4095 to -1).
+    /// The error in a system call's return value; `None` if the call succeeded (errors are -4095 to -1).
     #[must_use]
     pub fn from_ret(ret: i64) -> Option<Self> {
         (-4095..0)
@@ -101,12 +102,12 @@ impl Errno {
         entry.map(|&(number, ..)| Self(number))
     }
 
-    /// The symbols of all that have one.
+    /// The symbols of all errors that have one.
     pub fn names() -> impl Iterator<Item = &'static str> {
         TABLE.iter().map(|&(_, name, _)| name)
     }
 
-    /// What strerror(3) of glibc says, such as `No such file or directory`.
+    /// The text of strerror(3) in glibc, such as `No such file or directory`.
     #[must_use]
     pub fn text(self) -> &'static str {
         self.entry().map_or("unknown error", |&(_, _, text)| text)

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-/// Close on exec; the same number on every architecture this reads.
+/// Close on exec; the same number on every architecture that lastword reads.
 pub const O_CLOEXEC: i64 = 0o2_000_000;
 
 const COMMON: &[(i64, &str)] = &[
@@ -34,13 +34,13 @@ const O_DSYNC: i64 = 0o10_000;
 const O_SYNC: i64 = 0o4_010_000;
 const O_TMPFILE_BIT: i64 = 0o20_000_000;
 
-/// O_DIRECTORY of an architecture; 0 where it is not known.
+/// O_DIRECTORY of an architecture; 0 if unknown.
 pub fn o_directory(arch: &str) -> i64 {
     let named = |&&(_, name): &&(i64, &str)| name == "O_DIRECTORY";
     own(arch).iter().find(named).map_or(0, |&(bit, _)| bit)
 }
 
-/// The flags whose numbers differ.
+/// The flags whose numbers differ between architectures.
 fn own(arch: &str) -> &'static [(i64, &'static str)] {
     match arch {
         "x86_64" => X86_64,
@@ -51,7 +51,8 @@ fn own(arch: &str) -> &'static [(i64, &'static str)] {
 
 /// Flags as strace(1) writes them: `O_WRONLY|O_CREAT|O_APPEND`; bits without a name in hexadecimal.
 ///
-/// `arch` is [`capture_format::Host::arch`]; for an architecture other than the two known, the bits that differ stay numbers.
+/// `arch` is [`capture_format::Host::arch`]. If it is not one of the two known architectures, the bits that differ are
+/// written as numbers.
 #[must_use]
 pub fn open_flags(flags: i64, arch: &str) -> String {
     let mut text = String::new();
@@ -59,7 +60,7 @@ pub fn open_flags(flags: i64, arch: &str) -> String {
     text
 }
 
-/// Appends what [`open_flags`] says.
+/// Appends the text of [`open_flags`].
 pub fn push_open_flags(text: &mut String, flags: i64, arch: &str) {
     text.push_str(match flags & 3 {
         0 => "O_RDONLY",

@@ -48,13 +48,13 @@ impl Signal {
     /// I/O is possible.
     pub const IO: Self = Self(29);
 
-    /// The number `ret` of a signal event carries, if it is a signal's.
+    /// The signal in `ret` of a signal event, if it is a valid number.
     #[must_use]
     pub fn from_ret(ret: i64) -> Option<Self> {
         (1..=64).contains(&ret).then_some(Self(ret as u8))
     }
 
-    /// What the signal says happened, such as `segmentation fault`; none where the name says it all.
+    /// What happened according to the signal, such as `segmentation fault`; `None` if the name already says it.
     #[must_use]
     pub fn meaning(self) -> Option<&'static str> {
         Some(match self {
@@ -76,7 +76,7 @@ impl Signal {
         })
     }
 
-    /// Whether the kernel sends it to a thread for what the thread itself just executed.
+    /// Whether the kernel sends it to a thread because of an instruction that the thread executed.
     #[must_use]
     pub fn is_fault(self) -> bool {
         matches!(
@@ -85,7 +85,7 @@ impl Signal {
         )
     }
 
-    /// Whether it asks a process to end: what runtimes, kubelet and people send to stop one.
+    /// Whether it asks a process to end: runtimes, kubelet and people stop processes by such signals.
     #[must_use]
     pub fn asks_to_end(self) -> bool {
         matches!(
@@ -94,7 +94,7 @@ impl Signal {
         )
     }
 
-    /// Name and meaning of `si_code` for this signal; none if it is unknown.
+    /// Name and meaning of `si_code` for this signal; `None` if it is unknown.
     #[must_use]
     pub fn code(self, si_code: i64) -> Option<(&'static str, &'static str)> {
         Some(match (self, si_code) {

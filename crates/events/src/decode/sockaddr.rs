@@ -22,7 +22,7 @@ pub enum SockAddr {
 }
 
 impl SockAddr {
-    /// Decodes the bytes; none if there are too few of them for their family.
+    /// Decodes the bytes; `None` if they are too few for their family.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (family, rest) = bytes.split_first_chunk::<2>()?;
@@ -53,7 +53,7 @@ impl SockAddr {
         })
     }
 
-    /// Appends how people read it: what [`ToString`] would make, without the detour for the most common family.
+    /// Appends the address for people: the same text as [`ToString`], but faster for the most common family.
     pub fn push_to(&self, out: &mut String) {
         match self {
             Self::Inet(SocketAddr::V4(address)) => {
@@ -66,18 +66,18 @@ impl SockAddr {
                 out.push(':');
                 out.push_str(itoa::Buffer::new().format(address.port()));
             }
-            // A String takes everything.
+            // Writing to a String cannot fail.
             other => drop(write!(out, "{other}")),
         }
     }
 
-    /// The same address; an IPv4 address mapped into IPv6 as IPv4.
+    /// The same address; an IPv4 address that is mapped into IPv6 becomes IPv4.
     #[must_use]
     pub fn canonical(self) -> Self {
         self.inet().map_or(self, Self::Inet)
     }
 
-    /// The internet address and port; an IPv4 address mapped into IPv6 comes as IPv4.
+    /// The internet address and port; an IPv4 address that is mapped into IPv6 becomes IPv4.
     #[must_use]
     pub fn inet(&self) -> Option<SocketAddr> {
         match self {
@@ -122,7 +122,7 @@ pub fn family_name(family: u16) -> Option<&'static str> {
     })
 }
 
-/// Type of socket(2) with its flags, such as `SOCK_DGRAM|SOCK_CLOEXEC`.
+/// The type of socket(2) with its flags, such as `SOCK_DGRAM|SOCK_CLOEXEC`.
 #[must_use]
 pub fn socket_type(value: i64) -> String {
     let mut text = match value & 0xf {

@@ -2,7 +2,7 @@
 
 use capture_format::Host;
 
-/// A length of time in two or three digits that matter: `41 ms`, `3.2 s`, `2.6 min`, `5 h`.
+/// A length of time with two or three significant digits: `41 ms`, `3.2 s`, `2.6 min`, `5 h`.
 #[must_use]
 pub fn duration(nanoseconds: u64) -> String {
     let seconds = nanoseconds as f64 / 1e9;
@@ -18,7 +18,7 @@ pub fn duration(nanoseconds: u64) -> String {
     }
 }
 
-/// Below 10 with a digit after the point, unless that is 0.
+/// A number below 10 has one digit after the point, unless that digit is 0.
 fn digits(value: f64) -> String {
     let text = format!("{value:.1}");
     match text.strip_suffix(".0") {
@@ -42,7 +42,7 @@ pub fn size(bytes: u64) -> String {
     )
 }
 
-/// Time of day (UTC, RFC 3339, nanoseconds) of an event's CLOCK_BOOTTIME; none if it lies outside the years jiff knows.
+/// Time of day (UTC, RFC 3339, nanoseconds) of an event's CLOCK_BOOTTIME; `None` if jiff does not know the year.
 #[must_use]
 pub fn time_of_day(boottime: u64, host: &Host) -> Option<String> {
     epoch(i128::from(boottime) + i128::from(host.clock_offset))

@@ -20,36 +20,36 @@ pub use table::Fds;
 /// What one descriptor refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fd {
-    /// The file, pipe or socket behind it.
+    /// The file, pipe or socket that it refers to.
     pub target: Target,
-    /// Which of the program's standard streams it is or was duplicated from.
+    /// The standard stream of the program that it is, or was duplicated from.
     pub stdio: Option<Stdio>,
     cloexec: bool,
 }
 
-/// The file, pipe or socket behind a descriptor.
+/// The file, pipe or socket that a descriptor refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A path as opened; relative where the working directory is not known.
+    /// A path as opened; relative if the working directory is not known.
     Path(Bytes),
-    /// Only the last component of the path is known: its open was not seen.
+    /// Only the last component of the path is known, because the open was not seen.
     Name(Bytes),
     /// A pipe.
     Pipe,
     /// A socket.
     Socket {
-        /// `domain` of socket(2), where seen.
+        /// `domain` of socket(2), if seen.
         domain: Option<u16>,
-        /// `type` of socket(2) without its flags, where seen: 1 stream, 2 datagram.
+        /// `type` of socket(2) without its flags, if seen: 1 stream, 2 datagram.
         stype: Option<u8>,
-        /// Address bound to, where seen.
+        /// The address that it is bound to, if seen.
         local: Option<SockAddr>,
-        /// Address connected to or accepted from, where seen.
+        /// The address that it is connected to or was accepted from, if seen.
         peer: Option<SockAddr>,
-        /// Whether it listens or was accepted, so that this side is the server.
+        /// Whether it listens or was accepted: then this side is the server.
         serves: bool,
     },
-    /// Inherited at exec: only its type is known.
+    /// Inherited at exec: only the type is known.
     Inherited(FdType),
 }
 
@@ -95,7 +95,7 @@ impl fmt::Display for Stdio {
 }
 
 impl Fd {
-    /// Appends how people read it: as its [`Display`](fmt::Display) writes it.
+    /// Appends the text for people, as [`Display`](fmt::Display) writes it.
     pub fn push_to(&self, out: &mut String) {
         match (&self.target, self.stdio) {
             (Target::Path(path), _) => escaped(path).push_to(out),
@@ -136,7 +136,7 @@ impl Fd {
         }
     }
 
-    /// The path or the last component of it, where known.
+    /// The path or its last component, if known.
     #[must_use]
     pub fn path(&self) -> Option<&Bytes> {
         match &self.target {
@@ -145,7 +145,7 @@ impl Fd {
         }
     }
 
-    /// The peer of a socket, where known.
+    /// The peer of a socket, if known.
     #[must_use]
     pub fn peer(&self) -> Option<&SockAddr> {
         match &self.target {
@@ -154,7 +154,7 @@ impl Fd {
         }
     }
 
-    /// Whether this can be what the probe found (`found`): if not, the table missed a close.
+    /// Whether this can be what the probe found (`found`). If not, the table has missed a close.
     fn agrees_with(&self, found: FdType) -> bool {
         match (&self.target, found) {
             (_, FdType::UNKNOWN) | (Target::Inherited(FdType::UNKNOWN), _) => true,
@@ -175,7 +175,7 @@ impl fmt::Display for Fd {
     }
 }
 
-/// What the probe found a descriptor to be, in a word.
+/// The type of descriptor that the probe found, in words.
 #[must_use]
 pub fn type_name(fd_type: FdType) -> &'static str {
     match fd_type {
@@ -189,8 +189,8 @@ pub fn type_name(fd_type: FdType) -> &'static str {
     }
 }
 
-/// Whether such an event may change what a descriptor or a working directory is. [`Fds`] takes nothing from any other, so
-/// that those who look for later ones need not read it.
+/// Whether an event of this kind may change what a descriptor refers to, or a working directory. [`Fds`] ignores all
+/// other events, so a reader that only needs later descriptors may skip them.
 #[must_use]
 pub fn changes(kind: EventKind) -> bool {
     use EventKind as K;
@@ -203,7 +203,7 @@ pub fn changes(kind: EventKind) -> bool {
     }
 }
 
-/// Whether `args[0]` of such an event is a descriptor the call acts on (not a directory to start from).
+/// Whether `args[0]` of an event of this kind is a descriptor that the call acts on, and not a directory to start from.
 #[must_use]
 pub fn acts_on_fd(kind: EventKind) -> bool {
     use EventKind as K;
@@ -226,7 +226,7 @@ pub fn acts_on_fd(kind: EventKind) -> bool {
         )
 }
 
-/// Whether `args[0]` of such an event is the directory a relative `name` starts from.
+/// Whether `args[0]` of an event of this kind is the directory from which a relative `name` starts.
 #[must_use]
 pub fn starts_at_fd(kind: EventKind) -> bool {
     use EventKind as K;
@@ -251,7 +251,7 @@ pub fn starts_at_fd(kind: EventKind) -> bool {
     )
 }
 
-/// Whether the event moved bytes through a socket, as far as probe and table tell.
+/// Whether the event moved bytes through a socket, as far as the probe and the table know.
 #[must_use]
 pub fn is_on_socket(event: &Event, fd: Option<&Fd>) -> bool {
     event.kind.class().is_on_socket()
@@ -259,11 +259,11 @@ pub fn is_on_socket(event: &Event, fd: Option<&Fd>) -> bool {
         || fd.is_some_and(|fd| matches!(fd.target, Target::Socket { .. }))
 }
 
-/// Whether the call is to create what its path names, so that a missing directory is what ENOENT means.
+/// Whether the call should create what its path names. Then ENOENT means that a directory is missing.
 #[must_use]
 pub fn creates(event: &Event) -> bool {
     use EventKind as K;
-    /// The same number on every architecture that is recorded.
+    /// This number is the same on every architecture that is recorded.
     const O_CREAT: i64 = 0o100;
     match event.kind {
         K::OPEN | K::OPENAT | K::OPENAT2 => event.args[1] & O_CREAT != 0,
@@ -272,20 +272,20 @@ pub fn creates(event: &Event) -> bool {
     }
 }
 
-/// What `name` of an event is.
+/// The meaning of an event's `name`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameRole {
-    /// A path as the call got it.
+    /// A path as passed to the call.
     Path,
     /// A socket address.
     Address,
     /// A command name.
     Command,
-    /// The last component of the path behind the descriptor.
+    /// The last component of the path that the descriptor refers to.
     File,
 }
 
-/// What `name` of an event of this kind is.
+/// The meaning of `name` in an event of this kind.
 #[must_use]
 pub fn name_role(kind: EventKind) -> NameRole {
     match kind.class() {
@@ -299,7 +299,7 @@ pub fn name_role(kind: EventKind) -> NameRole {
     }
 }
 
-/// Whether `name` of such an event is a path as a call got it.
+/// Whether `name` of an event of this kind is a path as passed to a call.
 #[must_use]
 pub fn has_path(kind: EventKind) -> bool {
     use EventKind as K;

@@ -9,13 +9,14 @@ use crate::decode::SockAddr;
 use crate::decode::open_flags::O_CLOEXEC;
 use crate::own;
 
-/// Descriptors followed at once, of all processes together; one with a long path counts as several ([`weight`]). A table that
-/// outgrows this is forgotten, so that a capture cannot make its reader allocate without end; a container's ring holds a hundredth
-/// of it.
+/// How many descriptors of all processes together are followed; one with a long path counts as several ([`weight`]). If
+/// there are more, the whole table is dropped, so that a capture cannot make its reader allocate without limit. A
+/// container's ring holds a hundredth of this.
 const MAX_DESCRIPTORS: usize = 1 << 18;
-/// Bytes of a path that are kept: PATH_MAX. A recorder's names are shorter, but directories can be entered one below the other.
+/// How many bytes of a path are kept: PATH_MAX. A recorder's names are shorter, but relative directories can be entered
+/// one after another.
 const MAX_PATH: usize = 4096;
-/// Working directories and empty tables are bounded likewise.
+/// How many working directories, and how many empty tables, are kept.
 const MAX_PROCESSES: usize = 1 << 16;
 const AT_FDCWD: i64 = -100;
 const F_DUPFD_CLOEXEC: i64 = 1030;
@@ -35,7 +36,7 @@ pub struct Fds {
 }
 
 impl Fds {
-    /// Takes the next event of the run and says what the descriptor it acts on referred to when it happened.
+    /// Takes the next event of the run. Returns what the event's descriptor referred to when the event happened.
     pub fn observe(&mut self, event: &Event) -> Option<Fd> {
         let fd = acts_on_fd(event.kind)
             .then(|| self.resolve(event))
@@ -44,20 +45,21 @@ impl Fds {
         fd
     }
 
-    /// `name` of the event as an absolute path where the table can tell, else as it was passed: then it shares memory
+    /// `name` of the event as an absolute path if the table knows the directory, else as it was passed; then it shares
+    /// memory with the event.
     /// with the event.
     #[must_use]
     pub fn path(&self, event: &Event) -> Bytes {
         self.joined(event).unwrap_or_else(|| event.name.clone())
     }
 
-    /// The same, to be kept.
+    /// Like [`path`](Self::path), but it shares no memory with the event, so it may be kept.
     fn own_path(&self, event: &Event) -> Bytes {
         let passed = || own(&event.name[..event.name.len().min(MAX_PATH)]);
         self.joined(event).unwrap_or_else(passed)
     }
 
-    /// A relative `name` of the event behind the directory it starts from, where the table knows that.
+    /// A relative `name` of the event, joined to the directory from which it starts, if the table knows that directory.
     fn joined(&self, event: &Event) -> Option<Bytes> {
         if event.name.starts_with(b"/") || event.name.is_empty() {
             return None;
@@ -73,7 +75,7 @@ impl Fds {
         Some(join(base, &event.name))
     }
 
-    /// Another process that has a file open now, of several the one with the lowest pid.
+    /// Another process that has a file open now; if there are several, the one with the lowest pid.
     #[must_use]
     pub fn other_with(&self, path: &Bytes, pid: u32) -> Option<u32> {
         let has = |process: &Process| process.fds.values().any(|fd| fd.path() == Some(path));
@@ -84,13 +86,13 @@ impl Fds {
             .min()
     }
 
-    /// What a standard descriptor of a process refers to now, where known.
+    /// What a standard descriptor of a process refers to now, if known.
     #[must_use]
     pub fn standard(&self, pid: u32, stdio: Stdio) -> Option<&Fd> {
         self.processes.get(&pid)?.fds.get(&stdio.number())
     }
 
-    /// The working directory of a process, where known.
+    /// The working directory of a process, if known.
     #[must_use]
     pub fn cwd(&self, pid: u32) -> Option<&Bytes> {
         self.processes.get(&pid)?.cwd.as_ref()
@@ -206,7 +208,7 @@ impl Fds {
         }
     }
 
-    /// connect and bind give a socket its addresses; a connect to AF_UNSPEC takes the peer away.
+    /// Handles connect and bind, which give a socket its addresses; a connect to AF_UNSPEC removes the peer.
     fn name_socket(&mut self, event: &Event, fd: Option<&Fd>) {
         let Some(address) = SockAddr::parse(&event.name) else {
             return;
@@ -260,7 +262,7 @@ impl Fds {
         }
     }
 
-    /// Descriptors 0 to 2 at exec: what they are overrules what the table thought.
+    /// Descriptors 0 to 2 at exec: what the event says replaces what the table has.
     fn stdio(&mut self, pid: u32, data: &[u8]) {
         for (number, entry) in (0..).zip(data.chunks_exact(16).take(3)) {
             let Some((_, mode)) = entry.split_first_chunk::<8>() else {
@@ -353,7 +355,7 @@ impl Fds {
     }
 }
 
-/// As how many descriptors one counts.
+/// How many descriptors a descriptor counts as.
 fn weight(fd: &Fd) -> usize {
     1 + fd.path().map_or(0, |path| path.len() / 256)
 }
@@ -378,7 +380,7 @@ mod tests {
     use capture_format::EventKind as K;
     use fixtures::{INIT, Script, inet};
 
-    /// What a read of `fd` by `pid` at the end of the script is said to refer to.
+    /// What the descriptor of a read by `pid` at the end of the script refers to.
     fn resolve(script: &mut Script, pid: u32, fd: i64) -> Option<String> {
         let mut fds = Fds::default();
         script.read(pid, fd, "", "");
@@ -522,7 +524,7 @@ mod tests {
         }
     }
 
-    /// A string of a block is stored once, however many events name it.
+    /// A string is stored once in a block, however many events name it.
     #[test]
     fn long_paths_do_not_grow_the_table_without_end() {
         let mut fds = Fds::default();
@@ -543,7 +545,7 @@ mod tests {
             all.filter_map(Fd::path).map(Bytes::len).sum()
         };
         assert!((1..=64 << 20).contains(&kept(&fds)), "{}", kept(&fds));
-        // Nor does a directory that is entered again and again.
+        // A directory that is entered again and again does not make it grow either.
         fds.observe(&event(K::CHDIR, 0, [0; 3], &Bytes::from_static(b"/")));
         for _ in 0..10_000 {
             fds.observe(&event(K::CHDIR, 0, [0; 3], &Bytes::from_static(b"a")));

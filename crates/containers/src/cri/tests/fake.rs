@@ -122,7 +122,7 @@ async fn serve(
                 let mut containers = all.to_vec();
                 match request.filter {
                     Some(filter) => containers.retain(|container| container.id == filter.id),
-                    // removed by kubelet right after it was listed
+                    // kubelet removes the container right after it was listed
                     None => containers.push(container(GONE, 2, ContainerState::Exited)),
                 }
                 Ok(ListContainersResponse { containers })

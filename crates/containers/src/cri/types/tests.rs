@@ -6,14 +6,14 @@ const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const POD: &str = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
 
-/// A field of protobuf with bytes in it, by its number.
+/// A protobuf field with this number, which contains bytes.
 fn bytes(number: u8, value: &[u8]) -> Vec<u8> {
     let length = u8::try_from(value.len()).unwrap();
     assert!(length < 128);
     [tag(number, 2).as_slice(), &[length], value].concat()
 }
 
-/// A field of protobuf with a small number in it.
+/// A protobuf field with this number, which contains a small number.
 fn number(number: u8, value: u8) -> Vec<u8> {
     assert!(value < 128);
     [tag(number, 0), vec![value]].concat()
@@ -26,7 +26,7 @@ fn tag(number: u8, kind: u8) -> Vec<u8> {
     }
 }
 
-/// By the numbers in api.proto, once more: where both ends share the messages, a wrong number goes unseen.
+/// The numbers are repeated from api.proto: a wrong number would not be noticed if both ends used the same messages.
 #[test]
 fn reads_the_fields_of_the_interface_by_their_numbers() {
     let labels = |field| {
