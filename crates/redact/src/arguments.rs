@@ -4,14 +4,14 @@ use crate::Manifest;
 use crate::keys::Source;
 use crate::scan::{Context, Scanner};
 
-/// Masks credentials in arguments that NUL ends. Says whether something was masked.
+/// Masks credentials in arguments, each of which ends with NUL. Returns whether something was masked.
 pub(crate) fn arguments(scanner: &Scanner, data: &mut [u8], manifest: &mut Manifest) -> bool {
     let context = Context {
         typed: true,
         ..Context::of(Source::Written)
     };
     let mut masked = scanner.mask(data, context, manifest).masked;
-    // The same as a person types it; the string behind `sh -c` is one argument.
+    // The arguments as a person would type them; the string after `sh -c` is one argument.
     let mut typed: Vec<u8> = data.to_vec();
     typed
         .iter_mut()

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Rules beyond those lastword always applies.
+/// Rules in addition to those that lastword always applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -12,23 +12,24 @@ pub struct Config {
     pub secret_paths: Vec<String>,
 }
 
-/// A pattern of what must not be stored.
+/// A pattern that matches what must not be stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pattern {
-    /// Captures count what was masked by this name.
+    /// The name under which captures count what was masked.
     pub name: String,
-    /// Regular expression on bytes, as of the `regex` crate. Its first group is masked, without one all that matches.
+    /// Regular expression on bytes, as in the `regex` crate. Its first group is masked; without a group, everything
+    /// that matches.
     pub regex: String,
 }
 
 /// What is kept of the bytes that processes read, write, send and receive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Payload {
-    /// All that was recorded, its secrets masked.
+    /// Everything that was recorded, with secrets masked.
     #[default]
     Default,
-    /// Nothing, DNS messages included. Names, paths, addresses, results and arguments of programs stay, so that failed
-    /// calls still carry a verdict, while last words and DNS answers cannot.
+    /// Nothing, not even DNS messages. Names, paths, addresses, results and arguments of programs are kept. So failed
+    /// calls can still lead to a verdict, but last words and DNS answers cannot.
     None,
 }

@@ -12,7 +12,7 @@ use regex::bytes::Regex;
 
 use crate::value::Words;
 
-/// One of them is in every environment.
+/// Every environment has one of these variables.
 pub(crate) const KEYWORDS: &[&str] = &[
     "path=",
     "path'",
@@ -39,24 +39,26 @@ pub(crate) const KEYWORDS: &[&str] = &[
     "shell=",
 ];
 
-/// `NAME=value` on a line of its own, or ended by NUL.
+/// `NAME=value` on its own line, or ended by NUL.
 const LINE: &str =
     r#"(?-u)\A(?:export |declare -x |setenv |[ \t]*)([A-Za-z_][A-Za-z0-9_]{0,100})=([^\n\x00]*)"#;
 /// `'NAME': 'value'`, `"NAME":"value"`, `NAME: 'value'`.
 const OBJECT: &str = r#"(?-u)(?:\A|[{,\s])\\?["']?([A-Za-z_][A-Za-z0-9_]{0,100})\\?["']?:\s{0,2}\\?(?:"((?:[^"\\]|\\.)*)"?|'((?:[^'\\]|\\.)*)'?)"#;
 
-/// Known variables it takes.
+/// How many known variables make an environment.
 const ENOUGH: usize = 2;
-/// Lines that are no assignment and may stand between two of one environment, as values have several.
+/// How many lines that are not assignments may be between two assignments of one environment, because some values have
+/// several lines.
 const LINES_APART: usize = 3;
-/// Bytes between two members of one object.
+/// How many bytes may be between two members of one object.
 const BYTES_APART: usize = 16;
 
 #[expect(clippy::expect_used, reason = "constants that the tests compile")]
 static FORMS: LazyLock<[Regex; 2]> =
     LazyLock::new(|| [LINE, OBJECT].map(|form| Regex::new(form).expect("it compiles")));
 
-/// The values of an environment's variables that are not in every environment; nothing if there is none.
+/// The values of an environment's variables, except those variables that every environment has; empty if the text is
+/// not an environment.
 pub(crate) fn find(words: &Words, text: &[u8]) -> Vec<Range<usize>> {
     let [line, object] = &*FORMS;
     let mut places = Vec::new();
@@ -79,7 +81,7 @@ pub(crate) fn find(words: &Words, text: &[u8]) -> Vec<Range<usize>> {
             block.end(&mut places);
         }
         apart = 0;
-        // A message about a variable is none of its values.
+        // A message about a variable is not the variable's value.
         if !words.is_prose(value.as_bytes()) {
             block.add(name.as_bytes(), start + value.start()..start + value.end());
         }
@@ -103,7 +105,7 @@ pub(crate) fn find(words: &Words, text: &[u8]) -> Vec<Range<usize>> {
     places
 }
 
-/// `PATH=… HOME=… MODE=…` and nothing else on the line.
+/// A line with `PATH=… HOME=… MODE=…` and nothing else.
 fn one_line(line: &[u8], start: usize, places: &mut Vec<Range<usize>>) -> bool {
     let mut block = Block::default();
     let mut at = start;
@@ -128,7 +130,7 @@ fn one_line(line: &[u8], start: usize, places: &mut Vec<Range<usize>>) -> bool {
     true
 }
 
-/// Assignments that stand together.
+/// Assignments that belong to one environment.
 #[derive(Default)]
 struct Block {
     known: usize,
@@ -152,7 +154,8 @@ impl Block {
     }
 }
 
-/// Variables that nearly every process or container has; their values are no secrets, and tell much.
+/// Whether nearly every process or container has this variable. The values of such variables are not secret, and say
+/// much.
 fn is_known(name: &[u8]) -> bool {
     const KNOWN: &[&[u8]] = &[
         b"PATH",

@@ -6,7 +6,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A pattern is no regular expression, or one too large.
+    /// A pattern is not a regular expression, or is too large.
     #[error(
         "redaction pattern \"{name}\" cannot be used: {source}; the syntax is that of https://docs.rs/regex/latest/regex/#syntax"
     )]
@@ -16,7 +16,7 @@ pub enum Error {
         /// What is wrong with it.
         source: Box<regex::Error>,
     },
-    /// A pattern that matches the empty text would match everywhere, and mask nothing.
+    /// A pattern that matches the empty text would match everywhere and mask nothing.
     #[error(
         "redaction pattern \"{name}\" matches the empty text: write it so that it needs at least one character, such as + instead of *"
     )]
@@ -24,20 +24,20 @@ pub enum Error {
         /// Name of the pattern.
         name: String,
     },
-    /// A name that is missing, taken twice, or that of a rule of lastword's own.
+    /// A name is missing, is used twice, or is the name of one of lastword's own rules.
     #[error(
         "redaction pattern {number} needs a name of its own, it has \"{name}\": captures count by it what was masked"
     )]
     Name {
         /// Its position in the configuration, from 1.
         number: usize,
-        /// The name it has.
+        /// The name that it has.
         name: String,
     },
     /// The rules that are compiled in cannot be read.
     #[error("the rules of this build are damaged ({0}): please report it")]
     Rules(String),
-    /// A path of files that hold secrets is not absolute.
+    /// A path of secret files is not absolute.
     #[error(
         "the secret path \"{path}\" is not absolute: write it as the container sees it, from / on"
     )]

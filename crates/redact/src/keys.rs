@@ -13,23 +13,23 @@ use crate::mask::is_masked;
 use crate::rules::{Class, Rules};
 use crate::value::{is_name, is_path, is_strong, looks_random, trimmed};
 
-/// Bytes before a sign that may be its key.
+/// How many bytes before a sign may be its key.
 const LONGEST_KEY: usize = 64;
-/// Blanks, and quotes with their backslashes, between a key and its sign.
+/// How many blanks, and quotes with their backslashes, may be between a key and its sign.
 const LONGEST_GAP: usize = 8;
-/// Bytes of a line before a key that are looked at.
+/// How many bytes of a line before a key are looked at.
 const LONGEST_LINE: usize = 256;
 
-/// Where a text comes from: error messages are written, not read.
+/// Where a text comes from. Error messages are written by programs, not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// Bytes read, from a file as a rule.
+    /// Bytes that were read, usually from a file.
     Read,
-    /// Bytes written, or said by somebody.
+    /// Bytes that were written, or a text from somewhere else.
     Written,
 }
 
-/// The values to mask. `hits` are the places at which words of keys end, in ascending order.
+/// The places of values to mask. `hits` are the places at which words of keys end, in ascending order.
 pub(crate) fn find(
     rules: &Rules,
     text: &[u8],
@@ -59,7 +59,7 @@ pub(crate) fn find(
     places
 }
 
-/// The key that ends at a place, quotes around it skipped: where it stands, and whether it stood in quotes.
+/// The place of the key that ends at `end`, without quotes around it, and whether it is quoted.
 pub(crate) fn key_before(text: &[u8], end: usize) -> (Range<usize>, bool) {
     let back = |end: usize, most: usize, is: fn(u8) -> bool| {
         let skipped = text[..end]
@@ -75,7 +75,7 @@ pub(crate) fn key_before(text: &[u8], end: usize) -> (Range<usize>, bool) {
         matches!(byte, b'"' | b'\'' | b'\\' | b'`')
     });
     let quoted = end < bracket;
-    // `$config[password]` is no key, but `$config['password']` is one.
+    // `$config[password]` has no key, but `$config['password']` has one.
     let end = if quoted { end } else { blanks };
     let start = back(end, LONGEST_KEY, |byte| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
@@ -87,32 +87,33 @@ pub(crate) fn key_before(text: &[u8], end: usize) -> (Range<usize>, bool) {
 enum Sign {
     Equals,
     Colon,
-    /// Between two arguments.
+    /// A comma between two arguments.
     Comma,
 }
 
 struct Key<'t> {
     class: Class,
     is_pwd: bool,
-    /// It ends with `pass` or `pw`.
+    /// Whether the key ends with `pass` or `pw`.
     is_pass: bool,
     sign: Sign,
-    /// Only blanks, dashes, or words such as `export` stand before it on its line.
+    /// Whether only blanks, dashes, or words such as `export` come before the key on its line.
     starts_line: bool,
-    /// It stands in quotes.
+    /// Whether the key is quoted.
     quoted: bool,
-    /// Byte before it and its quotes, blanks skipped.
+    /// The byte before the key and its quotes; blanks are skipped.
     before: Option<u8>,
-    /// What stands before it on its line.
+    /// The text before the key on its line.
     line: &'t [u8],
-    /// A dash stands before it: an option of a command line.
+    /// Whether a dash comes before the key: it is an option of a command line.
     is_option: bool,
-    /// Where the value may start.
+    /// The place at which the value may start.
     after: usize,
 }
 
 impl<'t> Key<'t> {
-    /// `hit` is where the last word of a key ended before the sign: the key holds it, or is none.
+    /// `hit` is the place at which the last word of a key ended before the sign. The key must contain it, otherwise it
+    /// is not a key.
     fn new(rules: &Rules, text: &'t [u8], at: usize, hit: usize) -> Option<Self> {
         let (sign, after) = sign(text, at)?;
         let (place, quoted) = key_before(text, at);
@@ -120,7 +121,7 @@ impl<'t> Key<'t> {
             return None;
         }
         let key = &text[place.clone()];
-        // Erlang's keys are atoms: `{password, "…"}`.
+        // In Erlang, keys are atoms: `{password, "…"}`.
         if key.is_empty()
             || (sign == Sign::Comma && !quoted && !text[..place.start].ends_with(b"{"))
         {
@@ -216,7 +217,7 @@ impl<'t> Key<'t> {
         self.may_hold(value).then_some(place)
     }
 
-    /// Whether a value in quotes can be one.
+    /// Whether a quoted value can be the value of the key.
     fn may_quote(&self, rules: &Rules, value: &[u8], text: &[u8], end: usize) -> bool {
         if rules.words.tells_nothing(value) || rules.words.is_prose(value) {
             return false;
@@ -236,7 +237,8 @@ impl<'t> Key<'t> {
         }
     }
 
-    /// `define('DB_PASSWORD', 'x')`; but `missing: ("password", "username")`.
+    /// Whether the value is an argument of a call such as `define('DB_PASSWORD', 'x')`; but not in `missing:
+    /// ("password", "username")`.
     fn is_argument(&self, value: &[u8], text: &[u8], end: usize) -> bool {
         const SETTERS: &[&[u8]] = &[
             b"define",
@@ -287,7 +289,7 @@ impl<'t> Key<'t> {
         matches!(self.before, None | Some(b'{' | b',' | b'(' | b'['))
     }
 
-    /// `unexpected token`: the word of a parser.
+    /// Whether the key is the word of a parser, as in `unexpected token`.
     fn is_parsed(&self) -> bool {
         const PARSED: &[&[u8]] = &[
             b"unexpected",
@@ -302,7 +304,7 @@ impl<'t> Key<'t> {
         PARSED.contains(&word.as_slice())
     }
 
-    /// `missing secret: db`: it tells a name.
+    /// Whether the value is the name of something that is missing, as in `missing secret: db`.
     fn is_searched(&self) -> bool {
         const SEARCHED: &[&[u8]] = &[
             b"missing",
@@ -333,7 +335,7 @@ impl<'t> Key<'t> {
         SEARCHED.contains(&word.as_slice()) || self.is_parsed()
     }
 
-    /// Whether lines of a YAML block follow.
+    /// Whether the lines of a YAML block follow.
     fn is_block(&self, rest: &[u8]) -> bool {
         let stands = self.starts_line || self.before == Some(b'-');
         self.sign == Sign::Colon
@@ -342,7 +344,7 @@ impl<'t> Key<'t> {
             && matches!(rest, [b'|' | b'>', ..])
     }
 
-    /// Length of a value without quotes.
+    /// Length of an unquoted value.
     fn bare(
         &self,
         rules: &Rules,
@@ -363,7 +365,7 @@ impl<'t> Key<'t> {
         };
         let says = |value: &[u8]| !rules.words.tells_nothing(value) && !is_code(value);
         if self.class == Class::Short && self.sign == Sign::Colon {
-            // `pass: b1gBadger` on a line of its own; but `PASS: check12` is a test's.
+            // `pass: b1gBadger` is alone on its line, but `PASS: check12` is the output of a test.
             let alone = self.is_pass && self.starts_line && !whole.contains(&b' ');
             let tests = text[..start].trim_ascii_end().ends_with(b"PASS:");
             let tells = says(whole) && is_strong(whole) && !is_path(whole);
@@ -381,7 +383,7 @@ impl<'t> Key<'t> {
         }
         match self.sign {
             Sign::Equals => {
-                // A line's only assignment has its value to itself.
+                // If a line has only one assignment, all of it is the value.
                 let only = self.starts_line && !whole.contains(&b'=');
                 let ends: &[u8] = if only { b"\"'`" } else { b"&;\"'<`" };
                 let length = self.token(rest, until(ends));
@@ -392,7 +394,7 @@ impl<'t> Key<'t> {
                 if self.class == Class::Short && !self.is_pass && !looks_random(value) {
                     return None;
                 }
-                // `pass=41 fail=3` counts.
+                // `pass=41 fail=3` are counts.
                 if self.class == Class::Short
                     && value.len() < 4
                     && value.iter().all(u8::is_ascii_digit)
@@ -415,7 +417,7 @@ impl<'t> Key<'t> {
                     return None;
                 }
                 let sentence = rules.words.is_prose(after) || rules.words.is_status(trimmed(after));
-                // Neither another field nor a command, whose options and paths tell it.
+                // It must not be another field, nor a command, which is recognised by its options and paths.
                 let command = |word: &[u8]| {
                     matches!(
                         word,
@@ -434,7 +436,8 @@ impl<'t> Key<'t> {
         }
     }
 
-    /// A value ends before the comma that another key follows, and before the bracket that was open before it.
+    /// The length of a value that ends before a comma that another key follows, or before the bracket that was opened
+    /// before the value.
     fn token(&self, rest: &[u8], length: usize) -> usize {
         let mut value = &rest[..length];
         if let Some(comma) = value.iter().position(|byte| *byte == b',')
@@ -458,7 +461,7 @@ impl<'t> Key<'t> {
         value.len()
     }
 
-    /// Length of a value without quotes behind a colon: the last word of its line, or what is clearly a secret.
+    /// Length of an unquoted value after a colon: the last word of its line, or a text that is clearly a secret.
     fn behind_colon(
         &self,
         rules: &Rules,
@@ -473,7 +476,7 @@ impl<'t> Key<'t> {
             return None;
         }
         if self.quoted {
-            // JSON: without quotes it is a number; YAML: the last word of its line.
+            // In JSON an unquoted value is a number; in YAML it is the last word of its line.
             let number = value
                 .iter()
                 .all(|byte| byte.is_ascii_digit() || *byte == b'.');
@@ -487,7 +490,7 @@ impl<'t> Key<'t> {
             return None;
         }
         if self.starts_line && blanks > 0 {
-            // YAML in a log; a message would be of several words.
+            // This is YAML in a log; a message would have several words.
             let words =
                 after.is_empty() || (self.class != Class::Bare && !rules.words.is_prose(whole));
             let number = value.iter().all(u8::is_ascii_digit);
@@ -510,7 +513,7 @@ impl<'t> Key<'t> {
             !self.is_searched() || strong
         };
         ((closes && told) || (strong && self.class != Class::Bare)).then(|| {
-            // Signs may be part of a password that stands alone.
+            // A password that is alone may contain signs.
             if after.is_empty() || rules.words.is_prose(after) || self.is_field() {
                 token
             } else {
@@ -519,7 +522,7 @@ impl<'t> Key<'t> {
         })
     }
 
-    /// Whether a value can be a credential: neither masked nor the place or size of something.
+    /// Whether a value can be a credential: it is not masked already, and not the place or size of something.
     fn may_hold(&self, value: &[u8]) -> bool {
         let value = trimmed(value);
         if value.is_empty() || is_masked(value) || (self.is_pwd && value.starts_with(b"/")) {
@@ -527,16 +530,16 @@ impl<'t> Key<'t> {
         }
         match self.class {
             Class::Password | Class::Short => true,
-            // A limit such as max_token=4096.
+            // This excludes a limit such as max_token=4096.
             _ => value.len() > 6 || !value.iter().all(u8::is_ascii_digit),
         }
     }
 }
 
-/// Bytes of a value without quotes, and of what follows it, by which it is judged.
+/// How many bytes of an unquoted value, and of what follows it, are looked at to judge it.
 const LONGEST_LOOK: usize = 512;
 
-/// What a long value goes on with.
+/// How many more bytes a long value has.
 fn rest_of_value(text: &[u8]) -> usize {
     let ends = |byte: &u8| {
         byte.is_ascii_whitespace() || matches!(byte, 0 | b'"' | b'\'' | b'&' | b';' | b',' | b'<')
@@ -544,7 +547,7 @@ fn rest_of_value(text: &[u8]) -> usize {
     text.iter().position(ends).unwrap_or(text.len())
 }
 
-/// The value up to the next blank, where signs such as `[` ended it early.
+/// Length of the value up to the next blank, if a sign such as `[` ended it early.
 fn value_length(whole: &[u8], token: usize) -> usize {
     let signs = matches!(whole.get(token), Some(b'[' | b'(' | b'{' | b'<'));
     if signs {
@@ -557,7 +560,7 @@ fn value_length(whole: &[u8], token: usize) -> usize {
     }
 }
 
-/// What separates a key from its value at a place, and where the value may start.
+/// What separates a key from its value at a place, and the place at which the value may start.
 fn sign(text: &[u8], at: usize) -> Option<(Sign, usize)> {
     let before = at.checked_sub(1).map_or(0, |at| text[at]);
     let next = text.get(at + 1).copied().unwrap_or(0);
@@ -584,7 +587,7 @@ fn last_word(text: &[u8]) -> &[u8] {
     &text[start.map_or(0, |at| at + 1)..]
 }
 
-/// `user: app`, `user=app`: another field follows.
+/// Whether another field follows, as in `user: app` or `user=app`.
 fn is_pair(text: &[u8]) -> bool {
     let length = text
         .iter()
@@ -593,7 +596,7 @@ fn is_pair(text: &[u8]) -> bool {
     length > 0 && matches!(text.get(length), Some(b'=' | b':'))
 }
 
-/// `os.environ["X"]`, `getenv('X')`: code as tracebacks print it.
+/// Whether a value is code as tracebacks print it: `os.environ["X"]`, `getenv('X')`.
 fn is_code(value: &[u8]) -> bool {
     let name =
         |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'!');
@@ -607,7 +610,8 @@ fn is_code(value: &[u8]) -> bool {
         && !value[..length].iter().any(u8::is_ascii_digit)
 }
 
-/// `self.token`, `config.db.password`, `None`, `await`: no value, but where it comes from.
+/// Whether a text says where a value comes from, and is not the value: `self.token`, `config.db.password`, `None`,
+/// `await`.
 fn is_attribute(value: &[u8]) -> bool {
     let identifier = |part: &[u8]| {
         part.first()
@@ -620,7 +624,7 @@ fn is_attribute(value: &[u8]) -> bool {
     dotted || [&b"await"[..], b"new", b"self", b"this", b"input"].contains(&value)
 }
 
-/// Length of the indented lines below a YAML `|` or `>`, that line included.
+/// Length of the indented lines below a YAML `|` or `>`, including the line of that sign.
 fn block_length(rest: &[u8]) -> usize {
     let mut length = 0;
     for (number, line) in rest.split_inclusive(|&byte| byte == b'\n').enumerate() {
@@ -632,7 +636,7 @@ fn block_length(rest: &[u8]) -> usize {
     rest[..length].trim_ascii_end().len()
 }
 
-/// A quotation mark, with backslashes where the text is itself quoted, and Python's prefixes.
+/// A quotation mark: with backslashes if the text is itself quoted, and with Python's prefixes.
 struct Quote {
     prefix: usize,
     backslashes: usize,
@@ -662,7 +666,8 @@ impl Quote {
         self.prefix + self.backslashes + 1
     }
 
-    /// Length of the value up to the same mark behind as many backslashes; where that was cut off, to the end of the line.
+    /// Length of the value up to the same mark after the same number of backslashes. If the end is missing, the value
+    /// goes to the end of the line.
     fn value(&self, text: &[u8]) -> usize {
         let text = &text[..text.len().min(LONGEST_VALUE)];
         let mut backslashes = 0;
@@ -683,7 +688,7 @@ impl Quote {
     }
 }
 
-/// Bytes of a value in quotes that are looked at: keys of kubeconfigs have 3 KiB, certificates in chains 16.
+/// How many bytes of a quoted value are looked at: keys in kubeconfigs have 3 KiB, chains of certificates 16.
 const LONGEST_VALUE: usize = 32 << 10;
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Redactor {
     /// Compiles the rules.
     ///
     /// # Errors
-    /// When a configured pattern or path cannot be used; the message names it.
+    /// If a configured pattern or path cannot be used; the message names it.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let relative = config
             .secret_paths
@@ -96,7 +96,7 @@ impl Redactor {
         })
     }
 
-    /// Masks a text that somebody said: a message, a reason.
+    /// Masks a text that is not a payload: a message, a reason.
     pub fn text(&self, text: &mut String, manifest: &mut Manifest) {
         if !self.scanner.suspects(text.as_bytes()) {
             return;
@@ -117,7 +117,7 @@ impl Redactor {
         self.scanner.suspects(bytes) && self.shared(bytes, manifest, Self::bytes)
     }
 
-    /// Applies a rule to bytes of an event, which others may share.
+    /// Applies a rule to bytes of an event, which other events may share.
     fn shared(
         &self,
         bytes: &mut Bytes,
@@ -133,7 +133,7 @@ impl Redactor {
     }
 }
 
-/// A pattern may have masked half a character.
+/// Converts bytes to text. A pattern may have masked part of a character.
 fn into_text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).replace('\u{fffd}', "*"))

@@ -27,7 +27,7 @@ impl Manifest {
         self.counts.is_empty()
     }
 
-    /// Places one rule masked.
+    /// How many places one rule masked.
     #[must_use]
     pub fn of(&self, rule: &str) -> u64 {
         self.counts.get(rule).copied().unwrap_or(0)
@@ -40,7 +40,7 @@ impl Manifest {
         }
     }
 
-    /// As a capture's header has it, by rule name.
+    /// The form that a capture's header has, ordered by rule name.
     #[must_use]
     pub fn redaction(&self) -> Redaction {
         let counts = self.counts.iter();

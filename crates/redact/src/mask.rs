@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use crate::Manifest;
 
-/// What masked bytes become.
+/// The byte that replaces every masked byte.
 pub(crate) const MASK: u8 = b'*';
 
-/// Overwrites a place, and counts it unless it was masked already. Says whether something changed.
+/// Overwrites a place, and counts it unless it was masked already. Returns whether something changed.
 pub(crate) fn mask(
     bytes: &mut [u8],
     place: Range<usize>,
@@ -20,7 +20,7 @@ pub(crate) fn mask(
     if is_masked(place) {
         return false;
     }
-    // Lines stay lines, and arguments arguments.
+    // Line ends stay, and so do the ends of arguments.
     let secret = place
         .iter_mut()
         .filter(|byte| !matches!(byte, b'\n' | b'\r' | 0));
@@ -29,7 +29,7 @@ pub(crate) fn mask(
     true
 }
 
-/// Whether there is nothing left to mask. Blanks, and NUL between arguments, are no secret.
+/// Whether there is nothing left to mask. Blanks, and NUL between arguments, are not secret.
 pub(crate) fn is_masked(bytes: &[u8]) -> bool {
     let nothing = |byte: &u8| *byte == MASK || *byte == 0 || byte.is_ascii_whitespace();
     bytes.iter().all(nothing)

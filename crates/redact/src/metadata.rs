@@ -7,14 +7,14 @@ use crate::arguments::arguments;
 use crate::mask::MASK;
 use crate::{Manifest, Redactor, into_text};
 
-/// Repeats the whole object, values of variables included.
+/// This annotation repeats the whole object, including the values of variables.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// Nesting of a JSON value that is followed; the API server's objects have less than 20.
+/// How many levels of a JSON value are followed; the API server's objects have less than 20.
 const MAX_DEPTH: usize = 64;
 
 impl Redactor {
-    /// Masks everything a header says, and sets [`Header::redaction`] to what was masked in all: call it last, with the
-    /// manifest of the runs.
+    /// Masks everything in a header, and sets [`Header::redaction`] to everything that was masked. Call it last, with
+    /// the manifest of the runs.
     pub fn header(&self, header: &mut Header, manifest: &mut Manifest) {
         let Header {
             program: _,
@@ -50,7 +50,7 @@ impl Redactor {
         *redaction = manifest.redaction();
     }
 
-    /// Masks what a run's metadata says in words.
+    /// Masks the texts in a run's metadata.
     pub fn run_metadata(&self, run: &mut Run, manifest: &mut Manifest) {
         let terminated = run.terminated.as_mut();
         let message = terminated.map(|Terminated { message, .. }| message);
@@ -59,8 +59,8 @@ impl Redactor {
         }
     }
 
-    /// Masks a Pod object: values of variables, commands, annotations, messages. `managedFields` and the annotation that repeats
-    /// the object are left out.
+    /// Masks a Pod object: values of variables, commands, annotations, messages. `managedFields` and the annotation
+    /// that repeats the object are removed.
     pub fn pod(&self, pod: &mut Value, manifest: &mut Manifest) {
         if let Some(metadata) = pod.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("managedFields");
@@ -112,9 +112,9 @@ impl Redactor {
         }
     }
 
-    /// A text, all of it where its key names a credential.
+    /// Masks a text; all of it if its key names a credential.
     fn field(&self, text: &mut String, key: &str, manifest: &mut Manifest) {
-        // Annotations have a domain before their name.
+        // The name of an annotation comes after a domain.
         let name = key.rsplit('/').next().unwrap_or(key);
         let mut example = format!("{{\"{name}\":\"a1B2c3D4\"}}");
         self.text(&mut example, &mut Manifest::default());

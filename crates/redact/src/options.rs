@@ -13,7 +13,7 @@ const OPTION: &str = r#"(?-u)(?:^|[\s"'=(\[])--?([A-Za-z][A-Za-z0-9_.-]{1,60})[ 
 #[expect(clippy::expect_used, reason = "a constant that the tests compile")]
 static OPTIONS: LazyLock<Regex> = LazyLock::new(|| Regex::new(OPTION).expect("OPTION compiles"));
 
-/// The values; `typed` says that the text is a command line and no prose.
+/// The places of values. `typed` says that the text is a command line and not prose.
 pub(crate) fn find(rules: &Rules, text: &[u8], typed: bool) -> Vec<Range<usize>> {
     let mut places = Vec::new();
     let mut at = 0;
@@ -22,11 +22,11 @@ pub(crate) fn find(rules: &Rules, text: &[u8], typed: bool) -> Vec<Range<usize>>
         else {
             break;
         };
-        // The value may be the next option.
+        // The value may itself look like an option.
         at = name.end();
         let class = rules.keys.class(name.as_bytes());
         let holds = match class {
-            // `--pass`, but not `--auth`.
+            // For `--pass`, but not for `--auth`.
             Some(Class::Short) => {
                 name.as_bytes().ends_with(b"pass")
                     && may_hold(rules, text, value.range(), Class::Password, typed)
@@ -57,7 +57,7 @@ fn may_hold(rules: &Rules, text: &[u8], place: Range<usize>, class: Class, typed
         .take(256)
         .position(|byte| *byte == b'\n');
     let line = &text[line.map_or(place.start.saturating_sub(256), |at| place.start - at)..];
-    // What `sh -x` and transcripts print.
+    // A line that `sh -x` prints, or that a transcript has.
     let traced = line.starts_with(b"+ ") || line.starts_with(b"$ ") || line.starts_with(b"# ");
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let rest = &text[place.start..text.len().min(place.start + 128)];

@@ -9,19 +9,19 @@ use regex::bytes::Regex;
 use crate::mask::is_masked;
 use crate::rules::{Class, Rules};
 
-/// The field that holds the name. Its value is the first group.
+/// The field that contains the name, which is the first group.
 const NAME: &str = r#"(?i-u)\\*["']?\b(?:name|key|parameterkey|field|variable|header)\\*["']?[ \t]*[:=][ \t]*\\*["']?([A-Za-z0-9_.-]{2,64})"#;
-/// The field that holds the value, in quotes or up to where it ends without.
+/// The field that contains the value: quoted, or up to its end.
 const VALUE: &str = r#"(?i-u)\b(?:value|parametervalue|val)\\*["']?[ \t]*[:=][ \t]*(?:\\*"((?:[^"\\\n]|\\[^"\n])*)|\\*'([^'\n]*)|[|>][-+]?[ \t]*\r?\n([ \t]+[^\n\r]+(?:\r?\n[ \t]{4,}[^\n\r-][^\n\r]*)*)|([^\s"'\\,}<>|&][^\n\r,}<>]*))"#;
 
-/// Bytes between the two fields: others of the same object may stand there.
+/// How many bytes may be between the two fields. Other fields of the same object may be there.
 const APART: usize = 160;
 
 #[expect(clippy::expect_used, reason = "constants that the tests compile")]
 static FIELDS: LazyLock<[Regex; 2]> =
     LazyLock::new(|| [NAME, VALUE].map(|pattern| Regex::new(pattern).expect("it compiles")));
 
-/// Values beside names of credentials.
+/// The places of values beside the name of a credential.
 pub(crate) fn find(rules: &Rules, text: &[u8]) -> Vec<Range<usize>> {
     let [name, value] = &*FIELDS;
     let names: Vec<(Range<usize>, bool)> = name
@@ -46,7 +46,7 @@ pub(crate) fn find(rules: &Rules, text: &[u8]) -> Vec<Range<usize>> {
         let after = names
             .get(next)
             .filter(|(name, _)| is_same(text, all.end..name.start));
-        // The one before wins: `- name: a, value: b, name: c` is no object.
+        // The earlier one wins: `- name: a, value: b, name: c` is not one object.
         let secret = before.or(after)?.1;
         let tells =
             !rules.words.tells_nothing(own.as_bytes()) && !rules.words.is_prose(own.as_bytes());
@@ -62,7 +62,7 @@ fn is_header(name: &[u8]) -> bool {
         .any(|header| name.eq_ignore_ascii_case(header))
 }
 
-/// Whether what lies between two fields is inside one object: no bracket, and no dash that starts another item.
+/// Whether the text between two fields is inside one object: it has no bracket, and no dash that starts another item.
 fn is_same(text: &[u8], between: Range<usize>) -> bool {
     let Some(between) = text.get(between).filter(|between| between.len() <= APART) else {
         return false;

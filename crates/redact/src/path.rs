@@ -1,6 +1,6 @@
 //! Files whose content is never stored, recognised by their path.
 
-/// Endings of the path, from a slash on.
+/// How paths of secret files end, from a slash on.
 const FILES: &[&str] = &[
     "/.aws/credentials",
     "/.docker/config.json",
@@ -23,15 +23,16 @@ const FILES: &[&str] = &[
     "/token",
 ];
 const EXTENSIONS: &[&str] = &[".jks", ".kdbx", ".key", ".keystore", ".p12", ".pfx", ".ppk"];
-/// Where Docker and Kubernetes mount secrets by default.
+/// Directories in which Docker and Kubernetes mount secrets by default.
 const DIRECTORIES: &[&str] = &["/run/secrets", "/var/run/secrets"];
-/// What stands there and is public.
+/// Files in these directories that are public.
 const PUBLIC: &[&str] = &[
     "/kubernetes.io/serviceaccount/ca.crt",
     "/kubernetes.io/serviceaccount/namespace",
 ];
 
-/// Paths of secrets beyond those that always are: of the configuration, or of the container's Secret volumes.
+/// Whether a path is a secret path or below one. Such paths come from the configuration or from the container's Secret
+/// volumes.
 pub(crate) fn is_below(path: &[u8], secret_paths: &[String]) -> bool {
     secret_paths.iter().any(|secret| {
         let secret = secret.trim_end_matches('/').as_bytes();
@@ -40,7 +41,7 @@ pub(crate) fn is_below(path: &[u8], secret_paths: &[String]) -> bool {
     })
 }
 
-/// Whether a file holds secrets as far as its path tells, which may be its last component alone.
+/// Whether a file holds secrets, judged by its path, of which only the last component may be known.
 pub(crate) fn is_secret(path: &[u8]) -> bool {
     let ends = |ending: &&str| {
         path.ends_with(ending.as_bytes()) || path == ending.trim_start_matches('/').as_bytes()
@@ -59,7 +60,7 @@ pub(crate) fn is_secret(path: &[u8]) -> bool {
             .any(|extension| path.ends_with(extension.as_bytes()))
 }
 
-/// Whether it is the environment of a process, in procfs; its last component alone is enough.
+/// Whether a path is the environment of a process in procfs. The last component is enough.
 pub(crate) fn is_environment(path: &[u8]) -> bool {
     path == b"environ" || path.ends_with(b"/environ")
 }

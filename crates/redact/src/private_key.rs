@@ -6,21 +6,21 @@ use memchr::memmem;
 
 use crate::mask::is_masked;
 
-/// A block's lines have 64 characters; RFC 4880 allows 76.
+/// Longest line of a block: usually 64 characters; RFC 4880 allows 76.
 const LONGEST_LINE: usize = 76;
-/// Bytes between the two lines of a block: RSA keys of 16,384 bits have 13 KiB.
+/// Bytes between the first and the last line of a block: RSA keys of 16,384 bits have 13 KiB.
 const LONGEST_BLOCK: usize = 32 << 10;
-/// Base64 without a blank that no word of prose has.
+/// Length from which on base64 without a blank cannot be a word of prose.
 const SHORTEST_BODY: usize = 16;
 
-/// What to mask, and whether the text ends inside a block.
+/// The places to mask, and whether the text ends inside a block.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) places: Vec<Range<usize>>,
     pub(crate) open: bool,
 }
 
-/// Looks for blocks; `inside` says that the text goes on from one that ended inside a block.
+/// Looks for blocks. `inside` says that the text continues one that ended inside a block.
 pub(crate) fn find(text: &[u8], inside: bool) -> Found {
     let mut found = Found::default();
     let mut at = 0;
@@ -39,7 +39,7 @@ pub(crate) fn find(text: &[u8], inside: bool) -> Found {
         };
     } else if let Some(end) = body_without_start(text) {
         found.places.push(0..end);
-        // Nobody knows whether that was a key, so what follows is looked at anew.
+        // Whether that was a key is not known, so what follows is looked at anew.
         at = end;
     }
     while let Some(begin) = marker(text, at, b"-----BEGIN ") {
@@ -58,10 +58,10 @@ pub(crate) fn find(text: &[u8], inside: bool) -> Found {
             continue;
         }
         let rest = &text[start..text.len().min(start + LONGEST_BLOCK)];
-        // Blocks do not nest: the next dashes end this one, or it has no end.
+        // Blocks do not nest: the next dashes end this block, or it has no end.
         let next = marker(rest, 0, b"-----").unwrap_or(rest.len());
         let ended = rest[next..].starts_with(b"-----END ");
-        // Messages name the line that is missing.
+        // Messages may name the line that is missing.
         let block =
             ended && (has_body(&rest[..next]) || matches!(rest, [b'\n' | b'\r' | b'\\', ..]));
         let length = if block { next } else { body(&rest[..next]) };
@@ -76,7 +76,7 @@ pub(crate) fn find(text: &[u8], inside: bool) -> Found {
     found
 }
 
-/// Whether there is base64 that is no word.
+/// Whether a text has base64 that is not a word.
 fn has_body(text: &[u8]) -> bool {
     let base64 =
         |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'*');
@@ -84,7 +84,7 @@ fn has_body(text: &[u8]) -> bool {
         .any(|part| part.len() >= SHORTEST_BODY)
 }
 
-/// Where the body of a block ends that began before the text: what ends it may be a key's END, or the text's own end.
+/// Where the body of a block ends that began before this text. It ends with the END line of a key, or with the text.
 fn body_without_start(text: &[u8]) -> Option<usize> {
     match marker(text, 0, b"-----END ") {
         Some(end) => {
@@ -100,7 +100,7 @@ fn body_without_start(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Length of the leading lines of base64, or of a key's headers.
+/// Length of the lines of base64, or of a key's headers, at the start of the text.
 fn body(text: &[u8]) -> usize {
     let mut length = 0;
     for line in text.split_inclusive(|&byte| byte == b'\n') {
@@ -112,7 +112,8 @@ fn body(text: &[u8]) -> usize {
     length
 }
 
-/// Whether all lines are base64 or, in an encrypted key, headers; blanks and the `\n` of a JSON string are nothing.
+/// Whether all lines are base64 or, in an encrypted key, headers. Blanks and the `
+/// ` of a JSON string are ignored.
 fn is_body(text: &[u8]) -> bool {
     text.split(|&byte| byte == b'\n').all(|line| {
         let line = line.trim_ascii();

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::Error;
 use crate::value::{self, Words};
 
-/// Bytes that an expression may keep of what it has worked out, in each thread: hostile texts fill it.
+/// How many bytes of intermediate results an expression may keep in each thread; hostile texts fill them.
 const MAX_CACHE: usize = 256 << 10;
 
 const RULES: &str = include_str!("rules.yaml");
@@ -54,7 +54,7 @@ struct KeyRows {
     points: HashSet<String>,
 }
 
-/// What a pattern's group must look like; prose may stand in the same place.
+/// What the group of a pattern must look like, because prose may be in the same place.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Accept {
@@ -89,24 +89,24 @@ impl Accept {
     }
 }
 
-/// Bytes of a line in which words of prose are looked for.
+/// How many bytes of a line are searched for words of prose.
 const MAX_SENTENCE: usize = 256;
 
-/// A regular expression whose first group is masked.
+/// A regular expression. Its first group is masked.
 pub(crate) struct Pattern {
     pub(crate) rule: String,
     pub(crate) regex: Regex,
     pub(crate) accept: Accept,
 }
 
-/// How tokens of an issuer go on behind their prefix.
+/// What follows the prefix of an issuer's tokens.
 pub(crate) struct Token {
     alphabet: [bool; 256],
     at_least: usize,
 }
 
 impl Token {
-    /// Length of what follows a prefix, if that makes a token; `cut` says that the text was cut off at its end.
+    /// Length of the text after a prefix, if it makes a token; `cut` says that the text was cut off at its end.
     pub(crate) fn length(&self, rest: &[u8], cut: bool) -> Option<usize> {
         let length = rest
             .iter()
@@ -123,7 +123,7 @@ impl Token {
     }
 }
 
-/// What a keyword found in a text calls for.
+/// The rule that a keyword in a text calls for.
 #[derive(Clone, Copy)]
 pub(crate) enum Call {
     /// A token's prefix: the number of the token, and the prefix's length.
@@ -133,7 +133,7 @@ pub(crate) enum Call {
     Found(Own),
 }
 
-/// Rules that are code.
+/// Rules that are written as code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Own {
     Key,
@@ -144,7 +144,7 @@ pub(crate) enum Own {
     Option,
 }
 
-/// Parts of words that are called for by rules that are code.
+/// The keywords that call for rules that are written as code.
 const OWN: &[(Own, &[&str])] = &[
     (
         Own::Key,
@@ -186,9 +186,9 @@ const OWN: &[(Own, &[&str])] = &[
 /// The compiled rules.
 pub(crate) struct Rules {
     pub(crate) keywords: AhoCorasick,
-    /// What each keyword calls for, by its number.
+    /// The rule that each keyword calls for, by the keyword's number.
     pub(crate) calls: Vec<Call>,
-    /// The prefixes as issuers write them, by the number of their keyword; empty for others.
+    /// The prefixes as issuers write them, by the number of their keyword; empty for other keywords.
     pub(crate) prefixes: Vec<Vec<u8>>,
     pub(crate) tokens: Vec<Token>,
     pub(crate) patterns: Vec<Pattern>,
@@ -197,10 +197,10 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Reads the data that is compiled in.
+    /// Reads the rules that are compiled into the program.
     ///
     /// # Errors
-    /// It is wrong; the tests see to it that it isn't.
+    /// If they are wrong. Tests check that they are not.
     pub(crate) fn new() -> Result<Self, Error> {
         let file: File =
             serde_saphyr::from_str(RULES).map_err(|error| Error::Rules(error.to_string()))?;
@@ -264,13 +264,13 @@ impl Rules {
         })
     }
 
-    /// Whether a rule of this name is in the data.
+    /// Whether a rule with this name exists among them.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.patterns.iter().any(|pattern| pattern.rule == name)
     }
 }
 
-/// `A-Za-z0-9_-` as a set.
+/// `A-Za-z0-9_-` as a set of bytes.
 fn alphabet(classes: &str) -> Option<[bool; 256]> {
     let mut set = [false; 256];
     let mut rest = classes.as_bytes();
@@ -291,26 +291,26 @@ fn alphabet(classes: &str) -> Option<[bool; 256]> {
     Some(set)
 }
 
-/// How much a key says of its value.
+/// How much a key says about its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     Password,
-    /// A secret, and more than the bare word: `client_secret`.
+    /// The key of a secret, and more than a single word: `client_secret`.
     Secret,
-    /// `secret`, `token`: words that error messages use too.
+    /// `secret`, `token`: words that error messages use, too.
     Bare,
-    /// A key of something unknown: only what looks random is a secret.
+    /// The key of something unknown: only a value that looks random is secret.
     Weak,
-    /// `pass`, `auth`: also parts of other words.
+    /// `pass`, `auth`: words that are also parts of other words.
     Short,
 }
 
-/// Words of keys.
+/// The words that keys consist of.
 pub(crate) struct KeyWords {
     rows: KeyRows,
 }
 
-/// Parts of a key that are looked at.
+/// How many parts of a key are looked at.
 const MAX_PARTS: usize = 8;
 
 impl KeyWords {
@@ -318,9 +318,9 @@ impl KeyWords {
         Self { rows }
     }
 
-    /// What a key is, such as `spring.datasource.password`, `dbPassword`, `JWT_KEY`.
+    /// The class of a key such as `spring.datasource.password`, `dbPassword`, `JWT_KEY`.
     pub(crate) fn class(&self, key: &[u8]) -> Option<Class> {
-        // The most frequent one is none.
+        // The most frequent key means nothing.
         if key.eq_ignore_ascii_case(b"key") {
             return None;
         }
@@ -348,7 +348,8 @@ impl KeyWords {
         }
     }
 
-    /// Nothing if the last part is no word of a key; none if it is one that holds no secret.
+    /// The class according to the last part of a key. `None` if that part is not a word of a key; `Some(None)` if it is
+    /// a word of a key that holds no secret.
     fn of_last(&self, parts: &[&str], key: &[u8]) -> Option<Option<Class>> {
         let rows = &self.rows;
         let (last, before) = parts.split_last()?;
@@ -407,7 +408,7 @@ impl KeyWords {
         pass.then_some(Some(Class::Password))
     }
 
-    /// Whether the word before ` key` makes a key of it, as in `API key: …`.
+    /// Whether the word before ` key` makes it a secret's key, as in `API key: …`.
     pub(crate) fn opens(&self, word: &[u8]) -> bool {
         self.rows
             .opens
@@ -415,7 +416,8 @@ impl KeyWords {
     }
 }
 
-/// The last parts of a key, in small letters: at `_`, `.`, `-`, and where a capital follows a small letter or starts a word.
+/// The last parts of a key, in small letters. It is split at `_`, `.`, `-`, and where a capital follows a small letter
+/// or starts a word.
 fn parts(key: &[u8]) -> Vec<String> {
     let mut parts = vec![String::new()];
     for (at, &byte) in key.iter().enumerate() {

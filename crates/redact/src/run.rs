@@ -21,7 +21,9 @@ use crate::scan::Context;
 use crate::{Manifest, Redactor, path};
 
 impl Redactor {
-    /// Masks what the events of a run must not tell, and counts it: all events, in the order of the capture. Lengths stay as they
+    /// Masks secrets in the events of a run, and counts them. It must get all events, in the order of the capture.
+    /// Lengths do not change, except of payloads that must not be kept at all. `secret_mounts` are the paths at which
+    /// the container sees secrets.
     /// are, but for payloads that are not to be kept at all. `secret_mounts` are the paths at which the container sees secrets.
     pub fn run(
         &self,
@@ -69,11 +71,11 @@ impl Redactor {
         }
     }
 
-    /// Masks an event that is no read and no write.
+    /// Masks an event that is neither a read nor a write.
     fn other(&self, event: &mut Event, manifest: &mut Manifest) {
         use EventKind as K;
         let mut masked = match event.kind {
-            // Numbers, not text.
+            // The data of these events is numbers, not text.
             K::STDIO | K::SIGNAL_GENERATE => return,
             K::EXEC | K::EXECVE | K::EXECVEAT => {
                 let rule = |redactor: &Self, data: &mut [u8], manifest: &mut Manifest| {
@@ -89,7 +91,7 @@ impl Redactor {
         flag(event, masked);
     }
 
-    /// The rule that forbids to keep anything of a file, by its path or the last component of it.
+    /// The rule that forbids keeping anything of a file, judged by its path or the path's last component.
     fn rule_of(&self, paths: [&[u8]; 2], secret_mounts: &[String]) -> Option<&'static str> {
         let config = &self.secret_paths;
         if paths.iter().any(|path| path::is_environment(path)) {
@@ -98,12 +100,12 @@ impl Redactor {
         let secret =
             |path: &&[u8]| path::is_below(path, config) || path::is_below(path, secret_mounts);
         let [path, _] = paths;
-        // A last component alone may be that of a public file whose path is known.
+        // If the path is known, its last component alone does not count: it may also be the name of a public file.
         let known = if path.is_empty() { paths[1] } else { path };
         (path::is_secret(known) || paths.iter().any(secret)).then_some("secret_file")
     }
 
-    /// Masks payloads as one text. Says whether it ended inside a private key.
+    /// Masks payloads as one text. Returns whether it ended inside a private key.
     fn text_of(
         &self,
         events: &mut [Event],
@@ -154,11 +156,11 @@ fn flag(event: &mut Event, masked: bool) {
     }
 }
 
-/// What one descriptor moved without a gap: positions of events.
+/// The bytes that one descriptor moved without a gap, as positions of events.
 #[derive(Default)]
 struct Text {
     events: Vec<usize>,
-    /// The text before the gap, which may have ended inside a private key.
+    /// The text before the gap. It may have ended inside a private key.
     follows: Option<usize>,
 }
 
@@ -167,13 +169,13 @@ type Descriptor = (u32, i64);
 /// An inode number (0 where unknown), and whether it is read.
 type Inode = (i64, bool);
 
-/// Texts by what they belong to.
+/// Texts by the descriptor or inode that they belong to.
 #[derive(Default)]
 struct Streams {
     texts: Vec<Text>,
-    /// The text that goes on, of each descriptor.
+    /// For each descriptor, the text that still continues.
     open: HashMap<Descriptor, HashMap<Inode, usize>>,
-    /// Events of each inode that several processes may share, and their descriptors.
+    /// For each inode that several processes may share, its events and their descriptors.
     shared: HashMap<Inode, Vec<(usize, Descriptor)>>,
 }
 
@@ -216,7 +218,7 @@ impl Streams {
         self.open.remove(&(event.pid, event.args[0]));
     }
 
-    /// All texts, those that several processes wrote together last.
+    /// All texts. Texts that several processes wrote together come last.
     fn texts(self, events: &[Event]) -> Vec<Text> {
         let mut texts = self.texts;
         let mut shared: Vec<_> = self.shared.into_values().collect();
@@ -245,7 +247,8 @@ impl Streams {
     }
 }
 
-/// Whether the payload of such an event may be anything. Every class says so itself: a new one is thought of here.
+/// Whether the payload of such an event may be anything. Every class is named, so that a new class must be considered
+/// here.
 fn moves_bytes(kind: EventKind) -> bool {
     match kind.class() {
         Class::Reads | Class::Writes | Class::Sends | Class::Receives | Class::Unknown => true,
@@ -264,7 +267,7 @@ fn moves_bytes(kind: EventKind) -> bool {
     }
 }
 
-/// At a position of its own, so that what it moves doesn't go on from the last.
+/// Whether such a call has its own position in the file, so that its bytes do not continue the last ones.
 fn has_position(kind: EventKind) -> bool {
     use EventKind as K;
     [

@@ -12,14 +12,14 @@ use crate::rules::{Call, Own, Pattern, Rules};
 use crate::view::View;
 use crate::{Error, Manifest, environment, options, pairs, private_key, secret_object};
 
-/// Passes over a text in which something was found: what one rule masks may be what another waited for.
+/// How many passes are made over a text in which something was found: what one rule masks may enable another rule.
 const MAX_PASSES: usize = 4;
-/// Bytes that are looked at together. What a program says beyond is looked at anew, from a line's start.
+/// How many bytes are looked at together. After that, the text is looked at anew from the start of a line.
 const WINDOW: usize = 64 << 10;
-/// Bytes before that are looked at again, so that a value behind its key is found.
+/// How many bytes before that are looked at again, so that a value after its key is found.
 const OVERLAP: usize = 2 << 10;
 
-/// Names of rules that are no row of the data.
+/// Names of rules that are not in the table of rules.
 pub(crate) const OTHER_RULES: &[&str] = &[
     "credential",
     "environment",
@@ -33,24 +33,24 @@ pub(crate) const OTHER_RULES: &[&str] = &[
     "token",
 ];
 
-/// What a text is.
+/// The kind of a text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context {
     pub(crate) source: Source,
-    /// Arguments as somebody types them, and no prose.
+    /// The text is arguments as a person types them, and not prose.
     pub(crate) typed: bool,
-    /// It goes on from a text that ended inside a private key.
+    /// The text continues one that ended inside a private key.
     pub(crate) in_key: bool,
-    /// It ends where the recording was cut off.
+    /// The text ends where the recording was cut off.
     pub(crate) cut: bool,
 }
 
 /// How a text ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct End {
-    /// Something was masked.
+    /// Whether something was masked.
     pub(crate) masked: bool,
-    /// It ended inside a private key.
+    /// Whether it ended inside a private key.
     pub(crate) in_key: bool,
 }
 
@@ -68,12 +68,12 @@ impl Context {
 /// The compiled rules.
 pub(crate) struct Scanner {
     rules: Rules,
-    /// The operator's.
+    /// The patterns of the configuration.
     configured: RegexSet,
     patterns: Vec<(String, Regex)>,
 }
 
-/// What a text calls for.
+/// The rules that a text calls for.
 struct Calls {
     patterns: Vec<bool>,
     own: Vec<Own>,
@@ -117,7 +117,7 @@ impl Scanner {
         })
     }
 
-    /// Whether any rule may find something in a text that is no payload.
+    /// Whether any rule may find something in a text that is not a payload.
     pub(crate) fn suspects(&self, text: &[u8]) -> bool {
         self.rules.keywords.is_match(text) || self.configured.is_match(text)
     }
@@ -170,7 +170,7 @@ impl Scanner {
             if end == length {
                 return masked;
             }
-            // From the start of a line that the window before had.
+            // From the start of a line that is also in the window before.
             let again = end.saturating_sub(OVERLAP).max(start + 1);
             let line = text[again..end].iter().position(|byte| *byte == b'\n');
             start = line.map_or(again, |line| again + line + 1).min(end);
@@ -260,7 +260,7 @@ impl Scanner {
             tokens: Vec::new(),
             keys: Vec::new(),
         };
-        // One variable makes no environment.
+        // A single variable is not an environment.
         let mut variable = None;
         for found in rules.keywords.find_overlapping_iter(text) {
             let keyword = found.pattern().as_usize();
@@ -294,7 +294,8 @@ impl Scanner {
     }
 }
 
-/// Whether a token can start here: not within a word, but behind the `n` of `\n`, the `D` of `%3D`.
+/// Whether a token can start here: not inside a word, but after the `n` of `
+/// ` or the `D` of `%3D`.
 fn starts_token(text: &[u8], start: usize) -> bool {
     match &text[..start] {
         [.., b'\\', b'n' | b'r' | b't'] => true,
@@ -304,7 +305,7 @@ fn starts_token(text: &[u8], start: usize) -> bool {
     }
 }
 
-/// Where a window ends that starts here: at a line's end if there is one in its second half.
+/// Where a window that starts here ends: at the end of a line, if there is one in the window's second half.
 fn window_end(text: &[u8], start: usize) -> usize {
     let end = start + WINDOW;
     if end >= text.len() {
@@ -315,7 +316,7 @@ fn window_end(text: &[u8], start: usize) -> usize {
     line.map_or(end, |line| half + line + 1)
 }
 
-/// What the first group matches, or all where there is none.
+/// The places that the first group matches; without a group, all that matches.
 fn groups<'t>(regex: &'t Regex, text: &'t [u8]) -> impl Iterator<Item = Range<usize>> + 't {
     let group = |found: regex::bytes::Captures<'_>| {
         found

@@ -7,7 +7,7 @@ use regex::bytes::Regex;
 
 const KIND: &str = r#"(?i-u)\\?["']?kind\\?["']?:[ \t]*\\?["']?secret\b"#;
 const DATA: &str = r#"(?-u)\\?["']?\b(?:data|stringData)\\?["']?:"#;
-/// Bytes of an object that are looked at, before and after its kind.
+/// How many bytes of an object are looked at, before and after its kind.
 const OBJECT: usize = 32 << 10;
 
 #[expect(clippy::expect_used, reason = "constants that the tests compile")]
@@ -16,7 +16,7 @@ static PATTERNS: LazyLock<[Regex; 3]> = LazyLock::new(|| {
     [KIND, DATA, json].map(|pattern| Regex::new(pattern).expect("it compiles"))
 });
 
-/// The values.
+/// The places of the values.
 pub(crate) fn find(text: &[u8]) -> Vec<Range<usize>> {
     let [kind, data, json] = &*PATTERNS;
     let mut places = Vec::new();
@@ -58,7 +58,7 @@ pub(crate) fn find(text: &[u8]) -> Vec<Range<usize>> {
     places
 }
 
-/// Values of the lines that are indented more than the key; where the first stands that isn't.
+/// Adds the values of the lines that are indented more than the key. Returns where the first other line starts.
 fn lines(
     text: &[u8],
     start: usize,
@@ -98,7 +98,7 @@ fn lines(
             .unwrap_or(value);
         let block = matches!(value, [b'|' | b'>', ..]) && value.len() < 4;
         if !value.is_empty() && !block {
-            // `value` is part of `text`, behind the blanks and the key of its line.
+            // `value` is a part of `text`, after the blanks and the key of its line.
             let offset = value.as_ptr().addr() - text.as_ptr().addr();
             places.push(offset..offset + value.len());
         }

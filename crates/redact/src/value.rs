@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use crate::mask::is_masked;
 
-/// Words longer than this are none of the lists'.
+/// Longer words are in none of the lists.
 const LONGEST_WORD: usize = 24;
 
-/// Words that are no secrets.
+/// Words that are not secrets.
 pub(crate) struct Words {
     statuses: HashSet<Vec<u8>>,
     grammar: HashSet<Vec<u8>>,
@@ -28,7 +28,7 @@ impl Words {
         }
     }
 
-    /// Whether a single value is a status, a placeholder, a template, or only says where the secret is.
+    /// Whether a single value is a status, a placeholder or a template, or only says where the secret is.
     pub(crate) fn tells_nothing(&self, value: &[u8]) -> bool {
         let value = trimmed(value);
         value.is_empty()
@@ -39,12 +39,12 @@ impl Words {
             || matches!(value, [b'<', .., b'>'] if !value.contains(&b' '))
     }
 
-    /// `expired`, `null`, `string`.
+    /// Whether a word is a status or a type: `expired`, `null`, `string`.
     pub(crate) fn is_status(&self, word: &[u8]) -> bool {
         contains(&self.statuses, word)
     }
 
-    /// `vault:kv/db`, `arn:aws:…`.
+    /// Whether a value is a reference: `vault:kv/db`, `arn:aws:…`.
     pub(crate) fn is_reference(&self, value: &[u8]) -> bool {
         let start = |reference: &Vec<u8>| {
             value
@@ -54,7 +54,8 @@ impl Words {
         self.references.iter().any(start)
     }
 
-    /// Whether a text is words of a sentence: several, one of them of grammar or a status, and none that is clearly a secret.
+    /// Whether a text is a sentence: it has several words, one of them a word of grammar or a status, and none that is
+    /// clearly a secret.
     pub(crate) fn is_prose(&self, text: &[u8]) -> bool {
         let text = &text[..text.len().min(512)];
         let (mut count, mut says) = (0, false);
@@ -66,7 +67,7 @@ impl Words {
             count += 1;
             let word = trimmed(word);
             says |= contains(&self.grammar, word) || contains(&self.statuses, word);
-            // The value itself, with a sentence behind it.
+            // This is the value itself, and a sentence follows it.
             if at == 0 && is_strong(word) {
                 return false;
             }
@@ -79,7 +80,7 @@ fn contains(set: &HashSet<Vec<u8>>, word: &[u8]) -> bool {
     word.len() <= LONGEST_WORD && set.contains(&word.to_ascii_lowercase())
 }
 
-/// Without what ends a field or a sentence.
+/// The value without the characters that end a field or a sentence.
 pub(crate) fn trimmed(value: &[u8]) -> &[u8] {
     let mut value = value.trim_ascii();
     while let [head @ .., b',' | b';' | b'.' | b':' | b'!'] = value {
@@ -93,7 +94,7 @@ pub(crate) fn trimmed(value: &[u8]) -> &[u8] {
     value
 }
 
-/// `${VAR}`, `$(VAR)`, `$VAR`, `{{ … }}`, `%(…)s`, `%VAR%`, `<%= … %>`, `#{…}`.
+/// Whether a value is a template: `${VAR}`, `$(VAR)`, `$VAR`, `{{ … }}`, `%(…)s`, `%VAR%`, `<%= … %>`, `#{…}`.
 fn is_template(value: &[u8]) -> bool {
     match value {
         [b'$', next, ..] => next.is_ascii_uppercase() || matches!(next, b'{' | b'('),
@@ -113,7 +114,7 @@ fn is_template(value: &[u8]) -> bool {
     }
 }
 
-/// Not a word of prose: a digit, base64's padding, or a capital after a small letter.
+/// Whether a value cannot be a word of prose: it has a digit, base64's padding, or a capital after a small letter.
 pub(crate) fn looks_random(value: &[u8]) -> bool {
     let mixed = value
         .windows(2)
@@ -122,7 +123,7 @@ pub(crate) fn looks_random(value: &[u8]) -> bool {
     value.len() >= 6 && (mixed || padded || value.iter().any(u8::is_ascii_digit))
 }
 
-/// Letters of both cases and a digit or sign, and no name in camel case.
+/// Whether a value has letters of both cases and a digit or sign, and is not a name in camel case.
 pub(crate) fn looks_hashed(value: &[u8]) -> bool {
     let any = |is: fn(&u8) -> bool| value.iter().any(is);
     let capitals = value
@@ -141,8 +142,8 @@ pub(crate) fn looks_hashed(value: &[u8]) -> bool {
                 .any(|pair| pair[0].is_ascii_uppercase() && pair[1].is_ascii_uppercase()))
 }
 
-/// A value that no sentence has: letters with digits or signs among them, and neither a version, an address, a path, nor a number
-/// with its unit.
+/// Whether a value cannot be part of a sentence: it has letters with digits or signs among them, and is not a version,
+/// an address, a path, or a number with its unit.
 pub(crate) fn is_strong(value: &[u8]) -> bool {
     let letters = value
         .iter()
@@ -173,7 +174,8 @@ pub(crate) fn is_strong(value: &[u8]) -> bool {
     value.len() >= 6 && letters >= 2 && (digits >= 1 || signs) && !unit && !version && !place
 }
 
-/// A name as Kubernetes, files and words have it: small letters, digits only behind them, parts joined by `-`, `.`, `_`.
+/// Whether a value is a name of Kubernetes, a file name or a word: small letters, digits only after them, parts joined
+/// by `-`, `.`, `_`.
 pub(crate) fn is_name(value: &[u8]) -> bool {
     value.first().is_some_and(u8::is_ascii_lowercase)
         && value
@@ -189,7 +191,7 @@ pub(crate) fn is_name(value: &[u8]) -> bool {
             })
 }
 
-/// An absolute path as files have it.
+/// Whether a value is an absolute path with the characters that paths usually have.
 pub(crate) fn is_path(value: &[u8]) -> bool {
     const ROOTS: &[&[u8]] = &[
         b"app",

@@ -1,15 +1,15 @@
 //! A text without the control sequences of terminals, because colours may be between a key and its value, or inside
 //! the value.
 
-/// A text as it reads, and where its bytes stand in the text as it is.
+/// A text as a terminal shows it, and the places of its bytes in the raw text.
 pub(crate) struct View {
     pub(crate) text: Vec<u8>,
-    /// Of each byte.
+    /// The place of each byte in the raw text.
     places: Vec<u32>,
 }
 
 impl View {
-    /// Nothing where there is no control sequence.
+    /// `None` if the text has no control sequence.
     pub(crate) fn of(raw: &[u8]) -> Option<Self> {
         memchr::memchr(ESCAPE, raw)?;
         let mut view = Self {
@@ -28,7 +28,7 @@ impl View {
         Some(view)
     }
 
-    /// Copies the bytes back to where they stand.
+    /// Copies the bytes back to their places.
     pub(crate) fn write_back(&self, raw: &mut [u8]) {
         for (byte, at) in self.text.iter().zip(&self.places) {
             if let Some(raw) = raw.get_mut(*at as usize) {
@@ -39,10 +39,10 @@ impl View {
 }
 
 const ESCAPE: u8 = 0x1b;
-/// Bytes of a sequence that are looked at: xterm's titles are the longest.
+/// How many bytes of a sequence are looked at: xterm's titles are the longest sequences.
 const LONGEST: usize = 256;
 
-/// Length of the control sequence a text starts with (ECMA-48): CSI, OSC, or two bytes.
+/// Length of the control sequence with which a text starts (ECMA-48): CSI, OSC, or two bytes.
 fn sequence(text: &[u8]) -> usize {
     let text = &text[..text.len().min(LONGEST)];
     match text {
@@ -61,7 +61,7 @@ fn sequence(text: &[u8]) -> usize {
             let end = rest
                 .iter()
                 .position(|byte| matches!(*byte, 7 | ESCAPE | b'\n'));
-            // Without its end it hides nothing.
+            // A sequence without its end hides nothing.
             end.map_or(1, |end| match rest[end..] {
                 [7, ..] => end + 3,
                 [ESCAPE, b'\\', ..] => end + 4,

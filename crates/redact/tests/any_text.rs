@@ -26,7 +26,7 @@ fn redacted(kind: K, payloads: &[Vec<u8>]) -> (Vec<Vec<u8>>, Manifest) {
     )
 }
 
-/// Pieces of what the rules look for, so that they meet in ways nobody thought of.
+/// Pieces of the texts that the rules look for, so that they occur in unexpected combinations.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     let known = prop::sample::select(vec![
         "password",
@@ -84,7 +84,7 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece(), 0..24).prop_map(|pieces| pieces.concat())
 }
 
-/// Texts with `@@` where a secret stands, as programs write them.
+/// Texts as programs write them, with `@@` in place of a secret.
 const TEMPLATES: &[&str] = &[
     "DB_PASSWORD=@@\n",
     "{\"password\":\"@@\"}",
@@ -136,18 +136,18 @@ proptest! {
         let kind = if write { K::WRITE } else { K::READ };
         let (masked, _) = redacted(kind, &[text.clone().into_bytes()]);
         let masked = String::from_utf8_lossy(&masked[0]).into_owned();
-        // What came before or after may hold the same letters.
+        // The text before or after may contain the same letters.
         prop_assert!(before.contains(&secret) || after.contains(&secret) || !masked.contains(&secret), "{text:?}\n{masked:?}");
     }
 }
 
-/// CPU time of this thread; the machine may be busy with others.
+/// CPU time of this thread, since the machine may be busy.
 fn cpu_time() -> Duration {
     Duration::from(nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap())
 }
 
-/// Texts that keep a matcher that starts again at every byte busy for long: twice as much takes no more than twice as long, and
-/// some. One line or many, one payload or many.
+/// Texts with which a matcher would take long if it started again at every byte. Twice the text may take only about
+/// twice as long: as one line or many, as one payload or many.
 #[test]
 fn hostile_payloads_take_linear_time() {
     let mut slow = String::new();

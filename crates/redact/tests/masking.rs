@@ -38,7 +38,7 @@ fn unescaped(text: &str) -> String {
     out
 }
 
-/// What is left of payloads that one descriptor moves.
+/// Payloads that one descriptor moves, after masking.
 fn masked(kind: EventKind, pieces: &[String]) -> Vec<String> {
     let event = |data: &String| Event {
         pid: 7,
@@ -73,7 +73,7 @@ fn planted_credentials_are_masked() {
                 })
                 .unzip();
             let masked = masked(kind, &given);
-            // What files hold is masked to the end of the line.
+            // In files, everything up to the end of the line is masked.
             let leaks = || {
                 masked
                     .concat()
@@ -114,7 +114,7 @@ fn error_lines_survive() {
         check(format!("2026-11-30T09:00:00Z ERROR app: {line}\n"));
         check(format!("\u{1b}[31m{line}\u{1b}[0m\n"));
     }
-    // Beside each other, as a program says them.
+    // All lines together, as a program writes them.
     check(lines.join("\n"));
     println!("{} lines", lines.len());
     assert!(wrong.is_empty(), "{wrong}");

@@ -11,7 +11,7 @@ mod marked;
 
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(&Config::default()).unwrap());
 
-/// All of the file but for what no test needs; what isn't named here is a misspelling.
+/// The file, except for fields that no test needs. A field that is not named here is a misspelling.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rules {
@@ -56,7 +56,7 @@ fn masked(text: &str) -> (String, Manifest) {
     (text, manifest)
 }
 
-/// `length` characters of the alphabet, letters and digits in turn.
+/// `length` characters of the alphabet, alternately letters and digits.
 fn body(alphabet: &str, length: usize) -> String {
     let letters: Vec<char> = ('A'..='Z')
         .zip('a'..='z')
@@ -107,7 +107,7 @@ fn every_prefix_makes_a_token_and_a_short_or_inner_one_does_not() {
                 body(&token.alphabet, token.at_least.min(8) - 1)
             );
             let word = format!("see {prefix}{} there\n", "unremarkable".repeat(4));
-            // What starts as a JWT is one.
+            // A text that starts like a JWT is one.
             for kept in [short, word]
                 .into_iter()
                 .filter(|_| !prefix.contains("eyJ"))

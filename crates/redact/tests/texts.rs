@@ -40,7 +40,7 @@ fn one(kind: K, data: &str) -> String {
     payloads(vec![event(kind, 9, data)]).remove(0)
 }
 
-/// `§` stands around what must be masked, in what is read and in what is written.
+/// Checks texts in which `§` surrounds what must be masked, both when they are read and when they are written.
 fn check(kinds: &[K], texts: &[&str]) {
     let mut wrong = String::new();
     for text in texts {

@@ -5,16 +5,16 @@ use crate::{Labels, Rules, closest};
 const PREFIX: &str = "lastword.dev/";
 const NAMES: [&str; 3] = ["capture", "trigger", "payload"];
 
-/// The annotations of ours on a pod and on its namespace.
+/// lastword's annotations on a pod and on its namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Annotations {
     pod: Labels,
-    /// None as long as they are not known.
+    /// `None` as long as they are not known.
     namespace: Option<Labels>,
 }
 
 impl Annotations {
-    /// Keeps ours of all there are.
+    /// Keeps lastword's own annotations only.
     pub(crate) fn of(pod: Labels, namespace: Option<Labels>) -> Self {
         let ours = |mut all: Labels| {
             all.retain(|key, _| key.starts_with(PREFIX));
@@ -26,12 +26,13 @@ impl Annotations {
         }
     }
 
-    /// Whether all of them are known.
+    /// Whether the annotations of the pod and of the namespace are known.
     pub(crate) fn is_whole(&self) -> bool {
         self.namespace.is_some()
     }
 
-    /// The first of the annotations of this name that makes sense: for the container, of the pod, of the namespace.
+    /// The first valid annotation with this name: first the one for the container, then the pod's, then the
+    /// namespace's.
     fn find<T>(
         &self,
         container: &str,
@@ -52,7 +53,7 @@ impl Annotations {
         .find_map(|value| parse(value).ok())
     }
 
-    /// Whether the container is switched on or off.
+    /// Whether annotations switch the container on or off.
     pub(crate) fn capture(&self, container: &str) -> Option<bool> {
         self.find(container, "capture", capture)
     }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::{Captured, Time};
 
-/// Causes of one loop that are captured.
+/// How many different causes of one loop are captured.
 const MOST_CAUSES: usize = 8;
 
-/// The captures of a loop, the oldest first.
+/// The captures of a crash loop, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Captures(Vec<Known>);
 
@@ -15,25 +15,26 @@ pub(crate) struct Captures(Vec<Known>);
 struct Known {
     id: String,
     at: Time,
-    /// What it was decided for, what its verdict says, and what those said that it has replaced.
+    /// The cause that it was decided for, the cause of its verdict, and the causes of captures that it has replaced.
     causes: Vec<Option<String>>,
-    /// Nothing better can be had: it holds as many runs as a capture can, or was taken when there were as many.
+    /// Whether no better capture is possible: it holds as many runs as a capture can, or was taken when there were as
+    /// many.
     complete: bool,
 }
 
 impl Known {
-    /// Whether nobody knows yet why the runs in it ended.
+    /// Whether the cause of its runs is unknown.
     fn shows_none(&self) -> bool {
         self.causes.iter().all(Option::is_none)
     }
 }
 
-/// What a capture would be for.
+/// What a capture would be good for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Worth {
-    /// A cause that none shows.
+    /// It would show a cause that no other capture shows.
     New,
-    /// More runs than the capture of this id has, or a cause where that has none.
+    /// It would have more runs than the capture with this id, or a cause which that one lacks.
     Replaces(String),
     Nothing,
 }
@@ -43,14 +44,14 @@ impl Captures {
         self.0.is_empty()
     }
 
-    /// What a capture for this cause would be good for; `fuller` if it would hold as many runs as a capture can.
+    /// What a capture for this cause would be good for. `fuller` says that it would hold as many runs as a capture can.
     pub(crate) fn worth(&self, cause: Option<&str>, fuller: bool) -> Worth {
         let shows = |known: &&Known| known.causes.iter().any(|shown| shown.as_deref() == cause);
         match self.0.iter().rev().find(shows) {
             Some(known) if fuller && !known.complete => Worth::Replaces(known.id.clone()),
             Some(_) => Worth::Nothing,
             None if self.0.is_empty() => Worth::New,
-            // An unknown cause is no news, and no reason to replace a capture that shows one.
+            // An unknown cause is nothing new, and no reason to replace a capture that shows a cause.
             None if cause.is_none() => Worth::Nothing,
             None => match self.0.iter().rev().find(|known| known.shows_none()) {
                 Some(known) => Worth::Replaces(known.id.clone()),
@@ -60,7 +61,7 @@ impl Captures {
         }
     }
 
-    /// Adds a capture, which was decided for these causes besides the one that it shows.
+    /// Adds a capture. `decided_for` are further causes, besides the one that the capture shows.
     pub(crate) fn add(
         &mut self,
         captured: Captured,
@@ -81,13 +82,13 @@ impl Captures {
         });
     }
 
-    /// Takes a capture out; the causes that it showed.
+    /// Removes a capture. Returns the causes that it showed.
     pub(crate) fn remove(&mut self, id: &str) -> Vec<Option<String>> {
         let removed = self.0.extract_if(.., |known| known.id == id);
         removed.flat_map(|known| known.causes).collect()
     }
 
-    /// The loop is over at this time: forgets the captures that are older than the cool-down.
+    /// The loop is over at this time: drops the captures that are older than the cool-down.
     pub(crate) fn forget(&mut self, at: Time, cool_down: Duration) {
         self.0.retain(|known| at.since(known.at) < cool_down);
     }

@@ -7,30 +7,31 @@ use crate::{
     history::History, judge::Plan,
 };
 
-/// How long a run that has ended waits to be judged, as its pod may turn out to be deleted.
+/// How long to wait before a run that has ended is judged, because its pod may turn out to be deleted.
 const CRASH_DELAY: Duration = Duration::from_millis(500);
-/// The delay before a capture that failed is tried again; it doubles up to [`LONGEST_RETRY`].
+/// How long to wait before a failed capture is tried again; the delay doubles up to [`LONGEST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(300);
-/// Kubernetes' event times have whole seconds.
+/// Times of Kubernetes' events are in whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
-/// How long it takes to stop the containers of a pod, where only the end of that was told: a grace period and some seconds.
+/// How long it takes to stop the containers of a pod, if only the end of that was reported: a grace period and some
+/// seconds.
 const STOPPING: Duration = Duration::from_secs(40);
 
 #[derive(Debug, Default)]
 pub(crate) struct Container {
     pub(crate) history: History,
-    /// The newest recorded runs that have ended, as many as a capture holds.
+    /// The newest recorded runs that have ended, at most as many as a capture holds.
     pub(crate) ended: BTreeMap<u32, Run>,
-    /// What is known of the end of a run that has not been recorded yet.
+    /// What is known about the end of a run whose record has not come yet.
     explained: Option<Ended>,
     /// When the kubelet last delayed a restart in this loop.
     pub(crate) backed_off: Option<Time>,
-    /// A probe killed a run whose end has not been recorded yet.
+    /// A probe killed a run whose end has not come yet.
     killed: Option<(Time, Probe)>,
     /// The captures of this loop.
     pub(crate) captures: Captures,
-    /// The newest run that stands in a capture.
+    /// The newest run that is in a capture.
     pub(crate) captured_through: u32,
     /// When all containers of its pod were last restarted together.
     pub(crate) restarted: Option<Restarted>,
@@ -39,7 +40,7 @@ pub(crate) struct Container {
     pub(crate) look: Option<Look>,
     attempt: Option<InFlight>,
     failures: u32,
-    /// Until then no capture is tried, since the last one failed.
+    /// No capture is tried before this time, because the last one failed.
     not_before: Time,
     pub(crate) touched: Time,
 }
@@ -56,7 +57,7 @@ pub(crate) struct Run {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
     due: Time,
-    /// When it happened: where windows end.
+    /// When it happened. Windows of time end there.
     pub(crate) at: Time,
     pub(crate) started: bool,
     pub(crate) backed_off: bool,
@@ -72,7 +73,8 @@ struct InFlight {
     judged_before: u32,
 }
 
-/// When the kubelet restarted all containers of a pod, by the pod's condition, whose times have whole seconds.
+/// When the kubelet restarted all containers of a pod, according to the pod's condition, whose times are in whole
+/// seconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Restarted {
     since: Time,
@@ -84,7 +86,7 @@ impl Restarted {
         Self { since, until: None }
     }
 
-    /// It was over at this time. Its beginning may not have been told.
+    /// The restart was over at this time. Its beginning may not have been reported.
     pub(crate) fn until(before: Option<Self>, until: Time) -> Self {
         match before {
             Some(Self {
@@ -107,13 +109,13 @@ impl Restarted {
 }
 
 impl Run {
-    /// Whether the kubelet stopped it to restart the whole pod.
+    /// Whether the kubelet stopped the run to restart the whole pod.
     pub(crate) fn stopped_with_pod(&self, restarted: Option<Restarted>) -> bool {
         let by_rule = restarted.is_some_and(|restarted| restarted.holds(self.at));
         by_rule && self.end.stopped && !self.end.oom_killed && self.killed_by.is_none()
     }
 
-    /// Adds what else is known of its end; whether that is anything new.
+    /// Adds further knowledge about the end of the run. Returns whether anything is new.
     fn add(&mut self, end: Ended) -> bool {
         let Ended {
             run,
@@ -138,7 +140,8 @@ impl Run {
 }
 
 impl Container {
-    /// Takes in what happened; whether it trips something is said by [`Self::plan`] when it is [`Self::due`]. `keep` is
+    /// Takes in what happened. [`Self::plan`] says whether it trips something when it is [`Self::due`]. `keep` is
+    /// [`Config::keep`](crate::Config::keep).
     /// [`Config::keep`](crate::Config::keep).
     pub(crate) fn observe(
         &mut self,
@@ -195,7 +198,7 @@ impl Container {
             Observation::CaptureDeleted { id } => {
                 self.captures.remove(&id);
             }
-            // The machine's.
+            // The machine itself handles these.
             Observation::Named { .. } | Observation::Gone => {}
         }
     }
@@ -269,7 +272,7 @@ impl Container {
         self.look(at, at + CRASH_DELAY);
     }
 
-    /// Ends the loop if this run, which lives or has ended at `at`, has lasted for so long.
+    /// Ends the loop if this run, which lives or has ended at `at`, has lasted long enough.
     fn calm(&mut self, at: Time, run: u32, rules: &Rules) {
         let Some(start) = self.history.start_of(run) else {
             return;
@@ -301,7 +304,7 @@ impl Container {
         }
     }
 
-    /// Drops what might have tripped something: the container is off.
+    /// Drops everything that might have tripped something, because the container is switched off.
     pub(crate) fn ignore(&mut self) {
         self.look = None;
         self.judged_through = self.newest_ended();
@@ -311,13 +314,13 @@ impl Container {
         self.ended.last_key_value().map_or(0, |(run, _)| *run)
     }
 
-    /// Everything there is has been judged.
+    /// Notes that everything so far has been judged.
     pub(crate) fn judged(&mut self) {
         self.look = None;
         self.judged_through = self.newest_ended();
     }
 
-    /// A capture is being taken.
+    /// Notes that a capture is being taken.
     pub(crate) fn begin(&mut self, attempt: Attempt, plan: Plan, keep: usize) {
         self.attempt = self.look.map(|look| InFlight {
             attempt,
@@ -336,7 +339,7 @@ impl Container {
             .is_some_and(|in_flight| in_flight.attempt == attempt)
     }
 
-    /// The attempt led to this capture.
+    /// Notes that the attempt led to this capture.
     pub(crate) fn captured(&mut self, captured: Captured, keep: usize) {
         let Some(InFlight { plan, complete, .. }) = self.attempt.take() else {
             return;
@@ -349,7 +352,7 @@ impl Container {
         self.captures.add(captured, causes, complete);
     }
 
-    /// The attempt failed: it is made again after a while.
+    /// Notes that the attempt failed: it is repeated after a while.
     pub(crate) fn failed(&mut self, now: Time) {
         let Some(in_flight) = self.attempt.take() else {
             return;
@@ -368,7 +371,7 @@ impl Container {
         look.not_ready |= old.not_ready;
     }
 
-    /// Takes over what was known under another subject, whose latest run is number `run` of this one.
+    /// Takes over what was known under another subject, whose latest run has the number `run` here.
     pub(crate) fn merge(&mut self, other: Self, run: u32, keep: usize) {
         let Self {
             history,

@@ -2,31 +2,31 @@
 
 use crate::Subject;
 
-/// What to do.
+/// A decision of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Take a capture, and tell how that went by [`Machine::captured`](crate::Machine::captured) or
-    /// [`Machine::failed`](crate::Machine::failed); until then nothing else is decided for the container.
+    /// Take a capture, and report the result by [`Machine::captured`](crate::Machine::captured) or
+    /// [`Machine::failed`](crate::Machine::failed). Until then nothing else is decided for the container.
     Capture {
-        /// Names this decision.
+        /// Identifies this decision.
         attempt: Attempt,
-        /// Of which container.
+        /// The container.
         subject: Subject,
         /// Why.
         trigger: Tripped,
         /// The capture it supersedes, once it stands.
         replaces: Option<String>,
     },
-    /// An annotation is ignored; said once for each.
+    /// An annotation is ignored. This is reported once for each annotation.
     Warn {
-        /// Of which pod, or of its namespace.
+        /// The pod that has the annotation, or whose namespace has it.
         pod_uid: String,
         /// One sentence for people.
         message: String,
     },
 }
 
-/// Names one decision to capture.
+/// Identifies one decision to capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Attempt(pub(crate) u64);
 
@@ -39,7 +39,7 @@ pub struct Tripped {
     pub detail: String,
 }
 
-/// The rules, from the lowest rank to the highest: a rule that is about a whole loop says more than one that is about a run.
+/// The rules, from the lowest rank to the highest: a rule about a whole loop says more than a rule about one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// The readiness probe failed.
@@ -52,7 +52,7 @@ pub enum Kind {
     Signal,
     /// The liveness or startup probe failed.
     Liveness,
-    /// OOM killer.
+    /// The OOM killer killed a process.
     OomKilled,
     /// CrashLoopBackOff.
     CrashLoopBackOff,
@@ -61,7 +61,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Its stable name, for machines.
+    /// The stable name for machines.
     pub fn name(self) -> &'static str {
         match self {
             Self::Readiness => "readiness",

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{RestartRule, Time};
 
-/// Starts by run. Where the time of one isn't known, the earliest that it can have been is kept: a restart is
-/// never counted into a window that it was not in.
+/// Starts by run. If the time of a start is not known, the earliest possible time is kept. So a restart is never
+/// counted in a window that it was not in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     starts: BTreeMap<u32, Start>,
@@ -18,11 +18,11 @@ struct Start {
 }
 
 impl History {
-    /// As many as any rule can count, and one.
+    /// How many starts are kept: one more than any rule can count.
     const LONGEST: u32 = RestartRule::MOST + 1;
 
-    /// The start of a run was seen. Returns whether the runs have been numbered anew, which the kubelet does when it has lost the
-    /// old containers; what was known of the old ones is gone then.
+    /// The start of a run was seen. Returns whether the numbering of runs has begun anew, which happens when the
+    /// kubelet has lost the old containers. Then what was known about the old runs is dropped.
     pub(crate) fn started(&mut self, run: u32, at: Time) -> bool {
         let anew = self
             .starts
@@ -37,7 +37,7 @@ impl History {
         anew
     }
 
-    /// The run of this number started, at some time after `since` and `last`.
+    /// The run with this number has started, at some time after `since` and `last`.
     pub(crate) fn reached(&mut self, run: u32, since: Option<Time>, last: Option<Time>) {
         self.fill(run, since.unwrap_or_default());
         if let (Some(start), Some(last)) = (self.starts.get_mut(&run), last)
@@ -48,7 +48,7 @@ impl History {
         self.prune();
     }
 
-    /// Adds the runs up to `run` that nobody saw, none of which was before `since` or before the newest one known.
+    /// Adds the runs up to `run` that nobody saw. None of them was before `since` or before the newest known run.
     fn fill(&mut self, run: u32, since: Time) {
         let (first, since) = match self.starts.last_key_value() {
             Some((newest, start)) => (newest.saturating_add(1), since.max(start.at)),
@@ -82,13 +82,13 @@ impl History {
         self.starts.last_key_value().map(|(run, _)| *run)
     }
 
-    /// Restarts within this time before `now`.
+    /// How many restarts were within this time before `now`.
     pub(crate) fn restarts(&self, now: Time, within: Duration) -> u32 {
         let inside = |(run, start): &(&u32, &Start)| **run > 1 && now.since(start.at) <= within;
         self.starts.iter().filter(inside).count() as u32
     }
 
-    /// Takes over what was known under other numbers, which are too low by `offset`.
+    /// Takes over what was known under other run numbers, which are too low by `offset`.
     pub(crate) fn merge(&mut self, other: &Self, offset: u32) {
         for (run, start) in &other.starts {
             let run = run.saturating_add(offset);
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(history.restarts(at(1005), MINUTE), 4);
         assert_eq!(history.restarts(at(1064), MINUTE), 2);
         assert_eq!(history.restarts(at(1066), MINUTE), 0);
-        // Told again, and late.
+        // This start is reported again, and late.
         history.started(4, at(1004));
         history.started(5, at(1005));
         assert_eq!(history.restarts(at(1005), MINUTE), 4);
@@ -129,10 +129,10 @@ mod tests {
     #[test]
     fn what_nobody_saw_counts_only_where_it_must_have_been() {
         let mut history = History::default();
-        // Three restarts, the last of them within the window, the others perhaps.
+        // There were three restarts. The last one is within the window; the others may be.
         history.reached(4, None, Some(at(1000)));
         assert_eq!(history.restarts(at(1010), MINUTE), 1);
-        // Of a pod that is half a minute old, all of them.
+        // In a pod that is half a minute old, all of them are.
         let mut history = History::default();
         history.reached(4, Some(at(980)), Some(at(1000)));
         assert_eq!(history.restarts(at(1010), MINUTE), 3);

@@ -11,9 +11,9 @@ use crate::{
 pub(crate) struct Plan {
     pub(crate) trigger: Tripped,
     pub(crate) replaces: Option<String>,
-    /// The cause of the run that it is for.
+    /// The cause of the run for which it is taken.
     pub(crate) cause: Option<String>,
-    /// That run's number; 0 if none has ended.
+    /// The number of that run; 0 if no run has ended.
     pub(crate) run: u32,
 }
 
@@ -23,7 +23,7 @@ impl Run {
         bad_status || self.end.oom_killed || self.end.start_failed
     }
 
-    /// How it ended, for people.
+    /// How the run ended, for people.
     fn how(&self) -> String {
         match self.end.status {
             _ if self.end.start_failed => "its command could not be started".to_owned(),
@@ -72,8 +72,8 @@ impl Run {
 }
 
 impl Container {
-    /// Judges what has happened since the last time: of all triggers that trip and whose capture is worth it, the one of the
-    /// highest rank, for the newest run.
+    /// Judges what has happened since the last time. Of all triggers that trip and are worth a capture, it chooses the
+    /// one with the highest rank, for the newest run.
     pub(crate) fn plan(&self, rules: &Rules, keep: usize) -> Option<Plan> {
         let look = self.look?;
         let full = self.ended.len() >= keep;
@@ -109,7 +109,7 @@ impl Container {
             .chain(not_ready)
             .filter_map(|(trigger, run)| {
                 let cause = run.and_then(|run| run.end.cause.clone());
-                // A crash is the first one only if its cause is new.
+                // A crash counts as a first one only if its cause is new.
                 let fuller = full && trigger.kind != Kind::FirstCrash;
                 let replaces = match self.captures.worth(cause.as_deref(), fuller) {
                     Worth::New => None,
@@ -130,7 +130,7 @@ impl Container {
     fn loop_trips(&self, look: Look, newest: &Run, rules: &Rules) -> Vec<Tripped> {
         let crash = newest.end.run > self.judged_through && newest.is_crash();
         let mut triggers = Vec::new();
-        // Init containers run again, and others are stopped, as often as one of the pod fails.
+        // Whenever one container of the pod fails, init containers run again and other containers are stopped.
         let with_pod = newest.stopped_with_pod(self.restarted) || !newest.is_crash();
         if self.restarted.is_some() && with_pod {
             return triggers;

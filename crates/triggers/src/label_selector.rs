@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Labels;
 
-/// A label selector as kubectl's `-l` takes it: `app=web, tier in (front, back), !canary`. All its requirements must hold; an
-/// empty one selects everything. `!=` and `notin` hold where the label is missing too.
+/// A label selector in the syntax of kubectl's `-l`: `app=web, tier in (front, back), !canary`. All its requirements
+/// must be met; an empty selector selects everything. `!=` and `notin` are also met if the label is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LabelSelector {
@@ -35,7 +35,7 @@ impl LabelSelector {
         self.requirements.is_empty()
     }
 
-    /// Whether it selects what has these labels.
+    /// Whether it selects an object with these labels.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.requirements.iter().all(|requirement| {
             let value = labels.get(&requirement.key);
@@ -82,7 +82,7 @@ impl From<LabelSelector> for String {
     }
 }
 
-/// Splits at the commas that do not stand between parentheses.
+/// Splits at commas that are not inside parentheses.
 fn split(text: &str) -> Result<Vec<&str>, String> {
     let (mut parts, mut start, mut inside) = (Vec::new(), 0, false);
     for (at, character) in text.char_indices() {

@@ -9,19 +9,20 @@ use crate::{
     container::{Container, Restarted},
 };
 
-/// Pods, and containers of one pod, that are remembered. Far above what a node has: the caller forgot to say what is gone.
+/// How many pods, and containers of one pod, are remembered. This is far more than a node has: if it is reached, the
+/// caller forgot to report what is gone.
 const MOST: usize = 4096;
-/// Pods that are remembered as gone, as the last words of their containers may come late.
+/// How many pods are remembered as gone, because the last words of their containers may come late.
 const MOST_GONE: usize = 512;
 
-/// When to capture, whom, and how much a capture holds.
+/// When to capture, which containers, and how much a capture holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// What trips a trigger.
     pub rules: Rules,
     /// Which pods are captured.
     pub selectors: Selectors,
-    /// Ended runs that a capture holds at most.
+    /// How many ended runs a capture holds at most.
     pub keep: usize,
 }
 
@@ -47,7 +48,7 @@ pub struct Machine {
 
 #[derive(Debug, Default)]
 struct Pod {
-    /// What its description says; nothing is decided without.
+    /// The pod's description. Nothing is decided without it.
     described: Option<Described>,
     terminating: bool,
     /// When all of its containers were last restarted together.
@@ -73,7 +74,7 @@ impl Described {
         self.annotations.capture(container).or(self.selected)
     }
 
-    /// Whether anything of the container may be recorded; `None` as long as something that may say otherwise is not known.
+    /// Whether anything of the container may be recorded; `None` as long as something is unknown that may forbid it.
     fn records(&self, container: &str) -> Option<bool> {
         let said = self.annotations.capture(container).or(self.selected);
         said.filter(|said| !said || self.annotations.is_whole())
@@ -109,7 +110,7 @@ impl Machine {
         }
     }
 
-    /// Takes in what happened to a container, at this time, and decides.
+    /// Takes in what happened to a container at this time, and returns decisions.
     pub fn observe(
         &mut self,
         at: Time,
@@ -151,7 +152,7 @@ impl Machine {
         }
     }
 
-    /// Takes in what happened to a pod, at this time, and decides.
+    /// Takes in what happened to a pod at this time, and returns decisions.
     pub fn observe_pod(
         &mut self,
         at: Time,
@@ -222,7 +223,7 @@ impl Machine {
         self.settle_pod(uid)
     }
 
-    /// The capture of an attempt stands.
+    /// The capture of an attempt is complete.
     pub fn captured(&mut self, at: Time, attempt: Attempt, captured: Captured) -> Vec<Decision> {
         let keep = self.config.keep;
         self.finish(at, attempt, |container, _| {
@@ -230,7 +231,8 @@ impl Machine {
         })
     }
 
-    /// No capture could be taken; the attempt is made anew, by another decision, after 10 s and then ever later.
+    /// No capture could be taken. The attempt is repeated by another decision, after 10 s and then after longer and
+    /// longer delays.
     pub fn failed(&mut self, at: Time, attempt: Attempt) -> Vec<Decision> {
         self.finish(at, attempt, Container::failed)
     }
@@ -253,14 +255,14 @@ impl Machine {
         self.settle(&subject)
     }
 
-    /// What has become due by now.
+    /// Decisions that are due by now.
     pub fn due(&mut self, now: Time) -> Vec<Decision> {
         self.now = self.now.max(now);
         let pods: Vec<String> = self.pods.keys().cloned().collect();
         pods.iter().flat_map(|uid| self.settle_pod(uid)).collect()
     }
 
-    /// When [`Self::due`] must be asked again, if at all; to be asked after every observation.
+    /// When [`Self::due`] must be called again, if at all. Ask this after every observation.
     pub fn next_due(&self) -> Option<Time> {
         self.pods
             .values()
@@ -273,13 +275,15 @@ impl Machine {
             .min()
     }
 
-    /// Whether anything of a container may be recorded, kept or said: no, if an annotation or the selectors exclude it. `None` as long as that is not known.
+    /// Whether anything of a container may be recorded, kept or reported: not if an annotation or the selectors exclude
+    /// it. `None` as long as that is not known.
     pub fn recorded(&self, subject: &Subject) -> Option<bool> {
         let described = self.pods.get(&subject.pod_uid)?.described.as_ref()?;
         described.records(&subject.container)
     }
 
-    /// Whether a container may be captured when something happens to it; `None` as long as that is not known. Those of a pod that is being deleted may not, nor those
+    /// Whether a container may be captured when something happens to it; `None` as long as that is not known.
+    /// Containers of a pod that is being deleted may not be captured, nor containers that somebody added for debugging.
     /// that somebody added for debugging.
     pub fn wanted(&self, subject: &Subject) -> Option<bool> {
         self.pods.get(&subject.pod_uid)?.wanted(&subject.container)
@@ -291,7 +295,7 @@ impl Machine {
         Some(described.annotations.payload(&subject.container))
     }
 
-    /// The pod of this uid; `None` if it is gone.
+    /// The pod with this UID; `None` if it is gone.
     fn pod(&mut self, uid: &str) -> Option<&mut Pod> {
         if self.gone.iter().any(|gone| gone == uid) {
             return None;
@@ -299,7 +303,7 @@ impl Machine {
         make_room(&mut self.pods, uid, |pod| pod.touched);
         let (selectors, now) = (&self.config.selectors, self.now);
         let pod = self.pods.entry(uid.to_owned()).or_insert_with(|| Pod {
-            // There is no pod that could be described.
+            // Without a pod there is nothing to be described.
             described: uid.is_empty().then(|| Described {
                 selected: selectors.select(None, None, None),
                 annotations: Annotations::of(Labels::new(), Some(Labels::new())),
@@ -340,7 +344,7 @@ impl Machine {
             .collect()
     }
 
-    /// Decides for a container if something is due and may be decided.
+    /// Decides for a container if something is due and a decision is allowed.
     fn settle(&mut self, subject: &Subject) -> Vec<Decision> {
         let Some(pod) = self.pods.get_mut(&subject.pod_uid) else {
             return Vec::new();
@@ -389,7 +393,7 @@ fn subject(pod_uid: &str, container: &str) -> Subject {
     }
 }
 
-/// Forgets what was not touched for the longest time, if there is no room for one more.
+/// If there is no room for one more, drops the item that was not touched for the longest time.
 fn make_room<T>(map: &mut BTreeMap<String, T>, key: &str, touched: impl Fn(&T) -> Time) {
     if map.len() < MOST || map.contains_key(key) {
         return;

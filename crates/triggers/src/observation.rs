@@ -10,69 +10,74 @@ pub type Labels = BTreeMap<String, String>;
 /// A container across its restarts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Subject {
-    /// Uid of its pod; empty for a container without one, or as long as it is not known.
+    /// UID of its pod; empty for a container without a pod, or as long as the UID is not known.
     pub pod_uid: String,
-    /// The container's name in its pod; its id as long as the name is not known.
+    /// The container's name in its pod; as long as the name is not known, its id.
     pub container: String,
 }
 
-/// What happened to a container. Runs are numbered from 1: restart count + 1. The run of a container without names is 1 until it is
+/// Something that happened to a container. Runs are numbered from 1: restart count + 1. The run of a container without
+/// names is 1 until the container is [`Named`](Observation::Named).
 /// [`Named`](Observation::Named).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observation {
-    /// Its names have become known: what is known under this subject belongs to another one from now on.
+    /// Its names have become known: what is known under this subject belongs to the subject `to` from now on.
     Named {
         /// The subject with names.
         to: Subject,
-        /// What its latest run's number really is.
+        /// The real number of its latest run.
         run: u32,
     },
-    /// A run started. The time is the start's, also for a container that ran when the agent started.
+    /// A run started. The time of the observation is that of the start, even if the container was already running when
+    /// the agent started.
     Started {
         /// Its number.
         run: u32,
     },
-    /// A run that was recorded ended. May come again with more knowledge.
+    /// A recorded run ended. It may be reported again with more knowledge.
     Ended(Ended),
-    /// What the API server or the runtime says of the end of a run: adds to [`Ended`](Observation::Ended), and does nothing without it.
+    /// What the API server or the runtime says about the end of a run. It adds to [`Ended`](Observation::Ended), and
+    /// has no effect without it.
     EndExplained(Ended),
     /// The restart count of a container's status.
     RestartCount {
         /// How often it was restarted.
         count: u32,
-        /// A time before the first run: the pod's start.
+        /// A time before the first run: the start of the pod.
         since: Option<Time>,
-        /// When the latest restart took place at the earliest: the end of the run before.
+        /// The earliest possible time of the latest restart: the end of the run before.
         last: Option<Time>,
     },
-    /// The kubelet delays its restart.
+    /// The kubelet delays the container's restart.
     BackedOff,
-    /// The kubelet killed a run as a probe failed; the time is the event's, which has whole seconds only.
+    /// The kubelet killed a run because a probe failed. The time is that of the event, in whole seconds.
     KilledByProbe(Probe),
     /// Its readiness probe failed.
     NotReady,
-    /// There is a capture of it that no [`Attempt`](crate::Attempt) of this machine made: read back, or taken for another reason.
+    /// A capture exists that was not made by an [`Attempt`](crate::Attempt) of this machine: it was read back, or was
+    /// taken for another reason.
     CaptureFound(Captured),
     /// A capture was deleted.
     CaptureDeleted {
-        /// Which.
+        /// The capture.
         id: String,
     },
-    /// It will not be back: forget it.
+    /// The container will not come back: drop it.
     Gone,
 }
 
 impl Observation {
-    /// What a container's waiting reason says.
+    /// What the waiting reason of a container means.
     pub fn of_waiting(reason: &str) -> Option<Self> {
         (reason == "CrashLoopBackOff").then_some(Self::BackedOff)
     }
 
-    /// What a Kubernetes Event on a pod says of the container that it is about (`involvedObject.fieldPath`). Reasons and
+    /// What a Kubernetes Event on a pod means for the container that it is about (`involvedObject.fieldPath`). Reasons
+    /// and messages are the kubelet's (pkg/kubelet/events, kuberuntime, prober).
     /// messages are the kubelet's (pkg/kubelet/events, kuberuntime, prober).
     pub fn of_event(reason: &str, message: &str) -> Option<Self> {
         match reason {
-            // The same reason is given when an image cannot be pulled.
+            // The same reason is also used if an image cannot be pulled.
             "BackOff" => message
                 .contains("restarting failed container")
                 .then_some(Self::BackedOff),
@@ -90,7 +95,7 @@ impl Observation {
     }
 }
 
-/// A probe whose failure kills.
+/// A probe that kills the container when it fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// livenessProbe.
@@ -109,7 +114,7 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
-    /// The exit code as a shell or the kubelet gives it: 128 + the signal's number.
+    /// The exit code that a shell or the kubelet gives: 128 + the number of the signal.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Code(code) => code,
@@ -123,49 +128,50 @@ impl ExitStatus {
 pub struct Ended {
     /// Its number.
     pub run: u32,
-    /// How it ended, if that is known.
+    /// How it ended, if known.
     pub status: Option<ExitStatus>,
-    /// Whether the OOM killer chose a process of it, by the kernel's record.
+    /// Whether the OOM killer chose one of its processes, according to the kernel.
     pub oom_killed: bool,
     /// Whether its command could not be started.
     pub start_failed: bool,
-    /// Whether somebody outside sent its first process a signal that ends one.
+    /// Whether somebody outside sent its first process a signal that asks it to end.
     pub stopped: bool,
-    /// The stable name of the verdict's cause; `None` if the evidence carries none.
+    /// The stable name of the verdict's cause; `None` if the evidence supports no cause.
     pub cause: Option<String>,
 }
 
 /// A capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Captured {
-    /// By which the caller knows it.
+    /// The name by which the caller knows it.
     pub id: String,
     /// When it was taken.
     pub at: Time,
-    /// The cause it was taken for, as in [`Ended::cause`].
+    /// The cause for which it was taken, as in [`Ended::cause`].
     pub cause: Option<String>,
-    /// Ended runs in it.
+    /// How many ended runs it contains.
     pub runs: usize,
-    /// The number of the newest ended run in it; 0 if none had ended.
+    /// The number of the newest ended run in it; 0 if no run had ended.
     pub last_run: u32,
 }
 
-/// What happened to a pod.
+/// Something that happened to a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PodObservation {
-    /// What is known of it, in whole. Until then nothing is decided for its containers.
+    /// All that is known about it. Until this is reported, nothing is decided for its containers.
     Described(Description),
-    /// It is being deleted, or was evicted, preempted or shut down: what ends from now on doesn't crash.
+    /// The pod is being deleted, or was evicted, preempted or shut down: containers that end from now on did not crash.
     Terminating,
-    /// Since this time the kubelet restarts all of its containers, as a restart rule of one of them says; what it stops for that doesn't crash.
+    /// Since this time the kubelet restarts all of its containers, because a restart rule of one of them says so.
+    /// Containers that it stops for that did not crash.
     RestartsAll(Time),
-    /// It has done so, or never did, at this time.
+    /// At this time the restart of all containers was over, or had never begun.
     RestartedAll(Time),
-    /// It is gone: forget its containers.
+    /// The pod is gone: drop its containers.
     Gone,
 }
 
-/// A pod, as far as triggers depend on it. `None` is what is not known (yet).
+/// A pod, as far as triggers depend on it. `None` means not known (yet).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description {
     /// Name of its namespace.
@@ -178,8 +184,8 @@ pub struct Description {
     pub namespace_labels: Option<Labels>,
     /// Its namespace's annotations.
     pub namespace_annotations: Option<Labels>,
-    /// Names of containers that somebody added for debugging (`ephemeralContainers`). They are recorded, and none of their ends is a crash, unless an
-    /// annotation of their own says `on`.
+    /// Names of containers that somebody added for debugging (`ephemeralContainers`). They are recorded, but none of
+    /// their ends counts as a crash, unless their own annotation says `on`.
     pub ephemeral: BTreeSet<String>,
 }
 

@@ -6,27 +6,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Signal, closest};
 
-/// The rules of one container. The default is what an installation without configuration has.
+/// The rules of one container. The default applies to an installation without configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {
-    /// Restarts in a window of time; any of these.
+    /// Restarts in a window of time. Each of these rules trips by itself.
     pub restarts: Vec<RestartRule>,
-    /// The first crash of a loop, and the first with another cause.
+    /// The first crash of a loop, and the first one with another cause.
     pub first_crash: bool,
     /// The kubelet waits before it restarts the container: waiting reason CrashLoopBackOff, or the event `BackOff`.
     pub crash_loop_back_off: bool,
     /// The OOM killer chose a process of the container.
     pub oom_killed: bool,
-    /// Exit codes; for a signal's, 128 + its number.
+    /// Exit codes; a signal has 128 + its number.
     pub exit_codes: Vec<u8>,
     /// Signals that ended the container, or its exit code 128 + their number.
     pub signals: Vec<Signal>,
-    /// The kubelet killed the container since its liveness or startup probe failed.
+    /// The kubelet killed the container because its liveness or startup probe failed.
     pub liveness: bool,
     /// The readiness probe failed; the container lives on.
     pub readiness: bool,
-    /// How long a run must last for the loop before it to be over.
+    /// How long a run must last until the loop before it is over.
     #[serde(with = "humantime_serde")]
     pub cool_down: Duration,
 }
@@ -51,18 +51,18 @@ impl Default for Rules {
     }
 }
 
-/// More than so many restarts within a time.
+/// More than a number of restarts within a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "AnyRestartRule")]
 pub struct RestartRule {
-    /// Restarts above which the rule trips, up to [`Self::MOST`].
+    /// The rule trips if there are more restarts than this; at most [`Self::MOST`].
     pub more_than: u32,
-    /// The window: up to [`Self::LONGEST`].
+    /// The window; at most [`Self::LONGEST`].
     #[serde(with = "humantime_serde")]
     pub within: Duration,
 }
 
-/// A rule that may be out of bounds.
+/// A rule whose numbers may be out of bounds.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AnyRestartRule {
@@ -87,7 +87,7 @@ impl TryFrom<AnyRestartRule> for RestartRule {
 }
 
 impl RestartRule {
-    /// Restarts are remembered one by one, so their number is bounded.
+    /// Each restart is remembered, so the number of restarts is bounded.
     pub const MOST: u32 = 1000;
     /// The longest window.
     pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -105,7 +105,7 @@ impl RestartRule {
     }
 }
 
-/// Names of the rules that take no argument, as annotations have them.
+/// Names of the rules without an argument, as in annotations.
 const PLAIN: [&str; 6] = [
     "default",
     "first-crash",
@@ -116,12 +116,12 @@ const PLAIN: [&str; 6] = [
 ];
 
 impl Rules {
-    /// Parses the compact form that annotations have: rules separated by commas, each one of
+    /// Parses the compact form that annotations use: rules separated by commas. Each rule is one of
     ///
     /// `default` (those of `configured`), `first-crash`, `crash-loop-back-off`, `oom-killed`, `liveness`, `readiness`,
     /// `restarts>4/2m`, `exit-code=3`, `signal=SIGSEGV`
     ///
-    /// for instance `default, exit-code=3`. What is not named is off; the cool-down is the configured one.
+    /// for instance `default, exit-code=3`. Rules that are not named are off; the cool-down is the configured one.
     ///
     /// # Errors
     ///

@@ -21,7 +21,7 @@ pub struct Selectors {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Namespaces {
-    /// One of these must match.
+    /// At least one of these must match.
     pub include: Vec<NamePattern>,
     /// None of these may match.
     pub exclude: Vec<NamePattern>,
@@ -54,7 +54,7 @@ impl Default for Namespaces {
 }
 
 impl Namespaces {
-    /// Whether every namespace is selected, known or not.
+    /// Whether every namespace is selected, known or unknown.
     fn all(&self) -> bool {
         *self == Self::default()
     }
@@ -66,7 +66,7 @@ impl Namespaces {
 }
 
 impl Selectors {
-    /// Whether a pod is selected; `None` if that depends on something that is not known of it yet.
+    /// Whether a pod is selected; `None` if that depends on something that is not yet known about it.
     pub(crate) fn select(
         &self,
         namespace: Option<&str>,

@@ -41,10 +41,10 @@ const NAMES: [&str; 31] = [
     "SIGSYS",
 ];
 
-/// The highest number, of the last real-time signal.
+/// The highest number: that of the last real-time signal.
 const LAST: u8 = 64;
 
-/// A signal, from its name (`SIGSEGV`, `SEGV`, in any case) or its number (1 to 64).
+/// A signal, given by its name (`SIGSEGV`, `SEGV`, in either case) or its number (1 to 64).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Signal(u8);
 
@@ -54,7 +54,7 @@ impl Signal {
         self.0
     }
 
-    /// The signal of this number, if there is one.
+    /// The signal with this number, if there is one.
     pub fn from_number(number: u8) -> Option<Self> {
         (1..=LAST).contains(&number).then_some(Self(number))
     }

@@ -1,6 +1,6 @@
 //! Which known name a misspelt name probably means.
 
-/// The candidate closest to `word`, if one is so close that it was probably meant.
+/// The candidate that is closest to `word`, if it is so close that it was probably meant.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()

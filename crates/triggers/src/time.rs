@@ -2,12 +2,12 @@
 
 use std::{ops::Add, time::Duration};
 
-/// Nanoseconds on a clock that nobody sets while the machine lives; from which moment on does not matter.
+/// Nanoseconds on a clock that nobody sets while the machine exists. Its origin does not matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);
 
 impl Time {
-    /// How long after `earlier` this is; zero if it is before.
+    /// How much later than `earlier` this is; zero if it is earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -24,24 +24,24 @@ mod keys;
 pub(crate) enum Message {
     Key(KeyEvent),
     Paste(String),
-    /// The terminal has so many columns and rows.
+    /// The terminal has this many columns and rows.
     Size(u16, u16),
     Pager(pager::Answer),
     Digest(digest::Answer),
-    /// A signal, or the terminal has gone.
+    /// A signal to end came, or the terminal is gone.
     Quit,
-    /// One who reads has died.
+    /// A thread that reads has panicked.
     Died,
 }
 
-/// What is to be read.
+/// A request to a thread that reads.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Ask {
     Pager(pager::Ask),
     Digest(digest::Ask),
 }
 
-/// Which part of the screen has the keys.
+/// The part of the screen that the keys control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Focus {
     Verdict,
@@ -50,17 +50,17 @@ pub(crate) enum Focus {
     Body,
 }
 
-/// What keys mean.
+/// What the keys do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// They move about.
+    /// Keys move the cursor.
     Browse,
-    /// They edit the filter; what is wrong with the one that was entered.
+    /// Keys edit the filter; the text is the error in the filter that was entered.
     Filter(Input, Option<String>),
-    /// They edit what is searched for.
+    /// Keys edit the text to search for.
     Search(Input),
     Help,
-    /// One event, whole.
+    /// One event is shown completely.
     Event(String),
 }
 
@@ -74,12 +74,12 @@ pub(crate) struct RunItem {
     pub(crate) numbers: std::ops::Range<u64>,
 }
 
-/// A list beside the events; of what is not there yet none of its parts.
+/// A list beside the events. Its parts are `None` until they have been read.
 #[derive(Default)]
 pub(crate) struct TabState {
     content: Option<Content>,
     asked: bool,
-    /// Its rows for the width the body has.
+    /// Its rows, for the present width of the body.
     pub(crate) rows: Option<Vec<Row>>,
     pub(crate) list: List,
 }
@@ -96,16 +96,16 @@ pub(crate) struct Count {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VerdictRow {
     pub(crate) text: String,
-    /// Of evidence, its event.
+    /// For a row of evidence, its event.
     pub(crate) event: Option<u64>,
     pub(crate) strong: bool,
 }
 
-/// All of it.
+/// The state of the whole screen.
 pub(crate) struct App {
     pub(crate) name: String,
     pub(crate) runs: Vec<RunItem>,
-    /// Position of the one that is looked at.
+    /// Position of the run that is shown.
     pub(crate) run: usize,
     pub(crate) run_list: List,
     pub(crate) explanation: Option<Box<Explanation>>,
@@ -115,42 +115,42 @@ pub(crate) struct App {
     pub(crate) process_list: List,
     pub(crate) tab: Tab,
     tabs: [TabState; Tab::ALL.len()],
-    /// The stream that is looked at instead of the list of streams.
+    /// The stream that is shown instead of the list of streams.
     pub(crate) stream: Option<(What, TabState)>,
     pub(crate) focus: Focus,
     pub(crate) mode: Mode,
     pub(crate) window: Window,
-    /// Columns that long lines are moved to the left.
+    /// By how many columns long lines are moved to the left.
     pub(crate) shift: usize,
     pub(crate) filter: Option<(String, Filter)>,
     pub(crate) count: Count,
     pub(crate) searched: Option<String>,
     searched_backwards: bool,
-    /// What is told in the footer.
+    /// A note in the footer.
     pub(crate) note: Option<String>,
-    /// What is waited for.
+    /// The lines or the search that the UI is waiting for.
     pub(crate) waiting: Option<Waiting>,
     size: (u16, u16),
     last_id: u64,
     count_id: u64,
-    /// What is to be read.
+    /// Requests that are to be sent.
     pub(crate) asks: Vec<Ask>,
     pub(crate) quit: bool,
     pub(crate) died: bool,
 }
 
-/// Lines or a search that are under way.
+/// Lines that were requested, or a search that is running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) id: u64,
     for_what: For,
-    /// Number of the event that is being looked at.
+    /// Number of the event at which reading is.
     pub(crate) at: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum For {
-    /// A new window, with the cursor on this event or on the last line.
+    /// A new window of lines, with the cursor on this event or on the last line.
     Window(Target),
     Before,
     After,
@@ -160,7 +160,7 @@ enum For {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
     Event(u64),
-    /// An event that is to be seen whatever the filter.
+    /// An event that must be shown, whatever the filter.
     Cited(u64),
     End,
 }
@@ -213,7 +213,7 @@ impl App {
         app
     }
 
-    /// What happened changes what is shown.
+    /// Changes the state according to a message.
     pub(crate) fn update(&mut self, message: Message) {
         match message {
             Message::Key(key) => self.key(key),
@@ -227,12 +227,12 @@ impl App {
         self.settle();
     }
 
-    /// Where everything is; none if the screen is too small.
+    /// The parts of the screen; `None` if the screen is too small.
     pub(crate) fn parts(&self) -> Option<Parts> {
         parts(Rect::new(0, 0, self.size.0, self.size.1), self.runs.len())
     }
 
-    /// The tab that is looked at, if it is not that of the events.
+    /// The tab that is shown, if it is not the tab of events.
     pub(crate) fn tab_state(&self) -> &TabState {
         match &self.stream {
             Some((_, state)) if self.tab == Tab::Streams => state,
@@ -258,7 +258,8 @@ impl App {
         self.lay_out_verdict();
     }
 
-    /// Brings what follows from the rest in order: what is scrolled to, which rows and lines are to be there.
+    /// Updates whatever follows from other parts of the state: scroll positions, and the rows and lines to be
+    /// requested.
     fn settle(&mut self) {
         let Some(parts) = self.parts() else {
             return;
@@ -289,7 +290,7 @@ impl App {
         self.want_more();
     }
 
-    /// Begins to look at the run that is chosen.
+    /// Shows the chosen run.
     fn enter_run(&mut self) {
         self.tabs = Default::default();
         self.stream = None;
@@ -305,7 +306,7 @@ impl App {
         self.show_window(Target::Event(0));
     }
 
-    /// The verdict on the run that is looked at.
+    /// The verdict on the run that is shown.
     pub(crate) fn verdict(&self) -> Option<&RunVerdict> {
         self.explanation.as_ref()?.runs.get(self.run)
     }
@@ -348,7 +349,7 @@ impl App {
         self.show_window(Target::Event(at));
     }
 
-    /// Asks for new lines around an event, or the last ones.
+    /// Requests new lines around an event, or the last ones.
     fn show_window(&mut self, target: Target) {
         let at = match target {
             Target::Event(number) | Target::Cited(number) => number,
@@ -387,7 +388,7 @@ impl App {
         self.last_id
     }
 
-    /// Asks for more lines where the cursor comes near to the end of those that are held.
+    /// Requests more lines if the cursor is near the end of the lines that are held.
     fn want_more(&mut self) {
         if self.waiting.is_some() || self.tab != Tab::Events {
             return;
@@ -399,7 +400,7 @@ impl App {
         }
     }
 
-    /// Goes to an event; one that is cited is shown even if the filter has to go.
+    /// Goes to an event. If the event is cited as evidence and the filter hides it, the filter is removed.
     fn jump(&mut self, number: u64) {
         self.tab = Tab::Events;
         self.focus = Focus::Body;
@@ -457,7 +458,7 @@ impl App {
     }
 }
 
-/// What is told when a search comes to an end.
+/// The note at the end of a search that found nothing.
 fn not_found(text: &str, backwards: bool) -> String {
     let (side, text) = (
         if backwards { "before" } else { "after" },
@@ -522,7 +523,7 @@ fn verdict_rows(verdict: &RunVerdict, width: usize) -> Vec<VerdictRow> {
 }
 
 impl Waiting {
-    /// Whether it is worth telling: more lines at the edge of the window usually come at once.
+    /// Whether waiting is worth a note: more lines at the edge of the window usually come at once.
     pub(crate) fn is_told(&self) -> bool {
         !matches!(self.for_what, For::Before | For::After)
     }

@@ -10,7 +10,7 @@ use inspect::views::streams::{Format, Piece, Printer, What, streams};
 use inspect::views::{self, Look, Subject, View};
 use verdict::explain::{Explanation, explain};
 
-/// Bytes of text kept of one stream: its end.
+/// How many bytes of a stream's text are kept: its end.
 const MAX_STREAM: usize = 1 << 20;
 
 /// A list beside the events.
@@ -43,12 +43,12 @@ impl Tab {
     }
 }
 
-/// What is asked for; runs by their position in the capture.
+/// A request. Runs are given by their position in the capture.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Ask {
     Verdicts,
     Processes(usize),
-    /// What a tab has, but for that of the events.
+    /// The content of a tab, except the tab of events.
     Tab(usize, Tab),
     Stream(usize, What),
 }
@@ -65,15 +65,15 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
-    /// Name, indented by its depth in the tree, and how it ended; escaped.
+    /// The name, indented by its depth in the tree, and how the process ended; escaped.
     pub(crate) text: String,
     pub(crate) failed: bool,
 }
 
-/// Rows for a width.
+/// Makes rows for a width.
 pub(crate) type Rows = Box<dyn Fn(usize) -> Vec<Row> + Send>;
 
-/// What a tab has.
+/// The content of a tab.
 pub(crate) struct Content {
     pub(crate) rows: Rows,
 }
@@ -83,9 +83,9 @@ pub(crate) struct Content {
 pub(crate) struct Row {
     /// Escaped.
     pub(crate) text: String,
-    /// The event it tells of first.
+    /// The event that the row mentions first.
     pub(crate) event: Option<u64>,
-    /// The stream that it names.
+    /// The stream that the row names.
     pub(crate) stream: Option<What>,
 }
 
@@ -99,7 +99,7 @@ impl Row {
     }
 }
 
-/// The first `#107` of a line.
+/// The first event number such as `#107` in a line.
 fn cited(line: &str) -> Option<u64> {
     line.split_whitespace().find_map(|word| {
         let number = word.trim_start_matches('(').strip_prefix('#')?;
@@ -110,7 +110,7 @@ fn cited(line: &str) -> Option<u64> {
     })
 }
 
-/// Does one thing that is asked for.
+/// Answers one request.
 pub(crate) fn answer<R: Read + Seek>(reader: &mut Reader<R>, ask: Ask) -> Answer {
     match ask {
         Ask::Verdicts => Answer::Verdicts(Box::new(explain(reader))),
@@ -141,7 +141,7 @@ fn content(view: impl View + Send + 'static) -> Content {
             colours: false,
         };
         let mut text = Vec::new();
-        // Writing to memory does not fail.
+        // Writing to memory cannot fail.
         let _ = view.write_text(look, &mut text);
         let text = String::from_utf8_lossy(&text);
         text.lines().map(Row::of_line).collect()
@@ -151,7 +151,7 @@ fn content(view: impl View + Send + 'static) -> Content {
     }
 }
 
-/// The files and standard streams that bytes went through, those that were written first.
+/// The files and standard streams through which bytes went. Those that were written come first.
 fn there(files: views::files::Files) -> Content {
     let used = |file: &FileUse| file.reads + file.writes > 0;
     let mut files: Vec<_> = files.files.into_iter().filter(used).collect();
@@ -167,7 +167,7 @@ fn there(files: views::files::Files) -> Content {
     }
 }
 
-/// `/etc/hosts  read 20 B in 2 calls`; none where no stream can be asked for by that name.
+/// `/etc/hosts  read 20 B in 2 calls`; `None` if no stream can be requested by that name.
 fn stream_row(file: &FileUse) -> Option<Row> {
     let (name, what) = match &file.file {
         Subject::Path(text) | Subject::Name(text) => {
@@ -194,7 +194,7 @@ fn stream_row(file: &FileUse) -> Option<Row> {
 fn stream<R: Read + Seek>(reader: &mut Reader<R>, run: usize, what: &What) -> Content {
     let mut tail = Tail::default();
     let mut printer = Printer::new(Format::Text, Look::default(), &mut tail);
-    // Writing to memory does not fail.
+    // Writing to memory cannot fail.
     let _ = streams(reader, run, what, None, &mut |piece: Piece| {
         printer.piece(&piece)
     });

@@ -14,7 +14,7 @@ use crate::layout::{MIN, inner};
 use crate::pager::LineKind;
 use crate::text::{shifted, wrapped};
 
-/// What keys do, as the help says it.
+/// The keys and their meanings, for the help.
 const HELP: &[(&str, &str)] = &[
     ("Tab, Shift-Tab", "next, previous part of the screen"),
     ("1 to 5", "events, timeline, streams, DNS, errors"),
@@ -33,7 +33,7 @@ const HELP: &[(&str, &str)] = &[
     ("q, Ctrl-C", "quit"),
 ];
 
-/// Colours, or none.
+/// The colours, or none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Theme {
     pub(crate) colours: bool,
@@ -70,7 +70,7 @@ impl Theme {
     }
 }
 
-/// Draws all of it.
+/// Draws the whole screen.
 pub(crate) fn draw(app: &App, theme: Theme, frame: &mut Frame<'_>) {
     let screen = frame.area();
     let fits = |parts: &crate::layout::Parts| {
@@ -143,7 +143,7 @@ impl Screen<'_> {
         ))
     }
 
-    /// Rows from `top` on, the one with the cursor marked.
+    /// Rows from `top` on, with the cursor's row marked.
     fn rows<'r>(
         &self,
         frame: &mut Frame<'_>,
@@ -384,7 +384,7 @@ impl Screen<'_> {
         self.prompt(frame, body, " Filter ", input, &below, error.is_some());
     }
 
-    /// A box to type into over the body, and lines below what is typed.
+    /// A box above the body to type into, with lines below the typed text.
     fn prompt(
         &self,
         frame: &mut Frame<'_>,

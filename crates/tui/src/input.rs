@@ -1,6 +1,6 @@
 //! A line that a person edits.
 
-/// Longest line, in characters.
+/// Length of the longest line, in characters.
 const MAX: usize = 4096;
 
 /// The line, with its cursor between characters.
@@ -23,13 +23,13 @@ impl Input {
         self.text.iter().collect()
     }
 
-    /// What is left of the cursor.
+    /// The text to the left of the cursor.
     pub(crate) fn before(&self) -> String {
         self.text[..self.cursor].iter().collect()
     }
 
     pub(crate) fn insert(&mut self, c: char) {
-        // A terminal is not to act on what was typed or pasted either.
+        // A terminal must not act on what was typed or pasted either.
         if !c.is_control() && self.text.len() < MAX {
             self.text.insert(self.cursor, c);
             self.cursor += 1;

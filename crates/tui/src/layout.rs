@@ -4,12 +4,12 @@ use ratatui::layout::{Constraint, Layout, Rect};
 
 /// Smallest terminal that is drawn on.
 pub(crate) const MIN: (u16, u16) = (60, 16);
-/// Columns of the runs and processes.
+/// Columns of the lists of runs and processes.
 const SIDE: u16 = 26;
-/// Rows of the runs at most, with their border.
+/// Most rows of the list of runs, including its border.
 const MAX_RUNS: u16 = 7;
 
-/// The parts of the screen; each but title and footer with its border.
+/// The parts of the screen. Each except title and footer includes its border.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parts {
     pub(crate) title: Rect,
@@ -20,7 +20,7 @@ pub(crate) struct Parts {
     pub(crate) footer: Rect,
 }
 
-/// Divides a screen; none of one that is too small.
+/// Divides a screen; `None` if it is too small.
 pub(crate) fn parts(screen: Rect, runs: usize) -> Option<Parts> {
     if screen.width < MIN.0 || screen.height < MIN.1 {
         return None;
@@ -49,7 +49,7 @@ pub(crate) fn parts(screen: Rect, runs: usize) -> Option<Parts> {
     })
 }
 
-/// What a border leaves.
+/// The area inside a border.
 pub(crate) fn inner(part: Rect) -> Rect {
     part.inner(ratatui::layout::Margin::new(1, 1))
 }

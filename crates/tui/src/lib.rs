@@ -34,11 +34,11 @@ mod text;
 mod threads;
 mod window;
 
-/// Why nothing can be shown, or no more.
+/// Why a capture cannot be shown, or not any longer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is nobody to look.
+    /// There is no terminal.
     #[error(
         "lastword tui needs a terminal, for keys and for the screen; without one use `lastword explain`, `show` or `timeline`"
     )]
@@ -53,10 +53,10 @@ pub enum Error {
     Died,
 }
 
-/// Shows a capture until the person at the terminal leaves; `name` is how the capture is called.
+/// Shows a capture until the person at the terminal quits; `name` is the capture's name for the title.
 ///
 /// # Errors
-/// Input or output is no terminal, or the terminal fails.
+/// If input or output is not a terminal, or if the terminal fails.
 pub fn run<R: Read + Seek + Send + 'static>(
     name: &str,
     reader: Reader<R>,

@@ -16,15 +16,15 @@ use inspect::show;
 
 use crate::places::Places;
 
-/// Events looked at in a slice.
+/// How many events are looked at in one slice of work.
 const SLICE: usize = 8192;
-/// Longest line, in bytes: of a longer one the beginning is shown.
+/// Length of the longest line, in bytes. Of a longer line the beginning is shown.
 const MAX_LINE: usize = 8 << 10;
 
-/// A line of the list: an event, or what is missing in its place.
+/// A line of the list: an event, or a note that events are missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// Number of the event, or of the first one that is missing.
+    /// Number of the event, or of the first missing event.
     pub(crate) number: u64,
     /// Escaped.
     pub(crate) text: String,
@@ -39,7 +39,7 @@ pub(crate) enum LineKind {
     Missing,
 }
 
-/// What is asked for. A newer page or search takes the place of an older one, as does a newer count.
+/// A request. A newer page or search replaces an older one; a newer count replaces an older count.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Ask {
     Page(Page),
@@ -50,34 +50,34 @@ pub(crate) enum Ask {
         run: usize,
         filter: Filter,
     },
-    /// The count is of no use any more.
+    /// The count is not needed any more.
     StopCounting,
 }
 
-/// Lines of a run.
+/// A request for lines of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Page {
-    /// Answers have it.
+    /// An id, which the answers repeat.
     pub(crate) id: u64,
     pub(crate) run: usize,
     pub(crate) filter: Option<Filter>,
-    /// Lines before it and from it on.
+    /// The event around which lines are requested: lines before it, and lines from it on.
     pub(crate) at: u64,
-    /// How many of the former.
+    /// How many lines before it.
     pub(crate) before: usize,
-    /// How many of the latter.
+    /// How many lines from it on.
     pub(crate) after: usize,
 }
 
-/// The next event whose line has a text in it.
+/// A search for the next event whose line contains a text.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Search {
     pub(crate) id: u64,
     pub(crate) run: usize,
     pub(crate) filter: Option<Filter>,
-    /// In lower case.
+    /// The text in lower case.
     pub(crate) text: String,
-    /// The search begins after or before it.
+    /// The search begins after this event, or before it.
     pub(crate) from: u64,
     pub(crate) backwards: bool,
 }
@@ -85,18 +85,18 @@ pub(crate) struct Search {
 /// What comes back.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
-    /// Lines in their order; those of one page may come in several parts.
+    /// Lines in their order. The lines of one page may come in several parts.
     Lines {
         id: u64,
         lines: Vec<Line>,
-        /// How far the page is: the last part says which ends of the run it reached.
+        /// Set in the last part of the page: which ends of the run it reached.
         done: Option<Ends>,
     },
     Found {
         id: u64,
         number: Option<u64>,
     },
-    /// Events looked at so far for what is asked in the foreground.
+    /// How many events were looked at so far for the page or search.
     Looking {
         id: u64,
         at: u64,
@@ -104,13 +104,13 @@ pub(crate) enum Answer {
     Counted {
         id: u64,
         matches: u64,
-        /// Number up to which it is counted.
+        /// The number of the event up to which was counted.
         up_to: u64,
         done: bool,
     },
 }
 
-/// Whether there is nothing before the first line, nothing after the last one.
+/// Whether nothing comes before the first line, and nothing after the last one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ends {
     pub(crate) start: bool,
@@ -135,9 +135,9 @@ struct Job {
 }
 
 enum Stage {
-    /// Looks for the number from which a page begins.
+    /// Looks for the number at which a page begins.
     Back(Back, usize),
-    /// Collects its lines.
+    /// Collects the lines of a page.
     Lines(Lines),
     Search(Walk, String),
     SearchBack(Back, String),
@@ -165,7 +165,7 @@ impl<R: Read + Seek> Pager<R> {
         }
     }
 
-    /// Begins with what is asked for.
+    /// Begins to answer a request.
     pub(crate) fn take(&mut self, ask: Ask) {
         match ask {
             Ask::Page(page) => self.foreground = self.page(page),
@@ -189,7 +189,7 @@ impl<R: Read + Seek> Pager<R> {
 
     fn range(&self, run: usize) -> Option<Range<u64>> {
         self.runs.get(run)?;
-        // What is missing after the last event has the number of the one that would follow.
+        // If events are missing after the last one, the note has the number that would follow.
         let numbers = self.reader.numbers(run).unwrap_or(1..u64::MAX - 1);
         Some(numbers.start..numbers.end + 1)
     }
@@ -248,7 +248,7 @@ impl<R: Read + Seek> Pager<R> {
         })
     }
 
-    /// Does a part of what there is to do.
+    /// Does a slice of the work.
     pub(crate) fn slice(&mut self, tell: &mut dyn FnMut(Answer)) {
         if let Some(job) = self.foreground.take() {
             self.foreground = self.work(job, tell);
@@ -288,7 +288,7 @@ impl<R: Read + Seek> Pager<R> {
                         walk,
                         left: back.found.len() + after,
                         at_start: back.found.len() < back.wanted || begins <= back.run_range.start,
-                        // What is asked for before an event alone ends there.
+                        // A page that wants only lines before an event ends at that event.
                         stop: (after == 0).then_some(back.before),
                     })
                 } else {
@@ -367,7 +367,7 @@ impl<R: Read + Seek> Pager<R> {
         Some(job)
     }
 
-    /// Goes on backwards; whether it has ended.
+    /// Continues a search backwards. Returns whether it has ended.
     fn back(&mut self, back: &mut Back, wanted: &mut dyn FnMut(&Met<'_>) -> bool) -> bool {
         if back.wanted == 0 {
             return true;
@@ -397,7 +397,7 @@ impl<R: Read + Seek> Pager<R> {
         false
     }
 
-    /// Goes on with a slice of a walk; whether it has come to its end.
+    /// Continues a walk by a slice. Returns whether it has reached its end.
     fn walk(&mut self, walk: &mut Walk, each: &mut dyn FnMut(&Met<'_>)) -> bool {
         self.walk_until(walk, &mut |met| {
             each(met);
@@ -405,7 +405,7 @@ impl<R: Read + Seek> Pager<R> {
         })
     }
 
-    /// The same, and it stops where `each` says no: then the event counts as not looked at.
+    /// Like `walk`, but it stops if `each` returns false; then that event counts as not looked at.
     fn walk_until(&mut self, walk: &mut Walk, each: &mut dyn FnMut(&Met<'_>) -> bool) -> bool {
         let Some(run) = self.runs.get(walk.run) else {
             return true;
@@ -459,7 +459,7 @@ impl<R: Read + Seek> Pager<R> {
     }
 }
 
-/// The number of the first event that is missing.
+/// The number of the first missing event.
 fn missing_from(damage: &Damage) -> Option<u64> {
     match &damage.lost {
         Lost::Events(range) => Some(*range.start()),
@@ -471,18 +471,18 @@ fn missing_from(damage: &Damage) -> Option<u64> {
 /// A page that is being collected.
 struct Lines {
     walk: Walk,
-    /// Lines that are still wanted.
+    /// How many more lines are wanted.
     left: usize,
     at_start: bool,
     stop: Option<u64>,
 }
 
-/// A way through a run, of which a part is done in each slice.
+/// A walk through a run. Each slice does a part of it.
 struct Walk {
     run: usize,
-    /// Numbers of the events that are asked for.
+    /// Numbers of the events that are wanted.
     range: Range<u64>,
-    /// Where it began, which may be earlier.
+    /// The event at which it began, which may be before `range`.
     from: u64,
     /// Number of the next event.
     at: u64,
@@ -503,7 +503,7 @@ impl Walk {
         }
     }
 
-    /// From the last place before an event up to it.
+    /// A walk up to an event, from the last place before it.
     fn before(run: usize, number: u64, places: Option<&Places>) -> Self {
         let mut walk = Self::new(run, number.saturating_sub(1)..number, places);
         walk.range.start = walk.from;
@@ -511,15 +511,15 @@ impl Walk {
     }
 }
 
-/// The search for the last few events before one that are wanted: from place to place, each forwards.
+/// A search for the last few wanted events before one: it goes back from place to place, and walks forwards from each.
 struct Back {
     run_range: Range<u64>,
     before: u64,
     wanted: usize,
     walk: Walk,
-    /// Of the walk that is under way, the newest.
+    /// The newest events that the present walk has found.
     newest: VecDeque<u64>,
-    /// Of those before.
+    /// The events that the walks before have found.
     found: VecDeque<u64>,
 }
 
@@ -542,7 +542,7 @@ impl Back {
     }
 }
 
-/// What a walk meets.
+/// What a walk comes across.
 enum Met<'a> {
     Event {
         scope: Scope<'a>,
@@ -570,7 +570,7 @@ impl Met<'_> {
         }
     }
 
-    /// What is missing is shown whatever the filter.
+    /// A note that events are missing is shown whatever the filter.
     fn is_shown(&self, filter: Option<&Filter>) -> bool {
         matches!(self, Self::Missing { .. }) || self.is_event_of(filter)
     }

@@ -2,9 +2,10 @@
 
 use events::context::Context;
 
-/// Places kept of a run: half of them are dropped when there are more, so that memory does not grow with the file.
+/// How many places of a run are kept. If there are more, half of them are dropped, so that memory does not grow with
+/// the file.
 pub(crate) const MAX_PLACES: usize = 64;
-/// Events between two places at first.
+/// How many events are between two places at first.
 const STEP: u64 = 4096;
 
 /// A place.
@@ -17,12 +18,12 @@ struct Place {
 /// The places of one run, in their order.
 pub(crate) struct Places {
     places: Vec<Place>,
-    /// Least distance between two of them; doubles as the run turns out to be long.
+    /// The least distance between two places. It doubles when the run turns out to be long.
     step: u64,
 }
 
 impl Places {
-    /// One place: before the run's first event, which has this number.
+    /// Places with only one: before the run's first event, which has this number.
     pub(crate) fn new(first: u64) -> Self {
         let start = Place {
             next: first,
@@ -41,7 +42,7 @@ impl Places {
         (place.next, place.context.clone())
     }
 
-    /// Takes what is remembered before the event of this number, if that is far enough from the places there are.
+    /// Adds a place before the event of this number, with the context there, if it is far enough from the other places.
     pub(crate) fn pass(&mut self, next: u64, context: &Context) {
         let last = self.places.last().map_or(0, |it| it.next);
         if next < last.saturating_add(self.step) {

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A place in the source; a clone is another one.
+/// A position in a shared source. A clone has its own position.
 pub(crate) struct Shared<R> {
     source: Arc<Mutex<R>>,
     at: u64,

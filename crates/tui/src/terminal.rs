@@ -14,7 +14,7 @@ use crate::app::{App, Message};
 use crate::draw::{Theme, draw};
 use crate::threads::Threads;
 
-/// Shows a capture until the person leaves.
+/// Shows a capture until the person quits.
 pub(crate) fn run<R: Read + Seek + Send + 'static>(
     name: &str,
     reader: Reader<R>,
@@ -29,7 +29,7 @@ pub(crate) fn run<R: Read + Seek + Send + 'static>(
     let size = crossterm::terminal::size()?;
     let app = App::new(name, &reader, size);
     let threads = Threads::start(reader, &to);
-    // Restores the terminal when anything panics, too.
+    // This also restores the terminal if anything panics.
     let terminal = ratatui::try_init()?;
     let _restored = Restore;
     execute!(io::stdout(), EnableBracketedPaste)?;
@@ -37,12 +37,12 @@ pub(crate) fn run<R: Read + Seek + Send + 'static>(
     turn(app, terminal, theme, &threads, &messages)
 }
 
-/// Whether keys can be read: from standard input, or from the terminal itself where a capture came from standard input.
+/// Whether keys can be read: from standard input, or from the terminal itself if the capture came from standard input.
 fn has_keys() -> bool {
     io::stdin().is_terminal() || cfg!(unix) && std::fs::File::open("/dev/tty").is_ok()
 }
 
-/// Gives the terminal back.
+/// Restores the terminal when it is dropped.
 struct Restore;
 
 impl Drop for Restore {
@@ -66,7 +66,7 @@ fn turn(
             return Ok(());
         };
         app.update(message);
-        // Whatever else has come by now needs no screen of its own.
+        // Further messages that have already arrived do not need their own redraw.
         while let Ok(message) = messages.try_recv() {
             app.update(message);
         }
@@ -79,7 +79,7 @@ fn turn(
     }
 }
 
-/// Passes keys on, until the terminal has gone.
+/// Passes keys on until the terminal is gone.
 fn keys(to: &Sender<Message>) {
     loop {
         let message = match read() {
@@ -96,7 +96,7 @@ fn keys(to: &Sender<Message>) {
     }
 }
 
-/// Leaves in order when asked to end.
+/// Passes signals on, so that the program quits in order.
 #[cfg(unix)]
 fn signals(to: &Sender<Message>) -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};

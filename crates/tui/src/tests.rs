@@ -18,13 +18,13 @@ use crate::pager::Pager;
 use crate::places::MAX_PLACES;
 use crate::window::MAX_LINES;
 
-/// The program, with those who read in the same thread.
+/// The program. The reading parts run in the same thread.
 struct Tui<R> {
     app: App,
     pager: Pager<R>,
     reader: Reader<R>,
     size: (u16, u16),
-    /// Most lines that were held.
+    /// The most lines that were ever held.
     most_lines: usize,
     most_places: usize,
 }
@@ -44,7 +44,7 @@ impl<R: Read + Seek> Tui<R> {
         tui
     }
 
-    /// Answers all that is asked for.
+    /// Answers all requests.
     fn finish(&mut self) {
         while !self.app.asks.is_empty() || !self.pager.is_idle() {
             for ask in std::mem::take(&mut self.app.asks) {
@@ -77,7 +77,8 @@ impl<R: Read + Seek> Tui<R> {
         self
     }
 
-    /// Types; `\n` is Enter, `\t` Tab.
+    /// Types keys; `
+    /// ` is Enter, `\t` is Tab.
     fn keys(&mut self, keys: &str) -> &mut Self {
         for c in keys.chars() {
             self.code(match c {
@@ -117,7 +118,7 @@ fn nginx() -> Tui<File> {
     sample("nginx-upstream", (100, 30))
 }
 
-/// A capture of one run with so many events: a program that writes lines, of which every thousandth is an error.
+/// A capture of one run with this many events: a program that writes lines, of which every thousandth is an error.
 fn long(events: u64) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), &Header::default()).unwrap();
     let run = Run {
@@ -174,7 +175,7 @@ fn a_wrong_filter_is_marked_below_the_box() {
     let mut tui = nginx();
     tui.keys("/prc.name=nginx\n");
     insta::assert_snapshot!(tui.screen());
-    // What is typed then takes the message away, and the events are those of before.
+    // The next key removes the message, and the events are those from before.
     tui.keys("x");
     assert!(!tui.screen().contains("there is no field"));
     assert!(tui.app.filter.is_none());
@@ -437,7 +438,7 @@ fn what_is_missing_is_shown_once() {
     }
 }
 
-/// Clears the screen, begins a line, turns text around.
+/// Clears the screen, begins a line, changes the direction of text.
 const EVIL: &str = "a\x1b[2J\n\r\u{9b}2J\u{202e}b";
 
 fn hostile() -> Tui<Cursor<Vec<u8>>> {
@@ -497,7 +498,7 @@ fn nothing_a_container_says_reaches_the_terminal_as_it_is() {
     for text in &texts {
         assert!(!text.contains(is_harmful), "{text:?}");
     }
-    // It was there to be escaped.
+    // The text occurred, so it was escaped.
     let escaped = texts.iter().filter(|text| text.contains("x1b[2J"));
     assert!(escaped.count() > 10);
 }
@@ -512,7 +513,7 @@ fn colours_only_where_they_are_wanted() {
         let cells = &terminal.backend().buffer().content;
         let is_coloured = cells.iter().any(|cell| cell.fg != Color::Reset);
         assert_eq!(is_coloured, colours);
-        // The cursor is seen either way.
+        // The cursor is visible in both cases.
         let is_marked = |cell: &Cell| cell.modifier.contains(Modifier::REVERSED);
         assert!(cells.iter().any(is_marked));
     }

@@ -2,7 +2,7 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// The lines of a text that is already escaped, broken at blanks where that is possible.
+/// The lines of an already escaped text, broken at blanks if possible.
 pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let (mut lines, mut line) = (Vec::new(), String::new());
@@ -29,7 +29,7 @@ pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// What is left of a text when so many columns of it are moved out at the left.
+/// The rest of a text when this many of its columns are moved out at the left.
 pub(crate) fn shifted(text: &str, columns: usize) -> &str {
     let mut gone = 0;
     let start = text.char_indices().find(|(_, c)| {
@@ -40,7 +40,7 @@ pub(crate) fn shifted(text: &str, columns: usize) -> &str {
     start.map_or("", |(at, _)| &text[at..])
 }
 
-/// `+0.041s`: nanoseconds after the run's start.
+/// `+0.041s`: a time in nanoseconds after the run's start.
 pub(crate) fn time(nanoseconds: u64) -> String {
     format!(
         "+{}.{:06}",

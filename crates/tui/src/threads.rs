@@ -11,14 +11,14 @@ use crate::digest;
 use crate::pager::{self, Pager};
 use crate::shared::Shared;
 
-/// Where questions go.
+/// The channels to the threads that read.
 pub(crate) struct Threads {
     pager: Sender<pager::Ask>,
     digest: Sender<digest::Ask>,
 }
 
 impl Threads {
-    /// Begins to read; answers go to `to`.
+    /// Starts the threads; answers go to `to`.
     pub(crate) fn start<R: Read + Seek + Send + 'static>(
         reader: Reader<R>,
         to: &Sender<Message>,
@@ -33,9 +33,9 @@ impl Threads {
         Self { pager, digest }
     }
 
-    /// Passes a question on.
+    /// Passes a request on.
     pub(crate) fn ask(&self, ask: Ask) {
-        // Who has died has said so itself.
+        // A thread that has died has reported that itself.
         let _ = match ask {
             Ask::Pager(ask) => self.pager.send(ask).map_err(drop),
             Ask::Digest(ask) => self.digest.send(ask).map_err(drop),
@@ -43,7 +43,7 @@ impl Threads {
     }
 }
 
-/// Tells when a thread panics.
+/// Reports when its thread panics.
 struct Alarm(Sender<Message>);
 
 impl Drop for Alarm {
@@ -62,7 +62,7 @@ fn spawn(to: &Sender<Message>, work: impl FnOnce() + Send + 'static) {
     });
 }
 
-/// A slice of work at a time, so that the newest question is heard soon.
+/// Works in slices, so that a new request is noticed soon.
 fn page<R: Read + Seek>(mut pager: Pager<R>, asked: &Receiver<pager::Ask>, to: &Sender<Message>) {
     loop {
         let ask = if pager.is_idle() {

@@ -4,30 +4,30 @@ use std::collections::VecDeque;
 
 use crate::pager::{Ends, Line};
 
-/// Lines held at most.
+/// How many lines are held at most.
 pub(crate) const MAX_LINES: usize = 600;
-/// Lines asked for at once.
+/// How many lines are requested at once.
 pub(crate) const PAGE: usize = 200;
-/// Nearer to an end of the window than that, the cursor wants more.
+/// If the cursor is nearer than this to an end of the window, more lines are requested.
 const MARGIN: usize = 100;
 
 /// The lines.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     pub(crate) lines: VecDeque<Line>,
-    /// Position of the cursor in them.
+    /// Position of the cursor among the lines.
     pub(crate) cursor: usize,
-    /// Position of the first one on the screen.
+    /// Position of the first line on the screen.
     pub(crate) top: usize,
     pub(crate) ends: Ends,
 }
 
-/// On which side lines are missing.
+/// The side at which lines are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum More {
     /// Before the event of this number.
     Before(u64),
-    /// From it on.
+    /// From the event of this number on.
     After(u64),
 }
 
@@ -36,7 +36,7 @@ impl Window {
         self.lines.get(self.cursor)
     }
 
-    /// Adds lines after those that are there; forgets the first ones if there are too many.
+    /// Adds lines at the end. Drops the first ones if there are too many.
     pub(crate) fn append(&mut self, lines: Vec<Line>) {
         self.lines.extend(lines);
         let surplus = self.lines.len().saturating_sub(MAX_LINES).min(self.cursor);
@@ -49,7 +49,7 @@ impl Window {
         self.cut_end();
     }
 
-    /// Adds lines before those that are there; forgets the last ones if there are too many.
+    /// Adds lines at the beginning. Drops the last ones if there are too many.
     pub(crate) fn prepend(&mut self, lines: Vec<Line>) {
         self.cursor += lines.len();
         self.top += lines.len();
@@ -67,34 +67,34 @@ impl Window {
         }
     }
 
-    /// Moves the cursor by so many lines, as far as there are any.
+    /// Moves the cursor by this many lines, as far as there are lines.
     pub(crate) fn step(&mut self, by: isize) {
         let last = self.lines.len().saturating_sub(1);
         self.cursor = self.cursor.saturating_add_signed(by).min(last);
     }
 
-    /// Puts the cursor on the event of this number, or the first one after it, else on the last one.
+    /// Puts the cursor on the event with this number; if it is missing, on the next one; else on the last one.
     pub(crate) fn go_to(&mut self, number: u64) {
         let at = self.lines.partition_point(|line| line.number < number);
         self.cursor = at.min(self.lines.len().saturating_sub(1));
     }
 
-    /// Whether the event is between the lines that are held.
+    /// Whether the event is in the range of the lines that are held.
     pub(crate) fn holds(&self, number: u64) -> bool {
         self.lines.iter().any(|line| line.number == number)
     }
 
-    /// Scrolls so that the cursor is on a screen of so many lines.
+    /// Scrolls so that the cursor is visible on a screen of this height.
     pub(crate) fn scroll(&mut self, height: usize) {
         let height = height.max(1);
         self.top = self
             .top
             .clamp((self.cursor + 1).saturating_sub(height), self.cursor);
-        // No empty lines below the last one.
+        // There must be no empty lines below the last one.
         self.top = self.top.min(self.lines.len().saturating_sub(height));
     }
 
-    /// Which lines are to be asked for, given where the cursor is.
+    /// Which lines to request, given the position of the cursor.
     pub(crate) fn wants(&self) -> Option<More> {
         let (first, last) = (self.lines.front()?, self.lines.back()?);
         if !self.ends.end && self.cursor + MARGIN >= self.lines.len() {

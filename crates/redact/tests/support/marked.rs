@@ -1,6 +1,6 @@
 //! Texts in which `§` marks the beginning and the end of what must be masked.
 
-/// The text, and what it must become.
+/// The text without its marks, and what it must become.
 pub(crate) fn parts(text: &str) -> (String, String) {
     let given = text.replace('§', "");
     let expected = text.split('§').enumerate().map(|(at, part)| {

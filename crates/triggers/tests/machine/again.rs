@@ -14,7 +14,7 @@ fn a_capture_that_failed_is_tried_again() {
     node.start(0.0, 1);
     node.exit(1.0, 1, 1, "dns");
     node.pass(2.0);
-    // Nothing else is decided meanwhile.
+    // Nothing else is decided until the result is reported.
     node.start(2.0, 2);
     node.exit(3.0, 2, 1, "refused");
     node.pass(10.0);
@@ -27,7 +27,7 @@ fn a_capture_that_failed_is_tried_again() {
         node.pass(retry_at);
         assert_eq!(node.taken.len(), attempts + 1);
     }
-    // An outcome that is no attempt's is nobody's.
+    // A result that belongs to no attempt is ignored.
     let stale = node.taken[0].attempt;
     let captured = node.capture(0, at(81.0));
     node.machine.captured(at(81.0), stale, captured.clone());
@@ -55,7 +55,7 @@ fn what_happens_during_a_capture_is_judged_after_it() {
 
 #[test]
 fn a_restart_of_the_agent_captures_nothing_twice() {
-    // A loop that has been captured goes on.
+    // A loop that has already been captured goes on.
     let mut node = node();
     let found = Captured {
         id: "old".to_owned(),
@@ -73,7 +73,7 @@ fn a_restart_of_the_agent_captures_nothing_twice() {
             last: Some(at(-5.0)),
         },
     );
-    // A run of before that was kept is told again.
+    // A kept run from before is reported again.
     node.exit(0.0, 5, 1, "dns");
     node.app(0.0, Observation::BackedOff);
     node.exit(1.0, 6, 1, "dns");
@@ -82,12 +82,12 @@ fn a_restart_of_the_agent_captures_nothing_twice() {
     node.exit(4.0, 8, 1, "dns");
     node.pass(100.0);
     assert!(node.taken.is_empty(), "{:?}", node.taken);
-    // Another cause is news.
+    // Another cause is something new.
     node.exit(101.0, 9, 1, "refused");
     node.pass(102.0);
     assert_eq!(node.taken.len(), 1);
     assert_eq!(node.taken[0].replaces, None);
-    // What was found with a single run is replaced.
+    // A capture that was found with a single run is replaced.
     let mut node = self::node();
     node.app(
         0.0,
@@ -159,7 +159,7 @@ fn names_may_come_late() {
     node.start(0.0, 1);
     node.exit(1.0, 1, 1, "dns");
     node.pass(2.0);
-    // Each restart is a container of its own to the runtime.
+    // For the runtime, each restart is a separate container.
     for (run, id) in [(2, "a"), (3, "b"), (4, "c")] {
         let start = f64::from(run) * 10.0;
         node.see(start, &unnamed(id), Observation::Started { run: 1 });
@@ -212,7 +212,7 @@ fn a_capture_that_is_named_while_it_is_taken_is_known() {
     node.machine
         .captured(at(4.0), node.taken[0].attempt, captured.clone());
     node.answers = true;
-    // Its run stands in a capture, whatever becomes of that.
+    // Its run is in a capture, whatever becomes of that capture.
     let id = captured.id.clone();
     node.app(4.1, Observation::CaptureDeleted { id });
     node.app(4.2, Observation::BackedOff);
@@ -292,7 +292,7 @@ fn a_success_ends_the_patience() {
 fn what_a_capture_showed_is_known_of_what_replaced_it() {
     let mut node = node();
     node.answers = false;
-    // The verdict on the file differs from the one on the run; each time the last attempt is answered so.
+    // The verdict on the file differs from the one on the run. Each attempt gets this answer.
     let answer = |node: &mut Node, seconds: f64, cause: &str, runs| {
         let last = node.taken.len() - 1;
         let captured = Captured {

@@ -12,7 +12,7 @@ use crate::node::{Node, Taken, at, labels};
 
 const CAUSES: [Option<&str>; 4] = [None, Some("dns"), Some("refused"), Some("oom")];
 
-/// The container runs for so many seconds, ends so, and is restarted after so many.
+/// The container runs for some seconds, ends in this way, and is restarted after some seconds.
 #[derive(Clone, Debug)]
 struct Life {
     lasts: u32,
@@ -59,7 +59,7 @@ enum Step {
     Due,
 }
 
-/// What is known of a pod outside the machine.
+/// What is known about a pod outside of the machine.
 #[derive(Clone, Copy, Default)]
 struct Model {
     on: bool,
@@ -148,13 +148,13 @@ proptest! {
             let mut note = |node: &Node, now, cause| {
                 let new = &node.taken[taken.len()..];
                 let cause_of = |id: &str| taken[id.parse::<usize>().unwrap()].1;
-                // What shows no cause is replaced by the first capture of one.
+                // A capture that shows no cause is replaced by the first one that shows a cause.
                 let replaces = |one: &Taken| one.replaces.as_deref().is_some_and(|id| cause_of(id).is_some());
                 let new: Vec<_> = new.iter().map(|one| (now, cause, replaces(one))).collect();
                 taken.extend(new);
             };
             node.start(now, run);
-            // What the start of a run trips is about the run before.
+            // Whatever the start of a run trips is about the run before.
             note(&node, now, if index == 0 { None } else { lives[index - 1].cause });
             now += f64::from(life.lasts);
             node.exit(now, run, life.code, life.cause.unwrap_or(""));
@@ -174,7 +174,7 @@ proptest! {
             let twins = taken[..index]
                 .iter()
                 .filter(|(before, other, _)| cause.is_some() && other == cause && when - before < cool_down);
-            // A replacement is no further capture, and there is one at most.
+            // A replacement is not an additional capture, and there is at most one.
             let (replacing, first): (Vec<&_>, Vec<&_>) = twins.partition(|(_, _, replaces)| *replaces);
             if *replaces {
                 prop_assert!(replacing.is_empty(), "replaced twice: {taken:?}");

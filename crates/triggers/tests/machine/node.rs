@@ -5,7 +5,7 @@ use triggers::{
     Observation, PodObservation, Subject, Time,
 };
 
-/// A capture that the machine has decided for.
+/// A capture that the machine decided to take.
 #[derive(Clone, Debug)]
 pub(crate) struct Taken {
     pub(crate) attempt: Attempt,
@@ -15,19 +15,19 @@ pub(crate) struct Taken {
     pub(crate) replaces: Option<String>,
 }
 
-/// The machine, and what it has said.
+/// The machine, and its decisions.
 pub(crate) struct Node {
     pub(crate) machine: Machine,
     pub(crate) taken: Vec<Taken>,
     pub(crate) warnings: Vec<String>,
-    /// Answer each decision at once: with a capture named by its place in `taken`.
+    /// Whether each decision is answered at once, with a capture named by its position in `taken`.
     pub(crate) answers: bool,
     keep: usize,
     ended: Vec<Ended>,
 }
 
 pub(crate) fn at(seconds: f64) -> Time {
-    // A day after the epoch, so that "long ago" exists.
+    // A day after the epoch, so that there is a "long ago".
     Time((86_400e9 + seconds * 1e9) as u64)
 }
 
@@ -98,7 +98,7 @@ impl Node {
         self.app(seconds, Observation::Started { run });
     }
 
-    /// The run exits with this code, and this is why.
+    /// The run exits with this code, for this cause.
     pub(crate) fn exit(&mut self, seconds: f64, run: u32, code: u8, cause: &str) {
         let ended = Ended {
             run,
@@ -109,7 +109,7 @@ impl Node {
         self.app(seconds, Observation::Ended(ended));
     }
 
-    /// Lets time pass, and what is due happen.
+    /// Lets time pass, and handles what becomes due.
     pub(crate) fn pass(&mut self, seconds: f64) {
         while let Some(due) = self.machine.next_due().filter(|due| *due <= at(seconds)) {
             let decisions = self.machine.due(due);

@@ -127,7 +127,7 @@ fn selectors_wait_for_what_they_need() {
     description.namespace_labels = Some(labels(&[("team", "a")]));
     node.pod(5.0, PodObservation::Described(description.clone()));
     assert_eq!(node.taken.len(), 1);
-    // The pod is off although selected, and on although not.
+    // The pod is switched off although it is selected, or on although it is not.
     description.annotations = labels(&[("lastword.dev/capture", "off")]);
     node.pod(6.0, PodObservation::Described(description.clone()));
     assert_eq!(node.machine.wanted(&app()), Some(false));
@@ -209,7 +209,7 @@ fn what_may_be_recorded_is_known_when_the_namespace_is() {
         Some(false)
     );
     assert_eq!(recorded(on(), Some(Labels::new()), none()), Some(true));
-    // A deletion is no reason to forget what was recorded.
+    // A deletion is no reason to drop what was recorded.
     let mut node = Node::new(Config::default());
     node.pod(1.0, PodObservation::Terminating);
     assert_eq!(node.machine.recorded(&app()), Some(true));

@@ -19,7 +19,7 @@ pub(crate) fn with(rules: Rules) -> Node {
     })
 }
 
-/// The kubelet's back-off: 10 s, doubled up to 5 min; runs of 1 s that fail alike.
+/// A crash loop with the kubelet's back-off: 10 s, doubled up to 5 min. Each run lasts 1 s and fails in the same way.
 pub(crate) fn crash_loop(node: &mut Node, runs: u32, cause: &str) -> f64 {
     let mut now = 0.0;
     for run in 1..=runs {
@@ -61,7 +61,7 @@ fn a_loop_that_was_backed_off_is_complete_with_its_next_crash() {
 
 #[test]
 fn a_back_off_belongs_to_its_loop() {
-    // Its loop is over.
+    // The loop is over.
     let mut node = node();
     let now = crash_loop(&mut node, 2, "dns");
     assert_eq!(node.kinds(), [Kind::FirstCrash]);
@@ -69,7 +69,7 @@ fn a_back_off_belongs_to_its_loop() {
     node.exit(now + 1000.0, 3, 1, "refused");
     node.pass(now + 1001.0);
     assert_eq!(node.kinds(), [Kind::FirstCrash, Kind::FirstCrash]);
-    // Told long after it.
+    // Reported long after it happened.
     let mut node = self::node();
     node.start(500.0, 1);
     node.exit(1000.0, 1, 1, "dns");
@@ -160,7 +160,7 @@ fn what_is_told_again_is_not_judged_again() {
         node.exit(start + lasts, run, code, "dns");
     }
     node.pass(800.0);
-    // The loop is over; the status still tells of the run that gave no capture.
+    // The loop is over, but the status still shows the run that gave no capture.
     let status = Ended {
         run: 2,
         status: Some(ExitStatus::Code(1)),
@@ -247,7 +247,7 @@ fn a_loop_is_over_when_a_run_has_lasted() {
         now += 10.0;
         node.pass(now);
     }
-    // Of the runs 1, 4 and 6; the second of these holds three runs, so nothing replaces it.
+    // Captures of the runs 1, 4 and 6. The second one holds three runs, so nothing replaces it.
     assert_eq!(node.taken.len(), 3);
     assert!(node.taken.iter().all(|taken| taken.replaces.is_none()));
     assert_eq!(node.kinds(), [Kind::FirstCrash; 3]);
@@ -280,7 +280,7 @@ fn what_the_status_says_later_counts() {
         ..Ended::default()
     };
     node.start(0.0, 1);
-    // How it ended isn't known: no crash yet.
+    // How it ended is not known, so it is not a crash yet.
     node.app(5.0, Observation::Ended(ended(false, None)));
     node.pass(8.0);
     assert!(node.taken.is_empty());
@@ -288,14 +288,14 @@ fn what_the_status_says_later_counts() {
     node.app(9.0, Observation::EndExplained(explained.clone()));
     node.pass(10.0);
     assert_eq!(node.kinds(), [Kind::OomKilled]);
-    // The status may be faster than the record.
+    // The status may come before the record.
     let mut node = self::node();
     node.start(0.0, 1);
     node.app(5.0, Observation::EndExplained(explained.clone()));
     node.app(5.1, Observation::Ended(ended(false, None)));
     node.pass(6.0);
     assert_eq!(node.kinds(), [Kind::OomKilled]);
-    // A status of a run that nobody recorded: there is nothing to capture.
+    // This is a status of a run that nobody recorded: there is nothing to capture.
     let mut node = self::node();
     node.app(9.0, Observation::EndExplained(explained));
     node.app(9.0, Observation::BackedOff);
@@ -310,14 +310,14 @@ fn a_probes_kill_is_told_from_an_old_one() {
         crash_loop_back_off: false,
         ..Rules::default()
     };
-    // The event comes after the end, with the time that it had.
+    // The event comes after the end, with its own time.
     let mut node = with(liveness.clone());
     node.start(0.4, 1);
     node.exit(10.9, 1, 0, "exited_zero");
     node.app(8.0, Observation::KilledByProbe(Probe::Liveness));
     node.pass(12.0);
     assert_eq!(node.kinds(), [Kind::Liveness]);
-    // Told again, after the next run.
+    // Reported again, after the next run.
     node.start(20.0, 2);
     node.exit(30.0, 2, 0, "exited_zero");
     node.app(8.0, Observation::KilledByProbe(Probe::Liveness));
@@ -378,7 +378,7 @@ fn readiness_is_captured_alive_if_wanted() {
         node.app(f64::from(second), Observation::NotReady);
     }
     assert_eq!(node.kinds(), [Kind::Readiness]);
-    // It replaces nothing, even if that shows no cause and has fewer runs.
+    // It replaces nothing, even if the other capture shows no cause and has fewer runs.
     let mut crashed = with(Rules {
         crash_loop_back_off: false,
         readiness: true,
@@ -390,7 +390,7 @@ fn readiness_is_captured_alive_if_wanted() {
     crashed.app(50.0, Observation::NotReady);
     crashed.pass(60.0);
     assert_eq!(crashed.kinds(), [Kind::FirstCrash]);
-    // Its death shows more.
+    // Its end shows more.
     node.exit(500.0, 1, 1, "dns");
     node.pass(501.0);
     assert_eq!(node.kinds(), [Kind::Readiness, Kind::FirstCrash]);
@@ -416,7 +416,7 @@ fn what_is_gone_is_forgotten() {
     node.start(0.0, 1);
     node.exit(1.0, 1, 1, "dns");
     node.pod(1.1, PodObservation::Gone);
-    // Last words that come late.
+    // Last words may come late.
     node.app(1.2, Observation::BackedOff);
     node.exit(1.3, 2, 1, "dns");
     node.pass(100.0);
@@ -425,14 +425,15 @@ fn what_is_gone_is_forgotten() {
     assert_eq!(node.machine.wanted(&app()), None);
 }
 
-/// A pod of three: `app` fails with the code for which all are restarted, `cache` is stopped each time, and `setup` runs again to its end.
+/// A pod of three containers: `app` fails with the code at which all are restarted, `cache` is stopped each time, and
+/// `setup` runs again to its end.
 #[test]
 fn siblings_that_are_restarted_with_a_failing_one_do_not_crash() {
     let of = |container: &str| Subject {
         pod_uid: "pod".to_owned(),
         container: container.to_owned(),
     };
-    // The kubelet tells at once, when it is over only, or late.
+    // The kubelet may report it at once, only when it is over, or late.
     for told in ["both", "end"] {
         let mut node = Node::new(Config::default());
         for run in 1..=7 {
@@ -476,7 +477,7 @@ fn siblings_that_are_restarted_with_a_failing_one_do_not_crash() {
             .filter(|taken| taken.subject != of("app"))
             .collect();
         assert!(others.is_empty(), "{told}: {others:?}");
-        // What kills one for itself, long after, does count.
+        // If something kills one of them alone, long after, that does count.
         node.see(200.0, &of("cache"), Observation::Started { run: 8 });
         let killed = Ended {
             run: 8,

@@ -73,7 +73,7 @@ impl App {
         }
     }
 
-    /// An event that is cited and not there: the filter hides it, or it is missing from the file.
+    /// Handles a cited event that is not among the lines: the filter hides it, or it is missing from the file.
     fn show_hidden(&mut self, number: u64) {
         if self.filter.take().is_some() {
             self.note = Some(format!("the filter hid #{number}: it is off now"));
@@ -115,7 +115,7 @@ impl App {
                     (state.content, state.rows) = (Some(content), None);
                 }
             }
-            // Of a run that is not looked at any more.
+            // This is about a run that is not shown any more.
             _ => {}
         }
     }

@@ -8,9 +8,9 @@ use crate::digest::Tab;
 use crate::input::Input;
 use crate::layout::inner;
 
-/// Columns that Left and Right move long lines.
+/// By how many columns Left and Right move long lines.
 const SHIFT: usize = 8;
-/// Farthest that they are moved.
+/// By how many columns lines are moved at most.
 const MAX_SHIFT: usize = 8 << 10;
 
 impl App {
@@ -170,7 +170,7 @@ impl App {
         }
     }
 
-    /// Back: from a stream to the list of streams, else from the filter.
+    /// Goes back: from a stream to the list of streams, else removes the filter.
     fn leave(&mut self) {
         if self.tab == Tab::Streams && self.stream.take().is_some() {
             return;
