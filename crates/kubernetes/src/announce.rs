@@ -25,9 +25,10 @@ use crate::{
     text::cut,
 };
 
-/// Owns what the agent applies: spec and Event.
+/// Field manager of what the agent applies: spec and Event.
 const MANAGER: &str = "lastword";
-/// Owns the status. Before Kubernetes 1.22 fields were not owned by subresource, and one manager for both would give up the spec by applying the status.
+/// Field manager of the status. Before Kubernetes 1.22, ownership did not distinguish subresources, and a single
+/// manager would give up the spec by applying the status.
 const STATUS_MANAGER: &str = "lastword-status";
 /// `reason` of the agent's own Events.
 pub const REASON: &str = "LastWords";
@@ -35,26 +36,28 @@ pub const REASON: &str = "LastWords";
 const NOTE_LIMIT: usize = 1024;
 const WHO: &str = "announce";
 
-/// What is to be announced.
+/// What to announce.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Announcement {
     /// The pod's namespace.
     pub namespace: String,
-    /// Name of the `Capture`: [`crate::capture_name`], or that of the one that was requested.
+    /// Name of the `Capture`: that of [`crate::capture_name`], or of the one that was requested.
     pub name: String,
-    /// Whether the `Capture` is made if there is none. False for one that was requested or announced before: who deleted it wants it gone.
+    /// Whether the `Capture` is made if it does not exist. False if it was requested or announced before: then somebody
+    /// deleted it and wants it gone.
     pub create: bool,
     /// Its spec; written only if `create`.
     pub spec: CaptureSpec,
-    /// Its whole status. With a verdict, pod UID and container, the pod gets an Event.
+    /// Its whole status. If that has a verdict, pod UID and container, the pod gets an Event.
     pub status: CaptureStatus,
-    /// What the container is for.
+    /// The role of the container.
     pub kind: ContainerKind,
-    /// When the run that the verdict is about ended, or when it was looked at alive: the Event's time. It must not change from one attempt to the next.
+    /// The Event's time: when the run that the verdict is about ended, or when it was looked at while alive. The time
+    /// must be the same in every attempt.
     pub ended: Timestamp,
 }
 
-/// Announces, as one node's agent.
+/// Makes announcements as the agent of one node.
 #[derive(Clone)]
 pub struct Announcer {
     client: Client,
@@ -63,7 +66,7 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    /// For the agent of `node`.
+    /// An announcer for the agent of `node`.
     #[must_use]
     pub fn new(client: Client, node: &str, health: Health) -> Self {
         Self {
@@ -73,10 +76,12 @@ impl Announcer {
         }
     }
 
-    /// Puts the Event on the pod (which may be gone already) and writes the `Capture`. Safe to repeat.
+    /// Puts the Event on the pod (which may already be gone) and writes the `Capture`. It may be repeated without harm.
     ///
     /// # Errors
-    /// What [`Error::retry`] says may be tried again is tried again in whole; [`Error::NamespaceGone`] and [`Error::NotFound`] (the `Capture` was
+    /// If [`Error::retry`] allows it, all of it may be tried again. [`Error::NamespaceGone`] and [`Error::NotFound`]
+    /// (the `Capture` was deleted) mean that the announcement has become pointless. If both writes fail, the error that
+    /// can be retried sooner is returned.
     /// deleted) mean that there is nobody left to tell. If both fail, the error that can be retried sooner is returned.
     pub async fn announce(&self, announcement: &Announcement) -> Result<(), Error> {
         let (event, capture) = futures::join!(self.publish(announcement), self.write(announcement));
@@ -140,7 +145,8 @@ impl Announcer {
     }
 }
 
-/// Writes the status of a `Capture`; with `resource_version`, only if nobody changed it since ([`Error::Conflict`]).
+/// Writes the status of a `Capture`. With `resource_version` it is written only if nobody has changed it since
+/// ([`Error::Conflict`]).
 pub(crate) async fn apply_status(
     client: &Client,
     namespace: &str,
@@ -175,7 +181,8 @@ fn applied(
     }))
 }
 
-/// The Event that says the verdict. Of the core group and with both times set: kubectl before 1.22 shows the age of no other.
+/// The Event with the verdict. It belongs to the core group and has both times: kubectl before 1.22 shows the age of no
+/// other Event.
 fn event(announcement: &Announcement, node: &str) -> Option<Event> {
     let Announcement {
         namespace,
@@ -192,13 +199,13 @@ fn event(announcement: &Announcement, node: &str) -> Option<Event> {
         .filter(|verdict| !verdict.is_empty())?;
     let container = status.container.as_deref()?;
     let uid = status.pod_uid.clone()?;
-    // One for each cause, however many captures show it.
+    // One Event for each cause, however many captures show the cause.
     let seed = [
         uid.as_str(),
         container,
         status.cause.as_deref().unwrap_or_default(),
     ];
-    // To the second, as it is stored: what is applied again must be the same.
+    // Rounded to the second, as it is stored: when it is applied again, it must be the same.
     let time = Time(Timestamp::from_second(ended.as_second()).ok()?);
     Some(Event {
         metadata: ObjectMeta {

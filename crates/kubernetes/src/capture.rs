@@ -119,7 +119,7 @@ pub struct Trigger {
 }
 
 impl Default for Trigger {
-    /// What an object has that somebody applied without saying why.
+    /// The trigger of an object that somebody applied without a reason.
     fn default() -> Self {
         Self {
             kind: "manual".to_owned(),
@@ -225,11 +225,11 @@ pub struct Location {
     pub object_url: Option<String>,
 }
 
-/// As long as the schema allows a trigger's detail to be; bytes, of which a character has one at least.
+/// The longest detail of a trigger that the schema allows. This counts bytes; a character has at least one.
 const DETAIL_LIMIT: usize = 1024;
 
 impl CaptureSpec {
-    /// With a detail that is not too long for the schema.
+    /// The trigger with a detail that is not too long for the schema.
     pub(crate) fn bounded(mut self) -> Self {
         let detail = self.trigger.detail.take();
         self.trigger.detail = detail.map(|detail| cut(&detail, DETAIL_LIMIT));
@@ -238,7 +238,7 @@ impl CaptureSpec {
 }
 
 impl Capture {
-    /// How far it is.
+    /// The phase of the capture.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.status

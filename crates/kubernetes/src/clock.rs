@@ -6,17 +6,17 @@ use http::{Request, header::DATE};
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimeParser};
 use kube::{Client, client::Body};
 
-/// How long an answer stands, whatever it was.
+/// How long an answer is used, whatever it was.
 const FRESH: Duration = Duration::from_secs(60);
-/// How long an answer is waited for.
+/// How long to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The API server's clock, asked for when it is needed.
+/// The API server's clock. It is asked when it is needed.
 #[derive(Default)]
 pub(crate) struct ServerClock(Option<(Instant, Option<Timestamp>)>);
 
 impl ServerClock {
-    /// The time now, to the second; None if the API server does not say.
+    /// The present time, to the second; `None` if the API server does not say.
     pub(crate) async fn now(&mut self, client: &Client) -> Option<Timestamp> {
         let (asked, said) = match self.0 {
             Some(answer) if answer.0.elapsed() < FRESH => answer,
@@ -28,7 +28,7 @@ impl ServerClock {
     }
 }
 
-/// The header `Date` that every answer has, also one that forbids (RFC 9110, section 6.6.1).
+/// Reads the header `Date`. Every answer has it, even one that forbids the request (RFC 9110, section 6.6.1).
 async fn ask(client: &Client) -> Option<Timestamp> {
     let request = Request::get("/version").body(Body::empty()).ok()?;
     let answer = tokio::time::timeout(PATIENCE, client.send(request)).await;

@@ -9,35 +9,36 @@ use kube::{
 
 use crate::{Error, Who, error::chain};
 
-/// To set a connection up.
+/// Time limit for making a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Without a byte from the server for so long, a connection of the agent is given up: longer than a watch lasts.
+/// If the server sends no byte for this long, the agent gives the connection up. This is longer than a watch lasts.
 const SILENCE: Duration = Duration::from_secs(150);
 
-/// Which cluster.
+/// Says which cluster to use.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// This kubeconfig, instead of `$KUBECONFIG` or `~/.kube/config`; without any, the cluster that the program runs in.
+    /// The kubeconfig to use instead of `$KUBECONFIG` or `~/.kube/config`. If there is none at all, the cluster is used
+    /// in which the program runs.
     pub kubeconfig: Option<PathBuf>,
-    /// This context of it, instead of its current one.
+    /// The context to use instead of the current one.
     pub context: Option<String>,
 }
 
-/// A way to a cluster.
+/// Access to a cluster.
 #[derive(Clone)]
 pub struct Cluster {
-    /// Speaks to the API server.
+    /// The client for the API server.
     pub client: Client,
-    /// The context's namespace; in a cluster, that of the program's own pod.
+    /// The namespace of the context; in a cluster, that of the program's own pod.
     pub namespace: String,
     /// The API server's address, for messages.
     pub server: String,
 }
 
-/// Reads the configuration and makes a client. Does not wait for the API server to answer.
+/// Reads the configuration and makes a client. It does not wait for an answer of the API server.
 ///
 /// # Errors
-/// [`Error::Config`]: there is no configuration, or it is no good.
+/// [`Error::Config`]: there is no configuration, or it cannot be used.
 pub async fn connect(options: &Options, who: Who) -> Result<Cluster, Error> {
     let config = |error: &dyn std::error::Error| Error::Config(chain(error));
     let chosen = KubeConfigOptions {

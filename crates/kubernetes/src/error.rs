@@ -4,13 +4,13 @@ use std::{fmt, future::Future, time::Duration};
 
 use kube::{client::UpgradeConnectionError, core::response::Status};
 
-/// A request that takes longer than this has failed; watches and exec have limits of their own.
+/// A request that takes longer than this has failed. Watches and exec have limits of their own.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One rule of RBAC: what a call needs.
+/// One rule of RBAC, which a call needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Access {
-    /// Such as `list`.
+    /// The verb, such as `list`.
     pub verb: &'static str,
     /// API group; empty for the core group.
     pub group: &'static str,
@@ -40,7 +40,7 @@ macro_rules! accesses {
 }
 
 accesses! {
-    /// All that the agent needs, in every namespace: the rules of the ClusterRole `lastword-agent`.
+    /// Everything that the agent needs in every namespace: the rules of the ClusterRole `lastword-agent`.
     AGENT, Agent = [
         GET_POD = "get" "" "pods";
         LIST_PODS = "list" "" "pods";
@@ -57,7 +57,8 @@ accesses! {
         DELETE_CAPTURES = "delete" "lastword.dev" "captures";
         PATCH_CAPTURE_STATUS = "patch" "lastword.dev" "captures/status";
     ]
-    /// What a person needs to read captures: `captures` in the pod's namespace, the others in the agent's. An exec by WebSocket is a GET; Kubernetes
+    /// What a person needs to read captures: `captures` in the pod's namespace, the other rights in the agent's
+    /// namespace. An exec through a WebSocket is a GET; Kubernetes 1.35 also requires `create`.
     /// 1.35 asks for `create` besides.
     USER, User = [
         USER_LIST_CAPTURES = "list" "lastword.dev" "captures";
@@ -84,28 +85,28 @@ impl fmt::Display for Access {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No answer, or one that says to come back later.
+    /// There is no answer, or the answer says to try again later.
     #[error("the API server is away: {0}")]
     Away(String),
-    /// The credentials are no good.
+    /// The credentials are not accepted.
     #[error(
         "the API server does not accept these credentials: {0}; is the token or certificate expired?"
     )]
     Unauthorized(String),
-    /// A rule of RBAC is missing.
+    /// RBAC has no rule that allows the call.
     #[error("not allowed to {access}: {message}; add this rule to {}", role(*.access))]
     Forbidden {
-        /// What was attempted.
+        /// The call.
         access: Access,
-        /// What the API server said.
+        /// The API server's message.
         message: String,
     },
-    /// RBAC allows it, and something else does not: a quota, a policy, an admission webhook.
+    /// RBAC allows the call, but something else does not: a quota, a policy, an admission webhook.
     #[error("refused to {access}: {message}")]
     Refused {
-        /// What was attempted.
+        /// The call.
         access: Access,
-        /// What the API server said.
+        /// The API server's message.
         message: String,
     },
     /// The custom resource is not installed, or is being uninstalled.
@@ -122,7 +123,7 @@ pub enum Error {
     /// Somebody else changed the object first.
     #[error("changed by somebody else meanwhile: {0}")]
     Conflict(String),
-    /// The API server refuses what it was given.
+    /// The API server refuses the object as invalid.
     #[error("the API server refuses it: {0}")]
     Invalid(String),
     /// There is no usable configuration.
@@ -136,21 +137,21 @@ pub enum Error {
     Output(#[source] std::io::Error),
 }
 
-/// Whether it makes sense to try again: the sooner, the less.
+/// Whether and when it makes sense to try again; earlier variants mean sooner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Retry {
-    /// When the API server is back.
+    /// Try again when the API server is back.
     Soon,
-    /// When somebody has mended the cluster: minutes.
+    /// Try again when somebody has repaired the cluster, after minutes.
     Later,
-    /// A few times, ever later: somebody may make room, or never will.
+    /// Try again a few times, at longer and longer intervals: somebody may make room, or never will.
     Seldom,
-    /// Never: what was to be done has no object any more, or is wrong.
+    /// Do not try again: the object of the call is gone, or the call is wrong.
     Never,
 }
 
 impl Error {
-    /// Whether it makes sense to try again.
+    /// Whether and when it makes sense to try again.
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
@@ -166,7 +167,7 @@ impl Error {
         }
     }
 
-    /// What `error` means for a call that needs `access`.
+    /// Converts `error` from a call that needs `access`.
     pub(crate) fn of(error: kube::Error, access: Access) -> Self {
         match error {
             kube::Error::Api(status) => Self::answered(&status, access),
@@ -185,7 +186,7 @@ impl Error {
         }
     }
 
-    /// What the API server's answer means.
+    /// Converts an answer of the API server.
     pub(crate) fn answered(status: &Status, access: Access) -> Self {
         let details = status.details.as_ref();
         let kind = details.map_or("", |details| details.kind.as_str());
@@ -197,20 +198,22 @@ impl Error {
             403 if lacks_rbac(status) => Self::Forbidden { access, message },
             403 => Self::Refused { access, message },
             404 if kind == "namespaces" => Self::NamespaceGone(message),
-            // A resource that is not served has no object to name.
+            // If the resource is not served, no object is named.
             404 if access.group == "lastword.dev" && name.is_empty() => Self::CrdMissing,
-            // Nothing is created of a resource whose definition is being deleted (apiextensions-apiserver, customresource_handler.go).
+            // No object can be created if the definition of its resource is being deleted (apiextensions-apiserver,
+            // customresource_handler.go).
             405 if access.group == "lastword.dev" => Self::CrdMissing,
             404 => Self::NotFound(message),
             409 => Self::Conflict(message),
-            // 0: something between here and there answers without saying what.
+            // 0: something between us and the API server answers without a code.
             0 | 408 | 410 | 429 | 500.. => Self::Away(message),
             _ => Self::Invalid(message),
         }
     }
 }
 
-/// Since Kubernetes 1.19 the namespace's end is a cause; before it, and in lists, only the message tells.
+/// Whether the error says that the namespace is being deleted. Since Kubernetes 1.19 it has a cause for that. Before
+/// 1.19, and in lists, only the message says it.
 fn terminates_namespace(status: &Status) -> bool {
     let cause = |causes: &[kube::core::response::StatusCause]| {
         causes
@@ -224,14 +227,14 @@ fn terminates_namespace(status: &Status) -> bool {
         || status.message.contains("because it is being terminated")
 }
 
-/// Whether the authorizer forbids it, before any admission: it alone says which user cannot do what
-/// (apiserver/pkg/endpoints/handlers/responsewriters/errors.go, `forbiddenMessage`). Proxies that forbid say nothing of the kind.
+/// Whether the authorizer forbids the call, before any admission. Only the authorizer says which user cannot do what
+/// (apiserver/pkg/endpoints/handlers/responsewriters/errors.go, `forbiddenMessage`). Proxies that forbid a call do not.
 fn lacks_rbac(status: &Status) -> bool {
     let after = status.message.split_once("User \"").map(|(_, after)| after);
     after.is_some_and(|after| after.contains("\" cannot "))
 }
 
-/// Where the rule for `access` belongs.
+/// The role to which the rule for `access` belongs.
 fn role(access: Access) -> &'static str {
     match access.who {
         Who::Agent => "ClusterRole lastword-agent, or apply deploy/ again",
@@ -239,7 +242,7 @@ fn role(access: Access) -> &'static str {
     }
 }
 
-/// `error` and what caused it, in one line.
+/// `error` and its causes in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -10,11 +10,11 @@ use crate::{
     text::cut,
 };
 
-/// So many Events are asked for; the API server keeps them for an hour.
+/// How many Events are requested. The API server keeps them for an hour.
 const ASKED: u32 = 500;
-/// So many of the newest are kept.
+/// How many of the newest Events are kept.
 const KEPT: usize = 100;
-/// And so many bytes of each message.
+/// How many bytes of each message are kept.
 const MESSAGE_LIMIT: usize = 1024;
 
 /// An Event of a pod.
@@ -22,9 +22,9 @@ const MESSAGE_LIMIT: usize = 1024;
 pub struct PodEvent {
     /// UID of the Event.
     pub uid: String,
-    /// Such as `BackOff`.
+    /// The reason, such as `BackOff`.
     pub reason: String,
-    /// For people.
+    /// The message for people.
     pub message: String,
     /// Whether it is of type `Warning`.
     pub warning: bool,
@@ -34,13 +34,13 @@ pub struct PodEvent {
     pub first: Option<Timestamp>,
     /// When it happened last.
     pub last: Option<Timestamp>,
-    /// Which container it is about: `spec.containers{nginx}`; empty where it is about the pod.
+    /// The container that it is about: `spec.containers{nginx}`; empty if it is about the pod.
     pub field_path: String,
-    /// Who said it, such as `kubelet`.
+    /// The component that reported it, such as `kubelet`.
     pub source: String,
 }
 
-/// The Events of the pod with that UID, oldest first: the newest hundred.
+/// The Events of the pod with this UID, oldest first: the newest hundred.
 ///
 /// # Errors
 /// The API server is away, or forbids it.
@@ -56,7 +56,8 @@ pub async fn of_pod(client: &Client, namespace: &str, uid: &str) -> Result<Vec<P
     Ok(events)
 }
 
-/// Both kinds of Event: with count and times, or with a series and a time in microseconds (since Kubernetes 1.19).
+/// Trims both kinds of Event: with count and times, or with a series and a time in microseconds (since Kubernetes
+/// 1.19).
 fn trim(event: Event) -> PodEvent {
     let occurred = event.event_time.map(|time| time.0);
     let series = event.series.unwrap_or_default();

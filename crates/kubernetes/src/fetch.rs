@@ -20,16 +20,17 @@ use crate::{
 
 use exec::Sum;
 
-/// On every pod of the agent.
+/// Every pod of the agent has this label.
 const AGENT_LABEL: &str = "app.kubernetes.io/name=lastword";
-/// Where the agent is looked for by those who may not list the pods of all namespaces.
+/// The namespace in which agents are looked for if the caller may not list the pods of all namespaces.
 const USUAL_NAMESPACE: &str = "lastword";
 /// The container of the agent in its pod.
 const AGENT_CONTAINER: &str = "agent";
-/// So many agents are asked for a file that is in object storage.
+/// How many agents are asked for a file that is in object storage.
 const OTHERS: usize = 3;
 
-/// How long a Capture may tell the checksum of a file that was replaced since: the agent writes a file before it tells of it.
+/// How long a Capture may have the checksum of a file that has been replaced: the agent first writes the file and then
+/// updates the Capture.
 const BEHIND: Duration = Duration::from_secs(30);
 
 /// A file that was read.
@@ -39,11 +40,11 @@ pub struct Fetched {
     pub bytes: u64,
     /// Its SHA-256, in lower-case hexadecimal digits.
     pub sha256: String,
-    /// Whether the Capture told its checksum, and it is this one.
+    /// Whether the Capture has a checksum, and the file matches it.
     pub verified: bool,
 }
 
-/// All Captures of a namespace, or of all, newest first.
+/// All Captures of a namespace, or of all namespaces, newest first.
 ///
 /// # Errors
 /// The API server is away, forbids it, or does not know Captures.
@@ -61,10 +62,10 @@ pub async fn list(client: &Client, namespace: Option<&str>) -> Result<Vec<Captur
     Ok(captures)
 }
 
-/// The Captures of the pod of that name, or the one that has that name itself, newest first.
+/// The Captures of the pod with this name, or the Capture that itself has this name, newest first.
 ///
 /// # Errors
-/// As [`list`]; [`Error::NotFound`] if there is none.
+/// As for [`list`]; [`Error::NotFound`] if there is none.
 pub async fn find(client: &Client, namespace: &str, name: &str) -> Result<Vec<Capture>, Error> {
     let mut captures = list(client, Some(namespace)).await?;
     captures.retain(|capture| capture.spec.pod_name == name || capture.name_any() == name);
@@ -76,7 +77,7 @@ pub async fn find(client: &Client, namespace: &str, name: &str) -> Result<Vec<Ca
     Ok(captures)
 }
 
-/// Waits until a Capture is Complete or Failed, at most for `limit`; returns it as it is then.
+/// Waits until a Capture is Complete or Failed, at most for `limit`. Returns its state then.
 ///
 /// # Errors
 /// The API server is away, or forbids it; the Capture was deleted.
@@ -98,10 +99,12 @@ pub async fn wait(
     }
 }
 
-/// Writes the file of `capture` to `out`. Agents are looked for in `agents`; without it in all namespaces, or where that is forbidden in `lastword`.
+/// Writes the file of `capture` to `out`. Agents are looked for in the namespace `agents`; without it in all
+/// namespaces, or, if that is forbidden, in `lastword`.
 ///
 /// # Errors
-/// There is no file yet, or no agent that has it; the API server is away or forbids it; the checksum is another. What was written by then is no good.
+/// If there is no file yet, or no agent has it; if the API server is away or forbids it; if the checksum differs.
+/// Whatever was written must then not be used.
 pub async fn read(
     client: &Client,
     capture: &Capture,
@@ -135,7 +138,7 @@ pub async fn read(
                 let (bytes, sha256) = sum.finish();
                 return confirm(client, capture, bytes, sha256).await;
             }
-            // What was written cannot be taken back, so another source is of no use.
+            // What was written cannot be undone, so another source cannot help.
             Err(error) if sum.bytes() > 0 => return Err(error),
             Err(
                 error @ (Error::Forbidden { .. }
@@ -160,10 +163,11 @@ pub async fn read(
     )))
 }
 
-/// Compares the checksum of a file that was read, in lower-case hexadecimal digits, with what its Capture tells, which may follow within half a minute.
+/// Compares the checksum of a file, in lower-case hexadecimal digits, with that of its Capture. The Capture may be
+/// updated up to half a minute after the file.
 ///
 /// # Errors
-/// It tells another one.
+/// If the checksums differ.
 pub async fn confirm(
     client: &Client,
     capture: &Capture,
@@ -236,7 +240,8 @@ struct Source<'a> {
     remote: bool,
 }
 
-/// Who is asked, in this order: the agent of the node for its file, then it and a few others for what is in object storage.
+/// The agents to ask, in this order: the agent of the node for its file, then this agent and a few others for the file
+/// in object storage.
 fn sources<'a>(agents: &'a [Pod], node: &str, remote: bool) -> Vec<Source<'a>> {
     let on_node = |pod: &&Pod| {
         let name = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());

@@ -7,21 +7,21 @@ use tokio::sync::watch;
 
 use crate::{Error, Retry};
 
-/// How things stand with the API server.
+/// The state of the connection to the API server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Whether it has answered anything yet.
+    /// Whether the API server has answered at all.
     pub answered: bool,
-    /// What does not work now, by who asked: `pods`, `namespaces`, `captures`, `announce`.
+    /// What does not work now, by the part that asked: `pods`, `namespaces`, `captures`, `announce`.
     pub troubles: BTreeMap<&'static str, Trouble>,
 }
 
-/// What does not work.
+/// Something that does not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// Whether the API server is away; otherwise somebody has to mend something.
+    /// Whether the API server is away. If not, somebody has to repair something.
     pub away: bool,
-    /// What is wrong and what to do.
+    /// What is wrong, and what to do.
     pub message: String,
 }
 
@@ -33,24 +33,24 @@ impl Standing {
     }
 }
 
-/// A handle on the [`Standing`]; clones share it.
+/// Shared access to the [`Standing`]; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<watch::Sender<Standing>>);
 
 impl Health {
-    /// Nothing asked, nothing answered.
+    /// The state before anything was asked.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The value, and waiting for it to change.
+    /// Access to the value and its changes.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Standing> {
         self.0.subscribe()
     }
 
-    /// `who` got an answer.
+    /// Notes that `who` got an answer.
     pub(crate) fn well(&self, who: &'static str) {
         self.0.send_if_modified(|standing| {
             let first = !std::mem::replace(&mut standing.answered, true);
@@ -62,7 +62,7 @@ impl Health {
         });
     }
 
-    /// `who` got an error; said once for as long as it stays the same.
+    /// Notes that `who` got an error. It is logged once as long as it stays the same.
     pub(crate) fn ill(&self, who: &'static str, error: &Error) {
         let trouble = Trouble {
             away: error.retry() == Retry::Soon,

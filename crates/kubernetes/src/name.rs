@@ -2,14 +2,14 @@
 
 use sha2::{Digest as _, Sha256};
 
-/// A name may have 253 bytes; the digest and its dash take 11 of them.
+/// A name may have 253 bytes; the digest and its dash need 11 of them.
 const LONGEST: usize = 253;
 const DIGITS: usize = 10;
 
-/// The name of the Capture of a container: `POD-CONTAINER-DIGEST`, a DNS-1123 subdomain.
+/// The name of a container's Capture: `POD-CONTAINER-DIGEST`, a DNS-1123 subdomain.
 ///
-/// `seed` is what tells it from the other captures of a container of that name (the pod's UID and the run; the alert that asks for it): the same seed gives the
-/// same name, so a retry finds what the first attempt made.
+/// `seed` distinguishes it from other captures of a container with the same name (the pod's UID and the run, or the
+/// alert that asks for it). The same seed gives the same name, so a repeated attempt finds what the first one made.
 #[must_use]
 pub fn capture_name(pod: &str, container: Option<&str>, seed: &[&str]) -> String {
     let readable = match container {
@@ -19,7 +19,7 @@ pub fn capture_name(pod: &str, container: Option<&str>, seed: &[&str]) -> String
     named(&readable, '-', seed)
 }
 
-/// `readable`, made safe and short, then `separator` and a digest of `readable` and `seed`.
+/// `readable` in a safe and short form, then `separator` and a digest of `readable` and `seed`.
 pub(crate) fn named(readable: &str, separator: char, seed: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in [readable].iter().chain(seed) {
@@ -35,7 +35,7 @@ pub(crate) fn named(readable: &str, separator: char, seed: &[&str]) -> String {
         })
         .take(LONGEST - DIGITS - 1)
         .collect();
-    // A label must not begin or end with a dash, nor be empty.
+    // A label must not begin or end with a dash, and must not be empty.
     let labels: Vec<&str> = safe
         .split('.')
         .map(|label| label.trim_matches('-'))

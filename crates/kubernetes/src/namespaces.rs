@@ -26,7 +26,7 @@ pub struct NamespaceInfo {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Follows every namespace's metadata. Worth its memory only if something depends on them.
+/// Watches the metadata of every namespace. That is worth its memory only if something depends on them.
 pub fn watch(client: Client, health: Health) -> BoxStream<'static, Change<NamespaceInfo>> {
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(client);
     let watch = Watch {

@@ -19,7 +19,7 @@ use crate::{
 /// Annotations with this prefix are kept.
 pub(crate) const OUR_ANNOTATIONS: &str = "lastword.dev/";
 
-/// What changed about the pods of the node.
+/// A change to a pod of the node.
 pub type PodChange = Change<PodInfo>;
 
 /// A pod.
@@ -35,41 +35,45 @@ pub struct PodInfo {
     pub labels: BTreeMap<String, String>,
     /// Annotations whose key begins with `lastword.dev/`, with that prefix.
     pub annotations: BTreeMap<String, String>,
-    /// What the kubelet calls a static pod, whose object here (a mirror pod) has a UID of its own.
+    /// The UID that the kubelet uses for a static pod; the pod's object here (a mirror pod) has a different UID.
     pub mirror: Option<String>,
-    /// When the kubelet took it up.
+    /// When the kubelet started with it.
     pub started: Option<Timestamp>,
-    /// Whether it is being deleted, or the kubelet ends it (evicted, preempted, node shut down).
+    /// Whether it is being deleted, or the kubelet ends it (it was evicted or preempted, or its node shuts down).
     pub terminating: bool,
-    /// Whether the kubelet restarts all of its containers, as a restart rule of one says, and since when that is so: the condition `AllContainersRestarting`.
+    /// Whether the kubelet restarts all of its containers because a restart rule of one of them says so, and since when
+    /// the present state holds: the condition `AllContainersRestarting`.
     pub all_restarting: Option<(bool, Timestamp)>,
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     pub phase: String,
-    /// The part of the object that tells how its containers were started and why the kubelet may end one: `metadata` with names, UID and `deletionTimestamp`, and of
+    /// The part of the object that says how its containers were started and why the kubelet may end one: `metadata`
+    /// with names, UID and `deletionTimestamp`; from `spec`, for each container, its command, resources, probes and
+    /// hooks. Secrets in it are not masked.
     /// each container in `spec` its command, resources, probes and hooks. Secrets in it are not masked.
     pub object: Value,
-    /// Its containers: init and sidecar containers in their order, then the others, then ephemeral ones.
+    /// Its containers: first init and sidecar containers in their order, then the ordinary ones, then ephemeral ones.
     pub containers: Vec<ContainerInfo>,
 }
 
 /// A container of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerInfo {
-    /// What it is for.
+    /// Its role in the pod.
     pub kind: ContainerKind,
-    /// Name in the pod.
+    /// Its name in the pod.
     pub name: String,
-    /// Image as the pod asks for it.
+    /// The image that the pod's specification names.
     pub image: String,
-    /// The image that runs, by digest where the runtime tells; empty before there is one.
+    /// The image that runs, by digest if the runtime reports that; empty before there is one.
     pub image_id: String,
-    /// Id in its runtime, without `containerd://`; none before there is one.
+    /// Its id in the runtime, without `containerd://`; `None` before there is one.
     pub id: Option<String>,
-    /// How often it was started again.
+    /// How often it was restarted.
     pub restart_count: u32,
-    /// What it does now.
+    /// Its present state.
     pub state: ContainerState,
-    /// How long after its start it is not ready because its readiness probe failed; set while it runs and is not ready.
+    /// How long after its start it counts as not ready because its readiness probe failed; set while it runs and is not
+    /// ready.
     pub unready_after: Option<Duration>,
     /// How its previous run ended.
     pub last: Option<Terminated>,
@@ -77,21 +81,21 @@ pub struct ContainerInfo {
     pub secret_mounts: Vec<String>,
 }
 
-/// What a container is for.
+/// The role of a container in its pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ContainerKind {
-    /// Runs before the others, to its end.
+    /// Runs before the other containers, until it ends.
     Init,
-    /// An init container that is restarted always: runs beside the others.
+    /// An init container with `restartPolicy: Always`: it runs beside the other containers.
     Sidecar,
-    /// An ordinary one.
+    /// An ordinary container.
     App,
-    /// Added to the running pod, for debugging.
+    /// Added to the running pod for debugging.
     Ephemeral,
 }
 
 impl ContainerKind {
-    /// The field of a container of that name in the pod, as Kubernetes' own Events write it.
+    /// The path of a container with this name in the pod's object, as Kubernetes' own Events write it.
     #[must_use]
     pub fn field_path(self, name: &str) -> String {
         let list = match self {
@@ -114,14 +118,14 @@ impl fmt::Display for ContainerKind {
     }
 }
 
-/// What a container does now.
+/// The present state of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContainerState {
-    /// It does not run, and will.
+    /// It does not run, but will run.
     Waiting {
-        /// Such as `CrashLoopBackOff`; empty where nobody said.
+        /// The reason, such as `CrashLoopBackOff`; empty if none was given.
         reason: String,
-        /// For people.
+        /// The message for people.
         message: String,
     },
     /// It runs.
@@ -133,16 +137,16 @@ pub enum ContainerState {
     Terminated(Terminated),
 }
 
-/// How a run ended, as kubelet says.
+/// How a run ended, according to the kubelet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terminated {
-    /// Exit code; 128 + the signal for a process that a signal killed.
+    /// Exit code; 128 + the signal if a signal killed the process.
     pub exit_code: i32,
-    /// The signal, where the runtime told it.
+    /// The signal, if the runtime reported it.
     pub signal: Option<i32>,
-    /// Such as `Error`, `OOMKilled`, `Completed`, `StartError`.
+    /// The reason, such as `Error`, `OOMKilled`, `Completed`, `StartError`.
     pub reason: String,
-    /// For people.
+    /// The message for people.
     pub message: String,
     /// When it started, to the second.
     pub started: Option<Timestamp>,
@@ -152,7 +156,7 @@ pub struct Terminated {
     pub container_id: Option<String>,
 }
 
-/// Follows the pods of `node`.
+/// Watches the pods of `node`.
 pub fn watch(client: Client, node: &str, health: Health) -> BoxStream<'static, PodChange> {
     let watch = Watch {
         who: "pods",
@@ -166,7 +170,7 @@ pub fn watch(client: Client, node: &str, health: Health) -> BoxStream<'static, P
     })
 }
 
-/// The whole pod as it is now, for a capture; none if it is gone. Secrets in it are not masked.
+/// The complete pod object at this moment, for a capture; `None` if the pod is gone. Secrets in it are not masked.
 ///
 /// # Errors
 /// The API server is away, or forbids it.

@@ -1,6 +1,6 @@
 //! Text that is cut to a limit.
 
-/// `text`, cut on a character boundary to at most `limit` bytes, with an ellipsis if anything went.
+/// `text` cut to at most `limit` bytes without splitting a character, with an ellipsis if something was cut off.
 pub(crate) fn cut(text: &str, limit: usize) -> String {
     const ELLIPSIS: &str = "…";
     if text.len() <= limit {

@@ -15,26 +15,27 @@ use serde::de::DeserializeOwned;
 
 use crate::{Access, Error, Health};
 
-/// After this long without a word a watch is made anew, so that a connection that was cut silently is noticed. In seconds.
+/// After this many seconds without an event a watch is started anew, so that a connection that was cut silently is
+/// noticed.
 const WATCH_LIMIT: u32 = 120;
-/// So many objects are read at once; a node has some hundred pods at most.
+/// How many objects are read at once. A node has a few hundred pods at most.
 const PAGE: u32 = 100;
 
-/// What changed.
+/// A change to the objects that are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change<T> {
-    /// Everything that exists has been told. Comes again whenever the watch had to begin anew.
+    /// Everything that exists has been reported. This comes again whenever the watch had to begin anew.
     Synced,
-    /// It is new, or no longer what it was. May be told though nothing changed.
+    /// The object is new or has changed. It may be reported although nothing changed.
     Changed(T),
-    /// It no longer exists.
+    /// The object does not exist any more.
     Gone {
         /// Its UID.
         uid: String,
     },
 }
 
-/// Who watches, and what it needs.
+/// The part of the program that watches, and the access that it needs.
 pub(crate) struct Watch {
     pub(crate) who: &'static str,
     pub(crate) list: Access,
@@ -42,7 +43,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Everything in `api` that `fields` selects, trimmed by `trim` to (UID, rest).
+    /// Watches everything in `api` that `fields` selects. `trim` converts each object to (UID, value).
     pub(crate) fn follow<K, T>(
         self,
         api: Api<K>,
@@ -64,7 +65,7 @@ impl Watch {
             .flat_map(move |event| {
                 let changes = match event {
                     Ok(event) => {
-                        // `Init` comes before anything was asked.
+                        // `Init` comes before any request.
                         if !matches!(event, Event::Init) {
                             health.well(self.who);
                         }
@@ -94,11 +95,12 @@ impl Watch {
     }
 }
 
-/// The UIDs that were told, so that those which vanished while nobody watched are told as gone.
+/// The UIDs that were reported. If an object disappears while the watch is interrupted, it is reported as gone
+/// afterwards.
 #[derive(Default)]
 struct Known {
     told: HashSet<String>,
-    /// Those not yet seen by the list that is being read.
+    /// Those that the list that is being read has not contained yet.
     missing: HashSet<String>,
 }
 
@@ -142,7 +144,7 @@ impl Known {
 mod tests {
     use super::*;
 
-    /// Feeds events with UIDs as objects.
+    /// Passes on events; the objects are UIDs.
     fn told(known: &mut Known, event: Event<&str>) -> Vec<Change<()>> {
         known.changes(event, |uid| Some((uid.to_owned(), ())))
     }

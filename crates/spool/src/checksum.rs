@@ -7,7 +7,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// A checksum under way.
+/// A checksum that is being computed.
 #[derive(Default)]
 pub(crate) struct Checksum(Sha256);
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{SpoolError, files};
 
-/// What of it a crash of the machine may cost.
+/// How much of the clock's time may be lost when the machine crashes, in nanoseconds.
 const PACE: u64 = 600_000_000_000;
 
 /// A clock in nanoseconds.
@@ -24,18 +24,19 @@ pub(crate) struct Clock {
     now: Saved,
 }
 
-/// The file.
+/// The content of the file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Saved {
     boot_id: String,
-    /// What this clock is ahead of CLOCK_BOOTTIME, in nanoseconds.
+    /// How far this clock is ahead of CLOCK_BOOTTIME, in nanoseconds.
     ahead: u64,
-    /// The time at which this was written; 0 before.
+    /// The time at which this was written; 0 if it never was.
     time: u64,
 }
 
 impl Clock {
-    /// The clock of a spool in which something came at the time `newest`: it is not earlier, even if the file is gone.
+    /// The clock of a spool whose newest capture came at the time `newest`. The clock is never earlier than that, even
+    /// if its file is gone.
     pub(crate) fn open(directory: &Path, newest: u64) -> Self {
         let path = directory.join("clock");
         let saved = fs::read(&path)
@@ -49,10 +50,10 @@ impl Clock {
         self.now.ahead.saturating_add(boottime())
     }
 
-    /// Writes down how late it is, where that is due.
+    /// Writes the time into the file, if that is due.
     ///
     /// # Errors
-    /// The file's.
+    /// If the file cannot be written.
     pub(crate) fn save(&mut self, at_once: bool) -> Result<(), SpoolError> {
         let time = self.now();
         let due = self.now.time == 0 || time.saturating_sub(self.now.time) >= PACE;
@@ -88,7 +89,7 @@ pub(crate) fn boottime() -> u64 {
         .unwrap_or_default()
 }
 
-/// proc_sys_kernel(5).
+/// The id of this boot: proc_sys_kernel(5).
 fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .map(|id| id.trim().to_owned())

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::files;
 
-/// A sidecar that is larger is no sidecar of ours.
+/// Bytes of the largest sidecar. A larger file was not written by lastword.
 const LARGEST: u64 = 64 * 1024;
 
-/// A capture of the spool, or the record of one that is only in the store any more.
+/// A capture of the spool, or the record of a capture that is only in the store.
 ///
-/// This is the JSON of the sidecar. Unknown keys are ignored, missing ones defaulted.
+/// This is the JSON of the sidecar. Unknown keys are ignored; missing keys have their defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Entry {
@@ -24,28 +24,29 @@ pub struct Entry {
     pub id: String,
     /// Whether the capture's file is (still) in the spool.
     pub present: bool,
-    /// What the capture is.
+    /// The capture's description.
     #[serde(flatten)]
     pub info: Info,
-    /// What was done with it.
+    /// What has been done with the capture.
     pub state: State,
 }
 
-/// What a capture is.
+/// The description of a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Info {
-    /// Name of its Capture object. Of an entry made anew it is that of the file, which differs where the name is too long for a file.
+    /// Name of its Capture object. If the entry was made anew, it is the name of the file, which differs if the
+    /// object's name is too long for a file.
     pub name: String,
-    /// Namespace of the pod; empty where there is none.
+    /// Namespace of the pod; empty without a pod.
     pub namespace: String,
-    /// Name of the pod; empty where there is none.
+    /// Name of the pod; empty without a pod.
     pub pod: String,
-    /// UID of the pod; empty where there is none.
+    /// UID of the pod; empty without a pod.
     pub pod_uid: String,
     /// Name of the container.
     pub container: String,
-    /// What the container is for in its pod, as [`capture_format::Container::kind`].
+    /// The container's role in its pod, as in [`capture_format::Container::kind`].
     pub container_kind: String,
     /// The runtime's id of the container.
     pub container_id: String,
@@ -53,7 +54,7 @@ pub struct Info {
     pub node: String,
     /// Why the capture was taken.
     pub trigger: Trigger,
-    /// Rank of the trigger: of two, the capture of the higher rank is the better one.
+    /// Rank of the trigger. Of two captures, the one with the higher rank is the better one.
     pub rank: u32,
     /// The verdict in one sentence.
     pub verdict: Option<String>,
@@ -61,19 +62,19 @@ pub struct Info {
     pub cause: Option<String>,
     /// How sure the verdict is, in percent.
     pub confidence: Option<u8>,
-    /// Numbers of the runs it holds.
+    /// Numbers of the runs in it.
     pub runs: Vec<u32>,
     /// Size in bytes.
     pub bytes: u64,
-    /// What its events do not tell, over all runs.
+    /// What is missing in its events, over all runs.
     pub losses: Losses,
     /// SHA-256 of the file, in lower-case hexadecimal digits.
     pub sha256: String,
     /// When it was written: nanoseconds since the Unix epoch.
     pub created: u64,
-    /// When its newest run ended: nanoseconds since the Unix epoch; none where that is alive.
+    /// When its newest run ended, in nanoseconds since the Unix epoch; `None` if that run is alive.
     pub ended: Option<u64>,
-    /// Whether it stays as long as there is any other to drop.
+    /// Whether it is kept as long as another capture can be dropped instead.
     pub pinned: bool,
 }
 
@@ -81,33 +82,34 @@ pub struct Info {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// Whether the cluster knows of it as it is.
+    /// Whether its present state has been announced to the cluster.
     pub announced: bool,
-    /// Whether its Capture object has been there: who deleted it wants it gone.
+    /// Whether its Capture object has existed. If it has and is gone, somebody deleted it and wants the capture gone.
     pub exists: bool,
-    /// Why there is no file, of a capture that could not be written: it is known in memory only, until it has been told.
+    /// Why there is no file, if the capture could not be written. Such a capture is only in memory, until it has been
+    /// announced.
     #[serde(skip)]
     pub unwritten: Option<String>,
-    /// The way to the store.
+    /// The state of its upload.
     pub upload: Upload,
-    /// When it came, by the spool's own clock: nanoseconds for which its machine has run. 0 where that is not known.
+    /// When it came, by the spool's own clock: nanoseconds for which the machine has run. 0 if unknown.
     pub since: u64,
 }
 
-/// How far the upload of a capture is.
+/// The state of a capture's upload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Upload {
-    /// URL of the object, once it is there and verified.
+    /// URL of the object, once it exists and was verified.
     pub location: Option<String>,
-    /// Attempts that failed.
+    /// How many attempts failed.
     pub attempts: u32,
-    /// Not before this time: nanoseconds since the Unix epoch.
+    /// The upload is not tried before this time: nanoseconds since the Unix epoch.
     pub next: u64,
 }
 
 impl Entry {
-    /// What puts entries in the order in which they came. The time of day at which they were made may have jumped.
+    /// A key that sorts entries in the order in which they came. The time of day cannot do that, because it may jump.
     #[must_use]
     pub fn order(&self) -> (u64, u64) {
         (self.state.since, self.info.created)
@@ -146,7 +148,7 @@ impl Entry {
 }
 
 impl Info {
-    /// What makes a pod one pod, as far as it is known.
+    /// A key that identifies the pod, as far as the pod is known.
     pub(crate) fn pod_key(&self) -> (&str, &str) {
         match (&*self.pod_uid, &*self.pod) {
             ("", "") => ("", &self.container_id),

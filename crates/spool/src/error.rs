@@ -13,9 +13,9 @@ pub enum SpoolError {
     /// A file operation failed.
     #[error("{action} {} failed: {error}{}", path.display(), advice(error))]
     File {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
         /// How it failed.
         error: io::Error,
@@ -26,46 +26,46 @@ pub enum SpoolError {
         /// The spool.
         directory: PathBuf,
     },
-    /// Somebody removed or replaced the directory while this process had it open.
+    /// Somebody removed or replaced the directory while this process had the spool open.
     #[error("the spool {} was removed while the agent used it, with {lost} captures", directory.display())]
     Removed {
         /// The spool.
         directory: PathBuf,
-        /// Captures that are gone and in no store.
+        /// How many captures are gone and in no store.
         lost: usize,
     },
     /// The capture could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// The disk is full, and stayed so.
+    /// The disk is full, even after captures were dropped.
     #[error("the disk of the spool is full, also after dropping {dropped} older captures: {error}")]
     Full {
-        /// Captures dropped to make room.
+        /// How many captures were dropped to make room.
         dropped: usize,
         /// How the last attempt failed.
         error: Box<SpoolError>,
     },
-    /// The capture alone is larger than the spool may be. It was not kept, and nothing was dropped for it if that was
-    /// expected.
+    /// The capture alone is larger than the spool may be. It was not kept. If its size was known beforehand, nothing
+    /// was dropped for it.
     #[error(
         "a capture of {bytes} bytes does not fit into a spool of {limit}; raise the limit, or capture fewer runs"
     )]
     TooLarge {
-        /// Bytes of the capture, or expected of it.
+        /// Bytes of the capture, or its expected bytes.
         bytes: u64,
-        /// Bytes allowed.
+        /// How many bytes are allowed.
         limit: u64,
     },
-    /// There is no such capture (any more).
+    /// The spool does not have this capture (any more).
     #[error("the spool has no capture {id:?}; it may have been dropped to make room")]
     Unknown {
-        /// What was asked for.
+        /// The id that was asked for.
         id: String,
     },
 }
 
 impl SpoolError {
-    /// Says which file and which step an error belongs to.
+    /// Makes an error that names the file and the step.
     pub(crate) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |error| Self::File {
@@ -75,7 +75,7 @@ impl SpoolError {
         }
     }
 
-    /// Whether there was no room on the disk, or in a quota of the file system.
+    /// Whether the disk, or a quota of the file system, had no room.
     pub(crate) fn is_full(&self) -> bool {
         match self {
             Self::File { error, .. }

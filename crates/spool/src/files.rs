@@ -5,19 +5,19 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Whether this is the name of a file that was still being written: `.NAME.….part`, as of [`write_whole`] and
-/// [`capture_format::write_file`].
+/// Whether a file with this name was still being written: [`write_whole`] and [`capture_format::write_file`] use
+/// `.NAME.….part`.
 pub(crate) fn is_half(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(".part")
 }
 
-/// Where a file is before it gets its name.
+/// The path of a file before it gets its name.
 pub(crate) fn half(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.part"))
 }
 
-/// Writes a small file under a temporary name, syncs it and gives it its name.
+/// Writes a small file under a temporary name, syncs it, and gives it its name.
 pub(crate) fn write_whole(path: &Path, parts: &[&[u8]], sync: bool) -> io::Result<()> {
     let temporary = half(path);
     let written = (|| {
@@ -38,14 +38,14 @@ pub(crate) fn write_whole(path: &Path, parts: &[&[u8]], sync: bool) -> io::Resul
         }
     })();
     if written.is_err() {
-        // The error under way is the one that matters; what is left goes at the next start.
+        // The earlier error is the one that matters. If the file stays, it is removed at the next start.
         let _ = fs::remove_file(&temporary);
     }
     written
 }
 
-/// Creates the directory below `root`, which is made anew if somebody removed it; all that is created below it is on
-/// the disk then.
+/// Creates a directory below `root`. `root` is created anew if somebody removed it. Everything created below `root` is
+/// on the disk afterwards.
 pub(crate) fn create_below(root: &Path, relative: &Path) -> io::Result<PathBuf> {
     create_private_unless_there(root)?;
     let mut directory = root.to_owned();
@@ -61,7 +61,7 @@ pub(crate) fn create_below(root: &Path, relative: &Path) -> io::Result<PathBuf> 
     Ok(directory)
 }
 
-/// Creates the directory with all above it, closed to others; one that is there stays as it is.
+/// Creates a directory and all directories above it, closed to others. A directory that exists is not changed.
 pub(crate) fn create_private_unless_there(directory: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
@@ -69,13 +69,13 @@ pub(crate) fn create_private_unless_there(directory: &Path) -> io::Result<()> {
         .create(directory)
 }
 
-/// Creates the directory with all above it, and closes it to others even if it was there.
+/// Creates a directory and all directories above it, and closes it to others even if it existed.
 pub(crate) fn create_private(directory: &Path) -> io::Result<()> {
     create_private_unless_there(directory)?;
     fs::set_permissions(directory, Permissions::from_mode(0o700))
 }
 
-/// Removes a file; one that is not there is no error.
+/// Removes a file. If the file does not exist, that is not an error.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -83,7 +83,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes the directory and those above it, up to `root`, as far as they are empty.
+/// Removes the directory and those above it, up to `root`, if they are empty.
 pub(crate) fn remove_empty(root: &Path, mut directory: &Path) {
     while directory != root && directory.starts_with(root) && fs::remove_dir(directory).is_ok() {
         let Some(parent) = directory.parent() else {
@@ -95,7 +95,7 @@ pub(crate) fn remove_empty(root: &Path, mut directory: &Path) {
 
 pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
     match File::open(directory)?.sync_all() {
-        // Some file systems do not sync directories.
+        // Some file systems cannot sync directories.
         Err(error)
             if matches!(
                 error.kind(),

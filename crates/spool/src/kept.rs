@@ -19,7 +19,7 @@ use crate::{SpoolError, clock, files};
 pub struct SavedRun {
     /// UID of the pod; empty where there is none.
     pub pod_uid: String,
-    /// What tells the container from others of the pod across its restarts: its name, or its id.
+    /// What identifies the container within its pod across restarts: its name, or its id.
     pub container: String,
     /// Number of the run.
     pub run: u32,
@@ -27,18 +27,18 @@ pub struct SavedRun {
     pub bytes: Vec<u8>,
 }
 
-/// The runs that an agent kept for the next.
+/// The runs that an agent left for the next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
     /// The runs, in the order in which they were given.
     pub runs: Vec<SavedRun>,
     /// Runs left out since they are of an earlier boot or too old.
     pub stale: usize,
-    /// Runs left out since their file is damaged, or there is more than the limit allows.
+    /// How many runs were left out because their file is damaged, or because there are more than the limit allows.
     pub damaged: usize,
 }
 
-/// The first line of a file.
+/// The first line of a file, as JSON.
 #[derive(Serialize, Deserialize)]
 struct Label {
     pod_uid: String,
@@ -46,11 +46,11 @@ struct Label {
     run: u32,
     bytes: u64,
     boot_id: String,
-    /// Nanoseconds of CLOCK_BOOTTIME: the time of day may jump.
+    /// Nanoseconds of CLOCK_BOOTTIME. The time of day is not used because it may jump.
     written: u64,
 }
 
-/// Writes as many of the runs as `limit` bytes hold, the first ones first, and returns how many it left out.
+/// Writes as many of the runs as fit into `limit` bytes, the first ones first. Returns how many were left out.
 pub(crate) fn write(
     directory: &Path,
     runs: &[SavedRun],
@@ -146,7 +146,7 @@ fn read(path: &Path) -> Option<(Label, Vec<u8>)> {
     (file.len() as u64 == label.bytes).then_some((label, file))
 }
 
-/// The files of whole runs, in order.
+/// The files of complete runs, in order.
 fn paths(directory: &Path) -> Result<Vec<PathBuf>, SpoolError> {
     let children = match fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

@@ -2,16 +2,16 @@
 
 use crate::checksum;
 
-/// Above this a name is shortened: a file name has 255 bytes on Linux, and temporary names add to it.
+/// A longer name is shortened: a file name may have 255 bytes on Linux, and temporary names are longer.
 const LONGEST: usize = 200;
-/// Bytes left of a name that had to be changed.
+/// How many bytes are kept of a name that must be changed.
 const LEGIBLE: usize = 160;
 
-/// `name` as one component of a path: no separator, not hidden, not too long, and different for different names.
+/// `name` as one component of a path: without separators, not hidden, not too long, and different for different names.
 ///
-/// Names as Kubernetes allows them (RFC 1123: letters, digits, `-`, `.`) stay as they are. Whatever else is in a
-/// name becomes `_`, and a checksum of the name follows; so does it where the name held a `_`, since no two names may
-/// become one. No name at all becomes `_`.
+/// Names that Kubernetes allows (RFC 1123: letters, digits, `-`, `.`) are not changed. Any other character becomes `_`,
+/// and a checksum of the name is appended. The checksum is also appended if the name contains `_`, because two names
+/// must not become the same. An empty name becomes `_`.
 pub(crate) fn component(name: &str) -> String {
     let ordinary = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
     if name.is_empty() {

@@ -8,24 +8,26 @@ use serde::Deserialize;
 
 use crate::{Entry, Info};
 
-/// Disks hand out space in blocks of this size.
+/// Disks allocate blocks of this size.
 const BLOCK: u64 = 4096;
-/// Bytes counted for a sidecar.
+/// Bytes that are counted for a sidecar.
 const SIDECAR: u64 = BLOCK;
-/// Captures there may be, however small: each takes some 1 KiB of the agent's memory.
+/// How many captures there may be, however small: each takes some 1 KiB of the agent's memory.
 const CAPTURES: usize = 4096;
-/// Records there may be of captures that are only in the store, if they take no more than a sixteenth of the bytes.
+/// How many records there may be of captures that are only in the store, if they take no more than a sixteenth of the
+/// bytes.
 const RECORDS: u64 = 256;
 
 /// How much the spool may hold.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Bytes of captures and sidecars, each counted in whole blocks of 4 KiB. There are never more than 4,096 captures.
+    /// Bytes of captures and sidecars. Each is counted in whole blocks of 4 KiB. There are never more than 4,096
+    /// captures.
     pub bytes: u64,
     /// Captures of one pod.
     pub per_pod: usize,
-    /// How long a capture is kept, while its machine runs.
+    /// How long a capture is kept; only time in which the machine runs counts.
     #[serde(with = "humantime_serde")]
     pub age: Duration,
 }
@@ -41,21 +43,21 @@ impl Default for Limits {
     }
 }
 
-/// A capture that is about to be written, or was just written: room is made for it, it is no victim itself.
+/// A capture that is about to be written, or was just written. Room is made for it, and it is not dropped itself.
 pub(crate) struct Coming<'a> {
     pub(crate) info: &'a Info,
     pub(crate) bytes: u64,
 }
 
-/// What is to be dropped.
+/// A capture that is to be dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Victim {
     pub(crate) id: String,
-    /// Whether the record of an uploaded capture goes too.
+    /// Whether the record of an uploaded capture is dropped, too.
     pub(crate) record: bool,
 }
 
-/// Bytes that a capture of so many takes, with its sidecar.
+/// How many bytes a capture of this size takes, including its sidecar.
 pub(crate) fn footprint(bytes: u64) -> u64 {
     bytes
         .div_ceil(BLOCK)
@@ -63,7 +65,7 @@ pub(crate) fn footprint(bytes: u64) -> u64 {
         .saturating_add(SIDECAR)
 }
 
-/// Bytes that the entries take.
+/// How many bytes the entries take.
 pub(crate) fn used<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> u64 {
     let sizes = entries.into_iter().map(|entry| match entry.present {
         true => footprint(entry.info.bytes),
@@ -72,12 +74,13 @@ pub(crate) fn used<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> u64 {
     sizes.fold(0, u64::saturating_add)
 }
 
-/// What must go so that the entries, and the one that is coming, keep within the limits at the time `now` (of the
-/// spool's own clock). First what is too old, then what is too much of one pod, then what is too much at all.
+/// What must be dropped so that the entries and the coming capture stay within the limits at the time `now` (of the
+/// spool's own clock). First goes what is too old, then what is too much for one pod, then what is too much in all.
 ///
-/// The least worth goes first: those not pinned, those of which the subject (pod and container) has a newer one, those
-/// that are in the store, and of these the oldest. Pinned ones give way to bytes alone. A capture that is in the store
-/// leaves its record, which goes with age, or when records become too many.
+/// Captures of the least worth go first: captures that are not pinned, captures whose subject (pod and container) has a
+/// newer one, captures that are in the store, and among these the oldest. A pinned capture is dropped only for the
+/// limit of bytes. A capture that is in the store leaves a record, which is dropped by age, or when there are too many
+/// records.
 pub(crate) fn victims<'a>(
     entries: impl IntoIterator<Item = &'a Entry>,
     limits: &Limits,
@@ -140,7 +143,7 @@ pub(crate) fn victims<'a>(
     dropped.victims
 }
 
-/// The least worth first. Records come in the order of their age, among the captures.
+/// Sorts by worth, the least worth first. Records are sorted among the captures by their age.
 fn sort_by_worth(entries: &mut [&Entry], coming: Option<&Info>) {
     fn subject(info: &Info) -> ((&str, &str), &str) {
         (info.pod_key(), &info.container)
@@ -172,11 +175,11 @@ fn sort_by_worth(entries: &mut [&Entry], coming: Option<&Info>) {
 #[derive(Default)]
 struct Dropped<'a> {
     victims: Vec<Victim>,
-    /// Where they stand, by id.
+    /// Their positions, by id.
     index: HashMap<&'a str, usize>,
-    /// Bytes that they free.
+    /// How many bytes dropping them frees.
     bytes: u64,
-    /// Captures among them.
+    /// How many of them are captures.
     captures: usize,
 }
 
@@ -273,7 +276,7 @@ mod tests {
         victims.into_iter().map(|victim| victim.id).collect()
     }
 
-    /// Everything, in the order in which it would go for want of bytes.
+    /// The ids of all entries in the order in which they would be dropped for the limit of bytes.
     fn order(entries: &[Entry]) -> Vec<String> {
         ids(entries, &Limits { bytes: 0, ..LIMITS }, None)
     }

@@ -14,16 +14,16 @@ use crate::{Entry, Info, SpoolError, State, checksum, files};
 /// What an agent found when it opened its spool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Files that were still being written when an agent was killed; they were removed.
+    /// How many files were removed that were still being written when an agent was killed.
     pub halves: usize,
-    /// Captures without a usable sidecar; it was made anew, without verdict and rank. Of the state only
-    /// [`State::exists`] is kept, if the sidecar can be read.
+    /// How many captures had no usable sidecar. It was made anew, without verdict and rank. Of the state, only
+    /// [`State::exists`] is kept if the sidecar can be read.
     pub rebuilt: usize,
-    /// Sidecars whose capture is neither here nor in a store; they were removed.
+    /// How many sidecars were removed because their capture is neither here nor in a store.
     pub orphans: usize,
 }
 
-/// The captures of a spool, which may be in use by an agent; the oldest first. Changes nothing.
+/// The captures of a spool, the oldest first. An agent may be using the spool. Nothing is changed.
 ///
 /// # Errors
 /// When a directory cannot be read.
@@ -33,13 +33,13 @@ pub fn list(directory: &Path) -> Result<Vec<Entry>, SpoolError> {
     Ok(entries)
 }
 
-/// Where a spool has the file of a capture, by its [`Entry::id`], if it has one.
+/// The path of a capture's file in a spool, by its [`Entry::id`], whether or not it exists.
 #[must_use]
 pub fn path(directory: &Path, id: &str) -> PathBuf {
     captures(directory).join(format!("{id}.lwcap"))
 }
 
-/// Where a spool has its captures.
+/// The directory in which a spool has its captures.
 pub(crate) fn captures(directory: &Path) -> PathBuf {
     directory.join("captures")
 }
@@ -47,15 +47,15 @@ pub(crate) fn captures(directory: &Path) -> PathBuf {
 #[derive(Default)]
 pub(crate) struct Scan {
     pub(crate) entries: BTreeMap<String, Entry>,
-    /// Ids of entries made anew.
+    /// Ids of the entries that were made anew.
     pub(crate) rebuilt: Vec<String>,
     pub(crate) halves: Vec<PathBuf>,
     pub(crate) orphans: Vec<PathBuf>,
-    /// Directories of namespaces.
+    /// The directories of namespaces.
     pub(crate) directories: Vec<PathBuf>,
 }
 
-/// Looks at all files below NAMESPACE. Follows no links.
+/// Looks at all files in the directories of namespaces. Does not follow links.
 pub(crate) fn scan(root: &Path) -> Result<Scan, SpoolError> {
     let mut scan = Scan::default();
     for (directory, kind) in children(root)? {
@@ -124,7 +124,7 @@ impl Scan {
                 self.rebuilt.push(id.clone());
                 Entry {
                     info: describe(&id, path),
-                    // That of the name, whichever capture of that name the sidecar described.
+                    // The state belongs to the name, whichever capture of that name the sidecar described.
                     state: State {
                         exists: sidecar.is_ok_and(|entry| entry.state.exists),
                         ..State::default()
@@ -144,7 +144,7 @@ impl Scan {
     }
 }
 
-/// Entries of a directory; one that vanished meanwhile has none.
+/// Entries of a directory. A directory that disappeared meanwhile has none.
 fn children(directory: &Path) -> Result<Vec<(PathBuf, FileType)>, SpoolError> {
     let read = || -> io::Result<Vec<_>> {
         fs::read_dir(directory)?
@@ -162,7 +162,8 @@ fn id(root: &Path, directory: &Path, stem: &str) -> Option<String> {
     Some(format!("{directory}/{stem}"))
 }
 
-/// What a capture says of itself. One that cannot be read is still evidence: its place tells its namespace.
+/// The description of a capture, from its file. A capture that cannot be read is still evidence: its place gives its
+/// namespace.
 pub(crate) fn describe(id: &str, path: &Path) -> Info {
     let metadata = fs::metadata(path);
     let (header, runs) = match open_file(path) {
@@ -184,7 +185,7 @@ pub(crate) fn describe(id: &str, path: &Path) -> Info {
     info
 }
 
-/// As far as header and runs tell.
+/// The description, as far as header and runs give it.
 pub(crate) fn of_runs(header: &Header, runs: &[Run]) -> Info {
     let ended = |run: &Run| run.end?.checked_add_signed(header.host.clock_offset);
     Info {
@@ -195,7 +196,7 @@ pub(crate) fn of_runs(header: &Header, runs: &[Run]) -> Info {
     }
 }
 
-/// As far as the header tells.
+/// The description, as far as the header gives it.
 pub(crate) fn of_header(header: &Header) -> Info {
     let pod = header.pod.clone().unwrap_or_default();
     Info {

@@ -18,20 +18,20 @@ use crate::quota::{self, Coming, Victim};
 use crate::scan::{self, Found};
 use crate::{Entry, Info, Limits, Restored, SavedRun, SpoolError, files, kept};
 
-/// Captures that could not be written and are remembered at most, the newest: until they have been told.
+/// How many captures that could not be written are remembered, the newest ones, until they have been announced.
 const NOTED: usize = 256;
 
-/// Where the spool is, and how much it may hold.
+/// The place and the limits of a spool.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// Its directory; created if it is not there.
+    /// Its directory; created if missing.
     pub directory: PathBuf,
     /// Limits of the captures.
     pub limits: Limits,
-    /// Bytes of runs that are kept for the next agent at a graceful stop; besides [`Limits::bytes`].
+    /// How many bytes of runs are kept for the next agent at a graceful stop, in addition to [`Limits::bytes`].
     pub kept_bytes: u64,
-    /// Older ones are of no use to it.
+    /// Older runs are of no use to the next agent.
     #[serde(with = "humantime_serde")]
     pub kept_age: Duration,
 }
@@ -51,62 +51,63 @@ impl Default for Config {
 /// A capture to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct New<'a> {
-    /// Its name, that of its Capture object. A capture of this name in the same namespace is replaced.
+    /// The name of its Capture object. A capture with the same name in the same namespace is replaced.
     pub name: &'a str,
-    /// Its header; who it is about, why and when is taken from here.
+    /// Its header, which says who it is about, and why and when it was taken.
     pub header: &'a Header,
     /// Rank of the trigger.
     pub rank: u32,
-    /// Whether its Capture object was there before it.
+    /// Whether its Capture object existed before it.
     pub requested: bool,
-    /// Whether it stays as long as there is any other to drop.
+    /// Whether it is kept as long as another capture can be dropped instead.
     pub pinned: bool,
-    /// Bytes it will have at most: so much room is made beforehand.
+    /// The most bytes that it will have: room for them is made beforehand.
     pub expected_bytes: u64,
 }
 
-/// What came of writing a capture.
+/// The result of writing a capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The capture.
     pub entry: Entry,
-    /// Captures that had to go for it, or were too old.
+    /// Captures that were dropped for it, or because they were too old.
     pub dropped: Vec<Entry>,
 }
 
 /// How full a spool is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes of captures and sidecars, as counted for [`Limits::bytes`].
+    /// Bytes of captures and sidecars, counted as for [`Limits::bytes`].
     pub bytes: u64,
     /// Captures in the spool.
     pub captures: usize,
-    /// Of these, captures that are not in a store.
+    /// How many of these captures are not in a store.
     pub not_uploaded: usize,
     /// Records of captures that are only in a store.
     pub records: usize,
-    /// Captures dropped since it was opened, for whatever limit.
+    /// How many captures were dropped since it was opened, for any limit.
     pub dropped: u64,
-    /// Of these, captures that were in no store, and those that somebody else removed: evidence that is gone.
+    /// How many of these were in no store, plus the captures that somebody else removed: evidence that is lost.
     pub lost: u64,
 }
 
-/// A directory of captures, with what is known of each in memory. One process at a time has it open.
+/// A directory of captures. What is known of each capture is also in memory. Only one process at a time has a spool
+/// open.
 ///
-/// Its methods block on the disk, but for those that only look: [`entries`](Self::entries), [`entry`](Self::entry),
+/// Its methods block on the disk, except those that only look: [`entries`](Self::entries), [`entry`](Self::entry),
 /// [`path`](Self::path), [`usage`](Self::usage).
 #[derive(Debug)]
 pub struct Spool {
     config: Config,
-    /// Whoever changes the disk holds it.
+    /// Held while the disk is changed.
     disk: Mutex<Disk>,
-    /// Held for moments only.
+    /// Held only for moments.
     table: Mutex<Table>,
 }
 
 #[derive(Debug)]
 struct Disk {
-    /// The locked file; none as long as there is no usable directory.
+    /// The locked file; `None` as long as there is no usable directory.
     lock: Option<File>,
     clock: Clock,
 }
@@ -114,7 +115,7 @@ struct Disk {
 #[derive(Debug, Default)]
 struct Table {
     entries: BTreeMap<String, Entry>,
-    /// Entries whose sidecar says something older, since it could not be written.
+    /// Entries whose sidecar is out of date because it could not be written.
     unsaved: BTreeSet<String>,
     dropped: u64,
     lost: u64,
@@ -122,11 +123,12 @@ struct Table {
 }
 
 impl Spool {
-    /// Opens the spool, and tidies up after an agent that was killed. A directory that cannot be used, as its file system is read-only or somebody's file is in the
-    /// way, is no error: what can be read is there, nothing can be written, [`trouble`](Self::trouble) says why, and [`enforce`](Self::enforce) tries again.
+    /// Opens the spool, and cleans up after an agent that was killed. If the directory cannot be used (its file system
+    /// is read-only, or a file is in the way), that is not an error: what can be read is available, nothing can be
+    /// written, [`trouble`](Self::trouble) says why, and [`enforce`](Self::enforce) tries again.
     ///
     /// # Errors
-    /// When another process has it open.
+    /// If another process has it open.
     pub fn open(config: Config) -> Result<(Self, Found), SpoolError> {
         let captures = scan::captures(&config.directory);
         let lock = match claim(&config.directory) {
@@ -183,19 +185,19 @@ impl Spool {
         Ok((spool, found))
     }
 
-    /// Writes a capture and its sidecar. Room is made first, so that the spool keeps within its limits; where the disk
-    /// is full all the same, the captures of least worth make room, and writing is tried once more.
+    /// Writes a capture and its sidecar. Room is made first, so that the spool stays within its limits. If the disk is
+    /// full nevertheless, captures of the least worth are dropped, and writing is tried once more.
     ///
-    /// `fill` writes the runs; it is called a second time then. `describe` is given the finished file and what the
-    /// capture says of itself; it adds the verdict, before anybody sees the entry. A sidecar that cannot be written is
+    /// `fill` writes the runs; it is called again if writing is tried once more. `describe` gets the finished file and
+    /// the description from it, and adds the verdict before anybody sees the entry. A sidecar that cannot be written is
     /// written later.
     ///
-    /// A capture of the same name stays as it is until the new one is whole, and takes room besides the limit until
-    /// then. Of its state only [`State::exists`] is kept.
+    /// A capture with the same name is unchanged until the new one is complete; until then it takes room in addition to
+    /// the limit. Of its state, only [`State::exists`] is kept.
     ///
     /// # Errors
-    /// What `fill` returns; which file operation failed; when the disk stays full; when the capture alone is larger
-    /// than the limit. The capture is not in the spool then; the one of the same name still is.
+    /// The error that `fill` returned; the file operation that failed; that the disk is still full; that the capture
+    /// alone is larger than the limit. The capture is then not in the spool, and a capture with the same name still is.
     pub fn write(
         &self,
         new: &New,
@@ -206,7 +208,7 @@ impl Spool {
         let written = self.write_capture(disk.clock.now(), new, fill, describe);
         match &written {
             Ok(_) => self.table().trouble = None,
-            // The spool would take another.
+            // The spool would accept another capture.
             Err(SpoolError::TooLarge { .. }) => {}
             Err(error) => self.table().trouble = Some(error.to_string()),
         }
@@ -290,7 +292,9 @@ impl Spool {
         Ok(Written { entry, dropped })
     }
 
-    /// Takes in a capture that could not be written, and why, so that what it says can be told: in memory, and until it is [forgotten](Self::forget). None if there
+    /// Remembers a capture that could not be written, and why, so that it can be announced. It is remembered in memory
+    /// only, until it is [forgotten](Self::forget). Returns `None` if a capture with this name exists; that one is
+    /// kept.
     /// is a capture of that name, which stands.
     pub fn note(
         &self,
@@ -330,7 +334,7 @@ impl Spool {
         Some(entry)
     }
 
-    /// Forgets a capture that could not be written; whether there was one.
+    /// Forgets a capture that could not be written. Returns whether there was one.
     pub fn forget(&self, id: &str) -> bool {
         let mut table = self.table();
         let noted = table
@@ -343,13 +347,13 @@ impl Spool {
         noted
     }
 
-    /// What is in the spool, the oldest first.
+    /// All entries of the spool, the oldest first.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         self.find(|_| true)
     }
 
-    /// Those of [`entries`](Self::entries) that are wanted.
+    /// Those of [`entries`](Self::entries) for which `wanted` returns true.
     #[must_use]
     pub fn find(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         let table = self.table();
@@ -358,24 +362,24 @@ impl Spool {
         entries.into_iter().cloned().collect()
     }
 
-    /// One of [`entries`](Self::entries).
+    /// One of [`entries`](Self::entries), by its id.
     #[must_use]
     pub fn entry(&self, id: &str) -> Option<Entry> {
         self.table().entries.get(id).cloned()
     }
 
-    /// The file of a capture; none of one that is not in the spool.
+    /// The file of a capture; `None` if the spool does not have it.
     #[must_use]
     pub fn path(&self, id: &str) -> Option<PathBuf> {
         let entry = self.entry(id)?;
         entry.present.then(|| self.place(id))
     }
 
-    /// Changes what is known of a capture, and returns what it is then.
+    /// Changes an entry, and returns the changed entry.
     ///
     /// # Errors
-    /// When there is no such capture. When the sidecar cannot be written; the change holds all the same, and is written
-    /// with the next one or by [`enforce`](Self::enforce).
+    /// If the capture does not exist, or if the sidecar cannot be written. In the second case the change is made
+    /// nevertheless, and is written with the next change or by [`enforce`](Self::enforce).
     pub fn update(&self, id: &str, change: impl FnOnce(&mut Entry)) -> Result<Entry, SpoolError> {
         let _disk = self.disk();
         let old = self
@@ -389,10 +393,10 @@ impl Spool {
         Ok(new)
     }
 
-    /// Removes a capture for good, with its record; not from a store.
+    /// Removes a capture for good, with its record. It is not removed from a store.
     ///
     /// # Errors
-    /// When there is no such capture, or its files cannot be removed.
+    /// If the capture does not exist, or its files cannot be removed.
     pub fn remove(&self, id: &str) -> Result<Entry, SpoolError> {
         let _disk = self.disk();
         let entry = self
@@ -402,8 +406,8 @@ impl Spool {
         Ok(entry)
     }
 
-    /// Drops what is too old or too much, writes sidecars that could not be written, and sees whether captures can be: then there is no
-    /// [`trouble`](Self::trouble). To be called now and then.
+    /// Drops what is too old or too much, writes sidecars that could not be written, and checks whether captures can be
+    /// written; if so, there is no [`trouble`](Self::trouble) any more. Call this regularly.
     pub fn enforce(&self) -> Vec<Entry> {
         let mut disk = self.disk();
         let dropped = self.make_room(disk.clock.now(), &self.config.limits, None, "");
@@ -421,13 +425,15 @@ impl Spool {
         dropped
     }
 
-    /// Why captures cannot be written, or what else is wrong, as of the last attempt or look; none if nothing is.
+    /// Why captures cannot be written, or what else was wrong at the last attempt or check; `None` if nothing was
+    /// wrong.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.table().trouble.clone()
     }
 
-    /// Writes something. A directory that somebody removed is made anew, and what was in it is known no more.
+    /// Checks whether something can be written. A directory that somebody removed is made anew, and the captures that
+    /// were in it are forgotten.
     fn check(&self, disk: &mut Disk) -> Result<(), SpoolError> {
         let captures = self.captures();
         files::create_private_unless_there(&captures)
@@ -462,7 +468,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Forgets captures whose file somebody removed; how many were in no store.
+    /// Forgets captures whose file somebody removed. Returns how many of them were in no store.
     fn forget_gone(&self) -> usize {
         let mut table = self.table();
         let table = &mut *table;
@@ -479,7 +485,7 @@ impl Spool {
         lost
     }
 
-    /// Removes a capture whose file is gone, with its record; returns whether it was.
+    /// Removes a capture whose file is gone, with its record. Returns whether the file was gone.
     pub(crate) fn remove_gone(&self, id: &str) -> Result<bool, SpoolError> {
         let _disk = self.disk();
         let gone = !self.place(id).exists();
@@ -489,7 +495,7 @@ impl Spool {
         Ok(gone)
     }
 
-    /// How full it is.
+    /// How full the spool is.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let table = self.table();
@@ -505,8 +511,8 @@ impl Spool {
         }
     }
 
-    /// Keeps runs for the next agent, as many as [`Config::kept_bytes`] hold, the first ones first; in place of those
-    /// that were there. Returns how many had to be left out.
+    /// Keeps runs for the next agent: as many as fit into [`Config::kept_bytes`], the first ones first. They replace
+    /// the runs that were kept before. Returns how many runs were left out.
     ///
     /// # Errors
     /// When the directory cannot be made.
@@ -515,11 +521,11 @@ impl Spool {
         kept::write(&self.kept(), runs, boot_id, self.config.kept_bytes)
     }
 
-    /// Takes the runs that the last agent kept: they are deleted. Those of another boot, or older than
+    /// Takes the runs that the last agent kept; they are deleted from the disk. Runs from another boot, or older than
     /// [`Config::kept_age`], are left out.
     ///
     /// # Errors
-    /// When the directory cannot be read or emptied.
+    /// If the directory cannot be read or emptied.
     pub fn restore(&self, boot_id: &str) -> Result<Restored, SpoolError> {
         let _disk = self.disk();
         let Config {
@@ -538,7 +544,7 @@ impl Spool {
         scan::captures(&self.config.directory)
     }
 
-    /// The file of a capture, whether it is there or not.
+    /// The path of a capture's file, whether or not it exists.
     fn place(&self, id: &str) -> PathBuf {
         scan::path(&self.config.directory, id)
     }
@@ -551,8 +557,8 @@ impl Spool {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a whole capture its name, in place of the one that had it. Between the two the sidecar is that of no
-    /// capture, so the next agent does not take the one for the other if this one is killed.
+    /// Gives a complete capture its name, in place of the capture that had it. Meanwhile the sidecar matches no
+    /// capture, so if this agent is killed, the next one does not take the one capture for the other.
     fn name(
         &self,
         unnamed: &Path,
@@ -594,7 +600,7 @@ impl Spool {
         }
     }
 
-    /// Takes the entry into the table and writes its sidecar.
+    /// Puts the entry into the table, and writes its sidecar.
     fn put(&self, entry: Entry) -> Result<(), SpoolError> {
         if entry.state.unwritten.is_some() {
             self.table().entries.insert(entry.id.clone(), entry);
@@ -615,7 +621,7 @@ impl Spool {
         saved
     }
 
-    /// Makes room on a full disk, if captures other than `spared` take so much at all.
+    /// Makes room on a full disk, if captures other than `spared` take that much at all.
     fn free(&self, now: u64, bytes: u64, spared: &str) -> Vec<Entry> {
         let used = quota::used(others(&self.table().entries, spared));
         let Some(left) = used.checked_sub(quota::footprint(bytes)) else {
@@ -628,8 +634,8 @@ impl Spool {
         self.make_room(now, &limits, None, spared)
     }
 
-    /// Drops what must go, but not the capture that is being replaced: it does not count. What cannot be removed stays,
-    /// and is tried again the next time.
+    /// Drops what must go. The capture that is being replaced does not count and is not dropped. What cannot be removed
+    /// stays, and is tried again the next time.
     fn make_room(
         &self,
         now: u64,
@@ -665,7 +671,7 @@ impl Spool {
         dropped
     }
 
-    /// Removes the file of a capture and, with its record, the sidecar.
+    /// Removes the file of a capture and, if `record` is set, its sidecar.
     fn delete(&self, id: &str, record: bool) -> Result<(), SpoolError> {
         if self.forget(id) {
             return Ok(());
@@ -694,14 +700,14 @@ impl Drop for Spool {
         if let Err(error) = disk.clock.save(true) {
             debug!(%error, "how old the captures are is not noted");
         }
-        // Closing would do, but for a child that is between fork and exec and has the file too.
+        // Closing the file would be enough, except that a child between fork and exec may have the file, too.
         if let Some(lock) = &disk.lock {
             let _ = lock.unlock();
         }
     }
 }
 
-/// All entries on the disk but one.
+/// All entries on the disk, except one.
 fn others<'a>(
     entries: &'a BTreeMap<String, Entry>,
     id: &'a str,

@@ -16,10 +16,10 @@ use crate::{Entry, Spool, SpoolError, Store, StoreError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Backoff {
-    /// After the first failure; it doubles with each further one.
+    /// The delay after the first failure; it doubles with each further failure.
     #[serde(with = "humantime_serde")]
     pub first: Duration,
-    /// At most.
+    /// The longest delay.
     #[serde(with = "humantime_serde")]
     pub most: Duration,
 }
@@ -35,8 +35,8 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Between half and all of the delay after so many failures, as `random` says: nodes that failed together are not
-    /// to come back together.
+    /// A delay between half of the delay for this number of failures and all of it, chosen by `random`: nodes that
+    /// failed at the same time should not try again at the same time.
     fn delay(self, failures: u32, random: u64) -> Duration {
         let doubled = self
             .first
@@ -46,7 +46,7 @@ impl Backoff {
     }
 }
 
-/// What became of an upload.
+/// The result of an attempt to upload.
 #[derive(Debug)]
 pub enum Progress {
     /// The capture is in the store.
@@ -56,21 +56,21 @@ pub enum Progress {
         /// URL of the object.
         location: String,
     },
-    /// It is not yet.
+    /// The capture is not in the store yet.
     Failed {
         /// Id of the entry.
         id: String,
         /// Why.
         error: StoreError,
-        /// Attempts that failed so far.
+        /// How many attempts have failed so far.
         attempts: u32,
-        /// It is not tried again before then: nanoseconds since the Unix epoch.
+        /// The upload is not tried again before this time: nanoseconds since the Unix epoch.
         next: u64,
     },
 }
 
-/// Uploads what is not yet uploaded, one capture at a time, those with the fewest failures first and of these the
-/// oldest. How far it is stands in the sidecars, so it goes on after a restart.
+/// Uploads captures that are not yet uploaded, one at a time: those with the fewest failures first, and among these the
+/// oldest. The state is kept in the sidecars, so it goes on after a restart.
 #[derive(Debug)]
 pub struct Uploader {
     spool: Arc<Spool>,
@@ -78,14 +78,14 @@ pub struct Uploader {
     backoff: Backoff,
     progress: mpsc::Sender<Progress>,
     wake: Arc<Notify>,
-    /// Failures of the store in a row.
+    /// How many failures in a row the store had.
     failures: u32,
-    /// Nothing is tried before then: nanoseconds since the Unix epoch.
+    /// Nothing is tried before this time: nanoseconds since the Unix epoch.
     pause: u64,
 }
 
 impl Uploader {
-    /// Makes an uploader that reports to `progress`, and looks for captures when `wake` says so.
+    /// Makes an uploader that reports to `progress`, and looks for captures whenever `wake` tells it to.
     #[must_use]
     pub fn new(
         spool: Arc<Spool>,
@@ -105,7 +105,8 @@ impl Uploader {
         }
     }
 
-    /// Uploads until nobody listens any more. It may be dropped at any moment: what was under way begins anew.
+    /// Uploads until `progress` is closed. The future may be dropped at any moment: an upload in progress then begins
+    /// anew.
     pub async fn run(mut self) {
         loop {
             let now = nanoseconds(SystemTime::now());
@@ -133,14 +134,15 @@ impl Uploader {
         }
     }
 
-    /// The capture to be uploaded next, now or later.
+    /// The next capture to be uploaded, now or later.
     fn next(&self, now: u64) -> Option<Entry> {
         let entries = self.spool.entries().into_iter();
         let open = entries.filter(|entry| entry.present && !entry.is_uploaded());
         open.min_by_key(|entry| (self.due(entry, now), entry.state.upload.attempts))
     }
 
-    /// When it is its turn; `now` if that has come. A time further away than any delay is of another clock.
+    /// When the capture is to be uploaded; `now` if that time has come. A time further away than the longest delay was
+    /// set by another clock.
     fn due(&self, entry: &Entry, now: u64) -> u64 {
         let most = u64::try_from(self.backoff.most.as_nanos()).unwrap_or(u64::MAX);
         let sane = |time: u64| {
@@ -199,7 +201,7 @@ impl Uploader {
         nanoseconds(SystemTime::now() + self.backoff.delay(failures, random))
     }
 
-    /// Notes how far the upload of `tried` is; it may have been dropped or replaced meanwhile.
+    /// Saves the state of `tried`'s upload, unless it was dropped or replaced meanwhile.
     async fn update(&self, tried: &Entry, change: impl FnOnce(&mut Entry) + Send + 'static) {
         let (spool, id) = (self.spool.clone(), tried.id.clone());
         let sha256 = tried.info.sha256.clone();
@@ -212,11 +214,11 @@ impl Uploader {
             Ok(_) | Err(SpoolError::Unknown { .. }) => {}
             Err(error) => warn!(%error, "the sidecar of a capture is written later"),
         });
-        // It panics only if the spool does, which has been told then.
+        // This panics only if the spool does, and that has been reported then.
         let _ = updated.await;
     }
 
-    /// Takes a capture whose file is gone out of the spool; not one that replaced it meanwhile.
+    /// Removes a capture whose file is gone from the spool, unless another one has replaced it meanwhile.
     async fn forget(&self, id: &str) -> bool {
         let (spool, id) = (self.spool.clone(), id.to_owned());
         let removed = tokio::task::spawn_blocking(move || spool.remove_gone(&id)).await;

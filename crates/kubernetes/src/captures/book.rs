@@ -34,9 +34,9 @@ const LOOK_LATE_EVERY: Duration = Duration::from_secs(60);
 const STUCK_AFTER: Duration = Duration::from_secs(10 * 60);
 const OTHERS_AFTER: Duration = Duration::from_secs(10 * 60);
 const SPREAD: Duration = Duration::from_secs(60);
-/// What failed is tried again after this long.
+/// How long to wait before something that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
-/// How often the agent of a node takes the same Capture.
+/// How many times the agent of a node may take the same Capture.
 const ATTEMPTS: i32 = 2;
 
 /// A Capture, trimmed.
@@ -50,12 +50,12 @@ pub(super) struct Seen {
     phase: Phase,
     node: Option<String>,
     attempts: i32,
-    /// When it was finished; not before it was made, which the API server's clock says.
+    /// When it was finished; at the earliest when it was made, which is a time of the API server's clock.
     finished: Timestamp,
 }
 
 impl Seen {
-    /// A Capture without name, UID or version is none.
+    /// A Capture without name, UID or version is ignored.
     pub(super) fn of(capture: Capture) -> Option<Self> {
         let phase = capture.phase();
         let metadata = capture.metadata;
@@ -74,7 +74,7 @@ impl Seen {
         })
     }
 
-    /// As much of its status as is known here.
+    /// Its status, as far as it is known here.
     pub(super) fn status(&self) -> CaptureStatus {
         CaptureStatus {
             phase: self.phase,
@@ -95,20 +95,20 @@ impl Seen {
     }
 }
 
-/// Where a pod is.
+/// The node of a pod.
 pub(super) struct PodPlace {
     pub(super) uid: String,
     pub(super) node: Option<String>,
 }
 
-/// What is to be done.
+/// Something that is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Duty {
     Offer(Offer),
-    /// Look whether its pod exists; the flag says that an agent should have taken it by now.
+    /// Look whether its pod exists. The flag says that an agent should have taken it by now.
     LookForPod(Seen, bool),
     Fail(Seen, &'static str, String),
-    /// Delete it, if it has expired by a clock that is not this node's.
+    /// Delete it, if it has also expired by a clock other than this node's.
     Expire(Seen, Expiry),
 }
 
@@ -116,18 +116,19 @@ pub(super) enum Duty {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Expiry {
     pub(super) at: Timestamp,
-    /// Whether this node's agent took it.
+    /// Whether the agent of this node took it.
     pub(super) ours: bool,
 }
 
 impl Expiry {
-    /// Whether it is over by the API server's clock. Where that is not known, this node's own, by which it is, is good enough for what is its own.
+    /// Whether it has expired by the API server's clock. If that clock is not known, this node's clock decides, but
+    /// only about Captures that this node's agent took.
     pub(super) fn is_over(self, clock: Option<Timestamp>) -> bool {
         clock.map_or(self.ours, |now| now >= self.at)
     }
 }
 
-/// Why a pending Capture fails, if it does: reason and message.
+/// Why a pending Capture fails: reason and message; `None` if it does not fail.
 pub(super) fn judge(
     seen: &Seen,
     pod: Option<&PodPlace>,
@@ -169,17 +170,17 @@ pub(super) fn judge(
 
 struct Entry {
     seen: Seen,
-    /// When it was first seen in its phase.
+    /// When it was first seen in its present phase.
     since: Instant,
-    /// It was Capturing by this node when the agent started.
+    /// Whether it was being captured by this node when the agent started.
     interrupted: bool,
-    /// When it is looked at again.
+    /// When it is looked at next.
     due: Instant,
     /// When its pod is looked for.
     look: Instant,
 }
 
-/// All Captures there are.
+/// All existing Captures.
 pub(super) struct Book {
     node: String,
     keep: Duration,
@@ -197,7 +198,7 @@ impl Book {
         }
     }
 
-    /// Takes in what the watch tells; the Capture, if one was deleted.
+    /// Takes a change from the watch. Returns the Capture if one was deleted.
     pub(super) fn observe(&mut self, change: Change<Seen>, now: Instant) -> Option<Seen> {
         match change {
             Change::Synced => self.synced = true,
@@ -228,7 +229,7 @@ impl Book {
         self.entries.insert(entry.seen.uid.clone(), entry);
     }
 
-    /// Namespace and name of those that this node's agent took, or nobody yet.
+    /// Namespace and name of the Captures that this node's agent took, or that nobody has taken yet.
     pub(super) fn ours(&self) -> HashSet<(String, String)> {
         let seen = self.entries.values().map(|entry| &entry.seen);
         let ours = seen.filter(|seen| seen.node.as_ref().is_none_or(|node| *node == self.node));
@@ -236,7 +237,7 @@ impl Book {
             .collect()
     }
 
-    /// How long nothing new can be due, if nothing is observed.
+    /// How long nothing new can become due, if nothing is observed.
     pub(super) fn pace(&self) -> Duration {
         let waiting = |entry: &Entry| matches!(entry.seen.phase, Phase::Pending | Phase::Capturing);
         if self.entries.values().any(waiting) {
@@ -246,7 +247,7 @@ impl Book {
         }
     }
 
-    /// What is to be done now. Each duty comes once, and again later if what it was about is still there.
+    /// What is to be done now. Each duty is returned once, and again later if there is still reason for it.
     pub(super) fn due(&mut self, now: Instant, clock: Timestamp) -> Vec<Duty> {
         if !self.synced {
             return Vec::new();
@@ -268,7 +269,7 @@ impl Book {
             }
         }
         self.entries = entries;
-        // Somebody waits for those; the others may take their time.
+        // Somebody is waiting for offers; the other duties are not urgent.
         duties.sort_by_key(|duty| !matches!(duty, Duty::Offer(_)));
         duties
     }
@@ -301,7 +302,7 @@ impl Book {
         }
     }
 
-    /// When this agent deletes it.
+    /// When this node's agent deletes it.
     fn expiry(&self, seen: &Seen) -> Expiry {
         let ttl = seen.spec.ttl.as_deref();
         let keep = ttl.and_then(|ttl| humantime::parse_duration(ttl).ok());
@@ -317,7 +318,7 @@ impl Book {
         Expiry { at, ours }
     }
 
-    /// A part of `spread` that differs from node to node, and for a node from Capture to Capture.
+    /// A part of `spread`, which differs between nodes and, on one node, between Captures.
     fn wait(&self, uid: &str, spread: Duration) -> Duration {
         let mut hash = DefaultHasher::new();
         (&self.node, uid).hash(&mut hash);

@@ -19,13 +19,13 @@ use crate::{
     name::hex,
 };
 
-/// Without a byte for so long, a command is given up.
+/// If a command writes no byte for this long, it is given up.
 const SILENCE: Duration = Duration::from_secs(60);
 const BUFFER: usize = 64 * 1024;
-/// So much of what a command says on standard error is told.
+/// How many bytes of a command's standard error are reported.
 const COMPLAINT: u64 = 4096;
 
-/// Size and checksum of what passed.
+/// Computes size and checksum of the bytes that pass.
 #[derive(Clone)]
 pub(super) struct Sum {
     bytes: u64,
@@ -55,10 +55,10 @@ impl Sum {
     }
 }
 
-/// Runs `command`, which gets no input, and writes what it writes.
+/// Runs `command` without input, and copies its output to `out`.
 ///
 /// # Errors
-/// It cannot be started, falls silent, or ends with another exit code than 0; `out` fails.
+/// If it cannot be started, falls silent, or exits with a code other than 0, or if `out` fails.
 pub(super) async fn output(
     client: &Client,
     pod: &Pod,
@@ -129,7 +129,7 @@ async fn copy(
     }
 }
 
-/// The beginning of what the command complains about; the rest is read, and dropped.
+/// The beginning of the command's standard error. The rest is read and dropped.
 async fn complaint(from: Option<impl AsyncRead + Unpin>) -> Result<String, Error> {
     let Some(mut from) = from else {
         return Ok(String::new());

@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 use super::{ContainerInfo, ContainerKind, ContainerState, OUR_ANNOTATIONS, PodInfo, Terminated};
 use crate::text::cut;
 
-/// The runtime's messages are kept up to this many bytes; kubelet itself keeps 4,096 of a termination message.
+/// How many bytes of a runtime's message are kept. The kubelet keeps 4,096 bytes of a termination message.
 const MESSAGE_LIMIT: usize = 4096;
-/// The annotation of a mirror pod: the UID that the kubelet has given to the static pod.
+/// The annotation of a mirror pod. It is the UID that the kubelet gave to the static pod.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// `status.reason` of a pod that the kubelet ends: pkg/kubelet/eviction, preemption and nodeshutdown.
 const ENDED_BY_KUBELET: [&str; 4] = ["Evicted", "Preempting", "NodeShutdown", "Terminated"];
 /// The condition of a pod all of whose containers are restarted (Kubernetes 1.35, KEP 5532).
 const ALL_RESTARTING: &str = "AllContainersRestarting";
 
-/// What of a container's specification is kept as it is.
+/// Fields of a container's specification that are kept as they are.
 const SPECIFIED: [&str; 8] = [
     "name",
     "command",
@@ -30,7 +30,7 @@ const SPECIFIED: [&str; 8] = [
     "lifecycle",
 ];
 
-/// A pod without namespace, name or UID is none.
+/// Trims a pod; `None` for a pod without namespace, name or UID.
 pub(super) fn trim(pod: Pod) -> Option<PodInfo> {
     let object = object(&pod);
     let metadata = pod.metadata;
@@ -63,7 +63,7 @@ pub(super) fn trim(pod: Pod) -> Option<PodInfo> {
     });
     let containers = init.chain(app).chain(ephemeral);
     let containers = containers.map(|(kind, name, image, mounts, probe)| {
-        // Names are unique over all three lists.
+        // Names are unique in all three lists together.
         let found = states.iter().position(|state| state.name == name);
         let status = found.map(|at| states.swap_remove(at)).unwrap_or_default();
         ContainerInfo {
@@ -111,11 +111,11 @@ pub(super) fn trim(pod: Pod) -> Option<PodInfo> {
     })
 }
 
-/// Volumes that hold secrets, or files of them that do.
+/// Volumes with the paths of their files that hold secrets.
 struct Secrets(BTreeMap<String, Vec<String>>);
 
 impl Secrets {
-    /// A volume that is secret as a whole has one empty path.
+    /// A volume that is secret as a whole has a single empty path.
     fn of(volumes: Vec<core::Volume>) -> Self {
         let whole = || vec![String::new()];
         let paths = |volume: &core::Volume| {
@@ -187,8 +187,9 @@ fn specified<C: Serialize>(containers: Option<&[C]>) -> Value {
     containers.collect()
 }
 
-/// How long a container that runs and is not ready may take, if it has a readiness probe: as long as that takes to fail, with the defaults of the API (Probe,
-/// Kubernetes API reference). Until the startup probe has succeeded the readiness probe is not asked.
+/// How long a running container may take until it counts as not ready, if it has a readiness probe: as long as the
+/// probe takes to fail, with the API's defaults (Probe, Kubernetes API reference). The readiness probe is not executed
+/// before the startup probe has succeeded.
 fn unready_after(status: &core::ContainerStatus, probe: Option<core::Probe>) -> Option<Duration> {
     let probe = probe?;
     let runs = status.state.as_ref()?.running.is_some();
@@ -215,7 +216,7 @@ fn state(state: Option<core::ContainerState>) -> ContainerState {
             since: running.started_at.map(|time| time.0),
         };
     }
-    // A container of which nothing is said waits (ContainerState, Kubernetes API reference).
+    // A container without a state is waiting (ContainerState, Kubernetes API reference).
     let waiting = state.waiting.unwrap_or_default();
     ContainerState::Waiting {
         reason: waiting.reason.unwrap_or_default(),
@@ -235,7 +236,7 @@ fn terminated(ended: core::ContainerStateTerminated) -> Terminated {
     }
 }
 
-/// `containerd://ID` → `ID`.
+/// Removes the runtime's name: `containerd://ID` becomes `ID`.
 fn bare_id(id: String) -> Option<String> {
     let bare = id.split_once("://").map_or(id.as_str(), |(_, bare)| bare);
     (!bare.is_empty()).then(|| bare.to_owned())

@@ -64,7 +64,7 @@ async fn announcing_again_changes_nothing_and_a_better_verdict_takes_the_place_o
     assert_eq!(first.status.as_ref(), Some(&announcement.status));
     assert!(health.subscribe().borrow().is_up());
 
-    // Another agent process: nothing but the cluster remembers.
+    // This is like another agent process: nothing is remembered except in the cluster.
     let restarted = Announcer::new(scene.client.clone(), "node-1", Health::new());
     restarted.announce(&announcement).await.unwrap();
     let second = scene.captures().get(&announcement.name).await.unwrap();
@@ -125,7 +125,7 @@ async fn the_event_comes_after_the_pod_is_gone_and_nothing_is_made_again_that_wa
     assert!(matches!(error, Error::NotFound(_)), "{error:?}");
     assert_eq!(error.retry(), Retry::Never);
 
-    // A finalizer holds the namespace in its end while the announcement comes.
+    // A finalizer keeps the namespace in deletion while the announcement is made.
     let namespaces: Api<Namespace> = Api::all(scene.client.clone());
     namespaces
         .delete(&scene.namespace, &DeleteParams::default())

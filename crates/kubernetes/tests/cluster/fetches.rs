@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::scene::Scene;
 
-/// Writes 300,000 bytes that are known, some of them no text, as `lastword spool cat` does for a capture called `web`.
+/// Writes 300,000 known bytes, some of which are not text, as `lastword spool cat` does for a capture called `web`.
 const AGENT: &str = r#"
 mkdir -p /bin /tmp/x
 cat > /bin/lastword <<'X'

@@ -58,7 +58,7 @@ async fn of_several_agents_one_takes_it_and_the_next_start_of_that_one_takes_it_
         "a second request of that name makes no second one"
     );
 
-    // Nodes that do not exist, so that an agent of this cluster is not in the way.
+    // These nodes do not exist, so an agent of this cluster does not interfere.
     let (here, there) = (captures(&scene, "nowhere-1"), captures(&scene, "nowhere-2"));
     let (offered, also) = (offer(&here, "wanted").await, offer(&there, "wanted").await);
     assert_eq!(offered.spec.trigger.kind, "manual");

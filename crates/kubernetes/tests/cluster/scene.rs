@@ -26,7 +26,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Connects, installs the CRD, makes a namespace.
+    /// Connects, installs the CRD, and makes a namespace.
     pub(crate) async fn new(name: &str) -> Self {
         let cluster = connect::connect(&Options::default(), Who::User)
             .await
@@ -53,7 +53,7 @@ impl Scene {
             .create(&PostParams::default(), &object)
             .await
             .unwrap();
-        // Pods are refused until the controller has made it.
+        // Pods are refused until the controller has made the service account.
         let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> =
             Api::namespaced(client.clone(), &namespace);
         let made = |account: Option<&k8s_openapi::api::core::v1::ServiceAccount>| account.is_some();

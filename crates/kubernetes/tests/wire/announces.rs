@@ -40,7 +40,8 @@ fn capture() -> Value {
     json!({"apiVersion": "lastword.dev/v1alpha1", "kind": "Capture", "metadata": {}, "spec": {"podName": "web"}})
 }
 
-/// Announces to a server that answers so; also whether it counts as up, and the requests.
+/// Announces to a server that gives these answers. Returns the result, whether the server counts as up, and the
+/// requests.
 async fn announce(answers: Vec<Answer>) -> (Result<(), Error>, bool, Vec<String>) {
     let (client, log) = serve(answers);
     let health = Health::new();

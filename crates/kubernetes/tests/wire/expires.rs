@@ -17,7 +17,7 @@ fn ago(days: i32) -> Timestamp {
     Timestamp::from_second((Timestamp::now() - DAY * days).as_second()).unwrap()
 }
 
-/// A finished Capture that the API server has for so many days; its agent's clock said it was as old.
+/// A finished Capture that the API server has had for this many days. The clock of its agent gives the same age.
 fn capture(name: &str, node: Option<&str>, days: i32) -> Value {
     json!({
         "metadata": {"namespace": "shop", "name": name, "uid": name, "resourceVersion": "1", "creationTimestamp": ago(days)},
@@ -26,7 +26,8 @@ fn capture(name: &str, node: Option<&str>, days: i32) -> Value {
     })
 }
 
-/// Which of these an agent of the node `here` deletes after seven days, with a clock that is `ahead` days ahead of the API server's.
+/// Which of these the agent of the node `here` deletes after seven days, if its clock is `ahead` days ahead of the API
+/// server's.
 async fn deleted(captures: Vec<Value>, ahead: Option<i32>) -> Vec<String> {
     let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "5"}, "items": captures});
     let mut answers = vec![answer("GET", LIST, 200, list)];
@@ -78,7 +79,7 @@ fn of_everybody(days: i32) -> Vec<Value> {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_whose_clock_is_ahead_deletes_nothing_that_is_not_old() {
-    // Made just now by the API server's clock, 8 days ago by the node's.
+    // Made just now by the API server's clock, but 8 days ago by the node's.
     assert_eq!(deleted(of_everybody(8), Some(8)).await, [""; 0]);
 }
 
@@ -100,7 +101,7 @@ async fn a_node_whose_clock_was_behind_does_not_make_its_captures_old() {
     assert_eq!(deleted(vec![young], Some(0)).await, [""; 0]);
 }
 
-/// Whether a Capture that is gone was deleted, where creating another is answered so.
+/// Whether a Capture that is gone counts as deleted, if the attempt to create another gets this answer.
 async fn is_deleted(code: u16, body: impl ToString) -> (Option<bool>, String) {
     let path = "/apis/lastword.dev/v1alpha1/namespaces/shop/captures";
     let (client, log) = serve(vec![answer("POST", path, code, body)]);

@@ -24,7 +24,8 @@ fn told(sha256: &str) -> Answer {
     answer("GET", CAPTURE, 200, capture)
 }
 
-/// Whether a file with checksum `new`, of a Capture that told this one, is verified; an error's text.
+/// Whether a file with checksum `new` is verified, if its Capture had the checksum `before`; otherwise the error's
+/// text.
 async fn confirm(before: Option<&str>, answers: Vec<Answer>) -> Result<bool, String> {
     let (client, _) = serve(answers);
     let fetched = fetch::confirm(&client, &capture(before), 3, "new".to_owned()).await;

@@ -19,7 +19,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// With a header `Date`.
+    /// Adds the header `Date` to the answer.
     pub(crate) fn at(self, date: String) -> Self {
         Self {
             date: Some(date),
@@ -28,7 +28,7 @@ impl Answer {
     }
 }
 
-/// An answer to the next request of that method whose path begins so.
+/// An answer to the next request with this method whose path begins with `path`.
 pub(crate) fn answer(
     method: &'static str,
     path: &'static str,
@@ -44,7 +44,7 @@ pub(crate) fn answer(
     }
 }
 
-/// What a `Status` of the API server says.
+/// The body of a `Status` of the API server.
 pub(crate) fn status(code: u16, reason: &str, message: &str, details: Value) -> Value {
     serde_json::json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure",
@@ -52,7 +52,7 @@ pub(crate) fn status(code: u16, reason: &str, message: &str, details: Value) -> 
     })
 }
 
-/// The requests that came: method and URI.
+/// The requests that the server got: method and URI.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -62,7 +62,7 @@ impl Log {
     }
 }
 
-/// A client of a server that gives these answers, each once, and no others: what is not expected is never answered.
+/// A client of a server that gives these answers, each once, and no others. An unexpected request is never answered.
 pub(crate) fn serve(answers: Vec<Answer>) -> (Client, Log) {
     let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
     let log = Log::default();

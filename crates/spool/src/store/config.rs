@@ -25,28 +25,28 @@ use serde::Deserialize;
 use super::{Store, StoreError};
 use crate::files;
 
-/// Which store, and how to get in.
+/// A store, and how to access it.
 ///
-/// Credentials need not stand here: what the provider puts into the environment of a pod is used (`AWS_…`, `AZURE_…`,
-/// `GOOGLE_…`, web identity, workload identity, the metadata service of the machine), and a Secret may be mounted.
+/// Credentials need not be given here. What the provider puts into a pod's environment is used (`AWS_…`, `AZURE_…`,
+/// `GOOGLE_…`, web identity, workload identity, the machine's metadata service), and a Secret may be mounted.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct StoreConfig {
     /// `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX` or `file:///FOLDER`. Clusters that share a
-    /// bucket need a prefix each. A folder that is not there is made, closed to others; files in it have the permissions
-    /// that the process's umask leaves.
+    /// bucket each need their own prefix. A folder that does not exist is made, closed to others; files in it have the
+    /// permissions that the process's umask allows.
     pub url: String,
     /// Options of the `object_store` crate, such as `region`, `endpoint` or `virtual_hosted_style_request`. Plain HTTP
     /// needs `allow_http: "true"`.
     pub options: BTreeMap<String, String>,
-    /// A directory whose files are options too, as a mounted Secret is: `access_key_id`, `secret_access_key`. Read
-    /// when the store is opened.
+    /// A directory whose files are options, too (`access_key_id`, `secret_access_key`); a mounted Secret is such a
+    /// directory. It is read when the store is opened.
     pub credentials: Option<PathBuf>,
-    /// A file of certificates (PEM) to trust besides those of the system.
+    /// A file of certificates (PEM) to trust in addition to those of the system.
     pub ca_certificates: Option<PathBuf>,
 }
 
-/// Tells which options there are, not what they hold: some are secrets.
+/// Shows which options there are, but not their values: some are secret.
 impl fmt::Debug for StoreConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -65,8 +65,8 @@ impl fmt::Debug for StoreConfig {
 }
 
 impl StoreConfig {
-    /// The store and the key of a capture from its [`location`](crate::Uploaded::location), with what the environment
-    /// says about credentials; none where it is no location.
+    /// The store and the key of a capture, from its [`location`](crate::Uploaded::location), with the credentials from
+    /// the environment; `None` if the text is not a location.
     #[must_use]
     pub fn of_location(location: &str) -> Option<(Self, String)> {
         let (url, key) = location.rsplit_once('/')?;
@@ -82,7 +82,7 @@ impl StoreConfig {
         })
     }
 
-    /// All options: the environment's, then the mounted ones, then those written down.
+    /// All options: first those of the environment, then the mounted ones, then those of the configuration.
     fn options(&self, variables: &str) -> Result<Vec<Setting>, StoreError> {
         let environment = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
@@ -143,11 +143,11 @@ impl StoreConfig {
 struct Setting {
     key: String,
     value: String,
-    /// Whether somebody wrote it down; the environment has variables for other programs too.
+    /// Whether the option was configured. The environment also has variables for other programs.
     asked: bool,
 }
 
-/// The files of a directory, by name. Kubernetes has its own, hidden, beside them.
+/// The files of a directory, by name. Hidden files are left out: Kubernetes has some of its own there.
 fn mounted(directory: &Path) -> Result<Vec<(String, String)>, StoreError> {
     const LARGEST: u64 = 64 * 1024;
     let read = || -> io::Result<Vec<_>> {
@@ -169,7 +169,7 @@ fn mounted(directory: &Path) -> Result<Vec<(String, String)>, StoreError> {
     read().map_err(StoreError::file("reading the credentials in", directory))
 }
 
-/// The retries of a request; an upload as a whole is retried by the [`Uploader`](crate::Uploader).
+/// The retries of one request. A whole upload is retried by the [`Uploader`](crate::Uploader).
 fn retries() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig::default(),
@@ -178,7 +178,7 @@ fn retries() -> RetryConfig {
     }
 }
 
-/// Opens a store by one of the builders, which are alike but have no trait.
+/// Opens a store with one of the builders, which have the same methods but no common trait.
 macro_rules! build {
     ($builder:ty, $key:ident, $endpoints:expr, $variables:literal, $config:expr) => {{
         let config: &StoreConfig = $config;
@@ -213,12 +213,12 @@ macro_rules! build {
 impl Store {
     /// Opens the store. Nothing is sent: whether it answers shows when it is used.
     ///
-    /// Installs ring as the process's TLS provider, if there is none.
+    /// This installs ring as the process's TLS provider if there is none.
     ///
     /// # Errors
-    /// When the URL, an option or a certificate is of no use.
+    /// If the URL, an option or a certificate cannot be used.
     pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
-        // An error says that there is one already.
+        // An error means that there is a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let unusable = |reason: String| StoreError::Url {
             url: config.url.clone(),

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use object_store::client::{HttpError, HttpErrorKind};
 use thiserror::Error as ThisError;
 
-/// Longest text of a store that is repeated, in characters.
+/// How many characters of a store's message are repeated.
 const LONGEST: usize = 300;
 
-/// Why a store could not be used. Each message is whole: it includes its cause, and says what to do.
+/// Why a store could not be used. Each message is complete: it includes its cause, and says what to do.
 #[derive(Debug, ThisError)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The URL is of no use.
+    /// The URL cannot be used.
     #[error(
         "{url:?} cannot be a store: {reason}; use s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or file:///FOLDER"
     )]
@@ -24,7 +24,7 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// There is no such option for this kind of store.
+    /// This kind of store has no such option.
     #[error(
         "{key:?} is no option of this kind of store; the documentation of the object_store crate lists them (as configuration keys)"
     )]
@@ -48,7 +48,7 @@ pub enum StoreError {
         /// What is wrong with it.
         error: String,
     },
-    /// What is configured does not make a store.
+    /// The configuration does not make a store.
     #[error("the store {url} cannot be opened: {detail}; check its options and credentials")]
     Setup {
         /// The URL.
@@ -59,51 +59,51 @@ pub enum StoreError {
     /// A local file could not be used.
     #[error("{action} {} failed: {error}", path.display())]
     File {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
         /// How it failed.
         error: io::Error,
     },
-    /// What was read from the store could not be written.
+    /// The bytes that were read from the store could not be written.
     #[error("writing what the store sent failed: {error}")]
     Output {
         /// How it failed.
         error: io::Error,
     },
-    /// The capture is not what it was when it was written.
+    /// The capture's file has changed since it was written.
     #[error("{} has changed since it was written, and is not uploaded; check the disk, then remove its .json to have it taken as it is", path.display())]
     Changed {
         /// The capture.
         path: PathBuf,
     },
-    /// There is no such object.
+    /// The object does not exist.
     #[error(
         "there is no {location} ({detail}); a lifecycle rule of the bucket may have removed it"
     )]
     Missing {
         /// URL of the object.
         location: String,
-        /// What the store said.
+        /// The store's message.
         detail: String,
     },
-    /// There is no such bucket or container.
+    /// The bucket or container does not exist.
     #[error("the bucket of {location} does not exist ({detail}); create it, or correct the URL")]
     NoBucket {
         /// URL of the object.
         location: String,
-        /// What the store said.
+        /// The store's message.
         detail: String,
     },
-    /// The store knows us, or does not, and refuses.
+    /// The store refuses the request, with valid credentials or without.
     #[error(
         "the store refuses {location} ({detail}); check the credentials, and that they may read and write objects there"
     )]
     Denied {
         /// URL of the object.
         location: String,
-        /// What the store said.
+        /// The store's message.
         detail: String,
     },
     /// There are no credentials.
@@ -113,7 +113,7 @@ pub enum StoreError {
     NoCredentials {
         /// URL of the object.
         location: String,
-        /// How asking for some failed.
+        /// Why credentials could not be obtained.
         detail: String,
     },
     /// The store does not answer.
@@ -126,7 +126,7 @@ pub enum StoreError {
         /// How it failed.
         detail: String,
     },
-    /// The store has something else than was uploaded.
+    /// The store has something other than what was uploaded.
     #[error("{location} has {found}, but {expected} was uploaded: it is damaged")]
     Mismatch {
         /// URL of the object.
@@ -141,13 +141,13 @@ pub enum StoreError {
     Failed {
         /// URL of the object.
         location: String,
-        /// What it said.
+        /// The store's message.
         detail: String,
     },
 }
 
 impl StoreError {
-    /// Whether it is about this one capture, so that others may fare better.
+    /// Whether the error is about this capture only, so that others may succeed.
     #[must_use]
     pub fn is_of_capture(&self) -> bool {
         matches!(
@@ -176,12 +176,12 @@ impl StoreError {
         }
     }
 
-    /// What an error means for somebody who writes: what is not found then is the bucket.
+    /// The error for a caller who writes: if something is not found, it is the bucket.
     pub(super) fn put(location: &str) -> impl FnOnce(object_store::Error) -> Self {
         Self::of(location, true)
     }
 
-    /// What an error means for somebody who reads.
+    /// The error for a caller who reads.
     pub(super) fn get(location: &str) -> impl FnOnce(object_store::Error) -> Self {
         Self::of(location, false)
     }
@@ -236,7 +236,7 @@ fn is_unreachable(error: &object_store::Error) -> bool {
     })
 }
 
-/// What a store said, in one line: code and message of an XML document, or else the root of the matter.
+/// A store's message in one line: code and message of an XML document, or else the root cause.
 fn detail(error: &object_store::Error) -> String {
     let root = chain(error)
         .last()

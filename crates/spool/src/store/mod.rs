@@ -21,23 +21,23 @@ pub use error::StoreError;
 use crate::checksum::Checksum;
 use crate::{Entry, Info};
 
-/// Captures up to this size are uploaded in one request, larger ones in parts of this size; so much of a capture is
-/// in memory. Stores want parts of 5 MiB at least.
+/// Captures up to this size are uploaded in one request, larger ones in parts of this size. This much of a capture is
+/// in memory. Stores require parts of at least 5 MiB.
 const PART: usize = 8 << 20;
-/// The checksum, as metadata of an object (`x-amz-meta-sha256` and the like).
+/// The checksum, as metadata of an object (for example `x-amz-meta-sha256`).
 const SHA256: Attribute = Attribute::Metadata(std::borrow::Cow::Borrowed("sha256"));
 
-/// A place in object storage, below which captures lie.
+/// A place in object storage that holds captures.
 ///
-/// An agent needs the right to write objects there (on S3: `s3:PutObject` and `s3:AbortMultipartUpload`) and, to see
-/// that they have arrived, to read them (`s3:GetObject`). A lifecycle rule of the bucket should delete captures when
-/// they are no longer wanted, and what is left of uploads that were cut off.
+/// An agent needs the right to write objects there (on S3: `s3:PutObject` and `s3:AbortMultipartUpload`) and the right
+/// to read them (`s3:GetObject`), to check that they have arrived. A lifecycle rule of the bucket should delete
+/// captures that are not wanted any more, and remains of uploads that were interrupted.
 pub struct Store {
     objects: Box<dyn ObjectStore>,
     prefix: Key,
-    /// What it was opened by, without a slash at the end.
+    /// The URL with which it was opened, without a slash at the end.
     url: String,
-    /// Whether objects can have metadata; a folder's cannot.
+    /// Whether objects can have metadata; files in a folder cannot.
     metadata: bool,
 }
 
@@ -48,7 +48,7 @@ pub struct Uploaded {
     pub location: String,
     /// Its size in bytes.
     pub bytes: u64,
-    /// Whether the store was asked afterwards what it has; not if the credentials may only write.
+    /// Whether the store was asked afterwards for the object; it is not if the credentials only allow writing.
     pub verified: bool,
 }
 
@@ -59,11 +59,11 @@ pub struct Fetched {
     pub bytes: u64,
     /// SHA-256 of what was read, in lower-case hexadecimal digits.
     pub sha256: String,
-    /// Whether there was a checksum to compare it with.
+    /// Whether there was a checksum to compare.
     pub verified: bool,
 }
 
-/// The client behind it may hold secrets.
+/// The client is not shown, because it may contain secrets.
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store")
@@ -73,18 +73,18 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Where a capture lies, or will lie.
+    /// The URL that a capture has or will have.
     #[must_use]
     pub fn location(&self, key: &str) -> String {
         format!("{}/{key}", self.url)
     }
 
-    /// Uploads a capture from its file, then what is known of it as a `.json` beside it, and looks whether the store
-    /// has all of it. What is there under the same name is replaced.
+    /// Uploads a capture's file, then its entry as a `.json` beside it, and checks whether the store has all of it.
+    /// Objects with the same name are replaced.
     ///
     /// # Errors
-    /// When the file cannot be read, or is not what its entry says; what the store says; when what is in the store
-    /// then is something else.
+    /// If the file cannot be read, or does not match its entry; if the store reports an error; if the store then has
+    /// something else.
     pub async fn put(&self, entry: &Entry, file: &Path) -> Result<Uploaded, StoreError> {
         let Info { sha256, .. } = &entry.info;
         let (key, location) = (self.key(&entry.key()), self.location(&entry.key()));
@@ -110,7 +110,8 @@ impl Store {
             let mut upload = upload.map_err(StoreError::put(&location))?;
             if let Err(error) = put_parts(&mut upload, first, &mut source, sha256, &location).await
             {
-                // What it leaves behind costs money, not truth; the bucket's lifecycle may remove it too.
+                // What an aborted upload leaves behind costs money but does no harm; the bucket's lifecycle may also
+                // remove it.
                 let _ = upload.abort().await;
                 return Err(error);
             }
@@ -132,11 +133,12 @@ impl Store {
         })
     }
 
-    /// Reads a capture and compares its checksum with `sha256` or, without it, with the one that was stored with it.
+    /// Reads a capture and compares its checksum with `sha256` or, without `sha256`, with the checksum that is stored
+    /// with it.
     ///
     /// # Errors
-    /// When there is none, or it cannot be read; when the checksum differs. What was written to `out` by then is
-    /// worthless.
+    /// If it does not exist or cannot be read, or if the checksum differs. Whatever was written to `out` must then not
+    /// be used.
     pub async fn get(
         &self,
         key: &str,
@@ -179,7 +181,7 @@ impl Store {
         }
     }
 
-    /// Whether the store has what was uploaded; false if it does not tell us.
+    /// Whether the store has what was uploaded; false if the credentials do not allow reading it.
     async fn verify(
         &self,
         key: &Key,
@@ -253,13 +255,13 @@ async fn put_parts(
         .map_err(StoreError::put(location))
 }
 
-/// A capture that is being read, in threads that may block.
+/// A capture's file that is being read, in threads that may block.
 struct Source {
     path: PathBuf,
     file: Option<File>,
-    /// Of what was read.
+    /// The checksum of the bytes that were read.
     checksum: Option<Checksum>,
-    /// Bytes read.
+    /// How many bytes were read.
     bytes: u64,
 }
 
@@ -300,7 +302,7 @@ impl Source {
         Ok(part)
     }
 
-    /// Whether what was read is the capture that was written.
+    /// Checks that what was read is the capture that was written.
     fn verify(&mut self, sha256: &str) -> Result<(), StoreError> {
         let found = self.checksum.take().map(Checksum::finish);
         if found.as_deref() == Some(sha256) {

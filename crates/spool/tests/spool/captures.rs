@@ -35,7 +35,7 @@ pub(crate) fn open_within(directory: &Path, limits: Limits) -> Spool {
     Spool::open(config).unwrap().0
 }
 
-/// Of container `app` in `shop/POD`, written `age` seconds ago.
+/// The header of a capture of container `app` in `shop/POD`, written `age` seconds ago.
 pub(crate) fn header(pod: &str, age: u64) -> Header {
     Header {
         program: "lastword test".into(),
@@ -75,7 +75,7 @@ pub(crate) fn noise(size: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(size).collect()
 }
 
-/// Writes a capture of two runs and about `size` bytes, under a name of its own.
+/// Writes a capture of two runs and about `size` bytes, with a unique name.
 pub(crate) fn try_write(
     spool: &Spool,
     header: &Header,
@@ -86,7 +86,7 @@ pub(crate) fn try_write(
     try_write_as(spool, &name, header, size)
 }
 
-/// Writes a capture of that name.
+/// Writes a capture with this name.
 pub(crate) fn try_write_as(
     spool: &Spool,
     name: &str,
@@ -143,7 +143,7 @@ pub(crate) fn write_as(spool: &Spool, name: &str, header: &Header, size: usize) 
     try_write_as(spool, name, header, size).unwrap().entry
 }
 
-/// The checksum of a file, by another program.
+/// The checksum of a file, computed by another program.
 pub(crate) fn sha256sum(path: &Path) -> String {
     let sum = std::process::Command::new("sha256sum")
         .arg(path)
@@ -152,7 +152,7 @@ pub(crate) fn sha256sum(path: &Path) -> String {
     String::from_utf8(sum.stdout).unwrap()[..64].to_owned()
 }
 
-/// All files and directories below, as paths relative to it with their permissions.
+/// All files and directories below a directory, as relative paths with their permissions.
 pub(crate) fn tree(directory: &Path) -> Vec<(PathBuf, u32)> {
     let mut found = Vec::new();
     let mut left = vec![directory.to_owned()];
@@ -171,7 +171,7 @@ pub(crate) fn tree(directory: &Path) -> Vec<(PathBuf, u32)> {
     found
 }
 
-/// Bytes of all files in blocks of 4 KiB.
+/// The size of all files in bytes, in blocks of 4 KiB.
 pub(crate) fn bytes_on_disk(directory: &Path) -> u64 {
     let files = tree(directory)
         .into_iter()

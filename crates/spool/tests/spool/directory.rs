@@ -122,7 +122,7 @@ fn reopen_after(spool: Spool, directory: &Path) -> (Spool, Found) {
     reopen(directory)
 }
 
-/// Of a pod of that namespace.
+/// The header of a capture of a pod in this namespace.
 fn header_in(namespace: &str) -> Header {
     let mut header = header("web-0", 0);
     header.pod = header.pod.map(|pod| Pod {
@@ -167,7 +167,7 @@ fn sidecars_that_are_missing_or_damaged_are_made_anew() {
                 expected.info.cause,
                 expected.info.rank,
             ) = (None, None, 0);
-            // It came when it was found.
+            // The time at which it came is the time at which it was found.
             let since = spool.entry(&before.id).unwrap().state.since;
             assert!(since > expected.state.since);
             expected.state.since = since;
@@ -313,7 +313,7 @@ fn a_spool_that_somebody_removed_is_told_once_and_used_on() {
     assert!(spool.path(&entry.id).unwrap().is_file());
     assert_eq!(spool.enforce(), []);
     assert_eq!(spool.trouble(), None);
-    // It is this agent's alone again.
+    // The directory belongs to this agent alone again.
     let error = Spool::open(config(&directory)).unwrap_err();
     assert!(matches!(error, SpoolError::InUse { .. }), "{error}");
 }

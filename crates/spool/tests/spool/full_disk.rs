@@ -10,7 +10,7 @@ use crate::captures::{
     config, header, noise, open, sha256sum, tree, try_write, try_write_as, write, write_as,
 };
 
-/// A file system of its own; none without the right to mount.
+/// A separate file system; `None` if mounting is not allowed.
 struct Mounted(PathBuf);
 
 impl Mounted {
@@ -112,7 +112,7 @@ fn a_capture_stays_when_there_is_no_room_for_the_one_that_replaces_it() {
 #[test]
 fn a_capture_whose_sidecar_finds_no_room_is_not_lost() {
     let directory = tempfile::tempdir().unwrap();
-    // An inode each for the root, captures, clock, lock, namespace, capture and the filler.
+    // One inode each for the root, captures, clock, lock, namespace, capture and the filler.
     let Some(_mounted) = Mounted::new(directory.path(), "size=1m,nr_inodes=7") else {
         return;
     };

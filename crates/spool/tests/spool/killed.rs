@@ -12,7 +12,7 @@ use crate::captures::{config, header, open, open_within, sha256sum, write, write
 const DIRECTORY: &str = "LASTWORD_TEST_SPOOL";
 const PER_POD: usize = 5;
 
-/// No test: the agent that is killed.
+/// Not a test: this is the agent that is killed.
 #[test]
 #[ignore = "run by the test below"]
 fn writes_until_killed() {
@@ -24,14 +24,14 @@ fn writes_until_killed() {
         ..Limits::default()
     };
     let spool = open_within(Path::new(&directory), limits);
-    // Some of these names are free when it is their turn, some are taken.
+    // When they are used, some of these names are free and some are taken.
     for name in ["a", "b", "a", "c", "d", "e", "f", "g"].iter().cycle() {
         let entry = write_as(&spool, name, &header("web-0", 0), 300_000);
         println!("written {} {}", entry.id, entry.info.created);
     }
 }
 
-/// Killed at the latest when the test ends.
+/// A child that is killed when the test ends, if not before.
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -41,7 +41,7 @@ impl Drop for Killed {
     }
 }
 
-/// Whether a file is being written; looks only, since the files come and go.
+/// Whether a file is being written. This only looks, because files come and go.
 fn half_written(directory: &Path) -> bool {
     let mut names = std::fs::read_dir(directory.join("captures/shop")).unwrap();
     names.any(|child| {
@@ -89,7 +89,7 @@ fn no_half_capture_has_a_name_and_the_next_start_picks_up() {
         let newer = entries
             .iter()
             .filter(|it| it.info.created > created.parse().unwrap());
-        // It may have written some more, and dropped that one for them.
+        // It may have written some more captures, and dropped that one for them.
         assert!(
             spool.entry(id).is_some() || newer.count() >= PER_POD - 1,
             "{id} {created}: {entries:?}"

@@ -138,7 +138,7 @@ fn each_pod_keeps_its_newest() {
 fn what_is_too_old_goes_at_the_next_look() {
     let directory = tempfile::tempdir().unwrap();
     let spool = open_within(directory.path(), Limits::default());
-    // What the time of day was is no matter.
+    // The time of day at which it was taken does not matter.
     let old = write(&spool, &header("web-0", 0), 10).entry;
     drop(spool);
     let clock = directory.path().join("clock");
@@ -191,7 +191,7 @@ fn a_time_of_day_that_jumps_drops_nothing() {
     const EIGHT_DAYS: u64 = 8 * 24 * 60 * 60;
     let directory = tempfile::tempdir().unwrap();
     let spool = open_within(directory.path(), Limits::default());
-    // Taken before the clock was set 8 days ahead.
+    // This one was taken before the clock was set 8 days ahead.
     let old = write(&spool, &header("web-0", EIGHT_DAYS), 10).entry;
     assert_eq!(spool.enforce(), []);
     drop(spool);
@@ -201,7 +201,7 @@ fn a_time_of_day_that_jumps_drops_nothing() {
     };
     let spool = open_within(directory.path(), limits);
     assert!(spool.entry(&old.id).is_some());
-    // And set back: the newest stays, though the time of day says that it is the oldest.
+    // And before the clock was set back: the newest one is kept, although it is the oldest by the time of day.
     write(&spool, &header("web-0", EIGHT_DAYS), 10);
     let back = write(&spool, &header("web-0", 2 * EIGHT_DAYS), 10).entry;
     assert!(spool.entry(&back.id).is_some());

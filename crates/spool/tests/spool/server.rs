@@ -38,11 +38,11 @@ pub(crate) struct Server {
 
 #[derive(Default)]
 pub(crate) struct Behaviour {
-    /// Says that it has stored what it has not.
+    /// Whether it claims to have stored something that it did not store.
     pub(crate) lies: AtomicBool,
-    /// Lets nobody read.
+    /// Whether it refuses all reads.
     pub(crate) write_only: AtomicBool,
-    /// Requests that wrote something.
+    /// How many requests wrote something.
     pub(crate) writes: AtomicUsize,
 }
 
@@ -51,7 +51,7 @@ impl Server {
         Self::start_with(None).await
     }
 
-    /// With TLS, and a certificate that nobody trusts; none without the openssl command.
+    /// Starts a server with TLS and a certificate that nobody trusts; `None` without the openssl command.
     pub(crate) async fn start_with_tls(folder: &Path) -> Option<(Self, PathBuf)> {
         let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
         let made = Command::new("openssl")
@@ -109,7 +109,7 @@ impl Server {
         server
     }
 
-    /// Goes on at the address it had.
+    /// Continues at the same address.
     pub(crate) async fn resume(&mut self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
         self.address = listener.local_addr().unwrap();
@@ -136,7 +136,7 @@ impl Server {
         });
     }
 
-    /// Refuses connections, and cuts those that are open.
+    /// Refuses new connections, and cuts the open ones.
     pub(crate) async fn stop(&mut self) {
         self.running.shutdown().await;
     }
@@ -145,7 +145,7 @@ impl Server {
         &self.behaviour
     }
 
-    /// How to get in, to PREFIX `cluster-1`.
+    /// The configuration that gives access to the prefix `cluster-1`.
     pub(crate) fn config(&self) -> StoreConfig {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let options = [
@@ -165,7 +165,7 @@ impl Server {
         Store::open(&self.config()).unwrap()
     }
 
-    /// Where the server has an object of this store.
+    /// The file in which the server has an object of this store.
     pub(crate) fn object(&self, key: &str) -> PathBuf {
         self.folder.path().join(BUCKET).join("cluster-1").join(key)
     }
@@ -187,7 +187,7 @@ async fn serve(
             }
             if request.method() == Method::PUT {
                 if !request.uri().path().starts_with(&format!("/{BUCKET}/")) {
-                    // What S3 says; s3s-fs would make the bucket.
+                    // This is S3's answer. s3s-fs would create the bucket.
                     let says = "<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message></Error>";
                     let response = Response::builder().status(404);
                     return Ok(response.body(s3s::Body::from(says.to_owned())).unwrap());
@@ -201,7 +201,7 @@ async fn serve(
             Ok::<_, Infallible>(service.call(request.map(Into::into)).await.unwrap())
         }
     });
-    // A client that goes is no failure of the server.
+    // A client that goes away is not a failure of the server.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;

@@ -10,7 +10,7 @@ use spool::{Entry, Fetched, Store, StoreConfig, StoreError};
 use crate::captures::{files, header, noise, open, sha256sum, tree, write};
 use crate::server::{BUCKET, Server};
 
-/// A capture of about so many bytes, and its file.
+/// A capture of about this size, and its file.
 fn capture(directory: &Path, size: usize) -> (Entry, std::path::PathBuf) {
     let spool = open(directory);
     let entry = write(&spool, &header("web-0", 0), size).entry;
@@ -67,7 +67,7 @@ async fn what_is_put_can_be_got_by_its_location() {
 #[tokio::test]
 async fn large_captures_go_in_parts() {
     let (server, directory) = (Server::start().await, tempfile::tempdir().unwrap());
-    // Exactly two parts, and something more than two.
+    // Exactly two parts, and slightly more than two.
     for size in [16 << 20, (16 << 20) + 5] {
         let path = directory.path().join("large");
         let bytes = noise(size);

@@ -50,7 +50,7 @@ impl Running {
         }
     }
 
-    /// Waits for an upload, whatever fails before.
+    /// Waits for a successful upload; failures before it are ignored.
     async fn uploaded(&mut self) -> (String, String) {
         loop {
             if let Progress::Uploaded { id, location } = self.progress.recv().await.unwrap() {
@@ -59,7 +59,7 @@ impl Running {
         }
     }
 
-    /// As if the agent was killed; returns when nothing has the spool any more.
+    /// Ends as if the agent was killed. Returns when nothing uses the spool any more.
     async fn kill(self) {
         self.task.abort();
         let _ = self.task.await;
@@ -77,7 +77,7 @@ fn entries<const N: usize>(spool: &Spool, ages: [u64; N]) -> [Entry; N] {
 async fn the_oldest_first_and_new_ones_when_woken() {
     let (server, directory) = (Server::start().await, tempfile::tempdir().unwrap());
     let spool = open(directory.path());
-    // Neither their names nor the time of day tell which came first.
+    // Neither their names nor the time of day say which one came first.
     let [old, new] =
         [("b", 1), ("a", 2)].map(|(name, age)| write_as(&spool, name, &header("web-0", age), 10));
     let mut running = Running::start(spool, server.store());
@@ -102,7 +102,7 @@ async fn a_server_that_is_down_is_tried_until_it_is_up() {
     let spool = open(directory.path());
     let [first, second] = entries(&spool, [2, 1]);
     let mut running = Running::start(spool, server.store());
-    // The one with the fewest failures is tried first, so they take turns.
+    // The one with the fewest failures is tried first, so they alternate.
     for (expected, number) in [(&first, 1), (&second, 1), (&first, 2), (&second, 2)] {
         let (id, error, attempts) = running.failed().await;
         assert_eq!((&id, attempts), (&expected.id, number));
@@ -134,7 +134,7 @@ async fn a_restart_goes_on_where_it_was() {
     server.resume().await;
     let mut running = Running::start(spool, server.store());
     assert_eq!(running.uploaded().await.0, open_one.id);
-    // Capture and description of the one, nothing of the other.
+    // Capture and description of one of them, and nothing of the other.
     assert_eq!(
         server.behaviour().writes.load(Ordering::Relaxed) - before,
         2
