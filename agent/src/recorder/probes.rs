@@ -330,7 +330,6 @@ fn explain(error: &ProgramError) -> String {
 /// Since then tracepoints are guarded by SRCU instead of by disabled preemption, and BTF has the type of that guard
 /// (`DEFINE_LOCK_GUARD_1(srcu_fast_notrace, …)` of include/linux/srcu.h). A wrong answer does not falsify anything:
 /// skipped programs are counted and reported.
-/// counted and reported.
 pub(super) fn tracepoints_are_preemptible(kernel: &KernelBtf) -> bool {
     kernel.has_typedef("class_srcu_fast_notrace_t")
 }

@@ -98,7 +98,6 @@ pub trait View {
 
     /// Whether the view writes text for people. Such text gets headings if there are several captures, and goes through
     /// a pager at a terminal.
-    /// a pager at a terminal.
     fn is_text(&self) -> bool {
         false
     }

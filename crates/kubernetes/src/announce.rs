@@ -82,7 +82,6 @@ impl Announcer {
     /// If [`Error::retry`] allows it, all of it may be tried again. [`Error::NamespaceGone`] and [`Error::NotFound`]
     /// (the `Capture` was deleted) mean that the announcement has become pointless. If both writes fail, the error that
     /// can be retried sooner is returned.
-    /// deleted) mean that there is nobody left to tell. If both fail, the error that can be retried sooner is returned.
     pub async fn announce(&self, announcement: &Announcement) -> Result<(), Error> {
         let (event, capture) = futures::join!(self.publish(announcement), self.write(announcement));
         let outcome = match (event, capture) {

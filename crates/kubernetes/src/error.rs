@@ -59,7 +59,6 @@ accesses! {
     ]
     /// What a person needs to read captures: `captures` in the pod's namespace, the other rights in the agent's
     /// namespace. An exec through a WebSocket is a GET; Kubernetes 1.35 also requires `create`.
-    /// 1.35 asks for `create` besides.
     USER, User = [
         USER_LIST_CAPTURES = "list" "lastword.dev" "captures";
         USER_GET_CAPTURE = "get" "lastword.dev" "captures";

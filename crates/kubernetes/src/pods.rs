@@ -49,7 +49,6 @@ pub struct PodInfo {
     /// The part of the object that says how its containers were started and why the kubelet may end one: `metadata`
     /// with names, UID and `deletionTimestamp`; from `spec`, for each container, its command, resources, probes and
     /// hooks. Secrets in it are not masked.
-    /// each container in `spec` its command, resources, probes and hooks. Secrets in it are not masked.
     pub object: Value,
     /// Its containers: first init and sidecar containers in their order, then the ordinary ones, then ephemeral ones.
     pub containers: Vec<ContainerInfo>,

@@ -24,7 +24,6 @@ impl Redactor {
     /// Masks secrets in the events of a run, and counts them. It must get all events, in the order of the capture.
     /// Lengths do not change, except of payloads that must not be kept at all. `secret_mounts` are the paths at which
     /// the container sees secrets.
-    /// are, but for payloads that are not to be kept at all. `secret_mounts` are the paths at which the container sees secrets.
     pub fn run(
         &self,
         events: &mut [Event],

@@ -295,7 +295,6 @@ impl Spool {
     /// Remembers a capture that could not be written, and why, so that it can be announced. It is remembered in memory
     /// only, until it is [forgotten](Self::forget). Returns `None` if a capture with this name exists; that one is
     /// kept.
-    /// is a capture of that name, which stands.
     pub fn note(
         &self,
         new: &New,

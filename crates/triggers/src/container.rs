@@ -142,7 +142,6 @@ impl Run {
 impl Container {
     /// Takes in what happened. [`Self::plan`] says whether it trips something when it is [`Self::due`]. `keep` is
     /// [`Config::keep`](crate::Config::keep).
-    /// [`Config::keep`](crate::Config::keep).
     pub(crate) fn observe(
         &mut self,
         at: Time,

@@ -284,7 +284,6 @@ impl Machine {
 
     /// Whether a container may be captured when something happens to it; `None` as long as that is not known.
     /// Containers of a pod that is being deleted may not be captured, nor containers that somebody added for debugging.
-    /// that somebody added for debugging.
     pub fn wanted(&self, subject: &Subject) -> Option<bool> {
         self.pods.get(&subject.pod_uid)?.wanted(&subject.container)
     }

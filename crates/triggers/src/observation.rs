@@ -18,7 +18,6 @@ pub struct Subject {
 
 /// Something that happened to a container. Runs are numbered from 1: restart count + 1. The run of a container without
 /// names is 1 until the container is [`Named`](Observation::Named).
-/// [`Named`](Observation::Named).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observation {
     /// Its names have become known: what is known under this subject belongs to the subject `to` from now on.
@@ -74,7 +73,6 @@ impl Observation {
 
     /// What a Kubernetes Event on a pod means for the container that it is about (`involvedObject.fieldPath`). Reasons
     /// and messages are the kubelet's (pkg/kubelet/events, kuberuntime, prober).
-    /// messages are the kubelet's (pkg/kubelet/events, kuberuntime, prober).
     pub fn of_event(reason: &str, message: &str) -> Option<Self> {
         match reason {
             // The same reason is also used if an image cannot be pulled.

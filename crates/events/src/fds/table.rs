@@ -47,7 +47,6 @@ impl Fds {
 
     /// `name` of the event as an absolute path if the table knows the directory, else as it was passed; then it shares
     /// memory with the event.
-    /// with the event.
     #[must_use]
     pub fn path(&self, event: &Event) -> Bytes {
         self.joined(event).unwrap_or_else(|| event.name.clone())

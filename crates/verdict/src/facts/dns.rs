@@ -29,7 +29,7 @@ pub struct Exchange {
     pub attempts: Vec<Attempt>,
     /// The last answer.
     pub answer: Option<Answer>,
-    /// The error the socket gave instead, such as ECONNREFUSED where no server listens.
+    /// The error that the socket gave instead of an answer, such as ECONNREFUSED if no server listens.
     pub error: Option<CallError>,
 }
 

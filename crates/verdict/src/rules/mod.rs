@@ -234,7 +234,7 @@ pub struct Evidence {
     /// The same in nanoseconds after the run's start; 0 until [`judge`], which knows the run, sets it.
     #[serde(rename = "after_start_ns")]
     pub offset: u64,
-    /// What it says, escaped.
+    /// What the event says, escaped.
     pub text: String,
 }
 
