@@ -130,7 +130,8 @@ macro_rules! kinds {
 
 kinds! {
     /// A program was executed (`sched_process_exec`). `name`: the file, as passed to execve; `data`: the arguments,
-    /// each ended by NUL; `args[0]`: pid in the process's own pid namespace; `args[1]`: cgroup id; `ret`: thread id of the caller before.
+    /// each ended by NUL; `args[0]`: pid in the process's own pid namespace; `args[1]`: cgroup id; `ret`: thread id
+    /// that the caller had before.
     EXEC = 1, "exec", ChangesProcess;
     /// A process was forked (`sched_process_fork`; threads are left out). `ret`: the child's pid; `args[0]`: the
     /// child's pid in its own namespace; `name`: the parent's command name.
@@ -237,7 +238,8 @@ kinds! {
     /// getsockopt(2) of SO_ERROR: the outcome of a connect that was in progress. `args[0]`: descriptor; `args[1]`: the
     /// errno, 0 for success; `name`: peer, if known.
     GETSOCKOPT = 103, "getsockopt", Connects;
-    /// sendto(2), send(2). `args[0]`: descriptor; `args[2]`: bytes asked for; `name`: peer; `data`: DNS payload, nothing for other traffic.
+    /// sendto(2), send(2). `args[0]`: descriptor; `args[2]`: bytes asked for; `name`: peer; `data`: DNS payload,
+    /// nothing for other traffic.
     SENDTO = 104, "sendto", Sends;
     /// sendmsg(2). As sendto, but `args[2]` is 0: the bytes asked for are spread over several buffers.
     SENDMSG = 105, "sendmsg", Sends;

@@ -10,9 +10,10 @@ use crate::layout::{
 use crate::metadata::fitting;
 use crate::{Event, Header, Run, WriteError};
 
-/// Writes a capture front to back: `new`, for each run `begin_run`, its events and `end_run`, then `finish`.
+/// Writes a capture from front to back: call `new`, for each run `begin_run`, `event` for each event and `end_run`,
+/// then `finish`.
 ///
-/// It writes a block at a time and flushes at the end; give it a plain [`File`](std::fs::File), or let
+/// A block is written at a time, and the output is flushed at the end. Give it a plain [`File`](std::fs::File), or let
 /// [`write_file`](crate::write_file) do so.
 pub struct Writer<W> {
     output: Output<W>,
@@ -23,7 +24,7 @@ pub struct Writer<W> {
     written: u64,
 }
 
-/// What was written.
+/// What was written in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Events of all runs.
@@ -35,11 +36,11 @@ pub struct Summary {
 }
 
 impl<W: Write> Writer<W> {
-    /// Starts a capture. Of a header larger than 1 MiB the largest parts of [`Header::kubernetes`] are left out, and named in
-    /// [`Header::omitted`].
+    /// Starts a capture. If the header is larger than 1 MiB, the largest parts of [`Header::kubernetes`] are left out,
+    /// and named in [`Header::omitted`].
     ///
     /// # Errors
-    /// When the header's document is larger than 1 MiB without them, or the output refuses it.
+    /// If the header's document is larger than 1 MiB even without them, or if the output refuses it.
     pub fn new(output: W, header: &Header) -> Result<Self, WriteError> {
         let document = fitting(header)?;
         let capture_id = crc32fast::hash(&document);
@@ -67,10 +68,10 @@ impl<W: Write> Writer<W> {
         })
     }
 
-    /// Starts a run; the events that follow are its own. Ends the one before, if that was not done.
+    /// Starts a run, to which the following events belong. Ends the run before, if that was not done.
     ///
     /// # Errors
-    /// When the run's document is larger than 1 MiB, or the output refuses it.
+    /// If the run's document is larger than 1 MiB, or if the output refuses it.
     pub fn begin_run(&mut self, run: &Run) -> Result<(), WriteError> {
         self.end_run()?;
         let document = run_document(run)?;
@@ -89,10 +90,10 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Adds an event to the run. Events may come in any order; readers show them in this one.
+    /// Adds an event to the run. Events may come in any order; readers show them in the order in which they were added.
     ///
     /// # Errors
-    /// Outside a run; when name and data are together larger than 1 MiB; when the output refuses a block.
+    /// If there is no run; if name and data together are larger than 1 MiB; if the output refuses a block.
     pub fn event(&mut self, event: &Event) -> Result<(), WriteError> {
         if !self.in_run {
             return Err(WriteError::NoRun);
@@ -112,17 +113,17 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Adds the events of a block that was read from a capture, as they are: nothing is decoded. They get the numbers that
-    /// follow in this capture. An empty block adds nothing.
+    /// Adds the events of a block that was read from a capture, without decoding them. They get the next numbers of
+    /// this capture. An empty block adds nothing.
     ///
     /// # Errors
-    /// Outside a run; when the output refuses a block.
+    /// If there is no run, or if the output refuses a block.
     pub fn block(&mut self, block: &EventBlock) -> Result<(), WriteError> {
         if !self.in_run {
             return Err(WriteError::NoRun);
         }
         self.end_block()?;
-        // The run that is open is the last one begun.
+        // The run that is open is the one that was begun last.
         let run = self.runs.saturating_sub(1);
         if let Some((summary, payload)) = block.renumbered(run, self.written + 1) {
             self.output.block(BlockType::EVENTS, &payload, &summary)?;
@@ -134,17 +135,17 @@ impl<W: Write> Writer<W> {
     /// Ends the run.
     ///
     /// # Errors
-    /// When the output refuses the run's last events.
+    /// If the output refuses the run's last events.
     pub fn end_run(&mut self) -> Result<(), WriteError> {
         self.end_block()?;
         self.in_run = false;
         Ok(())
     }
 
-    /// Ends the capture: index and end block. Without it, readers report the capture as cut off.
+    /// Ends the capture: writes index and end block. Without them, readers report the capture as cut off.
     ///
     /// # Errors
-    /// When the output refuses the bytes.
+    /// If the output refuses the bytes.
     pub fn finish(mut self) -> Result<(W, Summary), WriteError> {
         self.end_run()?;
         let output = &mut self.output;
@@ -172,7 +173,7 @@ impl<W: Write> Writer<W> {
 
     fn end_block(&mut self) -> Result<(), WriteError> {
         let events = self.block.len();
-        // The run that is open is the last one begun.
+        // The run that is open is the one that was begun last.
         let run = self.runs.saturating_sub(1);
         if let Some((summary, payload)) = self.block.take(run, self.written + 1)? {
             self.output.block(BlockType::EVENTS, &payload, &summary)?;
@@ -194,11 +195,11 @@ fn run_document(run: &Run) -> Result<Vec<u8>, WriteError> {
     Ok(document)
 }
 
-/// Frames blocks and keeps the index.
+/// Writes blocks with their headers, and collects the index.
 struct Output<W> {
     inner: W,
     capture_id: u32,
-    /// Bytes written.
+    /// How many bytes were written.
     position: u64,
     /// Number of the next block.
     sequence: u32,

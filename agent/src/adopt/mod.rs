@@ -43,7 +43,8 @@ pub struct Running {
     pub start: u64,
 }
 
-/// Finds the containers below the mount point of a cgroup hierarchy, by their cgroups' names; `proc` is where /proc is mounted.
+/// Finds the containers below the mount point of a cgroup hierarchy, by the names of their cgroups; `proc` is where
+/// /proc is mounted.
 ///
 /// # Errors
 /// The mount point cannot be read.

@@ -86,7 +86,8 @@ mod libc_map {
     pub(super) const MMAPABLE: u32 = 1 << 10;
 }
 
-/// How often the kernel skipped a program because it was already running on that CPU (`bpf_prog_info.recursion_misses`).
+/// How often the kernel skipped a program because it was already running on that CPU
+/// (`bpf_prog_info.recursion_misses`).
 pub(super) fn recursion_misses(program: impl AsFd) -> io::Result<u64> {
     const SIZE: usize = 224;
     const AT: usize = 208;
@@ -120,7 +121,8 @@ impl Mapped {
 
     /// The memory as words. The eBPF programs may change them at any time.
     pub(super) fn words(&self) -> &[AtomicU64] {
-        // SAFETY: the mapping is page-aligned, as long as `self`, and at least `words * 8` bytes; atomics may be changed by others.
+        // SAFETY: the mapping is page-aligned, as long as `self`, and at least `words * 8` bytes; atomics may be
+        // changed by others.
         unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast::<AtomicU64>(), self.words) }
     }
 

@@ -12,8 +12,8 @@ use crate::{Damage, DamageCause, Event, EventFlags, EventKind, FdType, Lost};
 
 /// A block of events: see [`Reader::open_block`](crate::Reader::open_block).
 ///
-/// Its columns are decoded when they are asked for, into arrays with a value for each event; memory and decompressor
-/// are used again for the next block.
+/// Its columns are decoded when they are asked for, into arrays with a value for each event. Memory and decompressor
+/// are reused for the next block.
 ///
 /// ```
 /// # use capture_format::*;
@@ -48,14 +48,14 @@ pub struct EventBlock {
     summary: BlockSummary,
     segments: Segments,
     loaded: Columns,
-    /// Events all of whose loaded values make sense.
+    /// How many events have valid values in all loaded columns.
     readable: usize,
     values: Values,
     zstd: Zstd,
     scratch: Vec<u8>,
 }
 
-/// What is decoded. Each column ends where it is cut off or senseless.
+/// The decoded columns. Each ends where the column is cut off or invalid.
 #[derive(Default)]
 struct Values {
     times: Vec<u64>,
@@ -66,7 +66,7 @@ struct Values {
     fd_types: Vec<FdType>,
     rets: Vec<i64>,
     args: [Vec<i64>; 3],
-    /// Positions in `strings`, from 1; 0 is the empty name.
+    /// Positions in `strings`, from 1; 0 means the empty name.
     names: Vec<u32>,
     strings: Vec<Bytes>,
     /// Where in `data` each payload ends.
@@ -75,8 +75,8 @@ struct Values {
 }
 
 impl EventBlock {
-    /// Makes this the block at `offset` whose payload, with the right checksum, is in `payload`. An error says what its
-    /// writer did wrong; then nothing is in it.
+    /// Makes this the block at `offset`, whose payload is in `payload` and has the right checksum. An error says what
+    /// the writer of the file did wrong; then the block is empty.
     pub(crate) fn open(
         &mut self,
         offset: u64,
@@ -95,7 +95,7 @@ impl EventBlock {
         Ok(())
     }
 
-    /// Nothing is in it any more.
+    /// Makes the block empty.
     pub(crate) fn close(&mut self) {
         self.summary = BlockSummary::default();
         self.segments = Segments::default();
@@ -103,14 +103,13 @@ impl EventBlock {
         self.readable = 0;
     }
 
-    /// Takes the summary off the front of a payload.
+    /// Takes the summary from the front of a payload.
     pub(crate) fn summary_of(payload: &mut &[u8]) -> Option<BlockSummary> {
         let size = take_u32(payload)?;
         BlockSummary::decode(take_bytes(payload, size as usize)?)
     }
 
-    /// Its summary and payload as the block of a run with this position whose first event has this number; none
-    /// without events.
+    /// Its summary and payload, for a run with this position and a first event with this number; `None` without events.
     pub(crate) fn renumbered(&self, run: u32, first: u64) -> Option<(Vec<u8>, Vec<u8>)> {
         let rest = &mut self.payload.as_slice();
         if self.summary.count == 0 {
@@ -128,7 +127,7 @@ impl EventBlock {
         Some((summary, payload))
     }
 
-    /// Memory that its events take once all columns are decoded, in bytes.
+    /// How much memory its events take once all columns are decoded, in bytes.
     pub(crate) fn unpacked(&self) -> u64 {
         u64::from(self.summary.count) * EVENT_SIZE + self.segments.total()
     }
@@ -139,23 +138,23 @@ impl EventBlock {
         &self.summary
     }
 
-    /// Number of the event in a row of the block's columns, from 0.
+    /// Number of the event in a row of the block's columns; rows are counted from 0.
     #[must_use]
     pub fn number(&self, row: usize) -> u64 {
         self.summary.first + row as u64
     }
 
-    /// How many of the block's events make sense in the columns loaded so far. Where one does not, the ones after it
-    /// cannot be told from it: [`EventBlock::event`] says so.
+    /// How many of the block's events are valid in the columns loaded so far. The events after an invalid one cannot be
+    /// decoded: [`EventBlock::event`] then returns an error.
     #[must_use]
     pub fn readable(&self) -> usize {
         self.readable
     }
 
-    /// Decodes these columns, where that is not done yet.
+    /// Decodes these columns, unless that was done before.
     ///
     /// # Errors
-    /// One cannot be decompressed: its block is lost as a whole.
+    /// If a column cannot be decompressed: the whole block is lost then.
     pub fn load(&mut self, columns: Columns) -> Result<(), Damage> {
         let missing = columns.without(self.loaded);
         if missing == Columns::NONE {
@@ -170,7 +169,7 @@ impl EventBlock {
     /// The event in a row, from 0.
     ///
     /// # Errors
-    /// What is missing from this event on: a column cannot be decompressed, ends before the row, or is senseless there.
+    /// What is missing from this event on: a column cannot be decompressed, ends before the row, or is invalid there.
     pub fn event(&mut self, row: usize) -> Result<Event, Damage> {
         self.load(Columns::ALL)?;
         if row >= self.readable {
@@ -180,7 +179,7 @@ impl EventBlock {
         Ok(self.values.event(row))
     }
 
-    /// The block's events are missing from a row on.
+    /// The damage that the block's events are missing from a row on.
     fn damage(&self, row: usize, cause: DamageCause) -> Damage {
         Damage {
             cause,
@@ -190,8 +189,8 @@ impl EventBlock {
         }
     }
 
-    /// Times of the events; empty until [`Columns::TIME`] is loaded. This and those below are at least as long as
-    /// [`EventBlock::readable`] says once they are loaded.
+    /// Times of the events; empty until [`Columns::TIME`] is loaded. Once loaded, this and the columns below have at
+    /// least [`EventBlock::readable`] values.
     #[must_use]
     pub fn times(&self) -> &[u64] {
         self.loaded(Columns::TIME, &self.values.times)
@@ -221,7 +220,7 @@ impl EventBlock {
         self.loaded(Columns::FLAGS, &self.values.flags)
     }
 
-    /// What the descriptors of the events are; empty until [`Columns::FD_TYPE`] is loaded.
+    /// What the descriptors of the events refer to; empty until [`Columns::FD_TYPE`] is loaded.
     #[must_use]
     pub fn fd_types(&self) -> &[FdType] {
         self.loaded(Columns::FD_TYPE, &self.values.fd_types)
@@ -242,7 +241,7 @@ impl EventBlock {
             .map(|values| self.loaded(Columns::ARGS, values.as_slice()))
     }
 
-    /// Name of the event in a row, from 0; empty until [`Columns::NAME`] is loaded, and where there is no such row.
+    /// Name of the event in a row, from 0; empty until [`Columns::NAME`] is loaded, and if the row does not exist.
     #[must_use]
     pub fn name(&self, row: usize) -> &[u8] {
         let names = self.loaded(Columns::NAME, &self.values.names);
@@ -336,7 +335,7 @@ impl EventBlock {
 }
 
 impl Values {
-    /// The event in a row that is in all columns.
+    /// The event in a row that exists in all columns.
     fn event(&self, row: usize) -> Event {
         let [arg0, arg1, arg2] = &self.args;
         let start = match row.checked_sub(1) {
@@ -372,7 +371,7 @@ struct Decoding<'b> {
     segments: &'b Segments,
     zstd: &'b mut Zstd,
     scratch: &'b mut Vec<u8>,
-    /// Events of the block.
+    /// How many events the block has.
     count: usize,
 }
 
@@ -382,7 +381,7 @@ impl Decoding<'_> {
             .bytes(column, self.payload, self.zstd, self.scratch)
     }
 
-    /// Decodes varints, as long as they make sense; says how many did.
+    /// Decodes varints as long as they are valid. Returns how many were.
     fn varints<T: Clone>(
         &mut self,
         column: Column,
@@ -405,7 +404,7 @@ impl Decoding<'_> {
         Ok(out.len())
     }
 
-    /// Decodes a byte an event; says how many there are.
+    /// Decodes one byte for each event. Returns how many there are.
     fn bytes<T>(
         &mut self,
         column: Column,
@@ -421,7 +420,7 @@ impl Decoding<'_> {
         Ok(out.len())
     }
 
-    /// The table of strings, of which there are at most as many as events.
+    /// Decodes the table of strings, which has at most as many strings as the block has events.
     fn strings(&mut self, out: &mut Vec<Bytes>) -> Result<(), &'static str> {
         const SENSELESS: &str = "its table of strings is senseless";
         let most = self.count;
@@ -444,7 +443,7 @@ impl Decoding<'_> {
         Ok(())
     }
 
-    /// The name of each event, as its position among so many strings, from 1.
+    /// Decodes the name of each event: its position among the strings, from 1.
     fn names(&mut self, strings: usize, out: &mut Vec<u32>) -> Result<usize, &'static str> {
         let mut used = 0;
         self.varints(Column::Name, out, |name| {
@@ -460,7 +459,7 @@ impl Decoding<'_> {
         })
     }
 
-    /// Where each payload ends, as long as it is within the column of payloads.
+    /// Decodes where each payload ends, as long as the end is inside the column of payloads.
     fn lengths(&mut self, out: &mut Vec<u32>) -> Result<usize, &'static str> {
         let size = self.segments.size(Column::Data).unwrap_or(0) as u64;
         let mut end = 0u64;
@@ -470,7 +469,7 @@ impl Decoding<'_> {
         })
     }
 
-    /// The column of payloads; memory that no event uses any more is used again.
+    /// Decodes the column of payloads. Memory is reused if no event uses it any more.
     fn data(&mut self, out: &mut Bytes) -> Result<(), &'static str> {
         let before = std::mem::take(out);
         let mut data = if before.is_unique() {

@@ -43,8 +43,8 @@ pub struct PodEvent {
 }
 
 impl Kubernetes {
-    /// What the pod's specification says of the container of this name, whether it is an app, init, sidecar or ephemeral
-    /// container: no two of a pod have the same name.
+    /// What the pod's specification says about the container with this name, whether it is an app, init, sidecar or
+    /// ephemeral container. Names are unique in a pod.
     #[must_use]
     pub fn container(&self, name: &str) -> Option<PodContainer<'_>> {
         let lists = ["containers", "initContainers", "ephemeralContainers"];
@@ -53,7 +53,7 @@ impl Kubernetes {
             .map(PodContainer)
     }
 
-    /// What the pod's specification says of the volume of this name.
+    /// What the pod's specification says about the volume with this name.
     #[must_use]
     pub fn volume(&self, name: &str) -> Option<&Value> {
         self.list("volumes").find(|volume| volume["name"] == name)
@@ -64,19 +64,19 @@ impl Kubernetes {
     }
 }
 
-/// A container, as the specification of its pod has it.
+/// A container, as its pod's specification describes it.
 #[derive(Clone, Copy, Debug)]
 pub struct PodContainer<'a>(&'a Value);
 
 impl<'a> PodContainer<'a> {
-    /// The value of a field, by the keys that lead to it; none where there is none.
+    /// The value of a field, by the keys that lead to it; `None` if it does not exist.
     #[must_use]
     pub fn field(self, keys: &[&str]) -> Option<&'a Value> {
         let value = keys.iter().fold(self.0, |value, key| &value[key]);
         (!value.is_null()).then_some(value)
     }
 
-    /// Command and arguments, as far as the image's own are replaced.
+    /// Command and arguments, as far as they replace those of the image.
     pub fn command(self) -> impl Iterator<Item = &'a str> {
         let parts = ["command", "args"].into_iter();
         let parts = parts.filter_map(move |part| self.0[part].as_array());
@@ -89,7 +89,7 @@ impl<'a> PodContainer<'a> {
         serde_json::from_value(self.0["resources"].clone()).ok()
     }
 
-    /// The innermost volume mount that holds a path.
+    /// The innermost volume mount that contains a path.
     #[must_use]
     pub fn mount(self, path: &str) -> Option<&'a Value> {
         let holds = |mount: &&Value| {

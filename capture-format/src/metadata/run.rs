@@ -73,7 +73,8 @@ pub struct Terminated {
     pub finished_at: Option<u64>,
 }
 
-/// CPU figures of a cgroup: `cpu.stat` and `cpu.max`, or `cpu.cfs_*` and `cpuacct.usage` of version 1. Times in nanoseconds.
+/// CPU figures of a cgroup: `cpu.stat` and `cpu.max`, or `cpu.cfs_*` and `cpuacct.usage` of version 1. Times are in
+/// nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cpu {

@@ -17,7 +17,7 @@ use crate::{SpoolError, clock, files};
 /// A run that an agent kept in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SavedRun {
-    /// UID of the pod; empty where there is none.
+    /// UID of the pod; empty without a pod.
     pub pod_uid: String,
     /// What identifies the container within its pod across restarts: its name, or its id.
     pub container: String,
@@ -30,9 +30,9 @@ pub struct SavedRun {
 /// The runs that an agent left for the next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// The runs, in the order in which they were given.
+    /// The runs, in the order in which they were written.
     pub runs: Vec<SavedRun>,
-    /// Runs left out since they are of an earlier boot or too old.
+    /// How many runs were left out because they are from an earlier boot or too old.
     pub stale: usize,
     /// How many runs were left out because their file is damaged, or because there are more than the limit allows.
     pub damaged: usize,

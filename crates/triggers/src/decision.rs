@@ -12,9 +12,9 @@ pub enum Decision {
         attempt: Attempt,
         /// The container.
         subject: Subject,
-        /// Why.
+        /// Why the capture is taken.
         trigger: Tripped,
-        /// The capture it supersedes, once it stands.
+        /// The capture that it replaces, once it is complete.
         replaces: Option<String>,
     },
     /// An annotation is ignored. This is reported once for each annotation.
@@ -33,7 +33,7 @@ pub struct Attempt(pub(crate) u64);
 /// Why a capture is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tripped {
-    /// Which rule tripped; of several, the highest.
+    /// The rule that tripped; if there are several, the one with the highest rank.
     pub kind: Kind,
     /// One sentence for people.
     pub detail: String,

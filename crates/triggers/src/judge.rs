@@ -36,7 +36,7 @@ impl Run {
         }
     }
 
-    /// Triggers that it trips by itself.
+    /// The triggers that this run trips by itself.
     fn trips(&self, rules: &Rules) -> Vec<Tripped> {
         let Ended {
             status, oom_killed, ..
@@ -126,7 +126,7 @@ impl Container {
             .max_by_key(|plan| (plan.trigger.kind, plan.run))
     }
 
-    /// Triggers that the loop trips, whose newest run is given.
+    /// The triggers that the loop trips; `newest` is its newest run.
     fn loop_trips(&self, look: Look, newest: &Run, rules: &Rules) -> Vec<Tripped> {
         let crash = newest.end.run > self.judged_through && newest.is_crash();
         let mut triggers = Vec::new();

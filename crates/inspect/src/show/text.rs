@@ -59,7 +59,8 @@ fn who(out: &mut String, event: &Event) {
     out.push_str(tid);
 }
 
-/// What happened, without number, time and process: `openat("/etc/x", flags=O_RDONLY) = -1 ENOENT (No such file or directory)`.
+/// What happened, without number, time and process: `openat("/etc/x", flags=O_RDONLY) = -1 ENOENT (No such file or
+/// directory)`.
 pub(crate) fn call(seen: &Seen<'_>, host: &Host) -> String {
     let (run, options) = (Run::default(), Options::default());
     let mut printer = Printer::new(host, &run, &options);

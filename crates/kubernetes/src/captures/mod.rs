@@ -33,7 +33,7 @@ use crate::{
 
 use book::{Book, Duty, PodPlace, Seen};
 
-/// A Capture that waits for an agent. It is offered again every few seconds for as long as it does.
+/// A Capture that waits for an agent. It is offered every few seconds until an agent claims it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// Its namespace, which is the pod's.
@@ -42,19 +42,20 @@ pub struct Offer {
     pub name: String,
     /// Which container, and why.
     pub spec: CaptureSpec,
-    /// How often it was taken before: by this node's agent, which ended in the middle.
+    /// How often it was claimed before: by this node's agent, which ended before it was done.
     pub attempts: i32,
     resource_version: String,
 }
 
-/// What an agent is to know of the cluster's Captures.
+/// News about the cluster's Captures for an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// One waits to be taken.
+    /// A Capture waits for an agent.
     Offered(Offer),
-    /// The watch has begun, or begun anew, and has told all there are: the (namespace, name) of those that this node's agent took, or nobody yet.
+    /// The watch has begun, or begun anew, and has reported all Captures. These are the (namespace, name) of those that
+    /// this node's agent claimed, or that nobody has claimed yet.
     Listed(HashSet<(String, String)>),
-    /// One is gone; [`Captures::is_deleted`] tells why.
+    /// A Capture is gone; [`Captures::is_deleted`] says why.
     Deleted {
         /// Its namespace.
         namespace: String,
@@ -63,12 +64,13 @@ pub enum Notice {
     },
 }
 
-/// A Capture object that this agent claimed: it fills it.
+/// A Capture object that this agent has claimed and will fill in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
     /// What was offered.
     pub offer: Offer,
-    /// Its status now. Filled in and with the phase `Complete` it goes into an [`crate::announce::Announcement`].
+    /// Its present status. With all fields and the phase `Complete` it becomes part of an
+    /// [`crate::announce::Announcement`].
     pub status: CaptureStatus,
 }
 
@@ -82,7 +84,7 @@ pub struct Captures {
 }
 
 impl Captures {
-    /// For the agent of `node`. Finished Captures that don't say otherwise are deleted after `keep`.
+    /// The Captures for the agent of `node`. Finished Captures are deleted after `keep`, unless they say otherwise.
     #[must_use]
     pub fn new(client: Client, node: &str, keep: Duration, health: Health) -> Self {
         Self {
@@ -93,9 +95,12 @@ impl Captures {
         }
     }
 
-    /// Those that wait to be taken, on whatever node their pod is (the caller knows the pods of its own), and those that are deleted. While it is polled, it also
-    /// fails those that nobody takes and deletes the expired ones: this node's own, and those that no other agent has deleted. Both only if the API server's clock
-    /// says so, as a node whose own is wrong must not delete what is not old.
+    /// Captures that wait for an agent, on whatever node their pod is (the caller knows the pods of its own node), and
+    /// Captures that were deleted.
+    ///
+    /// While the stream is polled, it also sets Captures that nobody claims to `Failed`, and deletes expired ones:
+    /// those of this node, and those that no other agent has deleted. Both happen only if the API server's clock says
+    /// so, because a node with a wrong clock must not delete what is not old.
     pub fn notices(&self) -> BoxStream<'static, Notice> {
         let watch = Watch {
             who: "captures",
@@ -118,7 +123,8 @@ impl Captures {
         stream::unfold(keeper, Keeper::next).boxed()
     }
 
-    /// Claims what was offered: the phase becomes `Capturing`, with this node's name. None if another agent was faster, or it is gone.
+    /// Claims an offer: the phase becomes `Capturing`, with this node's name. `None` if another agent was faster, or if
+    /// the Capture is gone.
     ///
     /// # Errors
     /// The API server is away, or forbids it.
@@ -147,7 +153,8 @@ impl Captures {
         }))
     }
 
-    /// There will be no file: the phase becomes `Failed`. `reason` is one word such as `NothingRecorded`, `message` for people.
+    /// Reports that there will be no file: the phase becomes `Failed`. `reason` is one word such as `NothingRecorded`;
+    /// `message` is for people.
     ///
     /// # Errors
     /// The API server is away, or forbids it.
@@ -158,12 +165,15 @@ impl Captures {
         unless_changed(applied.await).map(drop)
     }
 
-    /// Whether one that is gone was deleted, by a person, with its namespace or as it expired: false if it went with the resource definition, as it does when
-    /// lastword is uninstalled, or if there is another one of its name. Asked by creating one without effect (a dry run), which the API server refuses while a
-    /// definition is being deleted.
+    /// Whether a Capture that is gone was deleted by a person, together with its namespace, or because it expired.
+    /// False if it went together with the resource definition, as when lastword is uninstalled, or if another one with
+    /// its name exists.
+    ///
+    /// To find out, a Capture is created without effect (a dry run): the API server refuses that while a definition is
+    /// being deleted.
     ///
     /// # Errors
-    /// That is not known: the API server is away, or forbids it.
+    /// If that cannot be found out: the API server is away, or forbids it.
     pub async fn is_deleted(&self, namespace: &str, name: &str) -> Result<bool, Error> {
         let api: Api<Capture> = Api::namespaced(self.client.clone(), namespace);
         let spec = CaptureSpec {
@@ -182,7 +192,7 @@ impl Captures {
         }
     }
 
-    /// Fails one that nobody took, or that whoever took it did not finish.
+    /// Sets a Capture to `Failed` that nobody claimed, or that the agent which claimed it did not finish.
     async fn give_up(&self, seen: &Seen, reason: &str, message: &str) -> Result<(), Error> {
         let status = failed(seen.status(), reason, message);
         let version = Some(seen.resource_version.as_str());
@@ -234,7 +244,8 @@ impl Captures {
     }
 }
 
-/// Asks for a capture: makes a Capture that the agent of the pod's node will take. False if one of that name exists already.
+/// Asks for a capture: makes a Capture that the agent of the pod's node will claim. False if one with this name already
+/// exists.
 ///
 /// # Errors
 /// The API server is away, forbids it, does not know Captures, or refuses the spec.
@@ -258,7 +269,7 @@ pub async fn create(
     }
 }
 
-/// What [`Captures::notices`] does between two notices.
+/// The state of [`Captures::notices`] between two notices.
 struct Keeper {
     captures: Captures,
     book: Book,
@@ -290,7 +301,7 @@ impl Keeper {
         }
     }
 
-    /// Waits for a change, or until something may be due. None when the watch has ended, which it does not.
+    /// Waits for a change, or until something may be due. `None` if the watch has ended, which does not happen.
     async fn observe(&mut self) -> Option<()> {
         match tokio::time::timeout(self.book.pace(), self.changes.next()).await {
             Ok(change) => {
@@ -311,7 +322,7 @@ impl Keeper {
     }
 }
 
-/// False if somebody else changed or deleted it first.
+/// Whether the write succeeded; false if somebody else changed or deleted the object first.
 fn unless_changed(outcome: Result<(), Error>) -> Result<bool, Error> {
     match outcome {
         Ok(()) => Ok(true),
@@ -330,7 +341,7 @@ fn failed(status: CaptureStatus, reason: &str, message: &str) -> CaptureStatus {
     }
 }
 
-/// To the second, as it is stored.
+/// The present time, rounded to the second, as it is stored.
 fn now() -> Time {
     let now = Timestamp::now();
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
