@@ -3,6 +3,7 @@
 
 use capture_format::{ExitStatus, Reader, Run};
 use crossterm::event::KeyEvent;
+use events::decode::time::since_start;
 use events::escape::escaped;
 use inspect::filter::Filter;
 use inspect::views::streams::What;
@@ -14,7 +15,7 @@ use crate::input::Input;
 use crate::layout::{Parts, inner, parts};
 use crate::list::List;
 use crate::pager::{self, Page, Search};
-use crate::text::{time, wrapped};
+use crate::text::wrapped;
 use crate::window::{More, PAGE, Window};
 
 mod answers;
@@ -501,7 +502,7 @@ fn verdict_rows(verdict: &RunVerdict, width: usize) -> Vec<VerdictRow> {
         })
         .collect();
     rows.extend(verdict.evidence.iter().map(|evidence| {
-        let time = time(evidence.offset);
+        let time = since_start(evidence.offset);
         VerdictRow {
             event: Some(evidence.event),
             ..plain(format!(

@@ -40,15 +40,6 @@ pub(crate) fn shifted(text: &str, columns: usize) -> &str {
     start.map_or("", |(at, _)| &text[at..])
 }
 
-/// `+0.041s`: a time in nanoseconds after the run's start.
-pub(crate) fn time(nanoseconds: u64) -> String {
-    format!(
-        "+{}.{:06}",
-        nanoseconds / 1_000_000_000,
-        nanoseconds / 1_000 % 1_000_000
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
