@@ -21,7 +21,7 @@ pub fn write_pretty(value: &impl Serialize, out: &mut dyn Write) -> io::Result<(
 ///
 /// # Errors
 /// When `out` fails.
-pub fn write_line(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_line(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     write(value, out, CompactFormatter)
 }
 

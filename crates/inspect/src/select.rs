@@ -58,7 +58,7 @@ impl Selection {
 
     /// Whether events of this run may be selected.
     #[must_use]
-    pub fn takes_run(&self, run: &Run) -> bool {
+    pub(crate) fn takes_run(&self, run: &Run) -> bool {
         self.run.is_none_or(|number| run.number == number)
     }
 

@@ -42,7 +42,7 @@ pub fn is_runtime(comm: &[u8]) -> bool {
 
 /// Whether a command name belongs to something that ends containers: a low-level runtime, or a program that calls it.
 #[must_use]
-pub fn ends_containers(comm: &[u8]) -> bool {
+pub(crate) fn ends_containers(comm: &[u8]) -> bool {
     is_runtime(comm) || starts_with_any(comm, MANAGERS)
 }
 

@@ -56,8 +56,6 @@ impl Errno {
     pub const EPERM: Self = Self(1);
     /// Is a directory.
     pub const EISDIR: Self = Self(21);
-    /// Too many levels of symbolic links.
-    pub const ELOOP: Self = Self(40);
     /// Interrupted system call.
     pub const EINTR: Self = Self(4);
     /// Connection timed out.

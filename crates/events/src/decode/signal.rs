@@ -44,7 +44,7 @@ impl Signal {
     /// Profiling timer.
     pub const PROF: Self = Self(27);
     /// Bad system call.
-    pub const SYS: Self = Self(31);
+    pub(crate) const SYS: Self = Self(31);
     /// I/O is possible.
     pub const IO: Self = Self(29);
 

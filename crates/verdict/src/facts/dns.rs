@@ -141,7 +141,7 @@ impl Dns {
 
     /// The process of this run that answered the question, if one did.
     #[must_use]
-    pub fn server_inside(&self, exchange: &Exchange) -> Option<u32> {
+    pub(crate) fn server_inside(&self, exchange: &Exchange) -> Option<u32> {
         exchange.answer.as_ref()?;
         let is_it = |served: &&Served| {
             served.id == exchange.id

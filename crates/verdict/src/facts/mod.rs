@@ -302,7 +302,7 @@ impl Facts {
 
     /// Whether a line of stdout was printed for a shell of this run, which used it as a value.
     #[must_use]
-    pub fn is_captured(&self, line: &output::Line) -> bool {
+    pub(crate) fn is_captured(&self, line: &output::Line) -> bool {
         line.stream == output::Stream::Stdout
             && line.inode != 0
             && self.captured.iter().any(|&inode| inode == line.inode)
@@ -310,7 +310,7 @@ impl Facts {
 
     /// The lock on a file was refused at this event: returns another process of the container that had the file open.
     #[must_use]
-    pub fn also_open_at(&self, event: u64) -> Option<u32> {
+    pub(crate) fn also_open_at(&self, event: u64) -> Option<u32> {
         let mut all = self.also_open.iter();
         all.find_map(|&(at, pid)| (at == event).then_some(pid))
     }
@@ -405,7 +405,7 @@ impl Facts {
     /// The processes below `process` that failed, and after whose end neither `process` nor any process between them
     /// started anything. So the end of `process` may follow from theirs.
     #[must_use]
-    pub fn failed_last(&self, process: &Process) -> Vec<&Process> {
+    pub(crate) fn failed_last(&self, process: &Process) -> Vec<&Process> {
         let end = process.exit.map_or(u64::MAX, |exit| exit.event);
         let failed = |child: &&Process| {
             let Some(exit) = child.exit.filter(|exit| exit.status != ExitStatus::Code(0)) else {

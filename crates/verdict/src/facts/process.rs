@@ -104,7 +104,7 @@ impl Process {
 
     /// Whether the process started a process or executed something after this event.
     #[must_use]
-    pub fn went_on_after(&self, event: u64) -> bool {
+    pub(crate) fn went_on_after(&self, event: u64) -> bool {
         let executed = self.exec.as_ref().map(|exec| exec.event);
         self.last_fork.max(executed) > Some(event)
     }

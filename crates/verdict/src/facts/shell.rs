@@ -38,7 +38,7 @@ pub struct Script {
 impl Process {
     /// Whether the process is a shell, judged by the program that it executed; for a script, by its interpreter.
     #[must_use]
-    pub fn is_shell(&self) -> bool {
+    pub(crate) fn is_shell(&self) -> bool {
         let Some(exec) = &self.exec else { return false };
         match exec.applet() {
             Some((applet, _)) => SHELLS.contains(&applet),

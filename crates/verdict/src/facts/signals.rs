@@ -84,7 +84,7 @@ impl Signals {
 
     /// The same signal that the same sender sent to another process at the same time: kill(2) of a process group.
     #[must_use]
-    pub fn sent_with(&self, sent: &SentSignal) -> Option<&SentSignal> {
+    pub(crate) fn sent_with(&self, sent: &SentSignal) -> Option<&SentSignal> {
         let same = |other: &&SentSignal| {
             (other.sender, other.signal, other.code) == (sent.sender, sent.signal, sent.code)
                 && other.target != sent.target

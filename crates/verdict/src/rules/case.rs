@@ -130,7 +130,7 @@ impl<'a> Case<'a> {
 
     /// The process that ended the run: the last one of the chain.
     #[must_use]
-    pub fn culprit(&self) -> Option<&'a Process> {
+    pub(crate) fn culprit(&self) -> Option<&'a Process> {
         self.chain.last().copied()
     }
 
@@ -142,7 +142,7 @@ impl<'a> Case<'a> {
 
     /// Whether a process belongs to the chain, or is a descendant of a process that does.
     #[must_use]
-    pub fn below_chain(&self, pid: u32) -> bool {
+    pub(crate) fn below_chain(&self, pid: u32) -> bool {
         let Some(process) = self.facts.processes.get(pid) else {
             return false;
         };
@@ -175,7 +175,7 @@ impl<'a> Case<'a> {
 
     /// `Some` if the culprit ended as programs do that give up: with a code other than 0, or by abort(3).
     #[must_use]
-    pub fn gave_up(&self) -> Option<()> {
+    pub(crate) fn gave_up(&self) -> Option<()> {
         let culprit = self.culprit().map(|culprit| culprit.pid);
         let aborted = |signal: Signal| {
             let sent = self.facts.signals.last(culprit?, Signal::ABRT)?;
@@ -275,7 +275,7 @@ impl<'a> Case<'a> {
     /// The headline of the last words, if it was said right before the end: what was said long before does not explain
     /// a signal.
     #[must_use]
-    pub fn recent_headline(&self) -> Option<&'a Line> {
+    pub(crate) fn recent_headline(&self) -> Option<&'a Line> {
         self.words
             .headline()
             .filter(|line| self.silent_after(line).is_none())
@@ -283,7 +283,7 @@ impl<'a> Case<'a> {
 
     /// How long before the end nothing was said after this line, in nanoseconds, if that was long.
     #[must_use]
-    pub fn silent_after(&self, line: &Line) -> Option<u64> {
+    pub(crate) fn silent_after(&self, line: &Line) -> Option<u64> {
         let silent = self.end()?.saturating_sub(line.time);
         (silent > CLOSE).then_some(silent)
     }
@@ -300,14 +300,14 @@ impl<'a> Case<'a> {
 
     /// `, 41 ms after start`; empty if the end or the start is not known.
     #[must_use]
-    pub fn end_after_start(&self) -> String {
+    pub(crate) fn end_after_start(&self) -> String {
         let after = self.end().and_then(|end| self.after_start(end));
         after.map_or_else(String::new, |after| format!(", {after}"))
     }
 
     /// A time as `41 ms after start`; `None` if the start is not known.
     #[must_use]
-    pub fn after_start(&self, time: u64) -> Option<String> {
+    pub(crate) fn after_start(&self, time: u64) -> Option<String> {
         let after = time.checked_sub(self.started()?)?;
         Some(format!("{} after start", duration(after)))
     }
@@ -322,7 +322,7 @@ impl<'a> Case<'a> {
 
     /// The ends of the chain's processes, as evidence.
     #[must_use]
-    pub fn exit_evidence(&self) -> Vec<Evidence> {
+    pub(crate) fn exit_evidence(&self) -> Vec<Evidence> {
         let exit = |process: &&Process| {
             let exit = process.exit?;
             Some(Evidence::new(
@@ -342,7 +342,7 @@ impl<'a> Case<'a> {
     /// A process that a signal killed right before the culprit ended: as the continuation of a sentence, and as
     /// evidence. The culprit may have ended because of that, or not.
     #[must_use]
-    pub fn killed_before(&self) -> (String, Vec<Evidence>) {
+    pub(crate) fn killed_before(&self) -> (String, Vec<Evidence>) {
         let failed = self
             .culprit()
             .map(|culprit| self.facts.failed_last(culprit));
@@ -381,7 +381,7 @@ impl<'a> Case<'a> {
 
     /// `its CPU limit held it back in 90 of 100 periods`, if it was held back in at least every other period.
     #[must_use]
-    pub fn throttled(&self) -> Option<String> {
+    pub(crate) fn throttled(&self) -> Option<String> {
         let cpu = self.run.cpu.filter(|cpu| cpu.quota.is_some())?;
         let (periods, held) = (cpu.periods, cpu.throttled_periods);
         (periods >= MIN_PERIODS && held >= periods / 2)
@@ -390,7 +390,7 @@ impl<'a> Case<'a> {
 
     /// The headline of the last words as evidence.
     #[must_use]
-    pub fn words_evidence(&self) -> Vec<Evidence> {
+    pub(crate) fn words_evidence(&self) -> Vec<Evidence> {
         self.recent_headline()
             .map(Words::evidence)
             .into_iter()
@@ -410,7 +410,7 @@ impl<'a> Case<'a> {
     /// is in the capture, all later events of its lane are, too. Only a verdict that would need older events is
     /// weakened.
     #[must_use]
-    pub fn missing_beginning(&self) -> Vec<String> {
+    pub(crate) fn missing_beginning(&self) -> Vec<String> {
         let overwritten = self.run.losses.overwritten;
         let overwritten = (overwritten > 0).then(|| format!("{overwritten} older events overwritten by newer ones: what came before them is not known"));
         let unrecorded = self.facts.adopted.map(|adopted| {
@@ -425,14 +425,14 @@ impl<'a> Case<'a> {
 
     /// If the container already ran when the recorder came: how long the recorded end of the run is, in nanoseconds.
     #[must_use]
-    pub fn recorded_end(&self) -> Option<u64> {
+    pub(crate) fn recorded_end(&self) -> Option<u64> {
         self.end()?.checked_sub(self.facts.adopted?)
     }
 
     /// What else is missing according to the capture, in words. It weakens whatever depends on something *not* having
     /// happened.
     #[must_use]
-    pub fn missing_events(&self) -> Vec<String> {
+    pub(crate) fn missing_events(&self) -> Vec<String> {
         let [_lost, _overwritten, others @ .., skipped] = figures(&self.run.losses);
         let told =
             |Figure { count, what, .. }: Figure| (count > 0).then(|| format!("{count} {what}"));

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::facts::Facts;
 
-pub mod case;
+mod case;
 mod configuration;
 mod cpu_starved;
 mod disk_full;
@@ -47,7 +47,7 @@ mod unexplained_signal;
 mod unknown;
 mod visit;
 mod volume;
-pub mod words;
+pub(crate) mod words;
 
 pub use case::Case;
 pub use case::how;

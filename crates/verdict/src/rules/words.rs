@@ -210,7 +210,7 @@ const CONTINUATION: &[&str] = &[
 ];
 
 /// A line that was said.
-pub type Words = Line;
+pub(crate) type Words = Line;
 
 impl Words {
     /// The line as evidence.
@@ -307,7 +307,7 @@ impl<'a> LastWords<'a> {
 
     /// Whether the program itself said something on the same stream after the headline: then that may be why it ended.
     #[must_use]
-    pub fn went_on(&self) -> bool {
+    pub(crate) fn went_on(&self) -> bool {
         let Some(at) = self.headline else {
             return false;
         };
