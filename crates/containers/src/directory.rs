@@ -22,10 +22,10 @@ use presence::{By, Presence};
 pub use types::{ContainerSighting, Identity, Kind, Pod, PodSighting};
 
 /// Prefix of the names of lastword's own annotations. Other annotations are not kept.
-pub const ANNOTATIONS: &str = "lastword.dev/";
+pub(crate) const ANNOTATIONS: &str = "lastword.dev/";
 
 /// How many bytes of labels, and of annotations, are kept of a pod: as many as fit, in the order of their names.
-pub const MAX_LABELS: usize = 16 << 10;
+pub(crate) const MAX_LABELS: usize = 16 << 10;
 
 /// How many bytes of an image's name are kept. Names that work are shorter.
 const MAX_IMAGE: usize = 1 << 10;

@@ -55,7 +55,7 @@ impl Signal {
     }
 
     /// The signal with this number, if there is one.
-    pub fn from_number(number: u8) -> Option<Self> {
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
         (1..=LAST).contains(&number).then_some(Self(number))
     }
 }

@@ -318,7 +318,10 @@ fn over_limits() -> io::Result<()> {
     limit(libc::RLIMIT_MEMLOCK, 4096)?;
     // struct clone_args of clone3(2): exit_signal is the fifth member.
     let clone_args = [0u64, 0, 0, 0, libc::SIGCHLD as u64, 0, 0, 0];
-    let arguments: [*const libc::c_char; 2] = [c"true".as_ptr(), std::ptr::null()];
+    // Memory that was just written: of a constant in the program's file the page need not be there when the call is refused,
+    // which is before the kernel looks at it.
+    let program = c"true".to_owned();
+    let arguments: [*const libc::c_char; 2] = [program.as_ptr(), std::ptr::null()];
     // SAFETY: plain calls, each of which must fail; the clones are like fork(2), in a process with one thread.
     let results: [i64; 5] = unsafe {
         check(libc::setuid(NOBODY))?;

@@ -373,7 +373,7 @@ mod tests {
         // The number goes over to the next agent as well.
         let saved = histories.saved();
         let mut next = Histories::new(9, u64::MAX);
-        assert_eq!(next.restore(saved), [web.clone()]);
+        assert_eq!(next.restore(saved), std::slice::from_ref(&web));
         assert_eq!(numbers(&next, &web), [3, 4]);
     }
 

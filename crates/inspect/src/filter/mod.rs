@@ -40,11 +40,11 @@ pub(crate) mod time {
 }
 
 /// Longest expression, in bytes.
-pub const MAX_LENGTH: usize = 1 << 16;
+pub(crate) const MAX_LENGTH: usize = 1 << 16;
 /// Deepest nesting of parentheses and `not`; Falco has the same limit.
 pub const MAX_DEPTH: usize = 100;
 /// Most globs and regular expressions: each may use a mebibyte.
-pub const MAX_PATTERNS: usize = 64;
+pub(crate) const MAX_PATTERNS: usize = 64;
 
 /// A filter expression: it says of each event whether the event matches.
 ///
