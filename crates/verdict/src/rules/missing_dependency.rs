@@ -17,8 +17,8 @@ struct Loader {
     before: &'static str,
     /// Characters that end the name.
     after: &'static [char],
-    /// Texts of which the loader says at least one in the same message. They tell a loader's message from prose about a
-    /// module, which proves nothing. Empty if `before` cannot be prose.
+    /// Texts of which the loader says at least one in the same message. They distinguish a loader's message from prose
+    /// about a module, which proves nothing. Empty if `before` cannot be prose.
     context: &'static [&'static str],
     /// The kind of thing that is missing, for people.
     what: &'static str,
