@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     apt::{Bundle, Suite, Unpacked},
-    cargo, pip, place, step,
+    built, pip, place, step,
 };
 
 /// Chromium, and fonts for it.
@@ -26,7 +26,7 @@ const CHROMIUM: Bundle = Bundle {
 /// The release of Playwright: its package on PyPI, which brings its own Node.js along.
 const PLAYWRIGHT: &str = "1.65.2";
 
-/// Opens reports of all captures in the browser.
+/// Opens reports in the browser.
 ///
 /// # Errors
 /// Packages cannot be fetched, or a test fails.
@@ -39,9 +39,8 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
     let playwright = playwright()?;
     step::say("running the tests of the report in Chromium");
     step::shown(
-        cargo::command("test")
-            .args(["--quiet", "--package", "inspect", "--test", "browser", "--"])
-            .arg("--ignored")
+        built::cargo("test")?
+            .args(["--quiet", "--test", "browser", "--", "--ignored"])
             .args(filter)
             .env("LASTWORD_CHROMIUM", program(&chromium))
             .env("LASTWORD_CHROMIUM_LIBRARIES", libraries(&chromium))

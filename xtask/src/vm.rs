@@ -21,6 +21,9 @@ use crate::{
     place, step,
 };
 
+/// Asks the compiler for programs without shared libraries.
+const STATIC: &str = "-Ctarget-feature=+crt-static";
+
 const BUSYBOX: Bundle = Bundle {
     name: "busybox",
     suite: Suite::Bookworm,
@@ -81,6 +84,7 @@ impl Machine {
             name,
             executable,
             is_test,
+            ..
         } in artifacts
         {
             let path = match (name.as_str(), is_test) {
@@ -260,7 +264,8 @@ pub(crate) fn cargo_without_shared_libraries(arch: Arch, subcommand: &str) -> Re
     command
         .args(["--target", &target, "--target-dir"])
         .arg(place::workspace().join("target/vm"))
-        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+        .env("RUSTFLAGS", STATIC)
+        .env("RUSTDOCFLAGS", STATIC);
     Ok(command)
 }
 
