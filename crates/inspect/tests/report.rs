@@ -2,8 +2,10 @@
 //!
 //! What the report does in a browser is tested in `browser.rs`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
+use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -73,38 +75,30 @@ fn parse(page: &str) -> Parsed {
 }
 
 #[test]
-fn a_hostile_capture_adds_no_element_and_no_attribute() {
-    let page = report(&mut hostile::capture());
-    let parsed = parse(&page);
+fn no_capture_adds_an_element_or_an_attribute() {
+    for (path, page) in all() {
+        has_what_the_template_has(path, &parse(&page));
+    }
+}
+
+fn has_what_the_template_has(path: &str, parsed: &Parsed) {
     let allowed = BTreeSet::from(ELEMENTS);
     for element in parsed.elements.keys() {
-        assert!(allowed.contains(element.as_str()), "<{element}>");
+        assert!(allowed.contains(element.as_str()), "{path}: <{element}>");
     }
-    assert_eq!(
-        (
-            parsed.elements["script"],
-            parsed.elements["style"],
-            parsed.comments
-        ),
-        (1, 1, 0)
-    );
+    let [scripts, styles] = ["script", "style"].map(|name| parsed.elements[name]);
+    assert_eq!((scripts, styles, parsed.comments), (1, 1, 0), "{path}");
     for (element, name, value) in &parsed.attributes {
-        assert!(
-            !name.starts_with("on")
-                && !["src", "style", "srcdoc", "action"].contains(&name.as_str()),
-            "<{element} {name}={value}>"
-        );
+        let what = format!("{path}: <{element} {name}={value}>");
+        let acts = ["src", "style", "srcdoc", "action"].contains(&name.as_str());
+        assert!(!name.starts_with("on") && !acts, "{what}");
         if name.ends_with("href") {
-            assert!(
-                value.starts_with('#')
-                    && value[1..]
-                        .chars()
-                        .all(|c| c.is_ascii_alphanumeric() || c == '-'),
-                "{value}"
-            );
+            let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            let anchor = value.strip_prefix('#');
+            assert!(anchor.is_some_and(|it| it.chars().all(is_word)), "{what}");
         }
         if ["id", "class", "d", "transform", "tabindex"].contains(&name.as_str()) {
-            assert!(!value.contains("hostile"), "<{element} {name}={value}>");
+            assert!(!value.contains("hostile"), "{what}");
         }
     }
 }
@@ -167,24 +161,24 @@ fn the_policy_admits_what_the_page_has_and_nothing_else() {
 
 #[test]
 fn every_link_leads_to_one_place() {
-    let parsed = parse(&report(&mut hostile::capture()));
-    let of = |wanted: &str| -> Vec<String> {
-        let named = parsed
-            .attributes
-            .iter()
-            .filter(|(_, name, _)| name == wanted);
-        named.map(|(.., value)| value.clone()).collect()
-    };
-    let ids = of("id");
-    let unique: BTreeSet<&String> = ids.iter().collect();
-    assert_eq!(ids.len(), unique.len());
-    for link in of("href") {
-        assert!(unique.contains(&link[1..].to_owned()), "{link}");
+    for (path, page) in all() {
+        let parsed = parse(&page);
+        let of = |wanted: &str| -> Vec<&str> {
+            let attributes = parsed.attributes.iter();
+            let named = attributes.filter(|(_, name, _)| name == wanted);
+            named.map(|(.., value)| value.as_str()).collect()
+        };
+        let ids = of("id");
+        let unique: BTreeSet<&str> = ids.iter().copied().collect();
+        assert_eq!(ids.len(), unique.len(), "{path}");
+        for link in of("href") {
+            assert!(unique.contains(&link[1..]), "{path}: {link}");
+        }
     }
 }
 
 /// Reports of the captures in `tests/captures`.
-fn of_real_crashes() -> Vec<(String, String)> {
+static OF_REAL_CRASHES: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/captures");
     let paths = folder
         .read_dir()
@@ -197,6 +191,14 @@ fn of_real_crashes() -> Vec<(String, String)> {
         (path.display().to_string(), page)
     });
     pages.collect()
+});
+
+/// Those, and the report of a hostile capture.
+fn all() -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
+    let crashes = OF_REAL_CRASHES.iter();
+    let crashes = crashes.map(|(path, page)| (path.as_str(), Cow::from(page)));
+    let hostile = report(&mut hostile::capture());
+    crashes.chain([("hostile", Cow::from(hostile))])
 }
 
 /// What stands between two texts, wherever it does.
@@ -210,8 +212,8 @@ fn between<'p>(page: &'p str, start: &str, end: &str) -> Vec<&'p str> {
 #[test]
 fn the_verdict_looks_as_sure_as_it_is() {
     let mut seen = BTreeSet::new();
-    for (path, page) in of_real_crashes() {
-        for level in between(&page, "class=\"level ", " height") {
+    for (path, page) in OF_REAL_CRASHES.iter() {
+        for level in between(page, "class=\"level ", " height") {
             let (name, width) = level.split_once("\" width=\"").unwrap();
             let confidence: u8 = width.trim_end_matches('"').parse().unwrap();
             let expected = match confidence {
@@ -223,7 +225,7 @@ fn the_verdict_looks_as_sure_as_it_is() {
             seen.insert(expected);
         }
         // In the page the last words stand below the advice, in the terminal above.
-        for step in between(&page, "<dd class=\"next\">", "</dd>") {
+        for step in between(page, "<dd class=\"next\">", "</dd>") {
             assert!(!step.contains(" above"), "{path}: {step}");
         }
     }
@@ -232,8 +234,8 @@ fn the_verdict_looks_as_sure_as_it_is() {
 
 #[test]
 fn evidence_and_timeline_say_when() {
-    for (path, page) in of_real_crashes() {
-        for evidence in between(&page, "<ol class=\"evidence\">", "</ol>") {
+    for (path, page) in OF_REAL_CRASHES.iter() {
+        for evidence in between(page, "<ol class=\"evidence\">", "</ol>") {
             let items = between(evidence, "<li>", "</li>");
             assert!(!items.is_empty(), "{path}");
             for item in items {
@@ -244,7 +246,7 @@ fn evidence_and_timeline_say_when() {
                 );
             }
         }
-        for timeline in between(&page, "<svg class=\"timeline\"", "</svg>") {
+        for timeline in between(page, "<svg class=\"timeline\"", "</svg>") {
             let ticks = between(timeline, "<text class=\"tick\"", "</text>");
             let told = ticks.iter().filter(|tick| !tick.ends_with(" idle"));
             assert!(told.count() >= 2, "{path}: {ticks:?}");
