@@ -366,10 +366,9 @@ impl Story<'_> {
             )
         });
         let kills = self.facts.oom_kills.iter().map(|kill| {
-            let exit = self.facts.processes.get(kill.pid).and_then(|it| it.exit);
-            let time = exit.map_or(self.run.end.unwrap_or(self.run.start), |exit| exit.time);
             let text = "is chosen by the OOM killer".to_owned();
-            self.step(self.at(kill.event, time), kill.pid, Kind::OomKill, text)
+            let moment = self.at(kill.event, kill.time);
+            self.step(moment, kill.pid, Kind::OomKill, text)
         });
         sent.chain(kills)
     }
