@@ -1,8 +1,9 @@
 //! Debian packages, unpacked into the cache instead of installed.
 //!
-//! Everything apt is told lies in the cache: its settings, sources, lists and its idea of what is installed. The machine's
-//! own sources, settings and package database are neither changed nor consulted, but for its `Acquire` settings (proxies,
-//! time-outs). So any Debian or Ubuntu of an age can read any suite, and the same packages arrive everywhere.
+//! Everything that apt is given is in the cache: its settings, sources, lists and its idea of what is installed. The
+//! machine's own sources, settings and package database are neither changed nor consulted, except its `Acquire`
+//! settings (proxies, time-outs). So any Debian or Ubuntu of an age can read any suite, and the same packages arrive
+//! everywhere.
 
 use std::{
     fs,
@@ -20,8 +21,8 @@ use crate::{
 };
 
 const KEYRING: &str = "usr/share/keyrings/debian-archive-keyring.gpg";
-/// Packages that count as installed, so that they and what they need are not fetched: a linker and the C library are there
-/// wherever Rust is, libstdc++ wherever apt is, and scripts that set a package up are never run.
+/// Packages that count as installed, so that they and what they need are not fetched: a linker and the C library are
+/// there wherever Rust is, libstdc++ wherever apt is, and scripts that set a package up are never run.
 const PRESENT: [&str; 24] = [
     "adduser",
     "binutils",
@@ -98,12 +99,12 @@ pub(crate) struct Bundle {
 
 /// An unpacked [`Bundle`].
 pub(crate) struct Unpacked {
-    /// The folder that stands for `/`.
+    /// The folder that is the packages' `/`.
     pub(crate) root: PathBuf,
 }
 
 impl Unpacked {
-    /// The folders its shared libraries lie in, for `LD_LIBRARY_PATH`.
+    /// The folders with its shared libraries, for `LD_LIBRARY_PATH`.
     pub(crate) fn libraries(&self) -> String {
         let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
         let usr = self.root.join("usr/lib").join(&triplet);
@@ -136,8 +137,8 @@ impl Bundle {
         self.get_but(&PRESENT, arch)
     }
 
-    /// Gives the bundle with all it depends on, the C library too: programs of a suite newer than the machine. Of what it
-    /// depends on, `not_needed` is left out.
+    /// Gives the bundle with all it depends on, the C library too: programs of a suite newer than the machine. Of
+    /// what it depends on, `not_needed` is left out.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -285,8 +286,8 @@ impl Apt {
     }
 }
 
-/// apt's settings: all paths in `folder`, nothing of the machine's but what it says on `Acquire`. Signatures are checked, but
-/// not their age: from a mirror that lags behind come older packages, which do as well here.
+/// apt's settings: all paths in `folder`, nothing of the machine's except its `Acquire` settings. Signatures are
+/// checked, but not their age: from a mirror that lags behind come older packages, which do as well here.
 fn settings(folder: &Path, architecture: &str, machine: &str) -> String {
     let folder = folder.display();
     let mut text = format!(

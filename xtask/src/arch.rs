@@ -87,8 +87,8 @@ impl Arch {
         }
     }
 
-    /// Parameters of the guest's kernel: its console is the first serial port. On x86 it tries its timer for a moment while it boots, and
-    /// panics where a busy machine gives QEMU no time in that moment.
+    /// Parameters of the guest's kernel: its console is the first serial port. On x86 it tries its timer for a moment
+    /// while it boots, and panics where a busy machine gives QEMU no time in that moment.
     pub(crate) fn parameters(self) -> &'static str {
         match self {
             Arch::X86_64 => "console=ttyS0 no_timer_check",

@@ -1,5 +1,5 @@
-//! `xtask bench`: measures, prints tables, and writes them to docs/performance.md, where a section that is measured alone
-//! replaces its former self.
+//! `xtask bench`: measures, prints tables, and writes them to docs/performance.md, where a section that is measured
+//! alone replaces its former self.
 
 use std::{
     fs,
@@ -290,14 +290,14 @@ fn make_millions(folder: &Path) -> Result<()> {
     for (name, events) in [("1.lwcap", "1000000"), ("5.lwcap", "5000000")] {
         let mut command = of_format()?;
         command.args(["--make", events]).arg(folder.join(name));
-        step::quiet(&mut command, "mend the format's benchmark")?;
+        step::quiet(&mut command, "fix the format's benchmark")?;
     }
     Ok(())
 }
 
 /// Bytes an event of the captures in a folder, by the benchmark of the format.
 fn sizes(corpus: &Path) -> Result<String> {
-    let output = step::quiet(of_format()?.arg(corpus), "mend the format's benchmark")?;
+    let output = step::quiet(of_format()?.arg(corpus), "fix the format's benchmark")?;
     let table = output.lines().filter(|line| line.starts_with('|'));
     Ok(table.map(|line| format!("{line}\n")).collect())
 }

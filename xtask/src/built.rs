@@ -1,5 +1,5 @@
-//! The whole workspace, built once for `xtask test`: all programs and tests with one set of features, and without shared
-//! libraries, so that the same files run on this machine and in guests.
+//! The whole workspace, built once for `xtask test`: all programs and tests with one set of features, and without
+//! shared libraries, so that the same files run on this machine and in guests.
 
 use std::{path::Path, process::Command};
 
@@ -11,8 +11,9 @@ use crate::{
     step, vm,
 };
 
-/// `cargo SUBCOMMAND` for the whole workspace. What one such command built is current for the next one, whichever targets
-/// either names. With `--package`, cargo would choose other features of dependencies, and compile many of them again.
+/// `cargo SUBCOMMAND` for the whole workspace. What one such command built is current for the next one, whichever
+/// targets either names. With `--package`, cargo would choose other features of dependencies, and compile many of
+/// them again.
 ///
 /// # Errors
 /// As [`vm::cargo_without_shared_libraries`].

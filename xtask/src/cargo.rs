@@ -18,7 +18,7 @@ pub(crate) struct Artifact {
     pub(crate) manifest: PathBuf,
     /// The name of its target.
     pub(crate) name: String,
-    /// Where it lies.
+    /// Its path.
     pub(crate) executable: PathBuf,
     /// Whether it is a test rather than a program.
     pub(crate) is_test: bool,
@@ -34,7 +34,7 @@ pub(crate) fn command(subcommand: &str) -> Command {
 /// Runs a build, and lists the programs it made.
 ///
 /// # Errors
-/// The build fails; cargo has told why.
+/// The build fails; cargo has printed why.
 pub(crate) fn artifacts(build: &mut Command) -> Result<Vec<Artifact>> {
     build.args(["--quiet", "--message-format", "json-render-diagnostics"]);
     let line = step::line(build);
@@ -50,7 +50,7 @@ pub(crate) fn artifacts(build: &mut Command) -> Result<Vec<Artifact>> {
     Ok(messages.lines().filter_map(artifact).collect())
 }
 
-/// The program a message of cargo tells of, if it does.
+/// The program that a message of cargo reports, if it reports one.
 fn artifact(message: &str) -> Option<Artifact> {
     let message: Value = serde_json::from_str(message).ok()?;
     if message["reason"] != "compiler-artifact" {

@@ -30,7 +30,7 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
         let chart = place::workspace().join("deploy/helm/lastword");
         step::quiet(
             Command::new(&helm).args(["lint", "--strict"]).arg(chart),
-            "mend what `helm lint` says",
+            "fix what `helm lint` says",
         )?;
     }
     step::shown(

@@ -21,6 +21,6 @@ pub(crate) fn write() -> Result<()> {
                 "crd",
             ])
             .env("LASTWORD_WRITE_CRDS", "1"),
-        "mend what cargo says",
+        "fix what cargo says",
     )
 }

@@ -41,8 +41,8 @@ const SHOWN: usize = 40;
 /// What the verdict must name: the resolver's answer and the upstream.
 const EXPECTED: [&str; 2] = ["NXDOMAIN", "flask"];
 
-/// Builds lastword, runs nginx under it until it has crashed three times, and shows what there is to see. Where this machine cannot
-/// record, all of it happens in a guest.
+/// Builds lastword, runs nginx under it until it has crashed three times, and shows what there is to see. Where this
+/// machine cannot record, all of it happens in a guest.
 ///
 /// # Errors
 /// Something is missing or fails, or the verdict is not the one that is true.
@@ -104,7 +104,8 @@ fn native(capture: &Path) -> Result<Result<PathBuf, String>> {
     Ok(Ok(program))
 }
 
-/// Plays the scene in a guest, and copies the capture out. Gives the lastword that recorded it, which reads captures here, too.
+/// Plays the scene in a guest, and copies the capture out. Gives the lastword that recorded it, which reads captures
+/// here, too.
 fn in_guest(capture: &Path) -> Result<PathBuf> {
     if env::consts::ARCH != "x86_64" {
         bail!(

@@ -47,7 +47,8 @@ pub(crate) struct Arguments {
     /// How many crashing containers of a round run at a time; fewer for a slow node
     #[arg(long, value_name = "N", default_value_t = 7)]
     at_once: usize,
-    /// Go on with the last run, which was stopped or failed: what has passed is not run again. The binary and the kind of cluster must be the same
+    /// Go on with the last run, which was stopped or failed: what has passed is not run again. The binary and the
+    /// kind of cluster must be the same
     #[arg(long, conflicts_with = "filter")]
     resume: bool,
     /// Leave lastword in the cluster

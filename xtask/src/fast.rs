@@ -1,5 +1,6 @@
-//! `xtask test --fast`, for the inner loop: formatting, lints, and the unprivileged tests of the crates that changed since
-//! main and of those that depend on them. It builds as plain `cargo test --workspace` does, and shares its folder.
+//! `xtask test --fast`, for the inner loop: formatting, lints, and the unprivileged tests of the crates that changed
+//! since main and of those that depend on them. It builds as plain `cargo test --workspace` does, and shares its
+//! folder.
 
 use std::{
     collections::BTreeSet,
@@ -29,7 +30,7 @@ pub(crate) fn run() -> Result<()> {
         cargo::command("clippy")
             .args(["--quiet", "--workspace", "--all-targets"])
             .args(["--", "--deny", "warnings"]),
-        "mend what clippy says",
+        "fix what clippy says",
     )?;
     let packages = packages()?;
     let changed = changed_files()?;
@@ -82,7 +83,7 @@ struct Package {
 fn packages() -> Result<Vec<Package>> {
     let mut command = cargo::command("metadata");
     command.args(["--no-deps", "--format-version", "1"]);
-    let metadata: Value = serde_json::from_str(&step::quiet(&mut command, "mend Cargo.toml")?)?;
+    let metadata: Value = serde_json::from_str(&step::quiet(&mut command, "fix Cargo.toml")?)?;
     let packages = metadata["packages"].as_array().context("no packages")?;
     packages
         .iter()

@@ -33,7 +33,7 @@ const PACKAGES: Bundle = Bundle {
     without: &["*/share/doc/*", "*/share/man/*", "*/share/locale/*"],
 };
 
-/// Commands that busybox stands for in the image of the scenarios.
+/// Commands that busybox provides in the image of the scenarios.
 const APPLETS: [&str; 9] = [
     "cat", "date", "echo", "env", "ls", "rm", "sh", "sleep", "wget",
 ];

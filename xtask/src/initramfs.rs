@@ -20,7 +20,7 @@ pub(crate) struct File {
     pub(crate) executable: bool,
 }
 
-/// Writes an archive with these files, the folders they lie in and the console that the kernel gives to `/init`.
+/// Writes an archive with these files, their folders, and the console that the kernel gives to `/init`.
 ///
 /// # Errors
 /// `out` cannot be written, or a file is larger than the format's 4 GiB.

@@ -57,15 +57,16 @@ enum Task {
     Build,
     /// Write the custom resources' definitions in deploy/crds from their Rust types
     Crds,
-    /// Run every test: lints, unprivileged tests, and the kernel tests here, as root, and on Debian's kernels under QEMU
+    /// Run every test: lints, unprivileged tests, and the kernel tests here, as root, and on Debian's kernels under
+    /// QEMU
     Test(test::Arguments),
     /// Open HTML reports of a dozen captures in Debian's Chromium, and test what a person does there; a part of `test`
     Browser {
         /// Run only the tests whose names hold this text
         filter: Option<String>,
     },
-    /// Run an nginx that cannot resolve its upstream under lastword, and show capture and verdict; in a guest under QEMU where this
-    /// machine cannot record
+    /// Run an nginx that cannot resolve its upstream under lastword, and show capture and verdict; in a guest under
+    /// QEMU where this machine cannot record
     #[cfg(target_os = "linux")]
     Demo,
     /// Fetch the programs of others that exports are tested with into the cache, and say where they are
@@ -110,6 +111,6 @@ fn build() -> Result<()> {
     step::say("building target/release/lastword (some minutes the first time)");
     step::shown(
         cargo::command("build").args(["--quiet", "--release", "--package", "agent"]),
-        "mend what the compiler says",
+        "fix what the compiler says",
     )
 }

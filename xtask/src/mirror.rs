@@ -1,4 +1,5 @@
-//! Where Debian's packages are: the mirror that this machine uses already, or the one that Debian's own installer names.
+//! Where Debian's packages are: the mirror that this machine uses already, or the one that Debian's own installer
+//! names.
 
 use std::{env, fs, path::Path, process::Command};
 
@@ -20,11 +21,11 @@ pub(crate) struct Mirror {
 }
 
 impl Mirror {
-    /// `$LASTWORD_DEBIAN_MIRROR`; else what apt reads on a Debian machine; else the default of the package debootstrap, which
-    /// Ubuntu has too.
+    /// `$LASTWORD_DEBIAN_MIRROR`; else what apt reads on a Debian machine; else the default of the package
+    /// debootstrap, which Ubuntu has too.
     ///
     /// # Errors
-    /// None of them tells.
+    /// None of them names one.
     pub(crate) fn find(cache: &Path) -> Result<Self> {
         if let Ok(base) = env::var("LASTWORD_DEBIAN_MIRROR") {
             return Ok(Self::at(&format!("{}/debian", base.trim_end_matches('/'))));
@@ -70,7 +71,7 @@ impl Mirror {
     }
 }
 
-/// The mirror that the program debootstrap uses unless it is told another.
+/// The mirror that the program debootstrap uses unless it is given another.
 fn default_mirror(script: &str) -> Option<&str> {
     let values = script
         .lines()

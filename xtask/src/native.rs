@@ -4,7 +4,8 @@ use std::{fs, path::Path, process::Command};
 
 use crate::step;
 
-/// Why neither the scene nor the kernel tests can run here, as far as can be told without trying; none if nothing speaks against it.
+/// Why neither the scene nor the kernel tests can run here, as far as is known without trying; none if nothing is
+/// known against it.
 pub(crate) fn obstacle() -> Option<String> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let found = Machine {
@@ -37,7 +38,7 @@ pub(crate) fn refusal(lastword: &Path) -> Option<String> {
     Some(said.next().unwrap_or("lastword fails").to_owned())
 }
 
-/// What the kernel tells of itself and of this process.
+/// What the kernel reports about itself and about this process.
 struct Machine {
     status: String,
     release: String,

@@ -1,5 +1,6 @@
-//! OCI image archives, made without Docker: an image layout (<https://github.com/opencontainers/image-spec/blob/main/image-layout.md>)
-//! as one tar file, with one layer. Equal files give an equal archive: entries are sorted, owned by root, and bear no times.
+//! OCI image archives, made without Docker: an image layout
+//! (<https://github.com/opencontainers/image-spec/blob/main/image-layout.md>) as one tar file, with one layer. Equal
+//! files give an equal archive: entries are sorted, owned by root, and bear no times.
 
 use std::{
     collections::BTreeMap,
@@ -52,7 +53,7 @@ impl Root {
         root
     }
 
-    /// Adds a folder, and those it lies in.
+    /// Adds a folder, and the folders around it.
     pub(crate) fn folder(&mut self, path: &str, mode: u32) {
         self.parents(path);
         self.nodes.insert(path.to_owned(), Node::Folder { mode });
@@ -80,8 +81,9 @@ impl Root {
         Ok(())
     }
 
-    /// Adds the shared libraries of a program, at the paths they have here. `ldd` is what `ldd PROGRAM` is run by, so that its
-    /// environment can name other folders; libraries below `own` are left out, as they are in the image already.
+    /// Adds the shared libraries of a program, at the paths they have here. `ldd` is what `ldd PROGRAM` is run by, so
+    /// that its environment can name other folders; libraries below `own` are left out, as they are in the image
+    /// already.
     ///
     /// # Errors
     /// ldd fails, or a library is missing.
@@ -96,7 +98,7 @@ impl Root {
         Ok(())
     }
 
-    /// Adds everything in a folder of this machine, but for what is neither file, folder nor link.
+    /// Adds all files, folders and links in a folder of this machine.
     pub(crate) fn tree(&mut self, folder: &Path) -> Result<()> {
         let mut left = vec![(folder.to_owned(), String::new())];
         while let Some((folder, prefix)) = left.pop() {
@@ -203,7 +205,8 @@ fn append<W: Write>(
     archive.append_data(&mut header, path, content)
 }
 
-/// Writes an image as an archive that `ctr images import`, `kind load image-archive`, `docker load` and `podman load` take.
+/// Writes an image as an archive that `ctr images import`, `kind load image-archive`, `docker load` and `podman load`
+/// take.
 ///
 /// # Errors
 /// The file cannot be written.

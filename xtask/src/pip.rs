@@ -24,11 +24,12 @@ const PIP: Bundle = Bundle {
 /// Where Debian's package has pip.
 const WHEELS: &str = "usr/share/python-wheels";
 
-/// Fills a folder of the cache with packages and what they depend on, if it does not have them yet. `requirements` are lines of
-/// a requirements file.
+/// Fills a folder of the cache with packages and what they depend on, if it does not have them yet. `requirements`
+/// are lines of a requirements file.
 ///
 /// # Errors
-/// The machine has no Python, a package cannot be fetched or is not the one that was meant, or the cache cannot be written.
+/// The machine has no Python, a package cannot be fetched or is not the one that was meant, or the cache cannot be
+/// written.
 pub(crate) fn fill(folder: &Path, requirements: &[&str]) -> Result<()> {
     let _lock = place::locked(folder)?;
     let wanted = requirements.join("\n");

@@ -14,8 +14,8 @@ use crate::step;
 
 static WORKSPACE: OnceLock<PathBuf> = OnceLock::new();
 
-/// The top of the workspace that xtask was started for. It is found at run time: a copy of a checkout, `target/` included, holds a
-/// program that was compiled in another folder.
+/// The top of the workspace that xtask was started for. It is found at run time: a copy of a checkout, `target/`
+/// included, holds a program that was compiled in another folder.
 pub(crate) fn workspace() -> PathBuf {
     WORKSPACE
         .get_or_init(|| {
@@ -27,7 +27,7 @@ pub(crate) fn workspace() -> PathBuf {
         .clone()
 }
 
-/// The checkout that `cargo run` tells of, else the one around the working directory.
+/// The checkout that `cargo run` names, else the one around the working directory.
 fn find(manifest: Option<&OsStr>) -> Option<PathBuf> {
     let from = match manifest {
         Some(folder) => PathBuf::from(folder),

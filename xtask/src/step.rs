@@ -25,12 +25,12 @@ const CARGO_LEAKS: [&str; 10] = [
     "RUSTUP_TOOLCHAIN",
 ];
 
-/// Tells on stderr what is being done.
+/// Prints on stderr what is being done.
 pub(crate) fn say(what: impl Display) {
     eprintln!("xtask: {what}");
 }
 
-/// Runs a command that has nothing to tell a person while it succeeds, and returns its stdout.
+/// Runs a command whose output matters to nobody while it succeeds, and returns its stdout.
 ///
 /// # Errors
 /// The command cannot be started or fails. The error holds the command line, the exit status, the last lines of
@@ -93,7 +93,7 @@ pub(crate) fn without_cargo_env(command: &mut Command) -> &mut Command {
     command
 }
 
-/// The last lines of an output, each indented, so that they stand out from the error around them.
+/// The last lines of an output, each indented, so that they can be told apart from the error around them.
 pub(crate) fn tail(output: &str) -> String {
     let lines: Vec<&str> = output.lines().collect();
     lines[lines.len().saturating_sub(TAIL)..]

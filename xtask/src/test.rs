@@ -34,8 +34,8 @@ pub(crate) struct Arguments {
     /// Of these kernels, only that of this suite
     #[arg(long, requires = "arch")]
     suite: Option<Suite>,
-    /// Only formatting, lints, and the unprivileged tests of the crates that changed since main and of those that depend on
-    /// them
+    /// Only formatting, lints, and the unprivileged tests of the crates that changed since main and of those that
+    /// depend on them
     #[arg(long, conflicts_with_all = ["no_vm", "arch", "filter"])]
     fast: bool,
     /// Run only the tests whose names hold this text, and no lints
@@ -103,7 +103,7 @@ fn lint() -> Result<()> {
     deny::check()?;
     step::shown(
         built::cargo("clippy")?.args(["--quiet", "--all-targets", "--", "--deny", "warnings"]),
-        "mend what clippy says",
+        "fix what clippy says",
     )
 }
 

@@ -1,7 +1,8 @@
 //! The eBPF toolchain: a Rust compiler that may use unstable features, with the sources of `core`, and `bpf-linker`.
 //!
 //! `bpf-linker` must be built against an LLVM that is at least the compiler's. Debian has LLVM 22, so the nightly is
-//! pinned to one with LLVM 22 too; Debian's own Rust, which takes the nightly's place where rustup cannot fetch it, has it as well.
+//! pinned to one with LLVM 22 too; Debian's own Rust, which takes the nightly's place where rustup cannot fetch it,
+//! has it as well.
 
 use std::{
     env::consts::ARCH,

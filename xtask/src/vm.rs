@@ -1,4 +1,5 @@
-//! Guests: a Debian kernel under QEMU that runs one program as root and is gone again. No root, network or /dev/kvm is needed.
+//! Guests: a Debian kernel under QEMU that runs one program as root and is gone again. No root, network or /dev/kvm
+//! is needed.
 
 use std::{
     fs,
@@ -46,10 +47,11 @@ pub(crate) struct Guest<'a> {
     pub(crate) command: &'a [&'a str],
     /// Where what the guest writes to its second serial port goes; none: it has no such port.
     pub(crate) received: Option<&'a Path>,
-    /// Whether the guest's clock counts instructions, one a nanosecond: slow, on one CPU, and the same on every machine.
+    /// Whether the guest's clock counts instructions, one a nanosecond: slow, on one CPU, and the same on every
+    /// machine.
     pub(crate) icount: bool,
-    /// How long its programs may print nothing before the guest counts as hanging and is killed: a busy machine makes a guest
-    /// slow, not silent.
+    /// How long its programs may print nothing before the guest counts as hanging and is killed: a busy machine makes
+    /// a guest slow, not silent.
     pub(crate) silence: Duration,
 }
 
@@ -110,7 +112,7 @@ impl Machine {
     /// Boots a guest and waits until it has run its program. Each line of its console goes to `line` as it comes.
     ///
     /// # Errors
-    /// The guest cannot be started, ends without telling the program's exit code, or hangs; the error shows the end of its
+    /// The guest cannot be started, ends without the program's exit code, or hangs; the error shows the end of its
     /// console.
     pub(crate) fn run(&self, guest: &Guest, mut line: impl FnMut(&str)) -> Result<Outcome> {
         // Unlike anything a program could print: /init repeats it with the exit code.
@@ -178,8 +180,9 @@ impl Machine {
                 .arg("-serial")
                 .arg(format!("file:{}", path.display()));
         }
-        // Processors take turns on one thread: emulated on several at once, one of them can meet code that the kernel is just
-        // patching on another (tracepoints are attached by that), and trips over it as no real processor does.
+        // Processors take turns on one thread: emulated on several at once, one of them can meet code that the kernel
+        // is just patching on another (tracepoints are attached by that), and trips over it as no real processor
+        // does.
         command.args(self.arch.machine());
         command.args(["-m", "2048", "-accel", "tcg,thread=single"]);
         if guest.icount {
@@ -217,8 +220,9 @@ pub(crate) fn file(path: String, source: &Path) -> Result<File> {
     })
 }
 
-/// Builds what runs in guests: all programs of `agent` and `lastword-tests`, and what `targets` asks cargo for.
-/// Tests get by with a little optimisation: without any they are slow in an emulated machine, and all of it takes long to build.
+/// Builds what runs in guests: all programs of `agent` and `lastword-tests`, and what `targets` asks cargo for. Tests
+/// get by with a little optimisation: without any they are slow in an emulated machine, and all of it takes long to
+/// build.
 ///
 /// # Errors
 /// The build fails.
