@@ -93,7 +93,7 @@ fn credentials_in_any_payload() {
         "machine api login app password §hunter2§\n",
         "*2\r\n$4\r\nAUTH\r\n$7\r\n§hunter2§\r\n",
         "{\"auths\":{\"registry\":{\"auth\":\"§YXBwOmh1bnRlcjI=§\"}}}\n",
-        "//registry.npmjs.org/:_authToken=§hunter2§\n",
+        "//npm.example.org/:_authToken=§hunter2§\n",
         "+ mysql -uroot -p§hunter2§ shop\n",
     ];
     check(&[K::READ, K::WRITE], &texts);
