@@ -7,6 +7,8 @@ use std::fmt;
 use bytes::Bytes;
 use capture_format::{Event, EventFlags, FdType};
 
+use memchr::{memchr, memrchr};
+
 use super::Recent;
 use events::basename;
 use events::decode::Errno;
@@ -204,15 +206,24 @@ impl Output {
         // Bytes that could not be read are recorded as zeros.
         let unreadable = event.flags.contains(EventFlags::FAULT);
         let data = if unreadable { &[][..] } else { &event.data };
-        let mut pieces = data.split(|&b| b == b'\n').peekable();
-        while let Some(piece) = pieces.next() {
-            let is_last = pieces.peek().is_none();
-            if !piece.is_empty() || !is_last {
-                self.append(fd, start(), piece);
-            }
-            if !is_last {
+        let (lines, rest) = match memrchr(b'\n', data) {
+            Some(end) => (&data[..end], &data[end + 1..]),
+            None => (&[][..], data),
+        };
+        if rest.len() < data.len() {
+            let (first, others) = match memchr(b'\n', lines) {
+                Some(end) => (&lines[..end], &lines[end + 1..]),
+                None => (lines, &[][..]),
+            };
+            self.append(fd, start(), first);
+            self.end_line(fd);
+            for line in newest_lines(others) {
+                self.append(fd, start(), line);
                 self.end_line(fd);
             }
+        }
+        if !rest.is_empty() {
+            self.append(fd, start(), rest);
         }
         if failed.is_none() && (data.len() as i64) < event.ret {
             if let Some(partial) = self.partial.get_mut(&fd) {
@@ -261,6 +272,15 @@ impl Output {
             self.lines.push(line);
         }
     }
+}
+
+/// The last lines that are not blank, oldest first: as many as are kept, so that millions of lines in a small file cost
+/// little.
+fn newest_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = text.rsplit(|&b| b == b'\n');
+    let spoken = lines.filter(|line| !String::from_utf8_lossy(line).trim().is_empty());
+    let newest: Vec<&[u8]> = spoken.take(MAX_LINES).collect();
+    newest.into_iter().rev()
 }
 
 /// Whether a write that failed with this error is not tried again.
@@ -328,6 +348,25 @@ mod tests {
                 )
             })
             .collect()
+    }
+
+    #[test]
+    fn many_lines_in_one_write_are_those_that_one_write_each_would_leave() {
+        let text = |range: std::ops::Range<u32>| {
+            let lines = range.map(|n| format!("line {n}\n{}", "\n \u{a0}\t\n".repeat(40)));
+            lines.collect::<String>()
+        };
+        let (mut whole, mut single) = (Script::new(&["sh"]), Script::new(&["sh"]));
+        let written = format!(" went on\n{}and", text(0..100));
+        whole.write(INIT, 2, "this").write(INIT, 2, &written);
+        single.write(INIT, 2, "this");
+        for line in written.split_inclusive('\n') {
+            single.write(INIT, 2, line);
+        }
+        let kept = lines(whole.exit(INIT, 1));
+        assert_eq!(kept, lines(single.exit(INIT, 1)));
+        assert_eq!(kept.len(), MAX_LINES);
+        assert_eq!(kept[MAX_LINES - 2..], ["stderr: line 99", "stderr: and"]);
     }
 
     #[test]
