@@ -7,14 +7,15 @@
 
 use std::{
     env,
-    ffi::{CString, OsString},
+    ffi::OsString,
     io,
     path::PathBuf,
+    process::{Command, Stdio},
     thread,
 };
 
 use anyhow::{Context as _, bail};
-use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist};
+use nix::unistd::geteuid;
 
 /// A user who called lastword by sudo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,58 @@ const SUDO: [&str; 5] = [
     "SUDO_USER",
 ];
 
+/// An entry of the user database (passwd(5)).
+#[derive(Debug, PartialEq, Eq)]
+struct User {
+    name: String,
+    gid: u32,
+    home: PathBuf,
+    shell: PathBuf,
+}
+
+impl User {
+    /// The entry of a user; `None` if there is none. getent(1) asks the database, and not the C library of this process:
+    /// its sources are shared libraries (nsswitch.conf(5)), which crash a lastword that is linked statically.
+    fn of(uid: u32) -> Option<Self> {
+        Self::parse(&printed("getent", &["passwd", &uid.to_string()])?)
+    }
+
+    /// A line of passwd(5): name, password, user, group, comment, home directory, shell.
+    fn parse(line: &str) -> Option<Self> {
+        let fields: Vec<&str> = line.lines().next()?.split(':').collect();
+        let [name, _, _, gid, _, home, shell] = fields[..] else {
+            return None;
+        };
+        Some(Self {
+            name: name.to_owned(),
+            gid: gid.parse().ok()?,
+            home: home.into(),
+            shell: shell.into(),
+        })
+    }
+
+    /// All groups of the user, by id(1).
+    fn groups(&self) -> Option<Vec<u32>> {
+        let groups = printed("id", &["-G", &self.name])?;
+        groups
+            .split_whitespace()
+            .map(|id| id.parse().ok())
+            .collect()
+    }
+}
+
+/// What a program prints, if it succeeds.
+fn printed(program: &str, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
+    let output = command.output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then_some(text)
+}
+
 impl Caller {
     /// The caller according to `SUDO_UID` and `SUDO_GID` (sudo(8)); `None` if the caller is root, or if this process
     /// does not run as root.
@@ -53,9 +106,9 @@ impl Caller {
         if uid == 0 {
             return Ok(None);
         }
-        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+        let user = User::of(uid);
         let gid = env::var_os("SUDO_GID").and_then(|gid| number(&gid));
-        let Some(gid) = gid.or(user.as_ref().map(|user| user.gid.as_raw())) else {
+        let Some(gid) = gid.or(user.as_ref().map(|user| user.gid)) else {
             bail!(
                 "SUDO_GID does not hold the number of a group; --as-root runs the command as root"
             );
@@ -64,15 +117,13 @@ impl Caller {
             Some(user) => user.name.clone(),
             None => env::var("SUDO_USER").unwrap_or_else(|_| uid.to_string()),
         };
-        let groups = CString::new(&*name).ok().filter(|_| user.is_some());
-        let groups = groups.and_then(|name| getgrouplist(&name, Gid::from_raw(gid)).ok());
-        let groups = groups.unwrap_or_else(|| vec![Gid::from_raw(gid)]);
+        let groups = user.as_ref().and_then(User::groups);
         Ok(Some(Self {
             uid,
             gid,
-            groups: groups.into_iter().map(Gid::as_raw).collect(),
+            groups: groups.unwrap_or_else(|| vec![gid]),
             name,
-            home: user.map(|user| (user.dir, user.shell)),
+            home: user.map(|user| (user.home, user.shell)),
         }))
     }
 
@@ -194,6 +245,26 @@ mod tests {
             name: "nobody".into(),
             home: Some(("/nonexistent".into(), "/bin/false".into())),
         }
+    }
+
+    #[test]
+    fn an_entry_of_the_user_database_is_read() {
+        let alice = User::parse("alice:x:1000:1001:Alice,,,:/home/alice:/bin/bash\n").unwrap();
+        let expected = User {
+            name: "alice".into(),
+            gid: 1001,
+            home: "/home/alice".into(),
+            shell: "/bin/bash".into(),
+        };
+        assert_eq!(alice, expected);
+        for bad in [
+            "",
+            "alice:x:1000",
+            "alice:x:1000:staff::/home/alice:/bin/bash",
+        ] {
+            assert_eq!(User::parse(bad), None, "{bad}");
+        }
+        assert_eq!(User::of(u32::MAX - 7), None);
     }
 
     #[test]
