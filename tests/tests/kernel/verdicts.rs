@@ -245,7 +245,10 @@ impl MemoryCgroup {
             ("/sys/fs/cgroup", "memory.max"),
         ] {
             let path = std::path::Path::new(parent).join(&name);
-            if std::fs::create_dir(&path).is_ok() && std::fs::write(path.join(file), limit).is_ok()
+            // Where version 1 is mounted below a tmpfs, a folder in the tmpfs itself has no such file, and would get one.
+            if std::fs::create_dir(&path).is_ok()
+                && path.join(file).exists()
+                && std::fs::write(path.join(file), limit).is_ok()
             {
                 return Ok(Self(path));
             }
