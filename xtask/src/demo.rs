@@ -33,13 +33,13 @@ pub(crate) const PACKAGES: Bundle = Bundle {
 };
 
 /// Where the capture goes, below the workspace.
-const CAPTURE: &str = "target/demo/nginx.lwcap";
+pub(crate) const CAPTURE: &str = "target/demo/nginx.lwcap";
 
 /// How many lines of events of the capture are shown.
 const SHOWN: usize = 40;
 
 /// What the verdict must name: the resolver's answer and the upstream.
-const EXPECTED: [&str; 2] = ["NXDOMAIN", "flask"];
+pub(crate) const EXPECTED: [&str; 2] = ["NXDOMAIN", "flask"];
 
 /// Builds lastword, runs nginx under it until it has crashed three times, and shows what there is to see. Where this
 /// machine cannot record, all of it happens in a guest.
@@ -62,26 +62,54 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// How `lastword run` is called.
-const OPTIONS: [&str; 5] = ["run", "--restarts", "3", "--backoff", "1s"];
+pub(crate) const OPTIONS: [&str; 5] = ["run", "--restarts", "3", "--backoff", "1s"];
+
+/// Where nginx dies on this machine, and the lastword that records it.
+pub(crate) struct Stage {
+    pub(crate) scene: Scene,
+    pub(crate) lastword: PathBuf,
+}
+
+impl Stage {
+    /// Fetches nginx, and builds lastword unless `LASTWORD_BIN` names one. Gives what is in the way if this machine cannot record.
+    ///
+    /// # Errors
+    /// Something cannot be fetched or built.
+    pub(crate) fn get() -> Result<Result<Stage, String>> {
+        if let Some(why) = native::obstacle() {
+            return Ok(Err(why));
+        }
+        let workspace = place::workspace();
+        let scene = Scene {
+            packages: PACKAGES.get()?.root,
+            kept: workspace.clone(),
+        };
+        if let Err(error) = scene.play(|| Ok(())) {
+            return Ok(Err(format!("{error:#}")));
+        }
+        let lastword = match env::var_os("LASTWORD_BIN") {
+            Some(program) => PathBuf::from(program),
+            None => {
+                crate::build()?;
+                workspace.join("target/release/lastword")
+            }
+        };
+        Ok(match native::refusal(&lastword) {
+            Some(why) => Err(why),
+            None => Ok(Stage { scene, lastword }),
+        })
+    }
+}
 
 /// Plays the scene on this machine. Gives the lastword that recorded it, or what is in the way.
 fn native(capture: &Path) -> Result<Result<PathBuf, String>> {
-    if let Some(why) = native::obstacle() {
-        return Ok(Err(why));
-    }
-    let workspace = place::workspace();
-    let scene = Scene {
-        packages: PACKAGES.get()?.root,
-        kept: workspace.clone(),
+    let Stage {
+        scene,
+        lastword: program,
+    } = match Stage::get()? {
+        Ok(stage) => stage,
+        Err(why) => return Ok(Err(why)),
     };
-    if let Err(error) = scene.play(|| Ok(())) {
-        return Ok(Err(format!("{error:#}")));
-    }
-    crate::build()?;
-    let program = workspace.join("target/release/lastword");
-    if let Some(why) = native::refusal(&program) {
-        return Ok(Err(why));
-    }
     // Ctrl-C reaches lastword as well, which writes its capture; this process must outlive it.
     let interrupted = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGINT, Arc::clone(&interrupted))
@@ -214,7 +242,10 @@ fn show(program: &Path) -> Result<()> {
 }
 
 /// Makes room for a capture.
-fn clear(capture: &Path) -> Result<()> {
+///
+/// # Errors
+/// The folder cannot be made, or the former capture cannot be removed.
+pub(crate) fn clear(capture: &Path) -> Result<()> {
     if let Some(folder) = capture.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }

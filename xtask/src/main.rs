@@ -21,6 +21,8 @@ mod kernel;
 mod mirror;
 mod native;
 mod oci;
+#[cfg(target_os = "linux")]
+mod picture;
 mod pip;
 mod place;
 mod readers;
@@ -69,6 +71,9 @@ enum Task {
     /// QEMU where this machine cannot record
     #[cfg(target_os = "linux")]
     Demo,
+    /// Record the demo's nginx in a terminal, as root, and write the session to docs/session.svg, which README shows
+    #[cfg(target_os = "linux")]
+    Picture,
     /// Fetch the programs of others that exports are tested with into the cache, and say where they are
     Readers,
     /// Make a container image, as an OCI archive, without Docker: target/images/lastword.tar
@@ -92,6 +97,8 @@ fn main() -> ExitCode {
         Task::Browser { filter } => browser::test(filter.as_deref()),
         #[cfg(target_os = "linux")]
         Task::Demo => demo::run(),
+        #[cfg(target_os = "linux")]
+        Task::Picture => picture::write(),
         Task::Readers => readers::get().map(|folder| println!("{}", folder.display())),
         Task::Image(arguments) => image::run(&arguments),
         Task::E2e(arguments) => e2e::run(&arguments),

@@ -1,4 +1,4 @@
-//! The documents for contributors name only files that exist.
+//! README and the documents for contributors name only files, and show only pictures, that exist.
 //!
 //! A word of code (in backticks or in a fenced block) is a path if its first component is a file or folder at the top of
 //! the repository, as in `crates/verdict/src/lib.rs`. A name that ends with `.rs` has to be such a path, so that nobody
@@ -11,7 +11,8 @@ use std::{
 };
 
 /// The documents, by their path from the top of the repository.
-const DOCUMENTS: [&str; 3] = [
+const DOCUMENTS: [&str; 4] = [
+    "README.md",
     "CONTRIBUTING.md",
     "docs/architecture.md",
     "tests/captures/README.md",
