@@ -1,4 +1,11 @@
-//! One run as the rules look at it: its facts, who ended it, and what was said last.
+//! One run as the rules see it.
+//!
+//! A [`Case`] holds the facts of a run, and what every rule needs that follows from them: the chain of processes from
+//! the first process down to the *culprit*, which is the process whose end became the end of the run; how the culprit
+//! ended; and what was printed last. The culprit is chosen here, once, so that all rules judge the same process.
+//!
+//! The choice is wrong if the process that mattered was not recorded, or if a shell ended over something other than the
+//! child that failed last. `doubt.rs` lowers the confidence in such cases.
 
 use capture_format::{ExitStatus, Header, Run, SignalOrigin};
 

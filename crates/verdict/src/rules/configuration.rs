@@ -1,4 +1,12 @@
-//! A configuration file that is empty or malformed: it was read, and the last words speak of what stands in it.
+//! A program gave up because a configuration file is empty or malformed.
+//!
+//! The last words have to complain about content: in words that only parsers use, or in words such as `unexpected` and
+//! `invalid` beside the name of a file. The rule takes the file that the words name, if the program had read it. If
+//! they name none, it takes the last configuration file that the same process had read. If no such file was recorded,
+//! it takes a path with a line number from the words.
+//!
+//! The rule is wrong if the parser complained about something that is not a file, such as an answer from the network. A
+//! program's own source does not count, and neither do the files that libraries read in every program.
 
 use super::phrase::{says, sentences};
 use super::{Case, Cause, Evidence, Verdict};

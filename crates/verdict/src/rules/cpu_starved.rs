@@ -1,4 +1,10 @@
-//! A program that gave up waiting while its CPU limit held it back. Where a probe gave up on it, it is the rule `kubelet`'s.
+//! A program gave up waiting while its CPU limit held it back.
+//!
+//! The rule needs an exit code other than 0, last words that say that something took too long, and figures of the run's
+//! cgroup by which the limit held the run back in at least every other period.
+//!
+//! The rule is wrong if what the program waited for was slow for another reason; what it waited for is not known. If a
+//! container's probe timed out for lack of CPU, the rule `kubelet` says so.
 
 use super::phrase::says;
 use super::{Case, Cause, Verdict};

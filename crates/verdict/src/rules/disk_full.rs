@@ -1,4 +1,9 @@
-//! No space left, or no more allowed by a quota.
+//! A program gave up because a disk had no space left, or because a quota was used up.
+//!
+//! A call failed with ENOSPC or EDQUOT, and `failed_call.rs` ties it to the last words.
+//!
+//! The rule is wrong if ENOSPC meant something else: the kernel also gives it for a few limits that have nothing to do
+//! with disks. The best known of them, the limit of inotify(7), is left out.
 
 use super::failed_call::{Kind, find};
 use super::{Case, Cause, Verdict};

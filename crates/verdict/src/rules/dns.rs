@@ -1,4 +1,14 @@
-//! A name that DNS did not resolve, and a program that gave up over it.
+//! A program gave up because DNS did not resolve a name.
+//!
+//! A look-up is everything that a resolver asked about one host name, with the answers. The rule considers look-ups by
+//! the chain's processes and their descendants that ended without an address, if the name was not resolved later.
+//! Something has to tie the look-up to the end of the run. In the order of strength: the last words complain of name
+//! resolution and name the host in one sentence; they complain without a name, right after the last look-up; they speak
+//! of names, and name the host close by; there are no last words, and the look-up was the last thing that the process
+//! did.
+//!
+//! The rule is wrong if the program could do without the name and gave up over something else. It does not see names
+//! that are resolved without DNS messages of the container, as by a caching daemon outside of it.
 
 use super::case::CLOSE;
 use super::phrase::{says, sentences};

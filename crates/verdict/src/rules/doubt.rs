@@ -1,5 +1,12 @@
-//! What makes it doubtful that the run ended over what its last words speak of: whatever rule reads them, it can be no
-//! surer than this.
+//! How sure a verdict from last words can be.
+//!
+//! Last words explain an end only if the process ended over what they say. There are signs that it may not have: a
+//! shell was between the process that failed and the end of the run; the process went on to something else, said
+//! something else, or was silent for a while; the words call themselves a warning; events were lost. Each sign has a
+//! limit. The lowest limit holds for every verdict that rests on last words, whichever rule found it.
+//!
+//! A verdict that rests on what the kernel said is not limited by these signs. But every verdict is limited if the run
+//! ended well although a child had failed, or if a parent only mentioned its child's failure.
 
 use capture_format::ExitStatus;
 
@@ -31,7 +38,7 @@ const SAID_MORE: u8 = 45;
 const LAST_WORDS_LOST: u8 = 45;
 /// The words themselves say that they end nothing: less than what the exit code alone gives.
 const ONLY_A_WARNING: u8 = 35;
-/// From this confidence on, a verdict rests on what the kernel said: see the table of the module `rules`.
+/// From this confidence on, a verdict rests on what the kernel said: see the list in the module `rules`.
 const KERNEL_SAID_IT: u8 = 95;
 const MAY_HAVE_GONE_ON: &str =
     "the shell that started it may have gone on and ended over something that left no trace";

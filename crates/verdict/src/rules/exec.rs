@@ -1,7 +1,13 @@
-//! A command that does not exist, may not be executed, or is no program for this machine.
+//! A program could not be executed: it does not exist, may not be executed, or is not a program for this machine.
 //!
-//! Shells look for a command with stat(2) before they execute it, so a missing one is seen as failed stats and exit code
-//! 127; env(1), execvp(3) and the runtimes' helpers try execve(2) in each directory of PATH.
+//! There are two ways to recognise this. First: execve(2) failed, nothing was executed in its place, and the same
+//! process then exited with 126 or 127, or the last words name the command, or they give the error. This is how it
+//! looks with env(1), execvp(3) and the helpers of runtimes, which try execve(2) in each directory of PATH. Second: a
+//! shell exited with 126 or 127, and its message names the command. Shells look for a command with stat(2) before they
+//! execute it, so there is no failed execve(2).
+//!
+//! The rule is wrong if the program could do without the command, and gave up over something else while its last words
+//! name that command. If nothing of the container's own was ever executed, the rule `start_error` says so.
 
 use capture_format::EventKind;
 

@@ -1,4 +1,11 @@
-//! Exit code 0: it did what it was told and was done, or went into the background.
+//! The run ended with exit code 0.
+//!
+//! The exit code is a fact, and the rule says what else is known. A child of the first process may have been left
+//! running: the program went into the background, but a container ends with its first process. Or the child that did
+//! the work had failed, and the script that started it did not care. Or the last words complain. Otherwise the program
+//! did what it was asked to do, and nothing kept it running.
+//!
+//! The explanation is wrong if the child that it names, or the complaint, had nothing to do with the end.
 
 use capture_format::ExitStatus;
 

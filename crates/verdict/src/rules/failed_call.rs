@@ -1,4 +1,11 @@
-//! What rules on one kind of error share: the failed call that the last words speak of.
+//! Which failed call do the last words speak of? This is the search that all rules on one kind of error share.
+//!
+//! A rule describes its kind of error: the errno, how programs say it, and which calls are meant. The search considers
+//! calls of the chain's processes and their descendants that failed in this way and were not repeated with success. It
+//! takes the one that the last words are tied to best, and the strength of the tie decides how sure the verdict is.
+//!
+//! The search is wrong if several calls met the same error and the last words are about another one, or if the program
+//! had coped with the error and gave up over something else.
 
 use capture_format::EventKind;
 
@@ -57,7 +64,7 @@ pub(super) struct Found<'a> {
     rare: bool,
 }
 
-/// The call that ended the run, as far as the last words show.
+/// The failed call that most likely ended the run, judged by the last words.
 pub(super) fn find<'a>(case: &Case<'a>, kind: &Kind) -> Option<Found<'a>> {
     case.gave_up()?;
     let failures = || {

@@ -1,5 +1,12 @@
 //! The kernel stopped a process for what it executed: segmentation fault, bus error, illegal instruction, arithmetic
-//! exception, trap, system call refused by seccomp.
+//! exception, trap, or a system call that seccomp refused.
+//!
+//! The culprit was killed by one of these signals, and the record of the signal says that it came from the kernel. If a
+//! process or a timer sent it, another rule applies. If the process had called abort(3) right before, the verdict says
+//! that it aborted.
+//!
+//! Without a record of the signal the rule is less sure, and wrong if a process sent it. Which fault in the program led
+//! to the signal is not known.
 
 use capture_format::SignalOrigin;
 

@@ -1,4 +1,12 @@
-//! Killed by a signal from inside the container: by itself (abort, raise, kill, a timer it set) or by another of its processes.
+//! A process was killed by a signal from inside its container.
+//!
+//! The culprit was killed by a signal, and the record of the signal names the sender: the process itself (by abort,
+//! raise or kill, or because it wrote to a pipe that nobody reads), the kernel on its behalf (a timer or an alarm that
+//! the process had set, a limit that it had reached), or another process of the container. timeout(1) ends its command
+//! instead and then exits with 124; the rule recognises it by its name, this code, and the signal that it sent.
+//!
+//! Sender and signal are certain, unless a later signal of the same number was not recorded. Why the sender sent it is
+//! not known: the last words are only cited beside it.
 
 use capture_format::SignalOrigin;
 

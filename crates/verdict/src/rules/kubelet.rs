@@ -1,8 +1,16 @@
-//! Ended from outside, and the pod's events say why: a failed probe or hook, an eviction, the pod's deletion.
+//! The kubelet ended the container, and it is known why: a failed probe or hook, an eviction, the deletion of the pod.
 //!
-//! kubelet writes `Killing` before it asks the runtime to end a container, with the reason in words (`Container app failed
-//! liveness probe, will be restarted`), and `Unhealthy` with what the probe said each time it failed. A failed readiness probe ends
-//! nothing. Events repeat as one with a count and the first and last time, in seconds.
+//! Signals from outside the container ended the run (`outside_signal.rs`). Three sources may say why, the best first:
+//!
+//! - The event `Killing` of the pod. The kubelet writes it before it asks the runtime to end the container, with the
+//!   reason in words: `Container app failed liveness probe, will be restarted`. Each time a probe fails it writes
+//!   `Unhealthy`, with what the probe said. Repeated events become one, with a count and with the first and the last
+//!   time, in whole seconds.
+//! - The recorded executions of a probe's command (`kubelet/executions.rs`).
+//! - A probe in the pod's specification that nobody could see fail (`kubelet/unseen.rs`).
+//!
+//! A failed readiness probe ends nothing. The rule is wrong if somebody else ended the container at the same time, or
+//! if the event belongs to an end of another run: of an event that happened often, only two times are known.
 
 use capture_format::PodEvent;
 

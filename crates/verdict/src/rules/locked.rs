@@ -1,4 +1,11 @@
-//! A lock on a file that somebody else holds: flock(2), and fcntl(2) with F_SETLK or F_OFD_SETLK.
+//! A program gave up because another process holds a lock on a file.
+//!
+//! flock(2), or fcntl(2) with F_SETLK or F_OFD_SETLK, failed with EAGAIN or EACCES, and `failed_call.rs` ties the call
+//! to the last words. If these speak of a lock, a weaker tie is enough, because the error can hardly mean anything else
+//! then.
+//!
+//! The rule is wrong if the program could do without the lock and gave up over something else. Who holds the lock is a
+//! guess: a process of the container that has the same file open.
 
 use capture_format::EventKind;
 

@@ -1,4 +1,12 @@
-//! A module, class or shared library that is missing at run time. The loaders that say so say it in words of their own.
+//! A module, class or shared library is missing at run time.
+//!
+//! The loaders of Node, Python, Java, Perl, Ruby, .NET and the C library each report this in a form of their own, with
+//! the name of what is missing. The last words have to have that form. Where it could also be prose, another part of
+//! the same message has to prove that a loader wrote it, or calls that looked for the name have to have failed. Such
+//! calls also make the verdict surer.
+//!
+//! The rule is wrong if the program could do without the module, reported that, and gave up over something else. If a
+//! path is missing and not a name, the rule `missing_file` says so.
 
 use super::{Case, Cause, Evidence, Verdict};
 use crate::facts::Failure;

@@ -1,8 +1,13 @@
-//! A file or directory that does not exist, and a program that gave up over it.
+//! A program gave up because a file or directory does not exist.
 //!
-//! Programs look for files that need not exist all the time: libraries in every directory of a search path, translations,
-//! modules, optional configuration. A failed call alone is therefore never a cause. It is one if the last words name its
-//! path together with the error, or if a program that said nothing ended with it.
+//! Programs look for files that need not exist all the time: libraries in every directory of a search path,
+//! translations, modules, optional configuration. A failed call alone is therefore never a cause. Something has to tie
+//! it to the end of the run. In the order of strength: the last words name its path and the error; they name its file
+//! name and the error; the path was named shortly before them; they give the error without a path, right after the
+//! call; there are no last words, and the failed open was the last thing that the process did.
+//!
+//! The rule is wrong if the program could do without the file and gave up over something else. Words such as `not
+//! found` are also said about other things (`key not found in app.conf`), so they count only right beside the path.
 
 use std::ops::Range;
 

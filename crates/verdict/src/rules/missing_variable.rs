@@ -1,4 +1,11 @@
-//! An environment variable that is not set, as shells, Python and programs in general say it. Only its name is told.
+//! A program gave up because an environment variable is not set.
+//!
+//! Reading a variable is no system call, so only the last words can tell: the message that a shell has for this,
+//! Python's KeyError below a frame of os.environ, Node's TypeError with a line of source that reads process.env, or a
+//! sentence that calls a name an environment variable and says that it is missing.
+//!
+//! The rule is wrong if the program could do without the variable and gave up over something else, or if the name in
+//! the sentence is something else that is written in capitals. The verdict has the variable's name only, never a value.
 
 use super::phrase::{said, says, sentences};
 use super::{Case, Cause, Verdict};

@@ -1,14 +1,19 @@
-//! Rules: from facts to a verdict with its evidence, or nothing.
+//! Rules: each turns facts into a verdict with its evidence, or returns nothing.
 //!
-//! A rule is a function in a file of its own with its own tests, and an entry in [`RULES`]. The verdict with the highest
-//! confidence is said; of equals, that of the earlier rule. A rule that is not sure says nothing: a wrong verdict is worse than none.
+//! A rule is a function in a file of its own with its own tests, and an entry in [`RULES`]. Each file says which end
+//! its rule recognises, by which facts, and when it is wrong. A rule that is not sure returns nothing: a wrong verdict
+//! is worse than none. The verdict with the highest confidence wins; of equals, that of the earlier rule.
 //!
-//! | confidence | what carries it |
-//! |---|---|
-//! | 95–100 | the kernel said it: wait status, signal with its sender, OOM kill |
-//! | 80–94 | a failed call, and one sentence of the last words names it and the error; the error alone, in strerror's words, where only this call met it; a message that only one failure has |
-//! | 50–79 | a failed call, and the last words name error and entity apart from each other; a failed call right before the end of a program that said nothing; a status without what led to it; one of the above in doubt (`doubt.rs`) |
-//! | below 50 | the exit code and the last words |
+//! The confidence, in percent, follows from what the verdict rests on:
+//!
+//! - 95 to 100: the kernel said it, by a wait status, a signal with its sender, or an OOM kill.
+//! - 80 to 94: a call failed, and one sentence of the last words names what it was about and the error; or the last
+//!   words give the error alone, in the words of strerror(3), and only this call met it; or the last words are a
+//!   message that only one failure has.
+//! - 50 to 79: a call failed, and the last words name the error and, apart from it, what the call was about; or a call
+//!   failed right before the end of a program that said nothing; or there is a wait status without what led to it; or
+//!   one of the above is in doubt (`doubt.rs`).
+//! - below 50: there are only the exit code and the last words.
 
 use capture_format::{Header, Run};
 use serde::Serialize;

@@ -1,4 +1,8 @@
-//! An address to listen on that the container does not have.
+//! A program gave up because it cannot listen on an address that the container does not have.
+//!
+//! bind(2) failed with EADDRNOTAVAIL, and `failed_call.rs` ties it to the last words.
+//!
+//! The rule is wrong if the program tries several addresses, needs only one of them, and gave up over something else.
 
 use capture_format::EventKind;
 

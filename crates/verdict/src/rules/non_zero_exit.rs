@@ -1,4 +1,10 @@
-//! A non-zero exit whose last words speak for themselves, as far as they do.
+//! A program exited with a code other than 0, and nothing but its last words says why.
+//!
+//! The rule does not explain the end. It cites the line of the last words that most likely says why: the culprit's, or
+//! another process's if the culprit said nothing. A process that a signal had killed right before is mentioned. Every
+//! rule that ties a failed call to the end is surer, and wins.
+//!
+//! The rule is wrong if the program gave up over something that the cited line is not about.
 
 use super::{Case, Cause, Verdict};
 

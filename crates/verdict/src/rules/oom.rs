@@ -1,5 +1,14 @@
-//! Killed by the OOM killer, or ended as a process that it had started was. The OOM killer always sends SIGKILL, so nothing else can have
-//! ended a victim.
+//! The OOM killer ended the run.
+//!
+//! There are three ways to recognise this. First: the kernel reported that it chose a process of the chain, or one
+//! below it whose end was handed on. The OOM killer always sends SIGKILL, so nothing else can have ended that process.
+//! Second: the culprit got SIGKILL, no other sender is known, and the cgroup counted more OOM kills than were recorded;
+//! where that count could not be read, the runtime's word `OOMKilled` counts. Third: the victim was a process that the
+//! culprit had started, and the culprit gave up: it mentions that death, or it ended right after it without a word.
+//!
+//! The first way is wrong only if a parent exited with 137 for a reason of its own after its child had been killed. The
+//! second is wrong if somebody sent SIGKILL and was not recorded, and the third if the culprit gave up over something
+//! else.
 
 use capture_format::{ExitStatus, OomScope, SignalOrigin};
 

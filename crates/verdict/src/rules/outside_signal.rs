@@ -1,5 +1,13 @@
-//! Asked to end, or killed, from outside the container: by the runtime (a failed liveness probe, a rolled-out
-//! deployment, an eviction), by a person on the node, or from the terminal.
+//! The run was asked to end, or was killed, from outside the container: by the runtime (a failed liveness probe, a
+//! rolled-out deployment, an eviction), by a person on the node, or from the terminal.
+//!
+//! The record of a signal says whether its sender was outside. The signal ended the run if the process was killed by
+//! it, or exited with 128 plus its number. If the process exited with another code, time decides, and what it said in
+//! between: a process that says that it is shutting down answers the signal, and one that reports a failure may have
+//! failed by itself.
+//!
+//! The rule is wrong if the process would have ended at that moment without the signal. It does not know what the
+//! sender wanted; if that is known, the rule `kubelet` says it.
 
 use capture_format::{ExitStatus, SignalDisposition, SignalOrigin};
 use serde_json::Value;

@@ -1,4 +1,11 @@
-//! Something a program may not do: open a file, bind a port, change an owner. Executing is the rule `exec`'s.
+//! A program gave up because it may not do something: open a file, bind a port, change an owner.
+//!
+//! A call failed with EACCES or EPERM, and `failed_call.rs` ties it to the last words. A refused connect(2) does not
+//! count, and neither do calls that are refused in nearly every program's life. Executing a program belongs to the rule
+//! `exec`, and starting a process to the rule `process_refused`.
+//!
+//! The rule is wrong if the program had coped with that refusal, and its last words are about another one, such as a
+//! server's.
 
 use capture_format::EventKind;
 

@@ -1,4 +1,9 @@
-//! How words stand in what programs say: as whole words, in one sentence with what they are about, negated or not.
+//! How the rules find phrases in what programs say.
+//!
+//! A phrase matches whole words, and does not match inside of a path or URL. Two things are said together if they are
+//! in one sentence of a line. Where it matters, a phrase that is negated does not count: `no errors`, `failed=0`.
+//!
+//! Only English is understood. What a program says in another language is cited, but proves nothing.
 
 use std::ops::Range;
 

@@ -1,4 +1,10 @@
-//! A port, or the path of a Unix socket, that another process listens on already.
+//! A program gave up because another process already listens on a port, or on the path of a Unix socket.
+//!
+//! bind(2) or listen(2) failed with EADDRINUSE, and `failed_call.rs` ties it to the last words. If a process of the
+//! same container had bound that address, the verdict names the process; a process outside of the container is not
+//! seen.
+//!
+//! The rule is wrong if the program tries several ports, needs only one of them, and gave up over something else.
 
 use capture_format::EventKind;
 

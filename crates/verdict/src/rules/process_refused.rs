@@ -1,4 +1,10 @@
-//! The kernel refused a new process or thread: a limit on their number, or a seccomp profile.
+//! A program gave up because the kernel refused it a new process or thread.
+//!
+//! fork(2), vfork(2), clone(2) or clone3(2) failed, `failed_call.rs` ties the call to the last words, and the same
+//! process started no other process afterwards. A limit on the number of processes, a seccomp profile or a lack of
+//! memory is behind it; the errno says which of them is likely.
+//!
+//! The rule is wrong if the program could do with fewer processes or threads and gave up over something else.
 
 use super::failed_call::{Kind, find, is_of_processes};
 use super::{Case, Cause, Verdict};

@@ -1,4 +1,9 @@
-//! A file system that is mounted read-only, and a program that has to write there.
+//! A program gave up because it has to write to a file system that is mounted read-only.
+//!
+//! A call failed with EROFS, and `failed_call.rs` ties it to the last words. The next step names the volume of the
+//! path, if the pod's specification has one there.
+//!
+//! The rule is wrong if the program could do without writing there and gave up over something else.
 
 use super::failed_call::{Kind, find};
 use super::{Case, Cause, Verdict, volume};

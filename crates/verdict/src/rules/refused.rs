@@ -1,4 +1,13 @@
-//! A connection that was refused, timed out or found no route, and a program that gave up over it.
+//! A program gave up because a connection was refused, timed out or found no route.
+//!
+//! The rule considers connects that failed in this way, or that had no answer yet when the program gave up, if no later
+//! connect to the same address succeeded. Something has to tie the connection to the end of the run. In the order of
+//! strength: one sentence of the last words names the other end and the error; the last words give the error, and only
+//! this connect met it; they say that something is not there, and the program had tried this address again and again;
+//! they name the other end beside some failure; there are no last words, and the failed connect was the last thing that
+//! the process did. A host name counts as naming an address if DNS gave that address for it.
+//!
+//! The rule is wrong if the program could do without that connection and gave up over something else.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,12 @@
-//! The command could not be started at all: there was no process of it to record, only its runtime's, and the error of starting it where
-//! somebody told that.
+//! The command could not be started at all.
+//!
+//! Either somebody reported the error of starting it: `lastword run` met it, or Kubernetes has it from the runtime. Or
+//! the whole run was recorded, and its first process executed nothing: there was only a process of the runtime. A
+//! failed execve(2), or the command in the text of the error, says what could not be executed and why. If nobody
+//! reported an error and no execve(2) failed, the rule only says that the runtime gave up.
+//!
+//! The last case is wrong if something else ended the runtime's process. If the OOM killer did, this rule returns
+//! nothing, and the rule `oom` says so.
 
 use capture_format::SignalOrigin;
 

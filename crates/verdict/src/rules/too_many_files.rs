@@ -1,4 +1,10 @@
-//! No descriptor left, of the process (EMFILE) or of the machine (ENFILE).
+//! A program gave up because there was no file descriptor left: none for the process (EMFILE), or none on the machine
+//! (ENFILE).
+//!
+//! A call failed with one of these errors, and `failed_call.rs` ties it to the last words.
+//!
+//! The rule is wrong if the program could wait for a free descriptor and gave up over something else. Whether the
+//! program leaks descriptors, or the limit is too low, is not known.
 
 use super::failed_call::{Kind, find};
 use super::{Case, Cause, Verdict};

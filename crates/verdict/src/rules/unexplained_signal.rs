@@ -1,4 +1,9 @@
-//! Killed by a signal whose sender was not recorded.
+//! A signal killed the culprit, and no other rule knows why.
+//!
+//! The wait status names the signal. Its record is missing, so the sender is not known; or the kernel sent it for a
+//! reason that no other rule covers.
+//!
+//! The signal itself is certain. Every rule that knows more about it is surer, and wins.
 
 use capture_format::SignalOrigin;
 

@@ -1,4 +1,8 @@
-//! The evidence carries no verdict: says so, with what is there.
+//! Nothing that was recorded explains the end.
+//!
+//! The rule says so, and shows what there is: the last words, a process that a signal had killed right before, the last
+//! failed call, and what may be missing from the recording. It always returns a verdict, with the lowest confidence, so
+//! every other rule wins. It blames nothing, so it cannot be wrong.
 
 use super::{Case, Cause, Evidence, Verdict};
 use crate::facts::{Failure, is_noise};

@@ -1,4 +1,10 @@
-//! What a probe or hook did in the container: the runtime executed its command beside the application.
+//! What a probe or hook did in the container. This is no rule, but evidence for the rule `kubelet`.
+//!
+//! The runtime executes the command of a probe or hook beside the application. It is recognised by its arguments, as
+//! the pod's specification has them. Without a command in the specification, it is recognised by output that the
+//! kubelet's event repeats.
+//!
+//! This is wrong if somebody executed exactly the same command by hand, as with `kubectl exec`.
 
 use capture_format::ExitStatus;
 use serde_json::Value;

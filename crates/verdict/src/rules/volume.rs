@@ -1,4 +1,7 @@
-//! The volume a path should come from, as the pod's specification has it.
+//! Which volume a path should come from. This is no rule: it completes the next step of rules about paths.
+//!
+//! The pod's specification says where volumes are mounted, and what each volume is made from. That the mount existed in
+//! the container as specified is assumed.
 
 use serde_json::Value;
 

@@ -1,8 +1,13 @@
-//! The last words: which of the lines a process printed last says why it gave up.
+//! The last words: which of the lines that processes printed last says why the run ended.
 //!
-//! The **headline** is the last line that speaks of a failure and is no part of a stack trace. The **block** is the headline
-//! and what follows it: only what stands there ties a failed call to the end of the process. A warning that was followed
-//! by another failure is thereby no evidence.
+//! The **headline** is the line that most likely says why. It is one of the last few lines, and no part of a stack
+//! trace. A line that reports a failure goes before one that does not, and a line that says what failed goes before a
+//! warning, a hint, or a line that only says that the program ends. The **block** is the headline and what follows it.
+//! Only what is in the block ties a failed call to the end of the process, so a warning that was followed by another
+//! failure is no evidence.
+//!
+//! The headline is wrong if the decisive line came earlier, is in words that are not known here, or went where output
+//! is not recorded.
 
 use super::Evidence;
 use super::doubt::is_warning;

@@ -1,5 +1,11 @@
-//! Told from the executions of the probe, where kubelet's event is missing: its client drops events of an object that has many, and
-//! the agent may have asked before it came.
+//! Why the kubelet ended the container, judged by the executions of a probe's command.
+//!
+//! This is for captures without the kubelet's event `Killing`: its client drops events of an object that has many, and
+//! the agent may have asked before the event came. The processes of a probe that executes a command are recorded. If
+//! they failed as often as `failureThreshold` allows, the last time right before the runtime sent the signal, the probe
+//! is the reason.
+//!
+//! This is wrong if somebody else asked the runtime to end the container within the same seconds.
 
 use capture_format::Kubernetes;
 use serde_json::Value;

@@ -1,5 +1,12 @@
-//! A probe over HTTP, TCP or gRPC is not seen, and kubelet's event is missing: its client drops events of an object that has many. Then
-//! the runtime's signal is probably that probe's.
+//! The kubelet probably ended the container because of a probe whose failures were not recorded.
+//!
+//! This is for captures without the kubelet's event `Killing`, whose client drops events of an object that has many. A
+//! probe over HTTP, TCP or gRPC executes nothing in the container. If the runtime sent the signal, the pod was not to
+//! end anyway, and the container had run long enough for such a probe to fail as often as it may, then that probe is
+//! the likely reason.
+//!
+//! This is wrong if somebody asked the runtime to end the container for a reason of their own. So the sentence says
+//! "probably", and the confidence depends on whether the same probe is known to have ended an earlier run.
 
 use capture_format::{Container, Kubernetes, PodEvent};
 

@@ -1,4 +1,10 @@
-//! Why kubelet ended a container, in its words and those of the probe.
+//! Why the kubelet ended a container, as a cause, a clause of the sentence, evidence and a next step.
+//!
+//! The reason comes from the event `Killing`, from what the probe or hook said (in events, or in what its command
+//! printed), and from the pod's object, which says whether the pod was deleted or evicted. If a probe timed out while
+//! the CPU limit held the container back, lack of CPU is the cause.
+//!
+//! Events and object are as old as the capture: what the API server learned later is missing.
 
 use capture_format::{Kubernetes, PodEvent};
 
