@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use capture_format::Host;
+use capture_format::{BootTime, Host, WallTime};
 use nix::time::{ClockId, clock_gettime};
 
 /// Describes this machine now.
@@ -28,12 +28,12 @@ pub(crate) fn host() -> Host {
 
 /// CLOCK_REALTIME minus CLOCK_BOOTTIME, in nanoseconds.
 pub(crate) fn clock_offset() -> i64 {
-    realtime() as i64 - boottime() as i64
+    realtime().0 as i64 - boottime().0 as i64
 }
 
 /// Time since the machine started.
 pub(crate) fn uptime() -> Duration {
-    Duration::from_nanos(boottime())
+    Duration::from_nanos(boottime().0)
 }
 
 /// An id that is different for each start of the machine (proc_sys_kernel(5)); empty if /proc does not have it.
@@ -43,14 +43,14 @@ pub(crate) fn boot_id() -> String {
         .unwrap_or_default()
 }
 
-/// CLOCK_BOOTTIME in nanoseconds: the clock of events.
-pub(crate) fn boottime() -> u64 {
-    nanoseconds(ClockId::CLOCK_BOOTTIME)
+/// CLOCK_BOOTTIME: the clock of events.
+pub(crate) fn boottime() -> BootTime {
+    BootTime(nanoseconds(ClockId::CLOCK_BOOTTIME))
 }
 
-/// Nanoseconds since the Unix epoch.
-pub(crate) fn realtime() -> u64 {
-    nanoseconds(ClockId::CLOCK_REALTIME)
+/// CLOCK_REALTIME: the time of day.
+pub(crate) fn realtime() -> WallTime {
+    WallTime(nanoseconds(ClockId::CLOCK_REALTIME))
 }
 
 fn nanoseconds(clock: ClockId) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use capture_format::Probe;
+use capture_format::{Probe, WallTime};
 use events::decode::time::{duration, epoch, size};
 use verdict::losses::{losses_text, skipped_text};
 
@@ -18,8 +18,8 @@ pub(crate) fn of_machine(out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reports the status of an agent; `now` is in nanoseconds since the Unix epoch.
-pub(crate) fn of_agent(status: &Status, now: u64, out: &mut impl Write) -> io::Result<()> {
+/// Reports the status of an agent.
+pub(crate) fn of_agent(status: &Status, now: WallTime, out: &mut impl Write) -> io::Result<()> {
     let Status {
         version,
         node,
@@ -43,7 +43,7 @@ pub(crate) fn of_agent(status: &Status, now: u64, out: &mut impl Write) -> io::R
         log_lines_lost,
     } = status;
     let mut field = |name: &str, value: String| writeln!(out, "{name:<14}{value}");
-    let up = duration(now.saturating_sub(*started));
+    let up = duration(now.since(*started));
     field(
         "agent",
         format!("lastword {version} on node {node}, up {up}"),
@@ -56,7 +56,7 @@ pub(crate) fn of_agent(status: &Status, now: u64, out: &mut impl Write) -> io::R
     }
     let all = containers.named + containers.unnamed;
     let last = last_refused.as_ref().map(|last| {
-        let ago = duration(now.saturating_sub(last.time));
+        let ago = duration(now.since(last.time));
         format!(", the last {ago} ago: {}", last.reason)
     });
     field(
@@ -138,13 +138,13 @@ pub(crate) fn of_agent(status: &Status, now: u64, out: &mut impl Write) -> io::R
     probes(attached.iter(), limitations, out)
 }
 
-fn connection(connection: Option<&Connection>, none: &str, now: u64) -> String {
+fn connection(connection: Option<&Connection>, none: &str, now: WallTime) -> String {
     let Some(Connection { up, since, error }) = connection else {
         return none.to_owned();
     };
     let state = if *up { "answers" } else { "does not answer" };
-    let lasting = duration(now.saturating_sub(*since));
-    let at = epoch(i128::from(*since)).unwrap_or_default();
+    let lasting = duration(now.since(*since));
+    let at = epoch(i128::from(since.0)).unwrap_or_default();
     let at = at.split('.').next().unwrap_or_default();
     let why = error
         .as_ref()
@@ -185,7 +185,7 @@ mod tests {
         let status = Status {
             version: "0.1.0".to_owned(),
             node: "n1".to_owned(),
-            started,
+            started: WallTime(started),
             config: Some("/etc/lastword/agent.yaml".into()),
             recorder_failed: None,
             probes: vec![Probe {
@@ -222,7 +222,7 @@ mod tests {
             .into(),
             refused: 2,
             last_refused: Some(Refused {
-                time: started + 90 * SECOND,
+                time: WallTime(started + 90 * SECOND),
                 reason: "no ring was free".to_owned(),
             }),
             messages_lost: 4,
@@ -242,7 +242,7 @@ mod tests {
             }),
             api_server: Some(Connection {
                 up: false,
-                since: started + 60 * SECOND,
+                since: WallTime(started + 60 * SECOND),
                 error: Some("connection refused".to_owned()),
             }),
             cri: None,
@@ -250,7 +250,7 @@ mod tests {
             log_lines_lost: 3,
         };
         let mut out = Vec::new();
-        of_agent(&status, started + 120 * SECOND, &mut out).unwrap();
+        of_agent(&status, WallTime(started + 120 * SECOND), &mut out).unwrap();
         let expected = "\
 agent         lastword 0.1.0 on node n1, up 2 min
 configuration /etc/lastword/agent.yaml

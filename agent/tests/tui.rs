@@ -6,6 +6,8 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use capture_format::BootTime;
+
 /// The escape sequence that leaves the alternate screen.
 const LEFT: &str = "\x1b[?1049l";
 /// The escape sequence that shows the cursor.
@@ -121,14 +123,14 @@ fn write_large(path: &Path) {
     let run = Run {
         number: 1,
         init_pid: 7,
-        end: Some(1 << 40),
+        end: Some(BootTime(1 << 40)),
         ..Run::default()
     };
     capture_format::write_file(path, &Header::default(), |writer| {
         writer.begin_run(&run)?;
         for number in 0..200_000_u64 {
             writer.event(&Event {
-                time: number * 1000,
+                time: BootTime(number * 1000),
                 pid: 7,
                 tid: 7,
                 kind: EventKind::WRITE,

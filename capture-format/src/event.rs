@@ -6,13 +6,13 @@
 
 use bytes::Bytes;
 
-use crate::Class;
+use crate::{BootTime, Class};
 
 /// One recorded event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// Nanoseconds of CLOCK_BOOTTIME at which the call returned or the thing happened.
-    pub time: u64,
+    /// When the call returned or the thing happened.
+    pub time: BootTime,
     /// Process (thread group) id in the host's pid namespace.
     pub pid: u32,
     /// Thread id in the host's pid namespace.

@@ -78,6 +78,7 @@ mod reader;
 mod scan;
 mod source;
 mod survey;
+mod time;
 mod varint;
 mod writer;
 
@@ -93,4 +94,5 @@ pub use metadata::{
     Probe, Redaction, Resources, Run, Terminated, Trigger,
 };
 pub use reader::{Events, NumberedEvent, Part, Reader};
+pub use time::{BootTime, WallTime};
 pub use writer::{Summary, Writer};

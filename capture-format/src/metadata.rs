@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::WallTime;
+
 mod fit;
 mod kubernetes;
 mod run;
@@ -19,8 +21,8 @@ pub use run::{Cpu, ExitStatus, Losses, Run, Terminated};
 pub struct Header {
     /// Program and version that wrote the capture, such as `lastword 0.1.0`.
     pub program: String,
-    /// When the capture was written: nanoseconds since the Unix epoch.
-    pub created: u64,
+    /// When the capture was written.
+    pub created: WallTime,
     /// The machine on which it was recorded.
     pub host: Host,
     /// The container.

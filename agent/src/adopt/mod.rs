@@ -18,6 +18,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use capture_format::BootTime;
+
 use crate::recorder::{ContainerShape, FirstProcess};
 
 pub use preface::preface;
@@ -39,8 +41,8 @@ pub struct Running {
     pub init_pid: u32,
     /// The first process; if none is known, the oldest process that was started from outside. 0 if there is neither.
     pub eldest: u32,
-    /// When that process started, in nanoseconds of CLOCK_BOOTTIME, to a hundredth of a second; 0 if unknown.
-    pub start: u64,
+    /// When that process started, to a hundredth of a second; 0 if unknown.
+    pub start: BootTime,
 }
 
 /// Finds the containers below the mount point of a cgroup hierarchy, by the names of their cgroups; `proc` is where
@@ -136,7 +138,7 @@ fn running(
             .as_ref()
             .filter(|it| it.namespace_pid == 1)
             .map_or(0, |it| it.pid),
-        start: eldest.as_ref().map_or(0, |it| it.start),
+        start: eldest.as_ref().map_or(BootTime(0), |it| it.start),
         eldest: eldest.map_or(0, |it| it.pid),
     })
 }
@@ -232,7 +234,7 @@ mod tests {
         assert_eq!(running.path, format!("/{name}"));
         assert_eq!(
             (running.init_pid, running.eldest, running.start),
-            (40, 40, 40_000_000_000)
+            (40, 40, BootTime(40_000_000_000))
         );
         let mut pids = pids(&running.directory, &shapes);
         pids.sort();
@@ -251,7 +253,7 @@ mod tests {
         let running = &found[0];
         assert_eq!(
             (running.init_pid, running.eldest, running.start),
-            (0, 41, 30_000_000_000)
+            (0, 41, BootTime(30_000_000_000))
         );
     }
 

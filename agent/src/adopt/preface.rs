@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use capture_format::{Event, EventFlags, EventKind as K, FdType};
+use capture_format::{BootTime, Event, EventFlags, EventKind as K, FdType};
 
 use super::{
     Running,
@@ -38,7 +38,7 @@ pub fn preface(
     proc: &Path,
     running: &Running,
     shapes: &[ContainerShape],
-    now: impl FnOnce() -> u64,
+    now: impl FnOnce() -> BootTime,
 ) -> Vec<Event> {
     let pids = super::pids(&running.directory, shapes).into_iter();
     let read = pids.take(MAX_PROCESSES);
@@ -100,7 +100,7 @@ fn open(proc: &Path, processes: &[&Process]) -> Vec<Vec<Descriptor>> {
 struct Writer<'a> {
     proc: &'a Path,
     cgroup: u64,
-    time: u64,
+    time: BootTime,
     events: Vec<Event>,
 }
 
@@ -346,7 +346,7 @@ mod tests {
     use super::super::testing::{ID, Tree};
     use super::*;
 
-    fn told(tree: &Tree, pids: &[u32], time: u64) -> Vec<Event> {
+    fn told(tree: &Tree, pids: &[u32], time: BootTime) -> Vec<Event> {
         let name = format!("docker-{ID}.scope");
         tree.cgroup(&name, pids);
         let running = Running {
@@ -355,7 +355,7 @@ mod tests {
             cgroup: 99,
             init_pid: pids[0],
             eldest: pids[0],
-            start: 1,
+            start: BootTime(1),
         };
         preface(&tree.proc(), &running, &ContainerShape::runtimes(), || time)
     }
@@ -384,7 +384,7 @@ mod tests {
             .file(12, "cmdline", "worker\0");
         tree.link(10, "cwd", "/srv")
             .descriptor(10, 3, "/etc/app.conf", "02100000");
-        let events = told(&tree, &[10, 12, 11], 77);
+        let events = told(&tree, &[10, 12, 11], BootTime(77));
         assert_eq!(
             lines(&events),
             [
@@ -404,7 +404,7 @@ mod tests {
         );
         assert_eq!(events[5].args[1], 0o2100000);
         let is_marked =
-            |event: &Event| event.flags.contains(EventFlags::ADOPTED) && event.time == 77;
+            |event: &Event| event.flags.contains(EventFlags::ADOPTED) && event.time == BootTime(77);
         assert!(events.iter().all(is_marked));
     }
 
@@ -427,7 +427,7 @@ mod tests {
             "heading\n0: 00000000:1F90 00000000:0000 0A 0:0 0:0 0 0 0 101 1\n\
              1: 0A00060A:1F90 0B00060A:C350 01 0:0 0:0 0 0 0 102 1\n",
         );
-        let events = told(&tree, &[10], 77);
+        let events = told(&tree, &[10], BootTime(77));
         let calls: Vec<(&str, i64, [i64; 3])> = events
             .iter()
             .map(|event| (event.kind.name().unwrap(), event.ret, event.args))
@@ -473,12 +473,12 @@ mod tests {
         for number in 0..700 {
             tree.descriptor(10, number, "/data", "0");
         }
-        let events = told(&tree, &[10], 1);
+        let events = told(&tree, &[10], BootTime(1));
         assert_eq!(events.len(), MAX_DESCRIPTORS + 1);
     }
 
     #[test]
     fn what_has_ended_is_left_out() {
-        assert_eq!(told(&Tree::new(), &[10], 1), []);
+        assert_eq!(told(&Tree::new(), &[10], BootTime(1)), []);
     }
 }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use agent_ebpf::wire::DATA_MAX;
+use capture_format::BootTime;
 
 /// Length of a tick of USER_HZ, the unit of times in /proc: 100 per second on the architectures that are recorded.
 const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / 100;
@@ -29,8 +30,8 @@ pub(super) struct Process {
     pub(super) namespace_pid: u32,
     /// Command name.
     pub(super) comm: Vec<u8>,
-    /// When it started, in nanoseconds of CLOCK_BOOTTIME.
-    pub(super) start: u64,
+    /// When it started.
+    pub(super) start: BootTime,
 }
 
 impl Process {
@@ -53,7 +54,7 @@ impl Process {
                 .and_then(|pids| pids.split_whitespace().last()?.parse().ok())
                 .unwrap_or_default(),
             comm: stat.get(open + 1..close)?.to_vec(),
-            start: field(22)? * NANOSECONDS_PER_TICK,
+            start: BootTime(field(22)? * NANOSECONDS_PER_TICK),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The clock of the triggers.
 
+use capture_format::{BootTime, WallTime};
 use kubernetes::Timestamp;
 use triggers::Time;
 
@@ -27,28 +28,29 @@ impl Clock {
         self.at(host::boottime())
     }
 
-    /// A time of CLOCK_BOOTTIME, in nanoseconds.
-    pub(super) fn at(self, boottime: u64) -> Time {
-        Time(boottime.saturating_add_signed(self.offset))
+    /// A time of the clock of events.
+    pub(super) fn at(self, time: BootTime) -> Time {
+        Time(time.0.saturating_add_signed(self.offset))
     }
 
-    /// A time of day that others report, in nanoseconds since the Unix epoch. A time from before the clock was set
-    /// may lie in the future.
-    pub(super) fn of_day(self, nanoseconds: u64) -> Time {
-        self.of_day_set(nanoseconds, host::clock_offset())
+    /// A time of day that others report. A time from before the clock was set may lie in the future.
+    pub(super) fn of_day(self, time: WallTime) -> Time {
+        self.of_day_set(time, host::clock_offset())
     }
 
     /// The same for a time that the API server reports.
     pub(super) fn of_api(self, timestamp: Timestamp) -> Time {
-        self.of_day(u64::try_from(timestamp.as_nanosecond()).unwrap_or_default())
+        self.of_day(WallTime(
+            u64::try_from(timestamp.as_nanosecond()).unwrap_or_default(),
+        ))
     }
 
     /// `offset` is CLOCK_REALTIME minus CLOCK_BOOTTIME now. Only whole seconds of a change count, so that a time that
     /// is reported twice is the same time twice while the clock is being slewed.
-    fn of_day_set(self, nanoseconds: u64, offset: i64) -> Time {
+    fn of_day_set(self, time: WallTime, offset: i64) -> Time {
         let set = offset.saturating_sub(self.offset);
         let seconds = set.saturating_add(set.signum() * SECOND / 2) / SECOND;
-        Time(nanoseconds.saturating_add_signed(-seconds * SECOND))
+        Time(time.0.saturating_add_signed(-seconds * SECOND))
     }
 }
 
@@ -63,21 +65,25 @@ mod tests {
         let clock = Clock {
             offset: 1000 * SECOND,
         };
-        let day = |boottime: u64, offset: i64| boottime.saturating_add_signed(offset);
+        let day = |time: u64, offset: i64| WallTime(time.saturating_add_signed(offset));
         for set in [0, HOUR as i64, -(HOUR as i64), -900 * SECOND] {
             let offset = clock.offset + set;
             let told = clock.of_day_set(day(2 * HOUR, offset), offset);
-            assert_eq!(told, clock.at(2 * HOUR), "{set}");
+            assert_eq!(told, clock.at(BootTime(2 * HOUR)), "{set}");
         }
         // From before this start of the machine.
-        assert_eq!(clock.of_day_set(7, clock.offset), Time(7));
+        assert_eq!(clock.of_day_set(WallTime(7), clock.offset), Time(7));
     }
 
     #[test]
     fn what_is_told_twice_is_the_same_while_the_clock_is_slewed() {
         let clock = Clock { offset: 0 };
         for slewed in [-SECOND / 3, -1, 0, 1, SECOND / 3] {
-            assert_eq!(clock.of_day_set(HOUR, slewed), Time(HOUR), "{slewed}");
+            assert_eq!(
+                clock.of_day_set(WallTime(HOUR), slewed),
+                Time(HOUR),
+                "{slewed}"
+            );
         }
     }
 }

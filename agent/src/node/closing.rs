@@ -4,8 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use capture_format::{
-    Container, Event, EventFlags, EventKind, ExitStatus, Header, Host, Kubernetes, Pod, PodEvent,
-    Probe, Run, SignalOrigin, Terminated, WriteError,
+    BootTime, Container, Event, EventFlags, EventKind, ExitStatus, Header, Host, Kubernetes, Pod,
+    PodEvent, Probe, Run, SignalOrigin, Terminated, WallTime, WriteError,
 };
 use containers::{
     cri,
@@ -73,9 +73,9 @@ pub(super) struct RunToClose {
     pub(super) id: String,
     /// Number of the run.
     pub(super) number: u32,
-    /// When the container's cgroup was made (CLOCK_BOOTTIME, nanoseconds). For an adopted container: when its first
-    /// process started, 0 if that is unknown.
-    pub(super) started: u64,
+    /// When the container's cgroup was made. For an adopted container: when its first process started, 0 if that is
+    /// unknown.
+    pub(super) started: BootTime,
     pub(super) identity: Option<Identity>,
     /// The pod's object, as far as it is known; null if it is not.
     pub(super) pod: Arc<Value>,
@@ -164,8 +164,8 @@ impl Clients {
                         reason: status.reason,
                         message: status.message,
                         exit_code: status.exit_code,
-                        started_at: status.started_at,
-                        finished_at: status.finished_at,
+                        started_at: status.started_at.map(WallTime),
+                        finished_at: status.finished_at.map(WallTime),
                     });
                 }
                 Ok(Some(_)) => sleep(pace.next().unwrap_or(longest)).await,
@@ -182,7 +182,7 @@ impl Clients {
     async fn around_end(
         &self,
         identity: Option<&Identity>,
-        killed: Option<u64>,
+        killed: Option<BootTime>,
         crashed: bool,
     ) -> Around {
         let asked = Instant::now();
@@ -227,13 +227,16 @@ impl Clients {
 
     /// The pod's events. An event that says why the kubelet killed the container is waited for: it may come later
     /// than the death.
-    async fn killing_events(&self, identity: Option<&Identity>, killed: u64) -> Vec<PodEvent> {
+    async fn killing_events(&self, identity: Option<&Identity>, killed: BootTime) -> Vec<PodEvent> {
         if self.kube.is_none() || identity.is_none() {
             return Vec::new();
         }
-        let killed = killed.saturating_add_signed(host::clock_offset());
+        let killed = WallTime(killed.0.saturating_add_signed(host::clock_offset()));
         let told = |event: &PodEvent| {
-            event.reason == "Killing" && event.last.is_some_and(|last| last + EVENT_AGE > killed)
+            event.reason == "Killing"
+                && event
+                    .last
+                    .is_some_and(|last| killed.since(last) < EVENT_AGE)
         };
         let deadline = Instant::now() + KILLING_PATIENCE;
         let mut events = Vec::new();
@@ -333,7 +336,7 @@ fn kind(kind: Option<Kind>) -> &'static str {
 fn mask(
     cgroup: u64,
     number: u32,
-    started: u64,
+    started: BootTime,
     mut life: Life,
     redactor: &Redactor,
     policy: &Policy,
@@ -364,7 +367,7 @@ fn add_termination(run: &mut Run, executed: bool, terminated: Option<Terminated>
 
 /// The run's metadata, as far as the recorder knows it. `process` is the first process, if the kernel side did not
 /// report it.
-fn run(cgroup: u64, number: u32, started: u64, life: &Life, process: Option<u32>) -> Run {
+fn run(cgroup: u64, number: u32, started: BootTime, life: &Life, process: Option<u32>) -> Run {
     let events = &life.recording.events;
     let first = events.iter().find(|event| event.kind == EventKind::EXEC);
     let init_pid = life
@@ -387,7 +390,7 @@ fn run(cgroup: u64, number: u32, started: u64, life: &Life, process: Option<u32>
         start: match (own, adopted) {
             // The container's cgroup exists before its program runs.
             (Some(exec), _) if !exec.flags.contains(EventFlags::ADOPTED) => exec.time,
-            (_, Some(first)) if started > 0 => started.min(first.time),
+            (_, Some(first)) if started > BootTime(0) => started.min(first.time),
             (_, Some(first)) => first.time,
             (_, None) => life.recording.since,
         },
@@ -411,7 +414,9 @@ fn run(cgroup: u64, number: u32, started: u64, life: &Life, process: Option<u32>
 }
 
 fn pod_event(event: kubernetes::events::PodEvent) -> PodEvent {
-    let time = |time: Option<kubernetes::Timestamp>| u64::try_from(time?.as_nanosecond()).ok();
+    let time = |time: Option<kubernetes::Timestamp>| {
+        u64::try_from(time?.as_nanosecond()).ok().map(WallTime)
+    };
     PodEvent {
         kind: if event.warning { "Warning" } else { "Normal" }.into(),
         reason: event.reason,
@@ -428,7 +433,7 @@ fn pod_event(event: kubernetes::events::PodEvent) -> PodEvent {
 /// goes to the first process: not to a probe that took too long, nor to the runtime's own process in a container that
 /// could not be started. If the first process is unknown, or the events that would show it were overwritten, any
 /// process counts: waiting in vain costs seconds, not waiting costs the verdict.
-fn killed_from_outside(life: &Life) -> Option<u64> {
+fn killed_from_outside(life: &Life) -> Option<BootTime> {
     life.end?;
     let events = &life.recording.events;
     let fatal = |event: &&Event| {
@@ -471,7 +476,7 @@ mod tests {
 
     fn killed(pid: u32) -> Event {
         Event {
-            time: u64::from(pid),
+            time: BootTime(u64::from(pid)),
             ret: i64::from(libc::SIGKILL),
             args: [0, 0, SignalOrigin::Outside as i64],
             ..event(EventKind::SIGNAL_GENERATE, pid)
@@ -482,10 +487,10 @@ mod tests {
         Life {
             recording: Recording {
                 events,
-                since: 0,
+                since: BootTime(0),
                 losses: Losses::default(),
             },
-            end: Some(99),
+            end: Some(BootTime(99)),
             exit: first.map(|pid| (pid, ExitStatus::from_wait(libc::SIGKILL))),
             figures: Figures::default(),
             skipped: Default::default(),
@@ -497,7 +502,7 @@ mod tests {
     fn who_kills_the_first_process_kills_the_container() {
         let events = vec![event(EventKind::EXEC, FIRST), killed(30), killed(FIRST)];
         let ended = over(events, Some(FIRST));
-        assert_eq!(killed_from_outside(&ended), Some(u64::from(FIRST)));
+        assert_eq!(killed_from_outside(&ended), Some(BootTime(FIRST.into())));
         let alive = Life { end: None, ..ended };
         assert_eq!(killed_from_outside(&alive), None);
     }
@@ -519,14 +524,14 @@ mod tests {
         assert_eq!(killed_from_outside(&ended), None);
         // That nothing was executed is not known where events are missing.
         ended.recording.losses.overwritten = 1;
-        assert_eq!(killed_from_outside(&ended), Some(u64::from(FIRST)));
+        assert_eq!(killed_from_outside(&ended), Some(BootTime(FIRST.into())));
     }
 
     #[test]
     fn where_the_first_process_is_not_known_anyone_may_be_it() {
         let events = vec![event(EventKind::EXEC, 30), killed(FIRST)];
         let ended = over(events, None);
-        assert_eq!(killed_from_outside(&ended), Some(u64::from(FIRST)));
+        assert_eq!(killed_from_outside(&ended), Some(BootTime(FIRST.into())));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use capture_format::{Losses, Probe};
+use capture_format::{Losses, Probe, WallTime};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -200,8 +200,8 @@ pub(crate) struct Status {
     pub(crate) version: String,
     /// Name of the node.
     pub(crate) node: String,
-    /// When the agent started: nanoseconds since the Unix epoch.
-    pub(crate) started: u64,
+    /// When the agent started.
+    pub(crate) started: WallTime,
     /// Its configuration file.
     pub(crate) config: Option<PathBuf>,
     /// Why nothing is recorded any more; none while recording works.
@@ -244,8 +244,8 @@ pub(crate) struct Status {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Refused {
-    /// When: nanoseconds since the Unix epoch.
-    pub(crate) time: u64,
+    /// When.
+    pub(crate) time: WallTime,
     /// Why, in words.
     pub(crate) reason: String,
 }
@@ -318,8 +318,8 @@ pub(crate) struct Storage {
 pub(crate) struct Connection {
     /// Whether it answers.
     pub(crate) up: bool,
-    /// Since when that is so: nanoseconds since the Unix epoch.
-    pub(crate) since: u64,
+    /// Since when that is so.
+    pub(crate) since: WallTime,
     /// Why it does not answer.
     pub(crate) error: Option<String>,
 }

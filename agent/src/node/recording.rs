@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-use capture_format::{Event, ExitStatus, Probe};
+use capture_format::{BootTime, Event, ExitStatus, Probe};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -45,7 +45,7 @@ pub(super) enum Report {
     Started {
         cgroup: u64,
         path: String,
-        time: u64,
+        time: BootTime,
     },
     /// A container ran already; it is recorded from now on.
     Adopted {
@@ -71,7 +71,7 @@ pub(super) enum Report {
 pub(super) struct Life {
     pub(super) recording: Recording,
     /// CLOCK_BOOTTIME in nanoseconds when it ended; none while it lives.
-    pub(super) end: Option<u64>,
+    pub(super) end: Option<BootTime>,
     /// Host pid of the first process, and how it ended, where the kernel side said so.
     pub(super) exit: Option<(u32, ExitStatus)>,
     pub(super) figures: Figures,
@@ -288,9 +288,8 @@ const SET_UP: u64 = 1_000_000_000;
 struct Recorded {
     path: String,
     rank: Rank,
-    /// CLOCK_BOOTTIME in nanoseconds from which on the container shows whether it is a pause container; none once it
-    /// has shown that.
-    look_after: Option<u64>,
+    /// From when on the container shows whether it is a pause container; none once it has shown that.
+    look_after: Option<BootTime>,
     /// How many of its cgroups had no ring, or have no place in the table.
     lost: u64,
     /// How often the kernel had skipped each program when the container started.
@@ -307,7 +306,7 @@ impl Recorded {
     fn new(path: String, misses: Misses, preface: Vec<Event>) -> Self {
         Self {
             rank: Rank::of(&path),
-            look_after: Some(host::boottime() + SET_UP),
+            look_after: Some(host::boottime().plus(SET_UP)),
             lost: 0,
             path,
             misses,
@@ -321,7 +320,7 @@ impl Recorded {
 
 /// How a run ended, as it was known at that moment.
 struct End {
-    time: u64,
+    time: BootTime,
     exit: Option<(u32, ExitStatus)>,
     figures: Figures,
     /// How often the kernel had skipped each program.
@@ -600,7 +599,7 @@ impl Server {
         Ok(())
     }
 
-    fn started(&mut self, cgroup: u64, path: String, time: u64) {
+    fn started(&mut self, cgroup: u64, path: String, time: BootTime) {
         let misses = self.recorder.misses();
         let recorded = Recorded::new(path.clone(), misses, Vec::new());
         self.has_pods |= recorded.rank == Rank::Pod;
@@ -609,7 +608,7 @@ impl Server {
     }
 
     /// A run is over; its ring is read when its turn comes.
-    fn ended(&mut self, cgroup: u64, time: u64, exit: Option<(u32, ExitStatus)>) {
+    fn ended(&mut self, cgroup: u64, time: BootTime, exit: Option<(u32, ExitStatus)>) {
         let misses = self.recorder.misses();
         let Some(recorded) = self.recorded.get_mut(&cgroup) else {
             return;
@@ -627,7 +626,7 @@ impl Server {
 
     /// A cgroup is gone. If the kernel side knows no first process (the container shares its pid namespace, or its
     /// program was never executed), this is the end of the run.
-    fn removed(&mut self, cgroup: u64, ring: RingId, time: u64) {
+    fn removed(&mut self, cgroup: u64, ring: RingId, time: BootTime) {
         self.ended(cgroup, time, None);
         match self.recorded.get_mut(&cgroup) {
             Some(recorded) => recorded.removed = Some(ring),

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use capture_format::Container;
+use capture_format::{Container, WallTime};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use kubernetes::{
     Error, Retry, Timestamp,
@@ -262,7 +262,7 @@ pub(super) async fn remove(spool: &Arc<Spool>, entry: &Entry, why: &str) {
 
 fn announcement(entry: &Entry, place: &Place) -> Announcement {
     let info = &entry.info;
-    let at = |time: u64| Timestamp::from_nanosecond(time.into()).unwrap_or_default();
+    let at = |time: WallTime| Timestamp::from_nanosecond(time.0.into()).unwrap_or_default();
     let created = at(info.created);
     let is_written = entry.state.unwritten.is_none();
     Announcement {
@@ -335,7 +335,7 @@ fn kind(name: &str) -> ContainerKind {
 mod tests {
     use std::sync::{Mutex, PoisonError};
 
-    use capture_format::{Header, Pod};
+    use capture_format::{Header, Pod, WallTime};
     use spool::{Config, Info, New};
     use tokio::{
         sync::Barrier,
@@ -362,9 +362,9 @@ mod tests {
             ..Config::default()
         };
         let spool = Arc::new(Spool::open(config).unwrap().0);
-        for (created, (pod, name)) in (crate::host::realtime()..).zip(captures) {
+        for (created, (pod, name)) in (crate::host::realtime().0..).zip(captures) {
             let header = Header {
-                created,
+                created: WallTime(created),
                 pod: (!pod.is_empty()).then(|| Pod {
                     namespace: "shop".into(),
                     name: (*pod).into(),
@@ -571,8 +571,8 @@ mod tests {
     fn the_event_has_the_time_at_which_the_run_ended() {
         let mut entry = Entry {
             info: Info {
-                created: 9_500_000_000,
-                ended: Some(7_250_000_000),
+                created: WallTime(9_500_000_000),
+                ended: Some(WallTime(7_250_000_000)),
                 ..Info::default()
             },
             ..Entry::default()

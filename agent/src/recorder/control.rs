@@ -10,7 +10,7 @@ use aya::{
     Ebpf,
     maps::{Array, MapData, RingBuf},
 };
-use capture_format::ExitStatus;
+use capture_format::{BootTime, ExitStatus};
 
 use super::ring::RingId;
 
@@ -20,7 +20,7 @@ pub struct Message {
     /// Id of the container's cgroup; for a refusal, id of the cgroup that was refused.
     pub cgroup: u64,
     /// Nanoseconds of CLOCK_BOOTTIME.
-    pub time: u64,
+    pub time: BootTime,
     /// What happened.
     pub kind: MessageKind,
 }
@@ -145,7 +145,7 @@ fn decode(bytes: &[u8]) -> Option<Message> {
     };
     Some(Message {
         cgroup: field!(cgroup: u64),
-        time: field!(time: u64),
+        time: BootTime(field!(time: u64)),
         kind,
     })
 }
@@ -172,7 +172,7 @@ mod tests {
             exit,
             Message {
                 cgroup: 7,
-                time: 9,
+                time: BootTime(9),
                 kind: MessageKind::InitExit {
                     ring: RingId(3),
                     pid: 42,

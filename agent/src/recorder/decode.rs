@@ -1,7 +1,7 @@
 //! From a record of the ring to an event of the capture.
 
 use bytes::Bytes;
-use capture_format::{Event, EventFlags, EventKind, FdType};
+use capture_format::{BootTime, Event, EventFlags, EventKind, FdType};
 
 use super::{
     ring::RawRecord,
@@ -26,7 +26,7 @@ pub(super) fn event(record: &RawRecord<'_>) -> Option<Event> {
             Arg::Mode => 0,
         });
     Some(Event {
-        time: head.time,
+        time: BootTime(head.time),
         pid: head.tgid,
         tid: head.tid,
         kind,

@@ -26,7 +26,7 @@ use std::{
 
 use aya::{Btf, Ebpf};
 use aya_log::EbpfLogger;
-use capture_format::{Event, EventKind, Losses, Probe};
+use capture_format::{BootTime, Event, EventKind, Losses, Probe};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -151,8 +151,8 @@ pub struct Recorder {
 pub struct Recording {
     /// Events in order of time.
     pub events: Vec<Event>,
-    /// CLOCK_BOOTTIME, in nanoseconds, when the ring was given to the container.
-    pub since: u64,
+    /// When the ring was given to the container.
+    pub since: BootTime,
     /// What is missing in the events, except for skipped programs: see [`Recorder::misses`].
     pub losses: Losses,
 }
@@ -391,15 +391,15 @@ mod tests {
             ..Event::default()
         };
         let mut events = vec![
-            event(1, EventKind::EXIT, 7, 0),
-            event(2, EventKind::EXIT, 7, 256),
-            event(3, EventKind::FORK, 1, 7),
-            event(4, EventKind::WRITE, 7, 1),
-            event(5, EventKind::EXIT, 7, 512),
-            event(6, EventKind::EXIT, 8, 0),
+            event(BootTime(1), EventKind::EXIT, 7, 0),
+            event(BootTime(2), EventKind::EXIT, 7, 256),
+            event(BootTime(3), EventKind::FORK, 1, 7),
+            event(BootTime(4), EventKind::WRITE, 7, 1),
+            event(BootTime(5), EventKind::EXIT, 7, 512),
+            event(BootTime(6), EventKind::EXIT, 8, 0),
         ];
         keep_last_exits(&mut events);
-        let times: Vec<u64> = events.iter().map(|event| event.time).collect();
+        let times: Vec<u64> = events.iter().map(|event| event.time.0).collect();
         assert_eq!(times, [2, 3, 4, 5, 6]);
     }
 }

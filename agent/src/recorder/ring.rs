@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use agent_ebpf::wire::{
     DATA_MAX, LANE_SIZE, LANE_STRIDE, LANES, LaneHeader, NAME_MAX, RECORD_MAX, Record, Ring,
 };
+use capture_format::BootTime;
 
 use crate::host;
 
@@ -35,7 +36,7 @@ pub struct FirstProcess {
 /// A ring's content at one moment.
 pub(super) struct Snapshot {
     pub(super) lanes: Vec<LaneCopy>,
-    pub(super) assigned: u64,
+    pub(super) assigned: BootTime,
     pub(super) compat: u64,
 }
 
@@ -80,7 +81,7 @@ pub(super) fn snapshot(words: &[AtomicU64]) -> Snapshot {
         .collect();
     Snapshot {
         lanes,
-        assigned: word(std::mem::offset_of!(Ring, assigned)),
+        assigned: BootTime(word(std::mem::offset_of!(Ring, assigned))),
         compat: word(std::mem::offset_of!(Ring, compat)),
     }
 }
@@ -98,7 +99,7 @@ pub(super) fn give(words: &[AtomicU64], cgroup: u64, first: FirstProcess) {
     for (offset, value) in [
         (std::mem::offset_of!(Ring, cgroup), cgroup),
         (std::mem::offset_of!(Ring, init), first.pid.into()),
-        (std::mem::offset_of!(Ring, assigned), host::boottime()),
+        (std::mem::offset_of!(Ring, assigned), host::boottime().0),
         (std::mem::offset_of!(Ring, compat), 0),
         (std::mem::offset_of!(Ring, stdout), first.stdout),
         (std::mem::offset_of!(Ring, stderr), first.stderr),

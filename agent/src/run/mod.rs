@@ -481,7 +481,7 @@ fn exit_code(status: ExitStatus) -> u8 {
 }
 
 fn describe(run: &Run) -> String {
-    let took = Duration::from_nanos(run.end.unwrap_or(run.start).saturating_sub(run.start));
+    let took = Duration::from_nanos(run.end.unwrap_or(run.start).since(run.start));
     let took = humantime::format_duration(Duration::from_millis(took.as_millis() as u64));
     match (run.status, &run.start_error) {
         (Some(ExitStatus::Code(code)), _) => format!("exited {code} after {took}"),

@@ -3,7 +3,7 @@
 use std::{fs, io};
 
 use bytes::Bytes;
-use capture_format::{Event, EventKind, FdType, Header, Run, WriteError, Writer};
+use capture_format::{BootTime, Event, EventKind, FdType, Header, Run, WriteError, Writer};
 
 fn main() -> io::Result<()> {
     fs::create_dir_all("corpus/read")?;
@@ -20,7 +20,7 @@ fn capture(runs: u32, events: u64) -> Result<Vec<u8>, WriteError> {
         writer.begin_run(&Run { number, ..Run::default() })?;
         for index in 0..events {
             writer.event(&Event {
-                time: 1000 + index * 77,
+                time: BootTime(1000 + index * 77),
                 pid: 40 + index as u32 % 3,
                 tid: 40 + index as u32 % 4,
                 kind: [EventKind::OPENAT, EventKind::READ, EventKind::EXIT][index as usize % 3],

@@ -101,7 +101,7 @@ impl Columns {
                 name,
                 data,
             } = event;
-            columns.put(Column::Time, zigzag(time.wrapping_sub(before) as i64));
+            columns.put(Column::Time, zigzag(time.0.wrapping_sub(before.0) as i64));
             before = *time;
             columns.put(
                 Column::Kind,

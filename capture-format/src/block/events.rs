@@ -8,7 +8,7 @@ use super::segments::{Segments, Zstd};
 use super::{BlockSummary, Column};
 use crate::layout::{BLOCK_HEADER_SIZE, EVENT_SIZE, take_bytes, take_u32};
 use crate::varint::{self, unzigzag};
-use crate::{Damage, DamageCause, Event, EventFlags, EventKind, FdType, Lost};
+use crate::{BootTime, Damage, DamageCause, Event, EventFlags, EventKind, FdType, Lost};
 
 /// A block of events: see [`Reader::open_block`](crate::Reader::open_block).
 ///
@@ -58,7 +58,7 @@ pub struct EventBlock {
 /// The decoded columns. Each ends where the column is cut off or invalid.
 #[derive(Default)]
 struct Values {
-    times: Vec<u64>,
+    times: Vec<BootTime>,
     kinds: Vec<EventKind>,
     pids: Vec<u32>,
     tids: Vec<u32>,
@@ -192,7 +192,7 @@ impl EventBlock {
     /// Times of the events; empty until [`Columns::TIME`] is loaded. Once loaded, this and the columns below have at
     /// least [`EventBlock::readable`] values.
     #[must_use]
-    pub fn times(&self) -> &[u64] {
+    pub fn times(&self) -> &[BootTime] {
         self.loaded(Columns::TIME, &self.values.times)
     }
 
@@ -280,11 +280,11 @@ impl EventBlock {
         let wanted = |column| missing.contains(Columns::of(column));
         let mut keep = |decoded: usize| *readable = decoded.min(*readable);
         if wanted(Column::Time) {
-            let mut time = summary.time.0;
+            let mut time = summary.time.0.0;
             keep(
                 source.varints(Column::Time, &mut values.times, |difference| {
                     time = time.wrapping_add(unzigzag(difference) as u64);
-                    Some(time)
+                    Some(BootTime(time))
                 })?,
             );
         }

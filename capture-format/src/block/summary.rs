@@ -1,7 +1,7 @@
 //! What a block of events says about itself before anything is decompressed. The index repeats it.
 
 use crate::layout::{MAX_EVENTS, take_u32, take_u64};
-use crate::{EventKind, varint};
+use crate::{BootTime, EventKind, varint};
 
 /// What a block of events says about itself. Its sets are also the dictionaries of the block's columns, so no event of
 /// the block has another kind or pid. Its times are what the writer claims.
@@ -13,8 +13,8 @@ pub struct BlockSummary {
     pub count: u32,
     /// Number of the first event; the others follow without gaps.
     pub first: u64,
-    /// Earliest and latest time, nanoseconds of CLOCK_BOOTTIME.
-    pub time: (u64, u64),
+    /// Earliest and latest time.
+    pub time: (BootTime, BootTime),
     /// Kinds of the events, ascending.
     pub kinds: Vec<EventKind>,
     /// Pids of the events, ascending.
@@ -27,8 +27,8 @@ impl BlockSummary {
         out.extend_from_slice(&self.run.to_le_bytes());
         out.extend_from_slice(&self.count.to_le_bytes());
         out.extend_from_slice(&self.first.to_le_bytes());
-        out.extend_from_slice(&self.time.0.to_le_bytes());
-        out.extend_from_slice(&self.time.1.to_le_bytes());
+        out.extend_from_slice(&self.time.0.0.to_le_bytes());
+        out.extend_from_slice(&self.time.1.0.to_le_bytes());
         put_set(&mut out, self.kinds.iter().map(|kind| u64::from(kind.0)));
         put_set(&mut out, self.pids.iter().map(|&pid| u64::from(pid)));
         out
@@ -39,7 +39,7 @@ impl BlockSummary {
         let run = take_u32(bytes)?;
         let count = take_u32(bytes)?;
         let first = take_u64(bytes)?;
-        let time = (take_u64(bytes)?, take_u64(bytes)?);
+        let time = (BootTime(take_u64(bytes)?), BootTime(take_u64(bytes)?));
         let sane = (1..=MAX_EVENTS).contains(&count)
             && first > 0
             && first.checked_add(u64::from(count)).is_some()
@@ -104,7 +104,7 @@ mod tests {
             run: 2,
             count: 3,
             first: 17,
-            time: (5, u64::MAX),
+            time: (BootTime(5), BootTime(u64::MAX)),
             kinds: [0, 1, 65535].map(EventKind).to_vec(),
             pids: vec![7, u32::MAX],
         }
@@ -157,7 +157,7 @@ mod tests {
                 ..summary()
             },
             BlockSummary {
-                time: (2, 1),
+                time: (BootTime(2), BootTime(1)),
                 ..summary()
             },
         ] {

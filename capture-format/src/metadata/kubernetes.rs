@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Resources;
+use crate::WallTime;
 
 /// What Kubernetes knew about the pod when the capture was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +18,7 @@ pub struct Kubernetes {
     pub events: Vec<PodEvent>,
 }
 
-/// A Kubernetes Event about the pod. Times are nanoseconds since the Unix epoch.
+/// A Kubernetes Event about the pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PodEvent {
@@ -31,9 +32,9 @@ pub struct PodEvent {
     /// How often it happened between `first` and `last`.
     pub count: u32,
     /// When it happened first.
-    pub first: Option<u64>,
+    pub first: Option<WallTime>,
     /// When it happened last.
-    pub last: Option<u64>,
+    pub last: Option<WallTime>,
     /// Component that reported it, such as `kubelet`.
     pub source: String,
     /// `involvedObject.fieldPath`: the part of the pod that the event is about, such as `spec.containers{app}`; empty

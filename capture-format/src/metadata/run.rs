@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, iter::Sum, ops::AddAssign};
 
 use serde::{Deserialize, Serialize};
 
+use crate::{BootTime, WallTime};
+
 /// One run: one life of the container, from its start to its exit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -14,10 +16,10 @@ pub struct Run {
     pub cgroup: u64,
     /// Host pid of the first process; 0 if unknown.
     pub init_pid: u32,
-    /// Start: nanoseconds of CLOCK_BOOTTIME.
-    pub start: u64,
-    /// Exit of the first process, in nanoseconds of CLOCK_BOOTTIME; `None` while it lives.
-    pub end: Option<u64>,
+    /// When the run started.
+    pub start: BootTime,
+    /// When the first process exited; `None` while it lives.
+    pub end: Option<BootTime>,
     /// How the first process ended; `None` while it lives, or if nobody saw its end.
     pub status: Option<ExitStatus>,
     /// Why the command could not be started at all, in words, if there was no process to record.
@@ -66,11 +68,10 @@ pub struct Terminated {
     pub message: String,
     /// Exit code as in a shell: 128 + the signal that killed it. A container that was not started has 128.
     pub exit_code: Option<i32>,
-    /// When it started according to the runtime, in nanoseconds since the Unix epoch; 0 for a container that was not
-    /// started.
-    pub started_at: Option<u64>,
-    /// When it ended according to the runtime, in nanoseconds since the Unix epoch.
-    pub finished_at: Option<u64>,
+    /// When it started according to the runtime; 0 for a container that was not started.
+    pub started_at: Option<WallTime>,
+    /// When it ended according to the runtime.
+    pub finished_at: Option<WallTime>,
 }
 
 /// CPU figures of a cgroup: `cpu.stat` and `cpu.max`, or `cpu.cfs_*` and `cpuacct.usage` of version 1. Times are in

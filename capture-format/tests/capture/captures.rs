@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use capture_format::{
-    Damage, Event, EventFlags, EventKind, FdType, Header, Host, NumberedEvent, OpenError, Reader,
-    Run, Summary, Writer,
+    BootTime, Damage, Event, EventFlags, EventKind, FdType, Header, Host, NumberedEvent, OpenError,
+    Reader, Run, Summary, WallTime, Writer,
 };
 
 /// Metadata of a run and its events.
@@ -17,7 +17,7 @@ pub(crate) fn runs(count: u32, events: usize) -> Vec<RunWithEvents> {
     let run = |number| {
         let run = Run {
             number,
-            start: u64::from(number) * 1000,
+            start: BootTime(u64::from(number) * 1000),
             ..Run::default()
         };
         (
@@ -32,7 +32,7 @@ pub(crate) fn runs(count: u32, events: usize) -> Vec<RunWithEvents> {
 
 fn event(run: u32, index: u64) -> Event {
     Event {
-        time: u64::from(run) * 1_000_000 + index * 317,
+        time: BootTime(u64::from(run) * 1_000_000 + index * 317),
         pid: 100 + run,
         tid: 100 + run + (index % 2) as u32,
         kind: [EventKind::OPENAT, EventKind::READ, EventKind::WRITE][(index % 3) as usize],
@@ -61,7 +61,7 @@ pub(crate) fn header() -> Header {
     };
     Header {
         program: "lastword 0.1.0".into(),
-        created: 7,
+        created: WallTime(7),
         host,
         ..Header::default()
     }

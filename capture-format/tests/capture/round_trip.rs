@@ -5,7 +5,8 @@ use std::io::Cursor;
 use crate::captures::{header, numbered, read, runs, write};
 use bytes::Bytes;
 use capture_format::{
-    Event, EventBlock, EventFlags, EventKind, FdType, Reader, Run, Summary, WriteError, Writer,
+    BootTime, Event, EventBlock, EventFlags, EventKind, FdType, Reader, Run, Summary, WriteError,
+    Writer,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -105,7 +106,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     )
         .prop_map(
             |((time, pid, tid, kind), (flags, fd_type, ret, args), (name, data))| Event {
-                time,
+                time: BootTime(time),
                 pid,
                 tid,
                 kind: EventKind(kind),

@@ -253,7 +253,7 @@ impl Side {
                 (None, Some(_)) => "nobody saw how it ended".to_owned(),
                 (None, None) => "alive".to_owned(),
             },
-            lived_ns: run.end.and_then(|end| end.checked_sub(run.start)),
+            lived_ns: run.end.and_then(|end| end.checked_since(run.start)),
             cause: self.verdict.cause,
             subject: self.verdict.subject.clone(),
             sentence: self.verdict.sentence.clone(),

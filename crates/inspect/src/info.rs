@@ -91,7 +91,7 @@ impl Info {
         field(
             out,
             "created",
-            &epoch(i128::from(*created)).unwrap_or_default(),
+            &epoch(i128::from(created.0)).unwrap_or_default(),
         )?;
         let Host {
             name,
@@ -217,7 +217,7 @@ fn kubernetes_text(out: &mut impl Write, kubernetes: &Kubernetes) -> io::Result<
             .container()
             .map(|container| format!(" {}", text(container)))
             .unwrap_or_default();
-        let last = last.and_then(|last| epoch(last.into()));
+        let last = last.and_then(|last| epoch(last.0.into()));
         let last = last
             .map(|last| format!(", last {last}"))
             .unwrap_or_default();
@@ -258,7 +258,7 @@ fn run_text(out: &mut impl Write, info: &RunInfo, host: &Host) -> io::Result<()>
         "  started",
         &time_of_day(*start, host).unwrap_or_default(),
     )?;
-    let lived = end.and_then(|end| end.checked_sub(*start)).map(duration);
+    let lived = end.and_then(|end| end.checked_since(*start)).map(duration);
     field(
         out,
         "  lived",
@@ -371,7 +371,7 @@ fn field(out: &mut impl Write, name: &str, value: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use capture_format::{Losses, Pod, Redaction};
+    use capture_format::{Losses, Pod, Redaction, WallTime};
 
     use super::*;
     use fixtures::{Script, capture, capture_with, header, nginx};
@@ -434,8 +434,8 @@ mod tests {
                 reason: "BackOff".into(),
                 message: "Back-off restarting failed container\n".into(),
                 count: 10,
-                first: Some(1_795_217_700_000_000_000),
-                last: Some(1_795_217_760_000_000_000),
+                first: Some(WallTime(1_795_217_700_000_000_000)),
+                last: Some(WallTime(1_795_217_760_000_000_000)),
                 source: "kubelet".into(),
                 field_path: "spec.containers{app}".into(),
             }],

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::io::{Read, Seek};
 use std::slice;
 
-use capture_format::{BlockSummary, Columns, EventBlock, EventKind, Header, Reader, Run};
+use capture_format::{BlockSummary, BootTime, Columns, EventBlock, EventKind, Header, Reader, Run};
 
 use crate::filter::{Filter, Known, Scope};
 use crate::scan::{Candidate, Select};
@@ -77,8 +77,8 @@ impl Selection {
         }
     }
 
-    /// When the run's last event happened (CLOCK_BOOTTIME), if that matters.
-    fn last_event<R: Read + Seek>(&self, reader: &mut Reader<R>, run_index: usize) -> u64 {
+    /// When the run's last event happened, if that matters.
+    fn last_event<R: Read + Seek>(&self, reader: &mut Reader<R>, run_index: usize) -> BootTime {
         let run = &reader.runs()[run_index];
         let (start, has_end) = (run.start, run.end.is_some());
         let mut bounds = [self.from, self.to].into_iter().flatten();
@@ -104,7 +104,7 @@ impl InRun {
     /// Whether the run's next event is selected. Events must be given in the order of the run.
     pub fn takes(&mut self, scope: &Scope<'_>, seen: &Seen<'_>) -> bool {
         let is_followed = self.followed.as_mut().is_none_or(|it| it.observe(seen));
-        let time = i128::from(seen.event.time);
+        let time = i128::from(seen.event.time.0);
         is_followed
             && (self.from..=self.to).contains(&time)
             && self
@@ -133,7 +133,8 @@ impl InRun {
     #[must_use]
     pub fn excludes(&self, known: &Known<'_>) -> bool {
         let time = &known.time;
-        let is_outside = i128::from(*time.end()) < self.from || i128::from(*time.start()) > self.to;
+        let is_outside =
+            i128::from(time.end().0) < self.from || i128::from(time.start().0) > self.to;
         let of_others = |followed: &Followed| !known.pids.iter().any(|pid| followed.has(*pid));
         is_outside
             || self.followed.as_ref().is_some_and(of_others)
@@ -367,7 +368,8 @@ mod tests {
         assert_eq!(selected(&select("-1ms", ""), &s), [3, 4]);
         assert_eq!(selected(&select("", "-2ms"), &s), [1, 2]);
         assert_eq!(selected(&select("1h", ""), &s), [0; 0]);
-        let time = events::decode::time::time_of_day(START + 2_000_000, &header().host).unwrap();
+        let time =
+            events::decode::time::time_of_day(START.plus(2_000_000), &header().host).unwrap();
         assert_eq!(selected(&select(&time, &time), &s), [2]);
     }
 
@@ -394,7 +396,7 @@ mod tests {
             selected.takes(&scope, &seen);
         }
         let excludes = |kind, pid, milliseconds: RangeInclusive<u64>| {
-            let at = |ms: &u64| START + ms * 1_000_000;
+            let at = |ms: &u64| START.plus(ms * 1_000_000);
             let time = at(milliseconds.start())..=at(milliseconds.end());
             let known = Known {
                 kinds: &[kind, EventKind::EXIT],

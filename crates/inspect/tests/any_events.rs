@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use capture_format::{
-    Event, EventFlags, EventKind, ExitStatus, FdType, Header, Reader, Run, Writer,
+    BootTime, Event, EventFlags, EventKind, ExitStatus, FdType, Header, Reader, Run, Writer,
 };
 use inspect::diff::{Side, diff};
 use inspect::export::{otlp, pcapng, perfetto, scap};
@@ -62,7 +62,7 @@ fn event() -> impl Strategy<Value = Event> {
     )
         .prop_map(
             |(kind, pid, time, ret, args, name, data, fd_type, flags)| Event {
-                time,
+                time: BootTime(time),
                 pid,
                 tid: pid,
                 kind,
@@ -156,7 +156,7 @@ proptest! {
         start in any::<u64>(),
         init_pid in prop::sample::select(vec![0u32, 100, 7]),
     ) {
-        let run = Run { number: 1, init_pid, start, end: Some(1 << 40), status, ..Run::default() };
+        let run = Run { number: 1, init_pid, start: BootTime(start), end: Some(BootTime(1 << 40)), status, ..Run::default() };
         let mut writer = Writer::new(Vec::new(), &Header::default()).unwrap();
         writer.begin_run(&run).unwrap();
         for event in &events {

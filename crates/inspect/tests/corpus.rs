@@ -328,7 +328,7 @@ impl Shown {
             let own = events.iter().filter(|event| event["run"] == run.number);
             Shown {
                 run: run.number.into(),
-                start_ns: run.start,
+                start_ns: run.start.0,
                 events: own
                     .map(|event| (integer(&event["number"]), event.clone()))
                     .collect(),

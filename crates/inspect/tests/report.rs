@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use capture_format::{Event, EventKind, ExitStatus, Header, Reader, Run, Writer};
+use capture_format::{BootTime, Event, EventKind, ExitStatus, Header, Reader, Run, Writer};
 use html5gum::{Token, Tokenizer};
 use sha2::{Digest, Sha256};
 
@@ -277,8 +277,8 @@ fn large(runs: u32, count: u64) -> Reader<Cursor<Vec<u8>>> {
         let run = Run {
             number,
             init_pid: 100,
-            start: 1,
-            end: Some(count * 1_000),
+            start: BootTime(1),
+            end: Some(BootTime(count * 1_000)),
             status,
             ..Run::default()
         };
@@ -288,7 +288,7 @@ fn large(runs: u32, count: u64) -> Reader<Cursor<Vec<u8>>> {
             let unique = [at.to_string().as_bytes(), &name[..480]].concat();
             writer
                 .event(&Event {
-                    time: at * at,
+                    time: BootTime(at * at),
                     pid: 100 + (at % 40) as u32,
                     tid: 100,
                     kind,

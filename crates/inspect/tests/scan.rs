@@ -4,8 +4,8 @@ use std::io::{Cursor, Read, Seek};
 
 use bytes::Bytes;
 use capture_format::{
-    BlockSummary, Columns, Event, EventBlock, EventFlags, EventKind, FdType, Header, Reader, Run,
-    Writer,
+    BlockSummary, BootTime, Columns, Event, EventBlock, EventFlags, EventKind, FdType, Header,
+    Reader, Run, Writer,
 };
 use events::context::{Context, Seen};
 use inspect::filter::Filter;
@@ -50,7 +50,7 @@ fn event() -> impl Strategy<Value = Event> {
         fd_type,
     )
         .prop_map(|(kind, pid, ret, args, name, data, fd_type)| Event {
-            time: 7,
+            time: BootTime(7),
             pid,
             tid: pid,
             kind,

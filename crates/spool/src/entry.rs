@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use capture_format::{Losses, Trigger};
+use capture_format::{Losses, Trigger, WallTime};
 use serde::{Deserialize, Serialize};
 
 use crate::files;
@@ -70,10 +70,10 @@ pub struct Info {
     pub losses: Losses,
     /// SHA-256 of the file, in lower-case hexadecimal digits.
     pub sha256: String,
-    /// When it was written: nanoseconds since the Unix epoch.
-    pub created: u64,
-    /// When its newest run ended, in nanoseconds since the Unix epoch; `None` if that run is alive.
-    pub ended: Option<u64>,
+    /// When it was written.
+    pub created: WallTime,
+    /// When its newest run ended; `None` if that run is alive.
+    pub ended: Option<WallTime>,
     /// Whether it is kept as long as another capture can be dropped instead.
     pub pinned: bool,
 }
@@ -104,14 +104,14 @@ pub struct Upload {
     pub location: Option<String>,
     /// How many attempts failed.
     pub attempts: u32,
-    /// The upload is not tried before this time: nanoseconds since the Unix epoch.
-    pub next: u64,
+    /// The upload is not tried before this time.
+    pub next: WallTime,
 }
 
 impl Entry {
     /// A key that sorts entries in the order in which they came. The time of day cannot do that, because it may jump.
     #[must_use]
-    pub fn order(&self) -> (u64, u64) {
+    pub fn order(&self) -> (u64, WallTime) {
         (self.state.since, self.info.created)
     }
 
@@ -158,8 +158,8 @@ impl Info {
     }
 }
 
-/// Nanoseconds since the Unix epoch, as in headers and sidecars.
-pub(crate) fn nanoseconds(time: SystemTime) -> u64 {
+/// A time of the system's clock, as headers and sidecars have it.
+pub(crate) fn wall_time(time: SystemTime) -> WallTime {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    WallTime(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

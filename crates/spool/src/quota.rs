@@ -217,6 +217,8 @@ impl<'a> Dropped<'a> {
 
 #[cfg(test)]
 mod tests {
+    use capture_format::WallTime;
+
     use super::*;
     use crate::{State, Upload};
 
@@ -231,7 +233,7 @@ mod tests {
         let info = Info {
             pod_uid: pod.into(),
             bytes: 5_000,
-            created,
+            created: WallTime(created),
             ..Info::default()
         };
         Entry {

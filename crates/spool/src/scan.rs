@@ -5,10 +5,10 @@ use std::fs::{self, FileType};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use capture_format::{Header, Run, open_file};
+use capture_format::{Header, Run, WallTime, open_file};
 use tracing::warn;
 
-use crate::entry::nanoseconds;
+use crate::entry::wall_time;
 use crate::{Entry, Info, SpoolError, State, checksum, files};
 
 /// What an agent found when it opened its spool.
@@ -180,14 +180,14 @@ pub(crate) fn describe(id: &str, path: &Path) -> Info {
     if header == Header::default() {
         info.namespace = id.split('/').next().unwrap_or_default().to_owned();
         let modified = metadata.and_then(|metadata| metadata.modified());
-        info.created = modified.map_or(0, nanoseconds);
+        info.created = modified.map_or(WallTime::default(), wall_time);
     }
     info
 }
 
 /// The description, as far as header and runs give it.
 pub(crate) fn of_runs(header: &Header, runs: &[Run]) -> Info {
-    let ended = |run: &Run| run.end?.checked_add_signed(header.host.clock_offset);
+    let ended = |run: &Run| header.host.wall_time(run.end?);
     Info {
         runs: runs.iter().map(|run| run.number).collect(),
         ended: runs.last().and_then(ended),

@@ -186,6 +186,8 @@ fn is_noted(entry: &Entry) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use capture_format::WallTime;
+
     use super::*;
     use crate::{Info, State};
 
@@ -194,7 +196,7 @@ mod tests {
             id: format!("shop/{created}"),
             present: false,
             info: Info {
-                created,
+                created: WallTime(created),
                 ..Info::default()
             },
             state: State {

@@ -5,11 +5,12 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use capture_format::WallTime;
 use serde::Deserialize;
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
-use crate::entry::nanoseconds;
+use crate::entry::wall_time;
 use crate::{Entry, Spool, SpoolError, Store, StoreError};
 
 /// When a failed upload is tried again.
@@ -64,8 +65,8 @@ pub enum Progress {
         error: StoreError,
         /// How many attempts have failed so far.
         attempts: u32,
-        /// The upload is not tried again before this time: nanoseconds since the Unix epoch.
-        next: u64,
+        /// The upload is not tried again before this time.
+        next: WallTime,
     },
 }
 
@@ -80,8 +81,8 @@ pub struct Uploader {
     wake: Arc<Notify>,
     /// How many failures in a row the store had.
     failures: u32,
-    /// Nothing is tried before this time: nanoseconds since the Unix epoch.
-    pause: u64,
+    /// Nothing is tried before this time.
+    pause: WallTime,
 }
 
 impl Uploader {
@@ -101,7 +102,7 @@ impl Uploader {
             progress,
             wake,
             failures: 0,
-            pause: 0,
+            pause: WallTime::default(),
         }
     }
 
@@ -109,10 +110,10 @@ impl Uploader {
     /// anew.
     pub async fn run(mut self) {
         loop {
-            let now = nanoseconds(SystemTime::now());
+            let now = wall_time(SystemTime::now());
             let next = self.next(now);
             let wait = match &next {
-                Some(entry) => self.due(entry, now).saturating_sub(now),
+                Some(entry) => self.due(entry, now).since(now),
                 None => u64::MAX,
             };
             match next {
@@ -135,7 +136,7 @@ impl Uploader {
     }
 
     /// The next capture to be uploaded, now or later.
-    fn next(&self, now: u64) -> Option<Entry> {
+    fn next(&self, now: WallTime) -> Option<Entry> {
         let entries = self.spool.entries().into_iter();
         let open = entries.filter(|entry| entry.present && !entry.is_uploaded());
         open.min_by_key(|entry| (self.due(entry, now), entry.state.upload.attempts))
@@ -143,10 +144,10 @@ impl Uploader {
 
     /// When the capture is to be uploaded; `now` if that time has come. A time further away than the longest delay was
     /// set by another clock.
-    fn due(&self, entry: &Entry, now: u64) -> u64 {
+    fn due(&self, entry: &Entry, now: WallTime) -> WallTime {
         let most = u64::try_from(self.backoff.most.as_nanos()).unwrap_or(u64::MAX);
-        let sane = |time: u64| {
-            if time > now.saturating_add(most) {
+        let sane = |time: WallTime| {
+            if time.since(now) > most {
                 now
             } else {
                 time.max(now)
@@ -196,9 +197,9 @@ impl Uploader {
         })
     }
 
-    fn later(&self, failures: u32) -> u64 {
+    fn later(&self, failures: u32) -> WallTime {
         let random = RandomState::new().build_hasher().finish();
-        nanoseconds(SystemTime::now() + self.backoff.delay(failures, random))
+        wall_time(SystemTime::now() + self.backoff.delay(failures, random))
     }
 
     /// Saves the state of `tried`'s upload, unless it was dropped or replaced meanwhile.
@@ -232,11 +233,11 @@ mod tests {
     use crate::{Config, New, StoreConfig};
 
     fn capture(spool: &Spool) -> Entry {
-        let created = nanoseconds(SystemTime::now());
-        capture_as(spool, &format!("c{created}"), created)
+        let created = wall_time(SystemTime::now());
+        capture_as(spool, &format!("c{}", created.0), created)
     }
 
-    fn capture_as(spool: &Spool, name: &str, created: u64) -> Entry {
+    fn capture_as(spool: &Spool, name: &str, created: WallTime) -> Entry {
         let header = capture_format::Header {
             created,
             ..capture_format::Header::default()
@@ -288,7 +289,7 @@ mod tests {
         let (damaged, whole, other) = (capture(&spool), capture(&spool), capture(&spool));
         std::fs::write(spool.path(&damaged.id).unwrap(), "damaged").unwrap();
 
-        let now = nanoseconds(SystemTime::now());
+        let now = wall_time(SystemTime::now());
         let due = |uploader: &Uploader, entry: &Entry| {
             uploader.due(&spool.entry(&entry.id).unwrap(), now) > now
         };
@@ -339,8 +340,8 @@ mod tests {
         let (sender, _progress) = mpsc::channel(1);
         let (store, backoff) = (store.unwrap(), Backoff::default());
         let mut uploader = Uploader::new(spool.clone(), store, backoff, sender, Arc::default());
-        let old = capture_as(&spool, "c", 1);
-        let new = capture_as(&spool, "c", 2);
+        let old = capture_as(&spool, "c", WallTime(1));
+        let new = capture_as(&spool, "c", WallTime(2));
         let failed = uploader.upload(&old).await;
         assert!(
             matches!(failed, Some(Progress::Failed { .. })),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 
-use capture_format::{Event, EventKind, ExitStatus, Header, Reader, Run, Writer};
+use capture_format::{BootTime, Event, EventKind, ExitStatus, Header, Reader, Run, Writer};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -135,7 +135,7 @@ fn long(events: u64) -> Vec<u8> {
             "fine\n".to_owned()
         };
         let event = Event {
-            time: number * 1000,
+            time: BootTime(number * 1000),
             pid: 100,
             tid: 100,
             kind: EventKind::WRITE,

@@ -90,7 +90,7 @@ impl Trait {
                 },
                 how,
             ),
-            lived: run.end.and_then(|end| end.checked_sub(run.start)),
+            lived: run.end.and_then(|end| end.checked_since(run.start)),
             failures: failures.collect(),
         }
     }

@@ -409,7 +409,7 @@ impl Agent {
                     let reader = capture_format::open_file(&path)?;
                     let offset = reader.header().host.clock_offset;
                     let end = reader.runs().last().and_then(|run| run.end);
-                    let end = end.context("the run has no end")? as i64 + offset;
+                    let end = end.context("the run has no end")?.0 as i64 + offset;
                     let file = fs::metadata(&path)?;
                     let written = file.ctime() * 1_000_000_000 + file.ctime_nsec();
                     return Ok((written - end) as f64 / 1e6);

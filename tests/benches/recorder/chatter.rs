@@ -46,7 +46,7 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
         };
         Ok::<_, anyhow::Error>(events.iter().find(is_it).context("a word is missing")?.time)
     };
-    let took = said("the last word")? - said("the first word")?;
+    let took = said("the last word")?.since(said("the first word")?);
     let is_output = |event: &&Event| event.kind == K::WRITE && event.args[0] == 1;
     let kept = events.iter().filter(is_output).count();
     let rate = f64::from(LINES) / (took as f64 / 1e9);

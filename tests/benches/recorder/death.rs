@@ -164,7 +164,7 @@ fn through_lastword(folder: &Path) -> Result<()> {
             .map(|event| event.event)
             .filter(|event| event.kind == EventKind::EXIT && event.pid == pid)
             .last();
-        let exit = exit.context("no exit event")?.time as i64 + offset;
+        let exit = exit.context("no exit event")?.time.0 as i64 + offset;
         let file = fs::metadata(&capture)?;
         let written = file.ctime() * 1_000_000_000 + file.ctime_nsec();
         took.push(Duration::from_nanos((written - exit).max(0) as u64).as_secs_f64() * 1e3);

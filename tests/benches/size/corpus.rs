@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use capture_format::{Event, EventKind, FdType, Header, Run, write_file};
+use capture_format::{BootTime, Event, EventKind, FdType, Header, Run, write_file};
 
 use crate::Capture;
 
@@ -57,7 +57,7 @@ fn capture(name: &str, runs: u32, fill: impl Fn(&mut Recorder)) -> Capture {
         (
             Run {
                 number,
-                start: 1,
+                start: BootTime(1),
                 ..Run::default()
             },
             recorder.events,
@@ -92,7 +92,7 @@ impl Recorder {
     fn add(&mut self, kind: EventKind, ret: i64, args: [i64; 3], name: &[u8], data: &[u8]) {
         self.time += 1_500 + self.random(20_000);
         self.events.push(Event {
-            time: self.time,
+            time: BootTime(self.time),
             pid: self.pid,
             tid: self.pid,
             kind,

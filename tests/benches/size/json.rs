@@ -34,7 +34,7 @@ pub(crate) fn encode(capture: &Capture) -> serde_json::Result<Vec<u8>> {
             let line = Line {
                 number,
                 run: run.number,
-                time: event.time,
+                time: event.time.0,
                 pid: event.pid,
                 tid: event.tid,
                 kind: event.kind.name().unwrap_or("unknown"),

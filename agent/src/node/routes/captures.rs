@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use capture_format::{ExitStatus, Trigger};
+use capture_format::{BootTime, ExitStatus, Trigger};
 use kubernetes::{
     capture::CaptureSpec,
     captures::{self, Notice, Offer},
@@ -27,8 +27,8 @@ const NOTHING_RECORDED: &str = "NothingRecorded";
 struct Worth {
     /// It is not one that somebody added for debugging, or it is named.
     is_asked: bool,
-    /// When it crashed, nanoseconds of CLOCK_BOOTTIME; none if its newest run did not.
-    crashed: Option<u64>,
+    /// When it crashed; none if its newest run did not.
+    crashed: Option<BootTime>,
     lives: bool,
     is_app: bool,
     /// Its place in the specification.

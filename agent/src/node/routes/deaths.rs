@@ -183,7 +183,7 @@ impl Node {
         };
         let identity = self.identity(&subject);
         if tripped.kind == Kind::Readiness {
-            let name = capture_name(identity.as_ref(), &subject, &host::realtime().to_string());
+            let name = capture_name(identity.as_ref(), &subject, &host::realtime().0.to_string());
             let wanted = Wanted {
                 name,
                 trigger,

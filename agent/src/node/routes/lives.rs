@@ -1,5 +1,6 @@
 //! Containers that start, and who they are.
 
+use capture_format::BootTime;
 use triggers::{Observation, Subject, Time};
 
 use containers::directory::Identity;
@@ -46,7 +47,7 @@ impl Node {
         Ok(())
     }
 
-    fn started(&mut self, cgroup: u64, path: &str, time: u64) {
+    fn started(&mut self, cgroup: u64, path: &str, time: BootTime) {
         let Some(known) = containers::path::parse_own(path) else {
             tracing::debug!(
                 path,

@@ -1,5 +1,6 @@
 //! What the API server and the container runtime say of pods: names for containers, observations for the triggers.
 
+use capture_format::WallTime;
 use containers::directory::Pod;
 use kubernetes::{
     Change,
@@ -116,7 +117,7 @@ impl Node {
                 last: if ended.is_some() {
                     None
                 } else {
-                    status.started_at.map(|at| self.clock.of_day(at))
+                    status.started_at.map(|at| self.clock.of_day(WallTime(at)))
                 },
             };
             let decisions = self.orders.observe(at, &subject, count);

@@ -56,7 +56,7 @@ impl Node {
             }
             let (sender, answer) = oneshot::channel();
             answers.push(answer);
-            let name = capture_name(identity.as_ref(), &subject, &host::realtime().to_string());
+            let name = capture_name(identity.as_ref(), &subject, &host::realtime().0.to_string());
             let trigger = Trigger {
                 kind: "manual".into(),
                 detail: detail.clone(),
@@ -213,7 +213,7 @@ async fn create(
     let seed = alert
         .key
         .clone()
-        .unwrap_or_else(|| host::realtime().to_string());
+        .unwrap_or_else(|| host::realtime().0.to_string());
     let name = kubernetes::capture_name(&alert.pod, alert.container.as_deref(), &["alert", &seed]);
     let spec = CaptureSpec {
         pod_name: alert.pod,

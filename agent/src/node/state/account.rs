@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use capture_format::Losses;
+use capture_format::{Losses, WallTime};
 use kubernetes::Standing as Api;
 use tokio::sync::watch;
 
@@ -16,21 +16,18 @@ use crate::{host, logging};
 #[derive(Default)]
 struct Since {
     up: bool,
-    /// Nanoseconds since the Unix epoch; 0 before the first look.
-    time: u64,
+    /// `None` before the first look.
+    time: Option<WallTime>,
 }
 
 impl Since {
     fn look(&mut self, up: bool, error: Option<String>) -> Connection {
-        if self.up != up || self.time == 0 {
-            *self = Self {
-                up,
-                time: host::realtime(),
-            };
+        if self.up != up {
+            *self = Self { up, time: None };
         }
         Connection {
             up,
-            since: self.time,
+            since: *self.time.get_or_insert_with(host::realtime),
             error,
         }
     }
@@ -39,8 +36,7 @@ impl Since {
 /// See the module.
 pub(crate) struct Account {
     config: Option<PathBuf>,
-    /// Nanoseconds since the Unix epoch.
-    started: u64,
+    started: WallTime,
     losses: Losses,
     refused: u64,
     last_refused: Option<Refused>,

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use capture_format::BootTime;
 use containers::directory::Identity;
 use spool::SavedRun;
 use triggers::Subject;
@@ -23,8 +24,8 @@ struct History {
     kept: VecDeque<Arc<KeptRun>>,
     /// Number of the newest run that started, where nobody else counts them.
     newest: u32,
-    /// CLOCK_BOOTTIME in nanoseconds when it last started, ended, or was remembered from before.
-    seen: u64,
+    /// When it last started, ended, or was remembered from before.
+    seen: BootTime,
     identity: Option<Identity>,
     /// Paths at which secrets are mounted.
     secret_mounts: Vec<String>,
@@ -61,7 +62,7 @@ impl Histories {
     }
 
     /// A run starts. Returns its number, as far as it is counted here.
-    pub(crate) fn start(&mut self, subject: &Subject, time: u64) -> u32 {
+    pub(crate) fn start(&mut self, subject: &Subject, time: BootTime) -> u32 {
         let history = self.of.entry(subject.clone()).or_default();
         history.newest += 1;
         history.seen = time;
@@ -222,7 +223,11 @@ impl Histories {
 
     /// Forgets containers that have not run for long, except those that stay. Returns the forgotten ones.
     pub(crate) fn forget_old(&mut self, stays: impl Fn(&Subject) -> bool) -> Vec<Subject> {
-        let oldest = host::boottime().saturating_sub(KEPT_FOR.as_nanos() as u64);
+        let oldest = BootTime(
+            host::boottime()
+                .0
+                .saturating_sub(KEPT_FOR.as_nanos() as u64),
+        );
         let old = self.of.extract_if(|subject, history| {
             !(history.closing > 0 || history.seen > oldest || stays(subject))
         });
@@ -294,7 +299,7 @@ impl Histories {
 
 #[cfg(test)]
 mod tests {
-    use capture_format::{Header, Run, Writer};
+    use capture_format::{BootTime, Header, Run, Writer};
 
     use super::*;
 
@@ -305,7 +310,7 @@ mod tests {
         }
     }
 
-    fn run(number: u32, end: u64) -> KeptRun {
+    fn run(number: u32, end: BootTime) -> KeptRun {
         let mut writer = Writer::new(Vec::new(), &Header::default()).unwrap();
         let run = Run {
             number,
@@ -338,7 +343,7 @@ mod tests {
         let mut histories = Histories::new(2, u64::MAX);
         let web = subject("web");
         for number in [1, 3, 2] {
-            histories.keep(&web, run(number, number.into()));
+            histories.keep(&web, run(number, BootTime(number.into())));
         }
         assert_eq!(numbers(&histories, &web), [2, 3]);
         assert_eq!(histories.room(&web), 0);
@@ -347,12 +352,12 @@ mod tests {
 
     #[test]
     fn the_budget_takes_the_oldest_run_of_all() {
-        let runs = || (1..4).map(|number| run(number, u64::from(10 * number)));
+        let runs = || (1..4).map(|number| run(number, BootTime(u64::from(10 * number))));
         let budget = runs().map(|run| run.bytes().len() as u64).sum();
         let mut histories = Histories::new(9, budget);
         let (web, db) = (subject("web"), subject("db"));
         runs().for_each(|run| histories.keep(&web, run));
-        histories.keep(&db, run(1, 5));
+        histories.keep(&db, run(1, BootTime(5)));
         assert_eq!(histories.keep_to_budget(), budget);
         assert_eq!(numbers(&histories, &db), [0; 0]);
         assert_eq!(numbers(&histories, &web), [1, 2, 3]);
@@ -362,10 +367,10 @@ mod tests {
     fn a_name_takes_the_runs_with_it_and_gives_them_their_number() {
         let mut histories = Histories::new(9, u64::MAX);
         let (before, web) = (subject("0123"), subject("web"));
-        histories.keep(&web, run(3, 3));
-        histories.start(&before, 1);
+        histories.keep(&web, run(3, BootTime(3)));
+        histories.start(&before, BootTime(1));
         histories.begin_closing(&before);
-        histories.keep(&before, run(1, 4));
+        histories.keep(&before, run(1, BootTime(4)));
         assert!(histories.identify(&before, &web, identity("web", 3)));
         assert_eq!(numbers(&histories, &web), [3, 4]);
         assert!(histories.is_closing(&web) && !histories.is_closing(&before));
@@ -381,7 +386,7 @@ mod tests {
     fn what_runs_or_is_being_closed_outlives_its_pod() {
         let mut histories = Histories::new(9, u64::MAX);
         for name in ["web", "db", "gone"] {
-            histories.start(&subject(name), 1);
+            histories.start(&subject(name), BootTime(1));
         }
         histories.begin_closing(&subject("db"));
         histories.pod_gone("u1", |subject| subject.container == "web");

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use capture_format::BootTime;
 use triggers::Subject;
 
 /// A container that is recorded, or whose run is being closed.
@@ -11,8 +12,8 @@ pub(crate) struct Live {
     pub(crate) subject: Subject,
     /// Number of its run.
     pub(crate) run: u32,
-    /// Nanoseconds of CLOCK_BOOTTIME.
-    pub(crate) started: u64,
+    /// When the run started.
+    pub(crate) started: BootTime,
     /// Whether its names are known.
     pub(crate) named: bool,
     /// The run is over, and not closed yet.
@@ -38,7 +39,14 @@ pub(crate) struct Lives {
 
 impl Lives {
     /// A container is recorded from now on.
-    pub(crate) fn start(&mut self, cgroup: u64, id: String, subject: Subject, run: u32, time: u64) {
+    pub(crate) fn start(
+        &mut self,
+        cgroup: u64,
+        id: String,
+        subject: Subject,
+        run: u32,
+        time: BootTime,
+    ) {
         let live = Live {
             id,
             subject,
@@ -175,7 +183,7 @@ mod tests {
 
     fn started() -> Lives {
         let mut lives = Lives::default();
-        lives.start(CGROUP, "0123".to_owned(), subject("0123"), 1, 5);
+        lives.start(CGROUP, "0123".to_owned(), subject("0123"), 1, BootTime(5));
         lives
     }
 

@@ -241,12 +241,12 @@ impl Outside {
         &self,
         there: &HashSet<Key>,
     ) -> Option<impl FnOnce() + Send + use<>> {
-        let oldest = u128::from(host::realtime()).saturating_sub(self.ttl.as_nanos());
+        let oldest = u128::from(host::realtime().0).saturating_sub(self.ttl.as_nanos());
         let missing = self.spool.find(|entry| {
             let key = (entry.info.namespace.clone(), entry.name().to_owned());
             entry.state.announced
                 && entry.state.exists
-                && u128::from(entry.info.created) > oldest
+                && u128::from(entry.info.created.0) > oldest
                 && !there.contains(&key)
                 && !self.settling.contains(&entry.id)
         });

@@ -1,6 +1,6 @@
 //! Times as people read them.
 
-use capture_format::Host;
+use capture_format::{BootTime, Host};
 
 /// A length of time with two or three significant digits: `41 ms`, `3.2 s`, `2.6 min`, `5 h`.
 #[must_use]
@@ -42,10 +42,10 @@ pub fn size(bytes: u64) -> String {
     )
 }
 
-/// Time of day (UTC, RFC 3339, nanoseconds) of an event's CLOCK_BOOTTIME; `None` if jiff does not know the year.
+/// Time of day (UTC, RFC 3339, nanoseconds) of an event; `None` if jiff does not know the year.
 #[must_use]
-pub fn time_of_day(boottime: u64, host: &Host) -> Option<String> {
-    epoch(i128::from(boottime) + i128::from(host.clock_offset))
+pub fn time_of_day(time: BootTime, host: &Host) -> Option<String> {
+    epoch(host.time_of_day(time))
 }
 
 /// Nanoseconds since the Unix epoch as RFC 3339.
@@ -118,12 +118,12 @@ mod tests {
             ..Host::default()
         };
         assert_eq!(
-            time_of_day(1_000_000_001, &host).as_deref(),
+            time_of_day(BootTime(1_000_000_001), &host).as_deref(),
             Some("2023-11-14T22:13:21.000000001Z")
         );
         assert_eq!(
             time_of_day(
-                u64::MAX,
+                BootTime(u64::MAX),
                 &Host {
                     clock_offset: i64::MAX,
                     ..Host::default()

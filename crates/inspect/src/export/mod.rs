@@ -31,7 +31,7 @@
 
 use std::io::{self, Read, Seek};
 
-use capture_format::{Host, Reader, Run};
+use capture_format::{BootTime, Host, Reader, Run, WallTime};
 
 use crate::filter::Scope;
 use crate::select::Selection;
@@ -95,10 +95,9 @@ fn tell<R: Read + Seek>(
     Ok(())
 }
 
-/// Time since the Unix epoch in nanoseconds. Times outside of the range become 0 or the largest number.
-fn epoch(boottime: u64, host: &Host) -> u64 {
-    let time = i128::from(boottime) + i128::from(host.clock_offset);
-    u64::try_from(time.max(0)).unwrap_or(u64::MAX)
+/// Time of day of an event. Times outside of the range become 0 or the largest number.
+fn time_of_day(time: BootTime, host: &Host) -> WallTime {
+    WallTime(u64::try_from(host.time_of_day(time).max(0)).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -111,8 +110,9 @@ mod tests {
             clock_offset,
             ..Host::default()
         };
-        assert_eq!(epoch(5, &host(10)), 15);
-        assert_eq!(epoch(5, &host(-10)), 0);
-        assert_eq!(epoch(u64::MAX, &host(1)), u64::MAX);
+        assert_eq!(time_of_day(BootTime(5), &host(10)), WallTime(15));
+        assert_eq!(time_of_day(BootTime(5), &host(-10)), WallTime(0));
+        let last = time_of_day(BootTime(u64::MAX), &host(1));
+        assert_eq!(last, WallTime(u64::MAX));
     }
 }

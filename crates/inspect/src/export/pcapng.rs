@@ -11,7 +11,7 @@ use capture_format::{Class, Event, EventFlags, EventKind as K, Host, Reader, Run
 
 use self::packet::Packet;
 use super::name::{kind_name, process_name};
-use super::{Sink, epoch, tell};
+use super::{Sink, tell, time_of_day};
 use crate::select::Selection;
 use events::context::{Context, Seen};
 use events::decode::{Message, SockAddr};
@@ -76,7 +76,7 @@ impl<W: Write> Sink for Pcapng<W> {
             return Ok(());
         };
         let packet = exchanged.packet();
-        let time = epoch(seen.event.time, &self.host);
+        let time = time_of_day(seen.event.time, &self.host).0;
         let mut body = Vec::new();
         body.extend(0u32.to_le_bytes());
         body.extend(((time >> 32) as u32).to_le_bytes());

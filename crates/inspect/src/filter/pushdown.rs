@@ -2,7 +2,7 @@
 
 use std::ops::{BitOr, RangeInclusive};
 
-use capture_format::{BlockSummary, Columns, EventKind, Header, Run};
+use capture_format::{BlockSummary, BootTime, Columns, EventKind, Header, Run};
 
 use super::ast::{Argument, Check, Comparison, Expr, Test};
 use super::fields::{self, RestsOn, Value};
@@ -15,8 +15,8 @@ pub struct Known<'a> {
     pub kinds: &'a [EventKind],
     /// The events are of these processes only.
     pub pids: &'a [u32],
-    /// The events happened in this time: CLOCK_BOOTTIME in nanoseconds.
-    pub time: RangeInclusive<u64>,
+    /// The events happened in this time.
+    pub time: RangeInclusive<BootTime>,
     /// The numbers of the events are in this range.
     pub numbers: RangeInclusive<u64>,
     /// The result that all the events have, if known.
@@ -108,7 +108,7 @@ impl Known<'_> {
             RestsOn::Kind(value) => of_each(&mut self.kinds.iter().map(|kind| value(*kind))),
             RestsOn::Pid => of_each(&mut self.pids.iter().map(|pid| Value::Number((*pid).into()))),
             RestsOn::Number => between(&self.numbers, &check.test),
-            RestsOn::Boottime => between(&self.time, &check.test),
+            RestsOn::Boottime => between(&(self.time.start().0..=self.time.end().0), &check.test),
             RestsOn::Return(value) if self.ret.is_some() => {
                 let may_have = |kind: &EventKind| (check.field.on)(*kind);
                 let held = self.ret.is_some_and(|ret| check.test.holds(&value(ret)));
@@ -200,7 +200,7 @@ pub(super) fn in_boottime(expression: &Expr, header: &Header, run: &Run) -> Expr
 fn clocked(check: &Check, header: &Header, run: &Run) -> Option<Check> {
     let zero = match check.field.name {
         "evt.time" | "evt.rawtime" => -i128::from(header.host.clock_offset),
-        "evt.reltime" => i128::from(run.start),
+        "evt.reltime" => i128::from(run.start.0),
         _ => return None,
     };
     let moved = |literal: &Literal| match literal {

@@ -70,7 +70,7 @@ fn container(header: &Header) -> Markup {
     } = &header.container;
     let pod = header.pod.as_ref();
     let pod_name = pod.map(|pod| format!("{}/{}", pod.namespace, pod.name));
-    let when = epoch(header.created.into()).unwrap_or_default();
+    let when = epoch(header.created.0.into()).unwrap_or_default();
     html! {
         dl.facts {
             (fact("Name", text(name)))
@@ -135,7 +135,9 @@ fn pod_event(event: &PodEvent) -> Markup {
         source,
         field_path: _,
     } = event;
-    let last = last.and_then(|last| epoch(last.into())).unwrap_or_default();
+    let last = last
+        .and_then(|last| epoch(last.0.into()))
+        .unwrap_or_default();
     html! {
         tr.row.failed[kind == "Warning"] data-kind="kubernetes" data-process="" {
             td.time { (last.split('.').next().unwrap_or_default().replace('T', " ")) }

@@ -91,7 +91,7 @@ fn is_alike(rows: &[(u32, Cells)], column: usize) -> bool {
 
 fn cells(run: &Gathered, verdict: &Verdict) -> Cells {
     let meta = &run.info.run;
-    let lived = meta.end.and_then(|end| end.checked_sub(meta.start));
+    let lived = meta.end.and_then(|end| end.checked_since(meta.start));
     let Losses {
         lost, overwritten, ..
     } = meta.losses;

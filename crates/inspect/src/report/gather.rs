@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io::{Read, Seek};
 
-use capture_format::{Class, Event, EventKind, Host, Reader};
+use capture_format::{BootTime, Class, Event, EventKind, Host, Reader};
 
 use super::Room;
 use super::shown::Shown;
@@ -46,7 +46,7 @@ pub(super) struct Gathered {
     pub(super) missing: Vec<Shown>,
     /// The newest marks of the timeline, and when anything else happened.
     pub(super) marks: VecDeque<Mark>,
-    pub(super) activity: VecDeque<(u64, u32)>,
+    pub(super) activity: VecDeque<(BootTime, u32)>,
     pub(super) views: Views,
 }
 
@@ -165,7 +165,7 @@ fn is_output(seen: &Seen<'_>) -> bool {
 #[derive(Clone, Debug)]
 pub(super) struct Mark {
     pub(super) event: u64,
-    pub(super) time: u64,
+    pub(super) time: BootTime,
     pub(super) pid: u32,
     pub(super) shape: Shape,
     pub(super) cited: bool,

@@ -78,7 +78,7 @@ fn policy() -> String {
 /// What the page is about: `shop/web-7d9c · container web · 3 runs · captured 2026-11-21 00:58:07 UTC`.
 fn kicker(info: &Info) -> Markup {
     let header = &info.header;
-    let created = epoch(header.created.into()).unwrap_or_default();
+    let created = epoch(header.created.0.into()).unwrap_or_default();
     let created = created
         .split('.')
         .next()

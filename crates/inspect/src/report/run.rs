@@ -46,7 +46,7 @@ pub(super) fn article(run: &Gathered, place: Place) -> Markup {
         .info
         .run
         .end
-        .and_then(|end| end.checked_sub(run.info.run.start));
+        .and_then(|end| end.checked_since(run.info.run.start));
     html! {
         details.run id={ "run-" (number) } open[place != Place::Earlier] {
             summary {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use capture_format::BootTime;
 use maud::{Markup, html};
 
 use super::axis::{Axis, ticks};
@@ -36,8 +37,8 @@ struct Lane {
     name: Shown,
     /// The middle of the lane.
     y: f64,
-    from: u64,
-    to: u64,
+    from: BootTime,
+    to: BootTime,
 }
 
 pub(super) fn timeline(run: &Gathered) -> Markup {
@@ -64,10 +65,15 @@ pub(super) fn timeline(run: &Gathered) -> Markup {
 }
 
 fn axis(run: &Gathered) -> Option<Axis> {
-    let mut times: Vec<u64> = run.activity.iter().map(|&(time, _)| time).collect();
-    times.extend((!times.is_empty()).then_some(run.info.run.end).flatten());
+    let mut times: Vec<u64> = run.activity.iter().map(|&(time, _)| time.0).collect();
+    times.extend(
+        (!times.is_empty())
+            .then_some(run.info.run.end)
+            .flatten()
+            .map(|end| end.0),
+    );
     if run.activity.len() as u64 == run.info.events {
-        times.extend((!times.is_empty()).then_some(run.info.run.start));
+        times.extend((!times.is_empty()).then_some(run.info.run.start.0));
     }
     times.sort_unstable();
     (!times.is_empty()).then(|| Axis::new(&times, LEFT, RIGHT))
@@ -88,7 +94,7 @@ fn summary(run: &Gathered, lanes: usize) -> String {
 
 /// The processes with the most events, parents above their children, and how many processes have no lane.
 fn lanes(run: &Gathered) -> (Vec<Lane>, usize) {
-    let mut spans: HashMap<u32, (u64, u64)> = HashMap::new();
+    let mut spans: HashMap<u32, (BootTime, BootTime)> = HashMap::new();
     for &(time, pid) in &run.activity {
         let span = spans.entry(pid).or_insert((time, time));
         *span = (span.0.min(time), span.1.max(time));
@@ -126,7 +132,7 @@ fn scale(run: &Gathered, axis: &Axis, bottom: f64) -> Markup {
             rect.idle x=(round(segment.x)) y=(TOP - 4.0) width=(round(segment.width)) height=(bottom - TOP + 4.0) {}
             text.tick x=(round(segment.x + segment.width / 2.0)) y=(IDLE) text-anchor="middle" { (duration(segment.to - segment.from)) " idle" }
         }
-        @for Tick { x, label, anchor } in labels(axis, run.info.run.start) {
+        @for Tick { x, label, anchor } in labels(axis, run.info.run.start.0) {
             line.grid x1=(round(x)) x2=(round(x)) y1=(TICKS + 4.0) y2=(bottom) {}
             text.tick x=(round(x)) y=(TICKS) text-anchor=(anchor) { (label) }
         }
@@ -184,7 +190,7 @@ fn labels(axis: &Axis, start: u64) -> Vec<Tick> {
 }
 
 fn draw_lane(run: &Gathered, axis: &Axis, lane: &Lane) -> Markup {
-    let (from, to) = (axis.x(lane.from), axis.x(lane.to));
+    let (from, to) = (axis.x(lane.from.0), axis.x(lane.to.0));
     let busy = bars(run, axis, lane);
     html! {
         text.lane x="0" y=(lane.y + 4.0) { (lane.name) tspan.pid dx="6" { (lane.pid) } }
@@ -196,7 +202,7 @@ fn draw_lane(run: &Gathered, axis: &Axis, lane: &Lane) -> Markup {
 /// When something happened in a lane, as bars; bars that touch become one.
 fn bars(run: &Gathered, axis: &Axis, lane: &Lane) -> String {
     let of_lane = run.activity.iter().filter(|(_, of)| *of == lane.pid);
-    let columns = of_lane.map(|&(time, _)| (axis.x(time) / BAR).max(0.0) as u64);
+    let columns = of_lane.map(|&(time, _)| (axis.x(time.0) / BAR).max(0.0) as u64);
     let columns: BTreeSet<u64> = columns.collect();
     let mut bars: Vec<(u64, u64)> = Vec::new();
     for column in columns {
@@ -217,7 +223,7 @@ fn bars(run: &Gathered, axis: &Axis, lane: &Lane) -> String {
 fn marks(run: &Gathered, axis: &Axis, lanes: &[Lane]) -> Markup {
     let mut merged: HashMap<(u32, Shape, bool, u64), (&Mark, u64)> = HashMap::new();
     for mark in &run.marks {
-        let column = (axis.x(mark.time) / COLUMN) as u64;
+        let column = (axis.x(mark.time.0) / COLUMN) as u64;
         let entry = merged
             .entry((mark.pid, mark.shape, mark.cited, column))
             .or_insert((mark, 0));
@@ -227,7 +233,7 @@ fn marks(run: &Gathered, axis: &Axis, lanes: &[Lane]) -> Markup {
     merged.sort_by_key(|(mark, _)| (mark.cited, mark.shape, mark.event));
     let drawn = merged.iter().filter_map(|&(mark, count)| {
         let lane = lanes.iter().find(|lane| lane.pid == mark.pid)?;
-        Some((mark, count, axis.x(mark.time), lane.y))
+        Some((mark, count, axis.x(mark.time.0), lane.y))
     });
     let drawn: Vec<_> = drawn.collect();
     let bounded = newest(drawn.iter(), run.room.timeline, |&(mark, count, x, y)| {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use capture_format::{Header, Run};
+use capture_format::{BootTime, Header, Run};
 
 use crate::filter::time::{DAY, duration, instant, time_of_day};
 
@@ -27,9 +27,9 @@ impl Moment {
     }
 
     /// The moment in the clock of events. It may be before the machine's boot.
-    pub(super) fn boottime(self, header: &Header, run: &Run, last: u64) -> i128 {
-        let start = i128::from(run.start);
-        let end = i128::from(run.end.unwrap_or(last)).max(start);
+    pub(super) fn boottime(self, header: &Header, run: &Run, last: BootTime) -> i128 {
+        let start = i128::from(run.start.0);
+        let end = i128::from(run.end.unwrap_or(last).0).max(start);
         let offset = i128::from(header.host.clock_offset);
         match self {
             Self::SinceStart(after) => start.saturating_add(after),
@@ -121,12 +121,12 @@ mod tests {
         let header = header();
         let run = Run {
             start: START,
-            end: Some(START + 5_000_000_000),
+            end: Some(START.plus(5_000_000_000)),
             ..Run::default()
         };
         let at = |text: &str| {
             let moment: Moment = text.parse().unwrap();
-            moment.boottime(&header, &run, 0) - i128::from(START)
+            moment.boottime(&header, &run, BootTime(0)) - i128::from(START.0)
         };
         assert_eq!(at("1.5s"), 3 * SECOND / 2);
         assert_eq!(at("-2s"), 3 * SECOND);
@@ -139,13 +139,13 @@ mod tests {
     #[test]
     fn a_time_of_day_may_be_after_midnight() {
         let run = Run {
-            start: 86_399_000_000_000,
-            end: Some(86_402_000_000_000),
+            start: BootTime(86_399_000_000_000),
+            end: Some(BootTime(86_402_000_000_000)),
             ..Run::default()
         };
         let at = |text: &str| {
             let moment: Moment = text.parse().unwrap();
-            moment.boottime(&Header::default(), &run, 0)
+            moment.boottime(&Header::default(), &run, BootTime(0))
         };
         assert_eq!(at("23:59:59"), DAY - SECOND);
         assert_eq!(at("00:00:01"), DAY + SECOND);
@@ -157,7 +157,7 @@ mod tests {
         let run = Run::default();
         let moment = Moment::BeforeEnd(SECOND);
         assert_eq!(
-            moment.boottime(&Header::default(), &run, 9_000_000_000),
+            moment.boottime(&Header::default(), &run, BootTime(9_000_000_000)),
             8 * SECOND
         );
     }

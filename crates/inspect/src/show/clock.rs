@@ -1,6 +1,6 @@
 //! The time of day of one event after another.
 
-use capture_format::Host;
+use capture_format::{BootTime, Host};
 
 use super::number::push_zeros;
 use events::decode::time::epoch;
@@ -28,8 +28,8 @@ impl Clock {
     }
 
     /// Appends the time of day (UTC, RFC 3339, nanoseconds) of an event. Returns whether the event has one.
-    pub(super) fn push(&mut self, out: &mut String, boottime: u64) -> bool {
-        let time = i128::from(boottime) + self.offset;
+    pub(super) fn push(&mut self, out: &mut String, time: BootTime) -> bool {
+        let time = i128::from(time.0) + self.offset;
         let second = time.div_euclid(SECOND);
         if self.second != Some(second) {
             self.second = Some(second);
@@ -71,10 +71,10 @@ mod tests {
                 u64::MAX,
             ] {
                 let mut out = String::new();
-                let has = clock.push(&mut out, time);
+                let has = clock.push(&mut out, BootTime(time));
                 assert_eq!(
                     has.then_some(out),
-                    time_of_day(time, &host),
+                    time_of_day(BootTime(time), &host),
                     "{time} {clock_offset}"
                 );
             }

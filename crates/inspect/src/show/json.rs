@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use capture_format::{Damage, Event, EventFlags, EventKind, Host, Run};
+use capture_format::{BootTime, Damage, Event, EventFlags, EventKind, Host, Run};
 
 use super::Lines;
 use super::args::{Argument, args, push_errno};
@@ -36,7 +36,7 @@ impl Lines for Printer<'_> {
         let mut line = Object::begin(out);
         push_number(line.key("number"), seen.number);
         push_number(line.key("run"), self.run.number);
-        push_number(line.key("time_ns"), event.time);
+        push_number(line.key("time_ns"), event.time.0);
         self.time(&mut line, event.time);
         push_number(line.key("pid"), event.pid);
         push_number(line.key("tid"), event.tid);
@@ -85,7 +85,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    fn time(&mut self, line: &mut Object<'_>, time: u64) {
+    fn time(&mut self, line: &mut Object<'_>, time: BootTime) {
         self.text.clear();
         if self.clock.push(&mut self.text, time) {
             push_string(line.key("time"), &self.text);

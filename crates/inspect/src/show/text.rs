@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use capture_format::{Damage, Event, EventFlags, EventKind, Host, Run};
+use capture_format::{BootTime, Damage, Event, EventFlags, EventKind, Host, Run};
 
 use super::args::{Argument, args, is_group_exit, push_errno, stdio_in_words};
 use super::clock::Clock;
@@ -81,14 +81,14 @@ impl<'a> Printer<'a> {
         }
     }
 
-    pub(crate) fn time(&mut self, out: &mut String, time: u64) {
+    pub(crate) fn time(&mut self, out: &mut String, time: BootTime) {
         if self.options.time_of_day {
             if !self.clock.push(out, time) {
-                let _ = write!(out, "boot+{time}ns");
+                let _ = write!(out, "boot+{}ns", time.0);
             }
             return;
         }
-        let since = i128::from(time) - i128::from(self.run.start);
+        let since = time.offset_from(self.run.start);
         out.push(if since < 0 { '-' } else { '+' });
         // Both times have 64 bits, so their difference fits.
         let since = since.unsigned_abs() as u64;

@@ -131,7 +131,7 @@ impl Lookup {
             process: process.map(|it| it.name()).unwrap_or_default(),
             first,
             last_event: lookup.last_event(),
-            took_ns: end.and_then(|end| end.checked_sub(first.time_ns)),
+            took_ns: end.and_then(|end| end.checked_since(first.time_ns)),
             questions,
         }
     }

@@ -25,7 +25,7 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Event, Losses, NumberedEvent, Reader, Run};
+use capture_format::{BootTime, Event, Losses, NumberedEvent, Reader, Run};
 use serde::Serialize;
 
 use verdict::losses::losses_text;
@@ -85,14 +85,14 @@ pub struct Moment {
     /// Number of the event.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds.
-    pub time_ns: u64,
+    pub time_ns: BootTime,
     /// Nanoseconds since the run's start; negative for what was set up before it.
     pub after_start_ns: i64,
 }
 
 impl Moment {
-    pub(crate) fn new(event: u64, time_ns: u64, run: &Run) -> Self {
-        let after = i128::from(time_ns) - i128::from(run.start);
+    pub(crate) fn new(event: u64, time_ns: BootTime, run: &Run) -> Self {
+        let after = time_ns.offset_from(run.start);
         Self {
             event,
             time_ns,
@@ -129,7 +129,7 @@ pub struct Head {
     /// Number of the run.
     pub number: u32,
     /// Start: CLOCK_BOOTTIME in nanoseconds.
-    pub start_ns: u64,
+    pub start_ns: BootTime,
     /// Events in the file.
     pub events: u64,
     /// What is missing in its events.

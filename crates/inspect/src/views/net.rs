@@ -150,7 +150,7 @@ impl Connections {
             first: now,
             last: now,
             told_by: connection.outcome.map(|outcome| outcome.event),
-            took_ns: later.and_then(|it| it.time.checked_sub(connection.time)),
+            took_ns: later.and_then(|it| it.time.checked_since(connection.time)),
         }
     }
 }

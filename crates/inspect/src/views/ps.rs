@@ -229,7 +229,7 @@ impl View for Ps {
                 format!("{:1$}└ ", "", 2 * (depth - 1))
             };
             let lived = process.began().zip(process.end);
-            let lived = lived.and_then(|(start, end)| end.time_ns.checked_sub(start.time_ns));
+            let lived = lived.and_then(|(start, end)| end.time_ns.checked_since(start.time_ns));
             let events = [process.start, process.exec, process.end];
             let events: Vec<_> = events.iter().flatten().map(Moment::number).collect();
             let command = command_line(&process.argv);

@@ -63,7 +63,7 @@ pub fn runs<R: Read + Seek>(reader: &mut Reader<R>) -> Runs {
         RunLine {
             head,
             started: time_of_day(run.start, &header.host),
-            lived_ns: run.end.and_then(|end| end.checked_sub(run.start)),
+            lived_ns: run.end.and_then(|end| end.checked_since(run.start)),
             status: run.status,
             ended,
             first_event,

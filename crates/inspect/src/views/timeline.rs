@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Class, ExitStatus, FdType, Reader, Run};
+use capture_format::{BootTime, Class, ExitStatus, FdType, Reader, Run};
 use serde::Serialize;
 
 use super::dns::said;
@@ -186,7 +186,7 @@ fn cite(steps: &mut Vec<Step>, verdict: &Verdict, run: &Run) {
         .iter()
         .filter(|it| !told.contains(&it.event))
     {
-        let time = run.start.saturating_add(evidence.offset);
+        let time = run.start.plus(evidence.offset);
         steps.push(Step {
             cited: true,
             ..Step::new(
@@ -253,7 +253,7 @@ impl Story<'_> {
         }
     }
 
-    fn at(&self, event: u64, time: u64) -> Moment {
+    fn at(&self, event: u64, time: BootTime) -> Moment {
         Moment::new(event, time, self.run)
     }
 

@@ -4,8 +4,8 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use capture_format::{
-    Container, Event, EventKind, Header, Host, Kubernetes, Pod, PodEvent, Probe, Reader, Redaction,
-    Resources, Run, Trigger, Writer,
+    BootTime, Container, Event, EventKind, Header, Host, Kubernetes, Pod, PodEvent, Probe, Reader,
+    Redaction, Resources, Run, Trigger, WallTime, Writer,
 };
 
 /// What a page, an address, a style sheet or a terminal might act on. Each would call `hostile()`, which a test looks for, or load something.
@@ -37,7 +37,7 @@ fn bytes() -> Vec<u8> {
 fn header() -> Header {
     Header {
         program: text(),
-        created: u64::MAX,
+        created: WallTime(u64::MAX),
         host: Host {
             name: text(),
             kernel: text(),
@@ -68,8 +68,8 @@ fn header() -> Header {
                 reason: text(),
                 message: text(),
                 count: u32::MAX,
-                first: Some(0),
-                last: Some(u64::MAX),
+                first: Some(WallTime(0)),
+                last: Some(WallTime(u64::MAX)),
                 source: text(),
                 field_path: format!("spec.containers{{{}}}", text()),
             }],
@@ -155,7 +155,7 @@ fn events(start: u64) -> Vec<Event> {
     }
     events.push(event(EventKind::EXIT, 256, [1, 0, 0], &bytes(), b""));
     for (at, event) in (0..).zip(&mut events) {
-        event.time = start + at * 1_000_000;
+        event.time = BootTime(start + at * 1_000_000);
     }
     events
 }
@@ -167,8 +167,8 @@ pub(crate) fn capture() -> Reader<Cursor<Vec<u8>>> {
         let run = Run {
             number,
             init_pid: 100,
-            start: 1_000_000_000,
-            end: Some(1_400_000_000),
+            start: BootTime(1_000_000_000),
+            end: Some(BootTime(1_400_000_000)),
             status: Some(capture_format::ExitStatus::Code(1)),
             start_error: (number == 1).then(text),
             terminated: Some(capture_format::Terminated {
@@ -180,7 +180,7 @@ pub(crate) fn capture() -> Reader<Cursor<Vec<u8>>> {
             ..Run::default()
         };
         writer.begin_run(&run).unwrap();
-        for event in events(run.start) {
+        for event in events(run.start.0) {
             writer.event(&event).unwrap();
         }
         writer.end_run().unwrap();

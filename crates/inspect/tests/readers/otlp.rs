@@ -36,7 +36,7 @@ fn records(capture: &Exported) -> Result<(), Failed> {
     same("events", events.len(), capture.events.len())?;
     let offset = capture.header.host.clock_offset;
     for (record, it) in events.into_iter().zip(&capture.events) {
-        let time = i128::from(it.event.time) + i128::from(offset);
+        let time = i128::from(it.event.time.0) + i128::from(offset);
         let kind = it.event.kind.name().unwrap_or_default();
         same("time", i128::from(record.time_unix_nano), time)?;
         same("name", &record.event_name, &format!("lastword.{kind}"))?;

@@ -44,7 +44,7 @@ fn messages(capture: &Exported) -> Result<(), Failed> {
     let offset = capture.header.host.clock_offset;
     let expected = capture.events.iter().filter_map(|it| {
         let message = dns(it)?;
-        let time = i128::from(it.event.time) + i128::from(offset);
+        let time = i128::from(it.event.time.0) + i128::from(offset);
         let (seconds, rest) = (time / 1_000_000_000, time % 1_000_000_000);
         let response = u8::from(message.response);
         let start = format!(

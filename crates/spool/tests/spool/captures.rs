@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use capture_format::{Container, Event, EventKind, Header, Host, Losses, Pod, Run, Trigger};
+use capture_format::{
+    BootTime, Container, Event, EventKind, Header, Host, Losses, Pod, Run, Trigger, WallTime,
+};
 use spool::{Config, Entry, Limits, New, Spool, SpoolError, Written};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
@@ -39,7 +41,7 @@ pub(crate) fn open_within(directory: &Path, limits: Limits) -> Spool {
 pub(crate) fn header(pod: &str, age: u64) -> Header {
     Header {
         program: "lastword test".into(),
-        created: now() - age * SECOND,
+        created: WallTime(now() - age * SECOND),
         host: Host {
             name: "node-1".into(),
             clock_offset: 20 * SECOND as i64,
@@ -108,7 +110,7 @@ pub(crate) fn try_write_as(
             for number in [4, 5] {
                 writer.begin_run(&Run {
                     number,
-                    end: Some(u64::from(number) * SECOND),
+                    end: Some(BootTime(u64::from(number) * SECOND)),
                     losses: Losses {
                         overwritten: 10,
                         ..Losses::default()

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use capture_format::{Header, Pod, Run, open_file};
+use capture_format::{Header, Pod, Run, WallTime, open_file};
 use spool::{Entry, Found, Info, New, Spool, SpoolError, list};
 
 use crate::captures::{
@@ -19,7 +19,7 @@ fn a_capture_lies_beside_its_sidecar_and_both_are_their_owners_alone() {
     let directory = tempfile::tempdir().unwrap();
     let spool = open(directory.path());
     let mut header = header("web-0", 0);
-    header.created = 1_795_229_877_123_456_789;
+    header.created = WallTime(1_795_229_877_123_456_789);
     let entry = write_as(&spool, "web-0-app-x7k2p", &header, 5_000);
     assert_eq!(
         (&*entry.id, entry.name()),
@@ -63,7 +63,7 @@ fn the_entry_says_what_the_capture_is_and_the_next_agent_knows_it() {
         (&*info.trigger.kind, info.rank, info.pinned),
         ("restarts", 3, false)
     );
-    assert_eq!(info.ended, Some(25 * SECOND));
+    assert_eq!(info.ended, Some(WallTime(25 * SECOND)));
     assert_eq!((&*info.runs, info.losses.overwritten), (&[4, 5][..], 20));
     assert_eq!(info.verdict.as_deref(), Some("app exited 1: no such host"));
     let path = spool.path(&entry.id).unwrap();
@@ -192,7 +192,7 @@ fn a_capture_that_cannot_be_read_is_kept_under_the_namespace_of_its_place() {
         ["shop", "", ""]
     );
     assert_eq!(info.bytes, 7);
-    assert!(now() - info.created < 3_600 * 1_000_000_000);
+    assert!(now() - info.created.0 < 3_600 * 1_000_000_000);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use capture_format::open_file;
+use capture_format::{WallTime, open_file};
 use spool::{Limits, Spool};
 
 use crate::captures::{config, header, open, open_within, sha256sum, write, write_as};
@@ -27,7 +27,7 @@ fn writes_until_killed() {
     // When they are used, some of these names are free and some are taken.
     for name in ["a", "b", "a", "c", "d", "e", "f", "g"].iter().cycle() {
         let entry = write_as(&spool, name, &header("web-0", 0), 300_000);
-        println!("written {} {}", entry.id, entry.info.created);
+        println!("written {} {}", entry.id, entry.info.created.0);
     }
 }
 
@@ -88,7 +88,7 @@ fn no_half_capture_has_a_name_and_the_next_start_picks_up() {
         let entries = spool.entries();
         let newer = entries
             .iter()
-            .filter(|it| it.info.created > created.parse().unwrap());
+            .filter(|it| it.info.created > WallTime(created.parse().unwrap()));
         // It may have written some more captures, and dropped that one for them.
         assert!(
             spool.entry(id).is_some() || newer.count() >= PER_POD - 1,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use capture_format::{Header, WriteError};
+use capture_format::{Header, WallTime, WriteError};
 use spool::{Limits, New, Spool, SpoolError, State, Upload};
 
 use crate::captures::{
@@ -29,7 +29,7 @@ fn it_takes_the_place_of_the_old_one_and_that_its_object_exists_is_kept() {
                 upload: Upload {
                     location: Some("s3://bucket/key".into()),
                     attempts: 3,
-                    next: 4,
+                    next: WallTime(4),
                 },
                 ..entry.state.clone()
             }

@@ -1,6 +1,6 @@
 //! Addresses to which processes bound their sockets.
 
-use capture_format::{Event, EventKind};
+use capture_format::{BootTime, Event, EventKind};
 
 use events::decode::SockAddr;
 
@@ -10,7 +10,7 @@ pub struct Bind {
     /// Event number.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds of that event.
-    pub time: u64,
+    pub time: BootTime,
     /// The process.
     pub pid: u32,
     /// The address.

@@ -1,7 +1,7 @@
 //! Configuration files that were read, and whether there was anything in them.
 
 use bytes::Bytes;
-use capture_format::{Class, Event};
+use capture_format::{BootTime, Class, Event};
 
 use super::Recent;
 use events::fds::{Fd, Target};
@@ -32,7 +32,7 @@ pub struct ConfigFile {
     /// Number of its last read.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds of that event.
-    pub time: u64,
+    pub time: BootTime,
     /// The process.
     pub pid: u32,
     /// Its path, absolute where the working directory is known.

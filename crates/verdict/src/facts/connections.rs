@@ -1,6 +1,6 @@
 //! Connections that processes tried to make, and how each attempt ended.
 
-use capture_format::{Event, EventKind};
+use capture_format::{BootTime, Event, EventKind};
 
 use super::Recent;
 use events::decode::{Errno, SockAddr};
@@ -16,7 +16,7 @@ pub struct Connection {
     /// Number of the event.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds of the connect.
-    pub time: u64,
+    pub time: BootTime,
     /// The process.
     pub pid: u32,
     fd: i64,
@@ -32,7 +32,7 @@ pub struct Outcome {
     /// Number of the event that shows the outcome: the connect itself, or a later call on the socket.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds of that event.
-    pub time: u64,
+    pub time: BootTime,
     /// Why the attempt failed; `None` if it succeeded.
     pub error: Option<Errno>,
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use capture_format::{Class, Event, EventFlags};
+use capture_format::{BootTime, Class, Event, EventFlags};
 
 use super::Recent;
 use events::decode::{Errno, Message, Rcode, SockAddr};
@@ -39,7 +39,7 @@ pub struct CallError {
     /// Event number.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds.
-    pub time: u64,
+    pub time: BootTime,
     /// The error.
     pub errno: Errno,
 }
@@ -50,7 +50,7 @@ pub struct Attempt {
     /// Event number.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds.
-    pub time: u64,
+    pub time: BootTime,
     /// The server that was asked, if known.
     pub server: Option<IpAddr>,
     fd: i64,
@@ -62,7 +62,7 @@ pub struct Answer {
     /// Event number.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds.
-    pub time: u64,
+    pub time: BootTime,
     /// The server, if known.
     pub server: Option<IpAddr>,
     /// Response code.
@@ -83,7 +83,7 @@ impl Exchange {
             .iter()
             .rev()
             .find(|attempt| attempt.event < answer.event)?;
-        Some(answer.time.saturating_sub(sent.time))
+        Some(answer.time.since(sent.time))
     }
 
     /// The server that answered; without an answer, the server that was asked last.

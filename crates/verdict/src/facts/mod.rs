@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use capture_format::{
-    Class, Event, EventFlags, EventKind, ExitStatus, FdType, Losses, OomScope, Run,
+    BootTime, Class, Event, EventFlags, EventKind, ExitStatus, FdType, Losses, OomScope, Run,
 };
 
 mod binds;
@@ -64,7 +64,7 @@ pub struct Failure {
     /// Event number.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds.
-    pub time: u64,
+    pub time: BootTime,
     /// The process.
     pub pid: u32,
     /// The call.
@@ -88,7 +88,7 @@ pub struct OomKill {
     /// Event number.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds.
-    pub time: u64,
+    pub time: BootTime,
     /// The victim.
     pub pid: u32,
     /// The victim's command name, if known.
@@ -126,7 +126,7 @@ pub struct Facts {
     /// Number of the events.
     pub events: u64,
     /// If the container already ran when the recorder came: the time at which it came, CLOCK_BOOTTIME in nanoseconds.
-    pub adopted: Option<u64>,
+    pub adopted: Option<BootTime>,
     fds: Fds,
     init: u32,
     /// For each refused lock: the event number, and the process that also has the file open.
@@ -334,7 +334,7 @@ impl Facts {
             return;
         }
         if !event.flags.contains(EventFlags::ADOPTED) {
-            self.processes.begin(0);
+            self.processes.begin(BootTime(0));
         } else if self.losses.overwritten == 0 && event.args[0] == 1 {
             self.processes.begin(event.time);
         }
@@ -473,7 +473,7 @@ fn hands_on(parent: &Process, exit: process::Exit, child: &Process, end: process
         }
         (ExitStatus::Code(code), ExitStatus::Signal { signal, .. }) => code == 128 + signal,
         (ExitStatus::Signal { signal, .. }, ExitStatus::Signal { signal: childs, .. }) => {
-            signal == childs && exit.time.saturating_sub(end.time) < SAME_SIGNAL
+            signal == childs && exit.time.since(end.time) < SAME_SIGNAL
         }
         (ExitStatus::Signal { .. }, ExitStatus::Code(_)) => false,
     }
@@ -489,6 +489,6 @@ fn tidied_up(shell: &Process, exit: process::Exit, end: process::Exit) -> bool {
     };
     shell.is_shell()
         && executed < Some(end.event)
-        && exit.time.saturating_sub(end.time) <= TIDYING
+        && exit.time.since(end.time) <= TIDYING
         && (shell.script.hands_on || !COMMON_CODES.contains(&code))
 }

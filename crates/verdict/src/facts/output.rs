@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use bytes::Bytes;
-use capture_format::{Event, EventFlags, FdType};
+use capture_format::{BootTime, Event, EventFlags, FdType};
 
 use memchr::{memchr, memrchr};
 
@@ -49,7 +49,7 @@ pub struct Line {
     /// Number of the event that wrote the end of the line.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds of that event.
-    pub time: u64,
+    pub time: BootTime,
     /// The process that wrote the line.
     pub pid: u32,
     /// Where the line went.
@@ -119,7 +119,7 @@ impl Standard {
 struct Partial {
     stream: Stream,
     event: u64,
-    time: u64,
+    time: BootTime,
     pid: u32,
     bytes: Vec<u8>,
     cut: bool,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use capture_format::{Event, EventKind, ExitStatus};
+use capture_format::{BootTime, Event, EventKind, ExitStatus};
 
 use super::output::Output;
 use super::shell::{Script, is_many};
@@ -51,7 +51,7 @@ pub struct Start {
     /// Number of the fork.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds.
-    pub time: u64,
+    pub time: BootTime,
 }
 
 /// A successful exec.
@@ -60,7 +60,7 @@ pub struct Exec {
     /// Event number.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds.
-    pub time: u64,
+    pub time: BootTime,
     /// The file as passed to execve(2).
     pub path: Bytes,
     /// Arguments.
@@ -73,7 +73,7 @@ pub struct Exit {
     /// Event number.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds.
-    pub time: u64,
+    pub time: BootTime,
     /// How.
     pub status: ExitStatus,
 }
@@ -136,8 +136,8 @@ pub struct Processes {
     by_pid: HashMap<u32, Process>,
     ended: VecDeque<u32>,
     first: Option<u32>,
-    /// From this time on every fork is seen, in nanoseconds of CLOCK_BOOTTIME: see [`Processes::begin`].
-    sees_forks: Option<u64>,
+    /// From this time on every fork is seen: see [`Processes::begin`].
+    sees_forks: Option<BootTime>,
 }
 
 impl Processes {
@@ -159,7 +159,7 @@ impl Processes {
     }
 
     /// Declares that no fork is missing among the events of this time or later, in nanoseconds of CLOCK_BOOTTIME.
-    pub(super) fn begin(&mut self, time: u64) {
+    pub(super) fn begin(&mut self, time: BootTime) {
         self.sees_forks = Some(time);
     }
 

@@ -1,6 +1,6 @@
 //! What resolv.conf said: the name servers and the search list that the resolver used.
 
-use capture_format::Event;
+use capture_format::{BootTime, Event};
 
 /// How many bytes are kept.
 const MAX_CONTENT: usize = 16 << 10;
@@ -11,7 +11,7 @@ pub struct ResolvConf {
     /// Number of the event of the last read.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds of that event.
-    pub time: u64,
+    pub time: BootTime,
     /// Its content, as far as it was recorded.
     pub content: Vec<u8>,
     reader: (u32, i64),

@@ -1,7 +1,7 @@
 //! Signals that can end a process: who sent them, and what they did.
 
 use bytes::Bytes;
-use capture_format::{Event, EventKind, SignalDisposition, SignalOrigin};
+use capture_format::{BootTime, Event, EventKind, SignalDisposition, SignalOrigin};
 
 use super::Recent;
 use events::decode::Signal;
@@ -25,7 +25,7 @@ pub struct SentSignal {
     /// Event number.
     pub event: u64,
     /// CLOCK_BOOTTIME in nanoseconds.
-    pub time: u64,
+    pub time: BootTime,
     /// The process that the signal was sent to.
     pub target: u32,
     /// The signal.
@@ -88,7 +88,7 @@ impl Signals {
         let same = |other: &&SentSignal| {
             (other.sender, other.signal, other.code) == (sent.sender, sent.signal, sent.code)
                 && other.target != sent.target
-                && sent.time.abs_diff(other.time) <= AT_ONCE
+                && sent.time.0.abs_diff(other.time.0) <= AT_ONCE
         };
         self.iter().rev().find(same)
     }

@@ -7,7 +7,7 @@
 //! The choice is wrong if the process that mattered was not recorded, or if a shell ended over something other than the
 //! child that failed last. `doubt.rs` lowers the confidence in such cases.
 
-use capture_format::{ExitStatus, Header, Run, SignalOrigin};
+use capture_format::{BootTime, ExitStatus, Header, Run, SignalOrigin};
 
 use super::inside_signal::is_abort;
 use super::phrase::says;
@@ -91,8 +91,7 @@ impl<'a> Case<'a> {
         };
         chain.extend(tolerated.or(spoken_of));
         let end = chain.last().and_then(|culprit| culprit.exit);
-        let since = end.map_or(0, |exit| exit.time.saturating_sub(CLOSE));
-        let recent = |line: &&Line| line.time >= since;
+        let recent = |line: &&Line| end.is_none_or(|exit| exit.time.since(line.time) <= CLOSE);
         let lines = |process: &'a Process| {
             let lines = process.output.lines();
             lines.filter(|line| !facts.is_captured(line))
@@ -186,7 +185,7 @@ impl<'a> Case<'a> {
         let culprit = self.culprit().map(|culprit| culprit.pid);
         let aborted = |signal: Signal| {
             let sent = self.facts.signals.last(culprit?, Signal::ABRT)?;
-            let close = self.end()?.saturating_sub(sent.time) < ABORTS;
+            let close = self.end()?.since(sent.time) < ABORTS;
             (is_abort(sent) && (signal == Signal::ABRT || signal.is_fault() && close)).then_some(())
         };
         match self.signal() {
@@ -204,9 +203,9 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// When the culprit ended: CLOCK_BOOTTIME in nanoseconds.
+    /// When the culprit ended.
     #[must_use]
-    pub fn end(&self) -> Option<u64> {
+    pub fn end(&self) -> Option<BootTime> {
         self.exit().map(|exit| exit.time).or(self.run.end)
     }
 
@@ -291,7 +290,7 @@ impl<'a> Case<'a> {
     /// How long before the end nothing was said after this line, in nanoseconds, if that was long.
     #[must_use]
     pub(crate) fn silent_after(&self, line: &Line) -> Option<u64> {
-        let silent = self.end()?.saturating_sub(line.time);
+        let silent = self.end()?.since(line.time);
         (silent > CLOSE).then_some(silent)
     }
 
@@ -314,14 +313,14 @@ impl<'a> Case<'a> {
 
     /// A time as `41 ms after start`; `None` if the start is not known.
     #[must_use]
-    pub(crate) fn after_start(&self, time: u64) -> Option<String> {
-        let after = time.checked_sub(self.started()?)?;
+    pub(crate) fn after_start(&self, time: BootTime) -> Option<String> {
+        let after = time.checked_since(self.started()?)?;
         Some(format!("{} after start", duration(after)))
     }
 
     /// When the run started. `None` if the recorder came later and nothing says when the run started: its start is then
     /// the time of the first recorded event.
-    fn started(&self) -> Option<u64> {
+    fn started(&self) -> Option<BootTime> {
         let start = self.run.start;
         let known = self.facts.adopted.is_none_or(|adopted| start < adopted);
         known.then_some(start)
@@ -433,7 +432,7 @@ impl<'a> Case<'a> {
     /// If the container already ran when the recorder came: how long the recorded end of the run is, in nanoseconds.
     #[must_use]
     pub(crate) fn recorded_end(&self) -> Option<u64> {
-        self.end()?.checked_sub(self.facts.adopted?)
+        self.end()?.checked_since(self.facts.adopted?)
     }
 
     /// What else is missing according to the capture, in words. It weakens whatever depends on something *not* having
@@ -457,22 +456,22 @@ fn worked_in_vain<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<WorkedI
     let [init] = chain else { return None };
     let end = init.exit?;
     let lived = |process: &Process| {
-        let start = process.start.map_or(0, |start| start.time);
-        process
-            .exit
-            .map_or(0, |exit| exit.time.saturating_sub(start))
+        let start = process
+            .start
+            .map_or(BootTime::default(), |start| start.time);
+        process.exit.map_or(0, |exit| exit.time.since(start))
     };
     let failed = |process: &&Process| {
         let Some(exit) = process.exit else {
             return false;
         };
-        let close = exit.event < end.event && end.time.saturating_sub(exit.time) <= CLOSE;
+        let close = exit.event < end.event && end.time.since(exit.time) <= CLOSE;
         let said_why = || {
             let lines = process.output.lines();
             let words = LastWords::of(lines.filter(|line| !facts.is_captured(line)));
             words
                 .complaint()
-                .is_some_and(|line| exit.time - line.time.min(exit.time) <= CLOSE)
+                .is_some_and(|line| exit.time.since(line.time) <= CLOSE)
         };
         close
             && match exit.status {
@@ -552,7 +551,7 @@ fn spoken_of<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<&'a Process>
         return None;
     };
     let fault = Signal(signal).is_fault() || Signal(signal) == Signal::ABRT;
-    let close = end.time.saturating_sub(exit.time) <= CLOSE;
+    let close = end.time.since(exit.time) <= CLOSE;
     let lines = parent.output.lines().filter(|line| line.event > exit.event);
     let words = LastWords::of(lines);
     let speaks = words.find(|text| {

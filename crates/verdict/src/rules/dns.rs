@@ -10,6 +10,8 @@
 //! The rule is wrong if the program could do without the name and gave up over something else. It does not see names
 //! that are resolved without DNS messages of the container, as by a caching daemon outside of it.
 
+use capture_format::BootTime;
+
 use super::case::CLOSE;
 use super::phrase::{says, sentences};
 use super::{Case, Cause, Evidence, Verdict};
@@ -160,7 +162,7 @@ fn is_last(lookups: &[Lookup], lookup: &Lookup) -> bool {
 }
 
 /// Whether the look-up, or the wait for its answer, ended right before `time`.
-fn closely_before(lookup: &Lookup, time: u64) -> bool {
+fn closely_before(lookup: &Lookup, time: BootTime) -> bool {
     let limit = match lookup.outcome() {
         Outcome::NoAnswer => PATIENCE,
         _ => CLOSE,
@@ -171,7 +173,7 @@ fn closely_before(lookup: &Lookup, time: u64) -> bool {
         .filter_map(|exchange| exchange.attempts.last());
     last.map(|attempt| attempt.time)
         .max()
-        .is_some_and(|asked| time >= asked && time - asked <= limit)
+        .is_some_and(|asked| time >= asked && time.since(asked) <= limit)
 }
 
 /// Whether the process did nothing except closing descriptors between the look-up and its end.
@@ -300,12 +302,12 @@ fn verdict(
 }
 
 /// `asked 10.96.0.10 4 times in 10 s`, counted until it gave up; an error of the socket is mentioned.
-fn unanswered(lookup: &Lookup, servers: &[String], gave_up: Option<u64>) -> String {
+fn unanswered(lookup: &Lookup, servers: &[String], gave_up: Option<BootTime>) -> String {
     let exchanges = || lookup.exchanges.iter();
     let attempts = || exchanges().flat_map(|exchange| &exchange.attempts);
     let first = attempts().map(|attempt| attempt.time).min();
     let last = attempts().map(|attempt| attempt.time).max();
-    let waited = |since: Option<u64>| Some(gave_up.or(last)?.saturating_sub(since?));
+    let waited = |since: Option<BootTime>| Some(gave_up.or(last)?.since(since?));
     let servers = if servers.is_empty() {
         "a name server".to_owned()
     } else {

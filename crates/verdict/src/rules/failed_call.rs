@@ -99,7 +99,7 @@ pub(super) fn find<'a>(case: &Case<'a>, kind: &Kind) -> Option<Found<'a>> {
         }
         let last = before()
             .next()
-            .filter(|last| line.time - last.time.min(line.time) <= CLOSE)?;
+            .filter(|last| line.time.since(last.time) <= CLOSE)?;
         let only = before().all(|failure| label(failure) == label(last));
         let given = gives(&line.text, last.errno);
         let sure = given && only && !names_a_path(&line.text);
@@ -116,7 +116,7 @@ pub(super) fn find<'a>(case: &Case<'a>, kind: &Kind) -> Option<Found<'a>> {
                 !case.facts.failures.iter().any(|other| {
                     other.pid == last.pid && between(other) && other.path != last.path
                 });
-            let close = last.event < line.event && line.time.saturating_sub(last.time) <= CLOSE;
+            let close = last.event < line.event && line.time.since(last.time) <= CLOSE;
             // The program reported the error and said that it goes on without: `cache disabled: Read-only file system`.
             let mut said = case.words.between(last.event, line.event);
             let tolerated =

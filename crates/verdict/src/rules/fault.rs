@@ -102,7 +102,7 @@ fn aborted(case: &Case<'_>, fault: Option<&SentSignal>) -> Option<Verdict> {
         sent.target == pid
             && inside_signal::is_abort(sent)
             && sent.event < event
-            && time.saturating_sub(sent.time) < ABORTS
+            && time.since(sent.time) < ABORTS
     })?;
     let who = "it called abort(), which ends in a fault where SIGABRT is ignored, as it is for a container's first process";
     let mut verdict = inside_signal::verdict(case, abort, Cause::Aborted, who, true);

@@ -112,9 +112,9 @@ fn led_to(case: &Case<'_>, event: &PodEvent, ending: &Ending<'_>) -> bool {
     let (Some(first), Some(last)) = (event.first.or(event.last), event.last.or(event.first)) else {
         return false;
     };
-    let asked = epoch(case, ending.first.time);
+    let asked = case.header.host.wall_time(ending.first.time);
     asked.is_some_and(|asked| {
-        (first.saturating_sub(BEFORE)..=last.saturating_add(AFTER)).contains(&asked)
+        (first.0.saturating_sub(BEFORE)..=last.0.saturating_add(AFTER)).contains(&asked.0)
     })
 }
 
@@ -128,13 +128,11 @@ fn is_of_this_run(case: &Case<'_>, event: &PodEvent, ending: &Ending<'_>) -> boo
     event.count <= 1 || once.iter().any(|event| led_to(case, event, ending))
 }
 
-fn epoch(case: &Case<'_>, boottime: u64) -> Option<u64> {
-    boottime.checked_add_signed(case.header.host.clock_offset)
-}
-
 #[cfg(test)]
 mod tests {
-    use capture_format::{Cpu, EventFlags, EventKind, Header, Kubernetes, SignalOrigin};
+    use capture_format::{
+        BootTime, Cpu, EventFlags, EventKind, Header, Kubernetes, SignalOrigin, WallTime,
+    };
     use serde_json::json;
 
     use super::*;
@@ -145,8 +143,8 @@ mod tests {
 
     /// An event about the container `main`, `seconds` after the start of the run.
     fn event(reason: &str, message: &str, seconds: u64) -> PodEvent {
-        let start = header().host.clock_offset as u64 + crate::testing::START;
-        let time = Some(start + seconds * 1_000_000_000);
+        let start = header().host.wall_time(crate::testing::START).unwrap();
+        let time = Some(WallTime(start.0 + seconds * 1_000_000_000));
         PodEvent {
             reason: reason.into(),
             message: message.into(),
@@ -266,8 +264,8 @@ mod tests {
         }
         let mut early = event("Killing", LIVENESS, 0);
         (early.first, early.last) = (
-            early.first.map(|it| it - 300_000_000_000),
-            early.last.map(|it| it - 200_000_000_000),
+            early.first.map(|it| WallTime(it.0 - 300_000_000_000)),
+            early.last.map(|it| WallTime(it.0 - 200_000_000_000)),
         );
         assert_eq!(cause(vec![early.clone()]), Cause::StoppedFromOutside);
         // It happened again: between the first and the last time, it may also have happened in this run.
@@ -469,7 +467,7 @@ mod tests {
         let mut unread = run(false);
         let came = unread.events[0].time;
         for event in unread.events.iter_mut().filter(|event| event.pid == 302) {
-            event.time = came - 1;
+            event.time = BootTime(came.0 - 1);
         }
         for s in [run(true), overwritten, lost, unread] {
             assert_eq!(cause(&s), Cause::StoppedFromOutside);

@@ -264,7 +264,7 @@ fn given<'a>(case: &Case<'a>) -> Option<(&'a Failure, &'a Line)> {
         failure.pid == line.pid && failure.event < line.event && !is_noise(failure)
     };
     let last = case.facts.failures.iter().rev().find(before)?;
-    let close = line.time.saturating_sub(last.time) <= CLOSE;
+    let close = line.time.since(last.time) <= CLOSE;
     let says_it = gives(&line.text, last.errno) && !names_a_path(&line.text);
     (is_missing(last) && last.kind.class() == Class::Opens && close && says_it)
         .then_some((last, line))

@@ -15,7 +15,7 @@
 //!   one of the above is in doubt (`doubt.rs`).
 //! - below 50: there are only the exit code and the last words.
 
-use capture_format::{Header, Run};
+use capture_format::{BootTime, Header, Run};
 use serde::Serialize;
 
 use crate::facts::Facts;
@@ -235,7 +235,7 @@ pub struct Evidence {
     pub event: u64,
     /// When it happened: CLOCK_BOOTTIME in nanoseconds.
     #[serde(skip)]
-    time: u64,
+    time: BootTime,
     /// The same in nanoseconds after the run's start; 0 until [`judge`], which knows the run, sets it.
     #[serde(rename = "after_start_ns")]
     pub offset: u64,
@@ -244,7 +244,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    pub(crate) fn new(event: u64, time: u64, text: impl Into<String>) -> Self {
+    pub(crate) fn new(event: u64, time: BootTime, text: impl Into<String>) -> Self {
         Self {
             event,
             time,
@@ -284,7 +284,7 @@ pub fn judge(facts: &Facts, run: &Run, header: &Header) -> Verdict {
     verdict.evidence.sort_by_key(|evidence| evidence.event);
     verdict.evidence.dedup_by(|a, b| a.event == b.event);
     for evidence in &mut verdict.evidence {
-        evidence.offset = evidence.time.saturating_sub(run.start);
+        evidence.offset = evidence.time.since(run.start);
     }
     verdict.weakened_by.splice(0..0, case.lost_events());
     verdict

@@ -197,7 +197,7 @@ fn choice<'a>(case: &Case<'a>, victim: &'a OomKill) -> &'a OomKill {
     let mut chosen = victim;
     let earlier = case.facts.oom_kills.iter().rev();
     for kill in earlier.filter(|kill| kill.event < victim.event) {
-        if chosen.time.saturating_sub(kill.time) >= ONE_CHOICE {
+        if chosen.time.since(kill.time) >= ONE_CHOICE {
             break;
         }
         chosen = kill;
@@ -220,7 +220,7 @@ fn gave_up<'a>(case: &Case<'a>) -> Option<Found<'a>> {
     })?;
     let kill = choice(case, kill);
     let death = child.exit?;
-    let after = end.time.saturating_sub(death.time);
+    let after = end.time.since(death.time);
     if after >= super::case::CLOSE || culprit.last_work > Some(death.event) {
         return None;
     }

@@ -9,7 +9,7 @@
 //! The rule is wrong if the process would have ended at that moment without the signal. It does not know what the
 //! sender wanted; if that is known, the rule `kubelet` says it.
 
-use capture_format::{ExitStatus, SignalDisposition, SignalOrigin};
+use capture_format::{BootTime, ExitStatus, SignalDisposition, SignalOrigin};
 use serde_json::Value;
 
 use super::doubt::is_warning;
@@ -155,7 +155,7 @@ impl<'a> Ending<'a> {
         let mut first = killer;
         let earlier = signals.iter().rev().copied();
         for sent in earlier.filter(|sent| sent.event < killer.event) {
-            if first.time - sent.time >= GRACE && !is_of_runtime(sent) {
+            if first.time.since(sent.time) >= GRACE && !is_of_runtime(sent) {
                 break;
             }
             if sent.signal != Signal::HUP || sent.signal == killer.signal {
@@ -174,7 +174,7 @@ impl<'a> Ending<'a> {
 
     /// What happened after the first signal, as the end of a sentence: `, and SIGKILL 30 s later`.
     pub(super) fn then(&self, case: &Case<'_>) -> String {
-        let later = |time: u64| duration(time.saturating_sub(self.first.time));
+        let later = |time: BootTime| duration(time.since(self.first.time));
         let kill = self.signals.iter().find(|sent| sent.signal == Signal::KILL);
         match kill.filter(|kill| kill.event != self.first.event) {
             Some(kill) => format!(", and SIGKILL {} later", later(kill.time)),
@@ -211,7 +211,7 @@ fn ended_by<'a>(
     let ended_by_it = later.all(|sent| {
         sent.origin == Some(SignalOrigin::Inside)
             && sent.sender == sent.target
-            && sent.time - killer.time < grace(case, killer)
+            && sent.time.since(killer.time) < grace(case, killer)
     });
     ended_by_it.then_some(killer)
 }
@@ -219,7 +219,7 @@ fn ended_by<'a>(
 /// A process took a signal and exited with a code of its own: how sure it is that it did so because of that signal, in
 /// percent.
 fn answered(case: &Case<'_>, asked: &SentSignal, code: u8) -> Option<u8> {
-    let after = case.end()?.saturating_sub(asked.time);
+    let after = case.end()?.since(asked.time);
     if after >= grace(case, asked) {
         return None;
     }

@@ -152,7 +152,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let met = |text: &str| says(text, kind.error) || pending && says(text, TOO_LONG);
     if let Some(line) = case.words.find(met) {
         let told = last.outcome.map_or(line.time, |outcome| outcome.time);
-        let close = line.time >= told && line.time - told <= CLOSE && line.event > last.event;
+        let close = line.time >= told && line.time.since(told) <= CLOSE && line.event > last.event;
         let names_another = case
             .words
             .block()

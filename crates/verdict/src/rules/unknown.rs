@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn of_a_run_that_was_adopted_only_the_end_is_known() {
         let mut s = adopted();
-        s.run.start -= 30_000_000_000;
+        s.run.start.0 -= 30_000_000_000;
         let verdict = verdict(s.wait(2600).exit(INIT, 1));
         assert_eq!(
             verdict.sentence,

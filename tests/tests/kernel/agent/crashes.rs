@@ -133,7 +133,7 @@ fn adopts() -> Result<(), Failed> {
         .events()
         .find(|event| event.flags.contains(EventFlags::ADOPTED));
     let came = came.ok_or("nothing was adopted")?.time;
-    assert!(run.start < came, "{} is when the agent came", run.start);
+    assert!(run.start < came, "{} is when the agent came", run.start.0);
     let adopted = |fits: &dyn Fn(&capture_format::Event) -> bool| {
         capture.has(|event| event.flags.contains(EventFlags::ADOPTED) && fits(event))
     };

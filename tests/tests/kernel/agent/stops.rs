@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use capture_format::WallTime;
 use libtest_mimic::Failed;
 use nix::sys::signal::Signal;
 
@@ -195,7 +196,7 @@ fn killed() -> Result<(), Failed> {
     const AT_ONCE: usize = 3;
     let mut node = Node::new("")?;
     let mut containers: Vec<Container> = Vec::new();
-    let mut taken: HashMap<String, Option<u64>> = HashMap::new();
+    let mut taken: HashMap<String, Option<WallTime>> = HashMap::new();
     for round in 0..ROUNDS {
         node.start()?;
         assert!(!has_half(&node), "what was left is still there");

@@ -4,13 +4,13 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Event, EventKind as K, Header, Reader, Run};
+use capture_format::{BootTime, Event, EventKind as K, Header, Reader, Run};
 
 use self::model::{
     Attribute, LogRecord, LogsData, Resource, ResourceLogs, Scope, ScopeLogs, Severity, Value,
 };
 use super::name::kind_name;
-use super::{Sink, epoch, tell};
+use super::{Sink, tell, time_of_day};
 use crate::json::write_line;
 use crate::select::Selection;
 use crate::show::text;
@@ -40,7 +40,7 @@ pub fn write<R: Read + Seek>(
         header: reader.header().clone(),
         explanation,
         run: Run::default(),
-        now: 0,
+        now: BootTime::default(),
         records: Vec::new(),
         payload: 0,
         out,
@@ -53,7 +53,7 @@ struct Logs<W> {
     explanation: Explanation,
     run: Run,
     /// Time of the last event.
-    now: u64,
+    now: BootTime,
     records: Vec<LogRecord>,
     /// Bytes of payload in the records.
     payload: usize,
@@ -100,8 +100,8 @@ impl<W: Write> Logs<W> {
         attributes: Vec<Attribute>,
     ) -> io::Result<()> {
         self.records.push(LogRecord {
-            time_unix_nano: epoch(self.now, &self.header.host),
-            observed_time_unix_nano: self.header.created,
+            time_unix_nano: time_of_day(self.now, &self.header.host).0,
+            observed_time_unix_nano: self.header.created.0,
             severity_number: severity,
             severity_text: severity.text(),
             event_name: format!("lastword.{name}"),

@@ -6,14 +6,14 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Event, EventKind as K, Host, Reader, Run};
+use capture_format::{BootTime, Event, EventKind as K, Host, Reader, Run};
 
 use self::schema::{
     Annotation, BOOTTIME, Clock, ClockSnapshot, Kind, Process, REALTIME, STATE_CLEARED, Thread,
     TracePacket, TrackDescriptor, TrackEvent,
 };
 use super::name::{kind_name, process_name};
-use super::{Sink, epoch, tell};
+use super::{Sink, tell, time_of_day};
 use crate::select::Selection;
 use crate::show::text;
 use events::context::{Context, Seen};
@@ -44,11 +44,14 @@ pub fn write<R: Read + Seek>(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let explanation = explain(reader);
-    let start = reader.runs().first().map_or(0, |run| run.start);
+    let start = reader
+        .runs()
+        .first()
+        .map_or(BootTime::default(), |run| run.start);
     let mut trace = Trace {
         host: reader.header().host.clone(),
         explanation,
-        now: 0,
+        now: BootTime::default(),
         tracks: 0,
         run: 0,
         processes: HashMap::new(),
@@ -63,7 +66,7 @@ struct Trace<W> {
     host: Host,
     explanation: Explanation,
     /// Time of the last event.
-    now: u64,
+    now: BootTime,
     /// How many tracks were made; the number of the last one is its uuid.
     tracks: u64,
     /// The run's track.
@@ -127,14 +130,14 @@ impl<W: Write> Sink for Trace<W> {
 
 impl<W: Write> Trace<W> {
     /// Writes which time of day belongs to the events' time since boot.
-    fn clocks(&mut self, time: u64) -> io::Result<()> {
+    fn clocks(&mut self, time: BootTime) -> io::Result<()> {
         let clock = |id, time: u64| Clock {
             clock_id: Some(id),
             timestamp: Some(time.min(MAX_TIME)),
         };
         let clocks = vec![
-            clock(BOOTTIME, time),
-            clock(REALTIME, epoch(time, &self.host)),
+            clock(BOOTTIME, time.0),
+            clock(REALTIME, time_of_day(time, &self.host).0),
         ];
         self.now = time;
         self.packet(TracePacket {
@@ -298,7 +301,7 @@ impl<W: Write> Trace<W> {
         /// The field `packet` of `Trace`.
         const PACKET: u32 = 1;
         let packet = TracePacket {
-            timestamp: Some(self.now.min(MAX_TIME)),
+            timestamp: Some(self.now.0.min(MAX_TIME)),
             trusted_packet_sequence_id: Some(SEQUENCE),
             ..packet
         };

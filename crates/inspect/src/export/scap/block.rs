@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use capture_format::WallTime;
+
 /// Longest value of a parameter, in bytes: an event is at most 64 KiB.
 const MAX_VALUE: usize = 60_000;
 /// Longest string of a process entry.
@@ -141,13 +143,13 @@ impl Parameters {
     pub(super) fn write(
         &self,
         out: &mut impl Write,
-        (time, tid, kind): (u64, u64, u16),
+        (time, tid, kind): (WallTime, u64, u16),
     ) -> io::Result<()> {
         let large = kind == super::tables::CONTAINER;
         let width = if large { 4 } else { 2 };
         let total = 26 + self.ends.len() * width + self.bytes.len();
         let mut body = Vec::with_capacity(2 + total);
-        body.u16(0).u64(time).u64(tid);
+        body.u16(0).u64(time.0).u64(tid);
         body.u32(total as u32).u16(kind).u32(self.ends.len() as u32);
         let mut start = 0;
         for &end in &self.ends {
@@ -193,7 +195,7 @@ mod tests {
         let mut out = Vec::new();
         let payload = vec![b'x'; 1 << 20];
         let parameters = Parameters::new().text(&payload).bytes(&payload);
-        parameters.write(&mut out, (1, 2, 7)).unwrap();
+        parameters.write(&mut out, (WallTime(1), 2, 7)).unwrap();
         assert!(out.len() < 1 << 16, "{}", out.len());
     }
 }

@@ -7,11 +7,11 @@
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{EventKind as K, Host, Reader, Run};
+use capture_format::{EventKind as K, Host, Reader, Run, WallTime};
 
 use self::calls::{Call, call};
 use self::lives::{Newborn, ended, execve, parent, signal};
-use super::{Sink, epoch, tell};
+use super::{Sink, tell, time_of_day};
 use crate::select::Selection;
 use crate::show::text;
 use events::context::{Context, Program, Seen};
@@ -62,7 +62,7 @@ pub fn write<R: Read + Seek>(
         explanation,
         init: 0,
         known: HashSet::new(),
-        now: 0,
+        now: WallTime::default(),
         out,
     };
     tell(reader, select, &mut scap)
@@ -81,7 +81,7 @@ struct Scap<W> {
     /// Threads that the reader knows.
     known: HashSet<u32>,
     /// Time of the last event. Readers expect that times never decrease.
-    now: u64,
+    now: WallTime,
     out: W,
 }
 
@@ -89,7 +89,7 @@ impl<W: Write> Sink for Scap<W> {
     fn begin_run(&mut self, run: &Run) -> io::Result<()> {
         self.init = run.init_pid;
         self.known = HashSet::from([run.init_pid]);
-        self.now = self.now.max(epoch(run.start, &self.host));
+        self.now = self.now.max(time_of_day(run.start, &self.host));
         if let Some(json) = self.container.take() {
             let json = block::Parameters::new().bytes(&[json.as_bytes(), b"\0"].concat());
             self.write(NOBODY, &Call::alone(tables::CONTAINER, json))?;
@@ -99,7 +99,7 @@ impl<W: Write> Sink for Scap<W> {
 
     fn event(&mut self, seen: &Seen<'_>, context: &Context) -> io::Result<()> {
         let event = seen.event;
-        self.now = self.now.max(epoch(event.time, &self.host));
+        self.now = self.now.max(time_of_day(event.time, &self.host));
         self.introduce(seen, context)?;
         let cwd = context.cwd(event.pid).map_or(&b""[..], |cwd| cwd);
         let told = match event.kind {
@@ -130,7 +130,7 @@ impl<W: Write> Sink for Scap<W> {
 
     fn end_run(&mut self, index: usize, run: &Run) -> io::Result<()> {
         if let Some(end) = run.end {
-            self.now = self.now.max(epoch(end, &self.host));
+            self.now = self.now.max(time_of_day(end, &self.host));
         }
         let verdict = self.explanation.runs.get(index);
         let sentence = verdict.map_or("", |run| &run.verdict.sentence);

@@ -2,14 +2,14 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Event, EventKind, FdType, Header, Reader, Run};
+use capture_format::{BootTime, Event, EventKind, FdType, Header, Reader, Run};
 use serde_json::json;
 
 use super::Flavour;
 use super::block::{Body, DESCRIPTORS, MACHINE, MAX_LIST, PROCESSES, SECTION, write_block};
 use super::lives::comm;
 use super::tables::{FD_FILE, FD_PIPE, FD_UNIX};
-use crate::export::epoch;
+use crate::export::time_of_day;
 use crate::select::Selection;
 use events::basename;
 use events::context::Context;
@@ -120,7 +120,7 @@ fn machine(header: &Header) -> Vec<u8> {
     name[..length].copy_from_slice(&host[..length]);
     let mut body = Vec::new();
     body.u32(1).u64(0).u64(0).extend_from_slice(&name);
-    let booted = epoch(0, &header.host);
+    let booted = time_of_day(BootTime(0), &header.host).0;
     body.u64(booted).u64(0).u64(0).u64(0);
     body
 }

@@ -13,13 +13,13 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("evt.num", Type::Number, "Number of the event in the capture, from 1", "evt.num >= 17",
         |ask| Some(Value::Number(ask.seen.number.into()))).rests_on(RestsOn::Number),
     Field::new("evt.time", Type::Time, "When it happened; of a system call, when it returned", "evt.time > 23:36:04.5",
-        |ask| Some(Value::Time(epoch(ask)))),
+        |ask| Some(Value::Time(time_of_day(ask)))),
     Field::new("evt.rawtime", Type::Number, "The same in nanoseconds since the Unix epoch", "evt.rawtime > 1795217764000000000",
-        |ask| Some(Value::Number(epoch(ask)))),
+        |ask| Some(Value::Number(time_of_day(ask)))),
     Field::new("evt.reltime", Type::Duration, "The same since the run's start, as `lastword show` prints it", "evt.reltime < 20ms",
-        |ask| Some(Value::Number(i128::from(ask.seen.event.time) - i128::from(ask.scope.run.start)))),
+        |ask| Some(Value::Number(ask.seen.event.time.offset_from(ask.scope.run.start)))),
     Field::new("evt.boottime", Type::Number, "The same in nanoseconds of CLOCK_BOOTTIME, as `time_ns` in JSON", "evt.boottime >= 1000000000000",
-        |ask| Some(Value::Number(ask.seen.event.time.into()))).rests_on(RestsOn::Boottime),
+        |ask| Some(Value::Number(ask.seen.event.time.0.into()))).rests_on(RestsOn::Boottime),
     Field::new("evt.type", Type::Event, "What happened: a system call by name, or exec, fork, exit, signal, signal_deliver, oom_kill, stdio", "evt.type in (open, openat)",
         |ask| Some(kind(ask.seen.event.kind))).rests_on(RestsOn::Kind(kind)),
     Field::new("evt.failed", Type::Boolean, "Whether the system call returned an error", "evt.failed = true",
@@ -77,8 +77,8 @@ const FLAG_WORDS: &[&str] = &[
     "adopted",
 ];
 
-fn epoch(ask: &Ask<'_>) -> i128 {
-    i128::from(ask.seen.event.time) + i128::from(ask.scope.header.host.clock_offset)
+fn time_of_day(ask: &Ask<'_>) -> i128 {
+    ask.scope.header.host.time_of_day(ask.seen.event.time)
 }
 
 fn failed(ret: i64) -> Value<'static> {

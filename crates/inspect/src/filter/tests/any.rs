@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use capture_format::{Columns, Event, EventFlags, EventKind, FdType, Writer};
+use capture_format::{BootTime, Columns, Event, EventFlags, EventKind, FdType, Writer};
 use proptest::prelude::*;
 
 use super::*;
@@ -180,7 +180,7 @@ fn event() -> impl Strategy<Value = Event> {
     )
         .prop_map(
             |(kind, pid, time, ret, args, name, data, fd_type, flags)| Event {
-                time,
+                time: BootTime(time),
                 pid,
                 tid: pid,
                 kind,
@@ -201,7 +201,7 @@ fn capture(events: &[Event]) -> Reader<Cursor<Vec<u8>>> {
     writer
         .begin_run(&Run {
             number: 1,
-            start: 5,
+            start: BootTime(5),
             ..Run::default()
         })
         .unwrap();
@@ -338,14 +338,14 @@ fn what_a_summary_excludes() {
     let excludes = |text: &str| {
         let filter = Filter::parse(text).unwrap();
         let run = Run {
-            start: 900,
+            start: BootTime(900),
             ..Run::default()
         };
         let filter = filter.for_run(&header(), &run);
         filter.excludes(&Known {
             kinds: &[EventKind::OPENAT, EventKind::READ],
             pids: &[7, 9],
-            time: 1000..=2000,
+            time: BootTime(1000)..=BootTime(2000),
             numbers: 11..=20,
             ret: None,
         })
@@ -400,7 +400,7 @@ fn what_a_summary_excludes() {
     let known = |kinds, ret| Known {
         kinds,
         pids: &[7],
-        time: 0..=9,
+        time: BootTime(0)..=BootTime(9),
         numbers: 1..=9,
         ret,
     };
@@ -434,7 +434,7 @@ fn what_a_summary_excludes() {
 #[test]
 fn an_execution_is_an_execve_too() {
     let excludes = |text: &str, kinds| {
-        let (pids, time, numbers) = (&[7][..], 0..=9, 1..=9);
+        let (pids, time, numbers) = (&[7][..], BootTime(0)..=BootTime(9), 1..=9);
         let known = Known {
             kinds,
             pids,

@@ -1,6 +1,6 @@
 //! What matches in small runs whose events are known.
 
-use capture_format::{Event, EventFlags, EventKind as K, Pod, SignalOrigin};
+use capture_format::{BootTime, Event, EventFlags, EventKind as K, Pod, SignalOrigin};
 
 use super::*;
 
@@ -83,7 +83,8 @@ fn times() {
     assert_eq!(matches("evt.reltime <= 2000000"), [1, 2]);
     assert_eq!(matches("evt.reltime > 0.014s"), [15]);
     assert_eq!(matches("evt.boottime <= 1000002000000"), [1, 2]);
-    let time = events::decode::time::time_of_day(1_000_002_000_000, &header().host).unwrap();
+    let time =
+        events::decode::time::time_of_day(BootTime(1_000_002_000_000), &header().host).unwrap();
     assert_eq!(matches(&format!("evt.time <= {time}")), [1, 2]);
     assert_eq!(matches(&format!("evt.time = {time}")), [2]);
     let clock = &time[11..time.len() - 1];

@@ -68,7 +68,7 @@ fn failed_too_often(case: &Case<'_>, probe: Probe, ending: &Ending<'_>) -> Optio
     let last = ended.last()?.exit?;
     let hook = specified(case, &["lifecycle", "preStop"]).is_some();
     let soon = if hook { AFTER } else { SOON };
-    if ending.first.time - last.time > soon {
+    if ending.first.time.since(last.time) > soon {
         return None;
     }
     let failures = ended
@@ -92,12 +92,15 @@ fn failed_too_often(case: &Case<'_>, probe: Probe, ending: &Ending<'_>) -> Optio
 
 /// How often a probe may have been executed before the recorder came, judged by the first execution after that.
 fn most_before(case: &Case<'_>, key: &str, first: &Process) -> u64 {
-    let delay = number(case, &[key, "initialDelaySeconds"]).unwrap_or(0);
+    let delay = number(case, &[key, "initialDelaySeconds"])
+        .unwrap_or(0)
+        .saturating_mul(SECOND);
     let period = number(case, &[key, "periodSeconds"]).unwrap_or(PERIOD);
-    let began = delay.saturating_mul(SECOND).saturating_add(case.run.start);
     let executed = first.exec.as_ref().map(|exec| exec.time);
     match (case.facts.adopted, executed) {
-        (Some(_), Some(executed)) => executed.saturating_sub(began) / SECOND / period.max(1),
+        (Some(_), Some(executed)) => {
+            executed.since(case.run.start).saturating_sub(delay) / SECOND / period.max(1)
+        }
         _ => 0,
     }
 }

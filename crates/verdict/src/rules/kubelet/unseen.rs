@@ -76,7 +76,7 @@ fn may_have_failed(case: &Case<'_>, probe: Probe, ending: &Ending<'_>) -> bool {
     let least = least.saturating_add(of("initialDelaySeconds", 0));
     // kubelet counts from the moment at which it learns of the start, in ticks of its own.
     let least = least.saturating_sub(1).saturating_mul(SECOND);
-    let lived = ending.first.time.saturating_sub(case.run.start);
+    let lived = ending.first.time.since(case.run.start);
     kinds
         .iter()
         .any(|kind| specified(case, &[key, kind]).is_some())
