@@ -78,6 +78,7 @@ pub(crate) struct Metrics {
     capture_duration: Histogram,
     verdicts: Family<CauseName, Counter>,
     uploads: Family<Outcome, Counter>,
+    file_requests: Family<Outcome, Counter>,
 }
 
 impl Metrics {
@@ -110,6 +111,7 @@ impl Metrics {
             capture_duration: Histogram::new(DURATIONS),
             verdicts: Family::default(),
             uploads: Family::default(),
+            file_requests: Family::default(),
         };
         metrics.register();
         metrics
@@ -142,6 +144,7 @@ impl Metrics {
             capture_duration,
             verdicts,
             uploads,
+            file_requests,
         } = self;
         registry.register_collector(Box::new(Process));
         let r = registry.sub_registry_with_prefix("lastword");
@@ -234,6 +237,11 @@ impl Metrics {
         );
         r.register("verdicts", "Verdicts on captures", verdicts.clone());
         r.register("uploads", "Uploads tried", uploads.clone());
+        r.register(
+            "file_requests",
+            "Readers who asked for a file",
+            file_requests.clone(),
+        );
         let version = env!("CARGO_PKG_VERSION");
         r.register("build", "This program", Info::new(Version { version }));
     }
@@ -266,6 +274,11 @@ impl Metrics {
     pub(crate) fn uploaded(&self, succeeded: bool) {
         let result = if succeeded { "succeeded" } else { "failed" };
         self.uploads.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// Counts a reader who asked for a file; `result` is a word for what came of it.
+    pub(crate) fn file(&self, result: &'static str) {
+        self.file_requests.get_or_create(&Outcome { result }).inc();
     }
 
     /// All metrics as OpenMetrics text, with the present values of the gauges.
@@ -420,6 +433,7 @@ mod tests {
         metrics.captured("oom", Duration::from_millis(30), false);
         metrics.verdict("dns_no_such_host");
         metrics.uploaded(true);
+        metrics.file("served");
         metrics.encode(&status()).unwrap()
     }
 
@@ -439,6 +453,7 @@ mod tests {
             "lastword_capture_duration_seconds_bucket{le=\"0.05\"} 1",
             "lastword_verdicts_total{cause=\"dns_no_such_host\"} 1",
             "lastword_uploads_total{result=\"succeeded\"} 1",
+            "lastword_file_requests_total{result=\"served\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "no {line} in\n{text}");
         }

@@ -9,7 +9,7 @@ use crate::{cargo, step};
 /// # Errors
 /// The test does not build, or cannot write.
 pub(crate) fn write() -> Result<()> {
-    step::say("writing deploy/crds/captures.lastword.dev.yaml");
+    step::say("writing deploy/crds");
     step::shown(
         cargo::command("test")
             .args([

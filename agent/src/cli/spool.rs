@@ -1,23 +1,19 @@
 //! `lastword spool`: the captures that the agent of this node keeps.
 //!
-//! The command works with and without a running agent, and changes nothing. `kubectl lastword` runs `spool cat` in the
-//! agent's pod.
+//! The command works with and without a running agent, and changes nothing.
 
 use std::{
-    fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::Context as _;
 use events::{decode::time::size, escape::escaped};
-use spool::{Entry, Store};
+use spool::Entry;
 
 use commands::print_json;
 
 use super::config::ConfigFile;
-use crate::config::Config;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -34,15 +30,6 @@ enum Command {
         /// One JSON document instead of a table
         #[arg(long)]
         json: bool,
-    },
-    /// Write a capture's file to standard output
-    Cat {
-        /// The capture, as `spool ls` names it
-        #[arg(value_name = "NAMESPACE/NAME", value_parser = id)]
-        capture: String,
-        /// Read it from the object storage, even if it is not in this spool
-        #[arg(long)]
-        remote: bool,
     },
     /// Print the path of a capture's file
     Path {
@@ -65,24 +52,12 @@ pub(super) fn spool(args: Args, out: &mut (impl Write + Send)) -> anyhow::Result
                 table(&entries, directory, out)?;
             }
         }
-        Command::Cat {
-            capture,
-            remote: false,
-        } => {
-            let path = file(directory, &capture)?;
-            let mut file = File::open(&path).with_context(|| path.display().to_string())?;
-            io::copy(&mut file, out)?;
-        }
-        Command::Cat {
-            capture,
-            remote: true,
-        } => remote(&config, capture, out)?,
         Command::Path { capture } => writeln!(out, "{}", file(directory, &capture)?.display())?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Checks a capture's name, because it becomes part of a path and of an object's key.
+/// Checks a capture's name, because it becomes part of a path.
 fn id(text: &str) -> Result<String, String> {
     let strange = |c: char| !(c.is_ascii_alphanumeric() || "-._/".contains(c));
     let parts: Vec<_> = text.split('/').collect();
@@ -100,26 +75,10 @@ fn file(directory: &Path, capture: &str) -> anyhow::Result<PathBuf> {
     let path = spool::path(directory, capture);
     anyhow::ensure!(
         path.exists(),
-        "no capture {capture} in {}; `lastword spool ls` lists what there is, and --remote reads it from the object storage",
+        "no capture {capture} in {}; `lastword spool ls` lists what there is",
         directory.display()
     );
     Ok(path)
-}
-
-fn remote(config: &Config, id: String, out: &mut (impl Write + Send)) -> anyhow::Result<()> {
-    let store = config.storage.store();
-    let store = store.context("no object storage is configured: the key is storage.url")?;
-    let store = Store::open(&store)?;
-    let key = Entry {
-        id,
-        ..Entry::default()
-    }
-    .key();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(store.get(&key, None, out))?;
-    Ok(())
 }
 
 fn table(entries: &[Entry], directory: &Path, out: &mut impl Write) -> io::Result<()> {

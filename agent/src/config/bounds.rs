@@ -76,6 +76,17 @@ pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Socke
     })
 }
 
+pub(super) fn loopback<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let address = listen(deserializer)?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err(D::Error::custom(format!(
+            "`{address}` is no loopback address, and files must not be served on a network; write it as in 127.0.0.1:9441"
+        )))
+    }
+}
+
 pub(super) fn redaction<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<redact::Config, D::Error> {

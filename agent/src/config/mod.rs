@@ -42,7 +42,7 @@ pub struct Config {
     pub container_runtime: ContainerRuntime,
     /// The API server, as a source of names and as the place where captures are announced.
     pub kubernetes: Kubernetes,
-    /// Metrics, health and alerts.
+    /// Metrics, health and alerts; files of captures.
     pub http: Http,
     /// The unix socket for `lastword capture` and `lastword status` on the node.
     #[serde(deserialize_with = "bounds::absolute")]

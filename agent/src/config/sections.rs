@@ -207,13 +207,16 @@ pub enum Switch {
     Off,
 }
 
-/// Metrics, health and alerts.
+/// Metrics, health and alerts; files of captures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
     /// Address and port.
     #[serde(deserialize_with = "bounds::listen")]
     pub listen: SocketAddr,
+    /// Address and port that serve files of captures, on a loopback address: readers come through a port-forward.
+    #[serde(deserialize_with = "bounds::loopback")]
+    pub files_listen: SocketAddr,
     /// File with the bearer token that senders of alerts must present. Without it, no alerts are accepted.
     pub alerts_token_file: Option<PathBuf>,
 }
@@ -222,6 +225,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 9440)),
+            files_listen: SocketAddr::from(([127, 0, 0, 1], 9441)),
             alerts_token_file: None,
         }
     }

@@ -1,9 +1,9 @@
 //! The agent's HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, and `/api/v1/alerts`, which is the only path that
 //! changes anything.
 //!
-//! The endpoint never serves a capture, whoever asks. A connection carries one request and has a deadline, and the
-//! number of connections is limited. So a client that holds connections open does not hurt the agent, nor its health
-//! checks for long.
+//! This endpoint never serves a capture, whoever asks: another one does, on a port of its own ([`Files`]). A connection
+//! carries one request and has a deadline, and the number of connections is limited. So a client that holds connections
+//! open does not hurt the agent, nor its health checks for long.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -23,11 +23,15 @@ use crate::{
 
 mod alert_body;
 mod alerts;
+mod files;
 mod health;
+mod patient;
 mod server;
 #[cfg(test)]
 mod testing;
 mod token;
+
+pub(crate) use files::Files;
 
 const PATHS: &str = "there are GET /metrics, /healthz and /readyz, and POST /api/v1/alerts";
 

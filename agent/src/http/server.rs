@@ -1,9 +1,20 @@
 //! Connections of the HTTP endpoint, and their limits.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -14,6 +25,8 @@ use tokio::{
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
+
+use super::patient::Patient;
 
 /// Bytes for a request's head and for what is read ahead of its body.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -26,10 +39,13 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Limits for a client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Connections at once. One more ends the oldest, so that many silent connections cannot keep others out.
+    /// Connections at once, except those that are kept ([`Keep`]). One more ends the oldest, so that many silent
+    /// connections cannot keep others out.
     pub(super) connections: usize,
     /// Time until the head of the request has arrived.
     pub(super) head: Duration,
+    /// Time until the client takes some more of the answer.
+    pub(super) idle: Duration,
     /// Time until the client has taken the answer.
     pub(super) connection: Duration,
 }
@@ -39,15 +55,30 @@ impl Default for Limits {
         Self {
             connections: 64,
             head: Duration::from_secs(5),
+            idle: Duration::from_secs(20),
             connection: Duration::from_secs(40),
         }
+    }
+}
+
+/// Every request has one as an extension. It keeps the request's connection from being ended for newer ones.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keep(Arc<AtomicBool>);
+
+impl Keep {
+    pub(super) fn keep(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_kept(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
 /// Serves until the future is dropped. Then all connections end.
 pub(super) async fn serve(listener: TcpListener, app: Router, limits: Limits) {
     let mut tasks = JoinSet::new();
-    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
+    let mut oldest_first: VecDeque<(AbortHandle, Keep)> = VecDeque::new();
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -58,19 +89,21 @@ pub(super) async fn serve(listener: TcpListener, app: Router, limits: Limits) {
             }
         };
         while tasks.try_join_next().is_some() {}
-        oldest_first.retain(|task| !task.is_finished());
+        oldest_first.retain(|(task, keep)| !task.is_finished() && !keep.is_kept());
         if oldest_first.len() >= limits.connections
-            && let Some(oldest) = oldest_first.pop_front()
+            && let Some((oldest, _)) = oldest_first.pop_front()
         {
             oldest.abort();
         }
-        oldest_first.push_back(tasks.spawn(connection(stream, app.clone(), limits)));
+        let keep = Keep::default();
+        let task = tasks.spawn(connection(stream, app.clone(), limits, keep.clone()));
+        oldest_first.push_back((task, keep));
     }
 }
 
-async fn connection(stream: TcpStream, app: Router, limits: Limits) {
+async fn connection(stream: TcpStream, app: Router, limits: Limits, keep: Keep) {
     let serving = async {
-        let stream = answered(stream, app, limits.head).await?;
+        let stream = answered(stream, app, limits, keep).await?;
         linger(stream).await?;
         anyhow::Ok(())
     };
@@ -82,14 +115,25 @@ async fn connection(stream: TcpStream, app: Router, limits: Limits) {
 }
 
 /// Answers one request; returns the connection, which is still open.
-async fn answered(stream: TcpStream, app: Router, head: Duration) -> anyhow::Result<TcpStream> {
+async fn answered(
+    stream: TcpStream,
+    app: Router,
+    limits: Limits,
+    keep: Keep,
+) -> anyhow::Result<TcpStream> {
+    let app = TowerToHyperService::new(app);
+    let service = service_fn(move |mut request: axum::http::Request<Incoming>| {
+        request.extensions_mut().insert(keep.clone());
+        app.call(request)
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head)
+        .header_read_timeout(limits.head)
         .keep_alive(false)
         .max_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
-    Ok(serving.without_shutdown().await?.io.into_inner())
+        .serve_connection(TokioIo::new(Patient::new(stream, limits.idle)), service);
+    let parts = serving.without_shutdown().await?;
+    Ok(parts.io.into_inner().into_inner())
 }
 
 /// Ends a connection whose client may still be sending. Closing it with unread bytes would reset it, and the client
@@ -108,10 +152,11 @@ async fn linger(mut stream: TcpStream) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use axum::routing::get;
+    use axum::{Extension, body::Body, routing::get};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpStream,
+        sync::Semaphore,
         task::JoinHandle,
     };
 
@@ -124,8 +169,74 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let app = Router::new()
             .route("/", get(async || "hello"))
-            .route("/never", get(std::future::pending::<&str>));
+            .route("/never", get(std::future::pending::<&str>))
+            .route("/kept", get(kept))
+            .route("/endless", get(endless));
         (address, tokio::spawn(serve(listener, app, limits)))
+    }
+
+    /// Answers, on a connection that is kept, once the test says so.
+    async fn kept(Extension(keep): Extension<Keep>) -> &'static str {
+        keep.keep();
+        KEPT.add_permits(1);
+        let _ = GO_ON.acquire().await;
+        "kept"
+    }
+
+    static KEPT: Semaphore = Semaphore::const_new(0);
+    static GO_ON: Semaphore = Semaphore::const_new(0);
+
+    /// Says when an answer without end is over.
+    struct Over;
+
+    static OVER: Semaphore = Semaphore::const_new(0);
+
+    impl Drop for Over {
+        fn drop(&mut self) {
+            OVER.add_permits(1);
+        }
+    }
+
+    async fn endless() -> Body {
+        let chunk = async |over| Some((Ok::<_, std::io::Error>(vec![0; 1 << 20]), over));
+        Body::from_stream(futures::stream::unfold(Over, chunk))
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_kept_outlives_newer_ones() {
+        let limits = Limits {
+            connections: 2,
+            head: HOUR,
+            ..Limits::default()
+        };
+        let (address, _server) = server(limits).await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /kept HTTP/1.1\r\nHost: x\r\n\r\n";
+        first.write_all(request).await.unwrap();
+        drop(KEPT.acquire().await);
+        let mut silent = Vec::new();
+        for _ in 0..9 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        assert!(get_root(address).await.ends_with("hello"));
+        GO_ON.add_permits(1);
+        let answer = rest(&mut first).await;
+        assert!(answer.ends_with("kept"), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_cut_off() {
+        let limits = Limits {
+            idle: Duration::from_millis(50),
+            connection: HOUR,
+            ..Limits::default()
+        };
+        let (address, _server) = server(limits).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let over = timeout(Duration::from_secs(20), OVER.acquire());
+        drop(over.await.expect("it goes on"));
     }
 
     async fn get_root(address: std::net::SocketAddr) -> String {
@@ -142,6 +253,7 @@ mod tests {
         let limits = Limits {
             connections: 4,
             head: HOUR,
+            idle: HOUR,
             connection: HOUR,
         };
         let (address, _server) = server(limits).await;

@@ -1,4 +1,4 @@
-//! Who may send alerts: a client that sends the right token.
+//! Bearer tokens. Who may send alerts: a client that sends the right token.
 
 use std::{fs::File, io::Read, path::Path};
 
@@ -28,17 +28,21 @@ pub(super) fn check(headers: &HeaderMap, file: &Path) -> Result<(), Denied> {
         return Err(Denied::NotEnabled);
     }
     let expected = read(file).map_err(Denied::Unusable)?;
-    let (_, presented) = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok()?.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .ok_or(Denied::Missing)?;
-    let same = presented.trim().as_bytes().ct_eq(expected.as_bytes());
+    let presented = bearer(headers).ok_or(Denied::Missing)?;
+    let same = presented.as_bytes().ct_eq(expected.as_bytes());
     if same.into() {
         Ok(())
     } else {
         Err(Denied::Wrong)
     }
+}
+
+/// The request's bearer token.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+    is_bearer.then(|| token.trim())
 }
 
 fn read(file: &Path) -> Result<String, String> {

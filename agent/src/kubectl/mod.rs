@@ -22,6 +22,7 @@ use kubernetes::{
 
 mod choose;
 mod file;
+mod interrupt;
 mod list;
 mod memory;
 mod request;
@@ -166,6 +167,7 @@ struct Session {
     cluster: Cluster,
     namespace: String,
     agents: Option<String>,
+    interrupt: interrupt::Interrupt,
 }
 
 impl Session {
@@ -186,6 +188,7 @@ impl Session {
             cluster,
             namespace,
             agents,
+            interrupt: interrupt::Interrupt::take()?,
         })
     }
 
@@ -203,7 +206,12 @@ impl Session {
             let _ = writeln!(std::io::stderr(), "lastword: {note}");
         }
         let mut file = memory::Memory::new();
-        fetch::read(client, &choice.capture, self.agents.as_deref(), &mut file).await?;
+        let (agents, stop) = (self.agents.as_deref(), self.interrupt.first());
+        let read = fetch::read(client, &choice.capture, agents, &mut file, stop).await;
+        if let Err(kubernetes::Error::Stopped) = read {
+            interrupt::Interrupt::end();
+        }
+        read?;
         Ok((choice.capture, file.into_bytes()))
     }
 }

@@ -155,7 +155,7 @@ pub(crate) struct CaptureOutcome {
 /// A capture that was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Written {
-    /// Name in the spool, as `lastword spool cat` takes it.
+    /// Name in the spool, as `lastword spool path` takes it.
     pub(crate) name: String,
     /// The file.
     pub(crate) file: PathBuf,

@@ -1,6 +1,7 @@
 //! The start of the agent: its parts, in the order in which they can fail; and its end.
 
 use std::{
+    net::SocketAddr,
     path::{self, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
@@ -8,7 +9,10 @@ use std::{
 use anyhow::Context;
 use containers::{cri, hierarchy};
 use futures::{StreamExt, stream};
-use kubernetes::{Health, Who, announce::Announcer, captures::Captures, connect, namespaces, pods};
+use kubernetes::{
+    Health, Who, announce::Announcer, captures::Captures, connect, namespaces, pods,
+    reading::Reading,
+};
 use redact::Redactor;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
@@ -68,7 +72,7 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
     let redactor = Arc::new(Redactor::new(&config.redaction)?);
     let spool = open_spool(&config, &name)?;
     let listener = socket::server::listen(&config.socket)?;
-    let endpoint = listen(&config).await?;
+    let endpoint = listen(config.http.listen, "http.listen").await?;
     let health = Health::new();
     let kube = cluster(&config, &options).await?;
     let (recording, reports) = start_recording(&config)?;
@@ -97,7 +101,14 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         token_file: config.http.alerts_token_file.clone(),
     };
     services.spawn(http.serve(endpoint));
-    let (uploader, uploads) = start_uploader(&config, &spool, &mut services)?;
+    let store = open_store(&config)?;
+    if let Some(kube) = &kube {
+        let listener = listen(config.http.files_listen, "http.files_listen").await?;
+        let (reading, directory) = (Reading::new(kube.clone()), config.spool.directory.clone());
+        let files = http::Files::new(reading, directory, store.clone(), metrics.clone());
+        services.spawn(files.serve(listener));
+    }
+    let (uploader, uploads) = start_uploader(store, &spool, &mut services);
 
     let watched = kube.clone().map(|kube| (kube, health.clone()));
     let pods = watched
@@ -163,11 +174,16 @@ fn open_spool(config: &Config, node: &str) -> anyhow::Result<Arc<Spool>> {
     Ok(Arc::new(spool))
 }
 
-async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
-    let address = config.http.listen;
+async fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
-        .with_context(|| format!("cannot listen on {address} (http.listen in the configuration)"))
+        .with_context(|| format!("cannot listen on {address} ({key} in the configuration)"))
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Option<Arc<Store>>> {
+    let store = config.storage.store().map(|store| Store::open(&store));
+    let store = store.transpose().context("cannot use the object storage")?;
+    Ok(store.map(Arc::new))
 }
 
 fn start_recording(config: &Config) -> anyhow::Result<(RecordingThread, mpsc::Receiver<Report>)> {
@@ -222,19 +238,18 @@ fn place(config: &Config, options: &Options, node: &str) -> anyhow::Result<Place
 
 /// What wakes the uploader, and what it reports: nothing without object storage.
 fn start_uploader(
-    config: &Config,
+    store: Option<Arc<Store>>,
     spool: &Arc<Spool>,
     services: &mut Services,
-) -> anyhow::Result<(Arc<Notify>, mpsc::Receiver<Progress>)> {
+) -> (Arc<Notify>, mpsc::Receiver<Progress>) {
     let wake = Arc::new(Notify::new());
     let (progress, uploads) = mpsc::channel(1);
-    if let Some(store) = config.storage.store() {
-        let store = Store::open(&store).context("cannot use the object storage")?;
+    if let Some(store) = store {
         let backoff = Backoff::default();
         let uploader = Uploader::new(spool.clone(), store, backoff, progress, wake.clone());
         services.spawn(uploader.run());
     }
-    Ok((wake, uploads))
+    (wake, uploads)
 }
 
 /// The first signal to stop is the loop's. One that comes after it ends the process at once, whatever it is waiting

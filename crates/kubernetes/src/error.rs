@@ -2,9 +2,10 @@
 
 use std::{fmt, future::Future, time::Duration};
 
+use http::StatusCode;
 use kube::{client::UpgradeConnectionError, core::response::Status};
 
-/// A request that takes longer than this has failed. Watches and exec have limits of their own.
+/// A request that takes longer than this has failed. Watches and files have limits of their own.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One rule of RBAC, which a call needs.
@@ -50,6 +51,7 @@ accesses! {
         LIST_EVENTS = "list" "" "events";
         CREATE_EVENTS = "create" "" "events";
         PATCH_EVENTS = "patch" "" "events";
+        GET_CAPTURE_READ = "get" "lastword.dev" "capturereads";
         LIST_CAPTURES = "list" "lastword.dev" "captures";
         WATCH_CAPTURES = "watch" "lastword.dev" "captures";
         CREATE_CAPTURES = "create" "lastword.dev" "captures";
@@ -57,15 +59,18 @@ accesses! {
         DELETE_CAPTURES = "delete" "lastword.dev" "captures";
         PATCH_CAPTURE_STATUS = "patch" "lastword.dev" "captures/status";
     ]
-    /// What a person needs to read captures: `captures` in the pod's namespace, the other rights in the agent's
-    /// namespace. An exec through a WebSocket is a GET; Kubernetes 1.35 also requires `create`.
+    /// What a person needs to ask for captures and to read them: the rights of lastword.dev in the pod's namespace,
+    /// the other rights in the agent's namespace. A port-forward through a WebSocket is a GET; Kubernetes 1.35 also
+    /// requires `create`.
     USER, User = [
         USER_LIST_CAPTURES = "list" "lastword.dev" "captures";
         USER_GET_CAPTURE = "get" "lastword.dev" "captures";
         USER_CREATE_CAPTURES = "create" "lastword.dev" "captures";
+        USER_CREATE_CAPTURE_READ = "create" "lastword.dev" "capturereads";
+        USER_DELETE_CAPTURE_READ = "delete" "lastword.dev" "capturereads";
         USER_LIST_PODS = "list" "" "pods";
-        USER_EXEC = "get" "" "pods/exec";
-        USER_EXEC_CREATE = "create" "" "pods/exec";
+        USER_FORWARD = "get" "" "pods/portforward";
+        USER_FORWARD_CREATE = "create" "" "pods/portforward";
     ]
 }
 
@@ -93,7 +98,7 @@ pub enum Error {
     )]
     Unauthorized(String),
     /// RBAC has no rule that allows the call.
-    #[error("not allowed to {access}: {message}; add this rule to {}", role(*.access))]
+    #[error("not allowed to {access}: {message}; {}", remedy(*.access, .message))]
     Forbidden {
         /// The call.
         access: Access,
@@ -110,7 +115,7 @@ pub enum Error {
     },
     /// The custom resource is not installed, or is being uninstalled.
     #[error(
-        "the cluster does not know captures.lastword.dev; run `kubectl apply -f deploy/crds/captures.lastword.dev.yaml`"
+        "the cluster does not know the resources of lastword.dev, or not all of them; run `kubectl apply -f deploy/crds`"
     )]
     CrdMissing,
     /// The namespace does not exist, or is being deleted.
@@ -128,9 +133,12 @@ pub enum Error {
     /// There is no usable configuration.
     #[error("no way to reach a cluster: {0}")]
     Config(String),
-    /// The file could not be read in an agent's pod.
+    /// No agent gives the file.
     #[error("{0}")]
     Fetch(String),
+    /// The reader was asked to stop.
+    #[error("stopped before the file was read")]
+    Stopped,
     /// The caller's writer failed.
     #[error("cannot write the capture: {0}")]
     Output(#[source] std::io::Error),
@@ -162,6 +170,7 @@ impl Error {
             | Self::Invalid(_)
             | Self::Config(_)
             | Self::Fetch(_)
+            | Self::Stopped
             | Self::Output(_) => Retry::Never,
         }
     }
@@ -172,6 +181,10 @@ impl Error {
             kube::Error::Api(status) => Self::answered(&status, access),
             kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => {
                 let message = format!("the API server answered {code}");
+                if code == StatusCode::FORBIDDEN {
+                    // The text of the answer is lost. Who lacks a right gets it, and few others do.
+                    return Self::Forbidden { access, message };
+                }
                 Self::answered(
                     &Status::failure(&message, "").with_code(code.as_u16()),
                     access,
@@ -233,12 +246,32 @@ fn lacks_rbac(status: &Status) -> bool {
     after.is_some_and(|after| after.contains("\" cannot "))
 }
 
-/// The role to which the rule for `access` belongs.
-fn role(access: Access) -> &'static str {
-    match access.who {
-        Who::Agent => "ClusterRole lastword-agent, or apply deploy/ again",
-        Who::User => "a role of yours in that namespace",
-    }
+/// How to get the right to `access`. The API server's message names the person and the namespace.
+fn remedy(access: Access, message: &str) -> String {
+    let role = match access.who {
+        Who::Agent => {
+            return "add this rule to ClusterRole lastword-agent, or apply deploy/ again"
+                .to_owned();
+        }
+        Who::User => match (access.resource, access.verb) {
+            ("capturereads", _) => "clusterrole=lastword-file-reader",
+            ("captures", "get" | "list" | "watch") => "clusterrole=lastword-reader",
+            ("captures", _) => "clusterrole=lastword-requester",
+            _ => "role=lastword-reader",
+        },
+    };
+    let quoted = |before: &str| Some(message.split_once(before)?.1.split_once('"')?.0);
+    let namespace = quoted("in the namespace \"").unwrap_or("NAMESPACE");
+    let user = quoted("User \"").unwrap_or("USER");
+    let subject = match user.strip_prefix("system:serviceaccount:") {
+        Some(account) => format!("serviceaccount={account}"),
+        None => format!("user={user}"),
+    };
+    let name = role.split_once('=').map_or(role, |(_, name)| name);
+    let who = user.rsplit(':').next().unwrap_or(user);
+    format!(
+        "whoever may give rights there can run `kubectl -n {namespace} create rolebinding {name}-{who} --{role} --{subject}`"
+    )
 }
 
 /// `error` and its causes in one line.

@@ -1,24 +1,31 @@
 //! Finding Captures and reading their files. The kubectl plugin does this with a person's own rights.
 //!
-//! The file is read by running `lastword spool cat NAMESPACE/NAME` in the pod of the agent that wrote it (pods/exec).
-//! If that agent is gone and the file is in object storage, any other agent reads it from there. So RBAC alone decides
-//! who may read.
+//! The reader makes a CaptureRead in the Capture's namespace, which takes a right there, and shows it to the agent that
+//! wrote the file, through a port-forward to the agent's pod. If that agent is gone and the file is in object storage,
+//! any other agent reads it from there.
 
-mod exec;
+mod forward;
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, ResourceExt as _, api::ListParams};
+use kube::{
+    Api, Client, Resource as _, ResourceExt as _,
+    api::{DeleteParams, ListParams, PostParams},
+};
 use tokio::io::AsyncWrite;
 
 use crate::{
     Error,
     capture::{Capture, Phase},
-    error::{USER_GET_CAPTURE, USER_LIST_CAPTURES, USER_LIST_PODS, call},
+    capture_read::{CaptureRead, CaptureReadSpec, Proof},
+    error::{
+        USER_CREATE_CAPTURE_READ, USER_DELETE_CAPTURE_READ, USER_GET_CAPTURE, USER_LIST_CAPTURES,
+        USER_LIST_PODS, call,
+    },
 };
 
-use exec::Sum;
+use forward::Sum;
 
 /// Every pod of the agent has this label.
 const AGENT_LABEL: &str = "app.kubernetes.io/name=lastword";
@@ -27,7 +34,7 @@ const USUAL_NAMESPACE: &str = "lastword";
 /// The container of the agent in its pod.
 const AGENT_CONTAINER: &str = "agent";
 /// How many agents are asked for a file that is in object storage.
-const OTHERS: usize = 3;
+const AGENTS: usize = 3;
 
 /// How long a Capture may have the checksum of a file that has been replaced: the agent first writes the file and then
 /// updates the Capture.
@@ -100,7 +107,7 @@ pub async fn wait(
 }
 
 /// Writes the file of `capture` to `out`. Agents are looked for in the namespace `agents`; without it in all
-/// namespaces, or, if that is forbidden, in `lastword`.
+/// namespaces, or, if that is forbidden, in `lastword`. When `stop` is over, reading ends with [`Error::Stopped`].
 ///
 /// # Errors
 /// If there is no file yet, or no agent has it; if the API server is away or forbids it; if the checksum differs.
@@ -110,10 +117,10 @@ pub async fn read(
     capture: &Capture,
     agents: Option<&str>,
     out: &mut (impl AsyncWrite + Unpin),
+    stop: impl Future<Output = ()>,
 ) -> Result<Fetched, Error> {
     let status = capture.status.clone().unwrap_or_default();
-    let namespace = capture.namespace().unwrap_or_default();
-    let title = format!("{namespace}/{}", capture.name_any());
+    let title = title(capture);
     if status.phase != Phase::Complete {
         let why = status.message.unwrap_or_default();
         let phase = status.phase;
@@ -123,22 +130,69 @@ pub async fn read(
     let remote = status.location.is_some_and(is_remote);
     let node = status.node.unwrap_or_default();
     let pods = find_agents(client, agents).await?;
-    let sources = sources(&pods, &node, remote);
+    let asked = to_ask(&pods, &node, remote);
+    if asked.is_empty() {
+        let what = if remote {
+            "no agent is ready, so nobody can read it from object storage".to_owned()
+        } else {
+            format!("no agent is ready on node {node}, and only that node has the file")
+        };
+        return Err(Error::Fetch(format!("cannot read capture {title}: {what}")));
+    }
+    let proof = Proof::new()?;
+    let reading = async {
+        prove(client, capture, &proof).await?;
+        let sum = ask(client, &asked, capture, &proof, out).await?;
+        Ok(sum.finish())
+    };
+    let outcome = tokio::select! {
+        outcome = reading => outcome,
+        () = stop => Err(Error::Stopped),
+    };
+    withdraw(client, capture, &proof).await;
+    let (bytes, sha256) = outcome?;
+    confirm(client, capture, bytes, sha256).await
+}
+
+/// Makes the CaptureRead. It goes with its Capture, should nobody delete it.
+async fn prove(client: &Client, capture: &Capture, proof: &Proof) -> Result<(), Error> {
+    let spec = CaptureReadSpec {
+        capture_name: capture.name_any(),
+        secret_sha256: proof.secret_sha256(),
+    };
+    let mut read = CaptureRead::new(proof.name(), spec);
+    read.metadata.owner_references = capture.owner_ref(&()).map(|owner| vec![owner]);
+    let api = reads(client, capture);
+    let params = PostParams::default();
+    let created = call(USER_CREATE_CAPTURE_READ, api.create(&params, &read)).await;
+    created.map(drop)
+}
+
+/// Deletes the CaptureRead, if it exists. One that is left behind is of no use after five minutes.
+async fn withdraw(client: &Client, capture: &Capture, proof: &Proof) {
+    let api = reads(client, capture);
+    let params = DeleteParams::default();
+    let _ = call(USER_DELETE_CAPTURE_READ, api.delete(proof.name(), &params)).await;
+}
+
+fn reads(client: &Client, capture: &Capture) -> Api<CaptureRead> {
+    Api::namespaced(client.clone(), &capture.namespace().unwrap_or_default())
+}
+
+/// Asks the agents, one after the other, until one gives the file.
+async fn ask(
+    client: &Client,
+    agents: &[&Pod],
+    capture: &Capture,
+    proof: &Proof,
+    out: &mut (impl AsyncWrite + Unpin),
+) -> Result<Sum, Error> {
     let mut failures = Vec::new();
-    for source in sources {
-        let mut command = vec!["lastword", "spool", "cat"];
-        if source.remote {
-            command.push("--remote");
-        }
-        command.push(&title);
+    for pod in agents {
         let mut sum = Sum::new();
-        let pod = source.pod;
-        match exec::output(client, pod, AGENT_CONTAINER, &command, out, &mut sum).await {
-            Ok(()) => {
-                let (bytes, sha256) = sum.finish();
-                return confirm(client, capture, bytes, sha256).await;
-            }
-            // What was written cannot be undone, so another source cannot help.
+        match forward::file(client, pod, capture, proof, out, &mut sum).await {
+            Ok(()) => return Ok(sum),
+            // What was written cannot be undone, so another agent cannot help.
             Err(error) if sum.bytes() > 0 => return Err(error),
             Err(
                 error @ (Error::Forbidden { .. }
@@ -149,18 +203,17 @@ pub async fn read(
             Err(error) => failures.push(format!("agent {}: {error}", pod.name_any())),
         }
     }
-    if failures.is_empty() {
-        let what = if remote {
-            "no agent is ready, so nobody can read it from object storage".to_owned()
-        } else {
-            format!("no agent is ready on node {node}, and only that node has the file")
-        };
-        failures.push(what);
-    }
     Err(Error::Fetch(format!(
-        "cannot read capture {title}: {}",
+        "cannot read capture {}: {}",
+        title(capture),
         failures.join("; ")
     )))
+}
+
+/// Namespace and name, for messages.
+fn title(capture: &Capture) -> String {
+    let namespace = capture.namespace().unwrap_or_default();
+    format!("{namespace}/{}", capture.name_any())
 }
 
 /// Compares the checksum of a file, in lower-case hexadecimal digits, with that of its Capture. The Capture may be
@@ -234,30 +287,18 @@ fn is_ready_agent(pod: &Pod) -> bool {
     has_agent && is_ready && pod.metadata.deletion_timestamp.is_none()
 }
 
-#[derive(Debug, PartialEq)]
-struct Source<'a> {
-    pod: &'a Pod,
-    remote: bool,
-}
-
-/// The agents to ask, in this order: the agent of the node for its file, then this agent and a few others for the file
-/// in object storage.
-fn sources<'a>(agents: &'a [Pod], node: &str, remote: bool) -> Vec<Source<'a>> {
+/// The agents to ask, in this order: the agent of the node, then a few others if the file is in object storage.
+fn to_ask<'a>(agents: &'a [Pod], node: &str, uploaded: bool) -> Vec<&'a Pod> {
     let on_node = |pod: &&Pod| {
         let name = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         name == Some(node)
     };
-    let local = agents.iter().filter(on_node);
-    let mut sources: Vec<_> = local
-        .clone()
-        .map(|pod| Source { pod, remote: false })
-        .collect();
-    if remote {
+    let mut asked: Vec<_> = agents.iter().filter(on_node).collect();
+    if uploaded {
         let others = agents.iter().filter(|pod| !on_node(pod));
-        let all = local.chain(others).take(OTHERS);
-        sources.extend(all.map(|pod| Source { pod, remote: true }));
+        asked.extend(others.take(AGENTS.saturating_sub(asked.len())));
     }
-    sources
+    asked
 }
 
 #[cfg(test)]
@@ -278,24 +319,13 @@ mod tests {
     #[test]
     fn the_agent_of_the_node_is_asked_first_and_others_only_for_what_was_uploaded() {
         let agents = [agent("a", "True"), agent("b", "True"), agent("c", "True")];
-        let asked = |node: &str, remote: bool| -> Vec<String> {
-            let told = |source: Source<'_>| format!("{} {}", source.pod.name_any(), source.remote);
-            sources(&agents, node, remote)
-                .into_iter()
-                .map(told)
-                .collect()
+        let asked = |node: &str, uploaded: bool| -> Vec<String> {
+            let pods = to_ask(&agents, node, uploaded);
+            pods.into_iter().map(Pod::name_any).collect()
         };
-        assert_eq!(asked("b", false), ["lastword-b false"]);
+        assert_eq!(asked("b", false), ["lastword-b"]);
         assert_eq!(asked("gone", false), [""; 0]);
-        assert_eq!(
-            asked("b", true),
-            [
-                "lastword-b false",
-                "lastword-b true",
-                "lastword-a true",
-                "lastword-c true"
-            ]
-        );
+        assert_eq!(asked("b", true), ["lastword-b", "lastword-a", "lastword-c"]);
         assert_eq!(asked("gone", true).len(), 3);
     }
 

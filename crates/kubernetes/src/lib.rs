@@ -6,12 +6,13 @@
 //!
 //! | module | what it does | who uses it |
 //! |---|---|---|
-//! | [`capture`] | the custom resource `Capture` | everyone |
+//! | [`capture`], [`capture_read`] | the custom resources `Capture` and `CaptureRead` | everyone |
 //! | [`connect`] | a client, and [`Health`]: is the API server there? | everyone |
 //! | [`pods`], [`namespaces`] | watches, trimmed to what is needed before anything is kept | the agent |
 //! | [`events`] | what Kubernetes says about one pod | the agent |
 //! | [`announce`] | a verdict becomes a `Capture` and an Event on the pod | the agent |
 //! | [`captures`] | requested captures: who takes them, and what becomes of the rest | the agent |
+//! | [`reading`] | who may read which file | the agent |
 //! | [`fetch`] | finding Captures, and reading their files | the kubectl plugin |
 //!
 //! Every call names the [`Access`] that it needs, so an [`Error`] can say which rule of RBAC is missing. Everything
@@ -20,6 +21,7 @@
 
 pub mod announce;
 pub mod capture;
+pub mod capture_read;
 pub mod captures;
 mod clock;
 pub mod connect;
@@ -30,6 +32,7 @@ mod health;
 mod name;
 pub mod namespaces;
 pub mod pods;
+pub mod reading;
 mod text;
 mod watch;
 

@@ -1,11 +1,14 @@
-//! deploy/ installs what this crate needs: the CRD is the one that the Rust type gives (`cargo xtask crds` writes it),
+//! deploy/ installs what this crate needs: the CRDs are those that the Rust types give (`cargo xtask crds` writes them),
 //! and the roles allow the requests that are made.
 
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
-use k8s_openapi::api::rbac::v1::PolicyRule;
+use k8s_openapi::{
+    api::rbac::v1::PolicyRule,
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
 use kube::CustomResourceExt as _;
-use kubernetes::{AGENT, Access, USER, capture::Capture};
+use kubernetes::{AGENT, Access, USER, capture::Capture, capture_read::CaptureRead};
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -15,12 +18,13 @@ fn deploy(file: &str) -> PathBuf {
         .collect()
 }
 
-#[test]
-fn the_crd_is_current() {
-    let path = deploy("crds/captures.lastword.dev.yaml");
-    let yaml = serde_saphyr::to_string(&Capture::crd()).unwrap();
+/// Compares a definition in deploy/crds with that of the Rust type in `source`.
+fn is_current(definition: &CustomResourceDefinition, source: &str) {
+    let name = definition.metadata.name.as_deref().unwrap();
+    let path = deploy(&format!("crds/{name}.yaml"));
+    let yaml = serde_saphyr::to_string(definition).unwrap();
     let expected =
-        format!("# Written by `cargo xtask crds` from crates/kubernetes/src/capture.rs.\n{yaml}");
+        format!("# Written by `cargo xtask crds` from crates/kubernetes/src/{source}.\n{yaml}");
     if env::var_os("LASTWORD_WRITE_CRDS").is_some() {
         fs::write(&path, &expected).unwrap();
     }
@@ -30,6 +34,12 @@ fn the_crd_is_current() {
         "{} is not current; run `cargo xtask crds`",
         path.display()
     );
+}
+
+#[test]
+fn the_crds_are_current() {
+    is_current(&Capture::crd(), "capture.rs");
+    is_current(&CaptureRead::crd(), "capture_read.rs");
 }
 
 type Rule = (String, String, String);

@@ -7,6 +7,12 @@ const LONGEST: usize = 200;
 /// How many bytes are kept of a name that must be changed.
 const LEGIBLE: usize = 160;
 
+/// The [`Entry::id`](crate::Entry::id) of the capture with this namespace and name, whatever they are.
+#[must_use]
+pub fn id(namespace: &str, name: &str) -> String {
+    format!("{}/{}", component(namespace), component(name))
+}
+
 /// `name` as one component of a path: without separators, not hidden, not too long, and different for different names.
 ///
 /// Names that Kubernetes allows (RFC 1123: letters, digits, `-`, `.`) are not changed. Any other character becomes `_`,

@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use crate::clock::Clock;
 use crate::entry::State;
 use crate::lock::Lock;
-use crate::name::component;
+use crate::name;
 use crate::quota::{self, Coming, Victim};
 use crate::scan::{self, Found};
 use crate::table::{Table, Usage};
@@ -140,7 +140,7 @@ impl Spool {
         describe: impl FnOnce(&mut Info),
     ) -> Option<Entry> {
         let mut info = scan::of_runs(new.header, runs);
-        let id = format!("{}/{}", component(&info.namespace), component(new.name));
+        let id = name::id(&info.namespace, new.name);
         (info.rank, info.pinned) = (new.rank, new.pinned);
         info.name = new.name.to_owned();
         describe(&mut info);

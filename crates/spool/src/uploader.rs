@@ -75,7 +75,7 @@ pub enum Progress {
 #[derive(Debug)]
 pub struct Uploader {
     spool: Arc<Spool>,
-    store: Store,
+    store: Arc<Store>,
     backoff: Backoff,
     progress: mpsc::Sender<Progress>,
     wake: Arc<Notify>,
@@ -90,7 +90,7 @@ impl Uploader {
     #[must_use]
     pub fn new(
         spool: Arc<Spool>,
-        store: Store,
+        store: Arc<Store>,
         backoff: Backoff,
         progress: mpsc::Sender<Progress>,
         wake: Arc<Notify>,
@@ -281,7 +281,7 @@ mod tests {
         };
         let mut uploader = Uploader::new(
             spool.clone(),
-            store.unwrap(),
+            Arc::new(store.unwrap()),
             backoff,
             sender,
             Arc::default(),
@@ -339,7 +339,13 @@ mod tests {
         });
         let (sender, _progress) = mpsc::channel(1);
         let (store, backoff) = (store.unwrap(), Backoff::default());
-        let mut uploader = Uploader::new(spool.clone(), store, backoff, sender, Arc::default());
+        let mut uploader = Uploader::new(
+            spool.clone(),
+            Arc::new(store),
+            backoff,
+            sender,
+            Arc::default(),
+        );
         let old = capture_as(&spool, "c", WallTime(1));
         let new = capture_as(&spool, "c", WallTime(2));
         let failed = uploader.upload(&old).await;

@@ -57,6 +57,7 @@ fn people_who_have_the_roles_for_them_can_use_the_plugin() {
     for (kind, name) in [
         ("ClusterRole", "lastword-reader"),
         ("ClusterRole", "lastword-requester"),
+        ("ClusterRole", "lastword-file-reader"),
         ("Role", "lastword-reader"),
     ] {
         roles.extend(allowed(document(&documents, kind, name)));
@@ -131,14 +132,74 @@ fn the_agent_knows_where_the_node_has_its_spool() {
 }
 
 #[test]
-fn who_reads_files_is_told_to_be_root() {
-    // The chart has the same file.
+fn who_reads_files_has_the_rights_for_it_and_no_others() {
     let documents = base();
-    let role = document(&documents, "Role", "lastword-reader");
-    let warning = role["metadata"]["annotations"]["lastword.dev/warning"].as_str();
-    let warning = warning.expect("a warning");
-    assert!(warning.contains("root on every node"), "{warning}");
-    assert!(read("docs/install.md").contains("is root on every node today"));
+    let rights = |kind, name| -> BTreeSet<String> {
+        let allowed = allowed(document(&documents, kind, name));
+        let line = |(verb, _, resource)| format!("{verb} {resource}");
+        allowed.into_iter().map(line).collect()
+    };
+    let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    // Whoever may make CaptureReads reads the files of the namespace.
+    assert_eq!(
+        rights("ClusterRole", "lastword-file-reader"),
+        texts(&[
+            "create capturereads",
+            "delete capturereads",
+            "get captures",
+            "list captures"
+        ])
+    );
+    assert_eq!(
+        rights("Role", "lastword-reader"),
+        texts(&[
+            "get pods",
+            "list pods",
+            "get pods/portforward",
+            "create pods/portforward"
+        ])
+    );
+}
+
+#[test]
+fn nobody_gets_the_right_to_read_files_or_to_exec_without_being_bound() {
+    // The chart has the same files.
+    let documents = base();
+    let roles = documents
+        .iter()
+        .filter(|document| document["rules"].is_array());
+    for role in roles {
+        let name = &role["metadata"]["name"];
+        let of = |resource: &str, verb: &str| {
+            let mut allowed = allowed(role).into_iter();
+            allowed.any(|(has, _, what)| what == resource && (verb == "*" || has == verb))
+        };
+        assert!(!of("pods/exec", "*"), "{name} is root on the nodes");
+        let labels = role["metadata"]["labels"].as_object().expect("labels");
+        let is_aggregated = labels.keys().any(|label| label.contains("aggregate-to"));
+        assert!(!(is_aggregated && of("capturereads", "create")), "{name}");
+    }
+    let bindings = documents.iter().filter(|it| it["roleRef"].is_object());
+    for binding in bindings {
+        assert_eq!(binding["roleRef"]["name"], "lastword-agent");
+    }
+}
+
+#[test]
+fn the_pod_says_on_which_port_files_are_served() {
+    let documents = base();
+    let pod = &document(&documents, "DaemonSet", "lastword-agent")["spec"]["template"]["spec"];
+    let mut ports = pod["containers"][0]["ports"].as_array().expect("ports").iter();
+    let port = ports.find(|port| port["name"] == "files").expect("files");
+    let config = agent::config::Config::default();
+    assert_eq!(port["containerPort"], config.http.files_listen.port());
+    assert!(config.http.files_listen.ip().is_loopback());
+    // The Service must not lead there.
+    let service = document(&documents, "Service", "lastword");
+    for port in service["spec"]["ports"].as_array().expect("ports") {
+        assert_ne!(port["targetPort"], "files");
+        assert_ne!(port["targetPort"], config.http.files_listen.port());
+    }
 }
 
 #[test]

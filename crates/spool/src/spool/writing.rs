@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::Spool;
 use crate::entry::State;
-use crate::name::component;
+use crate::name;
 use crate::quota::{self, Coming};
 use crate::{Entry, Info, SpoolError, files, scan};
 
@@ -84,7 +84,7 @@ impl Spool {
         if quota::footprint(bytes) > limit {
             return Err(too_large(bytes));
         }
-        let id = format!("{}/{}", component(&info.namespace), component(new.name));
+        let id = name::id(&info.namespace, new.name);
         let replaced = self
             .entry(&id)
             .filter(|entry| entry.state.unwritten.is_none());

@@ -66,12 +66,6 @@ pub enum StoreError {
         /// How it failed.
         error: io::Error,
     },
-    /// The bytes that were read from the store could not be written.
-    #[error("writing what the store sent failed: {error}")]
-    Output {
-        /// How it failed.
-        error: io::Error,
-    },
     /// The capture's file has changed since it was written.
     #[error("{} has changed since it was written, and is not uploaded; check the disk, then remove its .json to have it taken as it is", path.display())]
     Changed {
@@ -152,11 +146,7 @@ impl StoreError {
     pub fn is_of_capture(&self) -> bool {
         matches!(
             self,
-            Self::File { .. }
-                | Self::Output { .. }
-                | Self::Changed { .. }
-                | Self::Missing { .. }
-                | Self::Mismatch { .. }
+            Self::File { .. } | Self::Changed { .. } | Self::Missing { .. } | Self::Mismatch { .. }
         )
     }
 

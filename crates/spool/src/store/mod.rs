@@ -5,10 +5,12 @@ mod error;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _, Write};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use object_store::path::Path as Key;
 use object_store::{
     Attribute, Attributes, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt as _,
@@ -52,15 +54,48 @@ pub struct Uploaded {
     pub verified: bool,
 }
 
-/// A capture that was read from the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// SHA-256 of what was read, in lower-case hexadecimal digits.
-    pub sha256: String,
-    /// Whether there was a checksum to compare.
-    pub verified: bool,
+/// A capture that is being read from the store.
+pub struct Download {
+    location: String,
+    bytes: u64,
+    expected: Option<String>,
+    checksum: Checksum,
+    stream: BoxStream<'static, object_store::Result<Bytes>>,
+}
+
+impl Download {
+    /// The capture's size in bytes, as the store says.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether there is a checksum to compare.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.expected.is_some()
+    }
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// If the store fails. At the end, if the checksum differs: whatever was read must then not be used.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        if let Some(chunk) = self.stream.next().await {
+            let chunk = chunk.map_err(StoreError::get(&self.location))?;
+            self.checksum.update(&chunk);
+            return Ok(Some(chunk));
+        }
+        let found = std::mem::take(&mut self.checksum).finish();
+        match self.expected.take() {
+            Some(expected) if expected != found => Err(StoreError::Mismatch {
+                location: self.location.clone(),
+                found: format!("the checksum {found}"),
+                expected: format!("the checksum {expected}"),
+            }),
+            _ => Ok(None),
+        }
+    }
 }
 
 /// The client is not shown, because it may contain secrets.
@@ -133,18 +168,12 @@ impl Store {
         })
     }
 
-    /// Reads a capture and compares its checksum with `sha256` or, without `sha256`, with the checksum that is stored
-    /// with it.
+    /// Begins to read a capture. Its checksum is compared with `sha256` or, without `sha256`, with the checksum that is
+    /// stored with it.
     ///
     /// # Errors
-    /// If it does not exist or cannot be read, or if the checksum differs. Whatever was written to `out` must then not
-    /// be used.
-    pub async fn get(
-        &self,
-        key: &str,
-        sha256: Option<&str>,
-        out: &mut (impl Write + Send),
-    ) -> Result<Fetched, StoreError> {
+    /// If it does not exist or cannot be read.
+    pub async fn get(&self, key: &str, sha256: Option<&str>) -> Result<Download, StoreError> {
         let location = self.location(key);
         let object = self
             .objects
@@ -155,30 +184,13 @@ impl Store {
             .attributes
             .get(&SHA256)
             .map(|value| value.as_ref().to_owned());
-        let expected = sha256.map(str::to_owned).or(stored);
-        let mut stream = object.into_stream();
-        let (mut bytes, mut checksum) = (0, Checksum::default());
-        while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(StoreError::get(&location))?;
-            checksum.update(&chunk);
-            bytes += chunk.len() as u64;
-            out.write_all(&chunk)
-                .map_err(|error| StoreError::Output { error })?;
-        }
-        let sha256 = checksum.finish();
-        let verified = expected.is_some();
-        match expected {
-            Some(expected) if expected != sha256 => Err(StoreError::Mismatch {
-                location,
-                found: format!("the checksum {sha256}"),
-                expected: format!("the checksum {expected}"),
-            }),
-            _ => Ok(Fetched {
-                bytes,
-                sha256,
-                verified,
-            }),
-        }
+        Ok(Download {
+            location,
+            bytes: object.meta.size,
+            expected: sha256.map(str::to_owned).or(stored),
+            checksum: Checksum::default(),
+            stream: object.into_stream(),
+        })
     }
 
     /// Whether the store has what was uploaded; false if the credentials do not allow reading it.

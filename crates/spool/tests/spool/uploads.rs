@@ -28,7 +28,13 @@ impl Running {
         };
         let (spool, wake) = (Arc::new(spool), Arc::new(Notify::new()));
         let (sender, progress) = mpsc::channel(1);
-        let uploader = Uploader::new(spool.clone(), store, backoff, sender, wake.clone());
+        let uploader = Uploader::new(
+            spool.clone(),
+            Arc::new(store),
+            backoff,
+            sender,
+            wake.clone(),
+        );
         let task = tokio::spawn(uploader.run());
         Self {
             spool,
@@ -201,12 +207,8 @@ async fn what_is_dropped_after_the_upload_is_still_in_the_store() {
         ..server.config()
     })
     .unwrap();
-    let mut bytes = Vec::new();
-    store
-        .get(&key, Some(&record.info.sha256), &mut bytes)
-        .await
-        .unwrap();
-    assert_eq!(bytes.len() as u64, record.info.bytes);
+    let download = store.get(&key, Some(&record.info.sha256)).await.unwrap();
+    assert_eq!(download.bytes(), record.info.bytes);
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ impl Node {
         let (spool, socket) = (self.spool(), self.socket());
         let text = format!(
             "kubernetes: {{enabled: off}}\ncontainer_runtime: {{endpoint: off}}\nsocket: {}\n\
-             spool: {{directory: {}, bytes: 1MiB}}\nhttp: {{listen: '{}', alerts_token_file: {}}}\n{more}\n",
+             spool: {{directory: {}, bytes: 1MiB}}\nhttp: {{listen: '{}', files_listen: '127.0.0.1:0', alerts_token_file: {}}}\n{more}\n",
             socket.display(),
             spool.display(),
             self.address(),
