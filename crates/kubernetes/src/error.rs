@@ -2,8 +2,7 @@
 
 use std::{fmt, future::Future, time::Duration};
 
-use http::StatusCode;
-use kube::{client::UpgradeConnectionError, core::response::Status};
+use kube::core::response::Status;
 
 /// A request that takes longer than this has failed. Watches and files have limits of their own.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -179,17 +178,6 @@ impl Error {
     pub(crate) fn of(error: kube::Error, access: Access) -> Self {
         match error {
             kube::Error::Api(status) => Self::answered(&status, access),
-            kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)) => {
-                let message = format!("the API server answered {code}");
-                if code == StatusCode::FORBIDDEN {
-                    // The text of the answer is lost. Who lacks a right gets it, and few others do.
-                    return Self::Forbidden { access, message };
-                }
-                Self::answered(
-                    &Status::failure(&message, "").with_code(code.as_u16()),
-                    access,
-                )
-            }
             kube::Error::Auth(error) => Self::Unauthorized(chain(&error)),
             kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) => {
                 Self::Invalid(chain(&error))

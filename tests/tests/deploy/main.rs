@@ -139,7 +139,11 @@ fn who_reads_files_has_the_rights_for_it_and_no_others() {
         let line = |(verb, _, resource)| format!("{verb} {resource}");
         allowed.into_iter().map(line).collect()
     };
-    let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let texts = |list: &[&str]| {
+        list.iter()
+            .map(ToString::to_string)
+            .collect::<BTreeSet<_>>()
+    };
     // Whoever may make CaptureReads reads the files of the namespace.
     assert_eq!(
         rights("ClusterRole", "lastword-file-reader"),
@@ -189,7 +193,10 @@ fn nobody_gets_the_right_to_read_files_or_to_exec_without_being_bound() {
 fn the_pod_says_on_which_port_files_are_served() {
     let documents = base();
     let pod = &document(&documents, "DaemonSet", "lastword-agent")["spec"]["template"]["spec"];
-    let mut ports = pod["containers"][0]["ports"].as_array().expect("ports").iter();
+    let mut ports = pod["containers"][0]["ports"]
+        .as_array()
+        .expect("ports")
+        .iter();
     let port = ports.find(|port| port["name"] == "files").expect("files");
     let config = agent::config::Config::default();
     assert_eq!(port["containerPort"], config.http.files_listen.port());

@@ -1,4 +1,4 @@
-//! The agent's HTTP port, through `kubectl port-forward`.
+//! The agent's HTTP ports, through `kubectl port-forward`.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -11,6 +11,11 @@ use anyhow::{Context as _, Result};
 
 use crate::{cluster::Cluster, install::NAMESPACE};
 
+/// Metrics, health, alerts.
+pub(crate) const HTTP: u16 = 9440;
+/// Files of captures.
+pub(crate) const FILES: u16 = 9441;
+
 /// A port of this machine that leads to an agent.
 pub(crate) struct Forward {
     child: Child,
@@ -20,15 +25,15 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    /// Opens the port.
-    pub(crate) fn open(cluster: &Cluster) -> Result<Forward> {
+    /// Opens a port that leads to this port of the agent.
+    pub(crate) fn open(cluster: &Cluster, port: u16) -> Result<Forward> {
         let mut child = cluster
             .command(&[
                 "port-forward",
                 "-n",
                 NAMESPACE,
                 "daemonset/lastword-agent",
-                ":9440",
+                &format!(":{port}"),
                 "--address",
                 "127.0.0.1",
             ])

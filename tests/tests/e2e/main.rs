@@ -11,6 +11,7 @@ mod edges;
 mod events;
 mod http;
 mod install;
+mod reading;
 mod report;
 mod requests;
 mod scenarios;
@@ -32,8 +33,9 @@ type Boxed = Box<dyn Fn(&Cluster) -> anyhow::Result<String> + Send>;
 
 fn cases() -> Vec<(String, Boxed)> {
     let mut cases = scenarios::cases(number("LASTWORD_E2E_ROUNDS", 3));
-    let groups: [&[(&str, Case)]; 6] = [
+    let groups: [&[(&str, Case)]; 7] = [
         requests::CASES,
+        reading::CASES,
         edges::CASES,
         upheaval::CASES,
         storage::CASES,

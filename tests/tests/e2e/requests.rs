@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::{
     Case,
     cluster::{Cluster, text, wait},
-    http::Forward,
+    http::{Forward, HTTP},
     install::{self, Install, NAMESPACE},
     scenarios::{HEALTHY, complete, quick},
     upheaval::HELPER,
@@ -170,7 +170,7 @@ fn deleted(cluster: &Cluster) -> Result<String> {
 /// Opens the port of an agent after the kubelet has given it the token.
 fn with_token(cluster: &Cluster) -> Result<Forward> {
     wait("agent with a token", || {
-        let forward = Forward::open(cluster)?;
+        let forward = Forward::open(cluster, HTTP)?;
         let (status, answer) = forward.request("POST", ALERTS, None, "{}")?;
         Ok(if status == 401 {
             Ok(forward)
@@ -243,7 +243,7 @@ fn bad_alerts(cluster: &Cluster) -> Result<String> {
 
 fn metrics(cluster: &Cluster) -> Result<String> {
     prepare(cluster)?;
-    let forward = Forward::open(cluster)?;
+    let forward = Forward::open(cluster, HTTP)?;
     for path in ["/healthz", "/readyz"] {
         let (status, answer) = forward.request("GET", path, None, "")?;
         ensure!(status == 200, "{path}: {status} {answer}");

@@ -87,6 +87,7 @@ fn no_definition(cluster: &Cluster) -> Result<String> {
         "delete",
         "crd",
         "captures.lastword.dev",
+        "capturereads.lastword.dev",
         "--ignore-not-found",
         "--timeout=600s",
     ])?;

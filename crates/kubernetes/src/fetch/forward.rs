@@ -83,8 +83,7 @@ pub(super) async fn file(
     let (name, namespace) = (pod.name_any(), pod.namespace().unwrap_or_default());
     let port = port(pod);
     let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-    let forwarding = call(USER_FORWARD, api.portforward(&name, &[port])).await;
-    let mut forward = forwarding.map_err(|error| in_namespace(error, &namespace))?;
+    let mut forward = call(USER_FORWARD, api.portforward(&name, &[port])).await?;
     let exchanged = exchange(&mut forward, port, capture, proof, out, sum).await;
     // Without this the connection would live as long as the API server likes.
     forward.abort();
@@ -101,17 +100,6 @@ fn port(pod: &Pod) -> u16 {
         .filter(|port| port.name.as_deref() == Some(PORT_NAME))
         .find_map(|port| u16::try_from(port.container_port).ok())
         .unwrap_or(USUAL_PORT)
-}
-
-/// An upgrade that is forbidden comes without the API server's text, which says in which namespace.
-fn in_namespace(error: Error, namespace: &str) -> Error {
-    match error {
-        Error::Forbidden { access, message } => Error::Forbidden {
-            access,
-            message: format!("{message} to a port-forward in the namespace \"{namespace}\""),
-        },
-        error => error,
-    }
 }
 
 /// Sends the request, and copies the answer's body to `out`.

@@ -1,7 +1,14 @@
-use kube::runtime::wait::{await_condition, conditions::is_pod_running};
+use std::future::pending;
+
+use kube::{
+    Api,
+    api::ListParams,
+    runtime::wait::{await_condition, conditions::is_pod_running},
+};
 use kubernetes::{
     Error,
     capture::{Capture, CaptureSpec, CaptureStatus, Location, Phase},
+    capture_read::CaptureRead,
     fetch,
 };
 use serde_json::json;
@@ -9,18 +16,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::scene::Scene;
 
-/// Writes 300,000 known bytes, some of which are not text, as `lastword spool cat` does for a capture called `web`.
+/// Serves 300,000 known bytes, some of which are not text, as an agent does for a capture called `web`. It asks nobody
+/// who may read.
 const AGENT: &str = r#"
-mkdir -p /bin /tmp/x
-cat > /bin/lastword <<'X'
-#!/bin/sh
-case "$*" in
-  *missing) echo "no capture of that name" >&2; exit 3;;
-  "spool cat "*/web|"spool cat --remote "*/web) i=0; while [ $i -lt 3000 ]; do printf '%099d\377' $i; i=$((i+1)); done;;
-esac
-X
-chmod +x /bin/lastword
-sleep 600
+folder=/tmp/www/api/v1/namespaces/$NAMESPACE/captures/web
+mkdir -p $folder
+i=0; while [ $i -lt 3000 ]; do printf '%099d\377' $i; i=$((i+1)); done > $folder/file
+exec busybox httpd -f -p 127.0.0.1:9441 -h /tmp/www
 "#;
 
 fn content() -> Vec<u8> {
@@ -53,7 +55,8 @@ fn capture(scene: &Scene, name: &str, node: &str, sha256: &str, uploaded: bool) 
 async fn a_file_is_read_from_the_agent_of_its_node_or_through_another_from_object_storage() {
     let scene = Scene::new("fetch").await;
     let labels = json!({"app.kubernetes.io/name": "lastword"});
-    scene.pod("lastword-x", "agent", labels, AGENT).await;
+    let agent = AGENT.replace("$NAMESPACE", &scene.namespace);
+    scene.pod("lastword-x", "agent", labels, &agent).await;
     let pod = await_condition(scene.pods(), "lastword-x", is_pod_running()).await;
     let node = pod.unwrap().unwrap().spec.unwrap().node_name.unwrap();
     let content = content();
@@ -63,25 +66,28 @@ async fn a_file_is_read_from_the_agent_of_its_node_or_through_another_from_objec
 
     let mut out = Vec::new();
     let local = capture(&scene, "web", &node, &sha256, false);
-    let read = fetch::read(&scene.client, &local, agents, &mut out).await;
+    let read = fetch::read(&scene.client, &local, agents, &mut out, pending()).await;
     let fetched = read.unwrap();
     assert!(out == content && fetched.verified && fetched.bytes == 300_000);
 
     let mut out = Vec::new();
     let remote = capture(&scene, "web", "gone", &sha256, true);
-    let read = fetch::read(&scene.client, &remote, None, &mut out).await;
+    let read = fetch::read(&scene.client, &remote, None, &mut out, pending()).await;
     read.unwrap();
     assert!(out == content);
 
     let mut out = Vec::new();
     let damaged = capture(&scene, "web", &node, "00", false);
-    let read = fetch::read(&scene.client, &damaged, agents, &mut out).await;
+    let read = fetch::read(&scene.client, &damaged, agents, &mut out, pending()).await;
     let message = read.unwrap_err().to_string();
     assert!(message.contains(&sha256), "{message}");
+    let reads: Api<CaptureRead> = Api::namespaced(scene.client.clone(), &scene.namespace);
+    let left = reads.list(&ListParams::default()).await.unwrap().items;
+    assert!(left.is_empty(), "{left:?}");
 
     let mut out = Vec::new();
     let lost = capture(&scene, "web", "gone", &sha256, false);
-    let error = fetch::read(&scene.client, &lost, agents, &mut out)
+    let error = fetch::read(&scene.client, &lost, agents, &mut out, pending())
         .await
         .unwrap_err();
     assert!(
@@ -89,13 +95,11 @@ async fn a_file_is_read_from_the_agent_of_its_node_or_through_another_from_objec
         "{error}"
     );
     let missing = capture(&scene, "missing", &node, &sha256, false);
-    let error = fetch::read(&scene.client, &missing, agents, &mut out)
+    let error = fetch::read(&scene.client, &missing, agents, &mut out, pending())
         .await
         .unwrap_err();
     assert!(
-        error
-            .to_string()
-            .contains("agent lastword-x: no capture of that name"),
+        error.to_string().contains("agent lastword-x: <HTML>"),
         "{error}"
     );
     assert!(matches!(error, Error::Fetch(_)));

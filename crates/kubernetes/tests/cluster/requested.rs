@@ -108,7 +108,14 @@ async fn one_for_a_pod_that_is_not_there_fails() {
         () = run(&two) => unreachable!(),
         failed = failed => failed.unwrap(),
     };
-    let read = fetch::read(&scene.client, &failed, None, &mut Vec::new()).await;
+    let read = fetch::read(
+        &scene.client,
+        &failed,
+        None,
+        &mut Vec::new(),
+        std::future::pending(),
+    )
+    .await;
     let message = read.unwrap_err().to_string();
     assert!(message.contains("is Failed: pod"), "{message}");
     let status = failed.status.unwrap();

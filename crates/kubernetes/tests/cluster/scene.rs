@@ -7,13 +7,14 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
-    Api, Client, CustomResourceExt as _,
+    Api, Client, CustomResourceExt as _, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams},
     runtime::wait::{await_condition, conditions},
 };
 use kubernetes::{
     Who,
     capture::Capture,
+    capture_read::CaptureRead,
     connect::{self, Options},
 };
 use serde_json::{Value, json};
@@ -26,24 +27,22 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Connects, installs the CRD, and makes a namespace.
+    /// Connects, installs the CRDs, and makes a namespace.
     pub(crate) async fn new(name: &str) -> Self {
         let cluster = connect::connect(&Options::default(), Who::User)
             .await
             .unwrap();
         let client = cluster.client;
         let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-        let crd = Capture::crd();
         let params = PatchParams::apply("lastword-tests").force();
-        let name_of_crd = "captures.lastword.dev";
-        definitions
-            .patch(name_of_crd, &params, &Patch::Apply(&crd))
-            .await
-            .unwrap();
-        let established = conditions::is_crd_established();
-        await_condition(definitions, name_of_crd, established)
-            .await
-            .unwrap();
+        for crd in [Capture::crd(), CaptureRead::crd()] {
+            let name = crd.name_any();
+            let apply = Patch::Apply(&crd);
+            definitions.patch(&name, &params, &apply).await.unwrap();
+            let established = conditions::is_crd_established();
+            let waiting = await_condition(definitions.clone(), &name, established);
+            waiting.await.unwrap();
+        }
 
         let namespace = format!("t-kube-{name}-{}", process::id());
         let namespaces: Api<Namespace> = Api::all(client.clone());

@@ -52,13 +52,21 @@ pub(crate) fn status(code: u16, reason: &str, message: &str, details: Value) -> 
     })
 }
 
-/// The requests that the server got: method and URI.
+/// The requests that the server got: method and URI, and the body.
 #[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<(String, String)>>>);
 
 impl Log {
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        let seen = self.0.lock().unwrap();
+        seen.iter().map(|(line, _)| line.clone()).collect()
+    }
+
+    /// The body of the first request with this method.
+    pub(crate) fn body(&self, method: &str) -> String {
+        let seen = self.0.lock().unwrap();
+        let found = seen.iter().find(|(line, _)| line.starts_with(method));
+        found.map(|(_, body)| body.clone()).unwrap_or_default()
     }
 }
 
@@ -71,10 +79,13 @@ pub(crate) fn serve(answers: Vec<Answer>) -> (Client, Log) {
         let mut answers = VecDeque::from(answers);
         let mut held = Vec::new();
         while let Some((request, respond)) = handle.next_request().await {
-            let line = format!("{} {}", request.method(), request.uri());
-            seen.0.lock().unwrap().push(line.clone());
+            let (request, body) = request.into_parts();
+            let line = format!("{} {}", request.method, request.uri);
+            let body = body.collect_bytes().await.unwrap();
+            let body = String::from_utf8_lossy(&body).into_owned();
+            seen.0.lock().unwrap().push((line, body));
             let fits = |answer: &Answer| {
-                request.method() == answer.method && request.uri().path().starts_with(answer.path)
+                request.method == answer.method && request.uri.path().starts_with(answer.path)
             };
             let Some(at) = answers.iter().position(fits) else {
                 held.push(respond);
