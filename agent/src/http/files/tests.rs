@@ -332,7 +332,8 @@ async fn a_right_in_one_namespace_is_none_in_another() {
 async fn a_proof_is_for_one_capture_and_five_minutes() {
     let scene = Scene::with_file(b"secret words").await;
     scene.capture("shop", "web-2", "Complete", false);
-    let changes: [(&str, fn(&mut Value)); 4] = [
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change); 4] = [
         ("another Capture", |it| {
             it["spec"]["captureName"] = json!("web-2")
         }),
