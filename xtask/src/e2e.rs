@@ -47,6 +47,10 @@ pub(crate) struct Arguments {
     /// How many crashing containers of a round run at a time; fewer for a slow node
     #[arg(long, value_name = "N", default_value_t = 7)]
     at_once: usize,
+    /// The runtime below containerd, which Kubernetes doesn't say. The run gets a section of its own, with this in its
+    /// title
+    #[arg(long, value_name = "NAME")]
+    runtime: Option<String>,
     /// Go on with the last run, which was stopped or failed: what has passed is not run again. The binary and the
     /// kind of cluster must be the same
     #[arg(long, conflicts_with = "filter")]
@@ -95,7 +99,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let report = place::workspace().join("target/e2e.jsonl");
     let subject = report.with_extension("subject");
-    let tested = format!("{} on {}", oci::digest(&fs::read(&binary)?), cluster()?.0);
+    let runtime = arguments.runtime.as_deref();
+    let tested = format!(
+        "{} on {}",
+        oci::digest(&fs::read(&binary)?),
+        cluster(runtime)?.0
+    );
     if !arguments.resume {
         fs::write(&subject, &tested)
             .with_context(|| format!("cannot write {}", subject.display()))?;
@@ -165,7 +174,7 @@ fn document(report: &Path, arguments: &Arguments) -> Result<()> {
         fs::read_to_string(report).with_context(|| format!("cannot read {}", report.display()))?;
     let path = place::workspace().join(DOCUMENT);
     let old = fs::read_to_string(&path).unwrap_or_default();
-    let (title, about) = cluster()?;
+    let (title, about) = cluster(arguments.runtime.as_deref())?;
     let resumed = if arguments.resume {
         "\n\nThis run was continued after it had been stopped or had failed; cases that had passed were not run again. The date is\n\
          that of its end."
@@ -207,7 +216,7 @@ fn table(lines: &str) -> Result<String> {
 }
 
 /// What kind of cluster it is: a title, and what was tested when.
-fn cluster() -> Result<(String, String)> {
+fn cluster(runtime: Option<&str>) -> Result<(String, String)> {
     let kubectl = env::var_os("KUBECTL").unwrap_or_else(|| "kubectl".into());
     let nodes = step::quiet(
         Command::new(kubectl).args(["get", "nodes", "-o", "json"]),
@@ -216,13 +225,7 @@ fn cluster() -> Result<(String, String)> {
     let nodes: Value = serde_json::from_str(&nodes).context("kubectl prints no JSON")?;
     let info = &nodes["items"][0]["status"]["nodeInfo"];
     let field = |name: &str| info[name].as_str().unwrap_or("?").to_owned();
-    let kernel = field("kernelVersion");
-    let number: Vec<&str> = kernel.split(['.', '-']).take(2).collect();
-    let title = format!(
-        "Kubernetes {}, Linux {}",
-        field("kubeletVersion"),
-        number.join(".")
-    );
+    let title = title(&field("kubeletVersion"), &field("kernelVersion"), runtime);
     let date = step::quiet(
         Command::new("date").args(["-u", "+%Y-%m-%d"]),
         "install coreutils",
@@ -235,6 +238,16 @@ fn cluster() -> Result<(String, String)> {
         nodes["items"].as_array().map_or(0, Vec::len)
     );
     Ok((title, about))
+}
+
+/// A section's title.
+fn title(kubernetes: &str, kernel: &str, runtime: Option<&str>) -> String {
+    let number: Vec<&str> = kernel.split(['.', '-']).take(2).collect();
+    let mut title = format!("Kubernetes {kubernetes}, Linux {}", number.join("."));
+    if let Some(runtime) = runtime {
+        title.push_str(&format!(", {runtime}"));
+    }
+    title
 }
 
 /// The document with the section of this title replaced, or added at the end.
@@ -267,6 +280,19 @@ mod tests {
         let both = replaced(&first, "B", "two");
         let again = replaced(&both, "A", "three");
         assert_eq!(again, format!("{HEAD}\n## A\n\nthree\n\n## B\n\ntwo\n"));
+    }
+
+    #[test]
+    fn a_title_names_the_runtime_that_was_given() {
+        let kernel = "6.1.0-50-cloud-amd64";
+        assert_eq!(
+            title("v1.20.2", kernel, None),
+            "Kubernetes v1.20.2, Linux 6.1"
+        );
+        assert_eq!(
+            title("v1.20.2", kernel, Some("crun 1.28")),
+            "Kubernetes v1.20.2, Linux 6.1, crun 1.28"
+        );
     }
 
     #[test]
