@@ -275,11 +275,26 @@ impl Limit {
         let scope = kill.and_then(|kill| kill.scope);
         let reached = kill.and_then(|kill| kill.limit).map(size);
         let in_pod = case.header.pod.is_some();
+        let scope = match scope {
+            // With a limit of its own the container gives the pod the same one, if it is alone. What the pause
+            // container needs makes the pod run out first.
+            Some(OomScope::Parent)
+                if limit_follows(case)
+                    && kill.and_then(|kill| kill.limit) == case.run.memory_limit =>
+            {
+                Some(OomScope::Container)
+            }
+            scope => scope,
+        };
         let (what, next_step) = match scope {
             Some(OomScope::Machine) => return Self::none_left(specified),
             Some(OomScope::Inside) => (
                 "the memory limit of a cgroup inside the container",
                 "Raise the limit of that cgroup, which a program in the container made, or find what the process keeps in memory.",
+            ),
+            Some(OomScope::Parent) if in_pod && limit_follows(case) => (
+                "the memory limit of its pod, which follows from its containers' limits,",
+                "Raise resources.limits.memory of its containers, or find which of them keeps what in memory: the container's own limit was not reached.",
             ),
             Some(OomScope::Parent) if in_pod => (
                 "the memory limit of its pod",
@@ -323,6 +338,14 @@ impl Limit {
             next_step: "Look for what used up the node's memory (`dmesg | grep -i oom`), and give containers memory requests and limits.".to_owned(),
         }
     }
+}
+
+/// Whether the pod's specification has no limit for the pod: then kubelet gives it the sum of its containers' limits, if
+/// each has one.
+fn limit_follows(case: &Case<'_>) -> bool {
+    let known = case.header.kubernetes.as_ref();
+    let spec = known.map(|it| &it.pod["spec"]);
+    spec.is_some_and(|spec| spec.is_object() && spec["resources"]["limits"]["memory"].is_null())
 }
 
 /// The kernel's choice of a victim as evidence.
@@ -470,7 +493,10 @@ mod tests {
             header.pod = in_pod.then(Pod::default);
             header.container.name = "main".into();
             header.kubernetes = Some(Kubernetes {
-                pod: json!({"spec": {"containers": [{"name": "main", "resources": {"limits": {"memory": "64Mi"}}}]}}),
+                pod: json!({"spec": {
+                    "resources": {"limits": {"memory": "32Mi"}},
+                    "containers": [{"name": "main", "resources": {"limits": {"memory": "64Mi"}}}],
+                }}),
                 ..Kubernetes::default()
             });
             verdict_with(&header, &s)
@@ -531,6 +557,51 @@ mod tests {
                 (verdict.subject.as_str(), verdict.confidence),
                 (subject, 100)
             );
+            assert!(
+                verdict.next_step.starts_with(next_step),
+                "{}",
+                verdict.next_step
+            );
+        }
+    }
+
+    #[test]
+    fn a_pods_limit_that_nobody_set_follows_from_its_containers() {
+        let of = |limit, spec| {
+            let mut s = Script::new(&["python3"]);
+            ran_out(&mut s, INIT, OomScope::Parent, limit);
+            s.exit_status(INIT, 9);
+            s.run.memory_limit = Some(64 << 20);
+            let mut header = header();
+            header.pod = Some(Pod::default());
+            header.kubernetes = Some(Kubernetes {
+                pod: json!({ "spec": spec }),
+                ..Kubernetes::default()
+            });
+            verdict_with(&header, &s)
+        };
+        for (limit, spec, text, next_step) in [
+            (
+                64 << 20,
+                json!({}),
+                "its memory limit is 64 MiB",
+                "Raise resources.limits.memory, or",
+            ),
+            (
+                96 << 20,
+                json!({}),
+                "the memory limit of its pod, which follows from its containers' limits, is 96 MiB",
+                "Raise resources.limits.memory of its containers",
+            ),
+            (
+                64 << 20,
+                json!({"resources": {"limits": {"memory": "64Mi"}}}),
+                "the memory limit of its pod is 64 MiB",
+                "Raise the pod's limit (spec.resources.limits.memory)",
+            ),
+        ] {
+            let verdict = of(limit, spec);
+            assert!(verdict.sentence.ends_with(text), "{}", verdict.sentence);
             assert!(
                 verdict.next_step.starts_with(next_step),
                 "{}",
