@@ -2,6 +2,11 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
+use crate::recorder::Stock;
+
+/// The number of waiting containers beyond which those that are gone are searched for.
+const MANY: usize = 256;
+
 /// The order in which containers get a ring; the smallest rank is first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
@@ -42,35 +47,140 @@ pub(super) struct Waiting {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Supply {
     /// Free ones.
-    pub(super) free: usize,
+    free: usize,
     /// Those that may still be made.
-    pub(super) affordable: usize,
+    affordable: usize,
     /// How many of both are kept for pods' containers that start.
-    pub(super) reserve: usize,
+    reserve: usize,
 }
 
 impl Supply {
     /// Whether a container of this rank may have a ring now.
-    pub(super) fn allows(&self, rank: Rank) -> bool {
+    fn allows(&self, rank: Rank) -> bool {
         self.free > 0 && (rank == Rank::Pod || self.free + self.affordable > self.reserve)
     }
 
     /// Whether a container has to give its ring up, for one of this rank or for containers to come.
-    pub(super) fn is_short_for(&self, rank: Option<Rank>) -> bool {
+    fn is_short_for(&self, rank: Option<Rank>) -> bool {
         let left = self.free + self.affordable;
         left < self.reserve || (left == 0 && rank == Some(Rank::Pod))
     }
 }
 
+/// The containers that have no ring, and how many rings they leave for others.
+#[derive(Debug)]
+pub(super) struct Waitlist {
+    queue: Queue,
+    /// Containers for which there was a ring, but no place in the table.
+    without_place: Vec<(Rank, u64, Waiting)>,
+    /// Rings that are reserved for pods' containers that start, once there was such a container.
+    ready: usize,
+    has_pods: bool,
+    /// The number of waiting containers beyond which those that are gone are searched for next.
+    many: usize,
+}
+
+impl Waitlist {
+    /// Nobody waits. `ready` rings are reserved for pods' containers that start.
+    pub(super) fn new(ready: usize) -> Self {
+        Self {
+            queue: Queue::default(),
+            without_place: Vec::new(),
+            ready,
+            has_pods: false,
+            many: MANY,
+        }
+    }
+
+    /// There is or was a container of this rank on the node.
+    pub(super) fn saw(&mut self, rank: Rank) {
+        self.has_pods |= rank == Rank::Pod;
+    }
+
+    /// Adds a container that has no ring, by the id of its cgroup, unless it is there already.
+    pub(super) fn add(&mut self, rank: Rank, cgroup: u64, waiting: Waiting) {
+        self.queue.add(rank, cgroup, waiting);
+    }
+
+    /// Adds a container that found no place in the table. It waits until [`retry`](Self::retry).
+    pub(super) fn add_without_place(&mut self, rank: Rank, cgroup: u64, waiting: Waiting) {
+        self.without_place.push((rank, cgroup, waiting));
+    }
+
+    /// A ring was given back: containers that found no place in the table may find one now.
+    pub(super) fn retry(&mut self) {
+        for (rank, cgroup, waiting) in self.without_place.drain(..) {
+            self.queue.add(rank, cgroup, waiting);
+        }
+    }
+
+    /// The container does not wait any longer.
+    pub(super) fn remove(&mut self, cgroup: u64) {
+        self.queue.remove(cgroup);
+        self.without_place
+            .retain(|(_, waiting, _)| *waiting != cgroup);
+    }
+
+    /// The rings that waiting containers can get.
+    pub(super) fn supply(&self, stock: Stock) -> Supply {
+        let most = stock.free + stock.used + stock.affordable;
+        Supply {
+            free: stock.free,
+            affordable: stock.affordable,
+            reserve: if self.has_pods {
+                self.ready.min(most / 4)
+            } else {
+                0
+            },
+        }
+    }
+
+    /// Takes the first container, if it may have a ring now.
+    pub(super) fn next(&mut self, supply: Supply) -> Option<(Rank, u64, Waiting)> {
+        let first = self.queue.first()?;
+        if supply.allows(first) {
+            self.queue.pop()
+        } else {
+            None
+        }
+    }
+
+    /// Whether a container that has a ring has to give it up.
+    pub(super) fn is_short(&self, supply: Supply) -> bool {
+        supply.is_short_for(self.queue.first())
+    }
+
+    /// How many containers have no ring, pause containers included.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len() + self.without_place.len()
+    }
+
+    /// See [`Queue::untold`].
+    pub(super) fn untold(&mut self) -> Vec<String> {
+        self.queue.untold()
+    }
+
+    /// If many wait, forgets those that are gone. Returns those of which it was not reported that they were not
+    /// recorded.
+    pub(super) fn forget_gone(&mut self, is_there: impl FnMut(&Waiting) -> bool) -> Vec<String> {
+        if self.queue.len() <= self.many {
+            return Vec::new();
+        }
+        let untold = self.queue.keep(is_there);
+        self.many = MANY.max(2 * self.queue.len());
+        untold
+    }
+}
+
 /// All containers that wait; within a rank in the order of the ids of their cgroups, which count up.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+struct Queue {
     all: BTreeMap<(Rank, u64), Waiting>,
 }
 
 impl Queue {
     /// Adds a container that has no ring, by the id of its cgroup, unless it is there already.
-    pub(super) fn add(&mut self, rank: Rank, cgroup: u64, waiting: Waiting) {
+    fn add(&mut self, rank: Rank, cgroup: u64, waiting: Waiting) {
         if RANKS
             .iter()
             .all(|rank| !self.all.contains_key(&(*rank, cgroup)))
@@ -80,31 +190,31 @@ impl Queue {
     }
 
     /// The container does not wait any longer.
-    pub(super) fn remove(&mut self, cgroup: u64) {
+    fn remove(&mut self, cgroup: u64) {
         for rank in RANKS {
             self.all.remove(&(rank, cgroup));
         }
     }
 
     /// The rank of the first.
-    pub(super) fn first(&self) -> Option<Rank> {
+    fn first(&self) -> Option<Rank> {
         self.all.keys().next().map(|(rank, _)| *rank)
     }
 
     /// Takes the first.
-    pub(super) fn pop(&mut self) -> Option<(Rank, u64, Waiting)> {
+    fn pop(&mut self) -> Option<(Rank, u64, Waiting)> {
         let ((rank, cgroup), waiting) = self.all.pop_first()?;
         Some((rank, cgroup, waiting))
     }
 
     /// How many wait, pause containers included.
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.all.len()
     }
 
     /// Containers of which it is still to be reported that they are not recorded; from now on it counts as reported.
     /// Pause containers are never reported.
-    pub(super) fn untold(&mut self) -> Vec<String> {
+    fn untold(&mut self) -> Vec<String> {
         let untold = self
             .all
             .iter_mut()
@@ -117,7 +227,7 @@ impl Queue {
     }
 
     /// Forgets containers that are gone. Returns those of which it was not reported that they were not recorded.
-    pub(super) fn keep(&mut self, mut is_there: impl FnMut(&Waiting) -> bool) -> Vec<String> {
+    fn keep(&mut self, mut is_there: impl FnMut(&Waiting) -> bool) -> Vec<String> {
         let mut untold = Vec::new();
         self.all.retain(|(rank, _), waiting| {
             let is_there = is_there(waiting);
@@ -179,6 +289,60 @@ mod tests {
         assert_eq!(queue.keep(|waiting| waiting.path == "b"), [""; 0]);
         assert_eq!(queue.keep(|_| false), ["b"]);
         assert_eq!(queue.pop(), None);
+    }
+
+    #[test]
+    fn once_there_was_a_pod_up_to_a_quarter_of_the_rings_is_reserved() {
+        let stock = |free| Stock {
+            free,
+            used: 8 - free,
+            ..Stock::default()
+        };
+        let mut list = Waitlist::new(4);
+        list.add(Rank::NoPod, 1, waiting("docker"));
+        list.add(Rank::NoPod, 2, waiting("docker"));
+        assert!(list.next(list.supply(stock(1))).is_some());
+        list.saw(Rank::Pod);
+        assert_eq!(list.next(list.supply(stock(2))), None);
+        assert!(list.is_short(list.supply(stock(1))) && !list.is_short(list.supply(stock(2))));
+        assert!(list.next(list.supply(stock(3))).is_some());
+    }
+
+    #[test]
+    fn who_found_no_place_waits_until_a_ring_is_given_back() {
+        let supply = Supply {
+            free: 9,
+            affordable: 0,
+            reserve: 0,
+        };
+        let mut list = Waitlist::new(0);
+        list.add_without_place(Rank::Pod, 1, waiting("a"));
+        list.add_without_place(Rank::Pod, 2, waiting("gone"));
+        list.remove(2);
+        assert_eq!((list.next(supply), list.len()), (None, 1));
+        list.retry();
+        assert_eq!(list.next(supply), Some((Rank::Pod, 1, waiting("a"))));
+        assert_eq!(list.len(), 0);
+    }
+
+    #[test]
+    fn who_is_gone_is_searched_for_only_if_many_wait() {
+        let mut list = Waitlist::new(0);
+        let mut id = 0;
+        let mut add = |list: &mut Waitlist, count| {
+            for _ in 0..count {
+                id += 1;
+                list.add(Rank::Pod, id, waiting("a"));
+            }
+        };
+        add(&mut list, MANY);
+        assert_eq!(list.forget_gone(|_| false), [""; 0]);
+        add(&mut list, 1);
+        assert_eq!(list.forget_gone(|_| true), [""; 0]);
+        add(&mut list, MANY + 1);
+        assert_eq!(list.forget_gone(|_| false), [""; 0]);
+        add(&mut list, 1);
+        assert_eq!(list.forget_gone(|_| false).len(), 2 * MANY + 3);
     }
 
     #[test]

@@ -1,0 +1,142 @@
+//! Which containers have a ring: one that waits gets a ring that is free, or the ring of a container of lower rank.
+
+use std::io;
+
+use super::{Recorded, Server, handle::Report};
+use crate::{
+    adopt, host,
+    node::waiting::{Rank, Waiting, gives_up},
+    recorder::{AdoptError, RingId},
+};
+
+impl Server {
+    /// A container has no ring. `has_lost`: something of it was not recorded already.
+    pub(super) fn wants(&mut self, cgroup: u64, path: String, has_lost: bool) {
+        let rank = Rank::of(&path);
+        self.waiting.saw(rank);
+        let waiting = Waiting {
+            path,
+            has_lost,
+            is_told: false,
+        };
+        self.waiting.add(rank, cgroup, waiting);
+        let cgroups = &self.places.cgroups;
+        let is_there =
+            |waiting: &Waiting| cgroups.join(waiting.path.trim_start_matches('/')).exists();
+        for path in self.waiting.forget_gone(is_there) {
+            self.refused(path, "it ended before a ring was free");
+        }
+    }
+
+    /// Gives a ring to the first container that waits, or makes a container of lower rank give up its ring. True if
+    /// there may be more to do.
+    pub(super) fn give(&mut self) -> io::Result<bool> {
+        let supply = self.waiting.supply(self.recorder.stock());
+        if let Some((rank, cgroup, waiting)) = self.waiting.next(supply) {
+            return self.adopt(rank, cgroup, waiting);
+        }
+        Ok(self.waiting.is_short(supply) && self.take_back())
+    }
+
+    /// Adopts a container that waits. False if there is no ring for it.
+    fn adopt(&mut self, rank: Rank, cgroup: u64, waiting: Waiting) -> io::Result<bool> {
+        let proc = self.places.proc.clone();
+        let running = adopt::container(&proc, &self.places.cgroups, &waiting.path, &self.shapes)
+            .filter(|running| running.cgroup == cgroup);
+        let is_untold = rank != Rank::Pause && !waiting.is_told;
+        let Some(running) = running else {
+            if is_untold {
+                self.refused(waiting.path, "it ended before a ring was free");
+            }
+            return Ok(true);
+        };
+        if rank == Rank::Pod && adopt::looks_like_pause(&proc, &running) {
+            self.waiting.add(Rank::Pause, cgroup, waiting);
+            return Ok(true);
+        }
+        let first = adopt::first_process(&proc, &running);
+        let nested = || adopt::nested(&running, &self.shapes);
+        match self.recorder.adopt(cgroup, first, nested) {
+            Ok(adopted) => {
+                let preface = adopt::preface(&proc, &running, &self.shapes, host::boottime);
+                let misses = self.recorder.misses();
+                let mut recorded = Recorded::new(running.path.clone(), misses, preface);
+                recorded.rank = rank;
+                recorded.lost = u64::from(waiting.has_lost) + adopted.left_out;
+                self.recorded.insert(cgroup, recorded);
+                self.report(Report::Adopted {
+                    running,
+                    was_refused: waiting.is_told,
+                });
+            }
+            // The container started just now, and a message reports it.
+            Err(AdoptError::HasOne(_)) => {}
+            Err(AdoptError::PoolEmpty) => {
+                self.waiting.add(rank, cgroup, waiting);
+                return Ok(false);
+            }
+            Err(error) => {
+                if is_untold {
+                    self.refused(waiting.path.clone(), &error.to_string());
+                }
+                if !matches!(error, AdoptError::Gone) {
+                    let waiting = Waiting {
+                        is_told: true,
+                        ..waiting
+                    };
+                    self.waiting.add_without_place(rank, cgroup, waiting);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes a container give up its ring that is in no pod, or is a pause container. False if there is none.
+    fn take_back(&mut self) -> bool {
+        let Self {
+            recorded,
+            places,
+            shapes,
+            ..
+        } = self;
+        let now = host::boottime();
+        for recorded in recorded.values_mut() {
+            if recorded.rank == Rank::Pod && recorded.look_after.is_some_and(|after| after < now) {
+                recorded.look_after = None;
+                let running =
+                    adopt::container(&places.proc, &places.cgroups, &recorded.path, shapes);
+                if running.is_some_and(|running| adopt::looks_like_pause(&places.proc, &running)) {
+                    recorded.rank = Rank::Pause;
+                }
+            }
+        }
+        let living = recorded
+            .iter()
+            .filter(|(_, recorded)| recorded.end.is_none() && recorded.removed.is_none());
+        let have = living.map(|(cgroup, recorded)| (*cgroup, recorded.rank));
+        let Some(cgroup) = gives_up(have, Rank::Pod) else {
+            return false;
+        };
+        let Some(Recorded { path, rank, .. }) = self.recorded.remove(&cgroup) else {
+            return false;
+        };
+        if let Some(ring) = self.recorder.ring_of(cgroup) {
+            self.release(ring);
+        }
+        tracing::debug!(cgroup = path, "a container gives its ring up");
+        self.report(Report::GaveUp { cgroup });
+        let waiting = Waiting {
+            path,
+            has_lost: true,
+            is_told: false,
+        };
+        self.waiting.add(rank, cgroup, waiting);
+        true
+    }
+
+    /// Takes a ring from its container. Containers that found no place in the table may find one now.
+    pub(super) fn release(&mut self, ring: RingId) {
+        self.recorder.release(ring);
+        self.waiting.retry();
+    }
+}
