@@ -91,7 +91,7 @@ pub use file::{NewFile, open_file, write_file};
 pub use layout::Version;
 pub use metadata::{
     Container, Cpu, ExitStatus, Header, Host, Kubernetes, Losses, Pod, PodContainer, PodEvent,
-    Probe, Redaction, Resources, Run, Terminated, Trigger,
+    PodReason, Probe, Redaction, Resources, Run, Terminated, Trigger,
 };
 pub use reader::{Events, NumberedEvent, Part, Reader};
 pub use time::{BootTime, WallTime};

@@ -12,7 +12,7 @@ mod kubernetes;
 mod run;
 
 pub(crate) use fit::fitting;
-pub use kubernetes::{Kubernetes, PodContainer, PodEvent};
+pub use kubernetes::{Kubernetes, PodContainer, PodEvent, PodReason};
 pub use run::{Cpu, ExitStatus, Losses, Run, Terminated};
 
 /// What the whole capture is about.

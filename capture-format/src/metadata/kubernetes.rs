@@ -60,9 +60,72 @@ impl Kubernetes {
         self.list("volumes").find(|volume| volume["name"] == name)
     }
 
+    /// Whether the pod was asked to be deleted, by a person, a controller or the node.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.pod["metadata"]["deletionTimestamp"].is_string()
+    }
+
+    /// Whether the pod as a whole has ended, well or not: no container of it is started again.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let phase = self.pod["status"]["phase"].as_str();
+        matches!(phase, Some("Failed" | "Succeeded"))
+    }
+
+    /// Whether Kubernetes decided to end the pod because of something else than the pod itself: an eviction, a
+    /// preemption, a taint or the shutdown of its node.
+    #[must_use]
+    pub fn is_disrupted(&self) -> bool {
+        self.disruptions().next().is_some()
+    }
+
+    /// Why Kubernetes decided so, if it says why.
+    #[must_use]
+    pub fn disruption(&self) -> Option<PodReason<'_>> {
+        let told = self.disruptions().filter_map(|condition| {
+            Some(PodReason {
+                reason: condition["reason"].as_str()?,
+                message: condition["message"].as_str()?,
+            })
+        });
+        told.last()
+    }
+
+    /// Why the pod's status is as it is.
+    #[must_use]
+    pub fn reason(&self) -> Option<PodReason<'_>> {
+        let status = &self.pod["status"];
+        Some(PodReason {
+            reason: status["reason"].as_str()?,
+            message: status["message"].as_str().unwrap_or_default(),
+        })
+    }
+
+    /// How many seconds the pod's containers have from SIGTERM to SIGKILL.
+    #[must_use]
+    pub fn grace_period_seconds(&self) -> Option<u64> {
+        self.pod["spec"]["terminationGracePeriodSeconds"].as_u64()
+    }
+
+    fn disruptions(&self) -> impl Iterator<Item = &Value> {
+        let conditions = self.pod["status"]["conditions"].as_array();
+        let conditions = conditions.into_iter().flatten();
+        conditions.filter(|it| it["type"] == "DisruptionTarget" && it["status"] == "True")
+    }
+
     fn list(&self, key: &str) -> impl Iterator<Item = &Value> {
         self.pod["spec"][key].as_array().into_iter().flatten()
     }
+}
+
+/// A reason from the status of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodReason<'a> {
+    /// One word, for programs: `Evicted`.
+    pub reason: &'a str,
+    /// The message for people; may be empty.
+    pub message: &'a str,
 }
 
 /// A container, as its pod's specification describes it.
@@ -148,6 +211,37 @@ mod tests {
         let debug = known.container("debug").unwrap();
         assert!(debug.field(&["livenessProbe", "exec"]).is_some());
         assert!(debug.field(&["readinessProbe"]).is_none());
+    }
+
+    #[test]
+    fn why_a_pod_ends_is_in_its_object() {
+        let of = |pod| Kubernetes {
+            pod,
+            ..Kubernetes::default()
+        };
+        let none = Kubernetes::default();
+        assert!(!none.is_deleted() && !none.is_over() && !none.is_disrupted());
+        assert_eq!((none.reason(), none.grace_period_seconds()), (None, None));
+        let pod = of(serde_json::json!({
+            "metadata": {"deletionTimestamp": "2026-11-20T23:24:00Z"},
+            "spec": {"terminationGracePeriodSeconds": 30},
+            "status": {"phase": "Failed", "reason": "Evicted", "conditions": [
+                {"type": "Ready", "status": "True", "reason": "Other", "message": "other"},
+                {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": "low"},
+            ]},
+        }));
+        assert!(pod.is_deleted() && pod.is_over() && pod.is_disrupted());
+        let reason = |reason, message| Some(PodReason { reason, message });
+        assert_eq!(pod.disruption(), reason("TerminationByKubelet", "low"));
+        assert_eq!(pod.reason(), reason("Evicted", ""));
+        assert_eq!(pod.grace_period_seconds(), Some(30));
+        let condition = serde_json::json!([{"type": "DisruptionTarget", "status": "False"}]);
+        let spared =
+            of(serde_json::json!({"status": {"phase": "Running", "conditions": condition}}));
+        assert!(!spared.is_over() && !spared.is_disrupted());
+        let condition = serde_json::json!([{"type": "DisruptionTarget", "status": "True"}]);
+        let silent = of(serde_json::json!({"status": {"conditions": condition}}));
+        assert!(silent.is_disrupted() && silent.disruption().is_none());
     }
 
     #[test]

@@ -9,8 +9,7 @@
 //! The rule is wrong if the process would have ended at that moment without the signal. It does not know what the
 //! sender wanted; if that is known, the rule `kubelet` says it.
 
-use capture_format::{BootTime, ExitStatus, SignalDisposition, SignalOrigin};
-use serde_json::Value;
+use capture_format::{BootTime, ExitStatus, Kubernetes, SignalDisposition, SignalOrigin};
 
 use super::doubt::is_warning;
 use super::words::{Words, speaks_of_failure};
@@ -249,9 +248,7 @@ fn answered(case: &Case<'_>, asked: &SentSignal, code: u8) -> Option<u8> {
 /// How long somebody waits for an end before it is enforced, and the same time again; in nanoseconds.
 fn grace(case: &Case<'_>, sent: &SentSignal) -> u64 {
     let kubernetes = case.header.kubernetes.as_ref();
-    let given = kubernetes.and_then(|kubernetes| {
-        Value::as_u64(&kubernetes.pod["spec"]["terminationGracePeriodSeconds"])
-    });
+    let given = kubernetes.and_then(Kubernetes::grace_period_seconds);
     let given = given.filter(|_| is_of_runtime(sent)).unwrap_or_default();
     GRACE.max(given.saturating_mul(2 * SECOND))
 }

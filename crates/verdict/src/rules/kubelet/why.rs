@@ -6,7 +6,7 @@
 //!
 //! Events and object are as old as the capture: what the API server learned later is missing.
 
-use capture_format::{Kubernetes, PodEvent};
+use capture_format::{Kubernetes, PodEvent, PodReason};
 
 use crate::rules::visit::{printed, visit};
 use crate::rules::{Case, Cause, Evidence};
@@ -25,19 +25,10 @@ pub(super) fn about<'a>(
 /// Whether the pod is to end or has ended, whatever its probes say: it was deleted, evicted or preempted, its deadline
 /// passed, or it is complete.
 pub(super) fn is_going(kubernetes: &Kubernetes) -> bool {
-    let pod = &kubernetes.pod;
-    let conditions = pod["status"]["conditions"].as_array();
-    let mut conditions = conditions.into_iter().flatten();
-    let is_over = matches!(
-        pod["status"]["phase"].as_str(),
-        Some("Failed" | "Succeeded")
-    );
-    pod["metadata"]["deletionTimestamp"].is_string()
-        || is_over
-        || conditions.any(|it| it["type"] == "DisruptionTarget" && it["status"] == "True")
+    kubernetes.is_deleted() || kubernetes.is_over() || kubernetes.is_disrupted()
 }
 
-/// Why kubelet ended the container.
+/// Why the kubelet ended the container.
 pub(super) struct Why {
     pub(super) cause: Cause,
     pub(super) subject: String,
@@ -145,29 +136,16 @@ impl Why {
         let evicted = evicted.filter(|event| EVICTIONS.contains(&&*event.reason));
         let evicted = evicted
             .max_by_key(|event| event.last)
-            .map(|event| (&*event.reason, &*event.message));
-        let status = &kubernetes.pod["status"];
-        let conditions = status["conditions"].as_array().into_iter().flatten();
-        let target = conditions
-            .filter(|condition| {
-                condition["type"] == "DisruptionTarget" && condition["status"] == "True"
-            })
-            .filter_map(|condition| {
-                Some((
-                    condition["reason"].as_str()?,
-                    condition["message"].as_str()?,
-                ))
-            })
-            .next_back();
-        let of_status = status["reason"]
-            .as_str()
-            .filter(|reason| EVICTIONS.contains(reason));
-        let of_status =
-            of_status.map(|reason| (reason, status["message"].as_str().unwrap_or_default()));
-        if let Some((reason, message)) = evicted.or(target).or(of_status) {
+            .map(|event| PodReason {
+                reason: &event.reason,
+                message: &event.message,
+            });
+        let of_status = kubernetes.reason();
+        let of_status = of_status.filter(|status| EVICTIONS.contains(&status.reason));
+        if let Some(why) = evicted.or(kubernetes.disruption()).or(of_status) {
             let (reason, message) = (
-                escaped_to(reason.as_bytes(), 100),
-                escaped_to(message.trim().as_bytes(), 300),
+                escaped_to(why.reason.as_bytes(), 100),
+                escaped_to(why.message.trim().as_bytes(), 300),
             );
             return Some(Self {
                 cause: Cause::Evicted,
@@ -177,8 +155,7 @@ impl Why {
                 next_step: "Look at the node (`kubectl describe node`): its pressure, its taints, and pods of higher priority.".into(),
             });
         }
-        let deletion = &kubernetes.pod["metadata"]["deletionTimestamp"];
-        deletion.is_string().then(|| Self {
+        kubernetes.is_deleted().then(|| Self {
             cause: Cause::PodDeleted,
             subject: String::new(),
             because: "its pod was deleted".into(),
