@@ -23,6 +23,16 @@ pub(crate) fn cargo(subcommand: &str) -> Result<Command> {
     Ok(command)
 }
 
+/// `cargo SUBCOMMAND` for one package, with only the features that this package and its dependencies ask for.
+///
+/// # Errors
+/// As [`vm::cargo_without_shared_libraries`].
+pub(crate) fn cargo_alone(subcommand: &str, package: &str) -> Result<Command> {
+    let mut command = vm::cargo_without_shared_libraries(Arch::HERE, subcommand)?;
+    command.args(["--package", package, "--profile", "guest"]);
+    Ok(command)
+}
+
 /// The programs and tests of the workspace.
 pub(crate) struct Built(Vec<Artifact>);
 

@@ -104,6 +104,12 @@ fn lint() -> Result<()> {
     step::shown(
         built::cargo("clippy")?.args(["--quiet", "--all-targets", "--", "--deny", "warnings"]),
         "fix what clippy says",
+    )?;
+    // In the workspace, features that other crates ask for may hide one that lastword forgot to ask for.
+    step::say("checking lastword with its own features alone, as it is released");
+    step::shown(
+        built::cargo_alone("check", "agent")?.arg("--quiet"),
+        "name the feature that is missing in the Cargo.toml of the crate that needs it",
     )
 }
 
