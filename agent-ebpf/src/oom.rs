@@ -16,12 +16,20 @@ use crate::{
 
 /// Ancestors looked at: Kubernetes has five with systemd's slices.
 const LEVELS: u32 = 8;
-/// Pages by which a cgroup that ran out may lie below its limit: others give memory back meanwhile.
+/// Where `mem_cgroup.memory_events_local` counts how often the cgroup ran out: `MEMCG_OOM` of `enum memcg_memory_event`
+/// (include/linux/memcontrol.h), at 8 bytes each. It is counted before the victim is chosen.
+const RAN_OUT: u64 = 3 * 8;
+/// Pages by which a cgroup that ran out may lie below its limit, at least: others give memory back meanwhile.
 const SLACK: u64 = 256;
-/// More pages than any machine has.
-const ENOUGH: u64 = 1 << 62;
-/// Bit of [`left_apart`].
+/// The same as a part of the limit: a sixteenth.
+const SLACK_SHIFT: u64 = 4;
+/// More pages than any machine has: the cgroup has never run out.
+const NEVER: u64 = 1 << 62;
+/// As many: the cgroup has run out before, and is far from its limit now.
+const BEFORE: u64 = 1 << 61;
+/// Bits of [`left_apart`].
 const OWN: u64 = 1 << 63;
+const OVER: u64 = 1 << 60;
 
 /// (task, uid), or (pid) on older kernels.
 #[raw_tracepoint(tracepoint = "mark_victim")]
@@ -49,15 +57,17 @@ pub fn mark_victim(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Of the victim's cgroup and those above it, which has no memory left: the one at its limit that who calls the OOM killer is in
-/// too. Where none is, the machine has none left. `victim` is a task of the container.
+/// Of the victim's cgroup and those above it, which has no memory left: of those that have ever run out, the one that is closest to
+/// its limit. Where none has, or who calls the OOM killer is not in it, the machine has none left. Unless the cgroup uses more than
+/// its limit: then the limit was lowered (memory.max), by somebody outside. `victim` is a task of the container.
 #[inline(always)]
 fn which_ran_out(head: &mut Head, victim: u64) {
     if !has(features::MEMORY) {
         return;
     }
     let (mut level, mut own) = (0, 0);
-    let (mut at, mut least, mut found) = (0, u64::MAX, 0u64);
+    let (mut at, mut least, mut found) = (0, NEVER, 0u64);
+    let mut is_over = false;
     let mut state = memory_of(victim);
     while level < LEVELS {
         let left = left_apart(state);
@@ -65,8 +75,10 @@ fn which_ran_out(head: &mut Head, victim: u64) {
         if left & OWN != 0 {
             own = level;
         }
-        if left & !OWN < least {
-            (at, least, found) = (level, left & !OWN, state);
+        // One that is over its limit has least left, as its bit is not counted.
+        if left & !(OWN | OVER) < least {
+            (at, least, found) = (level, left & !(OWN | OVER), state);
+            is_over = left & OVER != 0;
         }
         state = read(state + u64::from(offset!(css_parent)));
         level += 1;
@@ -78,7 +90,10 @@ fn which_ran_out(head: &mut Head, victim: u64) {
         calling = read(calling + u64::from(offset!(css_parent)));
         level += 1;
     }
-    if found == 0 || calling != found {
+    if least == BEFORE {
+        return;
+    }
+    if found == 0 || calling != found && !is_over {
         head.arg0 = ran_out::MACHINE;
         return;
     }
@@ -97,8 +112,9 @@ fn which_ran_out(head: &mut Head, victim: u64) {
     };
 }
 
-/// Pages that a memory cgroup has left, [`ENOUGH`] where it is not at its limit; with [`OWN`] where it is a container's. On its own for
-/// the verifier, which would otherwise check it for every way that the levels below could have gone.
+/// Pages that a memory cgroup has left, [`NEVER`] or [`BEFORE`] where it is not at its limit; with [`OWN`] where it is a container's,
+/// and with [`OVER`] where it uses more than its limit. On its own for the verifier, which would otherwise check it for every way that
+/// the levels below could have gone.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn left_apart(state: u64) -> u64 {
@@ -111,9 +127,14 @@ pub extern "C" fn left_apart(state: u64) -> u64 {
     let counter = state + u64::from(offset!(mem_cgroup_memory));
     let usage: u64 = read(counter + u64::from(offset!(page_counter_usage)));
     let limit: u64 = read(counter + u64::from(offset!(page_counter_max)));
+    let times: u64 = read(state + u64::from(offset!(mem_cgroup_events)) + RAN_OUT);
     let left = limit.saturating_sub(usage);
-    if limit == 0 || left > SLACK.max(limit >> 7) {
-        own | ENOUGH
+    if limit == 0 || times == 0 {
+        own | NEVER
+    } else if left > SLACK.max(limit >> SLACK_SHIFT) {
+        own | BEFORE
+    } else if usage > limit {
+        own | OVER
     } else {
         own | left
     }

@@ -503,6 +503,7 @@ offsets! {
     kernfs_id = "kernfs_node"."id",
     kernfs_name = "kernfs_node"."name",
     mem_cgroup_memory = "mem_cgroup"."memory",
+    mem_cgroup_events = "mem_cgroup"."memory_events_local",
     page_counter_usage = "page_counter"."usage",
     page_counter_max = "page_counter"."max",
 }

@@ -223,6 +223,7 @@ pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
     let limits = memory.is_some()
         && all(&[
             o.mem_cgroup_memory,
+            o.mem_cgroup_events,
             o.page_counter_usage,
             o.page_counter_max,
         ]);

@@ -81,6 +81,12 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
         ["serve"] => serve()?,
         ["dns", style, server] => return dns(style, server),
         ["memory"] => memory(),
+        ["memory-and-back"] => memory_and_back(),
+        ["memory-held", mebibytes, milliseconds] => {
+            let held = vec![1_u8; number::<usize>(mebibytes)? << 20];
+            thread::sleep(Duration::from_millis(number(milliseconds)?));
+            drop(std::hint::black_box(held));
+        }
         ["chatter", lines] => chatter(number(lines)?)?,
         ["writers", threads, writes] => writers(number(threads)?, number(writes)?)?,
         ["start", processes] => start(number(processes)?)?,
@@ -741,6 +747,33 @@ fn memory() {
     let mut taken: Vec<Vec<u8>> = Vec::new();
     loop {
         taken.push(vec![1; 1 << 20]);
+    }
+}
+
+/// Takes memory, keeps it for a moment, and gives it back, for ever; in several threads.
+fn memory_and_back() {
+    for milliseconds in 1..12 {
+        thread::spawn(move || take_and_give(Duration::from_millis(milliseconds)));
+    }
+    thread::sleep(Duration::MAX);
+}
+
+fn take_and_give(moment: Duration) {
+    const SIZE: usize = 3 << 20;
+    loop {
+        let (access, kind) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        );
+        // SAFETY: the mapping is new, as large as what is written, and unmapped once. The allocator would keep it.
+        unsafe {
+            let memory = libc::mmap(std::ptr::null_mut(), SIZE, access, kind, -1, 0);
+            if memory != libc::MAP_FAILED {
+                std::ptr::write_bytes(memory.cast::<u8>(), 1, SIZE);
+                thread::sleep(moment);
+                libc::munmap(memory, SIZE);
+            }
+        }
     }
 }
 

@@ -114,14 +114,21 @@ pub(crate) fn record_with(options: &[&str], command: &[&str]) -> Recorded {
 
 /// Records the victim while lastword is in a cgroup.
 pub(crate) fn record_inside(cgroup: &Path, words: &[&str]) -> Recorded {
-    let mut shell = Command::new("/bin/sh");
-    shell
-        .args(["-c", "echo 0 > \"$0/cgroup.procs\" && exec \"$@\""])
-        .args([cgroup.as_os_str(), lastword().as_os_str()]);
+    let shell = inside(cgroup, &lastword(), &[]);
     let victim = victim();
     let mut command = vec![victim.to_str().expect("a path in UTF-8")];
     command.extend(words);
     record_by(shell, &[], &command)
+}
+
+/// A program that is started in a cgroup.
+pub(crate) fn inside(cgroup: &Path, program: &Path, words: &[&str]) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", "echo 0 > \"$0/cgroup.procs\" && exec \"$@\""])
+        .args([cgroup.as_os_str(), program.as_os_str()])
+        .args(words);
+    shell
 }
 
 fn record_by(mut lastword: Command, options: &[&str], command: &[&str]) -> Recorded {

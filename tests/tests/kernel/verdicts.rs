@@ -14,7 +14,7 @@ use nix::{
 
 use crate::{
     Case,
-    support::{Recorded, dns_server, record, record_inside, record_victim},
+    support::{Recorded, dns_server, inside, record, record_inside, record_victim, victim},
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -119,7 +119,12 @@ pub(crate) const CASES: &[Case] = &[
         expect(&recorded, "oom_killed", "96 MiB")?;
         expect(&recorded, "oom_killed", "victim exited 3")
     }),
-    ("explains_which_cgroup_ran_out", cgroup_above),
+    ("explains_which_cgroup_ran_out", || cgroup_above(false)),
+    (
+        "explains_which_cgroup_ran_out_although_others_give_memory_back",
+        || cgroup_above(true),
+    ),
+    ("explains_a_limit_that_was_lowered", limit_lowered),
     ("explains_exit_0", || {
         expect(&record_victim(&["exit", "0"]), "exited_zero", "0")
     }),
@@ -215,11 +220,23 @@ fn timer_under_load() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The limit of the cgroup above is reached, and not that of the command's own cgroup.
-fn cgroup_above() -> Result<(), Failed> {
+/// The limit of the cgroup above is reached, and not that of the command's own cgroup. Beside it another process may
+/// give memory back between the failed allocation and the choice of a victim.
+fn cgroup_above(beside: bool) -> Result<(), Failed> {
     let above = MemoryCgroup::make("100663296")?;
-    let own = MemoryCgroup::below(&above, "201326592")?;
+    let other = MemoryCgroup::below(&above, "beside", "201326592")?;
+    let mut other_process = None;
+    if beside {
+        let mut command = inside(&other.0, &victim(), &["memory-and-back"]);
+        other_process = Some(command.spawn()?);
+    }
+    let own = MemoryCgroup::below(&above, "below", "201326592")?;
     let recorded = record_inside(&own.0, &["memory"]);
+    if let Some(mut process) = other_process {
+        process.kill()?;
+        process.wait()?;
+    }
+    drop(other);
     drop(own);
     drop(above);
     expect(&recorded, "oom_killed", "96 MiB")?;
@@ -229,6 +246,41 @@ fn cgroup_above() -> Result<(), Failed> {
     match scope {
         Some(3 | 4) => expect(&recorded, "oom_killed", "a cgroup above its own is 96 MiB"),
         _ => Err(format!("not the cgroup above: {kill:?}").into()),
+    }
+}
+
+/// Somebody outside lowers the limit below what the container uses, as when a pod is resized in place. In version 1 of
+/// cgroups the kernel refuses that.
+fn limit_lowered() -> Result<(), Failed> {
+    const BEFORE: u64 = 256 << 20;
+    const USED: u64 = 160 << 20;
+    const AFTER: u64 = 96 << 20;
+    let limited = MemoryCgroup::make(&BEFORE.to_string())?;
+    let folder = limited.0.clone();
+    let lowered = std::thread::spawn(move || {
+        let usage = ["memory.current", "memory.usage_in_bytes"].map(|file| folder.join(file));
+        let usage = usage.iter().find(|file| file.exists());
+        let limit = ["memory.max", "memory.limit_in_bytes"].map(|file| folder.join(file));
+        let limit = limit.iter().find(|file| file.exists());
+        for _ in 0..600 {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            let used = usage.and_then(|file| std::fs::read_to_string(file).ok());
+            if used.is_some_and(|used| used.trim().parse().is_ok_and(|used: u64| used > USED)) {
+                return limit.map(|file| std::fs::write(file, AFTER.to_string()));
+            }
+        }
+        None
+    });
+    let recorded = record_inside(&limited.0, &["memory-held", "180", "3000"]);
+    let lowered = lowered.join().map_err(|_| "the other thread panicked")?;
+    let is_first_version = limited.0.join("memory.limit_in_bytes").exists();
+    match lowered.ok_or("the memory was never used")? {
+        Ok(()) => expect(&recorded, "oom_killed", "its memory limit is 96 MiB"),
+        Err(error) if is_first_version => {
+            assert_eq!(error.raw_os_error(), Some(nix::Error::EBUSY as i32));
+            expect(&recorded, "exited_zero", "0")
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -258,8 +310,8 @@ impl MemoryCgroup {
     }
 
     /// A cgroup inside another one.
-    fn below(above: &Self, limit: &str) -> Result<Self, Failed> {
-        let path = above.0.join("below");
+    fn below(above: &Self, name: &str, limit: &str) -> Result<Self, Failed> {
+        let path = above.0.join(name);
         if above.0.join("cgroup.subtree_control").exists() {
             std::fs::write(above.0.join("cgroup.subtree_control"), "+memory")?;
         }
