@@ -30,7 +30,7 @@ use kubernetes::{
 use spool::{Download, Entry, Store};
 use tokio::{
     net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     task::spawn_blocking,
     time::{sleep, timeout},
 };
@@ -133,13 +133,17 @@ impl Files {
     async fn check(&self, capture: &CaptureId, proof: &Proof) -> Result<Allowed, Refusal> {
         let turn = timeout(TURN, self.checks.clone().acquire_owned());
         let turn = turn.await.ok().and_then(Result::ok).ok_or(Refusal::Busy)?;
-        let pace = sleep(CHECK_PACE);
-        let checked = self.reading.check(capture, proof).await;
+        let (reading, capture, proof) = (self.reading.clone(), capture.clone(), proof.clone());
+        let (answer, checked) = oneshot::channel();
+        // A task of its own, so that a reader who goes away does not make room for the next one sooner.
         tokio::spawn(async move {
+            let pace = sleep(CHECK_PACE);
+            // The reader may be gone.
+            let _ = answer.send(reading.check(&capture, &proof).await);
             pace.await;
             drop(turn);
         });
-        Ok(checked?)
+        Ok(checked.await.map_err(|_| Refusal::Busy)??)
     }
 
     /// The file in the spool, else the object in the store; and its size.
