@@ -28,9 +28,6 @@ pub struct Settings {
     pub budget: super::Budget,
     /// Whether the programs log what they do, through aya-log and the `log` crate.
     pub debug_programs: bool,
-    /// Whether tracepoint programs can be preempted, which decides how probes are attached. `None`: as the kernel's BTF
-    /// says. Tests set a wrong value, to see that the resulting losses are counted.
-    pub preemptible: Option<bool>,
 }
 
 impl Default for Settings {
@@ -43,7 +40,6 @@ impl Default for Settings {
             shapes: ContainerShape::runtimes(),
             budget: super::Budget::default(),
             debug_programs: false,
-            preemptible: None,
         }
     }
 }

@@ -163,7 +163,20 @@ impl Recorder {
     /// # Errors
     /// Each says what to do about it; see [`StartError`].
     pub fn start(settings: &Settings) -> Result<Self, StartError> {
-        Self::attached(settings).map_err(|error| match error {
+        Self::begin(settings, None)
+    }
+
+    /// As [`start`](Self::start), but attaches the probes as if tracepoint programs were preemptible on this kernel, or
+    /// were not, whatever its BTF says. So a test can see that the losses of the wrong choice are counted.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_as_if(preemptible: bool, settings: &Settings) -> Result<Self, StartError> {
+        Self::begin(settings, Some(preemptible))
+    }
+
+    fn begin(settings: &Settings, preemptible: Option<bool>) -> Result<Self, StartError> {
+        Self::attached(settings, preemptible).map_err(|error| match error {
             StartError::Load(_) | StartError::Probe(_) | StartError::Rings(_)
                 if lockdown::is_confidential() =>
             {
@@ -173,7 +186,7 @@ impl Recorder {
         })
     }
 
-    fn attached(settings: &Settings) -> Result<Self, StartError> {
+    fn attached(settings: &Settings, preemptible: Option<bool>) -> Result<Self, StartError> {
         let object = OBJECT.ok_or(StartError::NotBuilt)?;
         let missing = missing_capabilities();
         if !missing.is_empty() {
@@ -181,9 +194,8 @@ impl Recorder {
         }
         let kernel = load::kernel_btf()?;
         let abilities = load::abilities(&kernel)?;
-        let preemptible = settings
-            .preemptible
-            .unwrap_or_else(|| probes::tracepoints_are_preemptible(&kernel));
+        let preemptible =
+            preemptible.unwrap_or_else(|| probes::tracepoints_are_preemptible(&kernel));
         let place = load::place(settings, &kernel)?;
         drop(kernel);
         let (mut ebpf, key) = load::load(object, &abilities, place, settings)?;

@@ -27,7 +27,7 @@ const ROUNDS: u64 = 12;
 const WORKERS: u64 = 8;
 const EACH: u64 = 20;
 
-/// A recorder that was told whether tracepoint programs are preemptible, and how many events of each probe it has
+/// A recorder that takes tracepoint programs for preemptible, or does not, and how many events of each probe it has
 /// recorded.
 struct Observer {
     recorder: Recorder,
@@ -36,10 +36,7 @@ struct Observer {
 
 impl Observer {
     fn start(preemptible: bool) -> Result<Self, Failed> {
-        let recorder = Recorder::start(&Settings {
-            preemptible: Some(preemptible),
-            ..Settings::default()
-        })?;
+        let recorder = Recorder::start_as_if(preemptible, &Settings::default())?;
         Ok(Self {
             recorder,
             recorded: [0; 3],
