@@ -502,7 +502,7 @@ fn verdict_rows(verdict: &RunVerdict, width: usize) -> Vec<VerdictRow> {
         })
         .collect();
     rows.extend(verdict.evidence.iter().map(|evidence| {
-        let time = since_start(evidence.offset);
+        let time = since_start(evidence.after_start());
         VerdictRow {
             event: Some(evidence.event),
             ..plain(format!(

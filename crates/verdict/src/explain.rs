@@ -129,7 +129,7 @@ impl Explanation {
 fn details(verdict: &Verdict, out: &mut impl Write) -> io::Result<()> {
     let mut label = "evidence";
     for evidence in &verdict.evidence {
-        let (event, time) = (evidence.event, since_start(evidence.offset));
+        let (event, time) = (evidence.event, since_start(evidence.after_start()));
         writeln!(out, "  {label:<12}#{event:<5} {time:<10} {}", evidence.text)?;
         label = "";
     }

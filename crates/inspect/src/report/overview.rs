@@ -97,7 +97,7 @@ fn details(verdict: &Verdict, runs: &[Gathered]) -> Markup {
             @for evidence in evidence.iter().take(MAX_EVIDENCE) {
                 li {
                     (link(evidence.event, runs)) " "
-                    span.time title="seconds since the start of the run" { (since_start(evidence.offset)) } " "
+                    span.time title="seconds since the start of the run" { (since_start(evidence.after_start())) } " "
                     span { (Shown::said(&evidence.text, MAX_SENTENCE / 2)) }
                 }
             }

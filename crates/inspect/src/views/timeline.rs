@@ -186,7 +186,7 @@ fn cite(steps: &mut Vec<Step>, verdict: &Verdict, run: &Run) {
         .iter()
         .filter(|it| !told.contains(&it.event))
     {
-        let time = run.start.plus(evidence.offset);
+        let time = run.start.plus(evidence.after_start());
         steps.push(Step {
             cited: true,
             ..Step::new(

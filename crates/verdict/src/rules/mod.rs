@@ -16,7 +16,7 @@
 //! - below 50: there are only the exit code and the last words.
 
 use capture_format::{BootTime, Header, Run};
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
 use crate::facts::Facts;
 
@@ -229,28 +229,41 @@ pub struct Verdict {
 }
 
 /// An event that a verdict rests on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
     /// Its number in the capture.
     pub event: u64,
-    /// When it happened: CLOCK_BOOTTIME in nanoseconds.
-    #[serde(skip)]
-    time: BootTime,
-    /// The same in nanoseconds after the run's start; 0 until [`judge`], which knows the run, sets it.
-    #[serde(rename = "after_start_ns")]
-    pub offset: u64,
     /// What the event says, escaped.
     pub text: String,
+    time: BootTime,
+    /// When the run started. Rules do not know that; [`judge`] sets it.
+    run_start: BootTime,
 }
 
 impl Evidence {
     pub(crate) fn new(event: u64, time: BootTime, text: impl Into<String>) -> Self {
         Self {
             event,
-            time,
-            offset: 0,
             text: text.into(),
+            time,
+            run_start: time,
         }
+    }
+
+    /// How long after the start of the run it happened, in nanoseconds; 0 if it happened before.
+    #[must_use]
+    pub fn after_start(&self) -> u64 {
+        self.time.since(self.run_start)
+    }
+}
+
+impl Serialize for Evidence {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Evidence", 3)?;
+        object.serialize_field("event", &self.event)?;
+        object.serialize_field("after_start_ns", &self.after_start())?;
+        object.serialize_field("text", &self.text)?;
+        object.end()
     }
 }
 
@@ -284,7 +297,7 @@ pub fn judge(facts: &Facts, run: &Run, header: &Header) -> Verdict {
     verdict.evidence.sort_by_key(|evidence| evidence.event);
     verdict.evidence.dedup_by(|a, b| a.event == b.event);
     for evidence in &mut verdict.evidence {
-        evidence.offset = evidence.time.since(run.start);
+        evidence.run_start = run.start;
     }
     verdict.weakened_by.splice(0..0, case.lost_events());
     verdict
