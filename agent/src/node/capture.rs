@@ -162,7 +162,8 @@ pub(super) fn explained(path: &Path, info: &mut Info) -> anyhow::Result<Explanat
 
 fn note(said: &Explanation, info: &mut Info) {
     info.verdict = Some(said.sentence.clone());
-    let last = said.runs.last().map(|run| &run.verdict);
-    info.cause = last.map(|verdict| verdict.cause.name());
-    info.confidence = last.map(|verdict| verdict.confidence);
+    let last = said.runs.last();
+    info.cause = last.map(|run| run.verdict.cause.name());
+    info.fingerprint = last.map(|run| run.fingerprint.to_string());
+    info.confidence = last.map(|run| run.verdict.confidence);
 }

@@ -297,6 +297,7 @@ fn announcement(entry: &Entry, place: &Place) -> Announcement {
             container_id: Some(info.container_id.clone()),
             verdict: info.verdict.clone(),
             cause: info.cause.clone(),
+            fingerprint: info.fingerprint.clone(),
             confidence: info.confidence.map(i32::from),
             runs: Some(info.runs.len() as i32),
             size_bytes: i64::try_from(info.bytes).ok().filter(|_| is_written),

@@ -20,7 +20,7 @@ use events::context::Context;
 use verdict::facts::Facts;
 use verdict::facts::lookup::Outcome;
 use verdict::facts::resolv_conf::ResolvConf;
-use verdict::rules::{Cause, Verdict, how, judge};
+use verdict::rules::{Case, Cause, Verdict, how, judge};
 
 pub(crate) mod step;
 mod text;
@@ -85,7 +85,7 @@ impl Side {
         });
         Self {
             name: name.to_owned(),
-            verdict: judge(&facts, &run, &header),
+            verdict: judge(&Case::new(&facts, &run, &header)),
             names: names.collect(),
             head,
             run,

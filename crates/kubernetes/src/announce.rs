@@ -4,6 +4,8 @@
 //! again, even after a restart of the agent, changes nothing, and a better verdict on the same capture replaces the
 //! former one.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Event, EventSource, ObjectReference},
@@ -32,6 +34,8 @@ const MANAGER: &str = "lastword";
 const STATUS_MANAGER: &str = "lastword-status";
 /// `reason` of the agent's own Events.
 pub const REASON: &str = "LastWords";
+/// Annotation of an Event: the fingerprint of its verdict.
+pub const FINGERPRINT: &str = "lastword.dev/fingerprint";
 /// The longest `note` of an Event (events.k8s.io/v1), in bytes.
 const NOTE_LIMIT: usize = 1024;
 const WHO: &str = "announce";
@@ -210,6 +214,10 @@ fn event(announcement: &Announcement, node: &str) -> Option<Event> {
         metadata: ObjectMeta {
             name: Some(named(&spec.pod_name, '.', &seed)),
             namespace: Some(namespace.clone()),
+            annotations: status
+                .fingerprint
+                .as_ref()
+                .map(|fingerprint| BTreeMap::from([(FINGERPRINT.to_owned(), fingerprint.clone())])),
             ..ObjectMeta::default()
         },
         involved_object: ObjectReference {

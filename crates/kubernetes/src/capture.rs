@@ -152,6 +152,9 @@ pub struct CaptureStatus {
     /// Stable name of what ended it, such as dns_no_such_host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// Identifies the fault, over all pods and clusters: 16 hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// How sure the verdict is, in percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence: Option<i32>,

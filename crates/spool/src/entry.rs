@@ -60,6 +60,8 @@ pub struct Info {
     pub verdict: Option<String>,
     /// Stable name of the verdict's cause.
     pub cause: Option<String>,
+    /// Identifies the fault, over all pods and clusters.
+    pub fingerprint: Option<String>,
     /// How sure the verdict is, in percent.
     pub confidence: Option<u8>,
     /// Numbers of the runs in it.

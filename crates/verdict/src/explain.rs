@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use crate::compare::{Comparison, Trait, compare};
 use crate::facts::{Facts, naming};
+use crate::fingerprint::Fingerprint;
 use crate::losses::missing_runs;
-use crate::rules::{Verdict, judge};
+use crate::rules::{Case, Verdict, judge};
 
 /// How many missing parts of a run are reported.
 const MAX_DAMAGE: usize = 8;
@@ -32,6 +33,8 @@ pub struct Explanation {
 pub struct RunVerdict {
     /// Number of the run.
     pub run: u32,
+    /// Identifies the fault.
+    pub fingerprint: Fingerprint,
     /// What ended it.
     #[serde(flatten)]
     pub verdict: Verdict,
@@ -52,11 +55,14 @@ pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
                 Err(_) => {}
             }
         }
-        let mut verdict = judge(&facts, run, &header);
+        let case = Case::new(&facts, run, &header);
+        let mut verdict = judge(&case);
+        let fingerprint = Fingerprint::of(&case, &verdict);
         verdict.weakened_by.extend(damage);
         traits.push(Trait::of(&facts, run));
         verdicts.push(RunVerdict {
             run: run.number,
+            fingerprint,
             verdict,
         });
     }
@@ -106,7 +112,7 @@ impl Explanation {
                 writeln!(out, "run {}: {}", last.run, last.verdict.sentence)?;
             }
             details(&last.verdict, out)?;
-            for RunVerdict { run, verdict } in earlier {
+            for RunVerdict { run, verdict, .. } in earlier {
                 let events = verdict.evidence.iter().map(|e| format!("#{}", e.event));
                 let events = events.collect::<Vec<_>>().join(" ");
                 writeln!(out, "  {:<12}run {run}: {events}", "alike")?;

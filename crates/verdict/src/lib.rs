@@ -32,8 +32,11 @@
 mod compare;
 pub mod explain;
 pub mod facts;
+mod fingerprint;
 pub mod losses;
 pub mod rules;
 pub mod runtimes;
 #[cfg(test)]
 mod testing;
+
+pub use fingerprint::Fingerprint;

@@ -6,7 +6,7 @@ pub(crate) use fixtures::{
 };
 
 use crate::facts::Facts;
-use crate::rules::{Verdict, judge};
+use crate::rules::{Case, Verdict, judge};
 
 /// The verdict on a script's run.
 pub(crate) fn verdict(script: &Script) -> Verdict {
@@ -16,5 +16,5 @@ pub(crate) fn verdict(script: &Script) -> Verdict {
 /// The same in a capture with this header.
 pub(crate) fn verdict_with(header: &Header, script: &Script) -> Verdict {
     let facts = Facts::of(&script.run, script.numbered());
-    judge(&facts, &script.run, header)
+    judge(&Case::new(&facts, &script.run, header))
 }

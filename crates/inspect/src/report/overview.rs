@@ -118,7 +118,7 @@ pub(super) fn cause_in_words(verdict: &Verdict) -> String {
 
 fn alike(earlier: &[RunVerdict], runs: &[Gathered]) -> Markup {
     html! {
-        @for RunVerdict { run, verdict } in earlier.iter().rev().take(MAX_GROUPS) {
+        @for RunVerdict { run, verdict, .. } in earlier.iter().rev().take(MAX_GROUPS) {
             p.alike {
                 "Run " (run) " ended alike:"
                 @for evidence in verdict.evidence.iter().take(MAX_EVIDENCE) { " " (link(evidence.event, runs)) }

@@ -9,7 +9,7 @@ use super::{Cell, Column, Head, Look, Paint, Table, View, count};
 use events::decode::time::{duration, time_of_day};
 use verdict::facts::Facts;
 use verdict::losses::missing_runs;
-use verdict::rules::{Cause, how, judge};
+use verdict::rules::{Case, Cause, how, judge};
 
 /// The runs of a capture, the first one first.
 #[derive(Clone, Debug, Serialize)]
@@ -53,7 +53,7 @@ pub fn runs<R: Read + Seek>(reader: &mut Reader<R>) -> Runs {
             }
         });
         let facts = facts.unwrap_or_else(|| Facts::new(&run));
-        let verdict = judge(&facts, &run, &header);
+        let verdict = judge(&Case::new(&facts, &run, &header));
         let ended = match (run.status, run.end) {
             (Some(status), _) => how(status),
             _ if run.start_error.is_some() => "was not started".to_owned(),

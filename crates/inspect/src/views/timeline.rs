@@ -130,7 +130,7 @@ pub fn timeline<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Tim
         }
     });
     let facts = facts.unwrap_or_else(|| Facts::new(&run));
-    let verdict = judge(&facts, &run, &header);
+    let verdict = judge(&Case::new(&facts, &run, &header));
     let story = Story {
         facts: &facts,
         case: Case::new(&facts, &run, &header),

@@ -15,10 +15,8 @@
 //!   one of the above is in doubt (`doubt.rs`).
 //! - below 50: there are only the exit code and the last words.
 
-use capture_format::{BootTime, Header, Run};
+use capture_format::BootTime;
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
-
-use crate::facts::Facts;
 
 mod case;
 mod configuration;
@@ -57,6 +55,7 @@ pub(crate) mod words;
 pub use case::Case;
 pub use case::how;
 use doubt::{Doubt, rests_on_words};
+pub(crate) use refused::host_of;
 
 /// From this confidence on, in percent, a verdict explains an abort.
 const EXPLAINS: u8 = 68;
@@ -283,13 +282,12 @@ fn surer(best: Verdict, next: Verdict) -> Verdict {
 
 /// The verdict on a run.
 #[must_use]
-pub fn judge(facts: &Facts, run: &Run, header: &Header) -> Verdict {
-    let case = Case::new(facts, run, header);
-    let doubt = Doubt::of(&case);
-    let verdicts = RULES.iter().filter_map(|(_, rule)| rule(&case));
+pub fn judge(case: &Case<'_>) -> Verdict {
+    let doubt = Doubt::of(case);
+    let verdicts = RULES.iter().filter_map(|(_, rule)| rule(case));
     let verdicts = verdicts.map(|verdict| doubt.weigh(verdict));
     let verdict = verdicts.reduce(surer);
-    let mut verdict = verdict.unwrap_or_else(|| unknown::verdict(&case));
+    let mut verdict = verdict.unwrap_or_else(|| unknown::verdict(case));
     if case.start_error().is_none() {
         verdict.evidence.extend(case.exit_evidence());
     }
@@ -297,7 +295,7 @@ pub fn judge(facts: &Facts, run: &Run, header: &Header) -> Verdict {
     verdict.evidence.sort_by_key(|evidence| evidence.event);
     verdict.evidence.dedup_by(|a, b| a.event == b.event);
     for evidence in &mut verdict.evidence {
-        evidence.run_start = run.start;
+        evidence.run_start = case.run.start;
     }
     verdict.weakened_by.splice(0..0, case.lost_events());
     verdict

@@ -400,7 +400,7 @@ fn verdict(
 }
 
 /// The name for which DNS gave the address.
-fn host_of(case: &Case<'_>, address: SocketAddr) -> Option<String> {
+pub(crate) fn host_of(case: &Case<'_>, address: SocketAddr) -> Option<String> {
     let lookup = case
         .facts
         .lookups()
