@@ -244,3 +244,30 @@ fn event(announcement: &Announcement, node: &str) -> Option<Event> {
         ..Event::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_names_the_fault() {
+        let announcement = Announcement {
+            namespace: "shop".to_owned(),
+            name: "web-1".to_owned(),
+            create: true,
+            spec: CaptureSpec::default(),
+            status: CaptureStatus {
+                pod_uid: Some("u1".to_owned()),
+                container: Some("main".to_owned()),
+                verdict: Some("main exited 1".to_owned()),
+                fingerprint: Some("0123456789abcdef".to_owned()),
+                ..CaptureStatus::default()
+            },
+            kind: ContainerKind::App,
+            ended: Timestamp::UNIX_EPOCH,
+        };
+        let event = event(&announcement, "n1").unwrap();
+        let annotations = event.metadata.annotations.unwrap();
+        assert_eq!(annotations[FINGERPRINT], "0123456789abcdef");
+    }
+}
