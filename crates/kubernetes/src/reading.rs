@@ -159,7 +159,7 @@ fn judge(
         return Err(Refused::Unfit("is being deleted"));
     }
     // Whoever may change an object but not create one must not read. CEL could forbid changes, but the schema would
-    // then be refused by `kubectl apply` before Kubernetes 1.25.
+    // then be refused by `kubectl apply` before Kubernetes 1.23.
     if read.metadata.generation.is_some_and(|it| it != 1) {
         return Err(Refused::Unfit("was changed after it was made"));
     }
