@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use capture_format::BootTime;
+use capture_format::{BootTime, Tid};
 
 /// The escape sequence that leaves the alternate screen.
 const LEFT: &str = "\x1b[?1049l";
@@ -132,7 +132,7 @@ fn write_large(path: &Path) {
             writer.event(&Event {
                 time: BootTime(number * 1000),
                 pid: 7,
-                tid: 7,
+                tid: Tid(7),
                 kind: EventKind::WRITE,
                 ret: 8,
                 args: [1, 0, 8],

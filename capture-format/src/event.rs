@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use crate::{BootTime, Class};
+use crate::{BootTime, Class, Tid};
 
 /// One recorded event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct Event {
     pub time: BootTime,
     /// Process (thread group) id in the host's pid namespace.
     pub pid: u32,
-    /// Thread id in the host's pid namespace.
-    pub tid: u32,
+    /// Thread.
+    pub tid: Tid,
     /// What happened.
     pub kind: EventKind,
     /// What is known to be wrong or missing about this event.

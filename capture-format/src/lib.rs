@@ -71,6 +71,7 @@ mod error;
 mod event;
 mod file;
 mod foreign;
+mod ids;
 mod index;
 mod layout;
 mod metadata;
@@ -88,6 +89,7 @@ pub use damage::{Damage, DamageCause, Lost};
 pub use error::{OpenError, WriteError};
 pub use event::{Event, EventFlags, EventKind, FdType, OomScope, SignalDisposition, SignalOrigin};
 pub use file::{NewFile, open_file, write_file};
+pub use ids::{CgroupId, Tid};
 pub use layout::Version;
 pub use metadata::{
     Container, Cpu, ExitStatus, Header, Host, Kubernetes, Losses, Pod, PodContainer, PodEvent,

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use capture_format::BootTime;
+use capture_format::{BootTime, CgroupId};
 
 use crate::recorder::{ContainerShape, FirstProcess};
 
@@ -36,7 +36,7 @@ pub struct Running {
     /// The cgroup's directory.
     pub directory: PathBuf,
     /// Id of its cgroup: the inode number of the directory.
-    pub cgroup: u64,
+    pub cgroup: CgroupId,
     /// The container's first process; 0 if it has none yet, or if it shares a pid namespace, so that none is known.
     pub init_pid: u32,
     /// The first process; if none is known, the oldest process that was started from outside. 0 if there is neither.
@@ -97,7 +97,7 @@ pub fn looks_like_pause(proc: &Path, running: &Running) -> bool {
 ///
 /// # Errors
 /// The container's cgroup is gone.
-pub fn nested(running: &Running, shapes: &[ContainerShape]) -> io::Result<Vec<u64>> {
+pub fn nested(running: &Running, shapes: &[ContainerShape]) -> io::Result<Vec<CgroupId>> {
     fs::read_dir(&running.directory)?;
     Ok(inside(&running.directory, shapes)
         .iter()
@@ -196,8 +196,10 @@ fn is_container(directory: &Path, shapes: &[ContainerShape]) -> bool {
     name.is_some_and(|name| ContainerShape::any_fits(shapes, name))
 }
 
-fn id(directory: &Path) -> Option<u64> {
-    fs::metadata(directory).ok().map(|metadata| metadata.ino())
+fn id(directory: &Path) -> Option<CgroupId> {
+    fs::metadata(directory)
+        .ok()
+        .map(|metadata| CgroupId(metadata.ino()))
 }
 
 /// Processes of a cgroup; 0 means a process of another pid namespace.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use capture_format::{BootTime, Event, EventFlags, EventKind as K, FdType};
+use capture_format::{BootTime, CgroupId, Event, EventFlags, EventKind as K, FdType, Tid};
 
 use super::{
     Running,
@@ -99,7 +99,7 @@ fn open(proc: &Path, processes: &[&Process]) -> Vec<Vec<Descriptor>> {
 
 struct Writer<'a> {
     proc: &'a Path,
-    cgroup: u64,
+    cgroup: CgroupId,
     time: BootTime,
     events: Vec<Event>,
 }
@@ -109,7 +109,7 @@ impl Writer<'_> {
         self.events.push(Event {
             time: self.time,
             pid,
-            tid: pid,
+            tid: Tid::first_of(pid),
             kind,
             flags: event.flags | EventFlags::ADOPTED,
             ..event
@@ -162,7 +162,7 @@ impl Writer<'_> {
                 EventFlags::default()
             },
             ret: process.pid.into(),
-            args: [process.namespace_pid.into(), self.cgroup as i64, 0],
+            args: [process.namespace_pid.into(), self.cgroup.0 as i64, 0],
             name: program.path.clone().unwrap_or_default().into(),
             data: program.arguments.clone().into(),
             ..Event::default()
@@ -352,7 +352,7 @@ mod tests {
         let running = Running {
             path: format!("/{name}"),
             directory: tree.cgroups().join(&name),
-            cgroup: 99,
+            cgroup: CgroupId(99),
             init_pid: pids[0],
             eldest: pids[0],
             start: BootTime(1),

@@ -4,8 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use capture_format::{
-    BootTime, Container, Event, EventFlags, EventKind, ExitStatus, Header, Host, Kubernetes, Pod,
-    PodEvent, Probe, Run, SignalOrigin, Terminated, WallTime, WriteError,
+    BootTime, CgroupId, Container, Event, EventFlags, EventKind, ExitStatus, Header, Host,
+    Kubernetes, Pod, PodEvent, Probe, Run, SignalOrigin, Terminated, WallTime, WriteError,
 };
 use containers::{
     cri,
@@ -68,7 +68,7 @@ pub(super) struct Clients {
 
 /// A run that is over, or that is read while it goes on, and the container it belongs to.
 pub(super) struct RunToClose {
-    pub(super) cgroup: u64,
+    pub(super) cgroup: CgroupId,
     /// The container's id.
     pub(super) id: String,
     /// Number of the run.
@@ -334,7 +334,7 @@ fn kind(kind: Option<Kind>) -> &'static str {
 /// Redacts and encodes a run; also returns whether its first process has executed a program. The decoded run is freed
 /// when this returns.
 fn mask(
-    cgroup: u64,
+    cgroup: CgroupId,
     number: u32,
     started: BootTime,
     mut life: Life,
@@ -367,7 +367,7 @@ fn add_termination(run: &mut Run, executed: bool, terminated: Option<Terminated>
 
 /// The run's metadata, as far as the recorder knows it. `process` is the first process, if the kernel side did not
 /// report it.
-fn run(cgroup: u64, number: u32, started: BootTime, life: &Life, process: Option<u32>) -> Run {
+fn run(cgroup: CgroupId, number: u32, started: BootTime, life: &Life, process: Option<u32>) -> Run {
     let events = &life.recording.events;
     let first = events.iter().find(|event| event.kind == EventKind::EXEC);
     let init_pid = life

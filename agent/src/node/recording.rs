@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, mpsc},
 };
 
-use capture_format::{BootTime, Event, ExitStatus};
+use capture_format::{BootTime, CgroupId, Event, ExitStatus};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -86,9 +86,9 @@ struct End {
 /// A ring to be read.
 enum Unread {
     /// The container's run is over.
-    Ended(u64),
+    Ended(CgroupId),
     /// Somebody asked for what the ring holds now.
-    Snapshot(u64, oneshot::Sender<Option<Life>>),
+    Snapshot(CgroupId, oneshot::Sender<Option<Life>>),
 }
 
 struct Server {
@@ -96,7 +96,7 @@ struct Server {
     reports: async_mpsc::Sender<Report>,
     shapes: Vec<ContainerShape>,
     places: Places,
-    recorded: HashMap<u64, Recorded>,
+    recorded: HashMap<CgroupId, Recorded>,
     /// Containers that have no ring.
     waiting: Waitlist,
     unread: VecDeque<Unread>,
@@ -198,11 +198,11 @@ impl Server {
     /// Finds the containers that came or went without a message.
     fn catch_up(&mut self) -> io::Result<()> {
         let present = adopt::containers(&self.places.proc, &self.places.cgroups, &self.shapes)?;
-        let rings: HashMap<u64, RingId> = self.recorder.rings().collect();
+        let rings: HashMap<CgroupId, RingId> = self.recorder.rings().collect();
         let gone = rings
             .iter()
             .filter(|(cgroup, _)| !present.iter().any(|running| running.cgroup == **cgroup));
-        let gone: Vec<(u64, RingId)> = gone.map(|(cgroup, ring)| (*cgroup, *ring)).collect();
+        let gone: Vec<(CgroupId, RingId)> = gone.map(|(cgroup, ring)| (*cgroup, *ring)).collect();
         for running in present {
             if self.recorded.contains_key(&running.cgroup) {
                 continue;
@@ -219,7 +219,7 @@ impl Server {
         Ok(())
     }
 
-    fn started(&mut self, cgroup: u64, path: String, time: BootTime) {
+    fn started(&mut self, cgroup: CgroupId, path: String, time: BootTime) {
         let misses = self.recorder.misses();
         let recorded = Recorded::new(path.clone(), misses, Vec::new());
         self.waiting.saw(recorded.rank);
@@ -228,7 +228,7 @@ impl Server {
     }
 
     /// A run is over; its ring is read when its turn comes.
-    fn ended(&mut self, cgroup: u64, time: BootTime, exit: Option<(u32, ExitStatus)>) {
+    fn ended(&mut self, cgroup: CgroupId, time: BootTime, exit: Option<(u32, ExitStatus)>) {
         let misses = self.recorder.misses();
         let Some(recorded) = self.recorded.get_mut(&cgroup) else {
             return;
@@ -246,7 +246,7 @@ impl Server {
 
     /// A cgroup is gone. If the kernel side knows no first process (the container shares its pid namespace, or its
     /// program was never executed), this is the end of the run.
-    fn removed(&mut self, cgroup: u64, ring: RingId, time: BootTime) {
+    fn removed(&mut self, cgroup: CgroupId, ring: RingId, time: BootTime) {
         self.ended(cgroup, time, None);
         match self.recorded.get_mut(&cgroup) {
             Some(recorded) => recorded.removed = Some(ring),
@@ -256,7 +256,7 @@ impl Server {
     }
 
     /// Gives back the ring of a container whose run was read and whose cgroup is gone.
-    fn release_if_over(&mut self, cgroup: u64) {
+    fn release_if_over(&mut self, cgroup: CgroupId) {
         let recorded = self.recorded.get(&cgroup);
         let over = recorded.filter(|recorded| recorded.read);
         if let Some(ring) = over.and_then(|recorded| recorded.removed) {
@@ -336,7 +336,7 @@ impl Server {
     }
 
     /// Reads a container's ring.
-    fn life(&self, cgroup: u64, slot: slots::Slot) -> Option<Life> {
+    fn life(&self, cgroup: CgroupId, slot: slots::Slot) -> Option<Life> {
         let recorded = self.recorded.get(&cgroup)?;
         let end = recorded.end.as_ref();
         let figures = match end {

@@ -2,6 +2,7 @@
 
 use std::{os::unix::fs::MetadataExt as _, time::Duration};
 
+use capture_format::CgroupId;
 use containers::cri::{Client, Container, CriError, Sandbox, Status};
 use tokio::sync::watch;
 
@@ -19,7 +20,7 @@ const PAUSES: [Duration; 5] = [
 
 /// Who a cgroup's container is.
 pub(super) struct Answer {
-    pub(super) cgroup: u64,
+    pub(super) cgroup: CgroupId,
     pub(super) who: Option<Who>,
 }
 

@@ -1,5 +1,6 @@
 //! Work that has to wait runs in tasks of the loop, and comes back to it as an [`Input`].
 
+use capture_format::CgroupId;
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinSet},
@@ -22,7 +23,7 @@ pub(super) enum Input {
     Runtime(Box<Everything>),
     /// A run is closed, or is lost.
     RunClosed {
-        cgroup: u64,
+        cgroup: CgroupId,
         /// When it ended.
         ended: Time,
         result: anyhow::Result<Box<RunClosed>>,

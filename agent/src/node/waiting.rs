@@ -2,6 +2,8 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
+use capture_format::CgroupId;
+
 use crate::recorder::Stock;
 
 /// The number of waiting containers beyond which those that are gone are searched for.
@@ -72,7 +74,7 @@ impl Supply {
 pub(super) struct Waitlist {
     queue: Queue,
     /// Containers for which there was a ring, but no place in the table.
-    without_place: Vec<(Rank, u64, Waiting)>,
+    without_place: Vec<(Rank, CgroupId, Waiting)>,
     /// Rings that are reserved for pods' containers that start, once there was such a container.
     ready: usize,
     has_pods: bool,
@@ -98,12 +100,12 @@ impl Waitlist {
     }
 
     /// Adds a container that has no ring, by the id of its cgroup, unless it is there already.
-    pub(super) fn add(&mut self, rank: Rank, cgroup: u64, waiting: Waiting) {
+    pub(super) fn add(&mut self, rank: Rank, cgroup: CgroupId, waiting: Waiting) {
         self.queue.add(rank, cgroup, waiting);
     }
 
     /// Adds a container that found no place in the table. It waits until [`retry`](Self::retry).
-    pub(super) fn add_without_place(&mut self, rank: Rank, cgroup: u64, waiting: Waiting) {
+    pub(super) fn add_without_place(&mut self, rank: Rank, cgroup: CgroupId, waiting: Waiting) {
         self.without_place.push((rank, cgroup, waiting));
     }
 
@@ -115,7 +117,7 @@ impl Waitlist {
     }
 
     /// The container does not wait any longer.
-    pub(super) fn remove(&mut self, cgroup: u64) {
+    pub(super) fn remove(&mut self, cgroup: CgroupId) {
         self.queue.remove(cgroup);
         self.without_place
             .retain(|(_, waiting, _)| *waiting != cgroup);
@@ -136,7 +138,7 @@ impl Waitlist {
     }
 
     /// Takes the first container, if it may have a ring now.
-    pub(super) fn next(&mut self, supply: Supply) -> Option<(Rank, u64, Waiting)> {
+    pub(super) fn next(&mut self, supply: Supply) -> Option<(Rank, CgroupId, Waiting)> {
         let first = self.queue.first()?;
         if supply.allows(first) {
             self.queue.pop()
@@ -175,12 +177,12 @@ impl Waitlist {
 /// All containers that wait; within a rank in the order of the ids of their cgroups, which count up.
 #[derive(Debug, Default)]
 struct Queue {
-    all: BTreeMap<(Rank, u64), Waiting>,
+    all: BTreeMap<(Rank, CgroupId), Waiting>,
 }
 
 impl Queue {
     /// Adds a container that has no ring, by the id of its cgroup, unless it is there already.
-    fn add(&mut self, rank: Rank, cgroup: u64, waiting: Waiting) {
+    fn add(&mut self, rank: Rank, cgroup: CgroupId, waiting: Waiting) {
         if RANKS
             .iter()
             .all(|rank| !self.all.contains_key(&(*rank, cgroup)))
@@ -190,7 +192,7 @@ impl Queue {
     }
 
     /// The container does not wait any longer.
-    fn remove(&mut self, cgroup: u64) {
+    fn remove(&mut self, cgroup: CgroupId) {
         for rank in RANKS {
             self.all.remove(&(rank, cgroup));
         }
@@ -202,7 +204,7 @@ impl Queue {
     }
 
     /// Takes the first.
-    fn pop(&mut self) -> Option<(Rank, u64, Waiting)> {
+    fn pop(&mut self) -> Option<(Rank, CgroupId, Waiting)> {
         let ((rank, cgroup), waiting) = self.all.pop_first()?;
         Some((rank, cgroup, waiting))
     }
@@ -242,7 +244,10 @@ impl Queue {
 
 /// Which of those that have a ring gives it up for one of this rank, if one of a lower rank has: the lowest, and of
 /// these the newest.
-pub(super) fn gives_up(have: impl Iterator<Item = (u64, Rank)>, wanted: Rank) -> Option<u64> {
+pub(super) fn gives_up(
+    have: impl Iterator<Item = (CgroupId, Rank)>,
+    wanted: Rank,
+) -> Option<CgroupId> {
     have.filter(|(_, rank)| *rank > wanted)
         .max_by_key(|(cgroup, rank)| (*rank, Reverse(*cgroup)))
         .map(|(cgroup, _)| cgroup)
@@ -265,26 +270,26 @@ mod tests {
     #[test]
     fn pods_come_first_and_pause_last() {
         let mut queue = Queue::default();
-        queue.add(Rank::Pause, 1, waiting("pause"));
-        queue.add(Rank::NoPod, 2, waiting("docker"));
-        queue.add(Rank::Pod, 9, waiting("late"));
-        queue.add(Rank::Pod, 3, waiting("early"));
-        queue.add(Rank::Pod, 4, waiting("gone"));
-        queue.remove(4);
-        let order: Vec<u64> = std::iter::from_fn(|| queue.pop())
+        queue.add(Rank::Pause, CgroupId(1), waiting("pause"));
+        queue.add(Rank::NoPod, CgroupId(2), waiting("docker"));
+        queue.add(Rank::Pod, CgroupId(9), waiting("late"));
+        queue.add(Rank::Pod, CgroupId(3), waiting("early"));
+        queue.add(Rank::Pod, CgroupId(4), waiting("gone"));
+        queue.remove(CgroupId(4));
+        let order: Vec<CgroupId> = std::iter::from_fn(|| queue.pop())
             .map(|(_, cgroup, _)| cgroup)
             .collect();
-        assert_eq!(order, [3, 9, 2, 1]);
+        assert_eq!(order, [3, 9, 2, 1].map(CgroupId));
     }
 
     #[test]
     fn each_is_told_once_that_is_not_recorded() {
         let mut queue = Queue::default();
-        queue.add(Rank::Pod, 1, waiting("a"));
-        queue.add(Rank::Pause, 2, waiting("pause"));
+        queue.add(Rank::Pod, CgroupId(1), waiting("a"));
+        queue.add(Rank::Pause, CgroupId(2), waiting("pause"));
         assert_eq!(queue.untold(), ["a"]);
-        queue.add(Rank::NoPod, 3, waiting("b"));
-        queue.add(Rank::Pod, 2, waiting("pause"));
+        queue.add(Rank::NoPod, CgroupId(3), waiting("b"));
+        queue.add(Rank::Pod, CgroupId(2), waiting("pause"));
         assert_eq!(queue.len(), 3);
         assert_eq!(queue.keep(|waiting| waiting.path == "b"), [""; 0]);
         assert_eq!(queue.keep(|_| false), ["b"]);
@@ -299,8 +304,8 @@ mod tests {
             ..Stock::default()
         };
         let mut list = Waitlist::new(4);
-        list.add(Rank::NoPod, 1, waiting("docker"));
-        list.add(Rank::NoPod, 2, waiting("docker"));
+        list.add(Rank::NoPod, CgroupId(1), waiting("docker"));
+        list.add(Rank::NoPod, CgroupId(2), waiting("docker"));
         assert!(list.next(list.supply(stock(1))).is_some());
         list.saw(Rank::Pod);
         assert_eq!(list.next(list.supply(stock(2))), None);
@@ -316,12 +321,15 @@ mod tests {
             reserve: 0,
         };
         let mut list = Waitlist::new(0);
-        list.add_without_place(Rank::Pod, 1, waiting("a"));
-        list.add_without_place(Rank::Pod, 2, waiting("gone"));
-        list.remove(2);
+        list.add_without_place(Rank::Pod, CgroupId(1), waiting("a"));
+        list.add_without_place(Rank::Pod, CgroupId(2), waiting("gone"));
+        list.remove(CgroupId(2));
         assert_eq!((list.next(supply), list.len()), (None, 1));
         list.retry();
-        assert_eq!(list.next(supply), Some((Rank::Pod, 1, waiting("a"))));
+        assert_eq!(
+            list.next(supply),
+            Some((Rank::Pod, CgroupId(1), waiting("a")))
+        );
         assert_eq!(list.len(), 0);
     }
 
@@ -332,7 +340,7 @@ mod tests {
         let mut add = |list: &mut Waitlist, count| {
             for _ in 0..count {
                 id += 1;
-                list.add(Rank::Pod, id, waiting("a"));
+                list.add(Rank::Pod, CgroupId(id), waiting("a"));
             }
         };
         add(&mut list, MANY);
@@ -383,13 +391,16 @@ mod tests {
     #[test]
     fn the_lowest_rank_gives_up_first() {
         let have = [
-            (1, Rank::Pod),
-            (2, Rank::NoPod),
-            (3, Rank::Pause),
-            (4, Rank::Pause),
+            (CgroupId(1), Rank::Pod),
+            (CgroupId(2), Rank::NoPod),
+            (CgroupId(3), Rank::Pause),
+            (CgroupId(4), Rank::Pause),
         ];
-        assert_eq!(gives_up(have.into_iter(), Rank::Pod), Some(3));
-        assert_eq!(gives_up(have[..2].iter().copied(), Rank::Pod), Some(2));
+        assert_eq!(gives_up(have.into_iter(), Rank::Pod), Some(CgroupId(3)));
+        assert_eq!(
+            gives_up(have[..2].iter().copied(), Rank::Pod),
+            Some(CgroupId(2))
+        );
         assert_eq!(gives_up(have[..2].iter().copied(), Rank::NoPod), None);
         assert_eq!(gives_up(have[..1].iter().copied(), Rank::Pod), None);
     }

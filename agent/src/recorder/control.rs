@@ -10,7 +10,7 @@ use aya::{
     Ebpf,
     maps::{Array, MapData, RingBuf},
 };
-use capture_format::{BootTime, ExitStatus};
+use capture_format::{BootTime, CgroupId, ExitStatus};
 
 use super::ring::RingId;
 
@@ -18,7 +18,7 @@ use super::ring::RingId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Id of the container's cgroup; for a refusal, id of the cgroup that was refused.
-    pub cgroup: u64,
+    pub cgroup: CgroupId,
     /// Nanoseconds of CLOCK_BOOTTIME.
     pub time: BootTime,
     /// What happened.
@@ -144,7 +144,7 @@ fn decode(bytes: &[u8]) -> Option<Message> {
         _ => return None,
     };
     Some(Message {
-        cgroup: field!(cgroup: u64),
+        cgroup: CgroupId(field!(cgroup: u64)),
         time: BootTime(field!(time: u64)),
         kind,
     })
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(
             exit,
             Message {
-                cgroup: 7,
+                cgroup: CgroupId(7),
                 time: BootTime(9),
                 kind: MessageKind::InitExit {
                     ring: RingId(3),

@@ -1,7 +1,7 @@
 //! From a record of the ring to an event of the capture.
 
 use bytes::Bytes;
-use capture_format::{BootTime, Event, EventFlags, EventKind, FdType};
+use capture_format::{BootTime, Event, EventFlags, EventKind, FdType, Tid};
 
 use super::{
     ring::RawRecord,
@@ -28,7 +28,7 @@ pub(super) fn event(record: &RawRecord<'_>) -> Option<Event> {
     Some(Event {
         time: BootTime(head.time),
         pid: head.tgid,
-        tid: head.tid,
+        tid: Tid(head.tid),
         kind,
         flags: EventFlags(head.flags) | torn,
         fd_type: FdType(head.fd_type),

@@ -26,7 +26,7 @@ use std::{
 
 use aya::{Btf, Ebpf};
 use aya_log::EbpfLogger;
-use capture_format::{BootTime, Event, EventKind, Losses, Probe};
+use capture_format::{BootTime, CgroupId, Event, EventKind, Losses, Probe};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -229,12 +229,12 @@ impl Recorder {
 
     /// The ring of a container's cgroup, by the cgroup's id (its directory's inode number).
     #[must_use]
-    pub fn ring_of(&self, cgroup: u64) -> Option<RingId> {
+    pub fn ring_of(&self, cgroup: CgroupId) -> Option<RingId> {
         self.pool.find(cgroup)
     }
 
     /// Every container that has a ring: the id of its cgroup, and the ring.
-    pub fn rings(&self) -> impl Iterator<Item = (u64, RingId)> {
+    pub fn rings(&self) -> impl Iterator<Item = (CgroupId, RingId)> {
         self.pool.containers()
     }
 
@@ -333,9 +333,9 @@ impl Recorder {
     /// See [`AdoptError`].
     pub fn adopt(
         &mut self,
-        cgroup: u64,
+        cgroup: CgroupId,
         first: FirstProcess,
-        nested: impl FnOnce() -> io::Result<Vec<u64>>,
+        nested: impl FnOnce() -> io::Result<Vec<CgroupId>>,
     ) -> Result<Adopted, AdoptError> {
         self.pool.adopt(cgroup, first, nested)
     }

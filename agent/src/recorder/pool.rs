@@ -13,6 +13,7 @@ use aya::{
     Ebpf,
     maps::{Map, MapData, MapError, Queue},
 };
+use capture_format::CgroupId;
 
 use super::{
     budget::{Budget, Change, Stock},
@@ -193,9 +194,9 @@ impl Pool {
     /// inside it after that is entered by the kernel side; and where it can be seen after that, its removal will be told.
     pub(super) fn adopt(
         &mut self,
-        cgroup: u64,
+        cgroup: CgroupId,
         first: FirstProcess,
-        nested: impl FnOnce() -> io::Result<Vec<u64>>,
+        nested: impl FnOnce() -> io::Result<Vec<CgroupId>>,
     ) -> Result<Adopted, AdoptError> {
         if let Some(ring) = self.find(cgroup) {
             return Err(AdoptError::HasOne(ring));
@@ -248,11 +249,11 @@ impl Pool {
     }
 
     /// The ring of a container's cgroup.
-    pub(super) fn find(&self, cgroup: u64) -> Option<RingId> {
+    pub(super) fn find(&self, cgroup: CgroupId) -> Option<RingId> {
         self.table.find(cgroup).map(RingId)
     }
 
-    pub(super) fn containers(&self) -> impl Iterator<Item = (u64, RingId)> {
+    pub(super) fn containers(&self) -> impl Iterator<Item = (CgroupId, RingId)> {
         self.table
             .containers()
             .map(|(cgroup, ring)| (cgroup, RingId(ring)))

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use agent_ebpf::wire::{
     DATA_MAX, LANE_SIZE, LANE_STRIDE, LANES, LaneHeader, NAME_MAX, RECORD_MAX, Record, Ring,
 };
-use capture_format::BootTime;
+use capture_format::{BootTime, CgroupId};
 
 use crate::host;
 
@@ -87,7 +87,7 @@ pub(super) fn snapshot(words: &[AtomicU64]) -> Snapshot {
 }
 
 /// Starts a ring's new life for a container that runs already, as `give` of the programs' `cgroups` module does for new ones. Nobody may have the ring.
-pub(super) fn give(words: &[AtomicU64], cgroup: u64, first: FirstProcess) {
+pub(super) fn give(words: &[AtomicU64], cgroup: CgroupId, first: FirstProcess) {
     let word = |offset: usize| &words[offset / 8];
     for lane in 0..LANES {
         let at = lane * size_of::<LaneHeader>();
@@ -97,7 +97,7 @@ pub(super) fn give(words: &[AtomicU64], cgroup: u64, first: FirstProcess) {
         word(at + std::mem::offset_of!(LaneHeader, torn)).store(0, Ordering::Relaxed);
     }
     for (offset, value) in [
-        (std::mem::offset_of!(Ring, cgroup), cgroup),
+        (std::mem::offset_of!(Ring, cgroup), cgroup.0),
         (std::mem::offset_of!(Ring, init), first.pid.into()),
         (std::mem::offset_of!(Ring, assigned), host::boottime().0),
         (std::mem::offset_of!(Ring, compat), 0),

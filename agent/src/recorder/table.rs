@@ -7,6 +7,7 @@ use std::{
 
 use agent_ebpf::wire::{CGROUP_SETS, CGROUP_WAYS, CLAIMED, CgroupSet, NESTED, cgroup_set};
 use aya::maps::MapData;
+use capture_format::CgroupId;
 
 use super::sys::Mapped;
 
@@ -61,8 +62,8 @@ impl CgroupTable {
         ids.iter().zip(rings).map(|(id, ring)| Place { id, ring })
     }
 
-    fn set_of(&self, cgroup: u64) -> impl Iterator<Item = Place<'_>> {
-        self.set(cgroup_set(cgroup, self.key))
+    fn set_of(&self, cgroup: CgroupId) -> impl Iterator<Item = Place<'_>> {
+        self.set(cgroup_set(cgroup.0, self.key))
     }
 
     fn places(&self) -> impl Iterator<Item = Place<'_>> {
@@ -70,22 +71,22 @@ impl CgroupTable {
     }
 
     /// The ring of a cgroup.
-    pub(super) fn find(&self, cgroup: u64) -> Option<u32> {
+    pub(super) fn find(&self, cgroup: CgroupId) -> Option<u32> {
         self.set_of(cgroup)
-            .find(|place| place.id() == cgroup)
+            .find(|place| place.id() == cgroup.0)
             .map(|place| place.ring() & !NESTED)
     }
 
     /// Every container: the id of its cgroup, and its ring.
-    pub(super) fn containers(&self) -> impl Iterator<Item = (u64, u32)> {
+    pub(super) fn containers(&self) -> impl Iterator<Item = (CgroupId, u32)> {
         self.places()
             .filter(Place::is_container)
-            .map(|place| (place.id(), place.ring()))
+            .map(|place| (CgroupId(place.id()), place.ring()))
     }
 
     /// Enters a cgroup as the eBPF programs do (`insert` in `agent-ebpf/src/cgroups.rs`): the place is claimed first,
     /// so that nobody finds the id without its ring. Returns false if the set is full.
-    pub(super) fn insert(&self, cgroup: u64, ring: u32) -> bool {
+    pub(super) fn insert(&self, cgroup: CgroupId, ring: u32) -> bool {
         let claimed = self.set_of(cgroup).find(|place| {
             place
                 .id
@@ -94,7 +95,7 @@ impl CgroupTable {
         });
         let Some(place) = claimed else { return false };
         place.ring.store(ring, Ordering::Release);
-        place.id.store(cgroup, Ordering::Release);
+        place.id.store(cgroup.0, Ordering::Release);
         true
     }
 

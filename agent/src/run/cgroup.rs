@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use capture_format::CgroupId;
 
 use crate::{
     cgroupfs::{Mounts, below},
@@ -55,8 +56,8 @@ impl Cgroup {
     }
 
     /// The cgroup's id: the inode number of its directory.
-    pub(super) fn id(&self) -> io::Result<u64> {
-        Ok(fs::metadata(&self.path)?.ino())
+    pub(super) fn id(&self) -> io::Result<CgroupId> {
+        Ok(CgroupId(fs::metadata(&self.path)?.ino()))
     }
 
     /// Kills every process in the cgroup, and waits until they are gone.

@@ -3,7 +3,7 @@
 use std::{fs, io};
 
 use bytes::Bytes;
-use capture_format::{BootTime, Event, EventKind, FdType, Header, Run, WriteError, Writer};
+use capture_format::{BootTime, Event, EventKind, FdType, Header, Run, Tid, WriteError, Writer};
 
 fn main() -> io::Result<()> {
     fs::create_dir_all("corpus/read")?;
@@ -22,7 +22,7 @@ fn capture(runs: u32, events: u64) -> Result<Vec<u8>, WriteError> {
             writer.event(&Event {
                 time: BootTime(1000 + index * 77),
                 pid: 40 + index as u32 % 3,
-                tid: 40 + index as u32 % 4,
+                tid: Tid(40 + index as u32 % 4),
                 kind: [EventKind::OPENAT, EventKind::READ, EventKind::EXIT][index as usize % 3],
                 fd_type: FdType::REGULAR,
                 ret: index as i64 - 5,

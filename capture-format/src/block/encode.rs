@@ -111,7 +111,7 @@ impl Columns {
                 Column::Pid,
                 summary.pids.partition_point(|other| other < pid) as u64,
             );
-            columns.put(Column::Tid, zigzag(i64::from(*tid) - i64::from(*pid)));
+            columns.put(Column::Tid, zigzag(i64::from(tid.0) - i64::from(*pid)));
             columns.of_kind(Column::Flags).push(flags.0);
             columns.of_kind(Column::FdType).push(fd_type.0);
             columns.put(Column::Ret, zigzag(*ret));

@@ -8,7 +8,7 @@ use super::segments::{Segments, Zstd};
 use super::{BlockSummary, Column};
 use crate::layout::{BLOCK_HEADER_SIZE, EVENT_SIZE, take_bytes, take_u32};
 use crate::varint::{self, unzigzag};
-use crate::{BootTime, Damage, DamageCause, Event, EventFlags, EventKind, FdType, Lost};
+use crate::{BootTime, Damage, DamageCause, Event, EventFlags, EventKind, FdType, Lost, Tid};
 
 /// A block of events: see [`Reader::open_block`](crate::Reader::open_block).
 ///
@@ -61,7 +61,7 @@ struct Values {
     times: Vec<BootTime>,
     kinds: Vec<EventKind>,
     pids: Vec<u32>,
-    tids: Vec<u32>,
+    tids: Vec<Tid>,
     flags: Vec<EventFlags>,
     fd_types: Vec<FdType>,
     rets: Vec<i64>,
@@ -210,7 +210,7 @@ impl EventBlock {
 
     /// Threads of the events; empty until [`Columns::TID`] is loaded.
     #[must_use]
-    pub fn tids(&self) -> &[u32] {
+    pub fn tids(&self) -> &[Tid] {
         self.loaded(Columns::TID, &self.values.tids)
     }
 
@@ -302,7 +302,9 @@ impl EventBlock {
             let mut pids = values.pids.iter();
             keep(source.varints(Column::Tid, &mut values.tids, |difference| {
                 let pid = i64::from(*pids.next()?);
-                u32::try_from(pid.checked_add(unzigzag(difference))?).ok()
+                u32::try_from(pid.checked_add(unzigzag(difference))?)
+                    .ok()
+                    .map(Tid)
             })?);
         }
         if wanted(Column::Flags) {

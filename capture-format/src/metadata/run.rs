@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, iter::Sum, ops::AddAssign};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BootTime, WallTime};
+use crate::{BootTime, CgroupId, WallTime};
 
 /// One run: one life of the container, from its start to its exit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +13,7 @@ pub struct Run {
     /// Number of the run, from 1; on Kubernetes the restart count + 1.
     pub number: u32,
     /// Id of the container's cgroup, in the hierarchy that the recorder used.
-    pub cgroup: u64,
+    pub cgroup: CgroupId,
     /// Host pid of the first process; 0 if unknown.
     pub init_pid: u32,
     /// When the run started.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use capture_format::{
     BootTime, Damage, Event, EventFlags, EventKind, FdType, Header, Host, NumberedEvent, OpenError,
-    Reader, Run, Summary, WallTime, Writer,
+    Reader, Run, Summary, Tid, WallTime, Writer,
 };
 
 /// Metadata of a run and its events.
@@ -34,7 +34,7 @@ fn event(run: u32, index: u64) -> Event {
     Event {
         time: BootTime(u64::from(run) * 1_000_000 + index * 317),
         pid: 100 + run,
-        tid: 100 + run + (index % 2) as u32,
+        tid: Tid(100 + run + (index % 2) as u32),
         kind: [EventKind::OPENAT, EventKind::READ, EventKind::WRITE][(index % 3) as usize],
         flags: if index.is_multiple_of(5) {
             EventFlags::TRUNCATED

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use capture_format::BootTime;
+use capture_format::{BootTime, Tid};
 use serde_json::{Value, json};
 
 use crate::captures::{header, numbered, runs, write};
@@ -11,7 +11,7 @@ use crate::captures::{header, numbered, runs, write};
 fn a_python_reader_reads_the_same() {
     let mut runs = runs(2, 9000);
     let extremes = &mut runs[0].1[17];
-    (extremes.time, extremes.pid, extremes.tid) = (BootTime(u64::MAX), 1, u32::MAX);
+    (extremes.time, extremes.pid, Tid(extremes.tid.0).0) = (BootTime(u64::MAX), 1, u32::MAX);
     (extremes.ret, extremes.args) = (i64::MIN, [i64::MAX, -1, 0]);
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), write(&header(), &runs).0).unwrap();

@@ -5,8 +5,8 @@ use std::io::Cursor;
 use crate::captures::{header, numbered, read, runs, write};
 use bytes::Bytes;
 use capture_format::{
-    BootTime, Event, EventBlock, EventFlags, EventKind, FdType, Reader, Run, Summary, WriteError,
-    Writer,
+    BootTime, Event, EventBlock, EventFlags, EventKind, FdType, Reader, Run, Summary, Tid,
+    WriteError, Writer,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -108,7 +108,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             |((time, pid, tid, kind), (flags, fd_type, ret, args), (name, data))| Event {
                 time: BootTime(time),
                 pid,
-                tid,
+                tid: Tid(tid),
                 kind: EventKind(kind),
                 flags: EventFlags(flags),
                 fd_type: FdType(fd_type),

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use capture_format::{
-    BootTime, Event, EventFlags, EventKind, ExitStatus, FdType, Header, Reader, Run, Writer,
+    BootTime, Event, EventFlags, EventKind, ExitStatus, FdType, Header, Reader, Run, Tid, Writer,
 };
 use inspect::diff::{Side, diff};
 use inspect::export::{otlp, pcapng, perfetto, scap};
@@ -64,7 +64,7 @@ fn event() -> impl Strategy<Value = Event> {
             |(kind, pid, time, ret, args, name, data, fd_type, flags)| Event {
                 time: BootTime(time),
                 pid,
-                tid: pid,
+                tid: Tid(pid),
                 kind,
                 flags: EventFlags(flags & 31),
                 fd_type: FdType(fd_type),

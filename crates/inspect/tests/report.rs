@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use capture_format::{BootTime, Event, EventKind, ExitStatus, Header, Reader, Run, Writer};
+use capture_format::{BootTime, Event, EventKind, ExitStatus, Header, Reader, Run, Tid, Writer};
 use html5gum::{Token, Tokenizer};
 use sha2::{Digest, Sha256};
 
@@ -290,7 +290,7 @@ fn large(runs: u32, count: u64) -> Reader<Cursor<Vec<u8>>> {
                 .event(&Event {
                     time: BootTime(at * at),
                     pid: 100 + (at % 40) as u32,
-                    tid: 100,
+                    tid: Tid(100),
                     kind,
                     ret: if at % 3 == 0 { -2 } else { 2 },
                     args: [2, 0, 0],

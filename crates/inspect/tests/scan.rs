@@ -5,7 +5,7 @@ use std::io::{Cursor, Read, Seek};
 use bytes::Bytes;
 use capture_format::{
     BlockSummary, BootTime, Columns, Event, EventBlock, EventFlags, EventKind, FdType, Header,
-    Reader, Run, Writer,
+    Reader, Run, Tid, Writer,
 };
 use events::context::{Context, Seen};
 use inspect::filter::Filter;
@@ -52,7 +52,7 @@ fn event() -> impl Strategy<Value = Event> {
         .prop_map(|(kind, pid, ret, args, name, data, fd_type)| Event {
             time: BootTime(7),
             pid,
-            tid: pid,
+            tid: Tid(pid),
             kind,
             flags: EventFlags::default(),
             fd_type: FdType(fd_type),
@@ -265,7 +265,7 @@ fn excluded_blocks_are_left_alone() {
     let noise = |pid| Event {
         kind: EventKind::WRITE,
         pid,
-        tid: pid,
+        tid: Tid(pid),
         data: (0..FULL as u32 - 32)
             .map(|at| (at.wrapping_mul(0x9e37_79b9) >> 24) as u8)
             .collect::<Vec<_>>()
@@ -275,7 +275,7 @@ fn excluded_blocks_are_left_alone() {
     let call = |kind, ret, name: &'static str| Event {
         kind,
         pid: 5,
-        tid: 5,
+        tid: Tid(5),
         ret,
         args: [ret, 0, 0],
         name: Bytes::from_static(name.as_bytes()),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use capture_format::{Event, EventFlags, EventKind as K};
+use capture_format::{Event, EventFlags, EventKind as K, Tid};
 use redact::{Config, Manifest, Pattern, Payload, Redactor};
 
 #[path = "support/marked.rs"]
@@ -15,7 +15,7 @@ static REDACTOR: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(&Config::de
 fn event(kind: K, fd: i64, data: impl AsRef<[u8]>) -> Event {
     Event {
         pid: 7,
-        tid: 7,
+        tid: Tid(7),
         kind,
         args: [fd, 0, 0],
         data: Bytes::copy_from_slice(data.as_ref()),

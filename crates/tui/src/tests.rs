@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 
-use capture_format::{BootTime, Event, EventKind, ExitStatus, Header, Reader, Run, Writer};
+use capture_format::{BootTime, Event, EventKind, ExitStatus, Header, Reader, Run, Tid, Writer};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -137,7 +137,7 @@ fn long(events: u64) -> Vec<u8> {
         let event = Event {
             time: BootTime(number * 1000),
             pid: 100,
-            tid: 100,
+            tid: Tid(100),
             kind: EventKind::WRITE,
             ret: line.len() as i64,
             args: [if is_bad { 2 } else { 1 }, 0, line.len() as i64],
@@ -451,7 +451,7 @@ fn hostile() -> Tui<Cursor<Vec<u8>>> {
     writer.begin_run(&run).unwrap();
     let event = |kind, ret, args, name: &str, data: &str| Event {
         pid: 100,
-        tid: 100,
+        tid: Tid(100),
         kind,
         ret,
         args,

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use capture_format::CgroupId;
 
 /// Where cgroup v2 is mounted.
 pub(crate) fn mount_point() -> Result<PathBuf> {
@@ -71,8 +72,8 @@ impl Container {
     }
 
     /// The cgroup's id.
-    pub(crate) fn id(&self) -> Result<u64> {
-        Ok(fs::metadata(&self.path)?.ino())
+    pub(crate) fn id(&self) -> Result<CgroupId> {
+        Ok(CgroupId(fs::metadata(&self.path)?.ino()))
     }
 }
 

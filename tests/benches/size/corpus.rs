@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use capture_format::{BootTime, Event, EventKind, FdType, Header, Run, write_file};
+use capture_format::{BootTime, Event, EventKind, FdType, Header, Run, Tid, write_file};
 
 use crate::Capture;
 
@@ -94,7 +94,7 @@ impl Recorder {
         self.events.push(Event {
             time: BootTime(self.time),
             pid: self.pid,
-            tid: self.pid,
+            tid: Tid(self.pid),
             kind,
             ret,
             args,

@@ -36,7 +36,7 @@ pub(crate) fn encode(capture: &Capture) -> serde_json::Result<Vec<u8>> {
                 run: run.number,
                 time: event.time.0,
                 pid: event.pid,
-                tid: event.tid,
+                tid: event.tid.0,
                 kind: event.kind.name().unwrap_or("unknown"),
                 flags: event.flags.0,
                 fd_type: event.fd_type.0,

@@ -15,7 +15,7 @@ use agent::{
         RingId, Settings,
     },
 };
-use capture_format::{Event, EventKind as K, ExitStatus, SignalOrigin};
+use capture_format::{CgroupId, Event, EventKind as K, ExitStatus, SignalOrigin};
 use libtest_mimic::Failed;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
@@ -52,7 +52,7 @@ fn opens(recorder: &Recorder, ring: RingId, path: &str) -> Result<Vec<Event>, Fa
     Ok(events)
 }
 
-fn first_exit(messages: Vec<Message>) -> Option<(u64, RingId, u32, ExitStatus)> {
+fn first_exit(messages: Vec<Message>) -> Option<(CgroupId, RingId, u32, ExitStatus)> {
     messages.into_iter().find_map(|message| match message.kind {
         MessageKind::InitExit { ring, pid, status } => Some((message.cgroup, ring, pid, status)),
         _ => None,
@@ -290,7 +290,7 @@ fn version_1() -> Result<(), Failed> {
     drop(inner);
     drop(made);
     drop(elsewhere);
-    let removed: Vec<u64> = recorder
+    let removed: Vec<CgroupId> = recorder
         .messages()
         .into_iter()
         .filter(|message| matches!(message.kind, MessageKind::Removed(_)))

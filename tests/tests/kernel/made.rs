@@ -12,6 +12,7 @@ use std::{
 };
 
 use agent::recorder::Recorder;
+use capture_format::CgroupId;
 use lastword_tests::in_thread;
 use libtest_mimic::Failed;
 use nix::sched::CloneFlags;
@@ -40,8 +41,8 @@ impl Made {
     }
 
     /// Its id.
-    pub(crate) fn id(&self) -> Result<u64, Failed> {
-        Ok(fs::metadata(&self.0)?.ino())
+    pub(crate) fn id(&self) -> Result<CgroupId, Failed> {
+        Ok(CgroupId(fs::metadata(&self.0)?.ino()))
     }
 }
 

@@ -49,7 +49,7 @@ fn exec() -> Result<(), Failed> {
         .concat()
     );
     assert_eq!(event.pid, recorded.run().init_pid);
-    assert_eq!(event.args[1] as u64, recorded.run().cgroup);
+    assert_eq!(event.args[1] as u64, recorded.run().cgroup.0);
     let stdio = recorded.one(K::STDIO, |_| true);
     assert_eq!(stdio.data.len(), 48);
     let exit = recorded.one(K::EXIT, |_| true);

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use capture_format::{BootTime, ExitStatus, Probe};
+use capture_format::{BootTime, CgroupId, ExitStatus, Probe};
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
 use super::{
@@ -28,7 +28,7 @@ const WAITING_REPORTS: usize = 64;
 pub(in crate::node) enum Report {
     /// A container's cgroup was made; it is recorded.
     Started {
-        cgroup: u64,
+        cgroup: CgroupId,
         path: String,
         time: BootTime,
     },
@@ -41,11 +41,11 @@ pub(in crate::node) enum Report {
     /// A container is not recorded; it may be adopted when a ring is free.
     Refused { path: String, reason: String },
     /// A container lives on and is not recorded any more: others need its ring more.
-    GaveUp { cgroup: u64 },
+    GaveUp { cgroup: CgroupId },
     /// A container's first process has ended.
-    RunEnded { cgroup: u64, life: Life },
+    RunEnded { cgroup: CgroupId, life: Life },
     /// A container's cgroup is gone, its run was read, and its ring given back.
-    Removed { cgroup: u64 },
+    Removed { cgroup: CgroupId },
     /// So many messages of the kernel side found no room. Which containers exist was found out otherwise.
     MessagesLost(u64),
     /// The recorder does not work any longer.
@@ -94,8 +94,8 @@ pub(in crate::node) struct Places {
 
 /// What the node's loop asks of the thread.
 pub(super) enum Command {
-    Snapshot(u64, oneshot::Sender<Option<Life>>),
-    LetGo(u64),
+    Snapshot(CgroupId, oneshot::Sender<Option<Life>>),
+    LetGo(CgroupId),
     SetKept(u64),
     Stock(oneshot::Sender<Rings>),
     Stop,
@@ -158,14 +158,14 @@ impl RecordingThread {
     }
 
     /// Reads what the ring of a living container holds now.
-    pub(in crate::node) async fn snapshot(&self, cgroup: u64) -> Option<Life> {
+    pub(in crate::node) async fn snapshot(&self, cgroup: CgroupId) -> Option<Life> {
         let (reply, life) = oneshot::channel();
         self.send(Command::Snapshot(cgroup, reply));
         life.await.ok().flatten()
     }
 
     /// Stops recording a container that lives on.
-    pub(in crate::node) fn let_go(&self, cgroup: u64) {
+    pub(in crate::node) fn let_go(&self, cgroup: CgroupId) {
         self.send(Command::LetGo(cgroup));
     }
 

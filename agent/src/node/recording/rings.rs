@@ -2,6 +2,8 @@
 
 use std::io;
 
+use capture_format::CgroupId;
+
 use super::{Recorded, Server, handle::Report};
 use crate::{
     adopt, host,
@@ -11,7 +13,7 @@ use crate::{
 
 impl Server {
     /// A container has no ring. `has_lost`: something of it was not recorded already.
-    pub(super) fn wants(&mut self, cgroup: u64, path: String, has_lost: bool) {
+    pub(super) fn wants(&mut self, cgroup: CgroupId, path: String, has_lost: bool) {
         let rank = Rank::of(&path);
         self.waiting.saw(rank);
         let waiting = Waiting {
@@ -39,7 +41,7 @@ impl Server {
     }
 
     /// Adopts a container that waits. False if there is no ring for it.
-    fn adopt(&mut self, rank: Rank, cgroup: u64, waiting: Waiting) -> io::Result<bool> {
+    fn adopt(&mut self, rank: Rank, cgroup: CgroupId, waiting: Waiting) -> io::Result<bool> {
         let proc = self.places.proc.clone();
         let running = adopt::container(&proc, &self.places.cgroups, &waiting.path, &self.shapes)
             .filter(|running| running.cgroup == cgroup);

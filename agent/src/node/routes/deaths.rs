@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use capture_format::{ExitStatus, PodEvent, Run, Trigger};
+use capture_format::{CgroupId, ExitStatus, PodEvent, Run, Trigger};
 use containers::directory::Identity;
 use triggers::{Captured, Decision, Ended, Kind, Observation, Subject, Time};
 use verdict::{explain::RunVerdict, rules::Cause};
@@ -26,7 +26,7 @@ use crate::host;
 
 impl Node {
     /// A run is over, and its ring was read. It is closed in a task: others are asked how it ended.
-    pub(crate) fn run_ended(&mut self, cgroup: u64, life: Life) {
+    pub(crate) fn run_ended(&mut self, cgroup: CgroupId, life: Life) {
         self.name(cgroup);
         self.lives.begin_closing(cgroup);
         let Some(live) = self.lives.get(cgroup) else {
@@ -48,7 +48,7 @@ impl Node {
     }
 
     /// A run that is over, or that is read while it goes on, and the container it belongs to.
-    pub(crate) fn run_to_close(&self, cgroup: u64, live: &Live) -> RunToClose {
+    pub(crate) fn run_to_close(&self, cgroup: CgroupId, live: &Live) -> RunToClose {
         RunToClose {
             cgroup,
             id: live.id.clone(),
@@ -66,7 +66,7 @@ impl Node {
     /// A run is closed, or is lost. The triggers decide what comes of it.
     pub(crate) fn run_closed(
         &mut self,
-        cgroup: u64,
+        cgroup: CgroupId,
         ended: Time,
         result: anyhow::Result<Box<RunClosed>>,
     ) {

@@ -1,6 +1,6 @@
 //! Containers that start, and who they are.
 
-use capture_format::BootTime;
+use capture_format::{BootTime, CgroupId};
 use triggers::{Observation, Subject, Time};
 
 use containers::directory::Identity;
@@ -47,7 +47,7 @@ impl Node {
         Ok(())
     }
 
-    fn started(&mut self, cgroup: u64, path: &str, time: BootTime) {
+    fn started(&mut self, cgroup: CgroupId, path: &str, time: BootTime) {
         let Some(known) = containers::path::parse_own(path) else {
             tracing::debug!(
                 path,
@@ -83,7 +83,7 @@ impl Node {
     }
 
     /// Asks the container runtime which container it is.
-    fn ask_runtime(&mut self, cgroup: u64) {
+    fn ask_runtime(&mut self, cgroup: CgroupId) {
         let (Some(live), Some(client)) =
             (self.lives.get(cgroup), self.clients.cri.borrow().clone())
         else {
@@ -106,7 +106,7 @@ impl Node {
 
     /// Gives a recorded container its names, if they are known now. Stops recording it if it is a pause container or
     /// opted out. False if the names are not known.
-    pub(crate) fn name(&mut self, cgroup: u64) -> bool {
+    pub(crate) fn name(&mut self, cgroup: CgroupId) -> bool {
         let Some(live) = self.lives.get(cgroup).filter(|live| !live.named) else {
             return true;
         };

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use capture_format::BootTime;
+use capture_format::{BootTime, CgroupId};
 use triggers::Subject;
 
 /// A container that is recorded, or whose run is being closed.
@@ -32,7 +32,7 @@ impl Live {
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Lives {
-    live: HashMap<u64, Live>,
+    live: HashMap<CgroupId, Live>,
     /// The ids of the newest containers that run and are opted out.
     off: HashMap<Subject, String>,
 }
@@ -41,7 +41,7 @@ impl Lives {
     /// A container is recorded from now on.
     pub(crate) fn start(
         &mut self,
-        cgroup: u64,
+        cgroup: CgroupId,
         id: String,
         subject: Subject,
         run: u32,
@@ -59,26 +59,26 @@ impl Lives {
         self.live.insert(cgroup, live);
     }
 
-    pub(crate) fn get(&self, cgroup: u64) -> Option<&Live> {
+    pub(crate) fn get(&self, cgroup: CgroupId) -> Option<&Live> {
         self.live.get(&cgroup)
     }
 
     /// Who it is has become known.
-    pub(crate) fn name(&mut self, cgroup: u64, subject: &Subject, run: u32) {
+    pub(crate) fn name(&mut self, cgroup: CgroupId, subject: &Subject, run: u32) {
         if let Some(live) = self.live.get_mut(&cgroup) {
             (live.subject, live.run, live.named) = (subject.clone(), run, true);
         }
     }
 
     /// Its run is over, and is being closed.
-    pub(crate) fn begin_closing(&mut self, cgroup: u64) -> Option<&Live> {
+    pub(crate) fn begin_closing(&mut self, cgroup: CgroupId) -> Option<&Live> {
         let live = self.live.get_mut(&cgroup)?;
         live.closing = true;
         Some(live)
     }
 
     /// Its run is closed. Returns whose it was; none if the container was opted out meanwhile.
-    pub(crate) fn end_closing(&mut self, cgroup: u64) -> Option<Subject> {
+    pub(crate) fn end_closing(&mut self, cgroup: CgroupId) -> Option<Subject> {
         let live = self.live.get_mut(&cgroup)?;
         live.closing = false;
         let subject = live.subject.clone();
@@ -87,14 +87,14 @@ impl Lives {
     }
 
     /// Its cgroup is gone.
-    pub(crate) fn cgroup_removed(&mut self, cgroup: u64) {
+    pub(crate) fn cgroup_removed(&mut self, cgroup: CgroupId) {
         if let Some(live) = self.live.get_mut(&cgroup) {
             live.removed = true;
             self.forget_if_over(cgroup);
         }
     }
 
-    fn forget_if_over(&mut self, cgroup: u64) {
+    fn forget_if_over(&mut self, cgroup: CgroupId) {
         let over = |live: &Live| live.removed && !live.closing;
         if self.live.get(&cgroup).is_some_and(over) {
             self.live.remove(&cgroup);
@@ -102,12 +102,12 @@ impl Lives {
     }
 
     /// It lives on, and is not recorded any more.
-    pub(crate) fn give_up(&mut self, cgroup: u64) -> Option<Live> {
+    pub(crate) fn give_up(&mut self, cgroup: CgroupId) -> Option<Live> {
         self.live.remove(&cgroup)
     }
 
     /// A container is opted out. Returns its cgroups that are recorded.
-    pub(crate) fn opt_out(&mut self, subject: &Subject) -> Vec<u64> {
+    pub(crate) fn opt_out(&mut self, subject: &Subject) -> Vec<CgroupId> {
         let of_subject = self.live.extract_if(|_, live| live.subject == *subject);
         let mut cgroups = Vec::new();
         for (cgroup, live) in of_subject {
@@ -128,7 +128,7 @@ impl Lives {
     }
 
     /// Recorded containers that have no names yet.
-    pub(crate) fn unnamed(&self) -> Vec<u64> {
+    pub(crate) fn unnamed(&self) -> Vec<CgroupId> {
         let unnamed = self.live.iter().filter(|(_, live)| !live.named);
         unnamed.map(|(cgroup, _)| *cgroup).collect()
     }
@@ -144,7 +144,7 @@ impl Lives {
     }
 
     /// The run that a container is in, with the id of its cgroup.
-    pub(crate) fn running(&self, subject: &Subject) -> Option<(u64, &Live)> {
+    pub(crate) fn running(&self, subject: &Subject) -> Option<(CgroupId, &Live)> {
         self.live
             .iter()
             .find(|(_, live)| live.subject == *subject && !live.is_over())
@@ -172,7 +172,7 @@ impl Lives {
 mod tests {
     use super::*;
 
-    const CGROUP: u64 = 7;
+    const CGROUP: CgroupId = CgroupId(7);
 
     fn subject(container: &str) -> Subject {
         Subject {
@@ -212,7 +212,7 @@ mod tests {
         let mut lives = started();
         assert_eq!(lives.unnamed(), [CGROUP]);
         lives.name(CGROUP, &subject("web"), 4);
-        assert_eq!(lives.unnamed(), [0; 0]);
+        assert_eq!(lives.unnamed(), []);
         assert_eq!(lives.count(), (1, 1));
         let (cgroup, live) = lives.running(&subject("web")).unwrap();
         assert_eq!((cgroup, live.run), (CGROUP, 4));

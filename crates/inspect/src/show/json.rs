@@ -39,7 +39,7 @@ impl Lines for Printer<'_> {
         push_number(line.key("time_ns"), event.time.0);
         self.time(&mut line, event.time);
         push_number(line.key("pid"), event.pid);
-        push_number(line.key("tid"), event.tid);
+        push_number(line.key("tid"), event.tid.0);
         push_string(line.key("process"), &seen.program.label);
         match event.kind.name() {
             Some(name) => push_string(line.key("event"), name),

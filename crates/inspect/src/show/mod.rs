@@ -153,7 +153,7 @@ fn print<R: Read + Seek, W: Write>(
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use capture_format::{Event, EventFlags, EventKind as K, FdType, SignalOrigin};
+    use capture_format::{Event, EventFlags, EventKind as K, FdType, SignalOrigin, Tid};
     use fixtures::{INIT, Script, capture, inet, nginx};
 
     fn shown(script: Script, options: Options) -> String {
@@ -197,7 +197,7 @@ mod tests {
         s.write_cut(200, 3, "caf\u{e9} \x07 and more", 70_000);
         s.push(Event {
             pid: 200,
-            tid: 201,
+            tid: Tid(201),
             kind: K::WRITE,
             ret: 3,
             args: [3, 77, 3],
@@ -207,7 +207,7 @@ mod tests {
         });
         s.push(Event {
             pid: 200,
-            tid: 200,
+            tid: Tid(200),
             kind: K::READ,
             ret: -11,
             args: [9, 0, 512],
@@ -230,7 +230,7 @@ mod tests {
             .call(200, K::RENAME, -30, [0; 3], "/a", "/b");
         s.push(Event {
             pid: 200,
-            tid: 200,
+            tid: Tid(200),
             kind: K(4000),
             ret: 5,
             args: [1, 2, 3],

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use capture_format::{BootTime, Damage, Event, EventFlags, EventKind, Host, Run};
+use capture_format::{BootTime, Damage, Event, EventFlags, EventKind, Host, Run, Tid};
 
 use super::args::{Argument, args, is_group_exit, push_errno, stdio_in_words};
 use super::clock::Clock;
@@ -49,11 +49,11 @@ impl Lines for Printer<'_> {
 
 /// Appends the pid, and the tid if it is different.
 fn who(out: &mut String, event: &Event) {
-    if event.tid == event.pid {
+    if event.tid == Tid::first_of(event.pid) {
         return push_wide(out, event.pid, 7);
     }
     let (mut pid, mut tid) = (itoa::Buffer::new(), itoa::Buffer::new());
-    let (pid, tid) = (pid.format(event.pid), tid.format(event.tid));
+    let (pid, tid) = (pid.format(event.pid), tid.format(event.tid.0));
     push_right(out, pid, 7usize.saturating_sub(1 + tid.len()));
     out.push('/');
     out.push_str(tid);

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use bytes::Bytes;
 use capture_format::{
     BootTime, Container, Event, EventKind, Header, Host, Kubernetes, Pod, PodEvent, Probe, Reader,
-    Redaction, Resources, Run, Trigger, WallTime, Writer,
+    Redaction, Resources, Run, Tid, Trigger, WallTime, Writer,
 };
 
 /// What a page, an address, a style sheet or a terminal might act on. Each would call `hostile()`, which a test looks for, or load something.
@@ -94,7 +94,7 @@ fn header() -> Header {
 fn events(start: u64) -> Vec<Event> {
     let event = |kind: EventKind, ret: i64, args: [i64; 3], name: &[u8], data: &[u8]| Event {
         pid: 100,
-        tid: 100,
+        tid: Tid(100),
         kind,
         ret,
         args,

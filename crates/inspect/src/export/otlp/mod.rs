@@ -190,7 +190,7 @@ fn attributes(seen: &Seen<'_>) -> Vec<Attribute> {
     let mut all = vec![
         of_int("lastword.event.number", seen.number),
         of_int("process.pid", event.pid),
-        of_int("thread.id", event.tid),
+        of_int("thread.id", event.tid.0),
     ];
     let mut text = |key, bytes: &[u8]| {
         if !bytes.is_empty() {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{BootTime, Event, EventKind as K, Host, Reader, Run};
+use capture_format::{BootTime, Event, EventKind as K, Host, Reader, Run, Tid};
 
 use self::schema::{
     Annotation, BOOTTIME, Clock, ClockSnapshot, Kind, Process, REALTIME, STATE_CLEARED, Thread,
@@ -80,7 +80,7 @@ struct Trace<W> {
 /// The tracks of a process.
 struct Tracks {
     process: u64,
-    threads: HashMap<u32, u64>,
+    threads: HashMap<Tid, u64>,
 }
 
 impl<W: Write> Sink for Trace<W> {
@@ -230,7 +230,7 @@ impl<W: Write> Trace<W> {
         }
         let thread = Thread {
             pid: i32::try_from(pid).ok(),
-            tid: i32::try_from(tid).ok(),
+            tid: i32::try_from(tid.0).ok(),
             thread_name: Some(process_name(seen)),
         };
         let parent_uuid = self.processes.get(&pid).map(|tracks| tracks.process);

@@ -1,6 +1,6 @@
 //! The life cycle of processes as events of sysdig: execve, clone, procexit, signals.
 
-use capture_format::{Event, EventKind as K, ExitStatus};
+use capture_format::{Event, EventKind as K, ExitStatus, Tid};
 
 use super::block::{MAX_LIST, Parameters};
 use super::calls::Call;
@@ -49,7 +49,7 @@ pub(super) fn execve(seen: &Seen<'_>, cwd: &[u8], cgroups: &[u8]) -> Call {
 /// A process or thread that is new to the reader. It is introduced in the way in which clone(2) returns in the child.
 pub(super) struct Newborn<'p> {
     pub(super) pid: u32,
-    pub(super) tid: u32,
+    pub(super) tid: Tid,
     /// The process id as the process itself sees it; `None` if unknown.
     pub(super) pid_inside: Option<i64>,
     /// The process that made it.
@@ -61,7 +61,7 @@ pub(super) struct Newborn<'p> {
 
 impl Newborn<'_> {
     pub(super) fn clone(&self) -> Call {
-        let (pid, tid) = (i64::from(self.pid), i64::from(self.tid));
+        let (pid, tid) = (i64::from(self.pid), i64::from(self.tid.0));
         let is_thread = pid != tid;
         let (exe, args) = arguments(&self.program.args);
         let exe = if exe.is_empty() {

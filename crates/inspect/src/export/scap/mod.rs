@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{EventKind as K, Host, Reader, Run, WallTime};
+use capture_format::{EventKind as K, Host, Reader, Run, Tid, WallTime};
 
 use self::calls::{Call, call};
 use self::lives::{Newborn, ended, execve, parent, signal};
@@ -79,7 +79,7 @@ struct Scap<W> {
     /// would make the reader forget the descriptors of the process.
     init: u32,
     /// Threads that the reader knows.
-    known: HashSet<u32>,
+    known: HashSet<Tid>,
     /// Time of the last event. Readers expect that times never decrease.
     now: WallTime,
     out: W,
@@ -88,7 +88,7 @@ struct Scap<W> {
 impl<W: Write> Sink for Scap<W> {
     fn begin_run(&mut self, run: &Run) -> io::Result<()> {
         self.init = run.init_pid;
-        self.known = HashSet::from([run.init_pid]);
+        self.known = HashSet::from([Tid::first_of(run.init_pid)]);
         self.now = self.now.max(time_of_day(run.start, &self.host));
         if let Some(json) = self.container.take() {
             let json = block::Parameters::new().bytes(&[json.as_bytes(), b"\0"].concat());
@@ -116,10 +116,10 @@ impl<W: Write> Sink for Scap<W> {
             _ => Some(call(seen, self.flavour, &self.host)),
         };
         if let Some(call) = told {
-            self.write(event.tid.into(), &call)?;
+            self.write(event.tid.0.into(), &call)?;
         }
         if event.kind == K::EXIT {
-            self.known.remove(&event.pid);
+            self.known.remove(&Tid::first_of(event.pid));
         }
         Ok(())
     }
@@ -144,7 +144,7 @@ impl<W: Write> Scap<W> {
     /// a thread, which is not recorded.
     fn introduce(&mut self, seen: &Seen<'_>, context: &Context) -> io::Result<()> {
         let event = seen.event;
-        for tid in [event.pid, event.tid] {
+        for tid in [Tid::first_of(event.pid), event.tid] {
             if self.knows(tid) {
                 continue;
             }
@@ -161,17 +161,22 @@ impl<W: Write> Scap<W> {
         if child == self.init {
             return Ok(());
         }
-        self.knows(child);
+        self.knows(Tid::first_of(child));
         let inside = Some(seen.event.args[0]);
         let parent = i64::from(seen.event.pid);
-        self.born(&seen.program, context, (child, child), (parent, inside))
+        self.born(
+            &seen.program,
+            context,
+            (child, Tid::first_of(child)),
+            (parent, inside),
+        )
     }
 
     fn born(
         &mut self,
         program: &Program,
         context: &Context,
-        (pid, tid): (u32, u32),
+        (pid, tid): (u32, Tid),
         (parent, pid_inside): (i64, Option<i64>),
     ) -> io::Result<()> {
         let cwd = context.cwd(pid).cloned().unwrap_or_default();
@@ -185,11 +190,11 @@ impl<W: Write> Scap<W> {
             cgroups: &self.cgroups,
         }
         .clone();
-        self.write(tid.into(), &clone)
+        self.write(tid.0.into(), &clone)
     }
 
     /// Whether the reader knows a thread; afterwards it counts as known.
-    fn knows(&mut self, tid: u32) -> bool {
+    fn knows(&mut self, tid: Tid) -> bool {
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();
         }

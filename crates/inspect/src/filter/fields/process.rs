@@ -105,7 +105,7 @@ pub(super) const FIELDS: &[Field] = &[
         Type::Number,
         "Thread id",
         "thread.tid != 4711",
-        |ask| Some(Value::Number(ask.seen.event.tid.into())),
+        |ask| Some(Value::Number(ask.seen.event.tid.0.into())),
     ),
 ];
 

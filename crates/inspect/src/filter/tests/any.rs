@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use capture_format::{BootTime, Columns, Event, EventFlags, EventKind, FdType, Writer};
+use capture_format::{BootTime, Columns, Event, EventFlags, EventKind, FdType, Tid, Writer};
 use proptest::prelude::*;
 
 use super::*;
@@ -182,7 +182,7 @@ fn event() -> impl Strategy<Value = Event> {
             |(kind, pid, time, ret, args, name, data, fd_type, flags)| Event {
                 time: BootTime(time),
                 pid,
-                tid: pid,
+                tid: Tid(pid),
                 kind,
                 flags: EventFlags(flags & 63),
                 fd_type: FdType(fd_type),
