@@ -1,27 +1,54 @@
-//! Why a capture could not be written or opened. Each message is complete: it includes its cause.
+//! Why a capture could not be written or opened.
+//!
+//! A message says what its own error adds; the cause is the error's [`source`](Error::source). So whoever shows an
+//! error shows the whole [`chain`].
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use thiserror::Error;
-
 use crate::Version;
 
+/// An error and its causes in one line, each once: `CONTEXT: ERROR: CAUSE`.
+///
+/// ```
+/// use std::path::Path;
+///
+/// let error = capture_format::open_file(Path::new("/none.lwcap")).err().unwrap();
+/// assert_eq!(error.to_string(), "cannot read /none.lwcap");
+/// assert_eq!(
+///     capture_format::chain(&error).to_string(),
+///     "cannot read /none.lwcap: No such file or directory (os error 2)"
+/// );
+/// ```
+pub fn chain(error: &(dyn Error + 'static)) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        write!(f, "{error}")?;
+        let causes = std::iter::successors(error.source(), |&cause| cause.source());
+        for cause in causes {
+            write!(f, ": {cause}")?;
+        }
+        Ok(())
+    })
+}
+
 /// Why a capture could not be written. After an error, the writer cannot be used any more.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
     /// The output refused the bytes.
-    #[error("the capture could not be written: {0}{advice}", advice = advice(.0))]
-    Io(io::Error),
+    #[error("the capture could not be written")]
+    Io(#[source] io::Error),
     /// A file operation failed. The path has no new file; a file that was there before is unchanged.
-    #[error("{action} {} failed: {error}{}", path.display(), advice(error))]
+    #[error("{action} {} failed", path.display())]
     File {
         /// The capture to be written.
         path: PathBuf,
         /// What was tried.
         action: &'static str,
         /// How it failed.
+        #[source]
         error: io::Error,
     },
     /// The path names a device, a directory or another thing that a capture must not replace.
@@ -63,60 +90,63 @@ pub enum WriteError {
 }
 
 impl WriteError {
-    /// Makes an error that names the file and the step.
-    pub(crate) fn at(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
+    /// Makes an error that names the file and the step, and says what to do.
+    pub fn at(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |error| Self::File {
             path,
             action,
-            error,
+            error: advised(error),
         }
     }
 }
 
 impl From<io::Error> for WriteError {
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        Self::Io(advised(error))
     }
 }
 
-/// What to do about an error of the file system, as the end of a sentence.
-fn advice(error: &io::Error) -> &'static str {
-    match error.kind() {
+/// An error of the same kind whose message also says what to do about it.
+fn advised(error: io::Error) -> io::Error {
+    let advice = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; make room there or choose another place"
+            "make room there or choose another place"
         }
-        io::ErrorKind::NotFound => "; check that its directory exists",
+        io::ErrorKind::NotFound => "check that its directory exists",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "; choose a directory you may write to"
+            "choose a directory you may write to"
         }
-        _ => "",
-    }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("{error}; {advice}"))
 }
 
 /// Why a file could not be opened as a capture.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The file could not be opened or read.
-    #[error("cannot read {}: {error}", path.display())]
+    #[error("cannot read {}", path.display())]
     Unreadable {
         /// The path.
         path: PathBuf,
         /// How it failed.
+        #[source]
         error: io::Error,
     },
     /// The file was opened by [`open_file`](crate::open_file), but is not a readable capture.
-    #[error("{}: {error}", path.display())]
+    #[error("{}", path.display())]
     File {
         /// The path.
         path: PathBuf,
         /// What is wrong with it.
+        #[source]
         error: Box<Self>,
     },
     /// Reading failed.
-    #[error("the capture could not be read: {0}")]
-    Io(io::Error),
+    #[error("the capture could not be read")]
+    Io(#[source] io::Error),
     /// The bytes are not a capture.
     #[error("not a lastword capture{} (lastword reads the .lwcap files that it writes)", looks_like.map(|what| format!(": it looks like {what}")).unwrap_or_default())]
     NotACapture {
@@ -148,5 +178,68 @@ pub enum OpenError {
 impl From<io::Error> for OpenError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An error with the text that people read, which says every cause once.
+    #[test]
+    fn a_chain_says_every_cause_once() {
+        let path = Path::new("/c.lwcap");
+        let (full, missing) = (io::ErrorKind::StorageFull, io::ErrorKind::NotFound);
+        let opened = |error| OpenError::File {
+            path: path.to_owned(),
+            error: Box::new(error),
+        };
+        let cases: [(Box<dyn Error>, &str); 7] = [
+            (
+                Box::new(WriteError::from(io::Error::from(full))),
+                "the capture could not be written: no storage space; make room there or choose another place",
+            ),
+            (
+                Box::new(WriteError::from(io::Error::other("the run is gone"))),
+                "the capture could not be written: the run is gone",
+            ),
+            (
+                Box::new(WriteError::at(path, "creating")(missing.into())),
+                "creating /c.lwcap failed: entity not found; check that its directory exists",
+            ),
+            (
+                Box::new(OpenError::Unreadable {
+                    path: path.to_owned(),
+                    error: missing.into(),
+                }),
+                "cannot read /c.lwcap: entity not found",
+            ),
+            (
+                Box::new(opened(OpenError::TextMode)),
+                "/c.lwcap: the capture was damaged by a transfer as text; copy it again in binary mode",
+            ),
+            (
+                Box::new(opened(OpenError::from(io::Error::other("cut off")))),
+                "/c.lwcap: the capture could not be read: cut off",
+            ),
+            (
+                Box::new(WriteError::NoRun),
+                "an event was written outside a run: call begin_run before it",
+            ),
+        ];
+        for (error, text) in cases {
+            assert_eq!(chain(&*error).to_string(), text);
+            let cause = error.source().map(ToString::to_string);
+            assert!(
+                cause.is_none_or(|cause| !error.to_string().contains(&cause)),
+                "`{error}` includes its cause"
+            );
+        }
+    }
+
+    #[test]
+    fn advice_keeps_the_kind_of_an_error() {
+        let kind = io::ErrorKind::ReadOnlyFilesystem;
+        assert_eq!(advised(kind.into()).kind(), kind);
     }
 }

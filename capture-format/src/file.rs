@@ -26,7 +26,12 @@ pub fn write_file(
         Ok(writer.finish()?.1)
     })();
     let summary = written.map_err(|error| match error {
-        WriteError::Io(error) => WriteError::at(path, "writing")(error),
+        // Its cause already says what to do.
+        WriteError::Io(error) => WriteError::File {
+            path: path.to_owned(),
+            action: "writing",
+            error,
+        },
         error => error,
     })?;
     new.keep()?;

@@ -86,7 +86,7 @@ mod writer;
 pub use block::{BlockSummary, Columns, EventBlock};
 pub use class::Class;
 pub use damage::{Damage, DamageCause, Lost};
-pub use error::{OpenError, WriteError};
+pub use error::{OpenError, WriteError, chain};
 pub use event::{Event, EventFlags, EventKind, FdType, OomScope, SignalDisposition, SignalOrigin};
 pub use file::{NewFile, open_file, write_file};
 pub use ids::{CgroupId, Tid};

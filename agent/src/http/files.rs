@@ -22,6 +22,7 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
+use capture_format::chain;
 use futures::stream;
 use kubernetes::{
     capture_read::Proof,
@@ -187,7 +188,7 @@ async fn file(
         Err(refusal) => {
             let (_, result) = refusal.kind();
             files.metrics.file(result);
-            tracing::info!(result, "a file was refused: {refusal}");
+            tracing::info!(result, "a file was refused: {}", chain(&refusal));
             refusal.into_response()
         }
     }
@@ -319,7 +320,7 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (code, _) = self.kind();
-        let mut response = (code, format!("{self}\n")).into_response();
+        let mut response = (code, format!("{}\n", chain(&self))).into_response();
         let more = match code {
             StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer")),
             StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "2")),

@@ -157,7 +157,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, DefaultFields> for P
 #[cfg(test)]
 mod tests {
     use std::{
-        io,
+        fs, io,
+        path::Path,
         sync::{Arc, Mutex},
     };
 
@@ -205,6 +206,36 @@ mod tests {
         assert!(
             error.to_string().contains("expected error, warn, info"),
             "{error}"
+        );
+    }
+
+    /// Every `.rs` file below a folder.
+    fn sources(folder: &Path, each: &mut dyn FnMut(&Path, &str)) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, each);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                each(&path, &fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn no_error_is_logged_without_its_causes() {
+        let bare = concat!("%", "error,");
+        let mut cut = Vec::new();
+        let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for folder in [top.join("src"), top.join("../crates")] {
+            sources(&folder, &mut |path, text| {
+                let lines = (1..).zip(text.lines());
+                let bad = lines.filter(|(_, line)| line.contains(bare));
+                cut.extend(bad.map(|(number, _)| format!("{}:{number}", path.display())));
+            });
+        }
+        assert!(
+            cut.is_empty(),
+            "write `error = %capture_format::chain(&error)`: {cut:#?}"
         );
     }
 }

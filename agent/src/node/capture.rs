@@ -2,7 +2,7 @@
 
 use std::{io::Cursor, path::Path, sync::Arc};
 
-use capture_format::{Reader, Run, Writer};
+use capture_format::{Reader, Run, Writer, chain};
 use redact::{Manifest, Redactor};
 use spool::{Info, New, Spool, SpoolError};
 use verdict::explain::{Explanation, explain};
@@ -85,7 +85,7 @@ fn write(
         |path, info| match explained(path, info) {
             Ok(said) => explanation = Some(said),
             Err(error) => {
-                tracing::error!(%error, path = %path.display(), "a capture cannot be read back")
+                tracing::error!(error = %chain(&*error), path = %path.display(), "a capture cannot be read back")
             }
         },
     );
@@ -128,7 +128,7 @@ fn unwritten<'a>(
     Ok(CaptureWritten {
         entry,
         explanation,
-        unwritten: Some(error.to_string()),
+        unwritten: Some(chain(&error).to_string()),
     })
 }
 
@@ -144,7 +144,7 @@ fn earlier(order: &Order, spool: &Spool) -> Vec<KeptRun> {
         Ok(earlier) if earlier.iter().all(|run| run.run.number < first.run.number) => earlier,
         Ok(_) => Vec::new(),
         Err(error) => {
-            tracing::warn!(%error, path = %path.display(), "the runs of a capture that is replaced cannot be taken over");
+            tracing::warn!(error = %chain(&*error), path = %path.display(), "the runs of a capture that is replaced cannot be taken over");
             Vec::new()
         }
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use capture_format::{
     BootTime, CgroupId, Container, Event, EventFlags, EventKind, ExitStatus, Header, Host,
-    Kubernetes, Pod, PodEvent, Probe, Run, SignalOrigin, Terminated, WallTime, WriteError,
+    Kubernetes, Pod, PodEvent, Probe, Run, SignalOrigin, Terminated, WallTime, WriteError, chain,
 };
 use containers::{
     cri,
@@ -171,7 +171,7 @@ impl Clients {
                 Ok(Some(_)) => sleep(pace.next().unwrap_or(longest)).await,
                 Ok(None) => return None,
                 Err(error) => {
-                    tracing::debug!(%error, id, "the runtime does not say how a container ended");
+                    tracing::debug!(error = %chain(&error), id, "the runtime does not say how a container ended");
                     return None;
                 }
             }
@@ -276,7 +276,7 @@ impl Clients {
                 .map(pod_event)
                 .collect(),
             Err(error) => {
-                tracing::debug!(%error, pod = pod.name, "the pod's events are not known");
+                tracing::debug!(error = %chain(&error), pod = pod.name, "the pod's events are not known");
                 Vec::new()
             }
         }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use capture_format::chain;
 use futures::{StreamExt, stream::BoxStream};
 use kubernetes::{captures::Notice, namespaces::NamespaceInfo, pods::PodChange};
 use spool::Progress;
@@ -173,7 +174,9 @@ impl Node {
                 left_out,
                 "kept runs wait for the next start"
             ),
-            Err(error) => tracing::error!(%error, "kept runs cannot be left to the next start"),
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "kept runs cannot be left to the next start")
+            }
         }
     }
 }

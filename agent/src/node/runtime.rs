@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::MetadataExt as _, time::Duration};
 
-use capture_format::CgroupId;
+use capture_format::{CgroupId, chain};
 use containers::cri::{Client, Container, CriError, Sandbox, Status};
 use tokio::sync::watch;
 
@@ -152,7 +152,7 @@ pub(super) async fn who_in_time(client: &Client, id: &str) -> Option<Who> {
             Ok(None) => tokio::time::sleep(pause).await,
             Ok(found) => return found,
             Err(error) => {
-                tracing::debug!(%error, id, "the runtime does not say who a container is");
+                tracing::debug!(error = %chain(&error), id, "the runtime does not say who a container is");
                 return None;
             }
         }

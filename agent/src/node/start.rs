@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
+use capture_format::chain;
 use containers::{cri, hierarchy};
 use futures::{StreamExt, stream};
 use kubernetes::{
@@ -279,7 +280,7 @@ async fn cluster(config: &Config, options: &Options) -> anyhow::Result<Option<ku
             Ok(Some(cluster.client))
         }
         (Switch::Auto, Err(error)) => {
-            tracing::info!(%error, "no Kubernetes here: captures stay in the spool");
+            tracing::info!(error = %chain(&error), "no Kubernetes here: captures stay in the spool");
             Ok(None)
         }
         (Switch::On, Err(error)) => Err(error).context("kubernetes.enabled is on"),

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use capture_format::{Container, WallTime};
+use capture_format::{Container, WallTime, chain};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use kubernetes::{
     Error, Retry, Timestamp,
@@ -172,7 +172,7 @@ impl Teller {
                             later.insert(entry.id.clone(), Again { at, refusals: refusals + 1 });
                         }
                         Retry::Seldom | Retry::Never => {
-                            tracing::warn!(capture = entry.id, %error, "a capture is not announced");
+                            tracing::warn!(capture = entry.id, error = %chain(&error), "a capture is not announced");
                             announced(spool, &entry, false).await;
                             continue;
                         }
@@ -215,10 +215,10 @@ impl Complaints {
             .is_some_and(|said| said.elapsed() < COMPLAIN_EVERY)
         {
             self.unsaid += 1;
-            return tracing::debug!(capture = entry.id, %error, "a capture is announced later");
+            return tracing::debug!(capture = entry.id, error = %chain(error), "a capture is announced later");
         }
         let attempts_before = std::mem::take(&mut self.unsaid);
-        tracing::warn!(capture = entry.id, %error, attempts_before, "a capture is announced later");
+        tracing::warn!(capture = entry.id, error = %chain(error), attempts_before, "a capture is announced later");
         self.said = Some(Instant::now());
     }
 }
@@ -242,7 +242,7 @@ async fn announced(spool: &Arc<Spool>, entry: &Entry, exists: bool) {
     })
     .await;
     if let Ok(Err(error)) = noted {
-        tracing::warn!(capture = entry.id, %error, "that a capture was announced is noted in memory only");
+        tracing::warn!(capture = entry.id, error = %chain(&error), "that a capture was announced is noted in memory only");
     }
 }
 
@@ -254,7 +254,7 @@ pub(super) async fn remove(spool: &Arc<Spool>, entry: &Entry, why: &str) {
             tracing::info!(capture = entry.id, "a capture left the spool: {why}");
         }
         Ok(Err(error)) => {
-            tracing::warn!(capture = entry.id, %error, "a capture cannot be removed, and {why}");
+            tracing::warn!(capture = entry.id, error = %chain(&error), "a capture cannot be removed, and {why}");
         }
         Err(_) => {}
     }

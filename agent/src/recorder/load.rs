@@ -4,6 +4,7 @@ use std::{cmp::Reverse, fs, io};
 
 use agent_ebpf::wire::{Config, DATA_MAX, MISSING, NO_SHAPE, Offsets, SHAPES, Shape, features};
 use aya::{Ebpf, EbpfLoader, maps::Array};
+use capture_format::chain;
 use containers::path;
 
 use super::{Hierarchy, StartError, btf::Btf, hierarchy::Place, sys::Plain, syscalls};
@@ -336,7 +337,7 @@ pub(super) fn load(
     }
     let mut ebpf = loader
         .load(object)
-        .map_err(|error| StartError::Load(chain(&error)))?;
+        .map_err(|error| StartError::Load(chain(&error).to_string()))?;
     set_shapes(&mut ebpf, &settings.shapes)?;
     Ok((ebpf, key))
 }
@@ -347,14 +348,6 @@ fn page_size() -> u32 {
     let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
     let size = size.ok().flatten().and_then(|size| size.try_into().ok());
     size.unwrap_or(USUAL)
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 fn set_shapes(ebpf: &mut Ebpf, shapes: &[ContainerShape]) -> Result<(), StartError> {
@@ -374,7 +367,7 @@ fn set_shapes(ebpf: &mut Ebpf, shapes: &[ContainerShape]) -> Result<(), StartErr
         };
         table
             .set(index as u32, Plain(entry), 0)
-            .map_err(|error| StartError::Load(chain(&error)))?;
+            .map_err(|error| StartError::Load(chain(&error).to_string()))?;
     }
     Ok(())
 }

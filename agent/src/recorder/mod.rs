@@ -26,7 +26,7 @@ use std::{
 
 use aya::{Btf, Ebpf};
 use aya_log::EbpfLogger;
-use capture_format::{BootTime, CgroupId, Event, EventKind, Losses, Probe};
+use capture_format::{BootTime, CgroupId, Event, EventKind, Losses, Probe, chain};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -86,7 +86,7 @@ pub enum StartError {
     )]
     Hierarchy(String),
     /// A required file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}")]
     Read {
         /// The file.
         path: &'static str,
@@ -112,7 +112,8 @@ pub enum StartError {
     Log(String),
     /// The kernel does not let programs read its memory.
     #[error(
-        "this kernel is locked down (lockdown=confidentiality, see /sys/kernel/security/lockdown), so no eBPF program may read its memory; boot it with lockdown=integrity or lockdown=none on its command line. It said: {0}"
+        "this kernel is locked down (lockdown=confidentiality, see /sys/kernel/security/lockdown), so no eBPF program may read its memory; boot it with lockdown=integrity or lockdown=none on its command line. It said: {}",
+        chain(.0)
     )]
     Lockdown(Box<StartError>),
     /// Rings could not be made.
@@ -201,7 +202,8 @@ impl Recorder {
         let (mut ebpf, key) = load::load(object, &abilities, place, settings)?;
         let pool = Pool::new(&mut ebpf, settings.budget, key).map_err(StartError::Rings)?;
         let channel = Channel::new(&mut ebpf).map_err(StartError::Rings)?;
-        let btf = Btf::from_sys_fs().map_err(|error| StartError::BadBtf(load::chain(&error)))?;
+        let btf =
+            Btf::from_sys_fs().map_err(|error| StartError::BadBtf(chain(&error).to_string()))?;
         if settings.debug_programs {
             forward_log(&mut ebpf).map_err(StartError::Log)?;
         }
@@ -349,7 +351,7 @@ impl Recorder {
 
 /// Passes the log of the eBPF programs on to the `log` crate, from a thread that lives as long as this process.
 fn forward_log(ebpf: &mut Ebpf) -> Result<(), String> {
-    let mut logger = EbpfLogger::init(ebpf).map_err(|error| load::chain(&error))?;
+    let mut logger = EbpfLogger::init(ebpf).map_err(|error| chain(&error).to_string())?;
     std::thread::spawn(move || {
         loop {
             let mut ready = [PollFd::new(logger.as_fd(), PollFlags::POLLIN)];

@@ -40,7 +40,7 @@ pub enum AdoptError {
     #[error("its cgroup has been removed")]
     Gone,
     /// The kernel's answer.
-    #[error("cannot give it a ring: {0}")]
+    #[error("cannot give it a ring")]
     Kernel(#[from] io::Error),
 }
 

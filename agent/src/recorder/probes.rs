@@ -4,7 +4,7 @@ use aya::{
     Btf, Ebpf,
     programs::{Program, ProgramError},
 };
-use capture_format::Probe;
+use capture_format::{Probe, chain};
 
 use super::btf::Btf as KernelBtf;
 
@@ -316,12 +316,7 @@ fn explain(error: &ProgramError) -> String {
                 None => io_error.to_string(),
             }
         }
-        other => std::iter::successors(Some(other as &dyn std::error::Error), |error| {
-            error.source()
-        })
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": "),
+        other => chain(other).to_string(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use capture_format::{NewFile, WriteError};
+use capture_format::{NewFile, WriteError, chain};
 
 use super::caller::{Caller, act_as};
 
@@ -43,7 +43,8 @@ impl Output {
         let now = match act_as(caller, || write(&beside, capture))? {
             Ok(()) => format!("the capture is in {} instead", beside.display()),
             Err(error) => format!(
-                "the capture was not kept: nor could it be written to another place ({error})"
+                "the capture was not kept: nor could it be written to another place ({})",
+                chain(&error)
             ),
         };
         Err(why).with_context(|| now)
@@ -52,11 +53,8 @@ impl Output {
 
 fn write(path: &Path, capture: &[u8]) -> Result<(), WriteError> {
     let mut file = NewFile::create(path)?;
-    file.write_all(capture).map_err(|error| WriteError::File {
-        path: path.to_owned(),
-        action: "writing",
-        error,
-    })?;
+    file.write_all(capture)
+        .map_err(WriteError::at(path, "writing"))?;
     file.keep()
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use capture_format::{WriteError, open_file, write_file};
+use capture_format::{WriteError, chain, open_file, write_file};
 
 use crate::captures::{RunWithEvents, header, runs};
 
@@ -60,7 +60,7 @@ fn a_failure_leaves_what_was_there() {
         "writing {} failed: no storage space; make room there or choose another place",
         path.display()
     );
-    assert_eq!(error.to_string(), expected);
+    assert_eq!(chain(&error).to_string(), expected);
 
     write(&path, &runs(1, 1)).unwrap();
     let before = fs::read(&path).unwrap();
@@ -73,7 +73,7 @@ fn a_failure_leaves_what_was_there() {
 fn a_directory_that_is_not_there_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("no/a.lwcap");
-    let error = write(&path, &[]).unwrap_err().to_string();
+    let error = chain(&write(&path, &[]).unwrap_err()).to_string();
     assert!(
         error.starts_with(&format!("creating {} failed: ", path.display())),
         "{error}"
@@ -150,7 +150,7 @@ fn a_full_disk_is_left_as_it_was() {
     });
     runs[0].1[0].data = noise.take(200_000).collect();
     let path = directory.path().join("a.lwcap");
-    let error = write(&path, &runs).unwrap_err().to_string();
+    let error = chain(&write(&path, &runs).unwrap_err()).to_string();
     assert!(
         error.starts_with(&format!(
             "writing {} failed: No space left on device",
@@ -174,8 +174,8 @@ fn an_output_that_refuses_bytes_is_an_error() {
         .unwrap();
     let error = capture_format::Writer::new(full, &header())
         .map(drop)
-        .unwrap_err()
-        .to_string();
+        .unwrap_err();
+    let error = chain(&error).to_string();
     assert!(
         error.starts_with("the capture could not be written: No space left on device"),
         "{error}"
@@ -200,7 +200,7 @@ fn a_file_left_by_a_killed_process_is_in_nobodys_way() {
 #[test]
 fn what_cannot_be_opened_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    let open = |path: &Path| open_file(path).map(drop).unwrap_err().to_string();
+    let open = |path: &Path| chain(&open_file(path).map(drop).unwrap_err()).to_string();
     let path = directory.path().join("none.lwcap");
     let expected = format!(
         "cannot read {}: No such file or directory (os error 2)",

@@ -82,9 +82,8 @@ pub(crate) fn print(
     Ok(shown)
 }
 
-/// Whether the output failed: then the other captures need not be tried.
+/// Whether the output failed: then the other captures need not be tried. The cause of another error may be one of the
+/// system as well, which says nothing about the output.
 fn is_output(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref::<io::Error>().is_some())
+    error.downcast_ref::<io::Error>().is_some()
 }

@@ -139,7 +139,7 @@ pub enum Error {
     #[error("stopped before the file was read")]
     Stopped,
     /// The caller's writer failed.
-    #[error("cannot write the capture: {0}")]
+    #[error("cannot write the capture")]
     Output(#[source] std::io::Error),
 }
 

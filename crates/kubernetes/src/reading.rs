@@ -86,7 +86,7 @@ pub enum Refused {
     #[error("the Capture is {0:?}, so it has no file: wait until it is Complete")]
     NotComplete(Phase),
     /// The API server does not answer, so nobody knows.
-    #[error("the agent cannot ask the API server who may read: {0}")]
+    #[error("the agent cannot ask the API server who may read")]
     Unanswered(#[from] Error),
     /// The API server does not say what time it is, so nobody knows how old a CaptureRead is.
     #[error("the API server does not say what time it is; try again")]

@@ -8,13 +8,13 @@ use thiserror::Error;
 pub enum Error {
     /// A pattern is not a regular expression, or is too large.
     #[error(
-        "redaction pattern \"{name}\" cannot be used: {source}; the syntax is that of https://docs.rs/regex/latest/regex/#syntax"
+        "redaction pattern \"{name}\" cannot be used: {error}; the syntax is that of https://docs.rs/regex/latest/regex/#syntax"
     )]
     Pattern {
         /// Name of the pattern.
         name: String,
-        /// What is wrong with it.
-        source: Box<regex::Error>,
+        /// What is wrong with it. The message includes it, so it is no source.
+        error: Box<regex::Error>,
     },
     /// A pattern that matches the empty text would match everywhere and mask nothing.
     #[error(

@@ -52,9 +52,34 @@ impl Redactor {
 
     /// Masks the texts in a run's metadata.
     pub fn run_metadata(&self, run: &mut Run, manifest: &mut Manifest) {
-        let terminated = run.terminated.as_mut();
-        let message = terminated.map(|Terminated { message, .. }| message);
-        for text in run.start_error.iter_mut().chain(message) {
+        let Run {
+            number: _,
+            cgroup: _,
+            init_pid: _,
+            start: _,
+            end: _,
+            status: _,
+            start_error,
+            memory_limit: _,
+            oom_kills: _,
+            memory_peak: _,
+            memory_current: _,
+            cpu: _,
+            terminated,
+            losses: _,
+            skipped: _,
+        } = run;
+        let message = terminated.as_mut().map(|terminated| {
+            let Terminated {
+                reason: _,
+                message,
+                exit_code: _,
+                started_at: _,
+                finished_at: _,
+            } = terminated;
+            message
+        });
+        for text in start_error.iter_mut().chain(message) {
             self.text(text, manifest);
         }
     }

@@ -234,9 +234,9 @@ impl Rules {
                 regex: RegexBuilder::new(&format!("(?-u){}", row.pattern))
                     .dfa_size_limit(MAX_CACHE)
                     .build()
-                    .map_err(|source| Error::Pattern {
+                    .map_err(|error| Error::Pattern {
                         name: row.rule.clone(),
-                        source: source.into(),
+                        error: error.into(),
                     })?,
                 rule: row.rule,
                 accept: row.accept,

@@ -96,9 +96,9 @@ impl Scanner {
                     name: name.clone(),
                 });
             }
-            let regex = Regex::new(&pattern.regex).map_err(|source| Error::Pattern {
+            let regex = Regex::new(&pattern.regex).map_err(|error| Error::Pattern {
                 name: name.clone(),
-                source: source.into(),
+                error: error.into(),
             })?;
             if regex.is_match(b"") {
                 return Err(Error::Empty { name: name.clone() });
@@ -106,9 +106,9 @@ impl Scanner {
             patterns.push((name.clone(), regex));
         }
         let configured = RegexSet::new(config.patterns.iter().map(|pattern| &pattern.regex))
-            .map_err(|source| Error::Pattern {
+            .map_err(|error| Error::Pattern {
                 name: "all of them together".into(),
-                source: source.into(),
+                error: error.into(),
             })?;
         Ok(Self {
             rules,

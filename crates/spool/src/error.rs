@@ -1,4 +1,5 @@
-//! Why the spool could not do something. Each message is complete: it includes its cause.
+//! Why the spool could not do something. A message says what its own error adds; [`capture_format::chain`] shows the
+//! causes with it.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -11,13 +12,14 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum SpoolError {
     /// A file operation failed.
-    #[error("{action} {} failed: {error}{}", path.display(), advice(error))]
+    #[error("{action} {} failed", path.display())]
     File {
         /// The operation.
         action: &'static str,
         /// The file.
         path: PathBuf,
         /// How it failed.
+        #[source]
         error: io::Error,
     },
     /// Another process has the spool open.
@@ -38,11 +40,12 @@ pub enum SpoolError {
     #[error(transparent)]
     Write(#[from] WriteError),
     /// The disk is full, even after captures were dropped.
-    #[error("the disk of the spool is full, also after dropping {dropped} older captures: {error}")]
+    #[error("the disk of the spool is full, also after dropping {dropped} older captures")]
     Full {
         /// How many captures were dropped to make room.
         dropped: usize,
         /// How the last attempt failed.
+        #[source]
         error: Box<SpoolError>,
     },
     /// The capture alone is larger than the spool may be. It was not kept. If its size was known beforehand, nothing
@@ -71,7 +74,7 @@ impl SpoolError {
         move |error| Self::File {
             action,
             path,
-            error,
+            error: advised(error),
         }
     }
 
@@ -92,13 +95,14 @@ fn is_full(error: &io::Error) -> bool {
     )
 }
 
-/// What to do about an error of the file system, as the end of a sentence.
-fn advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        _ if is_full(error) => "; make room there or choose another directory",
-        ErrorKind::PermissionDenied => "; let the agent's user own it, or choose another directory",
-        ErrorKind::ReadOnlyFilesystem => "; mount it writable, or choose another directory",
-        ErrorKind::NotADirectory => "; remove the file that is in the way",
-        _ => "",
-    }
+/// An error of the same kind whose message also says what to do about it.
+fn advised(error: io::Error) -> io::Error {
+    let advice = match error.kind() {
+        _ if is_full(&error) => "make room there or choose another directory",
+        ErrorKind::PermissionDenied => "let the agent's user own it, or choose another directory",
+        ErrorKind::ReadOnlyFilesystem => "mount it writable, or choose another directory",
+        ErrorKind::NotADirectory => "remove the file that is in the way",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("{error}; {advice}"))
 }

@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use capture_format::chain;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -84,7 +85,7 @@ pub(crate) fn write(
         if size > room {
             left_out += 1;
         } else if let Err(error) = files::write_whole(&path, &[&line, bytes], false) {
-            warn!(path = %path.display(), %error, "a run could not be kept for the next agent");
+            warn!(path = %path.display(), error = %chain(&error), "a run could not be kept for the next agent");
             left_out += 1;
         } else {
             room -= size;

@@ -5,7 +5,7 @@ use std::fs::{self, FileType};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use capture_format::{Header, Run, WallTime, open_file};
+use capture_format::{Header, Run, WallTime, chain, open_file};
 use tracing::warn;
 
 use crate::entry::wall_time;
@@ -114,7 +114,7 @@ impl Scan {
         let bytes = match fs::metadata(path) {
             Ok(metadata) => metadata.len(),
             Err(error) => {
-                warn!(path = %path.display(), %error, "a capture cannot be looked at");
+                warn!(path = %path.display(), error = %chain(&error), "a capture cannot be looked at");
                 return;
             }
         };
@@ -169,7 +169,7 @@ pub(crate) fn describe(id: &str, path: &Path) -> Info {
     let (header, runs) = match open_file(path) {
         Ok(reader) => (reader.header().clone(), reader.runs().to_vec()),
         Err(error) => {
-            warn!(%error, "a capture of the spool cannot be read");
+            warn!(error = %chain(&error), "a capture of the spool cannot be read");
             (Header::default(), Vec::new())
         }
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use capture_format::Run;
+use capture_format::{Run, chain};
 use serde::Deserialize;
 use tracing::{debug, warn};
 
@@ -83,7 +83,7 @@ impl Spool {
             Ok(lock) => Some(lock),
             Err(error @ SpoolError::InUse { .. }) => return Err(error),
             Err(error) => {
-                warn!(%error, "no capture can be written");
+                warn!(error = %chain(&error), "no capture can be written");
                 None
             }
         };
@@ -94,7 +94,7 @@ impl Spool {
             orphans,
             directories,
         } = scan::scan(&captures).unwrap_or_else(|error| {
-            warn!(%error, "earlier captures cannot be read");
+            warn!(error = %chain(&error), "earlier captures cannot be read");
             scan::Scan::default()
         });
         let found = Found {
@@ -104,7 +104,7 @@ impl Spool {
         };
         for path in halves.iter().chain(&orphans) {
             if let Err(error) = files::remove(path) {
-                warn!(path = %path.display(), %error, "what an earlier agent left cannot be removed");
+                warn!(path = %path.display(), error = %chain(&error), "what an earlier agent left cannot be removed");
             }
         }
         for directory in &directories {
@@ -150,7 +150,7 @@ impl Spool {
             info,
             state: State {
                 exists: new.requested,
-                unwritten: Some(why.to_string()),
+                unwritten: Some(chain(why).to_string()),
                 ..State::default()
             },
         };
@@ -225,13 +225,13 @@ impl Spool {
         let dropped = self.make_room(disk.clock.now(), &self.config.limits, None, "");
         let checked = self.check(&mut disk).and_then(|()| disk.clock.save(false));
         self.table().set_trouble(checked.err().map(|error| {
-            warn!(%error, "the spool is in trouble");
-            error.to_string()
+            warn!(error = %chain(&error), "the spool is in trouble");
+            chain(&error).to_string()
         }));
         let unsaved = self.table().unsaved();
         for entry in unsaved {
             if let Err(error) = self.put(entry) {
-                warn!(%error, "the sidecar of a capture is written later");
+                warn!(error = %chain(&error), "the sidecar of a capture is written later");
             }
         }
         dropped
@@ -397,7 +397,7 @@ impl Spool {
                 continue;
             };
             match self.delete(&id, record) {
-                Err(error) => warn!(%error, "a capture cannot be dropped"),
+                Err(error) => warn!(error = %chain(&error), "a capture cannot be dropped"),
                 Ok(()) if !entry.present => debug!(id, "the record of a capture was dropped"),
                 Ok(()) => {
                     warn!(
@@ -436,7 +436,7 @@ impl Drop for Spool {
     fn drop(&mut self) {
         let mut disk = self.disk();
         if let Err(error) = disk.clock.save(true) {
-            debug!(%error, "how old the captures are is not noted");
+            debug!(error = %chain(&error), "how old the captures are is not noted");
         }
     }
 }

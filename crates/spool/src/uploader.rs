@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use capture_format::WallTime;
+use capture_format::{WallTime, chain};
 use serde::Deserialize;
 use tokio::sync::{Notify, mpsc};
 use tracing::warn;
@@ -213,7 +213,9 @@ impl Uploader {
         };
         let updated = tokio::task::spawn_blocking(move || match spool.update(&id, change) {
             Ok(_) | Err(SpoolError::Unknown { .. }) => {}
-            Err(error) => warn!(%error, "the sidecar of a capture is written later"),
+            Err(error) => {
+                warn!(error = %chain(&error), "the sidecar of a capture is written later")
+            }
         });
         // This panics only if the spool does, and that has been reported then.
         let _ = updated.await;

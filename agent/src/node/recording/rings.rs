@@ -2,7 +2,7 @@
 
 use std::io;
 
-use capture_format::CgroupId;
+use capture_format::{CgroupId, chain};
 
 use super::{Recorded, Server, handle::Report};
 use crate::{
@@ -79,7 +79,7 @@ impl Server {
             }
             Err(error) => {
                 if is_untold {
-                    self.refused(waiting.path.clone(), &error.to_string());
+                    self.refused(waiting.path.clone(), &chain(&error).to_string());
                 }
                 if !matches!(error, AdoptError::Gone) {
                     let waiting = Waiting {

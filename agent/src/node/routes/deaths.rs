@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use capture_format::{CgroupId, ExitStatus, PodEvent, Run, Trigger};
+use capture_format::{CgroupId, ExitStatus, PodEvent, Run, Trigger, chain};
 use containers::directory::Identity;
 use triggers::{Captured, Decision, Ended, Kind, Observation, Subject, Time};
 use verdict::{explain::RunVerdict, rules::Cause};
@@ -80,7 +80,7 @@ impl Node {
             Ok(closed) => self.keep(&subject, ended, *closed),
             Err(error) => {
                 self.metrics.failed("keep");
-                tracing::error!(%error, pod_uid = subject.pod_uid, container = subject.container, "a run is lost: it could not be kept");
+                tracing::error!(error = %chain(&*error), pod_uid = subject.pod_uid, container = subject.container, "a run is lost: it could not be kept");
             }
         }
         if !self.histories.is_closing(&subject) {

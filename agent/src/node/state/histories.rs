@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use capture_format::BootTime;
+use capture_format::{BootTime, chain};
 use containers::directory::Identity;
 use spool::SavedRun;
 use triggers::Subject;
@@ -272,7 +272,7 @@ impl Histories {
                     history.kept.push_back(Arc::new(kept));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, container = subject.container, "a kept run cannot be read")
+                    tracing::warn!(error = %chain(&error), container = subject.container, "a kept run cannot be read")
                 }
             }
         }

@@ -4,6 +4,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use capture_format::chain;
 use kubernetes::{
     Retry,
     captures::{self, Captures, Offer},
@@ -121,7 +122,7 @@ impl Outside {
                 Some(move || {
                     // Its Capture object is to say where it is.
                     if let Err(error) = spool.update(&id, |entry| entry.state.announced = false) {
-                        tracing::debug!(%error, "a capture left the spool as it was uploaded");
+                        tracing::debug!(error = %chain(&error), "a capture left the spool as it was uploaded");
                     }
                     teller.wake();
                 })
@@ -132,8 +133,8 @@ impl Outside {
                 attempts,
                 ..
             } => {
-                tracing::warn!(capture = id, attempts, %error, "a capture is uploaded later");
-                self.upload_error = Some(error.to_string());
+                tracing::warn!(capture = id, attempts, error = %chain(&error), "a capture is uploaded later");
+                self.upload_error = Some(chain(&error).to_string());
                 None
             }
         }
@@ -169,11 +170,11 @@ impl Outside {
                             .spool
                             .update(&entry.id, |old| old.info = entry.info.clone());
                         if let Err(error) = noted {
-                            tracing::warn!(%error, capture = entry.id, "a verdict is noted in memory only");
+                            tracing::warn!(error = %chain(&error), capture = entry.id, "a verdict is noted in memory only");
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(%error, capture = entry.id, "a capture of the spool cannot be read")
+                        tracing::warn!(error = %chain(&*error), capture = entry.id, "a capture of the spool cannot be read")
                     }
                 }
             }
@@ -186,7 +187,7 @@ impl Outside {
         match self.spool.restore(&host::boot_id()) {
             Ok(restored) => restored.runs,
             Err(error) => {
-                tracing::warn!(%error, "the runs that an earlier agent kept cannot be read");
+                tracing::warn!(error = %chain(&error), "the runs that an earlier agent kept cannot be read");
                 Vec::new()
             }
         }
@@ -264,7 +265,7 @@ impl Outside {
                     (entry.state.announced, entry.state.exists) = (false, false);
                 });
                 if let Err(error) = anew {
-                    tracing::debug!(%error, "a capture is to be announced anew");
+                    tracing::debug!(error = %chain(&error), "a capture is to be announced anew");
                 }
             }
             teller.wake();
@@ -316,7 +317,7 @@ impl Outside {
         Some(async move {
             let answer = captures.claim(&offer).await;
             if let Err(error) = &answer {
-                tracing::warn!(%error, capture = offer.name, "a requested capture cannot be taken");
+                tracing::warn!(error = %chain(error), capture = offer.name, "a requested capture cannot be taken");
             }
             ClaimAnswered {
                 key: (offer.namespace, offer.name),
@@ -335,7 +336,7 @@ impl Outside {
         let captures = self.captures.clone()?;
         Some(async move {
             if let Err(error) = captures.fail(claim, reason, &message).await {
-                tracing::warn!(%error, "that a capture failed cannot be said: {message}");
+                tracing::warn!(error = %chain(&error), "that a capture failed cannot be said: {message}");
             }
         })
     }
@@ -382,7 +383,7 @@ async fn is_deleted(captures: &Captures, entry: &Entry) -> bool {
             Ok(deleted) => return deleted,
             Err(error) if error.retry() == Retry::Soon => tokio::time::sleep(PACE).await,
             Err(error) => {
-                tracing::warn!(capture = entry.id, %error, "a Capture object is gone, and why is not known: its file stays");
+                tracing::warn!(capture = entry.id, error = %chain(&error), "a Capture object is gone, and why is not known: its file stays");
                 return false;
             }
         }

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use capture_format::{Header, WriteError, Writer, write_file};
+use capture_format::{Header, WriteError, Writer, chain, write_file};
 use tracing::warn;
 
 use super::Spool;
@@ -64,7 +64,7 @@ impl Spool {
             Ok(_) => self.table().set_trouble(None),
             // The spool would accept another capture.
             Err(SpoolError::TooLarge { .. }) => {}
-            Err(error) => self.table().set_trouble(Some(error.to_string())),
+            Err(error) => self.table().set_trouble(Some(chain(error).to_string())),
         }
         written
     }
@@ -100,7 +100,7 @@ impl Spool {
         if let Err(error) = &written
             && error.is_full()
         {
-            warn!(%error, "the disk of the spool is full");
+            warn!(error = %chain(error), "the disk of the spool is full");
             dropped.extend(self.free(now, new.expected_bytes, &id));
             written = attempt().map_err(|error| match error.is_full() {
                 true => SpoolError::Full {
@@ -118,7 +118,7 @@ impl Spool {
         });
         named.inspect_err(|_| {
             if let Err(error) = files::remove(&unnamed) {
-                warn!(path = %unnamed.display(), %error, "a capture that was not wanted cannot be removed");
+                warn!(path = %unnamed.display(), error = %chain(&error), "a capture that was not wanted cannot be removed");
             }
             self.remove_empty(&path);
         })?;
@@ -141,7 +141,7 @@ impl Spool {
             },
         };
         if let Err(error) = self.put(entry.clone()) {
-            warn!(%error, "the sidecar of a capture is written later");
+            warn!(error = %chain(&error), "the sidecar of a capture is written later");
         }
         Ok(Written { entry, dropped })
     }
@@ -164,13 +164,13 @@ impl Spool {
         }
         if let Err(error) = fs::rename(unnamed, path) {
             if let Some(Err(error)) = replaced.cloned().map(|old| self.put(old)) {
-                warn!(%error, "the sidecar of a capture is written later");
+                warn!(error = %chain(&error), "the sidecar of a capture is written later");
             }
             return Err(SpoolError::at("naming", path)(error));
         }
         let synced = path.parent().map_or(Ok(()), files::sync_directory);
         if let Err(error) = synced {
-            warn!(path = %path.display(), %error, "a capture may not outlive a crash of the node");
+            warn!(path = %path.display(), error = %chain(&error), "a capture may not outlive a crash of the node");
         }
         Ok(())
     }

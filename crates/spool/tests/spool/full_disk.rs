@@ -81,7 +81,12 @@ fn nothing_is_dropped_where_that_cannot_help() {
         matches!(error, SpoolError::Full { dropped: 0, .. }),
         "{error}"
     );
-    let error = error.to_string();
+    let error = capture_format::chain(&error).to_string();
+    assert_eq!(
+        error.matches("No space left on device").count(),
+        1,
+        "{error}"
+    );
     assert!(error.contains("No space left on device"), "{error}");
     assert!(
         error.ends_with("; make room there or choose another place"),
