@@ -33,6 +33,7 @@ pub fn watch(client: Client, health: Health) -> BoxStream<'static, Change<Namesp
         who: "namespaces",
         list: LIST_NAMESPACES,
         watch: WATCH_NAMESPACES,
+        from_cache: true,
     };
     watch.follow(api, None, health, |namespace| {
         let metadata = namespace.metadata;

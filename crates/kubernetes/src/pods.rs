@@ -161,6 +161,7 @@ pub fn watch(client: Client, node: &str, health: Health) -> BoxStream<'static, P
         who: "pods",
         list: LIST_PODS,
         watch: WATCH_PODS,
+        from_cache: true,
     };
     let of_node = format!("spec.nodeName={node}");
     watch.follow(Api::<Pod>::all(client), Some(&of_node), health, |pod| {

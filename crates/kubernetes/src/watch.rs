@@ -18,7 +18,7 @@ use crate::{Access, Error, Health};
 /// After this many seconds without an event a watch is started anew, so that a connection that was cut silently is
 /// noticed.
 const WATCH_LIMIT: u32 = 120;
-/// How many objects are read at once. A node has a few hundred pods at most.
+/// How many objects are read at once.
 const PAGE: u32 = 100;
 
 /// A change to the objects that are watched.
@@ -40,6 +40,9 @@ pub(crate) struct Watch {
     pub(crate) who: &'static str,
     pub(crate) list: Access,
     pub(crate) watch: Access,
+    /// Whether a list may come from an API server's cache, as the kubelet's does: that costs etcd nothing. The list may
+    /// then be older than what was seen before; the watch that follows it repeats what has happened since.
+    pub(crate) from_cache: bool,
 }
 
 impl Watch {
@@ -55,10 +58,13 @@ impl Watch {
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
         T: Send + 'static,
     {
-        let mut config = watcher::Config::default()
-            .timeout(WATCH_LIMIT)
-            .page_size(PAGE);
+        let mut config = watcher::Config::default().timeout(WATCH_LIMIT);
         config.field_selector = fields.map(str::to_owned);
+        // The cache does not divide lists into pages.
+        config.page_size = (!self.from_cache).then_some(PAGE);
+        if self.from_cache {
+            config = config.any_semantic();
+        }
         let mut known = Known::default();
         watcher::watcher(api, config)
             .default_backoff()

@@ -3,17 +3,18 @@
 //! | a Capture that | for | is |
 //! |---|---|---|
 //! | is Pending | | offered, every 5 s |
-//! | is Pending | 3 to 15 s | Failed if there is no such pod |
-//! | is Pending | 5 min | Failed: no agent took it |
+//! | is Pending | 3 to 33 s | looked after: Failed if there is no such pod, else its message says where the pod is |
+//! | is Pending | 1 to 2 min since the last change | looked after again; after 5 min Failed: no agent took it |
 //! | is Capturing, by this node, when the agent starts | | offered once more, the second time Failed |
 //! | is Capturing | 10 min | Failed: whoever took it did not finish |
 //! | is finished | its time to live | deleted by its node's agent, if the API server's clock agrees |
 //! | is finished | its time to live and 10 min | deleted by any agent, likewise: its node is gone, or no agent took it |
 //!
-//! Where any agent may act, each agent waits a different time, and the first one wins.
+//! Where any agent may act, each agent waits a different time, and the first one wins: what it does is a change that the
+//! others see, and that starts their waiting anew. So the number of requests does not depend on the number of nodes.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     time::{Duration, Instant},
 };
@@ -28,14 +29,20 @@ use crate::{
 
 const OFFER_EVERY: Duration = Duration::from_secs(5);
 const LOOK_AFTER: Duration = Duration::from_secs(3);
-const LOOK_SPREAD: Duration = Duration::from_secs(12);
+const LOOK_SPREAD: Duration = Duration::from_secs(30);
 const LATE_AFTER: Duration = Duration::from_secs(5 * 60);
-const LOOK_LATE_EVERY: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const LOOK_AGAIN_SPREAD: Duration = Duration::from_secs(60);
 const STUCK_AFTER: Duration = Duration::from_secs(10 * 60);
 const OTHERS_AFTER: Duration = Duration::from_secs(10 * 60);
 const SPREAD: Duration = Duration::from_secs(60);
 /// How long to wait before something that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
+/// An entry is looked at this often at least, in case this node's clock jumps.
+const AT_LEAST: Duration = Duration::from_secs(3600);
+/// How long the book may wait for changes.
+const PACE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(30);
 /// How many times the agent of a node may take the same Capture.
 const ATTEMPTS: i32 = 2;
 
@@ -128,44 +135,47 @@ impl Expiry {
     }
 }
 
-/// Why a pending Capture fails: reason and message; `None` if it does not fail.
-pub(super) fn judge(
-    seen: &Seen,
-    pod: Option<&PodPlace>,
-    late: bool,
-) -> Option<(&'static str, String)> {
+/// What becomes of a pending Capture whose pod was looked for.
+#[derive(Debug, PartialEq)]
+pub(super) enum Judged {
+    /// It fails: reason and message.
+    Fails(&'static str, String),
+    /// It goes on waiting: message.
+    Waits(String),
+}
+
+pub(super) fn judge(seen: &Seen, pod: Option<&PodPlace>, late: bool) -> Judged {
     let Seen {
         namespace, spec, ..
     } = seen;
     let pod_name = &spec.pod_name;
     let Some(pod) = pod else {
-        return Some((
-            "PodNotFound",
-            format!("pod {namespace}/{pod_name} not found"),
-        ));
+        let message = format!("pod {namespace}/{pod_name} not found");
+        return Judged::Fails("PodNotFound", message);
     };
     if let Some(uid) = spec.pod_uid.as_ref().filter(|uid| **uid != pod.uid) {
         let message = format!(
             "pod {namespace}/{pod_name} with UID {uid} not found: there is another of that name"
         );
-        return Some(("PodNotFound", message));
-    }
-    if !late {
-        return None;
+        return Judged::Fails("PodNotFound", message);
     }
     let minutes = LATE_AFTER.as_secs() / 60;
-    Some(match &pod.node {
-        None => (
+    match &pod.node {
+        None if !late => Judged::Waits(format!("pod {namespace}/{pod_name} is on no node yet")),
+        Some(node) if !late => {
+            Judged::Waits(format!("the agent of node {node} has not taken it yet"))
+        }
+        None => Judged::Fails(
             "PodNotScheduled",
             format!("pod {namespace}/{pod_name} is on no node after {minutes} min"),
         ),
-        Some(node) => (
+        Some(node) => Judged::Fails(
             "NoAgent",
             format!(
                 "no agent on node {node} took it within {minutes} min; see `kubectl get pods -A -o wide -l app.kubernetes.io/name=lastword`"
             ),
         ),
-    })
+    }
 }
 
 struct Entry {
@@ -174,10 +184,12 @@ struct Entry {
     since: Instant,
     /// Whether it was being captured by this node when the agent started.
     interrupted: bool,
-    /// When it is looked at next.
+    /// When its next duty is due, if there is one.
     due: Instant,
     /// When its pod is looked for.
     look: Instant,
+    /// Its place in [`Book::order`].
+    at: Instant,
 }
 
 /// All existing Captures.
@@ -185,7 +197,10 @@ pub(super) struct Book {
     node: String,
     keep: Duration,
     synced: bool,
+    /// By UID.
     entries: HashMap<String, Entry>,
+    /// When each entry is looked at next, with its UID.
+    order: BTreeSet<(Instant, String)>,
 }
 
 impl Book {
@@ -195,6 +210,7 @@ impl Book {
             keep,
             synced: false,
             entries: HashMap::new(),
+            order: BTreeSet::new(),
         }
     }
 
@@ -202,31 +218,48 @@ impl Book {
     pub(super) fn observe(&mut self, change: Change<Seen>, now: Instant) -> Option<Seen> {
         match change {
             Change::Synced => self.synced = true,
-            Change::Gone { uid } => return self.entries.remove(&uid).map(|entry| entry.seen),
+            Change::Gone { uid } => return self.remove(&uid).map(|entry| entry.seen),
             Change::Changed(seen) => self.record(seen, now),
         }
         None
     }
 
+    fn remove(&mut self, uid: &str) -> Option<Entry> {
+        let (uid, entry) = self.entries.remove_entry(uid)?;
+        self.order.remove(&(entry.at, uid));
+        Some(entry)
+    }
+
+    fn insert(&mut self, at: Instant, entry: Entry) {
+        let uid = entry.seen.uid.clone();
+        self.order.insert((at, uid.clone()));
+        self.entries.insert(uid, Entry { at, ..entry });
+    }
+
     fn record(&mut self, seen: Seen, now: Instant) {
         let capturing_here =
             seen.phase == Phase::Capturing && seen.node.as_deref() == Some(&self.node);
-        let look = now + LOOK_AFTER + self.wait(&seen.uid, LOOK_SPREAD);
-        let synced = self.synced;
-        let former = self.entries.remove(&seen.uid);
+        let former = self.remove(&seen.uid);
         let same = former
             .filter(|entry| entry.seen.phase == seen.phase && entry.seen.attempts == seen.attempts);
         let entry = match same {
-            Some(entry) => Entry { seen, ..entry },
+            Some(entry) if entry.seen.resource_version == seen.resource_version => entry,
+            // Somebody has looked after it.
+            Some(entry) => Entry {
+                look: now + LOOK_AGAIN + self.wait(&seen.uid, LOOK_AGAIN_SPREAD),
+                seen,
+                ..entry
+            },
             None => Entry {
                 since: now,
-                interrupted: capturing_here && !synced,
+                interrupted: capturing_here && !self.synced,
                 due: now,
-                look,
+                look: now + LOOK_AFTER + self.wait(&seen.uid, LOOK_SPREAD),
+                at: now,
                 seen,
             },
         };
-        self.entries.insert(entry.seen.uid.clone(), entry);
+        self.insert(now, entry);
     }
 
     /// Namespace and name of the Captures that this node's agent took, or that nobody has taken yet.
@@ -237,14 +270,11 @@ impl Book {
             .collect()
     }
 
-    /// How long nothing new can become due, if nothing is observed.
-    pub(super) fn pace(&self) -> Duration {
-        let waiting = |entry: &Entry| matches!(entry.seen.phase, Phase::Pending | Phase::Capturing);
-        if self.entries.values().any(waiting) {
-            Duration::from_secs(1)
-        } else {
-            Duration::from_secs(30)
-        }
+    /// How long nothing new can become due, if nothing is observed; rounded to what is sensible to wait for.
+    pub(super) fn pace(&self, now: Instant) -> Duration {
+        let next = self.order.first().map(|(at, _)| at.duration_since(now));
+        let next = next.filter(|_| self.synced).unwrap_or(*PACE.end());
+        next.clamp(*PACE.start(), *PACE.end())
     }
 
     /// What is to be done now. Each duty is returned once, and again later if there is still reason for it.
@@ -253,39 +283,46 @@ impl Book {
             return Vec::new();
         }
         let mut duties = Vec::new();
-        let mut entries = std::mem::take(&mut self.entries);
-        for entry in entries.values_mut() {
-            if entry.seen.phase == Phase::Pending && now >= entry.look {
+        while let Some((_, uid)) = self.order.first().filter(|(at, _)| *at <= now).cloned() {
+            let Some(mut entry) = self.remove(&uid) else {
+                break;
+            };
+            let pending = entry.seen.phase == Phase::Pending;
+            if pending && now >= entry.look {
                 let late = now >= entry.since + LATE_AFTER;
                 duties.push(Duty::LookForPod(entry.seen.clone(), late));
-                let late_from = entry.since + LATE_AFTER + self.wait(&entry.seen.uid, SPREAD);
-                entry.look = late_from.max(now + LOOK_LATE_EVERY);
+                entry.look = now + LOOK_AGAIN + self.wait(&uid, LOOK_AGAIN_SPREAD);
             }
-            if now >= entry.due
-                && let Some((duty, again)) = self.duty(entry, now, clock)
-            {
-                duties.push(duty);
+            if now >= entry.due {
+                let (duty, again) = self.duty(&entry, now, clock);
+                duties.extend(duty);
                 entry.due = now + again;
             }
+            let next = match pending {
+                true => entry.due.min(entry.look),
+                false => entry.due,
+            };
+            self.insert(next, entry);
         }
-        self.entries = entries;
         // Somebody is waiting for offers; the other duties are not urgent.
         duties.sort_by_key(|duty| !matches!(duty, Duty::Offer(_)));
         duties
     }
 
-    fn duty(&self, entry: &Entry, now: Instant, clock: Timestamp) -> Option<(Duty, Duration)> {
+    /// What is to be done about an entry now, if anything, and when it is to be looked at again.
+    fn duty(&self, entry: &Entry, now: Instant, clock: Timestamp) -> (Option<Duty>, Duration) {
         let seen = &entry.seen;
         match seen.phase {
-            Phase::Pending => Some((Duty::Offer(seen.offer()), OFFER_EVERY)),
+            Phase::Pending => (Some(Duty::Offer(seen.offer())), OFFER_EVERY),
             Phase::Capturing if entry.interrupted && seen.attempts >= ATTEMPTS => {
                 let message = format!(
                     "the agent of node {} ended {} times while it wrote the capture",
                     self.node, seen.attempts
                 );
-                Some((Duty::Fail(seen.clone(), "Interrupted", message), AGAIN))
+                let duty = Duty::Fail(seen.clone(), "Interrupted", message);
+                (Some(duty), AGAIN)
             }
-            Phase::Capturing if entry.interrupted => Some((Duty::Offer(seen.offer()), OFFER_EVERY)),
+            Phase::Capturing if entry.interrupted => (Some(Duty::Offer(seen.offer())), OFFER_EVERY),
             Phase::Capturing => {
                 let stuck = entry.since + STUCK_AFTER + self.wait(&seen.uid, SPREAD);
                 let node = seen.node.as_deref().unwrap_or("?");
@@ -293,11 +330,24 @@ impl Book {
                     "the agent of node {node} took it and did not finish within {} min",
                     STUCK_AFTER.as_secs() / 60
                 );
-                (now >= stuck).then(|| (Duty::Fail(seen.clone(), "NotFinished", message), AGAIN))
+                match stuck
+                    .checked_duration_since(now)
+                    .filter(|left| !left.is_zero())
+                {
+                    Some(left) => (None, left),
+                    None => {
+                        let duty = Duty::Fail(seen.clone(), "NotFinished", message);
+                        (Some(duty), AGAIN)
+                    }
+                }
             }
             Phase::Complete | Phase::Failed => {
                 let expiry = self.expiry(seen);
-                (clock >= expiry.at).then(|| (Duty::Expire(seen.clone(), expiry), AGAIN))
+                let left = Duration::try_from(expiry.at.duration_since(clock)).unwrap_or_default();
+                match left.is_zero() {
+                    true => (Some(Duty::Expire(seen.clone(), expiry)), AGAIN),
+                    false => (None, left.min(AT_LEAST)),
+                }
             }
         }
     }
@@ -418,10 +468,71 @@ mod tests {
                     .map(|duty| (second, duty)),
             );
         }
-        assert!(looks.len() >= 3, "{looks:?}");
-        assert!((3..=15).contains(&looks[0].0) && looks[0].1 == "look p late=false");
-        assert!((300..=361).contains(&looks[1].0) && looks[1].1 == "look p late=true");
-        assert_eq!(looks[2].0, looks[1].0 + 60);
+        assert!((3..=33).contains(&looks[0].0), "{looks:?}");
+        for pair in looks.windows(2) {
+            let pause = pair[1].0 - pair[0].0;
+            assert!((60..=121).contains(&pause), "{looks:?}");
+        }
+        for (second, look) in &looks {
+            assert_eq!(*look, format!("look p late={}", *second >= 300));
+        }
+    }
+
+    /// Each look is a change that all agents see a second later.
+    #[test]
+    fn the_number_of_looks_does_not_depend_on_the_number_of_nodes() {
+        let looks = |nodes: usize| {
+            let pending = seen("p", Phase::Pending, None);
+            let mut scenes: Vec<Scene> = (0..nodes)
+                .map(|node| {
+                    let mut scene = Scene::new(&[]);
+                    scene.book.node = format!("node-{node}");
+                    scene.see(0, pending.clone());
+                    scene
+                })
+                .collect();
+            let (mut all, mut version) = (0, 1);
+            for second in 0..300 {
+                let told = scenes.iter_mut().flat_map(|scene| scene.due(second));
+                let looks = told.filter(|duty| duty.starts_with("look")).count();
+                all += looks;
+                if looks > 0 {
+                    version += 1;
+                    for scene in &mut scenes {
+                        let resource_version = version.to_string();
+                        scene.see(
+                            second,
+                            Seen {
+                                resource_version,
+                                ..pending.clone()
+                            },
+                        );
+                    }
+                }
+            }
+            all
+        };
+        let (one, many) = (looks(1), looks(500));
+        // Within a second several may look before they see what the first one wrote.
+        assert!(one >= 2 && many <= 20 * one, "{one} {many}");
+    }
+
+    #[test]
+    fn a_change_costs_nothing_for_those_that_are_not_due() {
+        let mut scene = Scene::new(&[]);
+        for number in 0..20_000 {
+            scene.see(0, seen(&number.to_string(), Phase::Complete, Some("there")));
+        }
+        scene.due(1);
+        assert!(
+            scene
+                .book
+                .order
+                .iter()
+                .all(|(at, _)| *at > scene.start + Duration::from_secs(3000))
+        );
+        assert_eq!(scene.book.order.len(), scene.book.entries.len());
+        assert_eq!(scene.book.pace(scene.start), *PACE.end());
     }
 
     #[test]
@@ -486,12 +597,21 @@ mod tests {
             uid: "u1".to_owned(),
             node: node.map(str::to_owned),
         };
-        let message = |outcome: Option<(&'static str, String)>| outcome.unwrap().1;
+        let message = |judged: Judged| match judged {
+            Judged::Fails(_, message) | Judged::Waits(message) => message,
+        };
         assert_eq!(
             message(judge(&pending, None, false)),
             "pod shop/web not found"
         );
-        assert_eq!(judge(&pending, Some(&place(None)), false), None);
+        assert_eq!(
+            judge(&pending, Some(&place(None)), false),
+            Judged::Waits("pod shop/web is on no node yet".to_owned())
+        );
+        assert_eq!(
+            judge(&pending, Some(&place(Some("n1"))), false),
+            Judged::Waits("the agent of node n1 has not taken it yet".to_owned())
+        );
         assert_eq!(
             message(judge(&pending, Some(&place(None)), true)),
             "pod shop/web is on no node after 5 min"

@@ -31,7 +31,7 @@ use crate::{
     watch::Watch,
 };
 
-use book::{Book, Duty, PodPlace, Seen};
+use book::{Book, Duty, Judged, PodPlace, Seen};
 
 /// A Capture that waits for an agent. It is offered every few seconds until an agent claims it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +106,8 @@ impl Captures {
             who: "captures",
             list: LIST_CAPTURES,
             watch: WATCH_CAPTURES,
+            // What a list lacks is announced again.
+            from_cache: false,
         };
         let api: Api<Capture> = Api::all(self.client.clone());
         let changes = watch.follow(api, None, self.health.clone(), |capture| {
@@ -203,6 +205,17 @@ impl Captures {
         Ok(())
     }
 
+    /// Writes down that a pending Capture was looked after. The time makes it a change, which all agents see.
+    async fn note(&self, seen: &Seen, message: &str) -> Result<(), Error> {
+        let status = CaptureStatus {
+            message: Some(format!("{message} ({})", now().0)),
+            ..seen.status()
+        };
+        let version = Some(seen.resource_version.as_str());
+        let applied = apply_status(&self.client, &seen.namespace, &seen.name, version, &status);
+        unless_changed(applied.await).map(drop)
+    }
+
     async fn delete(&self, seen: &Seen) -> Result<(), Error> {
         let api: Api<Capture> = Api::namespaced(self.client.clone(), &seen.namespace);
         let params = DeleteParams {
@@ -236,8 +249,8 @@ impl Captures {
             Duty::LookForPod(seen, late) => {
                 let place = self.place_of_pod(seen).await?;
                 match book::judge(seen, place.as_ref(), *late) {
-                    Some((reason, message)) => self.give_up(seen, reason, &message).await,
-                    None => Ok(()),
+                    Judged::Fails(reason, message) => self.give_up(seen, reason, &message).await,
+                    Judged::Waits(message) => self.note(seen, &message).await,
                 }
             }
         }
@@ -303,7 +316,7 @@ impl Keeper {
 
     /// Waits for a change, or until something may be due. `None` if the watch has ended, which does not happen.
     async fn observe(&mut self) -> Option<()> {
-        match tokio::time::timeout(self.book.pace(), self.changes.next()).await {
+        match tokio::time::timeout(self.book.pace(Instant::now()), self.changes.next()).await {
             Ok(change) => {
                 let change = change?;
                 let listed = matches!(change, Change::Synced);

@@ -79,6 +79,12 @@ async fn a_watch_outlives_errors_and_tells_what_it_missed() {
         "{requests:?}"
     );
     assert!(
+        [0, 1, 4]
+            .iter()
+            .all(|&list| requests[list].contains("resourceVersion=0&")),
+        "from the API server's cache: {requests:?}"
+    );
+    assert!(
         requests[2].contains("watch=true") && requests[2].contains("allowWatchBookmarks=true"),
         "{requests:?}"
     );
