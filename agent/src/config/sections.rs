@@ -1,6 +1,6 @@
 //! The sections of the configuration file.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
@@ -219,6 +219,10 @@ pub struct Http {
     pub files_listen: SocketAddr,
     /// File with the bearer token that senders of alerts must present. Without it, no alerts are accepted.
     pub alerts_token_file: Option<PathBuf>,
+    /// Namespaces whose pods alerts may have captured. Without any, all.
+    pub alerts_namespaces: Vec<String>,
+    /// How many captures all alerts together may ask this agent for, per minute.
+    pub alerts_per_minute: NonZeroU32,
 }
 
 impl Default for Http {
@@ -227,6 +231,8 @@ impl Default for Http {
             listen: SocketAddr::from(([0, 0, 0, 0], 9440)),
             files_listen: SocketAddr::from(([127, 0, 0, 1], 9441)),
             alerts_token_file: None,
+            alerts_namespaces: Vec::new(),
+            alerts_per_minute: NonZeroU32::new(120).unwrap_or(NonZeroU32::MIN),
         }
     }
 }

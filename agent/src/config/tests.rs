@@ -77,7 +77,7 @@ fn everything_is_read() {
          storage: {url: 's3://captures/here', options: {aws_region: eu-1}}\n\
          container_runtime: {endpoint: off}\n\
          kubernetes: {enabled: on, ttl: 1day}\n\
-         http: {listen: '127.0.0.1:1', alerts_token_file: /token}\n\
+         http: {listen: '127.0.0.1:1', alerts_token_file: /token, alerts_namespaces: [shop], alerts_per_minute: 30}\n\
          socket: /tmp/agent.sock\n\
          log: {format: json}\n",
     )

@@ -3,7 +3,7 @@
 //!
 //! The functions are pure: they turn bytes into alerts and a list of what was ignored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,6 +21,22 @@ const EXPECTED: &str = "expected Alertmanager's webhook body, or {\"namespace\":
 pub(super) struct Wanted {
     pub(super) alerts: Vec<Alert>,
     pub(super) ignored: Vec<Ignored>,
+}
+
+impl Wanted {
+    /// Without alerts on pods of other namespaces; without any namespace, all of them.
+    pub(super) fn only(mut self, namespaces: &BTreeSet<String>) -> Self {
+        let is_allowed =
+            |alert: &Alert| namespaces.is_empty() || namespaces.contains(&alert.namespace);
+        let (allowed, others) = self.alerts.into_iter().partition(is_allowed);
+        self.alerts = allowed;
+        let others: Vec<Alert> = others;
+        self.ignored.extend(others.into_iter().map(|alert| Ignored {
+            alert: alert.detail,
+            reason: format!("{} is not in http.alerts_namespaces", alert.namespace),
+        }));
+        self
+    }
 }
 
 /// An alert that asks for no capture.

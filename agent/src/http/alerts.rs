@@ -1,6 +1,6 @@
 //! `POST /api/v1/alerts`: each alert becomes a Capture object, which the agent of the pod's node takes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::{
     Json,
@@ -75,7 +75,7 @@ pub(super) async fn post(State(endpoint): State<Endpoint>, request: Request) -> 
         Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
     match alert_body::parse(&body) {
-        Ok(wanted) => create(&endpoint, wanted).await,
+        Ok(wanted) => create(&endpoint, wanted.only(&endpoint.namespaces)).await,
         Err(bad) => (StatusCode::BAD_REQUEST, format!("{bad}\n")).into_response(),
     }
 }
@@ -102,6 +102,12 @@ async fn create(endpoint: &Endpoint, wanted: Wanted) -> Response {
     };
     let creating = async {
         for alert in wanted.alerts {
+            if !endpoint.allowance.take(Instant::now()) {
+                return Err(format!(
+                    "alerts have asked this agent for {} captures within a minute (http.alerts_per_minute); send the alert again later",
+                    endpoint.allowance.per_minute()
+                ));
+            }
             let (namespace, pod) = (alert.namespace.clone(), alert.pod.clone());
             let outcome = endpoint.handle.alert(alert).await;
             let (capture, created) =
@@ -134,7 +140,7 @@ async fn create(endpoint: &Endpoint, wanted: Wanted) -> Response {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::testing::{Agent, TOKEN, request},
+        super::testing::{Agent, PER_MINUTE, TOKEN, request},
         *,
     };
 
@@ -162,6 +168,33 @@ mod tests {
             answer.contains("\"alert\":\"Down\",\"reason\":\"it has no labels"),
             "{answer}"
         );
+    }
+
+    #[tokio::test]
+    async fn pods_of_other_namespaces_are_not_captured() {
+        let agent = Agent::for_namespaces(&["shop"]).await;
+        let body = "{\"namespace\": \"kube-system\", \"pod\": \"etcd\"}";
+        let answer = agent.post(body).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(
+            answer.contains("kube-system is not in http.alerts_namespaces"),
+            "{answer}"
+        );
+        assert!(agent.alerts.lock().unwrap().is_empty());
+        let answer = agent.post(PLAIN).await;
+        assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn more_captures_than_a_minute_allows_are_put_off() {
+        let agent = Agent::new().await;
+        for _ in 0..PER_MINUTE {
+            let answer = agent.post(PLAIN).await;
+            assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+        }
+        let answer = agent.post(PLAIN).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.contains("http.alerts_per_minute"), "{answer}");
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 //! carries one request and has a deadline, and the number of connections is limited. So a client that holds connections
 //! open does not hurt the agent, nor its health checks for long.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use axum::{
     Router,
@@ -23,6 +23,7 @@ use crate::{
 
 mod alert_body;
 mod alerts;
+mod allowance;
 mod files;
 mod health;
 mod patient;
@@ -30,6 +31,8 @@ mod server;
 #[cfg(test)]
 mod testing;
 mod token;
+
+pub(crate) use allowance::Allowance;
 
 pub(crate) use files::Files;
 
@@ -45,6 +48,10 @@ pub(crate) struct Endpoint {
     /// File with the bearer token that senders of alerts must present. It is read again for each alert, so it may
     /// change. Without it, no alerts are accepted.
     pub(crate) token_file: Option<PathBuf>,
+    /// Namespaces whose pods alerts may have captured; if there are none, all.
+    pub(crate) namespaces: Arc<BTreeSet<String>>,
+    /// How many captures alerts may still ask for.
+    pub(crate) allowance: Arc<Allowance>,
 }
 
 impl Endpoint {

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU32,
     path::PathBuf,
     sync::{Arc, Mutex},
 };
@@ -11,12 +12,14 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::Endpoint;
+use super::{Allowance, Endpoint};
 use crate::{
     metrics::Metrics,
     node::handle::{Alert, AlertOutcome, Handle, Request, Status},
 };
 
+/// How many captures alerts may ask the endpoint for in a minute.
+pub(super) const PER_MINUTE: u32 = 60;
 /// The endpoint's token.
 pub(super) const TOKEN: &str = "0123456789abcdef";
 
@@ -53,7 +56,21 @@ impl Agent {
         Self::start(Some((Status::default(), answer)), false).await
     }
 
+    /// Alerts may only be about these namespaces.
+    pub(super) async fn for_namespaces(namespaces: &[&str]) -> Self {
+        let answer: Answer = |alert| Ok(AlertOutcome::Created(format!("{}-1", alert.pod)));
+        Self::start_for(Some((Status::default(), answer)), true, namespaces).await
+    }
+
     async fn start(answers: Option<(Status, Answer)>, token: bool) -> Self {
+        Self::start_for(answers, token, &[]).await
+    }
+
+    async fn start_for(
+        answers: Option<(Status, Answer)>,
+        token: bool,
+        namespaces: &[&str],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file: PathBuf = folder.path().join("token");
         std::fs::write(&file, TOKEN).unwrap();
@@ -80,6 +97,8 @@ impl Agent {
             handle,
             metrics: Arc::new(Metrics::new()),
             token_file: token.then_some(file),
+            namespaces: Arc::new(namespaces.iter().map(|name| (*name).to_owned()).collect()),
+            allowance: Arc::new(Allowance::new(NonZeroU32::new(PER_MINUTE).unwrap())),
         };
         tokio::spawn(endpoint.serve(listener));
         Self {

@@ -100,6 +100,8 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         handle,
         metrics: metrics.clone(),
         token_file: config.http.alerts_token_file.clone(),
+        namespaces: Arc::new(config.http.alerts_namespaces.iter().cloned().collect()),
+        allowance: Arc::new(http::Allowance::new(config.http.alerts_per_minute)),
     };
     services.spawn(http.serve(endpoint));
     let store = open_store(&config)?;

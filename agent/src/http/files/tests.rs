@@ -477,6 +477,9 @@ async fn the_log_says_what_was_read_by_which_object_and_never_a_secret() {
         .with_ansi(false)
         .with_writer(move || lines.clone())
         .finish();
+    // As long as there is only one subscriber, tracing asks the thread that comes to a line first whether anybody wants
+    // it, and the thread of another test has none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
     let scene = Scene::with_file(b"words").await;
     let (mine, proof) = (scene.prove("mine", "web-1"), scene.prove("shop", "web-1"));

@@ -1,5 +1,7 @@
 //! People: captures that somebody on this machine asks for, `lastword status`, and alerts about pods anywhere.
 
+use std::time::Duration;
+
 use capture_format::Trigger;
 use kubernetes::{capture::CaptureSpec, captures};
 use tokio::sync::oneshot;
@@ -206,14 +208,18 @@ impl Node {
     }
 }
 
+/// How long a plain request that says the same counts as the same.
+const SAME_REQUEST: Duration = Duration::from_secs(5 * 60);
+
 async fn create(
     client: &kubernetes::Client,
     alert: Alert,
 ) -> Result<AlertOutcome, kubernetes::Error> {
-    let seed = alert
-        .key
-        .clone()
-        .unwrap_or_else(|| host::realtime().0.to_string());
+    // What has no key of its own counts as sent again if it says the same within the same five minutes.
+    let seed = alert.key.clone().unwrap_or_else(|| {
+        let span = host::realtime().0 / SAME_REQUEST.as_nanos() as u64;
+        format!("{span} {}", alert.detail)
+    });
     let name = kubernetes::capture_name(&alert.pod, alert.container.as_deref(), &["alert", &seed]);
     let spec = CaptureSpec {
         pod_name: alert.pod,
