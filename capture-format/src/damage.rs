@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use crate::RunIndex;
+
 /// A part of a capture that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
@@ -54,8 +56,8 @@ pub enum Lost {
     /// The metadata of runs. Events of the runs are still there if they are undamaged. `None`: it is not known which
     /// runs.
     Run {
-        /// Position in [`Reader::runs`](crate::Reader::runs), if there are events of the run.
-        index: Option<usize>,
+        /// Which run, if there are events of it.
+        index: Option<RunIndex>,
     },
     /// Events, by number.
     Events(RangeInclusive<u64>),
@@ -72,7 +74,7 @@ impl fmt::Display for Damage {
                 write!(
                     f,
                     "the metadata of the {}. run in the file is missing",
-                    index + 1
+                    index.0 + 1
                 )?;
             }
             Lost::Run { index: None } => write!(f, "the metadata of a run is missing")?,

@@ -1,8 +1,24 @@
-//! Ids that the kernel gave. All are numbers, so only their types keep them apart.
+//! Identifiers. All are numbers, so only their types keep them apart.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+/// Position of a run in its capture, from 0. It is not the [number](crate::Run::number) of the run, which starts at 1 and
+/// counts runs that the capture does not have, too.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct RunIndex(pub usize);
+
+/// Id of a process in its own pid namespace, where the first process is 1. [`Event::pid`](crate::Event::pid) is the
+/// host's id of it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct NamespacePid(pub u32);
 
 /// Id of a thread, in the host's pid namespace. The id of a process is that of its first thread.
 #[derive(

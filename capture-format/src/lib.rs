@@ -7,7 +7,7 @@
 //! - [`Event`] and [`EventKind`] are the events, [`Header`] and [`Run`] the metadata.
 //!
 //! ```
-//! use capture_format::{Event, EventKind, Header, Reader, Run, Writer};
+//! use capture_format::{Event, EventKind, Header, Reader, Run, RunIndex, Writer};
 //!
 //! let mut writer = Writer::new(Vec::new(), &Header::default())?;
 //! writer.begin_run(&Run { number: 1, ..Run::default() })?;
@@ -17,7 +17,7 @@
 //! assert_eq!(summary.events, 1);
 //!
 //! let mut reader = Reader::open(std::io::Cursor::new(capture))?;
-//! for event in reader.events(0) {
+//! for event in reader.events(RunIndex(0)) {
 //!     match event {
 //!         Ok(event) => println!("{}: {:?}", event.number, event.event),
 //!         Err(damage) => println!("{damage}"),
@@ -46,7 +46,7 @@
 //!
 //! let mut reader = open_file(&path)?;
 //! let mut failed: HashMap<EventKind, u64> = HashMap::new();
-//! for run in 0..reader.runs().len() {
+//! for run in reader.indexes() {
 //!     for event in reader.events(run).flatten() {
 //!         if event.event.kind.is_syscall() && event.event.ret < 0 {
 //!             *failed.entry(event.event.kind).or_default() += 1;
@@ -89,7 +89,7 @@ pub use damage::{Damage, DamageCause, Lost};
 pub use error::{OpenError, WriteError, chain};
 pub use event::{Event, EventFlags, EventKind, FdType, OomScope, SignalDisposition, SignalOrigin};
 pub use file::{NewFile, open_file, write_file};
-pub use ids::{CgroupId, Tid};
+pub use ids::{CgroupId, NamespacePid, RunIndex, Tid};
 pub use layout::Version;
 pub use metadata::{
     Container, Cpu, ExitStatus, Header, Host, Kubernetes, Losses, Pod, PodContainer, PodEvent,

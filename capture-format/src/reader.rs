@@ -11,7 +11,7 @@ use crate::layout::{
 use crate::scan;
 use crate::source::Source;
 use crate::survey::{Item, Survey, survey};
-use crate::{Damage, DamageCause, Event, Header, Lost, OpenError, Run, Version};
+use crate::{Damage, DamageCause, Event, Header, Lost, OpenError, Run, RunIndex, Version};
 
 /// Reads a capture: header and runs when it is opened, events when they are asked for, a block at a time.
 ///
@@ -113,7 +113,9 @@ impl<R: Read + Seek> Reader<R> {
             self.header = self.document(&block, 0, Lost::Header).unwrap_or_default();
         }
         for (index, run) in runs.into_iter().enumerate() {
-            let lost = Lost::Run { index: Some(index) };
+            let lost = Lost::Run {
+                index: Some(RunIndex(index)),
+            };
             let document = run
                 .metadata
                 .and_then(|block| self.document(&block, RUN_SUMMARY_SIZE, lost));
@@ -186,16 +188,28 @@ impl<R: Read + Seek> Reader<R> {
         &self.runs
     }
 
+    /// The positions of the runs, the first one first.
+    #[must_use]
+    pub fn indexes(&self) -> impl DoubleEndedIterator<Item = RunIndex> + use<R> {
+        (0..self.runs.len()).map(RunIndex)
+    }
+
+    /// The run at a position.
+    #[must_use]
+    pub fn run(&self, run_index: RunIndex) -> Option<&Run> {
+        self.runs.get(run_index.0)
+    }
+
     /// What is known to be missing. Damage to events may be found only when the events are read.
     #[must_use]
     pub fn damage(&self) -> &[Damage] {
         &self.damage
     }
 
-    /// The events of a run, which is given by its position in [`Reader::runs`]; empty if the run does not exist.
+    /// The events of a run; empty if the run does not exist.
     ///
     /// Where events are missing, there is an error; later events follow it.
-    pub fn events(&mut self, run_index: usize) -> Events<'_, R> {
+    pub fn events(&mut self, run_index: RunIndex) -> Events<'_, R> {
         Events {
             reader: self,
             run: run_index,
@@ -207,8 +221,8 @@ impl<R: Read + Seek> Reader<R> {
 
     /// Like [`Reader::events`], beginning with the block that contains the event of this number; earlier blocks are not
     /// read. A few events before that one may come first, and an error if something is missing right before the block.
-    pub fn events_from(&mut self, run_index: usize, number: u64) -> Events<'_, R> {
-        let items = self.items.get(run_index).map_or(&[][..], Vec::as_slice);
+    pub fn events_from(&mut self, run_index: RunIndex, number: u64) -> Events<'_, R> {
+        let items = self.items.get(run_index.0).map_or(&[][..], Vec::as_slice);
         let is_before =
             |item: &Item| matches!(item, Item::Events { summary, .. } if summary.next() <= number);
         let next = items.iter().rposition(is_before).map_or(0, |at| at + 1);
@@ -224,10 +238,10 @@ impl<R: Read + Seek> Reader<R> {
     /// The numbers of a run's first event and of the one after its last, according to its blocks; nothing is read.
     /// `None` for a run without events.
     #[must_use]
-    pub fn numbers(&self, run_index: usize) -> Option<std::ops::Range<u64>> {
+    pub fn numbers(&self, run_index: RunIndex) -> Option<std::ops::Range<u64>> {
         let mut blocks = self
             .items
-            .get(run_index)?
+            .get(run_index.0)?
             .iter()
             .filter_map(|item| match item {
                 Item::Events { summary, .. } => Some(summary),
@@ -238,11 +252,10 @@ impl<R: Read + Seek> Reader<R> {
         Some(first.first..last.next())
     }
 
-    /// A part of a run. The arguments are the position of the run in [`Reader::runs`] and the position of the part,
-    /// from 0; `None` after the last part. Nothing is read.
+    /// A part of a run, which is given by the position of the part, from 0; `None` after the last part. Nothing is read.
     #[must_use]
-    pub fn part(&self, run_index: usize, part: usize) -> Option<Part<'_>> {
-        Some(match self.items.get(run_index)?.get(part)? {
+    pub fn part(&self, run_index: RunIndex, part: usize) -> Option<Part<'_>> {
+        Some(match self.items.get(run_index.0)?.get(part)? {
             Item::Events { summary, .. } => Part::Block(summary),
             Item::Missing(damage) => Part::Missing(damage),
         })
@@ -257,7 +270,7 @@ impl<R: Read + Seek> Reader<R> {
     /// ([`DamageCause::TooMuch`]).
     pub fn open_block(
         &mut self,
-        run_index: usize,
+        run_index: RunIndex,
         part: usize,
         block: &mut EventBlock,
     ) -> Option<Result<(), Damage>> {
@@ -265,7 +278,7 @@ impl<R: Read + Seek> Reader<R> {
         let limit = UNPACKED
             .0
             .max(self.source.size().saturating_mul(UNPACKED.1));
-        let (at, summary, counted) = match self.items.get_mut(run_index)?.get_mut(part)? {
+        let (at, summary, counted) = match self.items.get_mut(run_index.0)?.get_mut(part)? {
             // This has been known since the capture was opened.
             Item::Missing(damage) => return Some(Err(damage.clone())),
             Item::Events {
@@ -282,7 +295,7 @@ impl<R: Read + Seek> Reader<R> {
             } else {
                 block.close();
                 let last = self.numbers(run_index).map_or(0, |numbers| numbers.end - 1);
-                let items = self.items.get_mut(run_index)?;
+                let items = self.items.get_mut(run_index.0)?;
                 let Item::Events {
                     block: at, summary, ..
                 } = &items[part]
@@ -370,7 +383,7 @@ fn damage(cause: DamageCause, block: &Block, lost: Lost) -> Damage {
 /// Events of a run, or errors where events are missing: see [`Reader::events`].
 pub struct Events<'a, R> {
     reader: &'a mut Reader<R>,
-    run: usize,
+    run: RunIndex,
     /// Part of the run that follows `block`.
     part: usize,
     block: EventBlock,

@@ -3,7 +3,7 @@
 use crate::block::BlockSummary;
 use crate::index::{Block, Content};
 use crate::layout::{CRITICAL, PREAMBLE_SIZE};
-use crate::{Damage, DamageCause, Lost};
+use crate::{Damage, DamageCause, Lost, RunIndex};
 
 /// What a capture consists of.
 #[derive(Debug, Default)]
@@ -137,7 +137,7 @@ impl Surveyor {
                 self.report(Lost::Run { index: None });
             }
             self.report(Lost::Run {
-                index: Some(self.survey.runs.len()),
+                index: Some(RunIndex(self.survey.runs.len())),
             });
             self.add_run(summary.run, None);
         }

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use capture_format::{BootTime, CgroupId};
+use capture_format::{BootTime, CgroupId, NamespacePid};
 
 use crate::recorder::{ContainerShape, FirstProcess};
 
@@ -136,7 +136,7 @@ fn running(
         // If this process is not pid 1, it may belong to the runtime, which still sets the container up.
         init_pid: eldest
             .as_ref()
-            .filter(|it| it.namespace_pid == 1)
+            .filter(|it| it.namespace_pid == NamespacePid(1))
             .map_or(0, |it| it.pid),
         start: eldest.as_ref().map_or(BootTime(0), |it| it.start),
         eldest: eldest.map_or(0, |it| it.pid),
@@ -159,7 +159,13 @@ fn eldest(processes: Vec<Process>) -> Option<Process> {
     let outside = processes
         .into_iter()
         .filter(|process| !pids.contains(&process.parent));
-    outside.min_by_key(|process| (process.namespace_pid != 1, process.start, process.pid))
+    outside.min_by_key(|process| {
+        (
+            process.namespace_pid != NamespacePid(1),
+            process.start,
+            process.pid,
+        )
+    })
 }
 
 /// Directories inside a container's cgroup, except those of other containers.

@@ -142,7 +142,7 @@ impl Writer<'_> {
             for child in children.remove(&process.pid).unwrap_or_default() {
                 let fork = Event {
                     ret: child.pid.into(),
-                    args: [child.namespace_pid.into(), 0, 0],
+                    args: [child.namespace_pid.0.into(), 0, 0],
                     name: process.comm.clone().into(),
                     ..Event::default()
                 };
@@ -162,7 +162,7 @@ impl Writer<'_> {
                 EventFlags::default()
             },
             ret: process.pid.into(),
-            args: [process.namespace_pid.into(), self.cgroup.0 as i64, 0],
+            args: [process.namespace_pid.0.into(), self.cgroup.0 as i64, 0],
             name: program.path.clone().unwrap_or_default().into(),
             data: program.arguments.clone().into(),
             ..Event::default()

@@ -11,7 +11,7 @@ use std::{
 };
 
 use agent_ebpf::wire::DATA_MAX;
-use capture_format::BootTime;
+use capture_format::{BootTime, NamespacePid};
 
 /// Length of a tick of USER_HZ, the unit of times in /proc: 100 per second on the architectures that are recorded.
 const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / 100;
@@ -27,7 +27,7 @@ pub(super) struct Process {
     pub(super) pid: u32,
     pub(super) parent: u32,
     /// The pid in the process's own namespace; 0 if unknown.
-    pub(super) namespace_pid: u32,
+    pub(super) namespace_pid: NamespacePid,
     /// Command name.
     pub(super) comm: Vec<u8>,
     /// When it started.
@@ -51,7 +51,13 @@ impl Process {
             pid,
             parent: field(4).map(|parent: u64| parent as u32)?,
             namespace_pid: namespace_pids
-                .and_then(|pids| pids.split_whitespace().last()?.parse().ok())
+                .and_then(|pids| {
+                    pids.split_whitespace()
+                        .last()?
+                        .parse()
+                        .ok()
+                        .map(NamespacePid)
+                })
                 .unwrap_or_default(),
             comm: stat.get(open + 1..close)?.to_vec(),
             start: BootTime(field(22)? * NANOSECONDS_PER_TICK),

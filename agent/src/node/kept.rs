@@ -7,7 +7,8 @@ use std::{
 };
 
 use capture_format::{
-    Damage, Event, EventBlock, Header, Losses, Lost, OpenError, Reader, Run, WriteError, Writer,
+    Damage, Event, EventBlock, Header, Losses, Lost, OpenError, Reader, Run, RunIndex, WriteError,
+    Writer,
 };
 use redact::{Manifest, Payload, Redactor};
 use verdict::explain::{Explanation, explain};
@@ -183,7 +184,7 @@ fn copy<R: Read + Seek, W: Write>(
     let mut block = EventBlock::default();
     // Losses are written before the events.
     for part in 0.. {
-        match from.open_block(index, part, &mut block) {
+        match from.open_block(RunIndex(index), part, &mut block) {
             Some(Ok(())) => {}
             Some(Err(damage)) => {
                 run.losses += Losses {
@@ -196,7 +197,7 @@ fn copy<R: Read + Seek, W: Write>(
     }
     writer.begin_run(&run)?;
     for part in 0.. {
-        match from.open_block(index, part, &mut block) {
+        match from.open_block(RunIndex(index), part, &mut block) {
             Some(Ok(())) => writer.block(&block)?,
             Some(Err(_)) => {}
             None => break,
@@ -245,7 +246,7 @@ mod tests {
         kept.write_to(&mut writer).unwrap();
         let (bytes, _) = writer.finish().unwrap();
         let mut reader = Reader::open(Cursor::new(bytes)).unwrap();
-        let events = reader.events(0).map(Result::unwrap).count() as u64;
+        let events = reader.events(RunIndex(0)).map(Result::unwrap).count() as u64;
         (events, reader.runs()[0].losses.lost)
     }
 

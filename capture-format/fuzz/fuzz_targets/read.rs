@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
 fn read(data: &[u8]) {
     let Ok(mut reader) = Reader::open(Cursor::new(data)) else { return };
     let mut last = 0;
-    for run in 0..reader.runs().len() {
+    for run in reader.indexes() {
         // A small file may hold many equal events; a part of them is enough here.
         for item in reader.events(run).take(100_000) {
             match item {
@@ -45,7 +45,7 @@ fn read(data: &[u8]) {
 /// Reads single columns, and checks that they agree with the events.
 fn columns(reader: &mut Reader<Cursor<&[u8]>>) {
     let mut block = EventBlock::default();
-    for run in 0..reader.runs().len() {
+    for run in reader.indexes() {
         for part in 0..1_000 {
             let Some(opened) = reader.open_block(run, part, &mut block) else { break };
             if opened.is_err() || block.load(Columns::KIND | Columns::TID).is_err() {

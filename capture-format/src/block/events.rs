@@ -24,7 +24,7 @@ use crate::{BootTime, Damage, DamageCause, Event, EventFlags, EventKind, FdType,
 /// let mut reader = Reader::open(std::io::Cursor::new(capture))?;
 /// let mut block = EventBlock::default();
 /// for part in 0.. {
-///     match reader.open_block(0, part, &mut block) {
+///     match reader.open_block(RunIndex(0), part, &mut block) {
 ///         None => break,
 ///         Some(Err(damage)) => println!("{damage}"),
 ///         Some(Ok(())) => {

@@ -94,7 +94,7 @@ pub(crate) struct Read {
 pub(crate) fn read(bytes: &[u8]) -> Result<Read, OpenError> {
     let mut reader = Reader::open(Cursor::new(bytes))?;
     let (mut events, mut missing) = (Vec::new(), Vec::new());
-    for run in 0..reader.runs().len() {
+    for run in reader.indexes() {
         let (good, bad): (Vec<_>, Vec<_>) = reader.events(run).partition(Result::is_ok);
         events.push(good.into_iter().filter_map(Result::ok).collect());
         missing.push(bad.into_iter().filter_map(Result::err).collect());

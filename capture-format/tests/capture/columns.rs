@@ -5,6 +5,7 @@ use std::io::Cursor;
 
 use capture_format::{
     Columns, Damage, DamageCause, Event, EventBlock, EventKind, NumberedEvent, Part, Reader,
+    RunIndex,
 };
 
 use crate::captures::{block, blocks, header, runs, write};
@@ -27,7 +28,7 @@ const ONE_BY_ONE: [Columns; 10] = [
 pub(crate) fn compare(bytes: &[u8], events: &[Vec<NumberedEvent>], missing: &[Vec<Damage>]) {
     let mut reader = Reader::open(Cursor::new(bytes)).unwrap();
     let mut block = EventBlock::default();
-    for run in 0..reader.runs().len() {
+    for run in reader.indexes() {
         let (mut good, mut bad) = (Vec::new(), Vec::new());
         for part in 0.. {
             let expected = match reader.part(run, part) {
@@ -46,8 +47,8 @@ pub(crate) fn compare(bytes: &[u8], events: &[Vec<NumberedEvent>], missing: &[Ve
                 }
             }
         }
-        assert_eq!(good, events[run], "run {run}");
-        assert_eq!(bad, missing[run], "run {run}");
+        assert_eq!(good, events[run.0], "{run:?}");
+        assert_eq!(bad, missing[run.0], "{run:?}");
     }
 }
 
@@ -102,14 +103,17 @@ fn a_column_is_decoded_when_it_is_asked_for() {
     let (capture, _) = write(&header(), &runs(1, 5));
     let mut reader = Reader::open(Cursor::new(capture)).unwrap();
     let mut block = EventBlock::default();
-    reader.open_block(0, 0, &mut block).unwrap().unwrap();
+    reader
+        .open_block(RunIndex(0), 0, &mut block)
+        .unwrap()
+        .unwrap();
     assert_eq!((block.kinds(), block.rets()), (&[][..], &[][..]));
     assert_eq!(block.name(0), b"");
     block.load(Columns::KIND).unwrap();
     assert_eq!((block.kinds().len(), block.rets().len()), (5, 0));
-    assert!(reader.open_block(0, 1, &mut block).is_none());
-    assert!(reader.open_block(1, 0, &mut block).is_none());
-    assert_eq!(reader.part(0, 1), None);
+    assert!(reader.open_block(RunIndex(0), 1, &mut block).is_none());
+    assert!(reader.open_block(RunIndex(1), 0, &mut block).is_none());
+    assert_eq!(reader.part(RunIndex(0), 1), None);
 }
 
 /// A payload that cannot be decompressed matters only to those who ask for it.
@@ -129,7 +133,10 @@ fn what_is_not_asked_for_is_not_decompressed() {
     hostile.extend(block(&capture, 3, 5, 1, &[0; 16]));
     let mut reader = Reader::open(Cursor::new(hostile)).unwrap();
     let mut block = EventBlock::default();
-    reader.open_block(0, 0, &mut block).unwrap().unwrap();
+    reader
+        .open_block(RunIndex(0), 0, &mut block)
+        .unwrap()
+        .unwrap();
     block.load(Columns::KIND | Columns::TID).unwrap();
     assert_eq!(block.kinds(), [EventKind(9); 3]);
     let damage = block.event(1).unwrap_err();

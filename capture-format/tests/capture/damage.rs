@@ -1,6 +1,6 @@
 //! Of a damaged capture, everything outside the damaged block is read, and what is missing is reported.
 
-use capture_format::{DamageCause, Lost, NumberedEvent, OpenError, Run};
+use capture_format::{DamageCause, Lost, NumberedEvent, OpenError, Run, RunIndex};
 
 use crate::captures::{EVENTS, RUN, Read, block, blocks, header, numbered, read, runs, write};
 
@@ -85,7 +85,15 @@ fn a_changed_byte_costs_its_block_alone() {
 fn a_damaged_header_or_run_is_named_and_its_events_stay() {
     let (capture, all) = capture();
     let blocks = blocks(&capture);
-    for (block, lost) in [(0, Lost::Header), (3, Lost::Run { index: Some(1) })] {
+    for (block, lost) in [
+        (0, Lost::Header),
+        (
+            3,
+            Lost::Run {
+                index: Some(RunIndex(1)),
+            },
+        ),
+    ] {
         for spoil_index in [false, true] {
             let mut changed = capture.clone();
             changed[blocks[block].bytes.start + 30] ^= 1;
@@ -223,7 +231,7 @@ fn reading_damage_twice_reports_it_once() {
     capture[block.start + 40] ^= 1;
     let mut reader = capture_format::Reader::open(std::io::Cursor::new(capture)).unwrap();
     for _ in 0..2 {
-        assert_eq!(reader.events(1).filter(Result::is_err).count(), 1);
+        assert_eq!(reader.events(RunIndex(1)).filter(Result::is_err).count(), 1);
     }
     assert_eq!(reader.damage().len(), 1);
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
-use capture_format::{DamageCause, Event, Lost, Reader};
+use capture_format::{DamageCause, Event, Lost, Reader, RunIndex};
 
 use crate::captures::{block, blocks, header, numbered, read, runs, write};
 
@@ -173,7 +173,7 @@ fn a_small_file_does_not_unpack_to_gigabytes() {
         for _ in 0..2 {
             let (mut block, mut unpacked) = (capture_format::EventBlock::default(), 0u64);
             for part in 0.. {
-                match reader.open_block(0, part, &mut block) {
+                match reader.open_block(RunIndex(0), part, &mut block) {
                     None => break,
                     Some(Err(_)) => {}
                     Some(Ok(())) if what == "events" => {

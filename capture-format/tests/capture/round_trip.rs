@@ -5,8 +5,8 @@ use std::io::Cursor;
 use crate::captures::{header, numbered, read, runs, write};
 use bytes::Bytes;
 use capture_format::{
-    BootTime, Event, EventBlock, EventFlags, EventKind, FdType, Reader, Run, Summary, Tid,
-    WriteError, Writer,
+    BootTime, Event, EventBlock, EventFlags, EventKind, FdType, Reader, Run, RunIndex, Summary,
+    Tid, WriteError, Writer,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -52,7 +52,7 @@ fn a_capture_without_runs_and_a_run_without_events_are_whole() {
 fn a_run_that_is_not_there_has_no_events() {
     let (bytes, _) = write(&header(), &runs(1, 1));
     let mut reader = Reader::open(Cursor::new(bytes)).unwrap();
-    assert!(reader.events(1).next().is_none());
+    assert!(reader.events(RunIndex(1)).next().is_none());
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_copy_of_blocks_is_what_writing_the_events_makes() {
     for (index, (run, _)) in runs.iter().enumerate().skip(1) {
         writer.begin_run(run).unwrap();
         for part in 0.. {
-            match reader.open_block(index, part, &mut block) {
+            match reader.open_block(RunIndex(index), part, &mut block) {
                 Some(opened) => opened.unwrap(),
                 None => break,
             }

@@ -1,6 +1,7 @@
 //! `diff`: compares two captures, or two runs of one capture.
 
 use anyhow::{Context as _, bail, ensure};
+use capture_format::RunIndex;
 use inspect::diff::{Side, diff};
 use inspect::views;
 
@@ -40,7 +41,7 @@ impl View for Diff {
             ),
             None => {
                 let last = views::find_run(there, None)?;
-                let before = last.checked_sub(1).context(
+                let before = last.0.checked_sub(1).map(RunIndex).context(
                     "the capture holds one run; name a second capture to compare it with",
                 )?;
                 (before, last)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use capture_format::{Event, EventKind};
+use capture_format::{Event, EventKind, NamespacePid};
 use foldhash::HashMap;
 
 use crate::basename;
@@ -35,7 +35,7 @@ pub struct Program {
     /// The process that forked it.
     pub parent: Option<u32>,
     /// Its pid in its own pid namespace.
-    pub namespace_pid: Option<u32>,
+    pub namespace_pid: Option<NamespacePid>,
     /// Distinguishes it and its parent from other processes that had the same pid before or after. 0: unknown.
     id: u64,
     parent_id: u64,
@@ -185,7 +185,7 @@ impl Context {
                     exe: own(&event.name),
                     args: own(&event.data),
                     parent: before.parent,
-                    namespace_pid: pid(event.args[0]).or(before.namespace_pid),
+                    namespace_pid: namespace_pid(event.args[0]).or(before.namespace_pid),
                     id: before.id,
                     parent_id: before.parent_id,
                     ..named(basename(&event.name))
@@ -203,7 +203,7 @@ impl Context {
                 };
                 let child = Program {
                     parent: Some(event.pid),
-                    namespace_pid: pid(event.args[0]),
+                    namespace_pid: namespace_pid(event.args[0]),
                     id: self.next_id(),
                     parent_id: parent.id,
                     ..Program::clone(&parent)
@@ -234,8 +234,9 @@ impl Context {
 }
 
 /// A pid in a namespace. It is never 0.
-fn pid(number: i64) -> Option<u32> {
-    u32::try_from(number).ok().filter(|&pid| pid != 0)
+fn namespace_pid(number: i64) -> Option<NamespacePid> {
+    let pid = u32::try_from(number).ok().filter(|&pid| pid != 0);
+    pid.map(NamespacePid)
 }
 
 fn named(name: &[u8]) -> Program {

@@ -20,7 +20,7 @@
 //! # let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/captures/nginx-upstream.lwcap");
 //! # let mut found = false;
 //! let mut reader = capture_format::open_file(capture.as_ref())?;
-//! for run in 0..reader.runs().len() {
+//! for run in reader.indexes() {
 //!     let mut context = Context::default();
 //!     for event in reader.events(run).flatten() {
 //!         let seen = context.observe(event.number, &event.event);

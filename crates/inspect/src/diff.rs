@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{Read, Seek};
 
-use capture_format::{Class, ExitStatus, Reader, Run};
+use capture_format::{Class, ExitStatus, Reader, Run, RunIndex};
 use serde::Serialize;
 
 use crate::views::dns::said;
@@ -52,9 +52,9 @@ pub struct Side {
 
 impl Side {
     /// Reads a run, given by its position in [`Reader::runs`]; `name` says which capture it belongs to.
-    pub fn of<R: Read + Seek>(name: &str, reader: &mut Reader<R>, run_index: usize) -> Self {
+    pub fn of<R: Read + Seek>(name: &str, reader: &mut Reader<R>, run_index: RunIndex) -> Self {
         let header = reader.header().clone();
-        let mut facts = reader.runs().get(run_index).map(Facts::new);
+        let mut facts = reader.run(run_index).map(Facts::new);
         let mut context = Context::default();
         let mut steps = Steps::default();
         let mut opened = BTreeMap::new();
@@ -373,7 +373,7 @@ mod tests {
 
     fn compared(a: Script, b: Script) -> Diff {
         let mut reader = capture(&[a, b]);
-        let sides = [0, 1].map(|index| Side::of("x.lwcap", &mut reader, index));
+        let sides = [0, 1].map(|index| Side::of("x.lwcap", &mut reader, RunIndex(index)));
         diff(&sides[0], &sides[1])
     }
 

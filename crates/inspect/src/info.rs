@@ -44,7 +44,7 @@ impl Info {
     /// Reads a whole capture, to count its events and to find all damage.
     pub fn of<R: Read + Seek>(reader: &mut Reader<R>) -> Self {
         let mut runs = Vec::new();
-        for (index, run) in reader.runs().to_vec().into_iter().enumerate() {
+        for (index, run) in reader.indexes().zip(reader.runs().to_vec()) {
             let mut info = RunInfo {
                 run,
                 events: 0,

@@ -11,7 +11,9 @@
 
 use std::io::{Read, Seek};
 
-use capture_format::{BlockSummary, Columns, Damage, Event, EventBlock, Part as RunPart, Reader};
+use capture_format::{
+    BlockSummary, Columns, Damage, Event, EventBlock, Part as RunPart, Reader, RunIndex,
+};
 
 use events::context::{Context, Part, Seen};
 
@@ -102,7 +104,7 @@ trait State {
 /// The error that `each` returned. Damage to the capture is passed on, and noted in [`Reader::damage`].
 pub fn scan<R: Read + Seek, E>(
     reader: &mut Reader<R>,
-    run_index: usize,
+    run_index: RunIndex,
     select: &impl Select,
     mut each: impl FnMut(Found<'_, '_, '_>) -> Result<(), E>,
 ) -> Result<(), E> {
@@ -144,7 +146,7 @@ impl Position {
 
 struct Walk<'r, R> {
     reader: &'r mut Reader<R>,
-    run: usize,
+    run: RunIndex,
     /// The place in `block` of the event that is looked at.
     at: Position,
     block: EventBlock,

@@ -8,7 +8,9 @@ use std::collections::HashSet;
 use std::io::{Read, Seek};
 use std::slice;
 
-use capture_format::{BlockSummary, BootTime, Columns, EventBlock, EventKind, Header, Reader, Run};
+use capture_format::{
+    BlockSummary, BootTime, Columns, EventBlock, EventKind, Header, Reader, Run, RunIndex,
+};
 
 use crate::filter::{Filter, Known, Scope};
 use crate::scan::{Candidate, Select};
@@ -65,9 +67,9 @@ impl Selection {
     /// The selection for one run, which is given by its position in [`Reader::runs`]. If times count from the end and
     /// the run has no recorded end, all its events are read to find the last one.
     #[must_use]
-    pub fn in_run<R: Read + Seek>(&self, reader: &mut Reader<R>, run_index: usize) -> InRun {
+    pub fn in_run<R: Read + Seek>(&self, reader: &mut Reader<R>, run_index: RunIndex) -> InRun {
         let last = self.last_event(reader, run_index);
-        let (header, run) = (reader.header(), &reader.runs()[run_index]);
+        let (header, run) = (reader.header(), &reader.runs()[run_index.0]);
         let clock = |moment: Option<Moment>| Some(moment?.boottime(header, run, last));
         InRun {
             filter: self.filter.as_ref().map(|it| it.for_run(header, run)),
@@ -78,8 +80,8 @@ impl Selection {
     }
 
     /// When the run's last event happened, if that matters.
-    fn last_event<R: Read + Seek>(&self, reader: &mut Reader<R>, run_index: usize) -> BootTime {
-        let run = &reader.runs()[run_index];
+    fn last_event<R: Read + Seek>(&self, reader: &mut Reader<R>, run_index: RunIndex) -> BootTime {
+        let run = &reader.runs()[run_index.0];
         let (start, has_end) = (run.start, run.end.is_some());
         let mut bounds = [self.from, self.to].into_iter().flatten();
         if has_end || !bounds.any(Moment::counts_from_end) {
@@ -305,7 +307,7 @@ mod tests {
 
     fn selected(select: &Selection, script: &Script) -> Vec<u64> {
         let (header, mut context) = (header(), Context::default());
-        let mut selected = select.in_run(&mut capture(slice::from_ref(script)), 0);
+        let mut selected = select.in_run(&mut capture(slice::from_ref(script)), RunIndex(0));
         let mut numbers = Vec::new();
         for (number, event) in script.numbered() {
             let seen = context.observe(number, event);
@@ -385,7 +387,7 @@ mod tests {
             ..Selection::default()
         };
         let (header, mut context) = (header(), Context::default());
-        let mut selected = select.in_run(&mut capture(slice::from_ref(&s)), 0);
+        let mut selected = select.in_run(&mut capture(slice::from_ref(&s)), RunIndex(0));
         for (number, event) in s.numbered() {
             let seen = context.observe(number, event);
             let scope = Scope {

@@ -4,7 +4,8 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use capture_format::{
-    BootTime, Event, EventFlags, EventKind, ExitStatus, FdType, Header, Reader, Run, Tid, Writer,
+    BootTime, Event, EventFlags, EventKind, ExitStatus, FdType, Header, Reader, Run, RunIndex, Tid,
+    Writer,
 };
 use inspect::diff::{Side, diff};
 use inspect::export::{otlp, pcapng, perfetto, scap};
@@ -101,20 +102,23 @@ fn write(view: &impl View, out: &mut Vec<u8>) {
 
 fn write_views(reader: &mut Reader<Cursor<Vec<u8>>>, out: &mut Vec<u8>) {
     write(&views::runs(reader), out);
-    write(&views::ps(reader, 0), out);
-    write(&views::errors(reader, 0), out);
-    write(&views::files(reader, 0), out);
-    write(&views::dns(reader, 0), out);
-    write(&views::net(reader, 0), out);
-    write(&views::timeline(reader, 0), out);
-    let [one, other] = [0, 1].map(|index| Side::of("x\n", reader, index));
+    write(&views::ps(reader, RunIndex(0)), out);
+    write(&views::errors(reader, RunIndex(0)), out);
+    write(&views::files(reader, RunIndex(0)), out);
+    write(&views::dns(reader, RunIndex(0)), out);
+    write(&views::net(reader, RunIndex(0)), out);
+    write(&views::timeline(reader, RunIndex(0)), out);
+    let [one, other] = [0, 1].map(|index| Side::of("x\n", reader, RunIndex(index)));
     write(&diff(&one, &other), out);
     write(&diff(&other, &one), out);
     for what in ["stdout", "5", "100:1", "app.conf"] {
         for format in [Format::Text, Format::Hex, Format::Json] {
             let mut printer = Printer::new(format, Look::default(), out);
             let what = what.parse().unwrap();
-            streams(reader, 0, &what, None, &mut |piece| printer.piece(&piece)).unwrap();
+            streams(reader, RunIndex(0), &what, None, &mut |piece| {
+                printer.piece(&piece)
+            })
+            .unwrap();
             printer.end().unwrap();
         }
     }

@@ -11,7 +11,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use capture_format::Reader;
+use capture_format::{Reader, RunIndex};
 use inspect::diff::{Diff, Side, diff};
 use inspect::info::Info;
 use inspect::show::{Options, show};
@@ -208,9 +208,9 @@ fn what_is_held_out_is_read_and_escaped() {
 }
 
 /// What a view says of each run of a capture, as text and as JSON.
-fn each_view<V: View>(command: &str, of: fn(&mut Reader<File>, usize) -> V) {
+fn each_view<V: View>(command: &str, of: fn(&mut Reader<File>, RunIndex) -> V) {
     let views = |reader: &mut Reader<File>| -> Vec<V> {
-        let runs = 0..reader.runs().len();
+        let runs = reader.indexes();
         runs.map(|index| of(reader, index)).collect()
     };
     each(command, |reader| {
@@ -275,7 +275,7 @@ fn timeline() {
 fn printed(reader: &mut Reader<File>, format: Format) -> String {
     let mut out = Vec::new();
     let mut printer = Printer::new(format, Look::default(), &mut out);
-    for index in 0..reader.runs().len() {
+    for index in reader.indexes() {
         for what in ["stderr", "resolv.conf", "error.log"] {
             let what = what.parse().unwrap();
             streams(reader, index, &what, None, &mut |piece| {
@@ -297,9 +297,9 @@ fn streams_of_each() {
 
 /// The first run against the last one of the capture, which may be the same.
 fn compared(reader: &mut Reader<File>) -> Diff {
-    let first = Side::of("capture", reader, 0);
+    let first = Side::of("capture", reader, RunIndex(0));
     let last = reader.runs().len() - 1;
-    diff(&first, &Side::of("capture", reader, last))
+    diff(&first, &Side::of("capture", reader, RunIndex(last)))
 }
 
 #[test]
@@ -412,12 +412,12 @@ fn views_agree_with_the_events_of_every_capture() {
         let explained: Value = serde_json::to_value(explain(reader)).unwrap();
         let shown = Shown::of(reader);
         for (index, events) in shown.iter().enumerate() {
-            let errors = checked(at, &views::errors(reader, index));
-            let files = checked(at, &views::files(reader, index));
-            let dns = checked(at, &views::dns(reader, index));
-            let net = checked(at, &views::net(reader, index));
-            let ps = checked(at, &views::ps(reader, index));
-            let timeline = checked(at, &views::timeline(reader, index));
+            let errors = checked(at, &views::errors(reader, RunIndex(index)));
+            let files = checked(at, &views::files(reader, RunIndex(index)));
+            let dns = checked(at, &views::dns(reader, RunIndex(index)));
+            let net = checked(at, &views::net(reader, RunIndex(index)));
+            let ps = checked(at, &views::ps(reader, RunIndex(index)));
+            let timeline = checked(at, &views::timeline(reader, RunIndex(index)));
             for view in [
                 &errors,
                 &files,

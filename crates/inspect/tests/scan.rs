@@ -162,7 +162,7 @@ fn plainly<R: Read + Seek>(
     wants: impl Fn(EventKind, u64) -> bool,
 ) -> Vec<String> {
     let mut found = Vec::new();
-    for run in 0..reader.runs().len() {
+    for run in reader.indexes() {
         let mut context = Context::default();
         for item in reader.events(run).filter_map(Result::ok) {
             let seen = context.observe(item.number, &item.event);
@@ -176,7 +176,7 @@ fn plainly<R: Read + Seek>(
 
 fn scanned<R: Read + Seek>(reader: &mut Reader<R>, select: &impl Select) -> Vec<String> {
     let mut found = Vec::new();
-    for run in 0..reader.runs().len() {
+    for run in reader.indexes() {
         let walked = scan(reader, run, select, |item| {
             if let Found::Event(candidate) = item {
                 found.push(said(candidate.look().0));

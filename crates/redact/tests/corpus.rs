@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use capture_format::{Event, Reader, Writer, open_file};
+use capture_format::{Event, Reader, RunIndex, Writer, open_file};
 use redact::{Config, Manifest, Payload, Redactor};
 use verdict::explain::explain;
 
@@ -27,7 +27,9 @@ fn no_verdict_changes() {
         let mut runs = Vec::new();
         for (index, mut run) in reader.runs().to_vec().into_iter().enumerate() {
             redactor.run_metadata(&mut run, &mut manifest);
-            let events = reader.events(index).map(|event| event.unwrap().event);
+            let events = reader
+                .events(RunIndex(index))
+                .map(|event| event.unwrap().event);
             let mut events: Vec<Event> = events.collect();
             let sizes = |events: &[Event]| {
                 events

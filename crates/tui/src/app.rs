@@ -1,7 +1,7 @@
 //! What the screen shows, and how messages change it. Nothing here reads, draws or waits: a request to read is put
 //! into [`App::asks`].
 
-use capture_format::{ExitStatus, Reader, Run};
+use capture_format::{ExitStatus, Reader, Run, RunIndex};
 use crossterm::event::KeyEvent;
 use events::decode::time::since_start;
 use events::escape::escaped;
@@ -107,7 +107,7 @@ pub(crate) struct App {
     pub(crate) name: String,
     pub(crate) runs: Vec<RunItem>,
     /// Position of the run that is shown.
-    pub(crate) run: usize,
+    pub(crate) run: RunIndex,
     pub(crate) run_list: List,
     pub(crate) explanation: Option<Box<Explanation>>,
     pub(crate) verdict_rows: Vec<VerdictRow>,
@@ -176,11 +176,11 @@ impl App {
             .runs()
             .iter()
             .enumerate()
-            .map(|(index, run)| RunItem::new(run, reader.numbers(index).unwrap_or(1..1)))
+            .map(|(index, run)| RunItem::new(run, reader.numbers(RunIndex(index)).unwrap_or(1..1)))
             .collect();
         let mut app = Self {
             name: escaped(name.as_bytes()).to_string(),
-            run: runs.len().saturating_sub(1),
+            run: RunIndex(runs.len().saturating_sub(1)),
             runs,
             run_list: List::default(),
             explanation: None,
@@ -208,7 +208,7 @@ impl App {
             quit: false,
             died: false,
         };
-        app.run_list.cursor = app.run;
+        app.run_list.cursor = app.run.0;
         app.enter_run();
         app.settle();
         app
@@ -309,7 +309,7 @@ impl App {
 
     /// The verdict on the run that is shown.
     pub(crate) fn verdict(&self) -> Option<&RunVerdict> {
-        self.explanation.as_ref()?.runs.get(self.run)
+        self.explanation.as_ref()?.runs.get(self.run.0)
     }
 
     fn lay_out_verdict(&mut self) {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{ExitStatus, Reader};
+use capture_format::{ExitStatus, Reader, RunIndex};
 use events::decode::time::size;
 use inspect::views::files::FileUse;
 use inspect::views::streams::{Format, Piece, Printer, What, streams};
@@ -47,18 +47,18 @@ impl Tab {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Ask {
     Verdicts,
-    Processes(usize),
+    Processes(RunIndex),
     /// The content of a tab, except the tab of events.
-    Tab(usize, Tab),
-    Stream(usize, What),
+    Tab(RunIndex, Tab),
+    Stream(RunIndex, What),
 }
 
 /// What comes back.
 pub(crate) enum Answer {
     Verdicts(Box<Explanation>),
-    Processes(usize, Vec<Process>),
-    Tab(usize, Tab, Content),
-    Stream(usize, What, Content),
+    Processes(RunIndex, Vec<Process>),
+    Tab(RunIndex, Tab, Content),
+    Stream(RunIndex, What, Content),
 }
 
 /// A process of the list.
@@ -191,7 +191,7 @@ fn stream_row(file: &FileUse) -> Option<Row> {
     })
 }
 
-fn stream<R: Read + Seek>(reader: &mut Reader<R>, run: usize, what: &What) -> Content {
+fn stream<R: Read + Seek>(reader: &mut Reader<R>, run: RunIndex, what: &What) -> Content {
     let mut tail = Tail::default();
     let mut printer = Printer::new(Format::Text, Look::default(), &mut tail);
     // Writing to memory cannot fail.

@@ -178,7 +178,7 @@ impl Screen<'_> {
 
     fn verdict(&self, frame: &mut Frame<'_>, area: Rect) {
         let app = self.app;
-        let number = app.runs.get(app.run).map(|run| run.number);
+        let number = app.runs.get(app.run.0).map(|run| run.number);
         let alike = match &app.explanation {
             Some(all) if app.runs.len() > 1 && all.alike => "; all runs ended alike",
             Some(_) if app.runs.len() > 1 => "; not all runs ended alike",
@@ -219,7 +219,7 @@ impl Screen<'_> {
             } else {
                 Style::new()
             };
-            let chosen = if at == app.run {
+            let chosen = if at == app.run.0 {
                 self.theme.strong()
             } else {
                 Style::new()
@@ -338,7 +338,7 @@ impl Screen<'_> {
 
     fn status(&self) -> String {
         let app = self.app;
-        let Some(run) = app.runs.get(app.run) else {
+        let Some(run) = app.runs.get(app.run.0) else {
             return String::new();
         };
         let percent = |at: u64| {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::{Read, Seek};
 use std::ops::Range;
 
-use capture_format::{Damage, Header, Lost, Reader, Run};
+use capture_format::{Damage, Header, Lost, Reader, Run, RunIndex};
 use events::context::{Context, Seen};
 use events::decode::Errno;
 use inspect::filter::{Filter, Scope};
@@ -47,7 +47,7 @@ pub(crate) enum Ask {
     /// How many events of a run match.
     Count {
         id: u64,
-        run: usize,
+        run: RunIndex,
         filter: Filter,
     },
     /// The count is not needed any more.
@@ -59,7 +59,7 @@ pub(crate) enum Ask {
 pub(crate) struct Page {
     /// An id, which the answers repeat.
     pub(crate) id: u64,
-    pub(crate) run: usize,
+    pub(crate) run: RunIndex,
     pub(crate) filter: Option<Filter>,
     /// The event around which lines are requested: lines before it, and lines from it on.
     pub(crate) at: u64,
@@ -73,7 +73,7 @@ pub(crate) struct Page {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Search {
     pub(crate) id: u64,
-    pub(crate) run: usize,
+    pub(crate) run: RunIndex,
     pub(crate) filter: Option<Filter>,
     /// The text in lower case.
     pub(crate) text: String,
@@ -129,7 +129,7 @@ pub(crate) struct Pager<R> {
 
 struct Job {
     id: u64,
-    run: usize,
+    run: RunIndex,
     filter: Option<Filter>,
     stage: Stage,
 }
@@ -154,7 +154,9 @@ impl<R: Read + Seek> Pager<R> {
     pub(crate) fn new(reader: Reader<R>) -> Self {
         let (header, runs) = (reader.header().clone(), reader.runs().to_vec());
         let first = |run| reader.numbers(run).map_or(1, |numbers| numbers.start);
-        let places = (0..runs.len()).map(|run| Places::new(first(run))).collect();
+        let places = (0..runs.len())
+            .map(|run| Places::new(first(RunIndex(run))))
+            .collect();
         Self {
             reader,
             header,
@@ -175,7 +177,7 @@ impl<R: Read + Seek> Pager<R> {
                 self.counting = self.range(run).map(|range| Counting {
                     id,
                     filter: self.in_run(run, &filter),
-                    walk: Walk::new(run, range, self.places.get(run)),
+                    walk: Walk::new(run, range, self.places.get(run.0)),
                     matches: 0,
                 });
             }
@@ -187,15 +189,15 @@ impl<R: Read + Seek> Pager<R> {
         self.foreground.is_none() && self.counting.is_none()
     }
 
-    fn range(&self, run: usize) -> Option<Range<u64>> {
-        self.runs.get(run)?;
+    fn range(&self, run: RunIndex) -> Option<Range<u64>> {
+        self.runs.get(run.0)?;
         // If events are missing after the last one, the note has the number that would follow.
         let numbers = self.reader.numbers(run).unwrap_or(1..u64::MAX - 1);
         Some(numbers.start..numbers.end + 1)
     }
 
-    fn in_run(&self, run: usize, filter: &Filter) -> Filter {
-        filter.for_run(&self.header, &self.runs[run])
+    fn in_run(&self, run: RunIndex, filter: &Filter) -> Filter {
+        filter.for_run(&self.header, &self.runs[run.0])
     }
 
     fn page(&self, page: Page) -> Option<Job> {
@@ -211,7 +213,7 @@ impl<R: Read + Seek> Pager<R> {
         let filter = filter.map(|it| self.in_run(run, &it));
         let at = at.clamp(range.start, range.end);
         let stage = Stage::Back(
-            Back::new(run, range, at, before, self.places.get(run)),
+            Back::new(run, range, at, before, self.places.get(run.0)),
             after,
         );
         Some(Job {
@@ -233,7 +235,7 @@ impl<R: Read + Seek> Pager<R> {
         } = search;
         let range = self.range(run)?;
         let filter = filter.map(|it| self.in_run(run, &it));
-        let places = self.places.get(run);
+        let places = self.places.get(run.0);
         let from = from.clamp(range.start.saturating_sub(1), range.end);
         let stage = if backwards {
             Stage::SearchBack(Back::new(run, range, from, 1, places), text)
@@ -283,7 +285,7 @@ impl<R: Read + Seek> Pager<R> {
             Stage::Back(mut back, after) => {
                 if self.back(&mut back, &mut |met| met.is_shown(filter)) {
                     let begins = back.found.front().copied().unwrap_or(back.before);
-                    let walk = Walk::new(run, begins..back.run_range.end, self.places.get(run));
+                    let walk = Walk::new(run, begins..back.run_range.end, self.places.get(run.0));
                     Stage::Lines(Lines {
                         walk,
                         left: back.found.len() + after,
@@ -392,7 +394,7 @@ impl<R: Read + Seek> Pager<R> {
         if back.found.len() == back.wanted || start <= back.run_range.start {
             return true;
         }
-        let places = self.places.get(back.walk.run);
+        let places = self.places.get(back.walk.run.0);
         back.walk = Walk::before(back.walk.run, start, places);
         false
     }
@@ -407,11 +409,11 @@ impl<R: Read + Seek> Pager<R> {
 
     /// Like `walk`, but it stops if `each` returns false; then that event counts as not looked at.
     fn walk_until(&mut self, walk: &mut Walk, each: &mut dyn FnMut(&Met<'_>) -> bool) -> bool {
-        let Some(run) = self.runs.get(walk.run) else {
+        let Some(run) = self.runs.get(walk.run.0) else {
             return true;
         };
         let options = show::Options::default();
-        let (header, places) = (&self.header, &mut self.places[walk.run]);
+        let (header, places) = (&self.header, &mut self.places[walk.run.0]);
         let mut looked = 0;
         for item in self.reader.events_from(walk.run, walk.at) {
             let met = match &item {
@@ -479,7 +481,7 @@ struct Lines {
 
 /// A walk through a run. Each slice does a part of it.
 struct Walk {
-    run: usize,
+    run: RunIndex,
     /// Numbers of the events that are wanted.
     range: Range<u64>,
     /// The event at which it began, which may be before `range`.
@@ -490,7 +492,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(run: usize, range: Range<u64>, places: Option<&Places>) -> Self {
+    fn new(run: RunIndex, range: Range<u64>, places: Option<&Places>) -> Self {
         let (from, context) = places
             .map(|it| it.at_or_before(range.start))
             .unwrap_or((range.start, Context::default()));
@@ -504,7 +506,7 @@ impl Walk {
     }
 
     /// A walk up to an event, from the last place before it.
-    fn before(run: usize, number: u64, places: Option<&Places>) -> Self {
+    fn before(run: RunIndex, number: u64, places: Option<&Places>) -> Self {
         let mut walk = Self::new(run, number.saturating_sub(1)..number, places);
         walk.range.start = walk.from;
         walk
@@ -525,7 +527,7 @@ struct Back {
 
 impl Back {
     fn new(
-        run: usize,
+        run: RunIndex,
         run_range: Range<u64>,
         before: u64,
         wanted: usize,

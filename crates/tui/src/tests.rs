@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 
-use capture_format::{BootTime, Event, EventKind, ExitStatus, Header, Reader, Run, Tid, Writer};
+use capture_format::{
+    BootTime, Event, EventKind, ExitStatus, Header, Reader, Run, RunIndex, Tid, Writer,
+};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -269,9 +271,9 @@ fn a_line_of_the_timeline_leads_to_its_event() {
 fn another_run_and_one_of_its_processes() {
     let mut tui = nginx();
     let last = tui.app.run;
-    assert!(last > 0, "this needs a capture of several runs");
+    assert!(last > RunIndex(0), "this needs a capture of several runs");
     tui.keys("\tg\n");
-    assert_eq!(tui.app.run, 0);
+    assert_eq!(tui.app.run, RunIndex(0));
     assert_eq!(tui.current(), 1);
     assert_eq!(
         tui.app.verdict().unwrap().run,

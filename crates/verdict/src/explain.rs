@@ -45,7 +45,7 @@ pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
     let header = reader.header().clone();
     let runs = reader.runs().to_vec();
     let (mut verdicts, mut traits) = (Vec::new(), Vec::new());
-    for (index, run) in runs.iter().enumerate() {
+    for (index, run) in reader.indexes().zip(&runs) {
         let mut facts = Facts::new(run);
         let mut damage = Vec::new();
         for item in reader.events(index) {

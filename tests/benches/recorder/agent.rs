@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use capture_format::RunIndex;
 use lastword_tests::{in_thread, on_a_node};
 use nix::sched::CloneFlags;
 use serde_json::Value;
@@ -101,7 +102,7 @@ pub(crate) fn storm(folder: &Path) -> Result<()> {
         if path.extension().is_some_and(|it| it == "lwcap") {
             let mut reader = capture_format::open_file(&path)?;
             let lost = reader.runs().first().context("no run")?.losses.lost;
-            whole += usize::from(lost == 0 && reader.events(0).count() > EVENTS);
+            whole += usize::from(lost == 0 && reader.events(RunIndex(0)).count() > EVENTS);
         }
     }
     say!("| what | |");

@@ -3,7 +3,7 @@
 use std::{net::UdpSocket, path::Path, process::Command, thread};
 
 use anyhow::{Context as _, Result};
-use capture_format::{Event, EventKind as K};
+use capture_format::{Event, EventKind as K, RunIndex};
 
 use crate::{program, say, thousands};
 
@@ -36,7 +36,7 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
     let mut reader = capture_format::open_file(&capture)?;
     let losses = reader.runs().first().context("no run")?.losses;
     let events: Vec<Event> = reader
-        .events(0)
+        .events(RunIndex(0))
         .flatten()
         .map(|event| event.event)
         .collect();

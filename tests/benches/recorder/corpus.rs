@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use capture_format::{Event, Run, open_file, write_file};
+use capture_format::{Event, Run, RunIndex, open_file, write_file};
 use lastword_tests::scene::{NGINX, Scene};
 
 use crate::{program, say};
@@ -77,7 +77,7 @@ fn big(folder: &Path) -> Result<()> {
     let header = reader.header().clone();
     let run = reader.runs().first().context("no run")?.clone();
     let events: Vec<Event> = reader
-        .events(0)
+        .events(RunIndex(0))
         .flatten()
         .map(|event| event.event)
         .collect();

@@ -11,7 +11,7 @@ use std::{
 
 use agent::recorder::{Recorder, Settings};
 use anyhow::{Context as _, Result, ensure};
-use capture_format::{EventKind, Header, Run, WriteError, Writer, write_file};
+use capture_format::{EventKind, Header, Run, RunIndex, WriteError, Writer, write_file};
 
 use crate::{container::Container, mark, median, program, say, thousands};
 
@@ -159,7 +159,7 @@ fn through_lastword(folder: &Path) -> Result<()> {
         let offset = reader.header().host.clock_offset;
         let pid = reader.runs()[0].init_pid;
         let exit = reader
-            .events(0)
+            .events(RunIndex(0))
             .flatten()
             .map(|event| event.event)
             .filter(|event| event.kind == EventKind::EXIT && event.pid == pid)

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use capture_format::open_file;
+use capture_format::{RunIndex, open_file};
 use nix::sys::{
     resource::{UsageWho, getrusage},
     time::TimeValLike as _,
@@ -98,7 +98,9 @@ fn recorded(folder: &Path) -> Result<()> {
         let mut reader =
             open_file(&capture).with_context(|| format!("cannot read {name}.lwcap"))?;
         let runs = reader.runs().len();
-        let events: usize = (0..runs).map(|run| reader.events(run).count()).sum();
+        let events: usize = (0..runs)
+            .map(|run| reader.events(RunIndex(run)).count())
+            .sum();
         let column = |arguments: &[&str]| {
             let mut command = vec![lastword()?];
             command.extend(arguments.iter().map(OsString::from));

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use inspect::export::scap::{self, Flavour};
 use inspect::select::Selection;
 
-use capture_format::{Event, Header, Reader, Run, Writer, open_file};
+use capture_format::{Event, Header, Reader, Run, RunIndex, Writer, open_file};
 
 /// A capture in memory.
 struct Capture {
@@ -80,7 +80,11 @@ fn add(path: &Path, captures: &mut Vec<Capture>) -> Result<()> {
     for (index, run) in reader.runs().to_vec().into_iter().enumerate() {
         runs.push((
             run,
-            reader.events(index).flatten().map(|it| it.event).collect(),
+            reader
+                .events(RunIndex(index))
+                .flatten()
+                .map(|it| it.event)
+                .collect(),
         ));
     }
     let name = path
@@ -150,7 +154,7 @@ fn read(bytes: &[u8]) -> Result<usize> {
     let mut reader = Reader::open(Cursor::new(bytes))?;
     let runs = reader.runs().len();
     Ok((0..runs)
-        .map(|run| reader.events(run).map(black_box).count())
+        .map(|run| reader.events(RunIndex(run)).map(black_box).count())
         .sum())
 }
 

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use capture_format::{Event, EventKind, Header, Run};
+use capture_format::{Event, EventKind, Header, Run, RunIndex};
 
 /// Where cgroup v2 is mounted.
 pub(crate) fn cgroup2() -> PathBuf {
@@ -183,7 +183,7 @@ pub(crate) fn read(capture: &Path) -> anyhow::Result<(Header, Runs)> {
     let mut all = Vec::new();
     for (index, run) in runs.into_iter().enumerate() {
         let events: Result<Vec<Event>, _> = reader
-            .events(index)
+            .events(RunIndex(index))
             .map(|event| event.map(|event| event.event))
             .collect();
         all.push((run, events.map_err(|damage| anyhow::anyhow!("{damage}"))?));

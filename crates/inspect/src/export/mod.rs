@@ -31,7 +31,7 @@
 
 use std::io::{self, Read, Seek};
 
-use capture_format::{BootTime, Host, Reader, Run, WallTime};
+use capture_format::{BootTime, Host, Reader, Run, RunIndex, WallTime};
 
 use crate::filter::Scope;
 use crate::select::Selection;
@@ -52,7 +52,7 @@ trait Sink {
     /// Events are missing here because the file is damaged; `damage` says why, for people.
     fn missing(&mut self, damage: &str) -> io::Result<()>;
     /// The run has ended; `index` is its position in the capture.
-    fn end_run(&mut self, index: usize, run: &Run) -> io::Result<()>;
+    fn end_run(&mut self, index: RunIndex, run: &Run) -> io::Result<()>;
 }
 
 /// Passes every selected event on to a sink.
@@ -63,7 +63,7 @@ fn tell<R: Read + Seek>(
 ) -> io::Result<()> {
     let (header, runs) = (reader.header().clone(), reader.runs().to_vec());
     let mut left = select.limit.unwrap_or(u64::MAX);
-    for (index, run) in runs.iter().enumerate() {
+    for (index, run) in reader.indexes().zip(&runs) {
         if !select.takes_run(run) || left == 0 {
             continue;
         }

@@ -7,7 +7,7 @@
 use std::io::{self, Read, Seek, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use capture_format::{Class, Event, EventFlags, EventKind as K, Host, Reader, Run};
+use capture_format::{Class, Event, EventFlags, EventKind as K, Host, Reader, Run, RunIndex};
 
 use self::packet::Packet;
 use super::name::{kind_name, process_name};
@@ -97,7 +97,7 @@ impl<W: Write> Sink for Pcapng<W> {
         Ok(())
     }
 
-    fn end_run(&mut self, _index: usize, _run: &Run) -> io::Result<()> {
+    fn end_run(&mut self, _index: RunIndex, _run: &Run) -> io::Result<()> {
         Ok(())
     }
 }

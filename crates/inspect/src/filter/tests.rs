@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use capture_format::Reader;
+use capture_format::{Reader, RunIndex};
 
 use super::*;
 use fixtures::{INIT, Script, capture_with, header, inet, nginx};
@@ -34,7 +34,7 @@ fn each_seen(reader: &mut Reader<Cursor<Vec<u8>>>, mut act: impl FnMut(&Scope<'_
     let (header, runs) = (reader.header().clone(), reader.runs().to_vec());
     for (index, run) in runs.iter().enumerate() {
         let mut context = Context::default();
-        for item in reader.events(index) {
+        for item in reader.events(RunIndex(index)) {
             let item = item.unwrap();
             let seen = context.observe(item.number, &item.event);
             let scope = Scope {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io::{Read, Seek};
 
-use capture_format::{BootTime, Class, Event, EventKind, Host, Reader};
+use capture_format::{BootTime, Class, Event, EventKind, Host, Reader, RunIndex};
 
 use super::Room;
 use super::shown::Shown;
@@ -60,7 +60,7 @@ pub(super) struct Views {
 }
 
 impl Views {
-    fn of<R: Read + Seek>(reader: &mut Reader<R>, index: usize) -> Self {
+    fn of<R: Read + Seek>(reader: &mut Reader<R>, index: RunIndex) -> Self {
         Self {
             ps: views::ps(reader, index),
             errors: views::errors(reader, index),
@@ -224,13 +224,13 @@ pub(super) fn gather<R: Read + Seek>(
     bounds: (u64, Room),
 ) -> Gathered {
     let host = reader.header().host.clone();
-    let views = Views::of(reader, index);
+    let views = Views::of(reader, RunIndex(index));
     let options = Options {
         payload: MAX_PAYLOAD,
         ..Options::default()
     };
     let mut pass = Pass::new(&host, info, verdict, bounds, views, &options);
-    for item in reader.events(index) {
+    for item in reader.events(RunIndex(index)) {
         match item {
             Ok(event) => pass.observe(event.number, &event.event),
             Err(damage) => pass.missing(&damage.to_string()),

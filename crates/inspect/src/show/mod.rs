@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Damage, Host, Reader, Run};
+use capture_format::{Damage, Host, Reader, Run, RunIndex};
 
 use crate::scan::{Found, Select, scan};
 use crate::select::{Chosen, Selection};
@@ -63,7 +63,7 @@ pub fn show<R: Read + Seek>(
     let select = &options.select;
     let mut left = select.limit.unwrap_or(u64::MAX);
     let most = left;
-    for (index, run) in runs.iter().enumerate() {
+    for (index, run) in reader.indexes().zip(&runs) {
         if !select.takes_run(run) || left == 0 {
             continue;
         }
@@ -124,7 +124,7 @@ enum End {
 /// Prints up to `left` events of a run. Returns how many may still be printed.
 fn print<R: Read + Seek, W: Write>(
     reader: &mut Reader<R>,
-    run_index: usize,
+    run_index: RunIndex,
     select: &impl Select,
     mut printer: impl Lines,
     lines: &mut Chunks<'_, W>,

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Reader, Run};
+use capture_format::{Reader, Run, RunIndex};
 use serde::Serialize;
 
 use super::{Cell, Column, Head, Look, Moment, Paint, Table, Text, View, count};
@@ -76,8 +76,8 @@ pub struct Question {
 }
 
 /// Makes the view of a run, which is given by its position in [`Reader::runs`].
-pub fn dns<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Dns {
-    let mut facts = reader.runs().get(run_index).map(Facts::new);
+pub fn dns<R: Read + Seek>(reader: &mut Reader<R>, run_index: RunIndex) -> Dns {
+    let mut facts = reader.run(run_index).map(Facts::new);
     let (head, run) = Head::pass(reader, run_index, |event, _| {
         if let Some(facts) = &mut facts {
             facts.observe(event.number, &event.event);
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_search_list_is_one_look_up_with_its_expansions() {
-        insta::assert_snapshot!(text_of(&dns(&mut capture(&[nginx()]), 0)));
+        insta::assert_snapshot!(text_of(&dns(&mut capture(&[nginx()]), RunIndex(0))));
     }
 
     #[test]
@@ -296,7 +296,7 @@ mod tests {
         }
         s.ask(INIT, 5, 7, "web");
         s.reply(INIT, 5, SERVER, message::answer(7, "web", &[[10, 0, 0, 7]]));
-        let dns = dns(&mut capture(&[s]), 0);
+        let dns = dns(&mut capture(&[s]), RunIndex(0));
         assert_eq!(dns.lookups.len(), 38);
         insta::assert_snapshot!(text_of(&dns));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Event, EventKind, Reader};
+use capture_format::{Event, EventKind, Reader, RunIndex};
 use serde::Serialize;
 
 use super::{Cell, Column, Head, Look, Moment, Names, Paint, Subject, Table, Tally, View, count};
@@ -56,7 +56,7 @@ pub struct FailedCall {
 }
 
 /// Makes the view of a run, which is given by its position in [`Reader::runs`].
-pub fn errors<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Errors {
+pub fn errors<R: Read + Seek>(reader: &mut Reader<R>, run_index: RunIndex) -> Errors {
     let mut context = Context::default();
     let mut calls: Tally<(EventKind, Errno, Subject), FailedCall> = Tally::default();
     let mut by_errno: BTreeMap<u16, u64> = BTreeMap::new();
@@ -195,12 +195,12 @@ mod tests {
 
     #[test]
     fn failures_alike_are_one_line() {
-        insta::assert_snapshot!(text_of(&errors(&mut capture(&[script()]), 0)));
+        insta::assert_snapshot!(text_of(&errors(&mut capture(&[script()]), RunIndex(0))));
     }
 
     #[test]
     fn a_connect_in_progress_has_not_failed() {
-        let errors = errors(&mut capture(&[script()]), 0);
+        let errors = errors(&mut capture(&[script()]), RunIndex(0));
         assert_eq!(errors.total, 40);
         assert!(errors.calls.iter().all(|call| call.errno != "EINPROGRESS"));
         let refused = errors

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Class, Event, Reader};
+use capture_format::{Class, Event, Reader, RunIndex};
 use serde::Serialize;
 
 use super::errors::failed;
@@ -50,7 +50,7 @@ pub struct FileUse {
 }
 
 /// Makes the view of a run, which is given by its position in [`Reader::runs`].
-pub fn files<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Files {
+pub fn files<R: Read + Seek>(reader: &mut Reader<R>, run_index: RunIndex) -> Files {
     let mut context = Context::default();
     let mut files: Tally<Subject, FileUse> = Tally::default();
     let (run, _) = Head::pass(reader, run_index, |numbered, run| {
@@ -201,7 +201,7 @@ mod tests {
         s.call(INIT, K::SOCKET, 4, [2, 1, 0], "", "");
         s.connect(INIT, 4, &inet([10, 0, 0, 7], 80), 0)
             .write(INIT, 4, "GET /");
-        insta::assert_snapshot!(text_of(&files(&mut capture(&[s]), 0)));
+        insta::assert_snapshot!(text_of(&files(&mut capture(&[s]), RunIndex(0))));
     }
 
     #[test]
@@ -210,7 +210,7 @@ mod tests {
         for _ in 0..3 {
             s.call(INIT, K::WRITE, i64::MAX, [1, 0, 0], "", "");
         }
-        let text = text_of(&files(&mut capture(&[s]), 0));
+        let text = text_of(&files(&mut capture(&[s]), RunIndex(0)));
         assert!(text.contains("16 EiB"), "{text}");
     }
 }

@@ -25,7 +25,7 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{BootTime, Event, Losses, NumberedEvent, Reader, Run};
+use capture_format::{BootTime, Event, Losses, NumberedEvent, Reader, Run, RunIndex};
 use serde::Serialize;
 
 use verdict::losses::losses_text;
@@ -142,10 +142,10 @@ impl Head {
     /// Passes every event of a run to `each`.
     pub(crate) fn pass<R: Read + Seek>(
         reader: &mut Reader<R>,
-        run_index: usize,
+        run_index: RunIndex,
         mut each: impl FnMut(&NumberedEvent, &Run),
     ) -> (Self, Run) {
-        let run = reader.runs().get(run_index).cloned().unwrap_or_default();
+        let run = reader.run(run_index).cloned().unwrap_or_default();
         let mut head = Self {
             number: run.number,
             start_ns: run.start,
@@ -212,12 +212,12 @@ pub(crate) fn count(number: u64, what: &str) -> String {
 ///
 /// # Errors
 /// If no run has the number, or there is no run. The error says which runs there are.
-pub fn find_run(runs: &[Run], number: Option<u32>) -> Result<usize, NoSuchRun> {
+pub fn find_run(runs: &[Run], number: Option<u32>) -> Result<RunIndex, NoSuchRun> {
     let found = match number {
         Some(number) => runs.iter().position(|run| run.number == number),
         None => runs.len().checked_sub(1),
     };
-    found.ok_or_else(|| NoSuchRun {
+    found.map(RunIndex).ok_or_else(|| NoSuchRun {
         wanted: number,
         there: runs.iter().map(|run| run.number).collect(),
     })
@@ -307,16 +307,16 @@ mod tests {
     #[test]
     fn nothing_a_container_says_reaches_a_terminal_as_it_is() {
         let mut reader = capture(&[hostile()]);
-        let side = Side::of(EVIL, &mut reader, 0);
-        let other = Side::of(EVIL, &mut capture(&[Script::new(&["x"])]), 0);
+        let side = Side::of(EVIL, &mut reader, RunIndex(0));
+        let other = Side::of(EVIL, &mut capture(&[Script::new(&["x"])]), RunIndex(0));
         let mut views = vec![
             written(&runs(&mut reader)),
-            written(&ps(&mut reader, 0)),
-            written(&errors(&mut reader, 0)),
-            written(&files(&mut reader, 0)),
-            written(&dns(&mut reader, 0)),
-            written(&net(&mut reader, 0)),
-            written(&timeline(&mut reader, 0)),
+            written(&ps(&mut reader, RunIndex(0))),
+            written(&errors(&mut reader, RunIndex(0))),
+            written(&files(&mut reader, RunIndex(0))),
+            written(&dns(&mut reader, RunIndex(0))),
+            written(&net(&mut reader, RunIndex(0))),
+            written(&timeline(&mut reader, RunIndex(0))),
             written(&diff(&side, &other)),
             written(&diff(&other, &side)),
         ];
@@ -329,8 +329,10 @@ mod tests {
             let mut printer = streams::Printer::new(format, Look::default(), &mut out);
             for what in ["stdout", "stderr", "3", "77", "4"] {
                 let what = what.parse().unwrap();
-                streams::streams(&mut reader, 0, &what, None, &mut |it| printer.piece(&it))
-                    .unwrap();
+                streams::streams(&mut reader, RunIndex(0), &what, None, &mut |it| {
+                    printer.piece(&it)
+                })
+                .unwrap();
             }
             printer.end().unwrap();
             views.push(String::from_utf8(out).unwrap());
@@ -352,8 +354,8 @@ mod tests {
             number,
             ..Run::default()
         });
-        assert_eq!(find_run(&runs, None).unwrap(), 1);
-        assert_eq!(find_run(&runs, Some(4)).unwrap(), 0);
+        assert_eq!(find_run(&runs, None).unwrap(), RunIndex(1));
+        assert_eq!(find_run(&runs, Some(4)).unwrap(), RunIndex(0));
         let error = find_run(&runs, Some(5)).unwrap_err().to_string();
         assert_eq!(error, "there is no run 5; there are: 4, 7");
         assert!(

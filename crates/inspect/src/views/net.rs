@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{Event, EventKind, Reader, Run};
+use capture_format::{Event, EventKind, Reader, Run, RunIndex};
 use serde::Serialize;
 
 use super::{Cell, Column, Head, Look, Moment, Names, Paint, Table, Tally, Text, View, count};
@@ -73,8 +73,8 @@ pub struct Listener {
 }
 
 /// Makes the view of a run, which is given by its position in [`Reader::runs`].
-pub fn net<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Net {
-    let mut facts = reader.runs().get(run_index).map(Facts::new);
+pub fn net<R: Read + Seek>(reader: &mut Reader<R>, run_index: RunIndex) -> Net {
+    let mut facts = reader.run(run_index).map(Facts::new);
     let mut context = Context::default();
     let mut listeners: Tally<String, Listener> = Tally::default();
     let (head, run) = Head::pass(reader, run_index, |numbered, run| {
@@ -315,7 +315,7 @@ mod tests {
         s.connect(INIT, 4, &inet([10, 0, 0, 8], 80), -115);
         s.call(INIT, K::SOCKET, 6, [1, 1, 0], "", "");
         s.connect(INIT, 6, &unix("/run/\x1b[2J.sock"), 0);
-        insta::assert_snapshot!(text_of(&net(&mut capture(&[s]), 0)));
+        insta::assert_snapshot!(text_of(&net(&mut capture(&[s]), RunIndex(0))));
     }
 
     #[test]
@@ -335,7 +335,7 @@ mod tests {
             inet([10, 0, 0, 9], 40_000),
             "",
         );
-        let net = net(&mut capture(&[s]), 0);
+        let net = net(&mut capture(&[s]), RunIndex(0));
         let [https, http] = &net.listeners[..] else {
             panic!("{net:?}")
         };

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{EventKind, ExitStatus, Reader, Run};
+use capture_format::{EventKind, ExitStatus, Reader, Run, RunIndex};
 use serde::Serialize;
 
 use super::text::command_line;
@@ -66,8 +66,8 @@ pub struct Killer {
 }
 
 /// Makes the view of a run, which is given by its position in [`Reader::runs`].
-pub fn ps<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Ps {
-    let mut facts = reader.runs().get(run_index).map(Facts::new);
+pub fn ps<R: Read + Seek>(reader: &mut Reader<R>, run_index: RunIndex) -> Ps {
+    let mut facts = reader.run(run_index).map(Facts::new);
     let mut forks = 0u64;
     let (head, run) = Head::pass(reader, run_index, |event, _| {
         forks += u64::from(event.event.kind == EventKind::FORK);
@@ -277,7 +277,7 @@ mod tests {
         s.exit_status(201, 9);
         s.signal(200, 15, 0, (812, "evil\nshim"), SignalOrigin::Outside);
         s.exit_status(200, 15).exit(202, 0).exit(INIT, 143);
-        insta::assert_snapshot!(text_of(&ps(&mut capture(&[s]), 0)));
+        insta::assert_snapshot!(text_of(&ps(&mut capture(&[s]), RunIndex(0))));
     }
 
     #[test]
@@ -287,7 +287,7 @@ mod tests {
         s.call(200, EventKind::OOM_KILL, 0, [2, 64 << 20, 7], "sh", "");
         s.signal(201, 9, 0x80, (0, ""), SignalOrigin::Kernel);
         s.signal(202, 15, 0, (812, "bash"), SignalOrigin::Outside);
-        let ps = ps(&mut capture(&[s]), 0);
+        let ps = ps(&mut capture(&[s]), RunIndex(0));
         let line = |pid| ps.processes.iter().find(|it| it.pid == pid).unwrap();
         let killed = Some(ExitStatus::Signal {
             signal: 9,
@@ -305,7 +305,7 @@ mod tests {
     fn processes_that_are_each_others_parent_stand_once() {
         let mut s = Script::empty();
         s.fork(1, 2).fork(2, 1).fork(3, 3);
-        let ps = ps(&mut capture(&[s]), 0);
+        let ps = ps(&mut capture(&[s]), RunIndex(0));
         let mut pids: Vec<u32> = ps.processes.iter().map(|it| it.pid).collect();
         pids.sort_unstable();
         assert_eq!(pids, [1, 2, 3]);
@@ -317,7 +317,7 @@ mod tests {
         for child in 1000..3000 {
             s.fork(INIT, child).exit(child, 0);
         }
-        let ps = ps(&mut capture(&[s]), 0);
+        let ps = ps(&mut capture(&[s]), RunIndex(0));
         assert_eq!(ps.processes.len() as u64 + ps.left_out, 2001);
         assert!(ps.left_out > 900);
     }

@@ -43,8 +43,8 @@ pub struct RunLine {
 /// Makes the list; each run is read in one pass.
 pub fn runs<R: Read + Seek>(reader: &mut Reader<R>) -> Runs {
     let header = reader.header().clone();
-    let lines = (0..reader.runs().len()).map(|index| {
-        let mut facts = reader.runs().get(index).map(Facts::new);
+    let lines = (reader.indexes()).map(|index| {
+        let mut facts = reader.run(index).map(Facts::new);
         let mut first_event = None;
         let (head, run) = Head::pass(reader, index, |event, _| {
             first_event.get_or_insert(event.number);

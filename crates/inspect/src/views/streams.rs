@@ -10,7 +10,7 @@ use std::io::{self, Read, Seek};
 use std::str::FromStr;
 
 use bytes::Bytes;
-use capture_format::{EventFlags, EventKind, Reader, Run};
+use capture_format::{EventFlags, EventKind, Reader, Run, RunIndex};
 use serde::Serialize;
 
 use super::errors::failed;
@@ -148,12 +148,12 @@ pub struct Found {
 /// The error that `each` returned.
 pub fn streams<R: Read + Seek>(
     reader: &mut Reader<R>,
-    run_index: usize,
+    run_index: RunIndex,
     what: &What,
     only: Option<Direction>,
     each: &mut dyn FnMut(Piece) -> io::Result<()>,
 ) -> io::Result<Found> {
-    let run = reader.runs().get(run_index).cloned().unwrap_or_default();
+    let run = reader.run(run_index).cloned().unwrap_or_default();
     let mut context = Context::default();
     let mut found = Found {
         chunks: 0,
@@ -183,8 +183,8 @@ pub fn streams<R: Read + Seek>(
 }
 
 /// The run's number and losses, which are shown before its streams.
-pub fn head<R: Read + Seek>(reader: &Reader<R>, run_index: usize) -> Head {
-    let run = reader.runs().get(run_index).cloned().unwrap_or_default();
+pub fn head<R: Read + Seek>(reader: &Reader<R>, run_index: RunIndex) -> Head {
+    let run = reader.run(run_index).cloned().unwrap_or_default();
     Head {
         number: run.number,
         start_ns: run.start,
@@ -271,7 +271,7 @@ mod tests {
         let mut printer = Printer::new(format, super::super::Look::default(), &mut out);
         let what = what.parse().unwrap();
         let mut reader = capture(scripts);
-        streams(&mut reader, 0, &what, None, &mut |piece| {
+        streams(&mut reader, RunIndex(0), &what, None, &mut |piece| {
             printer.piece(&piece)
         })
         .unwrap();
@@ -401,13 +401,13 @@ mod tests {
         s.open(INIT, "/etc/x\n", 3).read(INIT, 3, "", "r\n");
         let mut reader = capture(&[s]);
         let what = "nothing".parse().unwrap();
-        let found = streams(&mut reader, 0, &what, None, &mut |_| Ok(())).unwrap();
+        let found = streams(&mut reader, RunIndex(0), &what, None, &mut |_| Ok(())).unwrap();
         assert_eq!(found.chunks, 0);
         let there: Vec<_> = found.there.iter().map(String::as_str).collect();
         assert_eq!(there, ["/etc/x\\n", "stderr", "stdout"]);
         let what = "stdout".parse().unwrap();
         let read = Some(Direction::Read);
-        let found = streams(&mut reader, 0, &what, read, &mut |_| Ok(())).unwrap();
+        let found = streams(&mut reader, RunIndex(0), &what, read, &mut |_| Ok(())).unwrap();
         assert_eq!(found.chunks, 0);
     }
 }

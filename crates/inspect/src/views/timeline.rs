@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{BootTime, Class, ExitStatus, FdType, Reader, Run};
+use capture_format::{BootTime, Class, ExitStatus, FdType, Reader, Run, RunIndex};
 use serde::Serialize;
 
 use super::dns::said;
@@ -112,9 +112,9 @@ pub enum Kind {
 }
 
 /// Makes the view of a run, which is given by its position in [`Reader::runs`].
-pub fn timeline<R: Read + Seek>(reader: &mut Reader<R>, run_index: usize) -> Timeline {
+pub fn timeline<R: Read + Seek>(reader: &mut Reader<R>, run_index: RunIndex) -> Timeline {
     let header = reader.header().clone();
-    let mut facts = reader.runs().get(run_index).map(Facts::new);
+    let mut facts = reader.run(run_index).map(Facts::new);
     let mut context = Context::default();
     let mut read: Tally<(u32, Text), (Moment, u64)> = Tally::default();
     let (head, run) = Head::pass(reader, run_index, |numbered, run| {
@@ -452,7 +452,7 @@ mod tests {
 
     #[test]
     fn the_story_of_a_name_that_does_not_resolve() {
-        insta::assert_snapshot!(text_of(&timeline(&mut capture(&[nginx()]), 0)));
+        insta::assert_snapshot!(text_of(&timeline(&mut capture(&[nginx()]), RunIndex(0))));
     }
 
     #[test]
@@ -461,7 +461,7 @@ mod tests {
         s.write(INIT, 2, "fatal: one\ntwo\nthree\nfour\n")
             .wait(5000)
             .exit(INIT, 1);
-        let timeline = timeline(&mut capture(&[s]), 0);
+        let timeline = timeline(&mut capture(&[s]), RunIndex(0));
         let said = timeline.steps.iter().filter(|step| step.kind == Kind::Said);
         let said: Vec<_> = said
             .map(|step| (step.text.clone(), step.moment.offset()))
@@ -482,7 +482,7 @@ mod tests {
             .write(200, 2, "fatal: giving up\n");
         let time = s.events.last().unwrap().time;
         s.wait(400).exit(200, 1).exit(INIT, 3);
-        let timeline = timeline(&mut capture(&[s]), 0);
+        let timeline = timeline(&mut capture(&[s]), RunIndex(0));
         let mut evidence = timeline.steps.iter();
         let evidence = evidence.find(|step| step.kind == Kind::Evidence).unwrap();
         assert_eq!(evidence.moment.time_ns, time, "{evidence:?}");
@@ -510,7 +510,7 @@ mod tests {
         );
         s.signal(INIT, 10, 0, (812, "shim\n"), SignalOrigin::Outside);
         s.exit(INIT, 1);
-        let timeline = timeline(&mut capture(&[s]), 0);
+        let timeline = timeline(&mut capture(&[s]), RunIndex(0));
         assert!(
             timeline.steps.len() <= MAX_LINES + timeline.steps.iter().filter(|it| it.cited).count()
         );

@@ -6,7 +6,7 @@ use std::io::{Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use capture_format::{Class, Event, EventKind as K, Header, Pod, Reader, Run, Writer};
+use capture_format::{Class, Event, EventKind as K, Header, Pod, Reader, Run, RunIndex, Writer};
 use events::context::Context;
 use events::fds::{Fd, Target};
 use inspect::export::{otlp, pcapng, perfetto, scap};
@@ -81,7 +81,7 @@ fn kubernetes() -> Reader<Cursor<Vec<u8>>> {
     let mut writer = Writer::new(Vec::new(), &header).unwrap();
     for (index, run) in runs.iter().enumerate() {
         writer.begin_run(run).unwrap();
-        for event in reader.events(index) {
+        for event in reader.events(RunIndex(index)) {
             writer.event(&event.unwrap().event).unwrap();
         }
         writer.end_run().unwrap();
@@ -115,10 +115,10 @@ fn exported<R: Read + Seek>(name: &str, mut reader: Reader<R>) -> Exported {
 
 fn expected<R: Read + Seek>(reader: &mut Reader<R>) -> Vec<Expected> {
     let mut all = Vec::new();
-    for index in 0..reader.runs().len() {
+    for index in reader.indexes() {
         let mut context = Context::default();
         // Of others the reader is not told what their standard streams are.
-        let mut of_application = HashSet::from([reader.runs()[index].init_pid]);
+        let mut of_application = HashSet::from([reader.runs()[index.0].init_pid]);
         for event in reader.events(index) {
             let event = event.unwrap();
             if event.event.kind == K::FORK && of_application.contains(&event.event.pid) {

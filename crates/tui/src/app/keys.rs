@@ -1,5 +1,6 @@
 //! How keys change the state.
 
+use capture_format::RunIndex;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use inspect::filter::Filter;
 
@@ -128,7 +129,7 @@ impl App {
                 }
             }
             Focus::Runs => {
-                self.run = self.run_list.cursor;
+                self.run = RunIndex(self.run_list.cursor);
                 self.enter_run();
                 self.go_to_first_evidence();
             }

@@ -4,7 +4,7 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{BootTime, Event, EventKind as K, Header, Reader, Run};
+use capture_format::{BootTime, Event, EventKind as K, Header, Reader, Run, RunIndex};
 
 use self::model::{
     Attribute, LogRecord, LogsData, Resource, ResourceLogs, Scope, ScopeLogs, Severity, Value,
@@ -81,9 +81,9 @@ impl<W: Write> Sink for Logs<W> {
         self.record(Severity::Error, "damage", damage.to_owned(), Vec::new())
     }
 
-    fn end_run(&mut self, index: usize, run: &Run) -> io::Result<()> {
+    fn end_run(&mut self, index: RunIndex, run: &Run) -> io::Result<()> {
         self.now = run.end.unwrap_or(self.now);
-        if let Some(verdict) = self.explanation.runs.get(index) {
+        if let Some(verdict) = self.explanation.runs.get(index.0) {
             let sentence = verdict.verdict.sentence.clone();
             self.record(Severity::Error, "verdict", sentence, Vec::new())?;
         }

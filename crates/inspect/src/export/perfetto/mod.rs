@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{BootTime, Event, EventKind as K, Host, Reader, Run, Tid};
+use capture_format::{BootTime, Event, EventKind as K, Host, Reader, Run, RunIndex, Tid};
 
 use self::schema::{
     Annotation, BOOTTIME, Clock, ClockSnapshot, Kind, Process, REALTIME, STATE_CLEARED, Thread,
@@ -115,10 +115,10 @@ impl<W: Write> Sink for Trace<W> {
         self.slice(self.run, Kind::Instant, name, "run", annotations)
     }
 
-    fn end_run(&mut self, index: usize, run: &Run) -> io::Result<()> {
+    fn end_run(&mut self, index: RunIndex, run: &Run) -> io::Result<()> {
         self.end_all()?;
         self.now = run.end.unwrap_or(self.now);
-        if let Some(verdict) = self.explanation.runs.get(index) {
+        if let Some(verdict) = self.explanation.runs.get(index.0) {
             let sentence = verdict.verdict.sentence.clone();
             let annotations = vec![of_text("sentence", sentence)];
             let name = Some("verdict".to_owned());

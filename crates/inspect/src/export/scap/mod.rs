@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{EventKind as K, Host, Reader, Run, Tid, WallTime};
+use capture_format::{EventKind as K, Host, Reader, Run, RunIndex, Tid, WallTime};
 
 use self::calls::{Call, call};
 use self::lives::{Newborn, ended, execve, parent, signal};
@@ -128,11 +128,11 @@ impl<W: Write> Sink for Scap<W> {
         self.write(NOBODY, &Call::notification("damage", damage))
     }
 
-    fn end_run(&mut self, index: usize, run: &Run) -> io::Result<()> {
+    fn end_run(&mut self, index: RunIndex, run: &Run) -> io::Result<()> {
         if let Some(end) = run.end {
             self.now = self.now.max(time_of_day(end, &self.host));
         }
-        let verdict = self.explanation.runs.get(index);
+        let verdict = self.explanation.runs.get(index.0);
         let sentence = verdict.map_or("", |run| &run.verdict.sentence);
         let notification = Call::notification("verdict", sentence);
         self.write(NOBODY, &notification)

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::{BootTime, Event, EventKind, FdType, Header, Reader, Run};
+use capture_format::{BootTime, Event, EventKind, FdType, Header, Reader, Run, RunIndex};
 use serde_json::json;
 
 use super::Flavour;
@@ -40,7 +40,7 @@ pub(super) fn write<R: Read + Seek>(
     let first = |run: &Run| run.init_pid != 0 && select.takes_run(run);
     let mut processes = Vec::new();
     let mut streams = Vec::new();
-    for (index, run) in runs.iter().enumerate().filter(|(_, run)| first(run)) {
+    for (index, run) in reader.indexes().zip(&runs).filter(|(_, run)| first(run)) {
         let begin = begin(reader, index, run.init_pid);
         processes.entry(&process(run, &header, &begin, cgroups));
         streams.extend(begin.stdio);
@@ -61,7 +61,7 @@ struct Begin {
     stdio: Option<Event>,
 }
 
-fn begin<R: Read + Seek>(reader: &mut Reader<R>, index: usize, init: u32) -> Begin {
+fn begin<R: Read + Seek>(reader: &mut Reader<R>, index: RunIndex, init: u32) -> Begin {
     let mut begin = Begin::default();
     let mut context = Context::default();
     for it in reader.events(index).take(MAX_LOOK).flatten() {

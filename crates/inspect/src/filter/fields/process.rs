@@ -22,7 +22,7 @@ pub(super) const FIELDS: &[Field] = &[
         Type::Number,
         "Process id in the container's own pid namespace",
         "proc.vpid = 1",
-        |ask| number(program(ask).namespace_pid),
+        |ask| number(program(ask).namespace_pid.map(|pid| pid.0)),
     ),
     Field::new(
         "proc.name",

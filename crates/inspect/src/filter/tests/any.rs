@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use capture_format::{BootTime, Columns, Event, EventFlags, EventKind, FdType, Tid, Writer};
+use capture_format::{
+    BootTime, Columns, Event, EventFlags, EventKind, FdType, RunIndex, Tid, Writer,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -316,13 +318,13 @@ proptest! {
         };
         let mut reader = capture(&events);
         let (header, run) = (reader.header().clone(), reader.runs()[0].clone());
-        let mut in_run = select.in_run(&mut reader, 0);
+        let mut in_run = select.in_run(&mut reader, RunIndex(0));
         let chosen = Chosen::new(in_run.clone(), &header, &run);
         let (mut found, mut expected) = (Vec::new(), Vec::new());
         each_seen(&mut reader, |scope, seen| {
             expected.extend(in_run.takes(scope, seen).then_some(seen.number));
         });
-        let all = scan(&mut reader, 0, &chosen, |item| {
+        let all = scan(&mut reader, RunIndex(0), &chosen, |item| {
             if let Found::Event(candidate) = item {
                 found.push(candidate.number());
             }
