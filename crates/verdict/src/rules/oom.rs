@@ -313,9 +313,14 @@ impl Limit {
             Some(_) => reached,
             None => case.run.memory_limit.map(size).or(specified),
         };
+        // The kernel chose a victim, and it could not be told for which cgroup.
+        let unsure = match (kill, scope) {
+            (Some(_), None) => "; which limit was reached was not recorded",
+            _ => "",
+        };
         match limit {
             Some(limit) => Self {
-                text: format!("{what} is {limit}"),
+                text: format!("{what} is {limit}{unsure}"),
                 subject: limit,
                 next_step: next_step.to_owned(),
             },
@@ -382,7 +387,7 @@ mod tests {
         let verdict = verdict(&killed(true, SignalOrigin::Kernel));
         assert_eq!(
             verdict.sentence,
-            "java was killed by the OOM killer, 6 ms after start: its memory limit is 64 MiB"
+            "java was killed by the OOM killer, 6 ms after start: its memory limit is 64 MiB; which limit was reached was not recorded"
         );
         assert_eq!((verdict.cause, verdict.confidence), (Cause::OomKilled, 100));
     }
