@@ -114,7 +114,12 @@ pub(crate) fn record_with(options: &[&str], command: &[&str]) -> Recorded {
 
 /// Records the victim while lastword is in a cgroup.
 pub(crate) fn record_inside(cgroup: &Path, words: &[&str]) -> Recorded {
-    let shell = inside(cgroup, &lastword(), &[]);
+    record_inside_after(":", cgroup, words)
+}
+
+/// The same after a shell has executed `first`, which may fail.
+pub(crate) fn record_inside_after(first: &str, cgroup: &Path, words: &[&str]) -> Recorded {
+    let shell = inside_after(first, cgroup, &lastword(), &[]);
     let victim = victim();
     let mut command = vec![victim.to_str().expect("a path in UTF-8")];
     command.extend(words);
@@ -123,9 +128,14 @@ pub(crate) fn record_inside(cgroup: &Path, words: &[&str]) -> Recorded {
 
 /// A program that is started in a cgroup.
 pub(crate) fn inside(cgroup: &Path, program: &Path, words: &[&str]) -> Command {
+    inside_after(":", cgroup, program, words)
+}
+
+fn inside_after(first: &str, cgroup: &Path, program: &Path, words: &[&str]) -> Command {
     let mut shell = Command::new("/bin/sh");
+    let script = format!("{first}; echo 0 > \"$0/cgroup.procs\" && exec \"$@\"");
     shell
-        .args(["-c", "echo 0 > \"$0/cgroup.procs\" && exec \"$@\""])
+        .args(["-c", &script])
         .args([cgroup.as_os_str(), program.as_os_str()])
         .args(words);
     shell
