@@ -71,18 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     )?;
     chart::test(arguments.filter.as_deref())?;
     browser::test(arguments.filter.as_deref())?;
-    let here = on_this_kernel(&built, &filter)?;
-    if let Err(why) = &here {
-        step::say(format_args!(
-            "not run: the kernel tests on the running kernel, as this machine cannot record: {why}"
-        ));
-    }
-    if arguments.no_vm {
-        step::say("not run: the kernel tests in guests (--no-vm)");
-    } else {
-        let machine = Machine::with(Arch::HERE, &built.for_guests(), Vec::new())?;
-        in_guests(&machine, Arch::HERE, None, &filter)?;
-    }
+    let here = on_all_kernels(&built, arguments.no_vm, &filter)?;
     step::say(format_args!(
         "all tests passed{}, in {} s",
         match here {
@@ -111,6 +100,34 @@ fn lint() -> Result<()> {
         built::cargo_alone("check", "agent")?.arg("--quiet"),
         "name the feature that is missing in the Cargo.toml of the crate that needs it",
     )
+}
+
+/// Runs the kernel tests in guests and at the same time here, where they mostly wait. Says what is in the way of running
+/// them here.
+fn on_all_kernels(built: &Built, no_vm: bool, filter: &[&str]) -> Result<Result<(), String>> {
+    let machine = match no_vm {
+        true => None,
+        false => Some(Machine::with(Arch::HERE, &built.for_guests(), Vec::new())?),
+    };
+    thread::scope(|scope| {
+        let guests = machine
+            .as_ref()
+            .map(|machine| scope.spawn(|| in_guests(machine, Arch::HERE, None, filter)));
+        let here = on_this_kernel(built, filter);
+        match &here {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => step::say(format_args!(
+                "not run: the kernel tests on the running kernel, as this machine cannot record: {why}"
+            )),
+            Err(failed) => step::say(format_args!("{failed:#}; the guests go on")),
+        }
+        match guests.map(|guests| guests.join()) {
+            None => step::say("not run: the kernel tests in guests (--no-vm)"),
+            Some(Ok(outcome)) => outcome?,
+            Some(Err(_)) => bail!("the guests' thread panicked"),
+        }
+        here
+    })
 }
 
 /// Runs the kernel tests here, or says what is in the way.

@@ -203,8 +203,24 @@ impl Machine {
                 self.arch.parameters()
             ),
         ]);
-        command
+        with_low_priority(&command)
     }
+}
+
+/// The same command with a low priority: whatever else runs, such as the kernel tests on the running kernel, waits for
+/// moments, and a guest only for an end.
+fn with_low_priority(command: &Command) -> Command {
+    let mut nice = Command::new("nice");
+    nice.args(["-n", "10"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => nice.env(name, value),
+            None => nice.env_remove(name),
+        };
+    }
+    nice
 }
 
 /// A file of the guest from one here, which can be executed there.
