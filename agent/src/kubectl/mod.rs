@@ -18,6 +18,7 @@ use kubernetes::{
     capture::Capture,
     connect::{self, Cluster},
     fetch,
+    never_started::NeverStarted,
 };
 
 mod choose;
@@ -25,6 +26,7 @@ mod file;
 mod interrupt;
 mod list;
 mod memory;
+mod never_started;
 mod request;
 
 /// Says why containers of a cluster crashed.
@@ -140,6 +142,12 @@ pub(crate) fn act(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Online::Read(command) => {
+            let explains = command.as_explain().and_then(|(which, as_json)| {
+                let [name] = &which.names[..] else {
+                    return None;
+                };
+                Some((name.clone(), as_json))
+            });
             let request = command.request();
             let Names { names, container } = &request.which;
             let mut captures = names.iter().map(|name| {
@@ -150,7 +158,17 @@ pub(crate) fn act(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
                 let reader = Reader::open(bytes).with_context(|| name.clone())?;
                 Ok(commands::Capture::new(name, reader))
             });
-            request.show(&mut captures, out)
+            match (request.show(&mut captures, out), explains) {
+                (Err(error), Some((name, as_json))) if is_without_capture(&error) => {
+                    let asking = session.never_started(&name);
+                    let Some(found) = runtime.block_on(asking) else {
+                        return Err(error);
+                    };
+                    never_started::write(&name, &found, as_json, out)?;
+                    Ok(ExitCode::SUCCESS)
+                }
+                (shown, _) => shown,
+            }
         }
         Online::Get { which, output } => {
             let fetching = session.fetch(&which.name, which.container.as_deref());
@@ -160,6 +178,15 @@ pub(crate) fn act(cli: Cli, out: &mut impl Write) -> anyhow::Result<ExitCode> {
         }
         Online::Capture(args) => runtime.block_on(request::capture(&session, args, out)),
     }
+}
+
+/// Whether there is no capture, and be it because the cluster knows none.
+fn is_without_capture(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<kubernetes::Error>();
+    matches!(
+        error,
+        Some(kubernetes::Error::NotFound(_) | kubernetes::Error::CrdMissing)
+    )
 }
 
 /// A cluster and a namespace in it.
@@ -190,6 +217,12 @@ impl Session {
             agents,
             interrupt: interrupt::Interrupt::take()?,
         })
+    }
+
+    /// Why a pod was never started. `None` if there is no such pod, if all its containers have run, or if nobody says.
+    async fn never_started(&self, pod: &str) -> Option<NeverStarted> {
+        let asking = kubernetes::never_started::ask(&self.cluster.client, &self.namespace, pod);
+        asking.await.ok().flatten()
     }
 
     /// Finds a capture and reads its file.

@@ -265,6 +265,7 @@ impl Clients {
         let pod = &identity.pod;
         let asked = kubernetes::events::of_pod(
             client,
+            kubernetes::Who::Agent,
             &pod.namespace,
             pod.api_uid.as_ref().unwrap_or(&pod.uid),
         );

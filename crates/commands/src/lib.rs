@@ -208,6 +208,14 @@ pub enum Command<S: clap::Args> {
 }
 
 impl<S: clap::Args> Command<S> {
+    /// If it is `explain`: which captures, and whether as JSON.
+    pub fn as_explain(&self) -> Option<(&S, bool)> {
+        match self {
+            Self::Explain(of) => Some((&of.which, of.view.json)),
+            _ => None,
+        }
+    }
+
     /// Which captures, and how they are looked at.
     pub fn request(self) -> Request<S> {
         match self {

@@ -15,7 +15,7 @@ pub(crate) use show::Show;
 pub struct Explain {
     /// One JSON document instead of text
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// What the capture says about itself.

@@ -71,6 +71,12 @@ accesses! {
         USER_FORWARD = "get" "" "pods/portforward";
         USER_FORWARD_CREATE = "create" "" "pods/portforward";
     ]
+    /// What a person needs to ask why a pod was never started, in the pod's namespace. Kubernetes' own ClusterRole
+    /// `view` has it.
+    VIEW, User = [
+        USER_GET_POD = "get" "" "pods";
+        USER_LIST_EVENTS = "list" "" "events";
+    ]
 }
 
 impl fmt::Display for Access {

@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1::Event;
 use kube::{Api, Client, api::ListParams};
 
 use crate::{
-    Error,
-    error::{LIST_EVENTS, call},
+    Error, Who,
+    error::{LIST_EVENTS, USER_LIST_EVENTS, call},
     text::cut,
 };
 
@@ -44,12 +44,21 @@ pub struct PodEvent {
 ///
 /// # Errors
 /// The API server is away, or forbids it.
-pub async fn of_pod(client: &Client, namespace: &str, uid: &str) -> Result<Vec<PodEvent>, Error> {
+pub async fn of_pod(
+    client: &Client,
+    who: Who,
+    namespace: &str,
+    uid: &str,
+) -> Result<Vec<PodEvent>, Error> {
+    let access = match who {
+        Who::Agent => LIST_EVENTS,
+        Who::User => USER_LIST_EVENTS,
+    };
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     let params = ListParams::default()
         .fields(&format!("involvedObject.uid={uid}"))
         .limit(ASKED);
-    let listed = call(LIST_EVENTS, api.list(&params)).await?;
+    let listed = call(access, api.list(&params)).await?;
     let mut events: Vec<PodEvent> = listed.items.into_iter().map(trim).collect();
     events.sort_by_key(|event| event.last);
     events.drain(..events.len().saturating_sub(KEPT));

@@ -9,10 +9,11 @@
 //! | [`capture`], [`capture_read`] | the custom resources `Capture` and `CaptureRead` | everyone |
 //! | [`connect`] | a client, and [`Health`]: is the API server there? | everyone |
 //! | [`pods`], [`namespaces`] | watches, trimmed to what is needed before anything is kept | the agent |
-//! | [`events`] | what Kubernetes says about one pod | the agent |
+//! | [`events`] | what Kubernetes says about one pod | everyone |
 //! | [`announce`] | a verdict becomes a `Capture` and an Event on the pod | the agent |
 //! | [`captures`] | requested captures: who takes them, and what becomes of the rest | the agent |
 //! | [`reading`] | who may read which file | the agent |
+//! | [`never_started`] | why nothing of a pod ran | the kubectl plugin |
 //! | [`fetch`] | finding Captures, and reading their files | the kubectl plugin |
 //!
 //! Every call names the [`Access`] that it needs, so an [`Error`] can say which rule of RBAC is missing. Everything
@@ -31,12 +32,13 @@ pub mod fetch;
 mod health;
 mod name;
 pub mod namespaces;
+pub mod never_started;
 pub mod pods;
 pub mod reading;
 mod text;
 mod watch;
 
-pub use error::{AGENT, Access, Error, Retry, USER, Who};
+pub use error::{AGENT, Access, Error, Retry, USER, VIEW, Who};
 pub use health::{Health, Standing, Trouble};
 pub use jiff::Timestamp;
 pub use kube::Client;

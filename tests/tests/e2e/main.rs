@@ -11,6 +11,7 @@ mod edges;
 mod events;
 mod http;
 mod install;
+mod never_started;
 mod reading;
 mod report;
 mod requests;
@@ -33,9 +34,10 @@ type Boxed = Box<dyn Fn(&Cluster) -> anyhow::Result<String> + Send>;
 
 fn cases() -> Vec<(String, Boxed)> {
     let mut cases = scenarios::cases(number("LASTWORD_E2E_ROUNDS", 3));
-    let groups: [&[(&str, Case)]; 7] = [
+    let groups: [&[(&str, Case)]; 8] = [
         requests::CASES,
         reading::CASES,
+        never_started::CASES,
         edges::CASES,
         upheaval::CASES,
         storage::CASES,

@@ -5,7 +5,7 @@ use kube::{
     api::{DeleteParams, ListParams},
 };
 use kubernetes::{
-    Error, Health, Retry,
+    Error, Health, Retry, Who,
     announce::{Announcement, Announcer},
     capture::{CaptureSpec, CaptureStatus, Location, Phase, Trigger},
     capture_name, events,
@@ -85,7 +85,7 @@ async fn announcing_again_changes_nothing_and_a_better_verdict_takes_the_place_o
     assert_eq!(third.spec, announcement.spec);
     assert_eq!(third.status.as_ref(), Some(&announcement.status));
 
-    let said: Vec<_> = events::of_pod(&scene.client, &scene.namespace, &uid)
+    let said: Vec<_> = events::of_pod(&scene.client, Who::Agent, &scene.namespace, &uid)
         .await
         .unwrap()
         .into_iter()
