@@ -212,6 +212,11 @@ fn waits(pod: &Pod, waiting: Waiting<'_>, events: &[PodEvent]) -> NeverStarted {
             .rev()
             .filter(about)
             .filter(|event| cited.contains(&event.reason.as_str()))
+            // `Error: ErrImagePull` only repeats the status.
+            .filter(|event| {
+                let rest = event.message.strip_prefix("Error: ");
+                rest.is_none_or(|rest| rest.contains(' '))
+            })
             .map(event_line),
     );
     evidence.truncate(PIECES);
@@ -367,6 +372,7 @@ const IMAGE_FAILURES: &[ImageFailure] = &[
     ImageFailure {
         words: &[
             "no such host",
+            "dial tcp: lookup",
             "server misbehaving",
             "temporary failure in name resolution",
         ],
@@ -633,6 +639,10 @@ mod tests {
             ),
             (
                 "dial tcp: lookup registry.example on 10.0.0.2:53: no such host",
+                "the name of its registry does not resolve on the node",
+            ),
+            (
+                "dial tcp: lookup registry.example on 10.0.0.2:53: dial udp 10.0.0.2:53: connect: network is unreachable",
                 "the name of its registry does not resolve on the node",
             ),
             (
