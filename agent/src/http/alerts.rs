@@ -113,7 +113,11 @@ async fn create(endpoint: &Endpoint, wanted: Wanted) -> Response {
             let (capture, created) =
                 match outcome.map_err(|unanswered| unanswered.to_string())?? {
                     AlertOutcome::Created(name) => (name, true),
-                    AlertOutcome::Existed(name) => (name, false),
+                    AlertOutcome::Existed(name) => {
+                        // Otherwise what is sent again after a refusal would never get further than before.
+                        endpoint.allowance.give_back();
+                        (name, false)
+                    }
                 };
             answer.captures.push(Capture {
                 namespace,
@@ -183,6 +187,15 @@ mod tests {
         assert!(agent.alerts.lock().unwrap().is_empty());
         let answer = agent.post(PLAIN).await;
         assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn what_exists_already_takes_nothing_from_the_allowance() {
+        let agent = Agent::answering(|alert| Ok(AlertOutcome::Existed(alert.pod.clone()))).await;
+        for _ in 0..=PER_MINUTE {
+            let answer = agent.post(PLAIN).await;
+            assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+        }
     }
 
     #[tokio::test]

@@ -39,6 +39,13 @@ impl Allowance {
         self.per_minute
     }
 
+    /// Gives one capture back that was not made after all.
+    pub(super) fn give_back(&self) {
+        let most = f64::from(self.per_minute.get());
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.captures = (left.captures + 1.0).min(most);
+    }
+
     /// Takes one capture from what is left. False if nothing is left.
     pub(super) fn take(&self, now: Instant) -> bool {
         let most = f64::from(self.per_minute.get());

@@ -119,22 +119,25 @@ fn first_that_waits(pod: &Pod) -> Option<Waiting<'_>> {
         let waiting = one.state.as_ref().and_then(|state| state.waiting.as_ref());
         waiting.and_then(|waiting| waiting.reason.clone())
     };
-    let mut waiting = statuses(pod).filter(|one| !ran(one));
-    // A container that waits for init containers has no reason of its own.
-    let of_its_own = statuses(pod)
-        .filter(|one| !ran(one))
+    let ended_well = |one: &ContainerStatus| {
+        let ended = one
+            .state
+            .as_ref()
+            .and_then(|state| state.terminated.as_ref());
+        ended.is_some_and(|ended| ended.exit_code == 0)
+    };
+    let (ran, waiting): (Vec<_>, Vec<_>) = statuses(pod).partition(|one| ran(one));
+    // A container that waits for init containers has no reason of its own; nor is there one if an init container still
+    // runs or failed.
+    let of_its_own = waiting
+        .iter()
         .find(|one| reason(one).as_deref() != Some("PodInitializing"));
-    let of_its_own = of_its_own.or_else(|| {
-        let init_ended = statuses(pod).filter(|one| ran(one)).all(|one| {
-            let state = one
-                .state
-                .as_ref()
-                .and_then(|state| state.terminated.as_ref());
-            state.is_some_and(|ended| ended.exit_code == 0)
-        });
-        waiting.next().filter(|_| init_ended)
-    });
-    of_its_own.map(Waiting::Container)
+    let first = || {
+        waiting
+            .first()
+            .filter(|_| ran.iter().all(|one| ended_well(one)))
+    };
+    of_its_own.or_else(first).map(|one| Waiting::Container(one))
 }
 
 fn waits(pod: &Pod, waiting: Waiting<'_>, events: &[PodEvent]) -> NeverStarted {

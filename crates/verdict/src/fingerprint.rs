@@ -15,14 +15,13 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use crate::facts::naming::EPHEMERAL;
 use crate::rules::{Case, Cause, Verdict, host_of};
 
 /// Changes whenever the same fault gets another fingerprint than before.
 const VERSION: &[u8] = b"1";
 /// How many bytes of the normal form of a line are used: later ones are rarely the same twice.
 const MAX_LINE: usize = 160;
-/// From this number on, Linux gives ports to sockets that ask for no certain port: ip_local_port_range of ip(7).
-const EPHEMERAL: u16 = 32768;
 
 /// Identifies a fault; 16 hexadecimal digits as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -153,7 +152,7 @@ fn subject(case: &Case<'_>, verdict: &Verdict) -> String {
     let subject = verdict.subject.as_str();
     if let Ok(address) = subject.parse::<SocketAddr>() {
         let host = host_of(case, address);
-        let port = match address.port() {
+        let port = match u32::from(address.port()) {
             EPHEMERAL.. => "#".to_owned(),
             port => port.to_string(),
         };

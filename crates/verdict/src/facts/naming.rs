@@ -38,7 +38,7 @@ pub(crate) fn places(text: &str, name: &str) -> impl Iterator<Item = Range<usize
 /// A part of a name must be at least this long to be taken for random.
 const MIN_RANDOM: usize = 4;
 /// From this number on, Linux gives ports to sockets that ask for no certain port: ip_local_port_range of ip(7).
-const EPHEMERAL: u32 = 32768;
+pub(crate) const EPHEMERAL: u32 = 32768;
 
 /// Whether two texts say the same, except for parts that are different each time: `/tmp/tmpx8_2kq0a` and
 /// `/tmp/tmp1mm_w3ze`, a pid in the name of a file, the port of a socket that asked for no certain port.
