@@ -165,7 +165,14 @@ fn in_guests(machine: &Machine, arch: Arch, suite: Option<Suite>, filter: &[&str
     thread::scope(|scope| {
         let guests: Vec<_> = kernels
             .iter()
-            .map(|kernel| scope.spawn(move || in_guest(machine, kernel, filter)))
+            .enumerate()
+            .map(|(index, kernel)| {
+                // Who names a test wants it on every kernel.
+                let share = filter
+                    .is_empty()
+                    .then(|| format!("{index}/{}", kernels.len()));
+                scope.spawn(move || in_guest(machine, kernel, share, filter))
+            })
             .collect();
         let outcomes: Vec<Result<()>> = guests
             .into_iter()
@@ -179,10 +186,21 @@ fn in_guests(machine: &Machine, arch: Arch, suite: Option<Suite>, filter: &[&str
     })
 }
 
-fn in_guest(machine: &Machine, kernel: &Kernel, filter: &[&str]) -> Result<()> {
+/// Runs the tests, and of those that no kernel does differently the share.
+fn in_guest(
+    machine: &Machine,
+    kernel: &Kernel,
+    share: Option<String>,
+    filter: &[&str],
+) -> Result<()> {
     let release = &kernel.release;
     step::say(format_args!("running the kernel tests on Linux {release}"));
-    let mut command = vec!["/bin/kernel-tests"];
+    let share = share.map(|share| format!("LASTWORD_SHARE={share}"));
+    let mut command = Vec::new();
+    if let Some(share) = &share {
+        command.extend(["/bin/env", share]);
+    }
+    command.push("/bin/kernel-tests");
     command.extend(filter);
     let guest = Guest {
         kernel,

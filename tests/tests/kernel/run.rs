@@ -21,7 +21,7 @@ use crate::{
     support::{cgroup2, lastword, read},
 };
 
-pub(crate) const CASES: &[Case] = &[
+pub(crate) const ALIKE: &[Case] = &[
     (
         "explains_although_the_capture_cannot_be_written",
         unwritable,

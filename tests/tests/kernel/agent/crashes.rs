@@ -26,19 +26,23 @@ use crate::{
 
 pub(super) const CASES: &[Case] = &[
     ("agent_captures_a_crash_once", crash),
+    ("agent_adopts_a_container_that_runs_already", adopts),
+    (
+        "agent_says_which_program_could_not_be_executed",
+        never_executed,
+    ),
+];
+
+/// What no kernel does differently.
+pub(super) const ALIKE: &[Case] = &[
     (
         "agent_replaces_a_capture_when_there_are_more_runs",
         crash_loop,
     ),
     ("agent_captures_another_cause_apart", causes),
-    ("agent_adopts_a_container_that_runs_already", adopts),
     (
         "agent_adopts_a_container_that_is_being_set_up",
         adopts_in_set_up,
-    ),
-    (
-        "agent_says_which_program_could_not_be_executed",
-        never_executed,
     ),
     ("agent_lets_a_good_end_be", good_ends),
 ];

@@ -17,6 +17,9 @@ use crate::{Case, support::cgroup2};
 /// Tests from the kernel's events to a capture.
 pub(crate) const CASES: &[Case] = crashes::CASES;
 
+/// Those of them that no kernel does differently.
+pub(crate) const ALIKE: &[Case] = crashes::ALIKE;
+
 /// Tests that need a hierarchy of version 2 with the memory controller.
 pub(crate) const UNIFIED_MEMORY: &[Case] = crashes::UNIFIED_MEMORY;
 
