@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    Attempt, Captured, Ended, Observation, Probe, Rules, Time, captures::Captures,
-    history::History, judge::Plan,
+    Attempt, Captured, Ended, Observation, Rules, Time, Why, captures::Captures, history::History,
+    judge::Plan,
 };
 
 /// How long to wait before a run that has ended is judged, because its pod may turn out to be deleted.
@@ -27,8 +27,8 @@ pub(crate) struct Container {
     explained: Option<Ended>,
     /// When the kubelet last delayed a restart in this loop.
     pub(crate) backed_off: Option<Time>,
-    /// A probe killed a run whose end has not come yet.
-    killed: Option<(Time, Probe)>,
+    /// The kubelet killed a run whose end has not come yet.
+    killed: Option<(Time, Why)>,
     /// The captures of this loop.
     pub(crate) captures: Captures,
     /// The newest run that is in a capture.
@@ -50,7 +50,7 @@ pub(crate) struct Container {
 pub(crate) struct Run {
     pub(crate) end: Ended,
     at: Time,
-    pub(crate) killed_by: Option<Probe>,
+    pub(crate) killed: Option<Why>,
 }
 
 /// Something has happened that may trip a trigger.
@@ -109,10 +109,15 @@ impl Restarted {
 }
 
 impl Run {
-    /// Whether the kubelet stopped the run to restart the whole pod.
-    pub(crate) fn stopped_with_pod(&self, restarted: Option<Restarted>) -> bool {
-        let by_rule = restarted.is_some_and(|restarted| restarted.holds(self.at));
-        by_rule && self.end.stopped && !self.end.oom_killed && self.killed_by.is_none()
+    /// Whether the kubelet stopped the run to restart the whole pod, or with changes that somebody made.
+    pub(crate) fn was_meant(&self, restarted: Option<Restarted>) -> bool {
+        let with_pod = restarted.is_some_and(|restarted| restarted.holds(self.at));
+        let meant = match self.killed {
+            Some(Why::Changed) => true,
+            Some(Why::LivenessProbe | Why::StartupProbe) => false,
+            None => with_pod,
+        };
+        meant && self.end.stopped && !self.end.oom_killed
     }
 
     /// Adds further knowledge about the end of the run. Returns whether anything is new.
@@ -182,7 +187,7 @@ impl Container {
                     self.look(at, at).backed_off = true;
                 }
             }
-            Observation::KilledByProbe(probe) => self.killed(at, probe),
+            Observation::Killed(why) => self.killed(at, why),
             Observation::NotReady => {
                 if let Some(run) = self.history.newest() {
                     self.calm(at, run, rules);
@@ -224,10 +229,10 @@ impl Container {
         let mut run = Run {
             end,
             at,
-            killed_by: self
+            killed: self
                 .killed
                 .take_if(|(killed, _)| start.is_none_or(|start| *killed + SECOND >= start))
-                .map(|(_, probe)| probe),
+                .map(|(_, why)| why),
         };
         if let Some(explained) = self.explained.take_if(|explained| explained.run == number) {
             run.add(explained);
@@ -245,7 +250,7 @@ impl Container {
         }
     }
 
-    fn killed(&mut self, at: Time, probe: Probe) {
+    fn killed(&mut self, at: Time, why: Why) {
         let history = &self.history;
         let run = self.ended.iter_mut().rev().find(|(number, run)| {
             let start = history.start_of(**number);
@@ -254,13 +259,13 @@ impl Container {
         match run {
             Some((number, run)) => {
                 let number = *number;
-                run.killed_by = Some(probe);
+                run.killed = Some(why);
                 self.judge_again(at, number);
             }
             None => {
                 let newest_end = self.ended.values().map(|run| run.at).max();
                 if newest_end.is_none_or(|end| at >= end) {
-                    self.killed = Some((at, probe));
+                    self.killed = Some((at, why));
                 }
             }
         }

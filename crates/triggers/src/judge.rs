@@ -1,7 +1,7 @@
 //! Decides which triggers a container trips, from what is known about it.
 
 use crate::{
-    Ended, ExitStatus, Kind, Probe, RestartRule, Rules, Signal, Tripped,
+    Ended, ExitStatus, Kind, RestartRule, Rules, Signal, Tripped, Why,
     captures::Worth,
     container::{Container, Look, Run},
 };
@@ -54,11 +54,12 @@ impl Run {
         if let Some(signal) = rules.signals.iter().find(is_code) {
             trip(Kind::Signal, format!("killed by {signal}"));
         }
-        if let (true, Some(probe)) = (rules.liveness, self.killed_by) {
-            let probe = match probe {
-                Probe::Liveness => "liveness",
-                Probe::Startup => "startup",
-            };
+        let probe = match self.killed {
+            Some(Why::LivenessProbe) => Some("liveness"),
+            Some(Why::StartupProbe) => Some("startup"),
+            Some(Why::Changed) | None => None,
+        };
+        if let (true, Some(probe)) = (rules.liveness, probe) {
             trip(
                 Kind::Liveness,
                 format!("killed by the kubelet: its {probe} probe failed"),
@@ -81,7 +82,7 @@ impl Container {
             .ended
             .values()
             .filter(|run| run.end.run > self.judged_through.max(self.captured_through))
-            .filter(|run| !run.stopped_with_pod(self.restarted))
+            .filter(|run| !run.was_meant(self.restarted))
             .flat_map(|run| {
                 run.trips(rules)
                     .into_iter()
@@ -131,8 +132,8 @@ impl Container {
         let crash = newest.end.run > self.judged_through && newest.is_crash();
         let mut triggers = Vec::new();
         // Whenever one container of the pod fails, init containers run again and other containers are stopped.
-        let with_pod = newest.stopped_with_pod(self.restarted) || !newest.is_crash();
-        if self.restarted.is_some() && with_pod {
+        let with_pod = self.restarted.is_some() && !newest.is_crash();
+        if with_pod || newest.was_meant(self.restarted) {
             return triggers;
         }
         if look.started || crash {

@@ -15,8 +15,9 @@
 //!   replaced, once.
 //! * A run that is in a capture already gives no other capture.
 //!
-//! Three ends of a run are no crash: its pod ends; a rule of one container restarts all containers of the pod;
-//! somebody added the container for debugging. For containers that are switched off, by selectors or by an annotation,
+//! Four ends of a run are no crash: its pod ends; a rule of one container restarts all containers of the pod; the
+//! kubelet restarts the container because somebody changed its image or resources in the pod; somebody added the
+//! container for debugging. For containers that are switched off, by selectors or by an annotation,
 //! there are no decisions.
 //!
 //! # Annotations
@@ -53,7 +54,7 @@ pub use decision::{Attempt, Decision, Kind, Tripped};
 pub use label_selector::LabelSelector;
 pub use machine::{Config, Machine};
 pub use observation::{
-    Captured, Description, Ended, ExitStatus, Labels, Observation, PodObservation, Probe, Subject,
+    Captured, Description, Ended, ExitStatus, Labels, Observation, PodObservation, Subject, Why,
 };
 pub use rules::{RestartRule, Rules};
 pub use selectors::{NamePattern, Namespaces, Selectors};

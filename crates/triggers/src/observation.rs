@@ -49,8 +49,8 @@ pub enum Observation {
     },
     /// The kubelet delays the container's restart.
     BackedOff,
-    /// The kubelet killed a run because a probe failed. The time is that of the event, in whole seconds.
-    KilledByProbe(Probe),
+    /// The kubelet killed a run. The time is that of the event, in whole seconds.
+    Killed(Why),
     /// Its readiness probe failed.
     NotReady,
     /// A capture exists that was not made by an [`Attempt`](crate::Attempt) of this machine: it was read back, or was
@@ -80,10 +80,13 @@ impl Observation {
                 .contains("restarting failed container")
                 .then_some(Self::BackedOff),
             "Killing" if message.contains("failed liveness probe") => {
-                Some(Self::KilledByProbe(Probe::Liveness))
+                Some(Self::Killed(Why::LivenessProbe))
             }
             "Killing" if message.contains("failed startup probe") => {
-                Some(Self::KilledByProbe(Probe::Startup))
+                Some(Self::Killed(Why::StartupProbe))
+            }
+            "Killing" if CHANGES.iter().any(|change| message.contains(change)) => {
+                Some(Self::Killed(Why::Changed))
             }
             "Unhealthy" => message
                 .starts_with("Readiness probe failed")
@@ -93,13 +96,19 @@ impl Observation {
     }
 }
 
-/// A probe that kills the container when it fails.
+/// What the kubelet says when it restarts a container whose image or resources somebody has changed in the pod
+/// (`computePodActions` and `computePodResizeAction` in pkg/kubelet/kuberuntime/kuberuntime_manager.go).
+const CHANGES: [&str; 2] = [" definition changed", " resize requires restart"];
+
+/// Why the kubelet killed a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// livenessProbe.
-    Liveness,
-    /// startupProbe.
-    Startup,
+pub enum Why {
+    /// Its livenessProbe failed.
+    LivenessProbe,
+    /// Its startupProbe failed.
+    StartupProbe,
+    /// Somebody changed its image or its resources in the pod. It did not crash.
+    Changed,
 }
 
 /// How a process ended.
@@ -209,12 +218,27 @@ mod tests {
             (
                 "Killing",
                 "Container app failed liveness probe, will be restarted",
-                Some(O::KilledByProbe(Probe::Liveness)),
+                Some(O::Killed(Why::LivenessProbe)),
             ),
             (
                 "Killing",
                 "Container app failed startup probe, will be restarted",
-                Some(O::KilledByProbe(Probe::Startup)),
+                Some(O::Killed(Why::StartupProbe)),
+            ),
+            (
+                "Killing",
+                "Container app definition changed, will be restarted",
+                Some(O::Killed(Why::Changed)),
+            ),
+            (
+                "Killing",
+                "Init container app definition changed",
+                Some(O::Killed(Why::Changed)),
+            ),
+            (
+                "Killing",
+                "Container app resize requires restart",
+                Some(O::Killed(Why::Changed)),
             ),
             ("Killing", "Stopping container app", None),
             (

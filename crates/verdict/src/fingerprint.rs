@@ -80,6 +80,7 @@ fn identity(cause: Cause) -> Identity {
         | Cause::LivenessProbeFailed
         | Cause::StartupProbeFailed
         | Cause::PostStartHookFailed
+        | Cause::ContainerChanged
         | Cause::CpuStarved
         | Cause::DnsNoSuchHost
         | Cause::DnsNoAddress

@@ -16,6 +16,10 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("a pod that is opted out leaves no trace", opted_out),
     ("a debugging container is no crash", debugging),
     (
+        "a container that is restarted with another image is no crash",
+        changed,
+    ),
+    (
         "a quota that refuses Captures is distinguished from a missing permission",
         quota,
     ),
@@ -32,6 +36,9 @@ pub(crate) const CASES: &[(&str, Case)] = &[
 
 const SPACE: &str = "lastword-e2e-edges";
 
+/// The image of the scenarios.
+const IMAGE: &str = "localhost/lastword-scenarios:1";
+
 /// The last words of a pod; nobody may see them.
 const HUSHED: &str = "these words stay in the container";
 
@@ -45,7 +52,7 @@ fn hushed() -> String {
             "terminationGracePeriodSeconds": 1,
             "containers": [{
                 "name": "main",
-                "image": "localhost/lastword-scenarios:1",
+                "image": IMAGE,
                 "command": ["sh", "-c", format!("echo {HUSHED} >&2; exit 3")],
             }],
         },
@@ -179,6 +186,64 @@ fn debugging(cluster: &Cluster) -> Result<String> {
     let said = cluster.plugin(&[&asked[..], &["--wait"]].concat())?;
     ensure!(said.contains("127"), "of the debugging container: {said}");
     Ok("the running container is captured, the debugging one only by name".to_owned())
+}
+
+/// A container without a fault.
+fn calm() -> String {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "calm" },
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{ "name": "main", "image": IMAGE, "command": ["sleep", "1000"] }],
+        },
+    })
+    .to_string()
+}
+
+/// The kubelet ends a container as soon as its image is changed, even if it cannot get the new one.
+fn changed(cluster: &Cluster) -> Result<String> {
+    Install::standard(cluster)?.complete(cluster)?;
+    cluster.fresh_namespace(SPACE)?;
+    let watch = Watch::start(cluster, SPACE)?;
+    cluster.apply(SPACE, &calm())?;
+    cluster.pods_ready(SPACE, &["pod/calm"])?;
+    // The tests may run with another image, which `apply` has put in.
+    let pod = cluster.json(&["pod", "calm", "-n", SPACE])?;
+    let image = text(&pod, "/spec/containers/0/image");
+    let set = |image: &str| {
+        let image = format!("main={image}");
+        cluster.run(&["set", "image", "pod/calm", &image, "-n", SPACE])
+    };
+    set("localhost/lastword-nothing:1")?;
+    wait("end of the container", || {
+        let pod = cluster.json(&["pod", "calm", "-n", SPACE])?;
+        let main = &pod["status"]["containerStatuses"][0];
+        Ok(if main["state"]["running"].is_null() {
+            Ok(())
+        } else {
+            Err(main.to_string())
+        })
+    })?;
+    set(image)?;
+    restarted(cluster, "calm")?;
+    cluster.pods_ready(SPACE, &["pod/calm"])?;
+    // A capture of another crash shows that the agent has judged what came before.
+    let scenario = quick()?;
+    cluster.apply(SPACE, scenario.file)?;
+    complete(cluster, SPACE, scenario.name, 1)?;
+    let captures = of_pod(cluster, SPACE, "calm")?;
+    ensure!(captures.is_empty(), "it was captured: {captures:?}");
+    let events = watch.of("calm");
+    ensure!(events.is_empty(), "it has an Event: {events:?}");
+    cluster.plugin(&["capture", "calm", "-n", SPACE, "--wait"])?;
+    let said = cluster.plugin(&["explain", "calm", "-n", SPACE])?;
+    ensure!(
+        said.contains("the image of its container was changed"),
+        "{said}"
+    );
+    Ok("no Capture, no Event".to_owned())
 }
 
 /// A quota that only counts objects, because it sets no limit.

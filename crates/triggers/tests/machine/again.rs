@@ -1,6 +1,6 @@
 //! What comes twice, late, under another name, or after a failure.
 
-use triggers::{Captured, Ended, ExitStatus, Kind, Observation, Probe, Rules, Subject};
+use triggers::{Captured, Ended, ExitStatus, Kind, Observation, Rules, Subject, Why};
 
 use crate::{
     node::{Node, app, at},
@@ -245,7 +245,7 @@ fn a_run_whose_capture_was_deleted_is_not_captured_again() {
     node.pass(6.0);
     node.app(7.0, Observation::CaptureDeleted { id: "0".to_owned() });
     node.app(8.0, Observation::BackedOff);
-    node.app(4.5, Observation::KilledByProbe(Probe::Liveness));
+    node.app(4.5, Observation::Killed(Why::LivenessProbe));
     node.pass(20.0);
     assert_eq!(node.taken.len(), 1);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use triggers::{
     Captured, Config, Decision, Description, Ended, ExitStatus, Machine, Observation,
-    PodObservation, Probe, Subject, Time,
+    PodObservation, Subject, Time, Why,
 };
 
 use crate::node::{Node, Taken, at, labels};
@@ -98,7 +98,7 @@ fn observation() -> impl Strategy<Value = Observation> {
         1 => (any::<u32>(), time(), time())
             .prop_map(|(count, since, last)| Observation::RestartCount { count, since, last }),
         2 => Just(Observation::BackedOff),
-        1 => Just(Observation::KilledByProbe(Probe::Liveness)),
+        1 => Just(Observation::Killed(Why::LivenessProbe)),
         1 => Just(Observation::NotReady),
         1 => named.prop_map(|(pod, container, run)| Observation::Named { to: subject(pod, container), run }),
         1 => Just(Observation::CaptureDeleted { id: "Attempt(1)".to_owned() }),

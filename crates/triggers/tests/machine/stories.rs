@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use triggers::{
-    Captured, Config, Ended, ExitStatus, Kind, Observation, PodObservation, Probe, Rules, Subject,
+    Captured, Config, Ended, ExitStatus, Kind, Observation, PodObservation, Rules, Subject, Why,
 };
 
 use crate::node::{Node, app, at};
@@ -105,7 +105,7 @@ fn what_ends_with_its_pod_is_no_crash() {
         }
         node.exit(10.0, 1, 143, "stopped_from_outside");
         node.pod(10.3, PodObservation::Terminating);
-        node.app(10.4, Observation::KilledByProbe(Probe::Liveness));
+        node.app(10.4, Observation::Killed(Why::LivenessProbe));
         node.app(10.4, Observation::BackedOff);
         node.pass(100.0);
         assert!(node.taken.is_empty(), "{:?}", node.taken);
@@ -314,25 +314,64 @@ fn a_probes_kill_is_told_from_an_old_one() {
     let mut node = with(liveness.clone());
     node.start(0.4, 1);
     node.exit(10.9, 1, 0, "exited_zero");
-    node.app(8.0, Observation::KilledByProbe(Probe::Liveness));
+    node.app(8.0, Observation::Killed(Why::LivenessProbe));
     node.pass(12.0);
     assert_eq!(node.kinds(), [Kind::Liveness]);
     // Reported again, after the next run.
     node.start(20.0, 2);
     node.exit(30.0, 2, 0, "exited_zero");
-    node.app(8.0, Observation::KilledByProbe(Probe::Liveness));
+    node.app(8.0, Observation::Killed(Why::LivenessProbe));
     node.pass(40.0);
     assert_eq!(node.taken.len(), 1);
     // The event comes first.
     let mut node = with(liveness);
     node.start(0.4, 1);
-    node.app(8.0, Observation::KilledByProbe(Probe::Startup));
+    node.app(8.0, Observation::Killed(Why::StartupProbe));
     node.pass(9.0);
     assert!(node.taken.is_empty());
     node.exit(10.0, 1, 137, "killed_from_outside");
     node.pass(11.0);
     assert_eq!(node.kinds(), [Kind::Liveness]);
     assert!(node.taken[0].detail.contains("startup probe"));
+}
+
+#[test]
+fn what_is_restarted_with_a_change_is_no_crash() {
+    let stopped = |run, code| {
+        Observation::Ended(Ended {
+            run,
+            status: Some(ExitStatus::Code(code)),
+            stopped: true,
+            cause: Some("stopped_from_outside".to_owned()),
+            ..Ended::default()
+        })
+    };
+    let rules = Rules {
+        exit_codes: vec![143],
+        ..Rules::default()
+    };
+    // More often than restarts are allowed, and each time the event comes at another moment.
+    let mut node = with(rules);
+    for (run, event) in [(1, 9.0), (2, 22.9), (3, 36.4), (4, 50.1), (5, 63.0)] {
+        let start = f64::from(run - 1) * 13.6;
+        node.start(start, run);
+        if event < start + 10.0 {
+            node.app(event, Observation::Killed(Why::Changed));
+        }
+        node.app(start + 10.0, stopped(run, 143));
+        if event >= start + 10.0 {
+            node.app(event, Observation::Killed(Why::Changed));
+        }
+        node.app(start + 10.4, Observation::BackedOff);
+    }
+    node.start(70.0, 6);
+    node.pass(80.0);
+    assert!(node.taken.is_empty(), "{:?}", node.taken);
+    // It crashed by itself before the kubelet came to it.
+    node.app(81.0, Observation::Killed(Why::Changed));
+    node.exit(81.0, 6, 139, "segmentation_fault");
+    node.pass(90.0);
+    assert_eq!(node.taken.len(), 1);
 }
 
 #[test]

@@ -595,6 +595,26 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_the_pod_is_not_its_probe() {
+        for (message, what) in [
+            (
+                "Container main definition changed, will be restarted",
+                "image",
+            ),
+            ("Init container main definition changed", "image"),
+            ("Container main resize requires restart", "resources"),
+        ] {
+            let verdict = verdict_with(
+                &with(vec![event("Killing", message, 6)]),
+                killed(&mut probed()),
+            );
+            assert_eq!(verdict.cause, Cause::ContainerChanged, "{message}");
+            assert_eq!(verdict.subject, what);
+            assert!(verdict.sentence.contains("changed"), "{}", verdict.sentence);
+        }
+    }
+
+    #[test]
     fn evictions_and_deletions_are_told_apart() {
         let stopping = || event("Killing", "Stopping container main", 6);
         let evicted = PodEvent {

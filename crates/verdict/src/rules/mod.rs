@@ -114,6 +114,8 @@ pub enum Cause {
     StartupProbeFailed,
     /// kubelet ended the container because its postStart hook failed.
     PostStartHookFailed,
+    /// kubelet ended the container because somebody changed its image or its resources in the pod.
+    ContainerChanged,
     /// The CPU limit held the run back while its liveness or startup probe timed out, or while it gave up waiting.
     CpuStarved,
     /// The pod was evicted, preempted, or shut down with its node.

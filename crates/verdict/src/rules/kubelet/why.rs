@@ -2,7 +2,9 @@
 //!
 //! The reason comes from the event `Killing`, from what the probe or hook said (in events, or in what its command
 //! printed), and from the pod's object, which says whether the pod was deleted or evicted. If a probe timed out while
-//! the CPU limit held the container back, lack of CPU is the cause.
+//! the CPU limit held the container back, lack of CPU is the cause. The kubelet also ends a container whose image, or
+//! whose resources, somebody has changed in the pod (`computePodActions` in
+//! pkg/kubelet/kuberuntime/kuberuntime_manager.go).
 //!
 //! Events and object are as old as the capture: what the API server learned later is missing.
 
@@ -50,6 +52,16 @@ impl Why {
         }
         if message.contains("poststarthook") {
             return Some(Self::hook(case, kubernetes));
+        }
+        if message.contains(" definition changed") {
+            return Some(Self::changed(
+                "image",
+                "the image of its container was changed",
+            ));
+        }
+        if message.contains(" resize requires restart") {
+            let because = "the resources of its container were changed, and its resizePolicy asks for a restart";
+            return Some(Self::changed("resources", because));
         }
         message
             .starts_with("stopping container")
@@ -120,6 +132,17 @@ impl Why {
                 visit(case, &["lifecycle", "postStart"], said)
             }),
             next_step: "Fix the command of lifecycle.postStart, or what it needs.".into(),
+        }
+    }
+
+    /// Somebody changed the pod, and the kubelet restarts the container with the change.
+    fn changed(what: &str, because: &str) -> Self {
+        Self {
+            cause: Cause::ContainerChanged,
+            subject: what.into(),
+            because: because.into(),
+            evidence: Vec::new(),
+            next_step: "Nothing, if that was meant: somebody changed the pod in place (`kubectl edit`, `kubectl set image`, a resize).".into(),
         }
     }
 
