@@ -19,11 +19,14 @@ const ENDED_BY_KUBELET: [&str; 4] = ["Evicted", "Preempting", "NodeShutdown", "T
 const ALL_RESTARTING: &str = "AllContainersRestarting";
 
 /// Fields of a container's specification that are kept as they are.
-const SPECIFIED: [&str; 8] = [
+const SPECIFIED: [&str; 11] = [
     "name",
     "command",
     "args",
     "resources",
+    "resizePolicy",
+    "restartPolicy",
+    "restartPolicyRules",
     "livenessProbe",
     "readinessProbe",
     "startupProbe",
@@ -368,6 +371,34 @@ mod tests {
                 },
             })
         );
+    }
+
+    /// Kubernetes 1.34 and 1.35: KEP 5307 and KEP 5532.
+    #[test]
+    fn restart_rules_of_a_container_are_kept() {
+        let worker = json!({
+            "name": "worker",
+            "restartPolicy": "Never",
+            "restartPolicyRules": [
+                {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}},
+                {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [43]}},
+            ],
+            "resizePolicy": [{"resourceName": "memory", "restartPolicy": "RestartContainer"}],
+            "resources": {},
+        });
+        let pod = trimmed(json!({
+            "metadata": {"namespace": "shop", "name": "batch", "uid": "u1"},
+            "spec": {"initContainers": [worker.clone()], "containers": [worker.clone()]},
+        }));
+        let kinds: Vec<_> = pod
+            .containers
+            .iter()
+            .map(|container| container.kind)
+            .collect();
+        assert_eq!(kinds, [ContainerKind::Init, ContainerKind::App]);
+        for list in ["initContainers", "containers"] {
+            assert_eq!(pod.object["spec"][list], json!([worker]), "{list}");
+        }
     }
 
     #[test]
