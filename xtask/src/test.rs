@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::{
+    ahead,
     apt::Suite,
     arch::Arch,
     browser,
@@ -57,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.fast {
         return fast::run();
     }
+    ahead::begin(!arguments.no_vm);
     if filter.is_empty() {
         lint()?;
     }

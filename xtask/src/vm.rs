@@ -78,8 +78,8 @@ impl Machine {
     /// # Errors
     /// Something cannot be fetched or written.
     pub(crate) fn with(arch: Arch, artifacts: &[Artifact], others: Vec<File>) -> Result<Machine> {
-        let qemu = arch.qemu().get()?;
-        let busybox = BUSYBOX.get_for(arch)?.root.join("bin/busybox");
+        let (qemu, busybox) = fetch(arch)?;
+        let busybox = busybox.root.join("bin/busybox");
         let mut files = others;
         files.push(file("bin/busybox".to_owned(), &busybox)?);
         for Artifact {
@@ -221,6 +221,14 @@ fn with_low_priority(command: &Command) -> Command {
         };
     }
     nice
+}
+
+/// Gives QEMU, and BusyBox for its guests, fetching them if they are not in the cache yet.
+///
+/// # Errors
+/// They cannot be fetched.
+pub(crate) fn fetch(arch: Arch) -> Result<(Unpacked, Unpacked)> {
+    Ok((arch.qemu().get()?, BUSYBOX.get_for(arch)?))
 }
 
 /// A file of the guest from one here, which can be executed there.
