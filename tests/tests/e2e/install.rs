@@ -38,14 +38,20 @@ impl Install {
         if let Some(image) = &cluster.image {
             install.container()?["image"] = json!(image);
         }
-        let configuration = text(
-            install.document("ConfigMap", "lastword-agent")?,
-            "/data/agent.yaml",
-        );
-        let mut configuration: Value = serde_saphyr::from_str(configuration)?;
-        configuration["selectors"]["namespaces"]["include"] = json!([format!("{SPACES}*")]);
-        install.configure(&configuration.to_string())?;
+        install.set(
+            "selectors",
+            "namespaces",
+            json!({ "include": [format!("{SPACES}*")] }),
+        )?;
         Ok(install)
+    }
+
+    /// Sets a key in a section of the agent's configuration.
+    pub(crate) fn set(&mut self, section: &str, key: &str, value: Value) -> Result<()> {
+        let document = self.document("ConfigMap", "lastword-agent")?;
+        let mut configuration: Value = serde_saphyr::from_str(text(document, "/data/agent.yaml"))?;
+        configuration[section][key] = value;
+        self.configure(&configuration.to_string())
     }
 
     /// A document that can be changed.

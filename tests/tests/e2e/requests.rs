@@ -25,6 +25,10 @@ pub(crate) const CASES: &[(&str, Case)] = &[
         "alerts without a token or with an invalid body are refused",
         bad_alerts,
     ),
+    (
+        "alerts are limited to their namespaces and their rate",
+        limited_alerts,
+    ),
     ("metrics and health are served", metrics),
     ("the agent says how it records", status),
 ];
@@ -35,13 +39,17 @@ const ALERTS: &str = "/api/v1/alerts";
 
 /// Installs the agent with a token for alerts, and the healthy pod.
 fn prepare(cluster: &Cluster) -> Result<()> {
+    prepare_with(cluster, Install::standard(cluster)?)
+}
+
+/// The same with an agent that is configured.
+fn prepare_with(cluster: &Cluster, install: Install) -> Result<()> {
     let secret = json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": { "name": "lastword-alerts" },
         "stringData": { "token": TOKEN },
     });
-    let install = Install::standard(cluster)?;
     install.apply(cluster)?;
     cluster.apply(NAMESPACE, &secret.to_string())?;
     install.complete(cluster)?;
@@ -239,6 +247,40 @@ fn bad_alerts(cluster: &Cluster) -> Result<String> {
         "refused alerts left Captures: {captures:?}"
     );
     Ok("401 without a token and with a wrong one, 400, 413, 405".to_owned())
+}
+
+fn limited_alerts(cluster: &Cluster) -> Result<String> {
+    const RATE: usize = 3;
+    let mut install = Install::standard(cluster)?;
+    install.set("http", "alerts_namespaces", json!([SPACE]))?;
+    install.set("http", "alerts_per_minute", json!(RATE))?;
+    prepare_with(cluster, install)?;
+    let forward = with_token(cluster)?;
+    let post = |namespace: &str, reason: &str| {
+        let body = json!({ "namespace": namespace, "pod": HEALTHY.name, "reason": reason });
+        forward.request("POST", ALERTS, Some(TOKEN), &body.to_string())
+    };
+    let (status, answer) = post("kube-system", "elsewhere")?;
+    ensure!(status == 200, "another namespace: {status} {answer}");
+    let reasons: Vec<String> = (0..RATE + 2)
+        .map(|number| format!("reason {number}"))
+        .collect();
+    let mut statuses = Vec::new();
+    for reason in &reasons {
+        statuses.push(post(SPACE, reason)?.0);
+    }
+    ensure!(
+        statuses == [202, 202, 202, 503, 503],
+        "{RATE} a minute: {statuses:?}"
+    );
+    // What was answered with 202 exists already, and is sent again.
+    let (status, answer) = post(SPACE, &reasons[0])?;
+    ensure!(status == 202, "the same again: {status} {answer}");
+    let captures = cluster.list(&["captures", "--all-namespaces"])?;
+    ensure!(captures.len() == RATE, "not {RATE} Captures: {captures:?}");
+    Ok(format!(
+        "another namespace ignored; {statuses:?}; {RATE} Captures"
+    ))
 }
 
 fn metrics(cluster: &Cluster) -> Result<String> {

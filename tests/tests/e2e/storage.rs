@@ -3,7 +3,7 @@
 //! Here the storage is a folder on the node; the tests of the crate `spool` use a real S3 server.
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     Case,
@@ -21,13 +21,7 @@ const SPACE: &str = "lastword-e2e-storage";
 fn outlives(cluster: &Cluster) -> Result<String> {
     let scenario = &CRASHING[0];
     let mut install = Install::standard(cluster)?;
-    let configuration = text(
-        install.document("ConfigMap", "lastword-agent")?,
-        "/data/agent.yaml",
-    );
-    let mut configuration: Value = serde_saphyr::from_str(configuration)?;
-    configuration["storage"]["url"] = json!("file:///store/captures");
-    install.configure(&configuration.to_string())?;
+    install.set("storage", "url", json!("file:///store/captures"))?;
     let folder = json!({ "hostPath": { "path": "/var/tmp/lastword-e2e-store", "type": "DirectoryOrCreate" } });
     install.mount(folder, "store", "/store")?;
     install.complete(cluster)?;
