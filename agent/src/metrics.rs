@@ -50,6 +50,9 @@ labels! {
     Version { version: &'static str }
 }
 
+/// No labels: a family of at most one sample.
+type Unlabelled = Vec<(String, String)>;
+
 /// All metrics of the agent.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -71,8 +74,8 @@ pub(crate) struct Metrics {
     spool_trouble: Gauge,
     captures_dropped: Counter,
     captures_lost: Counter,
-    api_up: Gauge,
-    cri_up: Gauge,
+    api_up: Family<Unlabelled, Gauge>,
+    cri_up: Family<Unlabelled, Gauge>,
     captures: Family<TriggerKind, Counter>,
     capture_failures: Family<Reason, Counter>,
     capture_duration: Histogram,
@@ -104,8 +107,8 @@ impl Metrics {
             spool_trouble: Gauge::default(),
             captures_dropped: Counter::default(),
             captures_lost: Counter::default(),
-            api_up: Gauge::default(),
-            cri_up: Gauge::default(),
+            api_up: Family::default(),
+            cri_up: Family::default(),
             captures: Family::default(),
             capture_failures: Family::default(),
             capture_duration: Histogram::new(DURATIONS),
@@ -321,8 +324,8 @@ impl Metrics {
         set(&self.spool_trouble, status.spool.error.is_some().into());
         raise(&self.captures_dropped, status.spool.dropped);
         raise(&self.captures_lost, status.spool.lost);
-        set(&self.api_up, up(status.api_server.as_ref()));
-        set(&self.cri_up, up(status.cri.as_ref()));
+        set_up(&self.api_up, status.api_server.as_ref());
+        set_up(&self.cri_up, status.cri.as_ref());
     }
 }
 
@@ -342,8 +345,12 @@ fn raise(counter: &Counter, total: u64) {
     inner.fetch_max(total, Ordering::Relaxed);
 }
 
-fn up(connection: Option<&Connection>) -> u64 {
-    connection.is_some_and(|connection| connection.up).into()
+/// Whether it answers; no sample where the configuration turns it off.
+fn set_up(family: &Family<Unlabelled, Gauge>, connection: Option<&Connection>) {
+    match connection {
+        Some(connection) => set(&family.get_or_create(&Vec::new()), connection.up.into()),
+        None => family.clear(),
+    }
 }
 
 /// The agent's own memory and processor time, read at each scrape.
@@ -424,6 +431,7 @@ mod tests {
             up: true,
             ..Connection::default()
         });
+        status.cri = Some(Connection::default());
         status
     }
 
@@ -446,8 +454,8 @@ mod tests {
             "lastword_events_overwritten_total 7",
             "lastword_recursion_misses_total{probe=\"sched_process_exit\"} 9",
             "lastword_recursion_misses_total{probe=\"sys_exit\"} 0",
-            "lastword_api_up 1",
-            "lastword_cri_up 0",
+            "lastword_api_up{} 1",
+            "lastword_cri_up{} 0",
             "lastword_captures_total{trigger=\"restarts\"} 1",
             "lastword_capture_failures_total{reason=\"capture\"} 1",
             "lastword_capture_duration_seconds_bucket{le=\"0.05\"} 1",
@@ -458,6 +466,21 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "no {line} in\n{text}");
         }
         assert!(text.contains("lastword_build_info{version="), "{text}");
+    }
+
+    #[test]
+    fn what_the_configuration_turns_off_is_neither_up_nor_down() {
+        let metrics = Metrics::new();
+        assert!(
+            metrics
+                .encode(&status())
+                .unwrap()
+                .contains("\nlastword_cri_up{} 0")
+        );
+        let off = metrics.encode(&Status::default()).unwrap();
+        for name in ["lastword_cri_up", "lastword_api_up"] {
+            assert!(!off.contains(&format!("\n{name}{{")), "{off}");
+        }
     }
 
     #[test]

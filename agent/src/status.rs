@@ -7,7 +7,7 @@ use events::decode::time::{duration, epoch, size};
 use verdict::losses::{losses_text, skipped_text};
 
 use crate::{
-    node::handle::{Connection, Status},
+    node::handle::{Connection, NO_RUNTIME, Status},
     recorder::{Recorder, Settings},
 };
 
@@ -126,7 +126,7 @@ pub(crate) fn of_agent(status: &Status, now: WallTime, out: &mut impl Write) -> 
         "API server",
         connection(api_server.as_ref(), "not configured", now),
     )?;
-    field("CRI", connection(cri.as_ref(), "no socket found", now))?;
+    field("CRI", connection(cri.as_ref(), NO_RUNTIME, now))?;
     field("announcements", format!("{announce_pending} waiting"))?;
     if *log_lines_lost > 0 {
         field(
@@ -264,7 +264,7 @@ spool         /var/lib/lastword: 5 captures, 3 MiB of 1 GiB; 7 dropped; 6 lost
               captures cannot be written: the disk is full
 storage       s3://bucket/a: 1 to upload; the last upload failed: 403
 API server    does not answer, for 60 s (since 2026-11-18T11:07:40Z): connection refused
-CRI           no socket found
+CRI           not asked (container_runtime.endpoint is off): names come from the API server alone, exit statuses from the kernel
 announcements 1 waiting
 log           3 lines lost: its reader is gone, or too slow
 

@@ -12,7 +12,7 @@ use axum::{
 use serde::Serialize;
 
 use super::Endpoint;
-use crate::node::handle::Status;
+use crate::node::handle::{NO_RUNTIME, Status};
 
 pub(super) async fn alive(State(endpoint): State<Endpoint>) -> Response {
     match endpoint.handle.status().await {
@@ -92,10 +92,14 @@ impl Readiness {
         {
             say("uploads fail", storage.error.as_ref());
         }
+        let mut limitations = status.limitations.clone();
+        if status.cri.is_none() {
+            limitations.push(format!("the container runtime is {NO_RUNTIME}"));
+        }
         Self {
             ready: status.recorder_failed.is_none(),
             away,
-            limitations: status.limitations.clone(),
+            limitations,
         }
     }
 }
@@ -165,6 +169,15 @@ mod tests {
         ] {
             assert!(answer.contains(said), "{said}: {answer}");
         }
+    }
+
+    #[test]
+    fn an_agent_without_the_runtimes_socket_says_so() {
+        let mut status = Status::default();
+        let said = Readiness::of(&status).limitations;
+        assert!(said[0].contains("container_runtime.endpoint is off"));
+        status.cri = Some(Connection::default());
+        assert!(Readiness::of(&status).limitations.is_empty());
     }
 
     #[tokio::test]

@@ -232,13 +232,16 @@ pub(crate) struct Status {
     pub(crate) storage: Option<Storage>,
     /// Connection to the API server; none if it is not configured.
     pub(crate) api_server: Option<Connection>,
-    /// Connection to the container runtime's CRI socket; none if there is no such socket.
+    /// Connection to the container runtime's CRI socket; none if the configuration turns it off ([`NO_RUNTIME`]).
     pub(crate) cri: Option<Connection>,
     /// Captures that wait to be announced.
     pub(crate) announce_pending: u64,
     /// Log lines that found no room, or whose reader was gone, since the start.
     pub(crate) log_lines_lost: u64,
 }
+
+/// What an agent does whose configuration turns the container runtime's socket off.
+pub(crate) const NO_RUNTIME: &str = "not asked (container_runtime.endpoint is off): names come from the API server alone, exit statuses from the kernel";
 
 /// A container that was not recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,9 +20,9 @@ use serde_json::json;
 
 use crate::{
     Access, Error, Health, Retry,
-    capture::{Capture, CaptureSpec, CaptureStatus, NODE_LABEL},
+    capture::{Capture, CaptureSpec, CaptureStatus},
     error::{PATCH_CAPTURE_STATUS, PATCH_CAPTURES, PATCH_EVENTS, call},
-    name::{named, node_label},
+    name::named,
     pods::ContainerKind,
     text::cut,
 };
@@ -140,9 +140,7 @@ impl Announcer {
         } = announcement;
         if announcement.create {
             let api: Api<Capture> = Api::namespaced(self.client.clone(), namespace);
-            let mut patch = applied(name, None, "spec", &spec.clone().bounded());
-            patch["metadata"]["labels"] = json!({ NODE_LABEL: node_label(&self.node) });
-            let patch = Patch::Apply(patch);
+            let patch = applied(name, None, "spec", &spec.clone().bounded());
             let params = PatchParams::apply(MANAGER).force();
             call(PATCH_CAPTURES, api.patch(name, &params, &patch)).await?;
         }
@@ -162,7 +160,7 @@ pub(crate) async fn apply_status(
     const ACCESS: Access = PATCH_CAPTURE_STATUS;
     let api: Api<Capture> = Api::namespaced(client.clone(), namespace);
     let params = PatchParams::apply(STATUS_MANAGER).force();
-    let patch = Patch::Apply(applied(name, resource_version, "status", status));
+    let patch = applied(name, resource_version, "status", status);
     call(ACCESS, api.patch_status(name, &params, &patch)).await?;
     Ok(())
 }
@@ -173,17 +171,17 @@ fn applied(
     resource_version: Option<&str>,
     part: &str,
     value: &impl Serialize,
-) -> serde_json::Value {
+) -> Patch<serde_json::Value> {
     let mut metadata = json!({ "name": name });
     if let Some(version) = resource_version {
         metadata["resourceVersion"] = version.into();
     }
-    json!({
+    Patch::Apply(json!({
         "apiVersion": "lastword.dev/v1alpha1",
         "kind": "Capture",
         "metadata": metadata,
         part: value,
-    })
+    }))
 }
 
 /// The Event with the verdict. It belongs to the core group and has both times: kubectl before 1.22 shows the age of no

@@ -27,8 +27,8 @@ use crate::{
 
 use forward::Sum;
 
-/// Every pod of the agent has this label.
-const AGENT_LABEL: &str = "app.kubernetes.io/name=lastword";
+/// Every pod of the agent has these labels.
+const AGENT_LABEL: &str = "app.kubernetes.io/name=lastword,app.kubernetes.io/component=agent";
 /// The namespace in which agents are looked for if the caller may not list the pods of all namespaces.
 const USUAL_NAMESPACE: &str = "lastword";
 /// The container of the agent in its pod.

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::base::{base, read};
 
@@ -36,8 +36,16 @@ fn rendered(options: &[&str]) -> Vec<Value> {
         .collect()
 }
 
-/// Documents by kind and name, without intended differences: how agents are restarted when the configuration changes,
-/// and comments in the configuration.
+/// Labels that Helm adds.
+const OF_HELM: [&str; 4] = [
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/managed-by",
+    "app.kubernetes.io/version",
+    "helm.sh/chart",
+];
+
+/// Documents by kind and name, without intended differences: Helm's labels and its test, how agents are restarted when
+/// the configuration changes, and comments in the configuration.
 fn comparable(documents: Vec<Value>) -> BTreeMap<String, Value> {
     let mut comparable = BTreeMap::new();
     for mut document in documents {
@@ -46,10 +54,16 @@ fn comparable(documents: Vec<Value>) -> BTreeMap<String, Value> {
             .as_str()
             .expect("a name")
             .to_owned();
+        if document["metadata"]["annotations"]["helm.sh/hook"] == "test" {
+            continue;
+        }
+        if let Some(labels) = document["metadata"]["labels"].as_object_mut() {
+            labels.retain(|name, _| !OF_HELM.contains(&name.as_str()));
+        }
         match kind.as_str() {
             // `helm install --create-namespace` makes the namespace.
             "Namespace" => continue,
-            "ConfigMap" => {
+            "ConfigMap" if name == "lastword-agent" => {
                 let configuration = document["data"]["agent.yaml"].as_str().expect("agent.yaml");
                 let configuration: Value = serde_saphyr::from_str(configuration).unwrap();
                 document["data"]["agent.yaml"] = configuration;
@@ -107,24 +121,135 @@ fn the_chart_makes_what_the_base_has() {
     }
 }
 
+/// What the chart makes with these values (`--set`).
+fn with(values: &[&str]) -> BTreeMap<String, Value> {
+    let options: Vec<&str> = values.iter().flat_map(|value| ["--set", value]).collect();
+    comparable(rendered(&options))
+}
+
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
-fn the_chart_has_the_examples_for_prometheus() {
-    let options = [
-        "--set",
+fn the_chart_has_the_components() {
+    let chart = with(&[
         "podMonitor.enabled=true",
-        "--set",
+        "serviceMonitor.enabled=true",
         "prometheusRule.enabled=true",
-    ];
-    let chart = rendered(&options);
-    for (file, kind) in [
-        ("podmonitor", "PodMonitor"),
-        ("prometheusrule", "PrometheusRule"),
+        "dashboard.enabled=true",
+        "networkPolicy.enabled=true",
+        "securityContextConstraints.create=true",
+    ]);
+    for (file, name) in [
+        ("prometheus/podmonitor", "PodMonitor lastword"),
+        ("prometheus/servicemonitor", "ServiceMonitor lastword"),
+        ("prometheus/prometheusrule", "PrometheusRule lastword"),
+        ("networkpolicy", "NetworkPolicy lastword"),
+        (
+            "securitycontextconstraints",
+            "SecurityContextConstraints lastword-agent",
+        ),
     ] {
-        let expected = read(&format!("deploy/components/prometheus/{file}.yaml"));
+        let expected = read(&format!("deploy/components/{file}.yaml"));
         let expected: Value = serde_saphyr::from_str(&expected).unwrap();
-        let found = chart.iter().find(|document| document["kind"] == kind);
-        assert_eq!(found, Some(&expected));
+        assert_eq!(chart[name], expected, "{name}");
+    }
+    let dashboard = chart["ConfigMap lastword-dashboard"]["data"]["lastword.json"].as_str();
+    let dashboard: Value = serde_json::from_str(dashboard.expect("a dashboard")).unwrap();
+    let expected: Value =
+        serde_json::from_str(&read("deploy/components/grafana/lastword.json")).unwrap();
+    assert_eq!(dashboard, expected);
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn what_people_add_to_the_pod_is_there() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let image = format!("image.digest={digest}");
+    let chart = with(&[
+        "podLabels.team=shop",
+        // What selectors choose cannot be changed.
+        "podLabels.app\\.kubernetes\\.io/name=other",
+        "podAnnotations.note=yes",
+        "serviceAccount.annotations.role=lastword",
+        "extraVolumes[0].name=ca",
+        "extraVolumes[0].configMap.name=ca",
+        "extraVolumeMounts[0].name=ca",
+        "extraVolumeMounts[0].mountPath=/ca",
+        "env[0].name=AWS_REGION",
+        "env[0].value=eu",
+        "appArmorProfile.type=Unconfined",
+        "seLinuxOptions.type=spc_t",
+        "networkPolicy.enabled=true",
+        "networkPolicy.from[0].podSelector.matchLabels.app=prometheus",
+        &image,
+    ]);
+    let template = &chart["DaemonSet lastword-agent"]["spec"]["template"];
+    assert_eq!(template["metadata"]["labels"]["team"], "shop");
+    assert_eq!(
+        template["metadata"]["labels"]["app.kubernetes.io/name"],
+        "lastword"
+    );
+    let account = &chart["ServiceAccount lastword-agent"]["metadata"];
+    assert_eq!(account["annotations"]["role"], "lastword");
+    let container = &template["spec"]["containers"][0];
+    let last = |list: &Value| list.as_array().and_then(|list| list.last()).cloned();
+    let ca = json!({ "name": "ca", "configMap": { "name": "ca" } });
+    assert_eq!(last(&template["spec"]["volumes"]), Some(ca));
+    let ca = json!({ "name": "ca", "mountPath": "/ca" });
+    assert_eq!(last(&container["volumeMounts"]), Some(ca));
+    assert_eq!(
+        last(&container["env"]),
+        Some(json!({ "name": "AWS_REGION", "value": "eu" }))
+    );
+    let context = &container["securityContext"];
+    assert_eq!(context["appArmorProfile"]["type"], "Unconfined");
+    assert_eq!(context["seLinuxOptions"]["type"], "spc_t");
+    assert_eq!(container["image"], format!("localhost/lastword@{digest}"));
+    let rule = &chart["NetworkPolicy lastword"]["spec"]["ingress"][0];
+    let prometheus = json!({ "podSelector": { "matchLabels": { "app": "prometheus" } } });
+    assert_eq!(rule["from"], json!([prometheus]));
+    assert_eq!(rule["ports"], json!([{ "port": "http" }]));
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn without_the_runtimes_socket_nothing_of_it_is_mounted_and_the_agent_knows() {
+    let chart = with(&["paths.containerRuntime="]);
+    let pod = &chart["DaemonSet lastword-agent"]["spec"]["template"]["spec"];
+    for (list, has) in [
+        (&pod["volumes"], "cgroup"),
+        (&pod["containers"][0]["volumeMounts"], "cgroup"),
+    ] {
+        let names: Vec<&Value> = list
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| &one["name"])
+            .collect();
+        assert!(names.contains(&&json!(has)), "{names:?}");
+        assert!(!names.contains(&&json!("container-runtime")), "{names:?}");
+    }
+    let config = &chart["ConfigMap lastword-agent"]["data"]["agent.yaml"];
+    let config: agent::config::Config = serde_json::from_value(config.clone()).unwrap();
+    assert_eq!(
+        config.container_runtime.endpoint,
+        agent::config::RuntimeEndpoint::Off
+    );
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn every_object_has_the_labels_that_helm_users_look_for() {
+    for document in rendered(&["--set", "podMonitor.enabled=true"]) {
+        if document["kind"] == "CustomResourceDefinition" {
+            continue;
+        }
+        let labels = document["metadata"]["labels"].as_object().expect("labels");
+        for name in OF_HELM
+            .iter()
+            .chain(&["app.kubernetes.io/name", "app.kubernetes.io/component"])
+        {
+            assert!(labels.contains_key(*name), "{document}");
+        }
     }
 }
 

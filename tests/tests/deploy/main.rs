@@ -3,6 +3,7 @@
 
 mod base;
 mod chart;
+mod monitoring;
 
 use std::collections::BTreeSet;
 
@@ -223,22 +224,100 @@ fn image_and_chart_have_the_version_of_the_workspace() {
 }
 
 #[test]
-fn alerts_use_metrics_that_the_agent_has() {
-    let metrics = read("docs/metrics.md");
-    let rules = read("deploy/components/prometheus/prometheusrule.yaml");
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let used: BTreeSet<&str> = rules
-        .lines()
-        .filter(|line| line.trim_start().starts_with("expr:"))
-        .flat_map(|line| line.split(|c| !is_name(c)))
-        .filter(|word| word.starts_with("lastword_"))
-        .collect();
-    assert!(used.len() > 3, "{used:?}");
-    for name in used {
-        let known = [format!("`{name}`"), format!("`{name}{{")];
-        assert!(
-            known.iter().any(|known| metrics.contains(known)),
-            "docs/metrics.md has no {name}"
-        );
+fn selectors_choose_the_agents_alone_and_never_change() {
+    let documents = base();
+    let labels = json!({
+        "app.kubernetes.io/name": "lastword",
+        "app.kubernetes.io/component": "agent",
+    });
+    let agent = document(&documents, "DaemonSet", "lastword-agent");
+    assert_eq!(agent["spec"]["selector"]["matchLabels"], labels);
+    assert_eq!(agent["spec"]["template"]["metadata"]["labels"], labels);
+    let service = document(&documents, "Service", "lastword");
+    assert_eq!(service["spec"]["selector"], labels);
+    for file in ["podmonitor", "servicemonitor"] {
+        let monitor = read(&format!("deploy/components/prometheus/{file}.yaml"));
+        let monitor: Value = serde_saphyr::from_str(&monitor).unwrap();
+        assert_eq!(monitor["spec"]["selector"]["matchLabels"], labels, "{file}");
     }
+    let policy: Value =
+        serde_saphyr::from_str(&read("deploy/components/networkpolicy.yaml")).unwrap();
+    assert_eq!(policy["spec"]["podSelector"]["matchLabels"], labels);
+}
+
+#[test]
+fn openshift_allows_what_the_pod_asks_for_and_no_more() {
+    let documents = base();
+    let pod = &document(&documents, "DaemonSet", "lastword-agent")["spec"]["template"]["spec"];
+    let context = &pod["containers"][0]["securityContext"];
+    let file = read("deploy/components/securitycontextconstraints.yaml");
+    let allowed: Value = serde_saphyr::from_str(&file).unwrap();
+    assert_eq!(
+        allowed["allowedCapabilities"],
+        context["capabilities"]["add"]
+    );
+    assert_eq!(allowed["allowHostPID"], pod["hostPID"]);
+    for no in [
+        "allowPrivilegedContainer",
+        "allowPrivilegeEscalation",
+        "allowHostNetwork",
+        "allowHostIPC",
+        "allowHostPorts",
+    ] {
+        assert_eq!(allowed[no], false, "{no}");
+    }
+    let allowed: BTreeSet<_> = allowed["volumes"]
+        .as_array()
+        .expect("volumes")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    // The token of the service account.
+    let mut used = BTreeSet::from(["projected"]);
+    for volume in pod["volumes"].as_array().expect("volumes") {
+        let keys = volume.as_object().expect("a volume").keys();
+        used.extend(keys.map(String::as_str).filter(|key| *key != "name"));
+    }
+    assert_eq!(used, allowed);
+}
+
+#[test]
+fn the_cleanup_removes_what_agents_leave_on_nodes() {
+    let documents = base();
+    let pod = &document(&documents, "DaemonSet", "lastword-agent")["spec"]["template"]["spec"];
+    // What the pod makes there; the runtime's folder is the runtime's.
+    let left: BTreeSet<String> = pod["volumes"]
+        .as_array()
+        .expect("volumes")
+        .iter()
+        .filter(|volume| {
+            volume["hostPath"]["type"] == "DirectoryOrCreate"
+                && volume["name"] != "container-runtime"
+        })
+        .map(|volume| {
+            volume["hostPath"]["path"]
+                .as_str()
+                .expect("a path")
+                .to_owned()
+        })
+        .collect();
+    let cleanup: Value = serde_saphyr::from_str(&read("deploy/components/cleanup.yaml")).unwrap();
+    let pod = &cleanup["spec"]["template"]["spec"];
+    let container = &pod["initContainers"][0];
+    let at = |volume: &Value| {
+        let mut mounts = container["volumeMounts"].as_array().expect("mounts").iter();
+        let mount = mounts.find(|mount| mount["name"] == volume["name"]);
+        mount.expect("a mount")["mountPath"]
+            .as_str()
+            .expect("a path")
+            .to_owned()
+    };
+    let mut command = container["command"].to_string();
+    for volume in pod["volumes"].as_array().expect("volumes") {
+        let path = volume["hostPath"]["path"].as_str().expect("a path");
+        command = command.replace(&at(volume), path);
+    }
+    let command: Vec<String> = serde_json::from_str(&command).unwrap();
+    assert_eq!(command[..2], ["rm", "-rf"]);
+    assert_eq!(command[2..].iter().cloned().collect::<BTreeSet<_>>(), left);
 }

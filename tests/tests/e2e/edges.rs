@@ -323,7 +323,7 @@ fn metric(cluster: &Cluster, name: &str) -> Result<String> {
     let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{agent}:9440/proxy/metrics");
     let metrics = cluster.run(&["get", "--raw", &path])?;
     let mut values = metrics.lines().filter_map(|line| line.split_once(' '));
-    let value = values.find(|(key, _)| *key == name);
+    let value = values.find(|(key, _)| key.trim_end_matches("{}") == name);
     let (_, value) = value.with_context(|| format!("no metric {name}"))?;
     Ok(value.to_owned())
 }

@@ -54,7 +54,8 @@ fn capture(scene: &Scene, name: &str, node: &str, sha256: &str, uploaded: bool) 
 #[ignore = "needs a cluster: cargo test -p kubernetes --test cluster -- --ignored"]
 async fn a_file_is_read_from_the_agent_of_its_node_or_through_another_from_object_storage() {
     let scene = Scene::new("fetch").await;
-    let labels = json!({"app.kubernetes.io/name": "lastword"});
+    let labels =
+        json!({"app.kubernetes.io/name": "lastword", "app.kubernetes.io/component": "agent"});
     let agent = AGENT.replace("$NAMESPACE", &scene.namespace);
     scene.pod("lastword-x", "agent", labels, &agent).await;
     let pod = await_condition(scene.pods(), "lastword-x", is_pod_running()).await;

@@ -1,12 +1,58 @@
-{{- define "lastword.labels" -}}
+{{- /* What selectors choose, as in the kustomize base. They are immutable, so nothing that changes is in here. */ -}}
+{{- define "lastword.selector" -}}
 app.kubernetes.io/name: lastword
+app.kubernetes.io/component: agent
 {{- end }}
 
-{{- /* A file of the kustomize base, which base/ links to, in the release's namespace. */ -}}
+{{- /* What Helm adds to the labels of every object. */ -}}
+{{- define "lastword.release" -}}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "lastword.labels" -}}
+{{ include "lastword.selector" . }}
+{{ include "lastword.release" . }}
+{{- end }}
+
+{{- /*
+The documents of a file of the kustomize base, which base/ links to, in the release's namespace. `labels` are added, and
+`spec` is merged over that of the file.
+*/ -}}
 {{- define "lastword.base" -}}
-{{- $file := .root.Files.Get (printf "base/%s.yaml" .file) -}}
-{{- $file := replace "namespace: lastword" (printf "namespace: %s" .root.Release.Namespace) $file -}}
-{{- replace "namespace=\"lastword\"" (printf "namespace=%q" .root.Release.Namespace) $file -}}
+{{- $root := .root -}}
+{{- $labels := merge (include "lastword.release" $root | fromYaml) (default dict .labels) -}}
+{{- $spec := default dict .spec -}}
+{{- $file := $root.Files.Get (printf "base/%s.yaml" .file) -}}
+{{- $file := replace "namespace: lastword" (printf "namespace: %s" $root.Release.Namespace) $file -}}
+{{- $file := replace "namespace=\"lastword\"" (printf "namespace=%q" $root.Release.Namespace) $file -}}
+{{- $file := replace "serviceaccount:lastword:" (printf "serviceaccount:%s:" $root.Release.Namespace) $file -}}
+{{- range $document := splitList "\n---\n" $file }}
+{{- $document := fromYaml $document }}
+{{- $_ := set $document.metadata "labels" (merge $document.metadata.labels $labels) }}
+{{- if $spec }}
+{{- $_ := set $document "spec" (mergeOverwrite $document.spec $spec) }}
+{{- end }}
+---
+{{ toYaml $document }}
+{{- end }}
+{{- end }}
+
+{{- define "lastword.image" -}}
+{{- with .Values.image -}}
+{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end -}}
+{{- end }}
+
+{{- /* agent.yaml: the value `config`, and what other values say about it. */ -}}
+{{- define "lastword.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- if not .Values.paths.containerRuntime -}}
+{{- $_ := set $config "container_runtime" (dict "endpoint" "off") -}}
+{{- end -}}
+{{ toYaml $config }}
 {{- end }}
 
 {{/* The resources; without a memory limit that of the budget: `Recorder::memory_limit` of the agent. */}}

@@ -16,6 +16,7 @@ use crate::{Case, made::Made};
 pub(super) const CASES: &[Case] = &[
     ("agent_keeps_nothing_of_who_is_opted_out", opted_out),
     ("agent_announces_anew_what_the_api_server_lacks", anew),
+    ("agent_names_a_crash_without_the_runtimes_socket", no_socket),
 ];
 
 /// A node whose agent uses this API server. The agent is not started yet.
@@ -175,5 +176,31 @@ fn anew() -> Result<(), Failed> {
     containers[2].crash("/missing/marker")?;
     marker.is_told(&api, &node)?;
     assert_eq!(api.written_about(there.name), []);
+    Ok(())
+}
+
+/// The runtime is not asked: the API server has the names, the kernel the exit status.
+fn no_socket() -> Result<(), Failed> {
+    let api = ApiServer::start()?;
+    let mut node = node_of(&api)?;
+    let pod = Pod::on(&node, 1, "web")?;
+    let container = Container::below(&pod.cgroup);
+    api.has(&pod.object(&json!({}), &[&container]));
+    api.tell_namespaces(vec![namespace("shop", &json!({}))]);
+    start(&mut node)?;
+    container.crash("/missing/no-socket")?;
+    pod.is_told(&api, &node)?;
+    let capture = node.captured(&container, &[1])?;
+    let (header, run) = (&capture.header, &capture.runs[0].0);
+    assert_eq!(header.container.name, "app");
+    assert_eq!(header.pod.as_ref().map(|pod| &*pod.name), Some("web"));
+    assert!(run.status.is_some(), "{run:?}");
+    assert!(run.terminated.is_none(), "nobody asked the runtime");
+    let status = node.request(&["status"]).output()?;
+    let status = String::from_utf8(status.stdout)?;
+    assert!(
+        status.contains("container_runtime.endpoint is off"),
+        "{status}"
+    );
     Ok(())
 }
