@@ -20,9 +20,9 @@ use serde_json::json;
 
 use crate::{
     Access, Error, Health, Retry,
-    capture::{Capture, CaptureSpec, CaptureStatus},
+    capture::{Capture, CaptureSpec, CaptureStatus, NODE_LABEL},
     error::{PATCH_CAPTURE_STATUS, PATCH_CAPTURES, PATCH_EVENTS, call},
-    name::named,
+    name::{named, node_label},
     pods::ContainerKind,
     text::cut,
 };
@@ -140,7 +140,9 @@ impl Announcer {
         } = announcement;
         if announcement.create {
             let api: Api<Capture> = Api::namespaced(self.client.clone(), namespace);
-            let patch = applied(name, None, "spec", &spec.clone().bounded());
+            let mut patch = applied(name, None, "spec", &spec.clone().bounded());
+            patch["metadata"]["labels"] = json!({ NODE_LABEL: node_label(&self.node) });
+            let patch = Patch::Apply(patch);
             let params = PatchParams::apply(MANAGER).force();
             call(PATCH_CAPTURES, api.patch(name, &params, &patch)).await?;
         }
@@ -160,7 +162,7 @@ pub(crate) async fn apply_status(
     const ACCESS: Access = PATCH_CAPTURE_STATUS;
     let api: Api<Capture> = Api::namespaced(client.clone(), namespace);
     let params = PatchParams::apply(STATUS_MANAGER).force();
-    let patch = applied(name, resource_version, "status", status);
+    let patch = Patch::Apply(applied(name, resource_version, "status", status));
     call(ACCESS, api.patch_status(name, &params, &patch)).await?;
     Ok(())
 }
@@ -171,17 +173,17 @@ fn applied(
     resource_version: Option<&str>,
     part: &str,
     value: &impl Serialize,
-) -> Patch<serde_json::Value> {
+) -> serde_json::Value {
     let mut metadata = json!({ "name": name });
     if let Some(version) = resource_version {
         metadata["resourceVersion"] = version.into();
     }
-    Patch::Apply(json!({
+    json!({
         "apiVersion": "lastword.dev/v1alpha1",
         "kind": "Capture",
         "metadata": metadata,
         part: value,
-    }))
+    })
 }
 
 /// The Event with the verdict. It belongs to the core group and has both times: kubectl before 1.22 shows the age of no

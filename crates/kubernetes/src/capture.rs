@@ -228,6 +228,10 @@ pub struct Location {
     pub object_url: Option<String>,
 }
 
+/// Label of a Capture: the node whose agent has to do with it, in the form of [`crate::captures`]. An agent watches the
+/// Captures with the label of its node, and those without this label.
+pub const NODE_LABEL: &str = "lastword.dev/node";
+
 /// The longest detail of a trigger that the schema allows. This counts bytes; a character has at least one.
 const DETAIL_LIMIT: usize = 1024;
 

@@ -12,7 +12,7 @@ use crate::{Error, Retry};
 pub struct Standing {
     /// Whether the API server has answered at all.
     pub answered: bool,
-    /// What does not work now, by the part that asked: `pods`, `namespaces`, `captures`, `announce`.
+    /// What does not work now, by the part that asked: `pods`, `namespaces`, `captures`, `requests`, `announce`.
     pub troubles: BTreeMap<&'static str, Trouble>,
 }
 

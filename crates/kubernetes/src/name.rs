@@ -5,6 +5,8 @@ use sha2::{Digest as _, Sha256};
 /// A name may have 253 bytes; the digest and its dash need 11 of them.
 const LONGEST: usize = 253;
 const DIGITS: usize = 10;
+/// The longest value of a label, in bytes.
+const LONGEST_LABEL: usize = 63;
 
 /// The name of a container's Capture: `POD-CONTAINER-DIGEST`, a DNS-1123 subdomain.
 ///
@@ -45,6 +47,36 @@ pub(crate) fn named(readable: &str, separator: char, seed: &[&str]) -> String {
         return digest[..DIGITS].to_owned();
     }
     format!("{}{separator}{}", labels.join("."), &digest[..DIGITS])
+}
+
+/// The value of the label `lastword.dev/node` for a node of this name: the name, or if that is too long for a label, its
+/// first 52 bytes, a dash and a digest. (The admission policy compares as much of it as it can compute.)
+pub(crate) fn node_label(node: &str) -> String {
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = node.as_bytes();
+    let is_label = bytes.len() <= LONGEST_LABEL
+        && is_end(bytes.first())
+        && is_end(bytes.last())
+        && node.chars().all(is_in_label);
+    if is_label {
+        return node.to_owned();
+    }
+    let digest = hex(&Sha256::digest(node));
+    let mut label: String = node
+        .chars()
+        .map(|c| if is_in_label(c) { c } else { '-' })
+        .take(LONGEST_LABEL - DIGITS - 1)
+        .collect();
+    // The names of nodes begin with a letter or digit; those of other hosts need not.
+    if !is_end(label.as_bytes().first()) {
+        label.insert(0, 'x');
+        label.truncate(LONGEST_LABEL - DIGITS - 1);
+    }
+    format!("{label}-{}", &digest[..DIGITS])
+}
+
+fn is_in_label(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
 /// `bytes` in lower-case hexadecimal digits.
@@ -100,5 +132,32 @@ mod tests {
             );
         }
         assert_eq!(named("", '.', &[]).len(), DIGITS);
+    }
+
+    #[test]
+    fn the_label_of_a_node_is_its_name_or_begins_with_it() {
+        for short in [
+            "n1",
+            "ip-10-0-0-1.eu-west-1.compute.internal",
+            &"n".repeat(63),
+        ] {
+            assert_eq!(node_label(short), short);
+        }
+        let long = format!("{}.example", "n".repeat(60));
+        let label = node_label(&long);
+        assert_eq!(label.len(), 63);
+        assert!(label.starts_with(&format!("{}-", &long[..52])), "{label}");
+        assert_ne!(label, node_label(&format!("{long}s")));
+        for odd in ["", "-", "a b", "ü", "a-", &"-".repeat(300)] {
+            let label = node_label(odd);
+            let bytes = label.as_bytes();
+            assert!(
+                bytes.len() <= 63 && label.chars().all(is_in_label),
+                "{label}"
+            );
+            assert!(
+                bytes[0].is_ascii_alphanumeric() && bytes[bytes.len() - 1].is_ascii_alphanumeric()
+            );
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     Change, Health,
     error::{LIST_NAMESPACES, WATCH_NAMESPACES},
     pods::OUR_ANNOTATIONS,
-    watch::Watch,
+    watch::{Watch, Which},
 };
 
 /// A namespace.
@@ -34,8 +34,9 @@ pub fn watch(client: Client, health: Health) -> BoxStream<'static, Change<Namesp
         list: LIST_NAMESPACES,
         watch: WATCH_NAMESPACES,
         from_cache: true,
+        which: Which::default(),
     };
-    watch.follow(api, None, health, |namespace| {
+    watch.follow(api, health, |namespace| {
         let metadata = namespace.metadata;
         let uid = metadata.uid?;
         let mut annotations = metadata.annotations.unwrap_or_default();

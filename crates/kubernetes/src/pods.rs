@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     Change, Error, Health,
     error::{GET_POD, LIST_PODS, WATCH_PODS, call},
-    watch::Watch,
+    watch::{Watch, Which},
 };
 
 /// Annotations with this prefix are kept.
@@ -162,9 +162,12 @@ pub fn watch(client: Client, node: &str, health: Health) -> BoxStream<'static, P
         list: LIST_PODS,
         watch: WATCH_PODS,
         from_cache: true,
+        which: Which {
+            fields: Some(format!("spec.nodeName={node}")),
+            ..Which::default()
+        },
     };
-    let of_node = format!("spec.nodeName={node}");
-    watch.follow(Api::<Pod>::all(client), Some(&of_node), health, |pod| {
+    watch.follow(Api::<Pod>::all(client), health, |pod| {
         let info = trim::trim(pod)?;
         Some((info.uid.clone(), info))
     })

@@ -43,14 +43,22 @@ pub(crate) struct Watch {
     /// Whether a list may come from an API server's cache, as the kubelet's does: that costs etcd nothing. The list may
     /// then be older than what was seen before; the watch that follows it repeats what has happened since.
     pub(crate) from_cache: bool,
+    /// What is watched.
+    pub(crate) which: Which,
+}
+
+/// Selects objects; without a selector, all of them.
+#[derive(Default)]
+pub(crate) struct Which {
+    pub(crate) fields: Option<String>,
+    pub(crate) labels: Option<String>,
 }
 
 impl Watch {
-    /// Watches everything in `api` that `fields` selects. `trim` converts each object to (UID, value).
+    /// Watches what is selected in `api`. `trim` converts each object to (UID, value).
     pub(crate) fn follow<K, T>(
         self,
         api: Api<K>,
-        fields: Option<&str>,
         health: Health,
         trim: impl Fn(K) -> Option<(String, T)> + Send + 'static,
     ) -> BoxStream<'static, Change<T>>
@@ -59,7 +67,8 @@ impl Watch {
         T: Send + 'static,
     {
         let mut config = watcher::Config::default().timeout(WATCH_LIMIT);
-        config.field_selector = fields.map(str::to_owned);
+        config.field_selector.clone_from(&self.which.fields);
+        config.label_selector.clone_from(&self.which.labels);
         // The cache does not divide lists into pages.
         config.page_size = (!self.from_cache).then_some(PAGE);
         if self.from_cache {

@@ -1,17 +1,21 @@
-//! What has to be done about the Captures of the cluster. The book is pure: observations and times in, duties out.
+//! What one node's agent has to do about Captures. The book is pure: observations and times in, duties out.
+//!
+//! It has the Captures that are labelled with its node, and those without a label: requests that nobody has taken yet,
+//! and what agents of earlier versions made. Everything else is the business of other agents, or of the [`super::sweep`].
 //!
 //! | a Capture that | for | is |
 //! |---|---|---|
 //! | is Pending | | offered, every 5 s |
-//! | is Pending | 3 to 33 s | looked after: Failed if there is no such pod, else its message says where the pod is |
+//! | is Pending | 3 to 33 s | looked after: Failed if there is no such pod, labelled if its pod is on a node |
 //! | is Pending | 1 to 2 min since the last change | looked after again; after 5 min Failed: no agent took it |
+//! | has been taken by this node, and has no label | | labelled |
 //! | is Capturing, by this node, when the agent starts | | offered once more, the second time Failed |
-//! | is Capturing | 10 min | Failed: whoever took it did not finish |
-//! | is finished | its time to live | deleted by its node's agent, if the API server's clock agrees |
-//! | is finished | its time to live and 10 min | deleted by any agent, likewise: its node is gone, or no agent took it |
+//! | is Capturing, by this node | 10 min | Failed: the agent did not finish |
+//! | is this node's, and finished | its time to live | deleted, if the API server's clock agrees |
 //!
-//! Where any agent may act, each agent waits a different time, and the first one wins: what it does is a change that the
-//! others see, and that starts their waiting anew. So the number of requests does not depend on the number of nodes.
+//! All agents see a pending Capture without a label. Each waits a different time, and the first one wins: what it does
+//! is a change that the others see, and that starts their waiting anew. So the number of requests does not depend on the
+//! number of nodes.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -24,7 +28,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::Offer;
 use crate::{
     Change,
-    capture::{Capture, CaptureSpec, CaptureStatus, Phase},
+    capture::{Capture, CaptureSpec, CaptureStatus, NODE_LABEL, Phase},
+    name::node_label,
 };
 
 const OFFER_EVERY: Duration = Duration::from_secs(5);
@@ -34,8 +39,8 @@ const LATE_AFTER: Duration = Duration::from_secs(5 * 60);
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 const LOOK_AGAIN_SPREAD: Duration = Duration::from_secs(60);
 const STUCK_AFTER: Duration = Duration::from_secs(10 * 60);
-const OTHERS_AFTER: Duration = Duration::from_secs(10 * 60);
-const SPREAD: Duration = Duration::from_secs(60);
+/// A Capture that gets a label leaves one watch and appears in the other. How long it may be in neither.
+const MOVES_WITHIN: Duration = Duration::from_secs(10);
 /// How long to wait before something that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 /// An entry is looked at this often at least, in case this node's clock jumps.
@@ -46,6 +51,15 @@ const PACE: std::ops::RangeInclusive<Duration> =
 /// How many times the agent of a node may take the same Capture.
 const ATTEMPTS: i32 = 2;
 
+/// The watch that reports a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Feed {
+    /// Of the Captures with the label of this node.
+    Labelled,
+    /// Of the Captures without a label.
+    Unlabelled,
+}
+
 /// A Capture, trimmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -54,11 +68,15 @@ pub(super) struct Seen {
     pub(super) uid: String,
     pub(super) resource_version: String,
     pub(super) spec: CaptureSpec,
-    phase: Phase,
-    node: Option<String>,
+    /// Its label `lastword.dev/node`.
+    pub(super) label: Option<String>,
+    pub(super) phase: Phase,
+    pub(super) node: Option<String>,
     attempts: i32,
-    /// When it was finished; at the earliest when it was made, which is a time of the API server's clock.
-    finished: Timestamp,
+    /// When it was made, by the API server's clock.
+    pub(super) created: Timestamp,
+    /// When it was finished, by its node's clock.
+    pub(super) finished: Option<Timestamp>,
 }
 
 impl Seen {
@@ -67,17 +85,19 @@ impl Seen {
         let phase = capture.phase();
         let metadata = capture.metadata;
         let status = capture.status.unwrap_or_default();
-        let times = [status.finished_at, metadata.creation_timestamp];
+        let mut labels = metadata.labels.unwrap_or_default();
         Some(Self {
             namespace: metadata.namespace?,
             name: metadata.name?,
             uid: metadata.uid?,
             resource_version: metadata.resource_version?,
             spec: capture.spec,
+            label: labels.remove(NODE_LABEL),
             phase,
             node: status.node,
             attempts: status.attempts.unwrap_or(0),
-            finished: times.into_iter().flatten().map(|time| time.0).max()?,
+            created: metadata.creation_timestamp?.0,
+            finished: status.finished_at.map(|time| time.0),
         })
     }
 
@@ -89,6 +109,15 @@ impl Seen {
             attempts: Some(self.attempts),
             ..CaptureStatus::default()
         }
+    }
+
+    /// When its time to live is over, if that begins at `from`; `keep` is the time of those that say nothing else.
+    pub(super) fn expiry(&self, from: Timestamp, keep: Duration) -> Timestamp {
+        let ttl = self.spec.ttl.as_deref();
+        let ttl = ttl.and_then(|ttl| humantime::parse_duration(ttl).ok());
+        let keep = SignedDuration::try_from(ttl.unwrap_or(keep)).ok();
+        keep.and_then(|keep| from.checked_add(keep).ok())
+            .unwrap_or(Timestamp::MAX)
     }
 
     fn offer(&self) -> Offer {
@@ -115,24 +144,12 @@ pub(super) enum Duty {
     /// Look whether its pod exists. The flag says that an agent should have taken it by now.
     LookForPod(Seen, bool),
     Fail(Seen, &'static str, String),
-    /// Delete it, if it has also expired by a clock other than this node's.
-    Expire(Seen, Expiry),
-}
-
-/// When a Capture expires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Expiry {
-    pub(super) at: Timestamp,
-    /// Whether the agent of this node took it.
-    pub(super) ours: bool,
-}
-
-impl Expiry {
-    /// Whether it has expired by the API server's clock. If that clock is not known, this node's clock decides, but
-    /// only about Captures that this node's agent took.
-    pub(super) fn is_over(self, clock: Option<Timestamp>) -> bool {
-        clock.map_or(self.ours, |now| now >= self.at)
-    }
+    /// Label it with this node.
+    Label(Seen),
+    /// It is gone: tell the caller.
+    Gone(Seen),
+    /// Delete it, if this time is over by the API server's clock too. If nobody knows that clock, this node's decides.
+    Expire(Seen, Timestamp),
 }
 
 /// What becomes of a pending Capture whose pod was looked for.
@@ -142,6 +159,8 @@ pub(super) enum Judged {
     Fails(&'static str, String),
     /// It goes on waiting: message.
     Waits(String),
+    /// Its pod is on this node, whose agent has not taken it yet: message.
+    IsAt(String, String),
 }
 
 pub(super) fn judge(seen: &Seen, pod: Option<&PodPlace>, late: bool) -> Judged {
@@ -162,9 +181,10 @@ pub(super) fn judge(seen: &Seen, pod: Option<&PodPlace>, late: bool) -> Judged {
     let minutes = LATE_AFTER.as_secs() / 60;
     match &pod.node {
         None if !late => Judged::Waits(format!("pod {namespace}/{pod_name} is on no node yet")),
-        Some(node) if !late => {
-            Judged::Waits(format!("the agent of node {node} has not taken it yet"))
-        }
+        Some(node) if !late => Judged::IsAt(
+            node.clone(),
+            format!("the agent of node {node} has not taken it yet"),
+        ),
         None => Judged::Fails(
             "PodNotScheduled",
             format!("pod {namespace}/{pod_name} is on no node after {minutes} min"),
@@ -180,6 +200,9 @@ pub(super) fn judge(seen: &Seen, pod: Option<&PodPlace>, late: bool) -> Judged {
 
 struct Entry {
     seen: Seen,
+    /// Whether it is in the watch of this node's Captures, and in that of Captures without a label.
+    labelled: bool,
+    unlabelled: bool,
     /// When it was first seen in its present phase.
     since: Instant,
     /// Whether it was being captured by this node when the agent started.
@@ -192,11 +215,14 @@ struct Entry {
     at: Instant,
 }
 
-/// All existing Captures.
+/// The Captures that this node's agent sees.
 pub(super) struct Book {
     node: String,
+    label: String,
     keep: Duration,
-    synced: bool,
+    /// Whether each watch has reported everything.
+    has_labelled: bool,
+    has_unlabelled: bool,
     /// By UID.
     entries: HashMap<String, Entry>,
     /// When each entry is looked at next, with its UID.
@@ -207,21 +233,59 @@ impl Book {
     pub(super) fn new(node: &str, keep: Duration) -> Self {
         Self {
             node: node.to_owned(),
+            label: node_label(node),
             keep,
-            synced: false,
+            has_labelled: false,
+            has_unlabelled: false,
             entries: HashMap::new(),
             order: BTreeSet::new(),
         }
     }
 
-    /// Takes a change from the watch. Returns the Capture if one was deleted.
-    pub(super) fn observe(&mut self, change: Change<Seen>, now: Instant) -> Option<Seen> {
-        match change {
-            Change::Synced => self.synced = true,
-            Change::Gone { uid } => return self.remove(&uid).map(|entry| entry.seen),
-            Change::Changed(seen) => self.record(seen, now),
+    /// Takes a change from a watch.
+    pub(super) fn observe(&mut self, from: Feed, change: Change<Seen>, now: Instant) {
+        match (change, from) {
+            (Change::Synced, Feed::Labelled) => self.has_labelled = true,
+            (Change::Synced, Feed::Unlabelled) => self.has_unlabelled = true,
+            (Change::Changed(seen), _) => self.record(from, seen, now),
+            (Change::Gone { uid }, _) => self.left(from, &uid, now),
         }
-        None
+    }
+
+    /// Whether both watches have reported everything.
+    pub(super) fn is_synced(&self) -> bool {
+        self.has_labelled && self.has_unlabelled
+    }
+
+    fn is_ours(&self, seen: &Seen) -> bool {
+        match &seen.node {
+            Some(node) => *node == self.node,
+            None => seen.label.as_ref() == Some(&self.label),
+        }
+    }
+
+    /// A Capture has left one of the watches: it was deleted, or its label has changed.
+    fn left(&mut self, from: Feed, uid: &str, now: Instant) {
+        let Some(mut entry) = self.remove(uid) else {
+            return;
+        };
+        match from {
+            Feed::Labelled => {
+                entry.labelled = false;
+                entry.seen.label = None;
+            }
+            Feed::Unlabelled => entry.unlabelled = false,
+        }
+        let elsewhere = entry.labelled || entry.unlabelled;
+        let taken = entry.seen.node.as_ref() == Some(&self.node);
+        let at = match from {
+            _ if elsewhere => now,
+            Feed::Unlabelled if taken => now + MOVES_WITHIN,
+            // A file can only belong to what was labelled, or taken, here.
+            Feed::Unlabelled => return,
+            Feed::Labelled => now,
+        };
+        self.insert(at, entry);
     }
 
     fn remove(&mut self, uid: &str) -> Option<Entry> {
@@ -236,10 +300,20 @@ impl Book {
         self.entries.insert(uid, Entry { at, ..entry });
     }
 
-    fn record(&mut self, seen: Seen, now: Instant) {
+    fn record(&mut self, from: Feed, seen: Seen, now: Instant) {
         let capturing_here =
             seen.phase == Phase::Capturing && seen.node.as_deref() == Some(&self.node);
         let former = self.remove(&seen.uid);
+        let (was_labelled, was_unlabelled) = former
+            .as_ref()
+            .map_or((false, false), |entry| (entry.labelled, entry.unlabelled));
+        let labelled = was_labelled || from == Feed::Labelled;
+        let unlabelled = was_unlabelled || from == Feed::Unlabelled;
+        // The watch of labelled Captures has the newer state of one that is in both.
+        let seen = match &former {
+            Some(entry) if was_labelled && from == Feed::Unlabelled => entry.seen.clone(),
+            _ => seen,
+        };
         let same = former
             .filter(|entry| entry.seen.phase == seen.phase && entry.seen.attempts == seen.attempts);
         let entry = match same {
@@ -252,12 +326,21 @@ impl Book {
             },
             None => Entry {
                 since: now,
-                interrupted: capturing_here && !self.synced,
+                interrupted: capturing_here && !self.is_synced(),
                 due: now,
                 look: now + LOOK_AFTER + self.wait(&seen.uid, LOOK_SPREAD),
                 at: now,
+                labelled,
+                unlabelled,
                 seen,
             },
+        };
+        let moved = (was_labelled, was_unlabelled) != (labelled, unlabelled);
+        let entry = Entry {
+            labelled,
+            unlabelled,
+            due: if moved { now } else { entry.due },
+            ..entry
         };
         self.insert(now, entry);
     }
@@ -273,13 +356,13 @@ impl Book {
     /// How long nothing new can become due, if nothing is observed; rounded to what is sensible to wait for.
     pub(super) fn pace(&self, now: Instant) -> Duration {
         let next = self.order.first().map(|(at, _)| at.duration_since(now));
-        let next = next.filter(|_| self.synced).unwrap_or(*PACE.end());
+        let next = next.filter(|_| self.is_synced()).unwrap_or(*PACE.end());
         next.clamp(*PACE.start(), *PACE.end())
     }
 
     /// What is to be done now. Each duty is returned once, and again later if there is still reason for it.
     pub(super) fn due(&mut self, now: Instant, clock: Timestamp) -> Vec<Duty> {
-        if !self.synced {
+        if !self.is_synced() {
             return Vec::new();
         }
         let mut duties = Vec::new();
@@ -287,6 +370,10 @@ impl Book {
             let Some(mut entry) = self.remove(&uid) else {
                 break;
             };
+            if !entry.labelled && !entry.unlabelled {
+                duties.push(Duty::Gone(entry.seen));
+                continue;
+            }
             let pending = entry.seen.phase == Phase::Pending;
             if pending && now >= entry.look {
                 let late = now >= entry.since + LATE_AFTER;
@@ -297,6 +384,11 @@ impl Book {
                 let (duty, again) = self.duty(&entry, now, clock);
                 duties.extend(duty);
                 entry.due = now + again;
+                let taken = entry.seen.node.as_ref() == Some(&self.node);
+                if taken && !entry.labelled {
+                    duties.push(Duty::Label(entry.seen.clone()));
+                    entry.due = now + again.min(AGAIN);
+                }
             }
             let next = match pending {
                 true => entry.due.min(entry.look),
@@ -304,8 +396,8 @@ impl Book {
             };
             self.insert(next, entry);
         }
-        // Somebody is waiting for offers; the other duties are not urgent.
-        duties.sort_by_key(|duty| !matches!(duty, Duty::Offer(_)));
+        // Somebody is waiting for offers; what needs requests is not urgent.
+        duties.sort_by_key(|duty| !matches!(duty, Duty::Offer(_) | Duty::Gone(_)));
         duties
     }
 
@@ -314,6 +406,8 @@ impl Book {
         let seen = &entry.seen;
         match seen.phase {
             Phase::Pending => (Some(Duty::Offer(seen.offer())), OFFER_EVERY),
+            // Its own agent's business, or the sweep's.
+            _ if !self.is_ours(seen) => (None, AT_LEAST),
             Phase::Capturing if entry.interrupted && seen.attempts >= ATTEMPTS => {
                 let message = format!(
                     "the agent of node {} ended {} times while it wrote the capture",
@@ -324,10 +418,10 @@ impl Book {
             }
             Phase::Capturing if entry.interrupted => (Some(Duty::Offer(seen.offer())), OFFER_EVERY),
             Phase::Capturing => {
-                let stuck = entry.since + STUCK_AFTER + self.wait(&seen.uid, SPREAD);
-                let node = seen.node.as_deref().unwrap_or("?");
+                let stuck = entry.since + STUCK_AFTER;
                 let message = format!(
-                    "the agent of node {node} took it and did not finish within {} min",
+                    "the agent of node {} took it and did not finish within {} min",
+                    self.node,
                     STUCK_AFTER.as_secs() / 60
                 );
                 match stuck
@@ -342,30 +436,18 @@ impl Book {
                 }
             }
             Phase::Complete | Phase::Failed => {
-                let expiry = self.expiry(seen);
-                let left = Duration::try_from(expiry.at.duration_since(clock)).unwrap_or_default();
+                // A node's clock may be behind; nothing ends before it was made.
+                let from = seen
+                    .finished
+                    .map_or(seen.created, |at| at.max(seen.created));
+                let expiry = seen.expiry(from, self.keep);
+                let left = Duration::try_from(expiry.duration_since(clock)).unwrap_or_default();
                 match left.is_zero() {
                     true => (Some(Duty::Expire(seen.clone(), expiry)), AGAIN),
                     false => (None, left.min(AT_LEAST)),
                 }
             }
         }
-    }
-
-    /// When this node's agent deletes it.
-    fn expiry(&self, seen: &Seen) -> Expiry {
-        let ttl = seen.spec.ttl.as_deref();
-        let keep = ttl.and_then(|ttl| humantime::parse_duration(ttl).ok());
-        let mut keep = keep.unwrap_or(self.keep);
-        let ours = seen.node.as_deref() == Some(&self.node);
-        if !ours {
-            keep += OTHERS_AFTER + self.wait(&seen.uid, SPREAD);
-        }
-        let at = SignedDuration::try_from(keep)
-            .ok()
-            .and_then(|keep| seen.finished.checked_add(keep).ok())
-            .unwrap_or(Timestamp::MAX);
-        Expiry { at, ours }
     }
 
     /// A part of `spread`, which differs between nodes and, on one node, between Captures.
@@ -393,9 +475,10 @@ mod tests {
             let start = Instant::now();
             let mut book = Book::new("here", Duration::from_secs(3600));
             for seen in seen {
-                book.observe(Change::Changed(seen.clone()), start);
+                book.observe(feed(seen), Change::Changed(seen.clone()), start);
             }
-            book.observe(Change::Synced, start);
+            book.observe(Feed::Labelled, Change::Synced, start);
+            book.observe(Feed::Unlabelled, Change::Synced, start);
             Self {
                 book,
                 start,
@@ -403,11 +486,19 @@ mod tests {
             }
         }
 
+        /// The watch that its label belongs to reports it.
         fn see(&mut self, seconds: u64, seen: Seen) {
-            self.book.observe(
-                Change::Changed(seen),
-                self.start + Duration::from_secs(seconds),
-            );
+            self.observe(seconds, feed(&seen), Change::Changed(seen));
+        }
+
+        fn gone(&mut self, seconds: u64, from: Feed, name: &str) {
+            let uid = format!("uid-{name}");
+            self.observe(seconds, from, Change::Gone { uid });
+        }
+
+        fn observe(&mut self, seconds: u64, from: Feed, change: Change<Seen>) {
+            let at = self.start + Duration::from_secs(seconds);
+            self.book.observe(from, change, at);
         }
 
         fn due(&mut self, seconds: u64) -> Vec<String> {
@@ -417,6 +508,8 @@ mod tests {
                 Duty::Offer(offer) => format!("offer {} after {}", offer.name, offer.attempts),
                 Duty::LookForPod(seen, late) => format!("look {} late={late}", seen.name),
                 Duty::Fail(seen, reason, _) => format!("fail {} {reason}", seen.name),
+                Duty::Label(seen) => format!("label {}", seen.name),
+                Duty::Gone(seen) => format!("gone {}", seen.name),
                 Duty::Expire(seen, _) => format!("delete {}", seen.name),
             };
             let mut duties: Vec<_> = self.book.due(now, clock).into_iter().map(told).collect();
@@ -425,6 +518,14 @@ mod tests {
         }
     }
 
+    fn feed(seen: &Seen) -> Feed {
+        match seen.label {
+            Some(_) => Feed::Labelled,
+            None => Feed::Unlabelled,
+        }
+    }
+
+    /// A Capture that is labelled with this node if its agent took it.
     fn seen(name: &str, phase: Phase, node: Option<&str>) -> Seen {
         Seen {
             namespace: "shop".to_owned(),
@@ -436,9 +537,11 @@ mod tests {
                 ..CaptureSpec::default()
             },
             phase,
+            label: node.filter(|node| *node == "here").map(str::to_owned),
             node: node.map(str::to_owned),
             attempts: i32::from(phase == Phase::Capturing),
-            finished: CLOCK.parse().unwrap(),
+            created: CLOCK.parse().unwrap(),
+            finished: None,
         }
     }
 
@@ -446,14 +549,102 @@ mod tests {
     fn a_pending_one_is_offered_until_it_is_taken_and_not_before_all_are_known() {
         let pending = seen("p", Phase::Pending, None);
         let mut scene = Scene::new(&[]);
-        scene.book.synced = false;
-        scene.see(0, pending);
+        (scene.book.has_labelled, scene.book.has_unlabelled) = (false, false);
+        scene.see(0, pending.clone());
+        scene.observe(0, Feed::Labelled, Change::Synced);
         assert_eq!(scene.due(0), [""; 0]);
-        scene.book.observe(Change::Synced, scene.start);
+        scene.observe(0, Feed::Unlabelled, Change::Synced);
         assert_eq!(scene.due(0), ["offer p after 0"]);
         assert_eq!(scene.due(2), [""; 0]);
-        scene.see(6, seen("p", Phase::Capturing, Some("here")));
-        assert_eq!(scene.due(6), [""; 0], "taken by this very process");
+        let taken = unlabelled(seen("p", Phase::Capturing, Some("here")));
+        scene.see(6, taken.clone());
+        assert_eq!(scene.due(6), ["label p"], "taken by this very process");
+        assert_eq!(scene.due(7), [""; 0]);
+        assert_eq!(scene.due(66), ["label p"], "tried again");
+    }
+
+    fn unlabelled(seen: Seen) -> Seen {
+        Seen {
+            label: None,
+            ..seen
+        }
+    }
+
+    /// The two watches report a change of the label in any order.
+    #[test]
+    fn one_that_gets_its_label_is_not_taken_for_deleted() {
+        let labelled = seen("p", Phase::Capturing, Some("here"));
+        for watches in [
+            [Feed::Labelled, Feed::Unlabelled],
+            [Feed::Unlabelled, Feed::Labelled],
+        ] {
+            let mut scene = Scene::new(&[seen("p", Phase::Pending, None)]);
+            scene.see(1, unlabelled(labelled.clone()));
+            scene.due(1);
+            for (second, watch) in (2..).zip(watches) {
+                match watch {
+                    Feed::Labelled => scene.see(second, labelled.clone()),
+                    Feed::Unlabelled => scene.gone(second, watch, "p"),
+                }
+                assert_eq!(scene.due(second), [""; 0], "{watches:?}");
+            }
+            assert_eq!(scene.due(30), [""; 0], "{watches:?}");
+            assert_eq!(scene.book.ours().len(), 1);
+            scene.gone(40, Feed::Labelled, "p");
+            assert_eq!(scene.due(40), ["gone p"], "{watches:?}");
+            assert_eq!(scene.due(41), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_label_that_somebody_removed_is_written_again() {
+        let labelled = seen("c", Phase::Complete, Some("here"));
+        for first in [Feed::Labelled, Feed::Unlabelled] {
+            let mut scene = Scene::new(std::slice::from_ref(&labelled));
+            assert_eq!(scene.due(0), [""; 0]);
+            if first == Feed::Labelled {
+                scene.gone(1, Feed::Labelled, "c");
+            }
+            scene.see(1, unlabelled(labelled.clone()));
+            if first == Feed::Unlabelled {
+                scene.gone(1, Feed::Labelled, "c");
+            }
+            assert_eq!(scene.due(1), ["label c"], "{first:?}");
+        }
+    }
+
+    #[test]
+    fn deleted_ones_are_told_of_if_this_node_has_their_file() {
+        let mut scene = Scene::new(&[
+            seen("ours", Phase::Complete, Some("here")),
+            unlabelled(seen("older", Phase::Complete, Some("here"))),
+            unlabelled(seen("theirs", Phase::Complete, Some("there"))),
+            seen("nobodys", Phase::Pending, None),
+        ]);
+        assert!(scene.due(0).contains(&"label older".to_owned()));
+        scene.gone(1, Feed::Labelled, "ours");
+        for name in ["older", "theirs", "nobodys"] {
+            scene.gone(1, Feed::Unlabelled, name);
+        }
+        assert_eq!(scene.due(1), ["gone ours"]);
+        assert_eq!(scene.due(11), ["gone older"]);
+        assert!(scene.book.entries.is_empty() && scene.book.order.is_empty());
+    }
+
+    #[test]
+    fn what_agents_of_other_nodes_took_is_left_alone() {
+        let mut scene = Scene::new(&[
+            unlabelled(seen("older", Phase::Complete, Some("there"))),
+            unlabelled(seen("stuck", Phase::Capturing, Some("there"))),
+            unlabelled(seen("nobodys", Phase::Failed, None)),
+            Seen {
+                label: Some("here".to_owned()),
+                ..seen("false", Phase::Complete, Some("there"))
+            },
+        ]);
+        for second in [0, 700, 7200, 86_400] {
+            assert_eq!(scene.due(second), [""; 0]);
+        }
     }
 
     #[test]
@@ -487,6 +678,7 @@ mod tests {
                 .map(|node| {
                     let mut scene = Scene::new(&[]);
                     scene.book.node = format!("node-{node}");
+                    scene.book.label = scene.book.node.clone();
                     scene.see(0, pending.clone());
                     scene
                 })
@@ -521,7 +713,7 @@ mod tests {
     fn a_change_costs_nothing_for_those_that_are_not_due() {
         let mut scene = Scene::new(&[]);
         for number in 0..20_000 {
-            scene.see(0, seen(&number.to_string(), Phase::Complete, Some("there")));
+            scene.see(0, seen(&number.to_string(), Phase::Complete, Some("here")));
         }
         scene.due(1);
         assert!(
@@ -553,17 +745,15 @@ mod tests {
 
     #[test]
     fn one_that_is_never_finished_fails() {
-        for node in ["here", "there"] {
-            let mut scene = Scene::new(&[]);
-            scene.see(0, seen("c", Phase::Capturing, Some(node)));
-            assert_eq!(scene.due(599), [""; 0]);
-            assert_eq!(scene.due(660), ["fail c NotFinished"]);
-            assert_eq!(scene.due(661), [""; 0], "once is enough");
-        }
+        let mut scene = Scene::new(&[]);
+        scene.see(0, seen("c", Phase::Capturing, Some("here")));
+        assert_eq!(scene.due(599), [""; 0]);
+        assert_eq!(scene.due(660), ["fail c NotFinished"]);
+        assert_eq!(scene.due(661), [""; 0], "once is enough");
     }
 
     #[test]
-    fn finished_ones_go_when_their_time_is_over_those_of_others_later() {
+    fn finished_ones_go_when_their_time_is_over() {
         let short = Seen {
             spec: CaptureSpec {
                 ttl: Some("1m30s".to_owned()),
@@ -574,20 +764,21 @@ mod tests {
         let mut scene = Scene::new(&[
             short,
             seen("ours", Phase::Complete, Some("here")),
-            seen("theirs", Phase::Complete, Some("there")),
+            Seen {
+                label: Some("here".to_owned()),
+                ..seen("failed", Phase::Failed, None)
+            },
         ]);
         assert_eq!(scene.due(89), [""; 0]);
         assert_eq!(scene.due(90), ["delete short"]);
-        scene.book.observe(
-            Change::Gone {
-                uid: "uid-short".to_owned(),
-            },
-            scene.start,
+        scene.gone(91, Feed::Labelled, "short");
+        assert_eq!(scene.due(3599), ["gone short"]);
+        assert_eq!(scene.due(3600), ["delete failed", "delete ours"]);
+        assert_eq!(
+            scene.due(3660),
+            ["delete failed", "delete ours"],
+            "tried again"
         );
-        assert_eq!(scene.due(3599), [""; 0]);
-        assert_eq!(scene.due(3600), ["delete ours"]);
-        assert_eq!(scene.due(3600 + 599), ["delete ours"], "tried again");
-        assert_eq!(scene.due(3600 + 661), ["delete ours", "delete theirs"]);
     }
 
     #[test]
@@ -598,7 +789,9 @@ mod tests {
             node: node.map(str::to_owned),
         };
         let message = |judged: Judged| match judged {
-            Judged::Fails(_, message) | Judged::Waits(message) => message,
+            Judged::Fails(_, message) | Judged::Waits(message) | Judged::IsAt(_, message) => {
+                message
+            }
         };
         assert_eq!(
             message(judge(&pending, None, false)),
@@ -610,7 +803,10 @@ mod tests {
         );
         assert_eq!(
             judge(&pending, Some(&place(Some("n1"))), false),
-            Judged::Waits("the agent of node n1 has not taken it yet".to_owned())
+            Judged::IsAt(
+                "n1".to_owned(),
+                "the agent of node n1 has not taken it yet".to_owned()
+            )
         );
         assert_eq!(
             message(judge(&pending, Some(&place(None)), true)),

@@ -1,37 +1,47 @@
 //! Captures that somebody asked for, and the end of all Captures.
 //!
-//! Every agent watches all Captures, trimmed to what it needs. The agent of the pod's node takes a pending Capture; if
-//! several agents try, the resource version as a precondition lets only one of them do so. [`book`] decides what
-//! becomes of the others: no Capture stays pending for ever, and no expired Capture stays.
+//! A Capture is labelled with the node whose agent has to do with it ([`NODE_LABEL`]). Every agent has two watches,
+//! trimmed to what it needs: the Captures of its node, and those without a label, which wait for an agent. So what one
+//! agent does with its Captures costs the others nothing.
+//!
+//! The agent of the pod's node takes a pending Capture; if several agents try, the resource version as a precondition
+//! lets only one of them do so. Then it writes the label. [`book`] decides what becomes of the others: no Capture stays
+//! pending for ever, and no expired Capture stays.
 
 mod book;
 
 use std::{
-    collections::{HashSet, VecDeque},
-    time::{Duration, Instant},
+    collections::{BTreeMap, HashSet, VecDeque},
+    time::Duration,
 };
 
-use futures::{StreamExt as _, stream, stream::BoxStream};
+use futures::{Stream, StreamExt as _, stream, stream::BoxStream};
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{
     Api, Client,
-    api::{DeleteParams, PostParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
+use serde_json::json;
+use tokio::time::Instant;
 
 use crate::{
     Change, Error, Health, Who,
     announce::apply_status,
-    capture::{Capture, CaptureSpec, CaptureStatus, Phase},
+    capture::{Capture, CaptureSpec, CaptureStatus, NODE_LABEL, Phase},
     clock::ServerClock,
     error::{
-        CREATE_CAPTURES, DELETE_CAPTURES, GET_POD, LIST_CAPTURES, USER_CREATE_CAPTURES,
-        WATCH_CAPTURES, call,
+        CREATE_CAPTURES, DELETE_CAPTURES, GET_POD, LIST_CAPTURES, PATCH_CAPTURES,
+        USER_CREATE_CAPTURES, USER_GET_POD, WATCH_CAPTURES, call,
     },
-    watch::Watch,
+    name::node_label,
+    watch::{Watch, Which},
 };
 
-use book::{Book, Duty, Judged, PodPlace, Seen};
+use book::{Book, Duty, Feed, Judged, PodPlace, Seen};
+
+/// Field manager of the label. It is not the manager of the spec, which would give up the spec by applying a label.
+const LABEL_MANAGER: &str = "lastword-node";
 
 /// A Capture that waits for an agent. It is offered every few seconds until an agent claims it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +62,8 @@ pub struct Offer {
 pub enum Notice {
     /// A Capture waits for an agent.
     Offered(Offer),
-    /// The watch has begun, or begun anew, and has reported all Captures. These are the (namespace, name) of those that
-    /// this node's agent claimed, or that nobody has claimed yet.
+    /// A watch has begun, or begun anew, and all Captures have been reported. These are the (namespace, name) of those
+    /// that this node's agent claimed, or that nobody has claimed yet.
     Listed(HashSet<(String, String)>),
     /// A Capture is gone; [`Captures::is_deleted`] says why.
     Deleted {
@@ -98,31 +108,49 @@ impl Captures {
     /// Captures that wait for an agent, on whatever node their pod is (the caller knows the pods of its own node), and
     /// Captures that were deleted.
     ///
-    /// While the stream is polled, it also sets Captures that nobody claims to `Failed`, and deletes expired ones:
-    /// those of this node, and those that no other agent has deleted. Both happen only if the API server's clock says
-    /// so, because a node with a wrong clock must not delete what is not old.
+    /// While the stream is polled, it also sets Captures that nobody claims to `Failed`, and deletes expired ones of
+    /// this node, if the API server's clock says so: a node with a wrong clock must not delete what is not old.
     pub fn notices(&self) -> BoxStream<'static, Notice> {
-        let watch = Watch {
-            who: "captures",
-            list: LIST_CAPTURES,
-            watch: WATCH_CAPTURES,
-            // What a list lacks is announced again.
-            from_cache: false,
-        };
-        let api: Api<Capture> = Api::all(self.client.clone());
-        let changes = watch.follow(api, None, self.health.clone(), |capture| {
-            let seen = Seen::of(capture)?;
-            Some((seen.uid.clone(), seen))
-        });
+        let labelled = format!("{NODE_LABEL}={}", node_label(&self.node));
+        let unlabelled = format!("!{NODE_LABEL}");
+        let changes = stream::select(
+            self.watch("captures", labelled)
+                .map(|change| (Feed::Labelled, change)),
+            self.watch("requests", unlabelled)
+                .map(|change| (Feed::Unlabelled, change)),
+        );
         let keeper = Keeper {
             captures: self.clone(),
             book: Book::new(&self.node, self.keep),
             clock: ServerClock::default(),
-            changes,
+            changes: changes.boxed(),
             duties: VecDeque::new(),
             notices: VecDeque::new(),
         };
         stream::unfold(keeper, Keeper::next).boxed()
+    }
+
+    fn watch(
+        &self,
+        who: &'static str,
+        labels: String,
+    ) -> impl Stream<Item = Change<Seen>> + Send + use<> {
+        let watch = Watch {
+            who,
+            list: LIST_CAPTURES,
+            watch: WATCH_CAPTURES,
+            // What a list lacks is announced again.
+            from_cache: false,
+            which: Which {
+                labels: Some(labels),
+                ..Which::default()
+            },
+        };
+        let api: Api<Capture> = Api::all(self.client.clone());
+        watch.follow(api, self.health.clone(), |capture| {
+            let seen = Seen::of(capture)?;
+            Some((seen.uid.clone(), seen))
+        })
     }
 
     /// Claims an offer: the phase becomes `Capturing`, with this node's name. `None` if another agent was faster, or if
@@ -194,15 +222,35 @@ impl Captures {
         }
     }
 
-    /// Sets a Capture to `Failed` that nobody claimed, or that the agent which claimed it did not finish.
+    /// Sets a Capture to `Failed` that nobody claimed, or that the agent which claimed it did not finish. Whoever does
+    /// that also deletes it when its time is over.
     async fn give_up(&self, seen: &Seen, reason: &str, message: &str) -> Result<(), Error> {
         let status = failed(seen.status(), reason, message);
         let version = Some(seen.resource_version.as_str());
         let applied = apply_status(&self.client, &seen.namespace, &seen.name, version, &status);
-        if unless_changed(applied.await)? {
-            tracing::info!(namespace = seen.namespace, capture = seen.name, "{message}");
+        if !unless_changed(applied.await)? {
+            return Ok(());
         }
-        Ok(())
+        tracing::info!(namespace = seen.namespace, capture = seen.name, "{message}");
+        match seen.label {
+            Some(_) => Ok(()),
+            None => self.label(seen, &self.node).await,
+        }
+    }
+
+    /// Labels a Capture with a node. An object that was made anew under its name is left alone.
+    async fn label(&self, seen: &Seen, node: &str) -> Result<(), Error> {
+        let api: Api<Capture> = Api::namespaced(self.client.clone(), &seen.namespace);
+        let labels = json!({ NODE_LABEL: node_label(node) });
+        let patch = json!({"metadata": {"uid": seen.uid, "labels": labels}});
+        let params = PatchParams {
+            field_manager: Some(LABEL_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(patch);
+        let patched = api.patch_metadata(&seen.name, &params, &patch);
+        let patched = call(PATCH_CAPTURES, patched).await;
+        unless_changed(patched.map(drop)).map(drop)
     }
 
     /// Writes down that a pending Capture was looked after. The time makes it a change, which all agents see.
@@ -240,17 +288,27 @@ impl Captures {
 
     async fn act(&self, duty: &Duty, clock: &mut ServerClock) -> Result<(), Error> {
         match duty {
-            Duty::Offer(_) => Ok(()),
-            Duty::Expire(seen, expiry) => match expiry.is_over(clock.now(&self.client).await) {
-                true => self.delete(seen).await,
-                false => Ok(()),
-            },
+            Duty::Offer(_) | Duty::Gone(_) => Ok(()),
+            Duty::Label(seen) => self.label(seen, &self.node).await,
+            Duty::Expire(seen, at) => {
+                let now = clock.now(&self.client).await;
+                match now.is_none_or(|now| now >= *at) {
+                    true => self.delete(seen).await,
+                    false => Ok(()),
+                }
+            }
             Duty::Fail(seen, reason, message) => self.give_up(seen, reason, message).await,
             Duty::LookForPod(seen, late) => {
                 let place = self.place_of_pod(seen).await?;
                 match book::judge(seen, place.as_ref(), *late) {
                     Judged::Fails(reason, message) => self.give_up(seen, reason, &message).await,
                     Judged::Waits(message) => self.note(seen, &message).await,
+                    Judged::IsAt(node, message) => match &seen.label {
+                        Some(label) if *label == node_label(&node) => {
+                            self.note(seen, &message).await
+                        }
+                        _ => self.label(seen, &node).await,
+                    },
                 }
             }
         }
@@ -258,7 +316,7 @@ impl Captures {
 }
 
 /// Asks for a capture: makes a Capture that the agent of the pod's node will claim. False if one with this name already
-/// exists.
+/// exists. If the caller may see the pod, the Capture is labelled with the pod's node, so that no other agent sees it.
 ///
 /// # Errors
 /// The API server is away, forbids it, does not know Captures, or refuses the spec.
@@ -269,12 +327,20 @@ pub async fn create(
     name: &str,
     spec: CaptureSpec,
 ) -> Result<bool, Error> {
-    let access = match who {
-        Who::Agent => CREATE_CAPTURES,
-        Who::User => USER_CREATE_CAPTURES,
+    let (get_pod, access) = match who {
+        Who::Agent => (GET_POD, CREATE_CAPTURES),
+        Who::User => (USER_GET_POD, USER_CREATE_CAPTURES),
     };
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let pod = call(get_pod, pods.get_opt(&spec.pod_name)).await;
+    // Whoever may ask for captures need not be allowed to see pods.
+    let pod = pod.inspect_err(|error| tracing::debug!("the pod's node is not known: {error}"));
+    let spec_of_pod = pod.ok().flatten().and_then(|pod| pod.spec);
+    let node = spec_of_pod.and_then(|spec| spec.node_name);
     let api: Api<Capture> = Api::namespaced(client.clone(), namespace);
-    let capture = Capture::new(name, spec.bounded());
+    let mut capture = Capture::new(name, spec.bounded());
+    capture.metadata.labels =
+        node.map(|node| BTreeMap::from([(NODE_LABEL.to_owned(), node_label(&node))]));
     match call(access, api.create(&PostParams::default(), &capture)).await {
         Ok(_) => Ok(true),
         Err(Error::Conflict(_)) => Ok(false),
@@ -287,7 +353,7 @@ struct Keeper {
     captures: Captures,
     book: Book,
     clock: ServerClock,
-    changes: BoxStream<'static, Change<Seen>>,
+    changes: BoxStream<'static, (Feed, Change<Seen>)>,
     duties: VecDeque<Duty>,
     notices: VecDeque<Notice>,
 }
@@ -300,6 +366,9 @@ impl Keeper {
             }
             match self.duties.pop_front() {
                 Some(Duty::Offer(offer)) => return Some((Notice::Offered(offer), self)),
+                Some(Duty::Gone(Seen {
+                    namespace, name, ..
+                })) => return Some((Notice::Deleted { namespace, name }, self)),
                 Some(duty) => {
                     if let Err(error) = self.captures.act(&duty, &mut self.clock).await {
                         tracing::debug!(?duty, "{error}");
@@ -307,25 +376,26 @@ impl Keeper {
                 }
                 None => {
                     self.observe().await?;
-                    let duties = self.book.due(Instant::now(), Timestamp::now());
+                    let duties = self.book.due(Instant::now().into_std(), Timestamp::now());
                     self.duties.extend(duties);
                 }
             }
         }
     }
 
-    /// Waits for a change, or until something may be due. `None` if the watch has ended, which does not happen.
+    /// Waits for a change, or until something may be due. `None` if the watches have ended, which does not happen.
     async fn observe(&mut self) -> Option<()> {
-        match tokio::time::timeout(self.book.pace(Instant::now()), self.changes.next()).await {
+        match tokio::time::timeout(
+            self.book.pace(Instant::now().into_std()),
+            self.changes.next(),
+        )
+        .await
+        {
             Ok(change) => {
-                let change = change?;
+                let (from, change) = change?;
                 let listed = matches!(change, Change::Synced);
-                let deleted = self.book.observe(change, Instant::now());
-                let deleted = deleted.map(|seen| Notice::Deleted {
-                    namespace: seen.namespace,
-                    name: seen.name,
-                });
-                self.notices.extend(deleted);
+                self.book.observe(from, change, Instant::now().into_std());
+                let listed = listed && self.book.is_synced();
                 self.notices
                     .extend(listed.then(|| Notice::Listed(self.book.ours())));
                 Some(())

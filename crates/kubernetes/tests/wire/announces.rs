@@ -6,7 +6,7 @@ use kubernetes::{
 };
 use serde_json::{Value, json};
 
-use crate::server::{Answer, answer, serve, status};
+use crate::server::{Answer, Log, answer, serve, status};
 
 const EVENT: &str = "/api/v1/namespaces/shop/events/web.";
 const CAPTURE: &str = "/apis/lastword.dev/v1alpha1/namespaces/shop/captures/web-1";
@@ -42,12 +42,12 @@ fn capture() -> Value {
 
 /// Announces to a server that gives these answers. Returns the result, whether the server counts as up, and the
 /// requests.
-async fn announce(answers: Vec<Answer>) -> (Result<(), Error>, bool, Vec<String>) {
+async fn announce(answers: Vec<Answer>) -> (Result<(), Error>, bool, Log) {
     let (client, log) = serve(answers);
     let health = Health::new();
     let announcer = Announcer::new(client, "n1", health.clone());
     let outcome = announcer.announce(&announcement()).await;
-    (outcome, health.subscribe().borrow().is_up(), log.lines())
+    (outcome, health.subscribe().borrow().is_up(), log)
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,6 +65,7 @@ async fn the_event_is_published_even_if_the_cluster_does_not_know_captures() {
     );
     assert_eq!(error.retry(), Retry::Later);
     assert!(up, "it did answer");
+    let requests = requests.lines();
     let event = requests
         .iter()
         .find(|request| request.contains(EVENT))
@@ -77,7 +78,7 @@ async fn the_event_is_published_even_if_the_cluster_does_not_know_captures() {
 
 #[tokio::test(start_paused = true)]
 async fn spec_and_status_are_applied_by_two_managers() {
-    let (outcome, up, requests) = announce(vec![
+    let (outcome, up, log) = announce(vec![
         answer("PATCH", EVENT, 200, event()),
         answer("PATCH", CAPTURE, 200, capture()),
         answer("PATCH", CAPTURE, 200, capture()),
@@ -85,6 +86,12 @@ async fn spec_and_status_are_applied_by_two_managers() {
     .await;
     outcome.unwrap();
     assert!(up);
+    let sent: Value = serde_json::from_str(&log.body(&format!("PATCH {CAPTURE}"))).unwrap();
+    assert_eq!(
+        sent["metadata"]["labels"],
+        json!({"lastword.dev/node": "n1"})
+    );
+    let requests = log.lines();
     let sent = |part: &str| requests.iter().any(|request| request.contains(part));
     assert!(
         sent("/captures/web-1?&force=true&fieldManager=lastword"),

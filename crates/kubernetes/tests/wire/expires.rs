@@ -3,14 +3,18 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use kubernetes::{
-    Health,
-    captures::{Captures, Notice},
+    Health, Who,
+    capture::CaptureSpec,
+    captures::{self, Captures, Notice},
 };
 use serde_json::{Value, json};
 
 use crate::server::{Answer, answer, serve, status};
 
 const LIST: &str = "/apis/lastword.dev/v1alpha1/captures";
+/// The query of the watch of this node's Captures, and of that of Captures without a label.
+const OURS: &str = "labelSelector=lastword.dev%2Fnode%3Dhere";
+const UNASSIGNED: &str = "labelSelector=%21lastword.dev%2Fnode";
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 fn ago(days: i32) -> Timestamp {
@@ -20,17 +24,35 @@ fn ago(days: i32) -> Timestamp {
 /// A finished Capture that the API server has had for this many days. The clock of its agent gives the same age.
 fn capture(name: &str, node: Option<&str>, days: i32) -> Value {
     json!({
-        "metadata": {"namespace": "shop", "name": name, "uid": name, "resourceVersion": "1", "creationTimestamp": ago(days)},
+        "metadata": {
+            "namespace": "shop", "name": name, "uid": name, "resourceVersion": "1", "creationTimestamp": ago(days),
+            "labels": node.map(|node| json!({"lastword.dev/node": node})),
+        },
         "spec": {"podName": "web"},
         "status": {"phase": "Complete", "node": node, "finishedAt": ago(days)},
     })
 }
 
+fn list(captures: impl IntoIterator<Item = Value>) -> Value {
+    let items: Vec<Value> = captures.into_iter().collect();
+    json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "5"}, "items": items})
+}
+
+/// The lists of both watches, of which each has what its selector allows.
+fn lists(captures: Vec<Value>) -> Vec<Answer> {
+    let label = |capture: &Value| capture["metadata"]["labels"]["lastword.dev/node"].clone();
+    let ours = captures.iter().filter(|it| label(it) == "here").cloned();
+    let unassigned = captures.iter().filter(|it| label(it).is_null()).cloned();
+    vec![
+        answer("GET", LIST, 200, list(ours)).to(OURS),
+        answer("GET", LIST, 200, list(unassigned)).to(UNASSIGNED),
+    ]
+}
+
 /// Which of these the agent of the node `here` deletes after seven days, if its clock is `ahead` days ahead of the API
 /// server's.
 async fn deleted(captures: Vec<Value>, ahead: Option<i32>) -> Vec<String> {
-    let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "5"}, "items": captures});
-    let mut answers = vec![answer("GET", LIST, 200, list)];
+    let mut answers = lists(captures);
     let version = || answer("GET", "/version", 403, "{}");
     answers.extend((0..9).map(|_| match ahead {
         Some(days) => version().at(date(ago(days))),
@@ -84,9 +106,8 @@ async fn a_node_whose_clock_is_ahead_deletes_nothing_that_is_not_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_old_by_the_api_servers_clock_goes() {
-    let all = ["nobodys", "ours", "theirs"];
-    assert_eq!(deleted(of_everybody(9), Some(0)).await, all);
+async fn what_is_old_by_the_api_servers_clock_goes_if_it_is_this_nodes() {
+    assert_eq!(deleted(of_everybody(9), Some(0)).await, ["ours"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,7 +117,7 @@ async fn without_the_api_servers_clock_an_agent_deletes_its_own_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_node_whose_clock_was_behind_does_not_make_its_captures_old() {
-    let mut young = capture("young", Some("there"), 0);
+    let mut young = capture("young", Some("here"), 0);
     young["status"]["finishedAt"] = json!(ago(30));
     assert_eq!(deleted(vec![young], Some(0)).await, [""; 0]);
 }
@@ -145,17 +166,10 @@ async fn what_went_with_the_resource_definition_was_not_deleted() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_there_is_told_once_all_is_known_and_then_what_goes() {
-    let captures = [
-        capture("ours", Some("here"), 0),
-        capture("theirs", Some("there"), 0),
-        capture("nobodys", None, 0),
-    ];
-    let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "5"}, "items": captures});
     let gone = json!({"type": "DELETED", "object": capture("ours", Some("here"), 0)});
-    let (client, _) = serve(vec![
-        answer("GET", LIST, 200, list),
-        answer("GET", LIST, 200, format!("{gone}\n")),
-    ]);
+    let mut answers = lists(of_everybody(0));
+    answers.push(answer("GET", LIST, 200, format!("{gone}\n")).to(OURS));
+    let (client, _) = serve(answers);
     let captures = Captures::new(
         client,
         "here",
@@ -170,4 +184,121 @@ async fn what_is_there_is_told_once_all_is_known_and_then_what_goes() {
         told,
         [Notice::Listed(there), Notice::Deleted { namespace, name }]
     );
+}
+
+/// A Capture that an agent of an earlier version made for this node: it has no label.
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_version_made_is_labelled_and_expires() {
+    let mut older = capture("older", Some("here"), 9);
+    older["metadata"]["labels"] = Value::Null;
+    let path = "/apis/lastword.dev/v1alpha1/namespaces/shop/captures/older";
+    let mut answers = lists(vec![older.clone()]);
+    let metadata =
+        json!({"apiVersion": "v1", "kind": "PartialObjectMetadata", "metadata": older["metadata"]});
+    answers.push(answer("PATCH", path, 200, metadata));
+    answers.push(answer("GET", "/version", 200, "{}").at(date(ago(0))));
+    answers.push(answer(
+        "DELETE",
+        path,
+        200,
+        json!({"kind": "Status", "status": "Success"}),
+    ));
+    let (client, log) = serve(answers);
+    let captures = Captures::new(
+        client,
+        "here",
+        Duration::from_secs(7 * 24 * 3600),
+        Health::new(),
+    );
+    let watching = captures.notices().for_each(|_| async {});
+    let _ = tokio::time::timeout(Duration::from_secs(60), watching).await;
+    let sent: Value = serde_json::from_str(&log.body("PATCH")).unwrap();
+    assert_eq!(
+        sent,
+        json!({"metadata": {"uid": "older", "labels": {"lastword.dev/node": "here"}}})
+    );
+    let lines = log.lines();
+    assert!(
+        lines.iter().any(|line| line.starts_with("DELETE")),
+        "{lines:?}"
+    );
+}
+
+/// A request for a pod on another node gets that node's label, from whoever looks for the pod first.
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_pod_is_elsewhere_is_labelled_with_its_node() {
+    let mut wanted = capture("wanted", None, 0);
+    wanted["status"] = Value::Null;
+    let mut answers = lists(vec![wanted.clone()]);
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "uid": "u"}, "spec": {"nodeName": "there", "containers": []}});
+    answers.push(answer("GET", "/api/v1/namespaces/shop/pods/web", 200, pod));
+    let metadata = json!({"apiVersion": "v1", "kind": "PartialObjectMetadata", "metadata": wanted["metadata"]});
+    answers.push(answer("PATCH", "/apis", 200, metadata));
+    let (client, log) = serve(answers);
+    let captures = Captures::new(
+        client,
+        "here",
+        Duration::from_secs(7 * 24 * 3600),
+        Health::new(),
+    );
+    let labelled = async {
+        while log.body("PATCH").is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        () = captures.notices().for_each(|_| async {}) => unreachable!(),
+        done = tokio::time::timeout(Duration::from_secs(45), labelled) => done.unwrap(),
+    }
+    let sent: Value = serde_json::from_str(&log.body("PATCH")).unwrap();
+    assert_eq!(sent["metadata"]["labels"]["lastword.dev/node"], "there");
+}
+
+/// The labels of a Capture that somebody asks for, if the API server answers this when it is asked for the pod.
+async fn labels_of_request(code: u16, pod: Value) -> Value {
+    let made = json!({"apiVersion": "lastword.dev/v1alpha1", "kind": "Capture", "metadata": {}, "spec": {"podName": "web"}});
+    let (client, log) = serve(vec![
+        answer("GET", "/api/v1/namespaces/shop/pods/web", code, pod),
+        answer(
+            "POST",
+            "/apis/lastword.dev/v1alpha1/namespaces/shop/captures",
+            201,
+            made,
+        ),
+    ]);
+    let spec = CaptureSpec {
+        pod_name: "web".to_owned(),
+        ..CaptureSpec::default()
+    };
+    assert!(
+        captures::create(&client, Who::User, "shop", "wanted", spec)
+            .await
+            .unwrap()
+    );
+    let sent: Value = serde_json::from_str(&log.body("POST")).unwrap();
+    sent["metadata"]["labels"].clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_labelled_with_the_node_of_its_pod_if_that_is_known() {
+    let pod = |node: Option<&str>| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": {"nodeName": node, "containers": []}});
+    assert_eq!(
+        labels_of_request(200, pod(Some("n1"))).await,
+        json!({"lastword.dev/node": "n1"})
+    );
+    assert_eq!(labels_of_request(200, pod(None)).await, Value::Null);
+    let forbidden = status(
+        403,
+        "Forbidden",
+        "User \"u\" cannot get resource \"pods\"",
+        json!({}),
+    );
+    assert_eq!(labels_of_request(403, forbidden).await, Value::Null);
+    let missing = status(
+        404,
+        "NotFound",
+        "pods \"web\" not found",
+        json!({"kind": "pods", "name": "web"}),
+    );
+    assert_eq!(labels_of_request(404, missing).await, Value::Null);
 }

@@ -16,9 +16,16 @@ pub(crate) struct Answer {
     pub(crate) code: u16,
     pub(crate) body: String,
     pub(crate) date: Option<String>,
+    /// What the query must contain.
+    pub(crate) query: &'static str,
 }
 
 impl Answer {
+    /// Only answers requests whose query contains this.
+    pub(crate) fn to(self, query: &'static str) -> Self {
+        Self { query, ..self }
+    }
+
     /// Adds the header `Date` to the answer.
     pub(crate) fn at(self, date: String) -> Self {
         Self {
@@ -41,6 +48,7 @@ pub(crate) fn answer(
         code,
         body: body.to_string(),
         date: None,
+        query: "",
     }
 }
 
@@ -62,10 +70,10 @@ impl Log {
         seen.iter().map(|(line, _)| line.clone()).collect()
     }
 
-    /// The body of the first request with this method.
-    pub(crate) fn body(&self, method: &str) -> String {
+    /// The body of the first request that begins with this: method and path, or the method alone.
+    pub(crate) fn body(&self, begin: &str) -> String {
         let seen = self.0.lock().unwrap();
-        let found = seen.iter().find(|(line, _)| line.starts_with(method));
+        let found = seen.iter().find(|(line, _)| line.starts_with(begin));
         found.map(|(_, body)| body.clone()).unwrap_or_default()
     }
 }
@@ -85,7 +93,9 @@ pub(crate) fn serve(answers: Vec<Answer>) -> (Client, Log) {
             let body = String::from_utf8_lossy(&body).into_owned();
             seen.0.lock().unwrap().push((line, body));
             let fits = |answer: &Answer| {
-                request.method == answer.method && request.uri.path().starts_with(answer.path)
+                request.method == answer.method
+                    && request.uri.path().starts_with(answer.path)
+                    && request.uri.query().unwrap_or("").contains(answer.query)
             };
             let Some(at) = answers.iter().position(fits) else {
                 held.push(respond);

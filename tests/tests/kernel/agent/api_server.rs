@@ -182,7 +182,7 @@ impl Shared {
                 Some(namespaces) => Some(namespaces.clone()),
                 None => return (503, failure(503, "ServiceUnavailable")),
             },
-            CAPTURES => Some(state.captures.values().cloned().collect()),
+            CAPTURES => Some(selected(state.captures.values(), query)),
             _ if path.ends_with("/events") && method == "GET" => Some(Vec::new()),
             _ => None,
         };
@@ -223,9 +223,24 @@ impl Shared {
                 },
             })
         });
-        capture[part] = body[part].clone();
+        if !body[part].is_null() {
+            capture[part] = body[part].clone();
+        }
+        if !body["metadata"]["labels"].is_null() {
+            capture["metadata"]["labels"] = body["metadata"]["labels"].clone();
+        }
         (200, capture.clone())
     }
+}
+
+/// Those that the label selector in `query` allows: this node's, or those without a node.
+fn selected<'a>(captures: impl Iterator<Item = &'a Value>, query: &str) -> Vec<Value> {
+    let unassigned = query.contains("labelSelector=%21");
+    let node = |capture: &Value| capture["metadata"]["labels"]["lastword.dev/node"].clone();
+    captures
+        .filter(|capture| node(capture).is_null() == unassigned)
+        .cloned()
+        .collect()
 }
 
 fn failure(code: u16, reason: &str) -> Value {
