@@ -24,6 +24,8 @@ struct Judged {
     said: String,
     right: bool,
     confidence: u8,
+    /// Whether the verdict cites the words that say why; `None` if nobody wrote down which these are.
+    cites: Option<bool>,
 }
 
 impl Judged {
@@ -45,6 +47,10 @@ fn judge(folder: &str) -> Vec<Judged> {
         .filter(|line| !line.starts_with('#') && !line.is_empty());
     let judged: Vec<Judged> = lines
         .map(|line| {
+            let (line, decisive) = match line.split_once(" | ") {
+                Some((line, decisive)) => (line, Some(decisive)),
+                None => (line, None),
+            };
             let mut words = line.splitn(3, ' ');
             let (capture, expected) = (words.next().unwrap(), words.next().unwrap());
             let subject = words.next().unwrap_or_default();
@@ -56,12 +62,15 @@ fn judge(folder: &str) -> Vec<Judged> {
                 "unexplained" => HONEST.contains(&&*said),
                 cause => said == cause && verdict.subject.contains(subject),
             };
+            let evidence = verdict.evidence.iter().map(|evidence| &evidence.text);
+            let mut texts = evidence.chain([&verdict.sentence]);
             Judged {
                 capture: capture.into(),
                 expected: expected.into(),
                 said,
                 right,
                 confidence: verdict.confidence,
+                cites: decisive.map(|words| texts.any(|text| text.contains(words))),
             }
         })
         .collect();
@@ -100,13 +109,15 @@ fn row(name: &str, judged: &[Judged]) -> String {
         .iter()
         .filter(|one| one.names_a_cause() && one.confidence >= SURE);
     let sure_right = sure.clone().filter(|one| one.right).count();
+    let cites = judged.iter().filter_map(|one| one.cites);
     format!(
-        "| {name} | {} | {} | {} | {} | {} |\n",
+        "| {name} | {} | {} | {} | {} | {} | {} |\n",
         judged.len(),
         percent(right, named.count()),
         percent(sure_right, sure.count()),
         percent(right, explicable),
         percent(honest, inexplicable.count()),
+        percent(cites.clone().filter(|cites| *cites).count(), cites.count()),
     )
 }
 
@@ -117,11 +128,17 @@ fn wrong(text: &mut String, judged: &[Judged]) {
             expected,
             said,
             confidence,
+            cites,
             ..
         } = one;
+        let cites = match cites {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "",
+        };
         writeln!(
             text,
-            "| {capture} | `{expected}` | `{said}` | {confidence} % |"
+            "| {capture} | `{expected}` | `{said}` | {confidence} % | {cites} |"
         )
         .unwrap();
     }
@@ -143,6 +160,10 @@ fn report() -> String {
             at_first_sight("tests/captures/held-out-last"),
         ),
         (
+            "programs, at first sight",
+            at_first_sight("tests/captures/programs"),
+        ),
+        (
             "held out, rules as they are",
             judge("tests/captures/held-out"),
         ),
@@ -154,15 +175,19 @@ fn report() -> String {
             "held out last, rules as they are",
             judge("tests/captures/held-out-last"),
         ),
+        (
+            "programs, rules as they are",
+            judge("tests/captures/programs"),
+        ),
     ];
     let mut text = String::from(
-        "| set | captures | precision | precision from 80 % on | recall | honest where nothing tells |\n|---|---|---|---|---|---|\n",
+        "| set | captures | precision | precision from 80 % on | recall | honest where nothing tells | cites the words that say why |\n|---|---|---|---|---|---|---|\n",
     );
     sets.iter()
         .for_each(|(name, judged)| text.push_str(&row(name, judged)));
     for (name, judged) in &sets {
         if judged.iter().any(|one| !one.right) {
-            writeln!(text, "\nWrong or not found ({name}):\n\n| capture | truly | said | confidence |\n|---|---|---|---|").unwrap();
+            writeln!(text, "\nWrong or not found ({name}):\n\n| capture | truly | said | confidence | cites why |\n|---|---|---|---|---|").unwrap();
             wrong(&mut text, judged);
         }
     }
@@ -178,7 +203,7 @@ fn at_first_sight(folder: &str) -> Vec<Judged> {
     lines
         .map(|line| {
             let words: Vec<&str> = line.split(' ').collect();
-            let &[capture, expected, said, confidence, right] = &words[..] else {
+            let &[capture, expected, said, confidence, right, ref cites @ ..] = &words[..] else {
                 panic!("{line}")
             };
             Judged {
@@ -187,6 +212,7 @@ fn at_first_sight(folder: &str) -> Vec<Judged> {
                 said: said.into(),
                 right: right == "right",
                 confidence: confidence.parse().unwrap(),
+                cites: cites.first().map(|cites| *cites == "cites"),
             }
         })
         .collect()
@@ -232,16 +258,22 @@ fn first_sight() {
         "tests/captures/held-out",
         "tests/captures/held-out-later",
         "tests/captures/held-out-last",
+        "tests/captures/programs",
     ] {
         let path = root().join(folder).join("first-sight.txt");
         if path.exists() {
             continue;
         }
         let mut text = String::from(
-            "# What was said when these were seen first: capture, what truly ended it, what was said, how surely, and whether that was right.\n",
+            "# What was said when these were seen first: capture, what truly ended it, what was said, how surely, whether that was right, and whether the words that say why were cited.\n",
         );
         for one in judge(folder) {
             let right = if one.right { "right" } else { "wrong" };
+            let cites = match one.cites {
+                Some(true) => " cites",
+                Some(false) => " silent",
+                None => "",
+            };
             let Judged {
                 capture,
                 expected,
@@ -249,7 +281,11 @@ fn first_sight() {
                 confidence,
                 ..
             } = &one;
-            writeln!(text, "{capture} {expected} {said} {confidence} {right}").unwrap();
+            writeln!(
+                text,
+                "{capture} {expected} {said} {confidence} {right}{cites}"
+            )
+            .unwrap();
         }
         write(path, text).unwrap();
     }
