@@ -20,8 +20,9 @@ use serde_json::json;
 
 use crate::{
     Access, Error, Health, Retry,
-    capture::{Capture, CaptureSpec, CaptureStatus, NODE_LABEL},
+    capture::{Capture, CaptureSpec, CaptureStatus, NODE_LABEL, SimilarPod},
     error::{PATCH_CAPTURE_STATUS, PATCH_CAPTURES, PATCH_EVENTS, call},
+    faults::{Fault, Faults, Standing},
     name::{named, node_label},
     pods::ContainerKind,
     text::cut,
@@ -45,12 +46,9 @@ const WHO: &str = "announce";
 pub struct Announcement {
     /// The pod's namespace.
     pub namespace: String,
-    /// Name of the `Capture`: that of [`crate::capture_name`], or of the one that was requested.
-    pub name: String,
-    /// Whether the `Capture` is made if it does not exist. False if it was requested or announced before: then somebody
-    /// deleted it and wants it gone.
-    pub create: bool,
-    /// Its spec; written only if `create`.
+    /// Its `Capture`.
+    pub object: Object,
+    /// The spec of a `Capture` that is made.
     pub spec: CaptureSpec,
     /// Its whole status. If that has a verdict, pod UID and container, the pod gets an Event.
     pub status: CaptureStatus,
@@ -61,10 +59,24 @@ pub struct Announcement {
     pub ended: Timestamp,
 }
 
+/// The `Capture` of an announcement.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// The one of this name, which was requested or announced before. If it is gone, somebody deleted it.
+    Existing(String),
+    /// The one of this name, such as [`crate::capture_name`]; it is made if it does not exist.
+    Named(String),
+    /// One of those that stand for the fault, if any is free.
+    OfFault(Fault),
+    /// None: the file was added to the similar ones of a fault, or is going to be.
+    OfOthers,
+}
+
 /// Makes announcements as the agent of one node.
 #[derive(Clone)]
 pub struct Announcer {
     client: Client,
+    faults: Faults,
     node: String,
     health: Health,
 }
@@ -74,6 +86,7 @@ impl Announcer {
     #[must_use]
     pub fn new(client: Client, node: &str, health: Health) -> Self {
         Self {
+            faults: Faults::new(client.clone(), node),
             client,
             node: node.to_owned(),
             health,
@@ -81,12 +94,13 @@ impl Announcer {
     }
 
     /// Puts the Event on the pod (which may already be gone) and writes the `Capture`. It may be repeated without harm.
+    /// Returns whether the file has a `Capture` of its own.
     ///
     /// # Errors
     /// If [`Error::retry`] allows it, all of it may be tried again. [`Error::NamespaceGone`] and [`Error::NotFound`]
     /// (the `Capture` was deleted) mean that the announcement has become pointless. If both writes fail, the error that
     /// can be retried sooner is returned.
-    pub async fn announce(&self, announcement: &Announcement) -> Result<(), Error> {
+    pub async fn announce(&self, announcement: &Announcement) -> Result<Standing, Error> {
         let (event, capture) = futures::join!(self.publish(announcement), self.write(announcement));
         let outcome = match (event, capture) {
             (Err(event), Err(capture)) if capture.retry() < event.retry() => Err(capture),
@@ -131,22 +145,50 @@ impl Announcer {
         Ok(())
     }
 
-    async fn write(&self, announcement: &Announcement) -> Result<(), Error> {
+    async fn write(&self, announcement: &Announcement) -> Result<Standing, Error> {
         let Announcement {
             namespace,
-            name,
+            object,
             spec,
+            status,
             ..
         } = announcement;
-        if announcement.create {
-            let api: Api<Capture> = Api::namespaced(self.client.clone(), namespace);
-            let mut patch = applied(name, None, "spec", &spec.clone().bounded());
-            patch["metadata"]["labels"] = json!({ NODE_LABEL: node_label(&self.node) });
-            let patch = Patch::Apply(patch);
-            let params = PatchParams::apply(MANAGER).force();
-            call(PATCH_CAPTURES, api.patch(name, &params, &patch)).await?;
-        }
-        apply_status(&self.client, namespace, name, None, &announcement.status).await
+        let name = match object {
+            Object::Existing(name) => name.clone(),
+            Object::Named(name) => {
+                let api: Api<Capture> = Api::namespaced(self.client.clone(), namespace);
+                let mut patch = applied(name, None, "spec", &spec.clone().bounded());
+                patch["metadata"]["labels"] = json!({ NODE_LABEL: node_label(&self.node) });
+                let patch = Patch::Apply(patch);
+                let params = PatchParams::apply(MANAGER).force();
+                call(PATCH_CAPTURES, api.patch(name, &params, &patch)).await?;
+                name.clone()
+            }
+            Object::OfFault(fault) => {
+                let file = status.file.as_deref().unwrap_or_default();
+                match self.faults.stand(namespace, fault, file, spec).await? {
+                    Standing::Own(name) => name,
+                    Standing::Similar => return Ok(Standing::Similar),
+                }
+            }
+            Object::OfOthers => return Ok(Standing::Similar),
+        };
+        apply_status(&self.client, namespace, &name, None, status).await?;
+        Ok(Standing::Own(name))
+    }
+
+    /// Adds files to the similar ones of a fault: see [`Faults::add`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn add(
+        &self,
+        namespace: &str,
+        fault: &Fault,
+        addition: &str,
+        files: &[SimilarPod],
+    ) -> Result<Option<String>, Error> {
+        self.faults.add(namespace, fault, addition, files).await
     }
 }
 
@@ -191,12 +233,11 @@ fn applied(
 fn event(announcement: &Announcement, node: &str) -> Option<Event> {
     let Announcement {
         namespace,
-        name: _,
+        object: _,
         spec,
         status,
         kind,
         ended,
-        create: _,
     } = announcement;
     let verdict = status
         .verdict
@@ -255,8 +296,7 @@ mod tests {
     fn an_event_names_the_fault() {
         let announcement = Announcement {
             namespace: "shop".to_owned(),
-            name: "web-1".to_owned(),
-            create: true,
+            object: Object::Named("web-1".to_owned()),
             spec: CaptureSpec::default(),
             status: CaptureStatus {
                 pod_uid: Some("u1".to_owned()),

@@ -42,6 +42,13 @@ use crate::text::cut;
     printcolumn(name = "Trigger", type_ = "string", json_path = ".spec.trigger.kind"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Runs", type_ = "integer", json_path = ".status.runs"),
+    printcolumn(name = "Similar", type_ = "integer", json_path = ".status.similar"),
+    printcolumn(
+        name = "Owner",
+        type_ = "string",
+        json_path = ".status.owner",
+        priority = 1
+    ),
     printcolumn(
         name = "Lost",
         type_ = "integer",
@@ -155,6 +162,26 @@ pub struct CaptureStatus {
     /// Identifies the fault, over all pods and clusters: 16 hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// Whose fault it is, as KIND/NAME: the controller above the pod that lives longest, or else the pod. Captures that
+    /// announce themselves have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// How often else the same fault was recorded in the same container of the same owner, without a Capture of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub similar: Option<i64>,
+    /// The newest of these, newest first: ten at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub similar_pods: Vec<SimilarPod>,
+    /// Names of the newest additions to similar. An agent that does not know whether one of its own succeeded finds it
+    /// here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub additions: Vec<String>,
+    /// Name of the file on the node and in object storage, without its suffix; without it, the name of this object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub file: Option<String>,
     /// How sure the verdict is, in percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence: Option<i32>,
@@ -188,6 +215,21 @@ pub struct CaptureStatus {
     /// Why it Failed, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// A pod that had the same fault. Its file is on its node, as long as there is room for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SimilarPod {
+    /// Name of the pod.
+    pub pod_name: String,
+    /// The node whose agent recorded it.
+    pub node: String,
+    /// Name of the file on the node, without its suffix.
+    pub file: String,
+    /// When the agent wrote the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_at: Option<Time>,
 }
 
 /// How far a capture is.

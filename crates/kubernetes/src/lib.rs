@@ -11,6 +11,8 @@
 //! | [`pods`], [`namespaces`] | watches, trimmed to what is needed before anything is kept | the agent |
 //! | [`events`] | what Kubernetes says about one pod | everyone |
 //! | [`announce`] | a verdict becomes a `Capture` and an Event on the pod | the agent |
+//! | [`faults`] | the few Captures that stand for a fault of many pods | the agent |
+//! | [`owner`] | the controller whose pods share a fault's Captures | the agent |
 //! | [`captures`] | requested captures: who takes them, and what becomes of the rest | the agent |
 //! | [`reading`] | who may read which file | the agent |
 //! | [`never_started`] | why nothing of a pod ran | the kubectl plugin |
@@ -28,12 +30,15 @@ mod clock;
 pub mod connect;
 mod error;
 pub mod events;
+pub mod faults;
 pub mod fetch;
 mod health;
 mod name;
 pub mod namespaces;
 pub mod never_started;
+pub mod owner;
 pub mod pods;
+mod random;
 pub mod reading;
 mod text;
 mod watch;

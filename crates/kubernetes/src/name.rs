@@ -2,8 +2,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-/// A name may have 253 bytes; the digest and its dash need 11 of them.
-const LONGEST: usize = 253;
+/// A name may have 253 bytes; the digest and its dash need 11 of them, and the number of a slot two.
+const LONGEST: usize = 251;
 const DIGITS: usize = 10;
 /// The longest value of a label, in bytes.
 const LONGEST_LABEL: usize = 63;

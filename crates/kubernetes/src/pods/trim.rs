@@ -168,7 +168,10 @@ fn object(pod: &Pod) -> Value {
             "namespace": metadata.namespace,
             "name": metadata.name,
             "uid": metadata.uid,
+            "creationTimestamp": metadata.creation_timestamp,
             "deletionTimestamp": metadata.deletion_timestamp,
+            "labels": metadata.labels,
+            "ownerReferences": metadata.owner_references,
         },
         "spec": {
             "initContainers": specified(spec.and_then(|spec| spec.init_containers.as_deref())),

@@ -6,21 +6,21 @@ use kube::{
 };
 use kubernetes::{
     Error, Health, Retry, Who,
-    announce::{Announcement, Announcer},
+    announce::{Announcement, Announcer, Object},
     capture::{CaptureSpec, CaptureStatus, Location, Phase, Trigger},
-    capture_name, events,
+    events,
     pods::ContainerKind,
 };
 
 use crate::scene::Scene;
 
+const NAME: &str = "web-main-1";
 const VERDICT: &str = "web exited 1, 41 ms after start: DNS says no such host \"flask\"";
 
 fn announcement(scene: &Scene, uid: &str) -> Announcement {
     Announcement {
         namespace: scene.namespace.clone(),
-        name: capture_name("web", Some("main"), &[uid, "4"]),
-        create: true,
+        object: Object::Named(NAME.to_owned()),
         spec: CaptureSpec {
             pod_name: "web".to_owned(),
             pod_uid: Some(uid.to_owned()),
@@ -59,7 +59,7 @@ async fn announcing_again_changes_nothing_and_a_better_verdict_takes_the_place_o
     let announcer = Announcer::new(scene.client.clone(), "node-1", health.clone());
     let mut announcement = announcement(&scene, &uid);
     announcer.announce(&announcement).await.unwrap();
-    let first = scene.captures().get(&announcement.name).await.unwrap();
+    let first = scene.captures().get(NAME).await.unwrap();
     assert_eq!(first.spec, announcement.spec);
     assert_eq!(first.status.as_ref(), Some(&announcement.status));
     assert!(health.subscribe().borrow().is_up());
@@ -67,13 +67,13 @@ async fn announcing_again_changes_nothing_and_a_better_verdict_takes_the_place_o
     // This is like another agent process: nothing is remembered except in the cluster.
     let restarted = Announcer::new(scene.client.clone(), "node-1", Health::new());
     restarted.announce(&announcement).await.unwrap();
-    let second = scene.captures().get(&announcement.name).await.unwrap();
+    let second = scene.captures().get(NAME).await.unwrap();
     assert_eq!(
         first.metadata.resource_version,
         second.metadata.resource_version
     );
 
-    announcement.create = false;
+    announcement.object = Object::Existing(NAME.to_owned());
     announcement.status.verdict = Some("web exited 1: better".to_owned());
     announcement.status.confidence = None;
     announcement.status.location = Some(Location {
@@ -81,7 +81,7 @@ async fn announcing_again_changes_nothing_and_a_better_verdict_takes_the_place_o
         object_url: Some("s3://bucket/key".to_owned()),
     });
     announcer.announce(&announcement).await.unwrap();
-    let third = scene.captures().get(&announcement.name).await.unwrap();
+    let third = scene.captures().get(NAME).await.unwrap();
     assert_eq!(third.spec, announcement.spec);
     assert_eq!(third.status.as_ref(), Some(&announcement.status));
 
@@ -117,10 +117,10 @@ async fn the_event_comes_after_the_pod_is_gone_and_nothing_is_made_again_that_wa
 
     scene
         .captures()
-        .delete(&announcement.name, &DeleteParams::default())
+        .delete(NAME, &DeleteParams::default())
         .await
         .unwrap();
-    announcement.create = false;
+    announcement.object = Object::Existing(NAME.to_owned());
     let error = announcer.announce(&announcement).await.unwrap_err();
     assert!(matches!(error, Error::NotFound(_)), "{error:?}");
     assert_eq!(error.retry(), Retry::Never);
@@ -131,8 +131,7 @@ async fn the_event_comes_after_the_pod_is_gone_and_nothing_is_made_again_that_wa
         .delete(&scene.namespace, &DeleteParams::default())
         .await
         .unwrap();
-    announcement.create = true;
-    announcement.name.push('x');
+    announcement.object = Object::Named("web-main-2".to_owned());
     announcement.status.cause = Some("other".to_owned());
     let error = announcer.announce(&announcement).await.unwrap_err();
     assert!(matches!(error, Error::NamespaceGone(_)), "{error:?}");

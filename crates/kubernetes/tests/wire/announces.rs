@@ -1,7 +1,8 @@
 use kubernetes::{
     Error, Health, Retry, Timestamp,
-    announce::{Announcement, Announcer},
+    announce::{Announcement, Announcer, Object},
     capture::{CaptureSpec, CaptureStatus, Phase},
+    faults::Standing,
     pods::ContainerKind,
 };
 use serde_json::{Value, json};
@@ -14,8 +15,7 @@ const CAPTURE: &str = "/apis/lastword.dev/v1alpha1/namespaces/shop/captures/web-
 fn announcement() -> Announcement {
     Announcement {
         namespace: "shop".to_owned(),
-        name: "web-1".to_owned(),
-        create: true,
+        object: Object::Named("web-1".to_owned()),
         spec: CaptureSpec {
             pod_name: "web".to_owned(),
             ..CaptureSpec::default()
@@ -42,7 +42,7 @@ fn capture() -> Value {
 
 /// Announces to a server that gives these answers. Returns the result, whether the server counts as up, and the
 /// requests.
-async fn announce(answers: Vec<Answer>) -> (Result<(), Error>, bool, Log) {
+async fn announce(answers: Vec<Answer>) -> (Result<Standing, Error>, bool, Log) {
     let (client, log) = serve(answers);
     let health = Health::new();
     let announcer = Announcer::new(client, "n1", health.clone());
