@@ -27,6 +27,8 @@
 #[cfg(target_os = "linux")]
 pub mod adopt;
 #[cfg(target_os = "linux")]
+mod allowance;
+#[cfg(target_os = "linux")]
 pub mod cgroupfs;
 pub mod cli;
 #[cfg(target_os = "linux")]

@@ -17,13 +17,13 @@ use axum::{
 use tokio::net::TcpListener;
 
 use crate::{
+    allowance::Allowance,
     metrics::{self, Metrics},
     node::handle::Handle,
 };
 
 mod alert_body;
 mod alerts;
-mod allowance;
 mod files;
 mod health;
 mod patient;
@@ -31,8 +31,6 @@ mod server;
 #[cfg(test)]
 mod testing;
 mod token;
-
-pub(crate) use allowance::Allowance;
 
 pub(crate) use files::Files;
 

@@ -12,8 +12,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{Allowance, Endpoint};
+use super::Endpoint;
 use crate::{
+    allowance::Allowance,
     metrics::Metrics,
     node::handle::{Alert, AlertOutcome, Handle, Request, Status},
 };

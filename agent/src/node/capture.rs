@@ -2,9 +2,9 @@
 
 use std::{io::Cursor, path::Path, sync::Arc};
 
-use capture_format::{Reader, Run, Writer, chain};
+use capture_format::{Header, Reader, Run, Writer, chain};
 use redact::{Manifest, Redactor};
-use spool::{Info, New, Spool, SpoolError};
+use spool::{Info, New, Owner, Spool, SpoolError};
 use verdict::explain::{Explanation, explain};
 
 use super::{
@@ -64,6 +64,7 @@ fn write(
             header.container.command = specified.command().map(str::to_owned).collect();
         }
     }
+    let owner = owner(&header);
     redactor.header(&mut header, &mut manifest);
     for run in runs() {
         manifest.add(&run.header()?.redaction);
@@ -82,16 +83,19 @@ fn write(
     let written = spool.write(
         &new,
         |writer| runs().try_for_each(|run| run.write_to(writer)),
-        |path, info| match explained(path, info) {
-            Ok(said) => explanation = Some(said),
-            Err(error) => {
-                tracing::error!(error = %chain(&*error), path = %path.display(), "a capture cannot be read back")
+        |path, info| {
+            match explained(path, info) {
+                Ok(said) => explanation = Some(said),
+                Err(error) => {
+                    tracing::error!(error = %chain(&*error), path = %path.display(), "a capture cannot be read back")
+                }
             }
+            info.owner.clone_from(&owner);
         },
     );
     let written = match written {
         Ok(written) => written,
-        Err(error) => return unwritten(&new, runs(), spool, error),
+        Err(error) => return unwritten(&new, owner.as_ref(), runs(), spool, error),
     };
     let explanation = explanation.ok_or_else(|| {
         anyhow::anyhow!(
@@ -112,6 +116,7 @@ fn write(
 /// The spool's, if the spool has another capture of that name.
 fn unwritten<'a>(
     new: &New,
+    owner: Option<&Owner>,
     runs: impl Iterator<Item = &'a KeptRun> + Clone,
     spool: &Spool,
     error: SpoolError,
@@ -121,7 +126,10 @@ fn unwritten<'a>(
     let (bytes, _) = writer.finish()?;
     let explanation = explain(&mut Reader::open(Cursor::new(bytes))?);
     let runs: Vec<Run> = runs.map(|run| run.run.clone()).collect();
-    let noted = spool.note(new, &error, &runs, |info| note(&explanation, info));
+    let noted = spool.note(new, &error, &runs, |info| {
+        note(&explanation, info);
+        info.owner = owner.cloned();
+    });
     let Some(entry) = noted else {
         return Err(error.into());
     };
@@ -150,14 +158,27 @@ fn earlier(order: &Order, spool: &Spool) -> Vec<KeptRun> {
     }
 }
 
-/// Explains the file on the disk, and notes the verdict.
+/// Explains the file on the disk, and notes the verdict and whose pod it is.
 ///
 /// # Errors
 /// The file is no capture.
 pub(super) fn explained(path: &Path, info: &mut Info) -> anyhow::Result<Explanation> {
-    let said = explain(&mut capture_format::open_file(path)?);
+    let mut capture = capture_format::open_file(path)?;
+    info.owner = owner(capture.header());
+    let said = explain(&mut capture);
     note(&said, info);
     Ok(said)
+}
+
+/// Whose pod it is, as far as the pod's object is known.
+fn owner(header: &Header) -> Option<Owner> {
+    let owner = kubernetes::owner::Owner::of(&header.kubernetes.as_ref()?.pod)?;
+    Some(Owner {
+        api_version: owner.api_version,
+        kind: owner.kind,
+        name: owner.name,
+        uid: owner.uid,
+    })
 }
 
 fn note(said: &Explanation, info: &mut Info) {

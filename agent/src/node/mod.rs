@@ -19,6 +19,7 @@ mod recording;
 mod routes;
 mod runtime;
 mod setup_steps;
+mod similar;
 mod start;
 mod state;
 mod tasks;

@@ -42,6 +42,7 @@ use super::{
     tell::{Place, Teller},
 };
 use crate::{
+    allowance::Allowance,
     cgroupfs::Mounts,
     config::{Config, RuntimeEndpoint, Switch},
     host, http,
@@ -101,7 +102,7 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         metrics: metrics.clone(),
         token_file: config.http.alerts_token_file.clone(),
         namespaces: Arc::new(config.http.alerts_namespaces.iter().cloned().collect()),
-        allowance: Arc::new(http::Allowance::new(config.http.alerts_per_minute)),
+        allowance: Arc::new(Allowance::new(config.http.alerts_per_minute)),
     };
     services.spawn(http.serve(endpoint));
     let store = open_store(&config)?;
@@ -111,7 +112,8 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         let files = http::Files::new(reading, directory, store.clone(), metrics.clone());
         services.spawn(files.serve(listener));
     }
-    let (uploader, uploads) = start_uploader(store, &spool, &mut services);
+    let uploader = teller.decided();
+    let uploads = start_uploader(store, &spool, uploader.clone(), &mut services);
 
     let watched = kube.clone().map(|kube| (kube, health.clone()));
     let pods = watched
@@ -239,20 +241,20 @@ fn place(config: &Config, options: &Options, node: &str) -> anyhow::Result<Place
     })
 }
 
-/// What wakes the uploader, and what it reports: nothing without object storage.
+/// What the uploader reports: nothing without object storage.
 fn start_uploader(
     store: Option<Arc<Store>>,
     spool: &Arc<Spool>,
+    wake: Arc<Notify>,
     services: &mut Services,
-) -> (Arc<Notify>, mpsc::Receiver<Progress>) {
-    let wake = Arc::new(Notify::new());
+) -> mpsc::Receiver<Progress> {
     let (progress, uploads) = mpsc::channel(1);
     if let Some(store) = store {
         let backoff = Backoff::default();
-        let uploader = Uploader::new(spool.clone(), store, backoff, progress, wake.clone());
+        let uploader = Uploader::new(spool.clone(), store, backoff, progress, wake);
         services.spawn(uploader.run());
     }
-    (wake, uploads)
+    uploads
 }
 
 /// The first signal to stop is the loop's. One that comes after it ends the process at once, whatever it is waiting

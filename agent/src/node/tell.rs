@@ -1,11 +1,12 @@
 //! The task that announces. It announces the captures of the spool that the cluster does not know yet, those of one
-//! pod in the order in which they were taken.
+//! pod in the order in which they were taken. Captures that another one stands for are counted there ([`similar`]).
 
 use std::{
     collections::{HashMap, HashSet},
+    num::NonZeroU32,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -15,16 +16,20 @@ use capture_format::{Container, WallTime, chain};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use kubernetes::{
     Error, Retry, Timestamp,
-    announce::{Announcement, Announcer},
+    announce::{Announcement, Announcer, Object},
     capture::{CaptureSpec, CaptureStatus, Location, Losses, Phase, Trigger},
     captures::Captures,
+    faults::Standing,
     pods::ContainerKind,
 };
-use spool::{Entry, Spool};
+use spool::{Entry, Similar, Spool};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
+
+use super::similar::{self, Addition, Additions, Key, is_uncounted};
+use crate::allowance::Allowance;
 
 /// Pods whose captures are announced at the same time, so that they wait together for an API server that is slow or
 /// far away.
@@ -37,6 +42,12 @@ const LATER: Duration = Duration::from_secs(30);
 /// How often an announcement is tried again that a quota or a policy refuses: after 30 s, then each time after twice
 /// as long, half an hour in all.
 const REFUSALS: u32 = 6;
+/// How many captures are announced in a minute: all at once or spread over it.
+const PER_MINUTE: NonZeroU32 = NonZeroU32::new(120).unwrap();
+/// When to look again whether more may be announced.
+const ALLOWED_SOON: Duration = Duration::from_secs(1);
+/// How long it is believed that a fault has all the Captures that it may have.
+const TAKEN: Duration = Duration::from_secs(60);
 /// `reason` of a Capture whose file could not be written.
 const NOT_WRITTEN: &str = "NotWritten";
 /// A failure is logged at once, and then only this often, with the number of failures.
@@ -48,6 +59,7 @@ pub(super) struct Teller {
     news: Arc<Notify>,
     opened: Arc<Notify>,
     pending: Arc<AtomicU64>,
+    decided: Arc<Notify>,
 }
 
 /// Where people find captures.
@@ -60,8 +72,10 @@ pub(super) struct Place {
 
 /// The outcome of announcing a capture.
 enum Told {
-    /// The cluster knows the capture.
-    Announced,
+    /// The Capture object of this name is its own.
+    Announced(String),
+    /// Its pod has its Event, and another capture stands for it.
+    Similar,
     /// Its Capture object was deleted, so the file is removed too.
     Deleted,
 }
@@ -83,7 +97,13 @@ impl Teller {
         self.opened.notify_one();
     }
 
-    /// Captures that wait to be announced.
+    /// What wakes the uploader: whether another capture stands for one is known, so that this one may be uploaded, or is
+    /// not going to be.
+    pub(super) fn decided(&self) -> Arc<Notify> {
+        self.decided.clone()
+    }
+
+    /// Captures that wait to be announced or counted.
     pub(super) fn pending(&self) -> u64 {
         self.pending.load(Ordering::Relaxed)
     }
@@ -97,9 +117,28 @@ impl Teller {
         place: Place,
     ) {
         let (announcer, captures, place) = (&announcer, &captures, &place);
+        let taken = &Taken::default();
         let announce = |entry: Arc<Entry>| async move {
-            match announcer.announce(&announcement(&entry, place)).await {
-                Ok(()) => Ok(Told::Announced),
+            let mut announcement = announcement(&entry, place);
+            let fault = match &announcement.object {
+                Object::OfFault(fault) => Some((entry.info.namespace.clone(), fault.clone())),
+                _ => None,
+            };
+            let file = similar::file_of(&entry);
+            if fault
+                .as_ref()
+                .is_some_and(|fault| taken.by_others(fault, file))
+            {
+                announcement.object = Object::OfOthers;
+            }
+            match announcer.announce(&announcement).await {
+                Ok(Standing::Own(name)) => Ok(Told::Announced(name)),
+                Ok(Standing::Similar { own }) => {
+                    if let (Object::OfFault(_), Some(fault)) = (announcement.object, fault) {
+                        taken.add(fault, own);
+                    }
+                    Ok(Told::Similar)
+                }
                 Err(Error::NotFound(_)) if entry.state.exists => {
                     let asked = captures.is_deleted(&entry.info.namespace, entry.name());
                     match asked.await? {
@@ -110,18 +149,38 @@ impl Teller {
                 Err(error) => Err(error),
             }
         };
+        let add = |addition: Arc<Addition>| async move {
+            let (namespace, fault) = &addition.key;
+            let files = addition.files(&place.node);
+            let added = announcer
+                .add(namespace, fault, &addition.name, &files)
+                .await?;
+            if added.is_none() {
+                taken.remove(&addition.key);
+            }
+            Ok(added.is_some())
+        };
         self.pending
             .store(spool.find(waits).len() as u64, Ordering::Relaxed);
         self.opened.notified().await;
-        self.serve(&spool, announce).await;
+        self.serve(&spool, announce, add).await;
     }
 
     /// Announces the captures of the spool by `announce`: those of one pod one after the other, as its Event may be
-    /// the same object; those of different pods at the same time.
-    async fn serve<F>(self, spool: &Arc<Spool>, announce: impl Fn(Arc<Entry>) -> F)
-    where
+    /// the same object; those of different pods at the same time. Counts others by `add`, which returns whether there
+    /// is a Capture in which they are counted.
+    async fn serve<F, A>(
+        self,
+        spool: &Arc<Spool>,
+        announce: impl Fn(Arc<Entry>) -> F,
+        add: impl Fn(Arc<Addition>) -> A,
+    ) where
         F: Future<Output = Result<Told, Error>>,
+        A: Future<Output = Result<bool, Error>>,
     {
+        let allowance = Allowance::new(PER_MINUTE);
+        let mut additions = Additions::default();
+        let mut adding = FuturesUnordered::new();
         let mut under_way = FuturesUnordered::new();
         let mut pods = HashSet::new();
         let mut later: HashMap<String, Again> = HashMap::new();
@@ -130,36 +189,75 @@ impl Teller {
         let mut complaints = Complaints::default();
         loop {
             let waiting = spool.find(waits);
-            self.pending.store(waiting.len() as u64, Ordering::Relaxed);
+            let uncounted = spool.find(is_uncounted);
+            let pending = waiting.len() + uncounted.len();
+            self.pending.store(pending as u64, Ordering::Relaxed);
             let known: HashSet<&String> = waiting.iter().map(|entry| &entry.id).collect();
             later.retain(|id, _| known.contains(id));
             let now = Instant::now();
             away = away.filter(|until| *until > now);
+            if away.is_none()
+                && adding.is_empty()
+                && let Some(addition) = additions.next(uncounted, now)
+            {
+                let addition = Arc::new(addition);
+                begin(spool, &addition).await;
+                let attempt = add(addition.clone());
+                adding.push(async move { (addition, attempt.await) });
+            }
+            let mut is_allowed = true;
             for entry in waiting {
                 if away.is_some() || under_way.len() == AT_ONCE {
                     break;
                 }
                 let pod = (entry.info.namespace.clone(), entry.info.pod.clone());
                 let is_early = later.get(&entry.id).is_some_and(|again| again.at > now);
-                if is_early || !pods.insert(pod.clone()) {
+                if is_early || pods.contains(&pod) {
                     continue;
                 }
+                is_allowed = allowance.take(now.into_std());
+                if !is_allowed {
+                    break;
+                }
+                pods.insert(pod.clone());
                 let entry = Arc::new(entry);
                 let attempt = announce(entry.clone());
                 under_way.push(async move { (pod, entry, attempt.await) });
             }
             let again = later.values().map(|again| again.at).filter(|at| *at > now);
-            let next = away.into_iter().chain(again).min();
+            let more = (!is_allowed).then(|| now + ALLOWED_SOON);
+            let may_add = adding.is_empty() && away.is_none();
+            let due = additions.next_due().filter(|_| may_add);
+            let next = away.into_iter().chain(again).chain(more).chain(due).min();
             tokio::select! {
+                Some((addition, outcome)) = adding.next() => {
+                    let now = Instant::now();
+                    let is_counted = match outcome {
+                        Ok(is_counted) => is_counted,
+                        // The namespace is gone.
+                        Err(error) if error.retry() == Retry::Never => true,
+                        Err(error) => {
+                            if let Some(entry) = addition.captures.first() {
+                                complaints.about(entry, &error);
+                            }
+                            additions.failed(addition.key.clone(), now);
+                            continue;
+                        }
+                    };
+                    end(spool, &addition, is_counted).await;
+                    additions.done(addition.key.clone(), now);
+                }
                 Some((pod, entry, outcome)) = under_way.next() => {
                     pods.remove(&pod);
                     let error = match outcome {
                         Ok(told) => {
                             pause = SOON;
                             match told {
-                                Told::Announced => announced(spool, &entry, true).await,
+                                Told::Announced(name) => announced(spool, &entry, Some(name)).await,
+                                Told::Similar => is_similar(spool, &entry).await,
                                 Told::Deleted => remove(spool, &entry, "its Capture object was deleted").await,
                             }
+                            self.decided.notify_one();
                             continue;
                         }
                         Err(error) => error,
@@ -173,7 +271,7 @@ impl Teller {
                         }
                         Retry::Seldom | Retry::Never => {
                             tracing::warn!(capture = entry.id, error = %chain(&error), "a capture is not announced");
-                            announced(spool, &entry, false).await;
+                            announced(spool, &entry, None).await;
                             continue;
                         }
                         // The others would fail for the same reason, or do so already.
@@ -223,26 +321,111 @@ impl Complaints {
     }
 }
 
-/// Notes that the cluster knows of a capture, unless it has been superseded meanwhile.
-async fn announced(spool: &Arc<Spool>, entry: &Entry, exists: bool) {
+/// Faults that have all the Captures that they may have, according to the API server's answer of a minute ago at most:
+/// it need not be asked for each pod of a crowd.
+#[derive(Default)]
+struct Taken(Mutex<HashMap<Key, Holders>>);
+
+struct Holders {
+    since: Instant,
+    /// Those files of this node that have the Captures.
+    own: Vec<String>,
+}
+
+impl Taken {
+    /// Whether other files have all Captures of the fault.
+    fn by_others(&self, fault: &Key, file: &str) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, holders| holders.since.elapsed() < TAKEN);
+        let holders = known.get(fault);
+        holders.is_some_and(|holders| holders.own.iter().all(|own| own != file))
+    }
+
+    fn add(&self, fault: Key, own: Vec<String>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = Instant::now();
+        known.insert(fault, Holders { since, own });
+    }
+
+    /// They are found to be free.
+    fn remove(&self, (namespace, fault): &Key) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(of, known), _| of != namespace || known.slots().ne(fault.slots()));
+    }
+}
+
+/// Notes that the cluster knows of a capture, by the object of this name if it has one, unless the capture has been
+/// superseded meanwhile.
+async fn announced(spool: &Arc<Spool>, entry: &Entry, object: Option<String>) {
     if entry.state.unwritten.is_some() {
         spool.forget(&entry.id);
         return;
     }
-    let (spool, told) = (spool.clone(), entry.clone());
-    let noted = tokio::task::spawn_blocking(move || {
-        spool.update(&told.id, |entry| {
-            if entry.info.sha256 == told.info.sha256
-                && entry.state.upload.location == told.state.upload.location
-            {
-                entry.state.announced = true;
-                entry.state.exists |= exists;
+    let told = entry.clone();
+    let noting = move |entry: &mut Entry| {
+        // The object is its own, whatever has become of the capture.
+        if let Some(name) = object {
+            entry.state.exists = true;
+            entry.state.object = Some(name).filter(|name| *name != entry.info.name);
+        }
+        entry.state.announced = is_same(entry, &told);
+    };
+    note(spool, &entry.id, noting).await;
+}
+
+/// Notes that another capture stands for this one.
+async fn is_similar(spool: &Arc<Spool>, entry: &Entry) {
+    if entry.state.unwritten.is_some() {
+        spool.forget(&entry.id);
+        return;
+    }
+    let told = entry.clone();
+    let noting = move |entry: &mut Entry| {
+        entry.state.similar.get_or_insert_default();
+        entry.state.announced = is_same(entry, &told);
+    };
+    note(spool, &entry.id, noting).await;
+}
+
+/// Whether it is still the capture that was announced, in the state that was announced.
+fn is_same(entry: &Entry, told: &Entry) -> bool {
+    entry.info.sha256 == told.info.sha256
+        && entry.state.upload.location == told.state.upload.location
+}
+
+/// Writes down which captures are in an addition, before it is tried.
+async fn begin(spool: &Arc<Spool>, addition: &Addition) {
+    for entry in &addition.captures {
+        let name = addition.name.clone();
+        let noting = |entry: &mut Entry| {
+            if let Some(similar) = &mut entry.state.similar {
+                similar.addition = Some(name);
             }
-        })
-    })
-    .await;
+        };
+        note(spool, &entry.id, noting).await;
+    }
+}
+
+/// Notes that the captures of an addition are counted. If there is no Capture any more, they are announced anew, and
+/// may get Captures of their own.
+async fn end(spool: &Arc<Spool>, addition: &Addition, is_counted: bool) {
+    for entry in &addition.captures {
+        let noting = move |entry: &mut Entry| match (&mut entry.state.similar, is_counted) {
+            (Some(Similar { counted, .. }), true) => *counted = true,
+            (similar, _) => {
+                *similar = None;
+                entry.state.announced = false;
+            }
+        };
+        note(spool, &entry.id, noting).await;
+    }
+}
+
+async fn note(spool: &Arc<Spool>, id: &str, change: impl FnOnce(&mut Entry) + Send + 'static) {
+    let (spool, of) = (spool.clone(), id.to_owned());
+    let noted = tokio::task::spawn_blocking(move || spool.update(&of, change)).await;
     if let Ok(Err(error)) = noted {
-        tracing::warn!(capture = entry.id, error = %chain(&error), "that a capture was announced is noted in memory only");
+        tracing::warn!(capture = id, error = %chain(&error), "that a capture was announced is noted in memory only");
     }
 }
 
@@ -265,10 +448,19 @@ fn announcement(entry: &Entry, place: &Place) -> Announcement {
     let at = |time: WallTime| Timestamp::from_nanosecond(time.0.into()).unwrap_or_default();
     let created = at(info.created);
     let is_written = entry.state.unwritten.is_none();
+    let fault = similar::fault_of(entry);
+    let owner = fault.as_ref().map(|fault| fault.owner.to_string());
+    let name = || entry.name().to_owned();
+    let object = match fault {
+        _ if entry.state.exists => Object::Existing(name()),
+        _ if entry.is_similar() => Object::OfOthers,
+        Some(fault) => Object::OfFault(fault),
+        None => Object::Named(name()),
+    };
+    let has_own_name = matches!(object, Object::OfFault(_)) || entry.state.object.is_some();
     Announcement {
         namespace: info.namespace.clone(),
-        name: entry.name().to_owned(),
-        create: !entry.state.exists,
+        object,
         spec: CaptureSpec {
             pod_name: info.pod.clone(),
             pod_uid: Some(info.pod_uid.clone()),
@@ -298,6 +490,8 @@ fn announcement(entry: &Entry, place: &Place) -> Announcement {
             verdict: info.verdict.clone(),
             cause: info.cause.clone(),
             fingerprint: info.fingerprint.clone(),
+            owner,
+            file: has_own_name.then(|| similar::file_of(entry).to_owned()),
             confidence: info.confidence.map(i32::from),
             runs: Some(info.runs.len() as i32),
             size_bytes: i64::try_from(info.bytes).ok().filter(|_| is_written),
@@ -351,6 +545,11 @@ mod tests {
         left: Vec<String>,
     }
 
+    /// Its own Capture object was written.
+    fn announced_as(name: &str) -> Told {
+        Told::Announced(name.to_owned())
+    }
+
     /// Announces captures (pod and name of each, of containers in no pod where that is empty) until none waits;
     /// `announce` is given the name.
     async fn told<F>(captures: &[(&str, &str)], announce: impl Fn(String) -> F) -> Story
@@ -388,8 +587,15 @@ mod tests {
         let noted = |entry: Arc<Entry>| {
             let attempt = (entry.name().to_owned(), begun.elapsed().as_secs());
             attempts.lock().unwrap().push(attempt);
-            announce(entry.name().to_owned())
+            let announcing = announce(entry.name().to_owned());
+            async move {
+                announcing.await.map(|told| match told {
+                    Told::Announced(_) => Told::Announced(entry.name().to_owned()),
+                    other => other,
+                })
+            }
         };
+        let never = |_| async { panic!("nothing is to be counted") };
         let all = async {
             let waits = |entry: &Entry| !entry.state.announced && !entry.info.pod.is_empty();
             while !spool.find(waits).is_empty() {
@@ -397,7 +603,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = Teller::default().serve(&spool, noted) => {}
+            () = Teller::default().serve(&spool, noted, never) => {}
             done = timeout(Duration::from_secs(7200), all) => done.expect("something is never told"),
         }
         let left = spool.entries();
@@ -418,7 +624,7 @@ mod tests {
         let both = Barrier::new(2);
         told(&[("web", "a"), ("db", "b")], |_| async {
             both.wait().await;
-            Ok(Told::Announced)
+            Ok(announced_as(""))
         })
         .await;
     }
@@ -427,7 +633,7 @@ mod tests {
     async fn captures_of_one_pod_are_told_one_after_the_other() {
         let story = told(&[("web", "b"), ("web", "a")], |_| async {
             sleep(Duration::from_secs(3)).await;
-            Ok(Told::Announced)
+            Ok(announced_as(""))
         })
         .await;
         assert_eq!(story.attempts, [("b".to_owned(), 0), ("a".to_owned(), 3)]);
@@ -439,7 +645,7 @@ mod tests {
         let story = told(&[("web", "a"), ("db", "b")], |_| async {
             match calls.fetch_add(1, Ordering::Relaxed) {
                 0..6 => Err(Error::Away("closed".into())),
-                _ => Ok(Told::Announced),
+                _ => Ok(announced_as("")),
             }
         })
         .await;
@@ -460,7 +666,7 @@ mod tests {
         let story = told(&captures, |_| async {
             match calls.fetch_add(1, Ordering::Relaxed) {
                 0..REFUSED => Err(Error::CrdMissing),
-                _ => Ok(Told::Announced),
+                _ => Ok(announced_as("")),
             }
         })
         .await;
@@ -472,7 +678,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn containers_in_no_pod_have_nobody_to_be_told() {
         let captures = [("", "docker"), ("web", "a"), ("", "nerdctl")];
-        let story = told(&captures, |_| async { Ok(Told::Announced) }).await;
+        let story = told(&captures, |_| async { Ok(announced_as("")) }).await;
         assert_eq!(story.attempts, [("a".to_owned(), 0)]);
         assert_eq!(story.left, ["docker", "a", "nerdctl"]);
     }
@@ -499,10 +705,10 @@ mod tests {
             async move {
                 match name.as_str() {
                     "b" if first => Err(Error::CrdMissing),
-                    "b" => Ok(Told::Announced),
+                    "b" => Ok(announced_as("")),
                     _ => {
                         sleep(Duration::from_secs(2)).await;
-                        Ok(Told::Announced)
+                        Ok(announced_as(""))
                     }
                 }
             }
@@ -524,11 +730,182 @@ mod tests {
         let story = told(&[("web", "a"), ("db", "b")], |name| async move {
             Ok(match name.as_str() {
                 "a" => Told::Deleted,
-                _ => Told::Announced,
+                _ => announced_as(""),
             })
         })
         .await;
         assert_eq!(story.left, ["b"]);
+    }
+
+    /// A spool with captures of the same fault of these pods.
+    fn crowd(folder: &std::path::Path, pods: std::ops::Range<u32>) -> Arc<Spool> {
+        let config = Config {
+            directory: folder.to_owned(),
+            ..Config::default()
+        };
+        let spool = Arc::new(Spool::open(config).unwrap().0);
+        for (created, pod) in (crate::host::realtime().0..).zip(pods) {
+            let name = format!("web-{pod}");
+            let header = Header {
+                created: WallTime(created),
+                pod: Some(Pod {
+                    namespace: "shop".into(),
+                    name: name.clone(),
+                    uid: name.clone(),
+                }),
+                ..Header::default()
+            };
+            let new = New {
+                name: &name,
+                header: &header,
+                rank: 0,
+                requested: false,
+                pinned: false,
+                expected_bytes: 0,
+            };
+            let describe = |_: &std::path::Path, info: &mut Info| {
+                info.owner = Some(spool::Owner::default());
+                info.fingerprint = Some("0123456789abcdef".to_owned());
+            };
+            spool.write(&new, |_| Ok(()), describe).unwrap();
+        }
+        spool
+    }
+
+    /// Announces, with a Capture for the first pod, and counts the others by `add`, until nothing waits or this many
+    /// seconds have passed.
+    async fn tell_crowd<F>(spool: &Arc<Spool>, seconds: u64, add: impl Fn(Arc<Addition>) -> F)
+    where
+        F: Future<Output = Result<bool, Error>>,
+    {
+        let announce = async |entry: Arc<Entry>| match &*entry.info.pod {
+            "web-0" => Ok(announced_as("slot")),
+            _ => Ok(Told::Similar),
+        };
+        let all = async {
+            while !spool
+                .find(|entry| waits(entry) || is_uncounted(entry))
+                .is_empty()
+            {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            () = Teller::default().serve(spool, announce, add) => {}
+            _ = timeout(Duration::from_secs(seconds), all) => {}
+        }
+    }
+
+    fn pods(addition: &Addition) -> Vec<String> {
+        let captures = addition.captures.iter();
+        captures.map(|entry| entry.info.pod.clone()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_capture_stands_for_is_counted_once_and_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = crowd(folder.path(), 0..20);
+        let (counted, failures) = (Mutex::new(Vec::new()), AtomicU64::new(2));
+        tell_crowd(&spool, 3600, |addition| {
+            if failures
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok()
+            {
+                return std::future::ready(Err(Error::Away("closed".into())));
+            }
+            counted.lock().unwrap().push(pods(&addition));
+            std::future::ready(Ok(true))
+        })
+        .await;
+        let expected: Vec<String> = (1..20).map(|pod| format!("web-{pod}")).collect();
+        assert_eq!(counted.into_inner().unwrap(), [expected]);
+        let own = spool.find(|entry| !entry.is_similar());
+        assert_eq!((own.len(), own[0].name()), (1, "slot"));
+        assert!(
+            spool
+                .entries()
+                .iter()
+                .all(|entry| spool.path(&entry.id).is_some())
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_ended_while_it_counted_tries_the_same_addition_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let begun = Mutex::new(Vec::new());
+        let spool = crowd(folder.path(), 0..3);
+        tell_crowd(&spool, 120, |addition| {
+            begun
+                .lock()
+                .unwrap()
+                .push((addition.name.clone(), pods(&addition)));
+            std::future::pending()
+        })
+        .await;
+        let begun = begun.into_inner().unwrap();
+        assert_eq!(begun.len(), 1, "{begun:?}");
+        drop(spool);
+        // More came meanwhile.
+        let spool = crowd(folder.path(), 3..5);
+        let tried = Mutex::new(Vec::new());
+        tell_crowd(&spool, 3600, |addition| {
+            tried
+                .lock()
+                .unwrap()
+                .push((addition.name.clone(), pods(&addition)));
+            std::future::ready(Ok(true))
+        })
+        .await;
+        let tried = tried.into_inner().unwrap();
+        assert_eq!(tried[0], begun[0]);
+        assert_eq!(tried[1].1, ["web-3", "web-4"]);
+        assert_eq!(tried.len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_capture_to_be_counted_in_it_is_announced_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = crowd(folder.path(), 1..2);
+        let tries = AtomicU64::new(0);
+        tell_crowd(&spool, 3600, |_| {
+            std::future::ready(Ok(tries.fetch_add(1, Ordering::Relaxed) > 0))
+        })
+        .await;
+        assert_eq!(tries.into_inner(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_is_announced_at_a_rate() {
+        let folder = tempfile::tempdir().unwrap();
+        let pods = PER_MINUTE.get() + 60;
+        let spool = crowd(folder.path(), 0..pods);
+        tell_crowd(&spool, 20, |_| std::future::pending()).await;
+        let told = spool.find(|entry| !waits(entry)).len() as u32;
+        assert!(told >= PER_MINUTE.get() && told < pods, "{told}");
+    }
+
+    #[test]
+    fn who_holds_the_captures_of_a_fault_is_remembered_for_a_while() {
+        let fault = (
+            String::new(),
+            similar::fault_of(&Entry {
+                info: Info {
+                    owner: Some(spool::Owner::default()),
+                    fingerprint: Some(String::new()),
+                    ..Info::default()
+                },
+                ..Entry::default()
+            })
+            .unwrap(),
+        );
+        let taken = Taken::default();
+        assert!(!taken.by_others(&fault, "web-1"));
+        taken.add(fault.clone(), vec!["web-1".to_owned()]);
+        assert!(taken.by_others(&fault, "web-2") && !taken.by_others(&fault, "web-1"));
+        taken.remove(&fault);
+        assert!(!taken.by_others(&fault, "web-2"));
     }
 
     fn place() -> Place {

@@ -168,10 +168,10 @@ impl Announcer {
                 let file = status.file.as_deref().unwrap_or_default();
                 match self.faults.stand(namespace, fault, file, spec).await? {
                     Standing::Own(name) => name,
-                    Standing::Similar => return Ok(Standing::Similar),
+                    similar => return Ok(similar),
                 }
             }
-            Object::OfOthers => return Ok(Standing::Similar),
+            Object::OfOthers => return Ok(Standing::Similar { own: Vec::new() }),
         };
         apply_status(&self.client, namespace, &name, None, status).await?;
         Ok(Standing::Own(name))

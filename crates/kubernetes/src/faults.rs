@@ -23,6 +23,7 @@ use crate::{
     error::{CREATE_CAPTURES, LIST_CAPTURES, PATCH_CAPTURE_STATUS, call},
     name::named,
     owner::Owner,
+    random,
 };
 
 /// How many Captures a fault has at most.
@@ -85,7 +86,10 @@ pub enum Standing {
     /// The Capture of this name stands for it, and is its own.
     Own(String),
     /// All slots are taken by others: it is to be added to the similar ones.
-    Similar,
+    Similar {
+        /// The files of this node that have them.
+        own: Vec<String>,
+    },
 }
 
 /// The Captures that stand for faults, for the agent of one node.
@@ -117,34 +121,60 @@ impl Faults {
         file: &str,
         spec: &CaptureSpec,
     ) -> Result<Standing, Error> {
-        let ours = format!("{}/{file}", self.node);
-        let there = self.captures(namespace, fault).await?;
-        let is_ours = |capture: &&Capture| {
-            let annotations = capture.metadata.annotations.as_ref();
-            annotations.and_then(|all| all.get(FILE)) == Some(&ours)
-        };
-        if let Some(name) = there.iter().find(is_ours).and_then(name) {
-            return Ok(Standing::Own(name.to_owned()));
+        let here = format!("{}/", self.node);
+        let mut pause = PAUSE;
+        for _ in 0..ATTEMPTS {
+            let there = self.captures(namespace, fault).await?;
+            let own = there.iter().filter_map(|capture| {
+                let file = capture.metadata.annotations.as_ref()?.get(FILE)?;
+                Some((name(capture)?, file.strip_prefix(&here)?))
+            });
+            if let Some((name, _)) = own.clone().find(|(_, own)| *own == file) {
+                return Ok(Standing::Own(name.to_owned()));
+            }
+            let is_taken = |slot: &String| there.iter().any(|capture| name(capture) == Some(slot));
+            let mut free = fault.slots().filter(|slot| !is_taken(slot)).peekable();
+            if free.peek().is_none() {
+                let own = own.map(|(_, file)| file.to_owned()).collect();
+                return Ok(Standing::Similar { own });
+            }
+            for slot in free {
+                match self.create(namespace, fault, &slot, file, spec).await {
+                    Ok(()) => return Ok(Standing::Own(slot)),
+                    // Another agent was faster, or the list was old.
+                    Err(Error::Conflict(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            tokio::time::sleep(pause.mul_f64(random::fraction())).await;
+            pause *= 2;
         }
+        Err(Error::Away(format!(
+            "its list of the Captures that stand for a fault of {} is too old",
+            fault.owner
+        )))
+    }
+
+    async fn create(
+        &self,
+        namespace: &str,
+        fault: &Fault,
+        slot: &str,
+        file: &str,
+        spec: &CaptureSpec,
+    ) -> Result<(), Error> {
         let api: Api<Capture> = Api::namespaced(self.client.clone(), namespace);
         let params = PostParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let is_taken = |slot: &String| there.iter().any(|capture| name(capture) == Some(slot));
-        for slot in fault.slots().filter(|slot| !is_taken(slot)) {
-            let mut capture = Capture::new(&slot, spec.clone().bounded());
-            let metadata = &mut capture.metadata;
-            metadata.labels = Some([(FAULT.to_owned(), fault.label())].into());
-            metadata.annotations = Some([(FILE.to_owned(), ours.clone())].into());
-            match call(CREATE_CAPTURES, api.create(&params, &capture)).await {
-                Ok(_) => return Ok(Standing::Own(slot)),
-                // Another agent was faster.
-                Err(Error::Conflict(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Standing::Similar)
+        let mut capture = Capture::new(slot, spec.clone().bounded());
+        let metadata = &mut capture.metadata;
+        metadata.labels = Some([(FAULT.to_owned(), fault.label())].into());
+        let file = format!("{}/{file}", self.node);
+        metadata.annotations = Some([(FILE.to_owned(), file)].into());
+        let created = call(CREATE_CAPTURES, api.create(&params, &capture)).await;
+        created.map(drop)
     }
 
     /// Adds files to the similar ones of a fault, under the name of the addition. May be repeated under the same name
@@ -175,7 +205,7 @@ impl Faults {
             match self.patch(namespace, first, addition, files).await {
                 Ok(()) => return Ok(name(first).map(str::to_owned)),
                 Err(Error::Conflict(_)) if attempt < ATTEMPTS => {
-                    tokio::time::sleep(pause.mul_f64(crate::random::fraction())).await;
+                    tokio::time::sleep(pause.mul_f64(random::fraction())).await;
                     pause *= 2;
                 }
                 Err(Error::NotFound(_)) if attempt < ATTEMPTS => {}

@@ -19,7 +19,7 @@ const LARGEST: u64 = 64 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Entry {
-    /// `NAMESPACE/NAME` of its Capture object, made safe for paths and object keys; unique in a spool. The file's path
+    /// `NAMESPACE/NAME` of the capture, made safe for paths and object keys; unique in a spool. The file's path
     /// and the object's key end with it and `.lwcap`.
     pub id: String,
     /// Whether the capture's file is (still) in the spool.
@@ -35,8 +35,8 @@ pub struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Info {
-    /// Name of its Capture object. If the entry was made anew, it is the name of the file, which differs if the
-    /// object's name is too long for a file.
+    /// Its name. If the entry was made anew, it is the name of the file, which differs if the name is too long for a
+    /// file.
     pub name: String,
     /// Namespace of the pod; empty without a pod.
     pub namespace: String,
@@ -62,6 +62,8 @@ pub struct Info {
     pub cause: Option<String>,
     /// Identifies the fault, over all pods and clusters.
     pub fingerprint: Option<String>,
+    /// The controller whose pods share the fault; `None` if the pod's object was never seen.
+    pub owner: Option<Owner>,
     /// How sure the verdict is, in percent.
     pub confidence: Option<u8>,
     /// Numbers of the runs in it.
@@ -80,6 +82,20 @@ pub struct Info {
     pub pinned: bool,
 }
 
+/// The controller above a pod that lives longest, or the pod itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Owner {
+    /// Such as `apps/v1`.
+    pub api_version: String,
+    /// Such as `Deployment`.
+    pub kind: String,
+    /// Its name, in the pod's namespace.
+    pub name: String,
+    /// Its UID, if that is known.
+    pub uid: Option<String>,
+}
+
 /// What was done with a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -88,6 +104,10 @@ pub struct State {
     pub announced: bool,
     /// Whether its Capture object has existed. If it has and is gone, somebody deleted it and wants the capture gone.
     pub exists: bool,
+    /// Name of the Capture object that stands for it, if that is not its own name.
+    pub object: Option<String>,
+    /// Set if that object is another capture's, which has the same fault: this one has only to be counted there.
+    pub similar: Option<Similar>,
     /// Why there is no file, if the capture could not be written. Such a capture is only in memory, until it has been
     /// announced.
     #[serde(skip)]
@@ -96,6 +116,16 @@ pub struct State {
     pub upload: Upload,
     /// When it came, by the spool's own clock: nanoseconds for which the machine has run. 0 if unknown.
     pub since: u64,
+}
+
+/// How far the counting of a similar capture is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Similar {
+    /// The name of the addition that counts it, once that has begun. All captures of an addition have the same name.
+    pub addition: Option<String>,
+    /// Whether it has been counted.
+    pub counted: bool,
 }
 
 /// The state of a capture's upload.
@@ -123,10 +153,16 @@ impl Entry {
         self.state.upload.location.is_some()
     }
 
-    /// Name of its Capture object.
+    /// Name of the Capture object that stands for it.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.info.name
+        self.state.object.as_deref().unwrap_or(&self.info.name)
+    }
+
+    /// Whether it is counted in another capture's object.
+    #[must_use]
+    pub fn is_similar(&self) -> bool {
+        self.state.similar.is_some()
     }
 
     /// The key of the capture in a store, without the store's prefix.

@@ -77,8 +77,8 @@ pub(crate) fn used<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> u64 {
 /// What must be dropped so that the entries and the coming capture stay within the limits at the time `now` (of the
 /// spool's own clock). First goes what is too old, then what is too much for one pod, then what is too much in all.
 ///
-/// Captures of the least worth go first: captures that are not pinned, captures whose subject (pod and container) has a
-/// newer one, captures that are in the store, and among these the oldest. A pinned capture is dropped only for the
+/// Captures of the least worth go first: captures that are not pinned, captures that another one stands for, captures
+/// whose subject (pod and container) has a newer one, captures that are in the store, and among these the oldest. A pinned capture is dropped only for the
 /// limit of bytes. A capture that is in the store leaves a record, which is dropped by age, or when there are too many
 /// records.
 pub(crate) fn victims<'a>(
@@ -164,6 +164,7 @@ fn sort_by_worth(entries: &mut [&Entry], coming: Option<&Info>) {
         let newest = newest.contains(&*entry.id);
         (
             entry.info.pinned,
+            !entry.is_similar(),
             newest,
             !entry.is_uploaded(),
             entry.order(),
@@ -220,7 +221,7 @@ mod tests {
     use capture_format::WallTime;
 
     use super::*;
-    use crate::{State, Upload};
+    use crate::{Similar, State, Upload};
 
     const LIMITS: Limits = Limits {
         bytes: 1 << 30,
@@ -356,6 +357,14 @@ mod tests {
             entry("c", "p", 3),
         ];
         assert_eq!(order(&entries)[..2], ["b", "a"]);
+    }
+
+    #[test]
+    fn what_another_capture_stands_for_goes_before_the_only_one_of_its_subject() {
+        let mut similar = entry("similar", "r", 9);
+        similar.state.similar = Some(Similar::default());
+        let entries = [entry("a", "p", 1), entry("b", "q", 2), similar];
+        assert_eq!(order(&entries), ["similar", "a", "b"]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub struct Found {
     /// How many files were removed that were still being written when an agent was killed.
     pub halves: usize,
     /// How many captures had no usable sidecar. It was made anew, without verdict and rank. Of the state, only
-    /// [`State::exists`] is kept if the sidecar can be read.
+    /// what concerns its Capture object is kept if the sidecar can be read.
     pub rebuilt: usize,
     /// How many sidecars were removed because their capture is neither here nor in a store.
     pub orphans: usize,
@@ -125,10 +125,15 @@ impl Scan {
                 Entry {
                     info: describe(&id, path),
                     // The state belongs to the name, whichever capture of that name the sidecar described.
-                    state: State {
-                        exists: sidecar.is_ok_and(|entry| entry.state.exists),
-                        ..State::default()
-                    },
+                    state: sidecar.map_or_else(
+                        |_| State::default(),
+                        |entry| State {
+                            exists: entry.state.exists,
+                            object: entry.state.object,
+                            similar: entry.state.similar,
+                            ..State::default()
+                        },
+                    ),
                     ..Entry::default()
                 }
             }

@@ -14,7 +14,7 @@ pub struct Usage {
     pub bytes: u64,
     /// Captures in the spool.
     pub captures: usize,
-    /// How many of these captures are not in a store.
+    /// How many of these captures are not in a store, except those that another capture stands for: they stay here.
     pub not_uploaded: usize,
     /// Records of captures that are only in a store.
     pub records: usize,
@@ -171,7 +171,9 @@ impl Table {
         Usage {
             bytes: quota::used(self.entries.values()),
             captures: count,
-            not_uploaded: captures.filter(|entry| !entry.is_uploaded()).count(),
+            not_uploaded: captures
+                .filter(|entry| !entry.is_uploaded() && !entry.is_similar())
+                .count(),
             records: self.entries.len() - count,
             dropped: self.dropped,
             lost: self.lost,

@@ -70,8 +70,12 @@ pub enum Progress {
     },
 }
 
+/// How long a capture waits until it is known whether another one, of the same fault, stands for it. It is uploaded then,
+/// if the API server has not answered.
+const UNDECIDED: Duration = Duration::from_secs(60);
+
 /// Uploads captures that are not yet uploaded, one at a time: those with the fewest failures first, and among these the
-/// oldest. The state is kept in the sidecars, so it goes on after a restart.
+/// oldest. Captures that another one stands for are not uploaded. The state is kept in the sidecars, so it goes on after a restart.
 #[derive(Debug)]
 pub struct Uploader {
     spool: Arc<Spool>,
@@ -139,6 +143,7 @@ impl Uploader {
     fn next(&self, now: WallTime) -> Option<Entry> {
         let entries = self.spool.entries().into_iter();
         let open = entries.filter(|entry| entry.present && !entry.is_uploaded());
+        let open = open.filter(|entry| !entry.is_similar());
         open.min_by_key(|entry| (self.due(entry, now), entry.state.upload.attempts))
     }
 
@@ -153,7 +158,15 @@ impl Uploader {
                 time.max(now)
             }
         };
-        sane(entry.state.upload.next).max(sane(self.pause))
+        let info = &entry.info;
+        let may_be_similar = info.owner.is_some() && info.fingerprint.is_some();
+        let decided = match may_be_similar && !entry.state.exists {
+            true => WallTime(info.created.0.saturating_add(UNDECIDED.as_nanos() as u64)),
+            false => now,
+        };
+        sane(entry.state.upload.next)
+            .max(sane(self.pause))
+            .max(sane(decided))
     }
 
     async fn upload(&mut self, entry: &Entry) -> Option<Progress> {
@@ -232,7 +245,7 @@ impl Uploader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Config, New, StoreConfig};
+    use crate::{Config, New, Owner, Similar, StoreConfig};
 
     fn capture(spool: &Spool) -> Entry {
         let created = wall_time(SystemTime::now());
@@ -325,6 +338,49 @@ mod tests {
             [&damaged, &whole, &other].map(|entry| due(&uploader, entry)),
             [true, true, true]
         );
+    }
+
+    #[tokio::test]
+    async fn what_another_capture_stands_for_is_not_uploaded() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config {
+            directory: directory.path().join("spool"),
+            ..Config::default()
+        };
+        let spool = Arc::new(Spool::open(config).unwrap().0);
+        let store = Store::open(&StoreConfig {
+            url: format!("file://{}", directory.path().join("store").display()),
+            ..StoreConfig::default()
+        });
+        let (sender, _progress) = mpsc::channel(1);
+        let (store, backoff) = (Arc::new(store.unwrap()), Backoff::default());
+        let uploader = Uploader::new(spool.clone(), store, backoff, sender, Arc::default());
+        let of_fault = capture(&spool);
+        spool
+            .update(&of_fault.id, |entry| {
+                entry.info.owner = Some(Owner::default());
+                entry.info.fingerprint = Some("0123456789abcdef".into());
+            })
+            .unwrap();
+        let now = of_fault.info.created;
+        let wait = |now| {
+            let next = uploader.next(now);
+            next.map(|entry| uploader.due(&entry, now).since(now))
+        };
+        let whole = UNDECIDED.as_nanos() as u64;
+        assert_eq!(wait(now), Some(whole));
+        assert_eq!(wait(WallTime(now.0 + whole)), Some(0));
+        spool
+            .update(&of_fault.id, |entry| entry.state.exists = true)
+            .unwrap();
+        assert_eq!(wait(now), Some(0));
+        spool
+            .update(&of_fault.id, |entry| {
+                entry.state.similar = Some(Similar::default());
+            })
+            .unwrap();
+        assert_eq!(wait(WallTime(now.0 + whole)), None);
+        assert_eq!(spool.usage().not_uploaded, 0);
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ use super::super::{
     closing::Clients,
     handle,
     order::{CaptureWritten, Order, REQUESTED},
+    similar,
     tell::{self, Teller},
 };
 use crate::{config::Config, host, memory};
@@ -263,6 +264,7 @@ impl Outside {
             for entry in missing {
                 let anew = spool.update(&entry.id, |entry| {
                     (entry.state.announced, entry.state.exists) = (false, false);
+                    entry.state.object = None;
                 });
                 if let Err(error) = anew {
                     tracing::debug!(error = %chain(&error), "a capture is to be announced anew");
@@ -274,7 +276,9 @@ impl Outside {
 
     /// The capture that a Capture object is about.
     pub(crate) fn capture_of(&self, namespace: &str, name: &str) -> Option<Entry> {
-        let is_it = |entry: &Entry| entry.info.namespace == namespace && entry.name() == name;
+        let is_it = |entry: &Entry| {
+            entry.info.namespace == namespace && entry.name() == name && !entry.is_similar()
+        };
         self.spool.find(is_it).pop()
     }
 
@@ -304,8 +308,15 @@ impl Outside {
 
     /// Whether a Capture object is about a capture that a trigger has ordered: its status is announced without a claim.
     pub(crate) fn announces(&self, offer: &Offer) -> bool {
+        let of_fault = |entry: &Entry| {
+            entry.info.namespace == offer.namespace
+                && offer.spec.pod_uid.as_ref() == Some(&entry.info.pod_uid)
+                && similar::fault_of(entry)
+                    .is_some_and(|fault| fault.slots().any(|slot| slot == offer.name))
+        };
         self.capture_of(&offer.namespace, &offer.name)
             .is_some_and(|entry| entry.info.rank < REQUESTED)
+            || !self.spool.find(of_fault).is_empty()
     }
 
     /// Claims a Capture object for this agent.

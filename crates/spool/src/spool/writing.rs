@@ -15,7 +15,7 @@ use crate::{Entry, Info, SpoolError, files, scan};
 /// A capture to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct New<'a> {
-    /// The name of its Capture object. A capture with the same name in the same namespace is replaced.
+    /// Its name. A capture with the same name in the same namespace is replaced.
     pub name: &'a str,
     /// Its header, which says who it is about, and why and when it was taken.
     pub header: &'a Header,
@@ -47,7 +47,7 @@ impl Spool {
     /// written later.
     ///
     /// A capture with the same name is unchanged until the new one is complete; until then it takes room in addition to
-    /// the limit. Of its state, only [`State::exists`] is kept.
+    /// the limit. Of its state, only what concerns its Capture object is kept.
     ///
     /// # Errors
     /// The error that `fill` returned; the file operation that failed; that the disk is still full; that the capture
@@ -129,13 +129,15 @@ impl Spool {
         describe(&path, &mut info);
         let bytes = info.bytes;
         dropped.extend(self.make_room(now, limits, Some(&Coming { info: &info, bytes }), &id));
-        let exists = replaced.is_some_and(|old| old.state.exists);
+        let before = replaced.map(|old| old.state).unwrap_or_default();
         let entry = Entry {
             id,
             present: true,
             info,
             state: State {
-                exists: exists || new.requested,
+                exists: before.exists || new.requested,
+                object: before.object,
+                similar: before.similar,
                 since: now,
                 ..State::default()
             },

@@ -1,4 +1,4 @@
-//! How many captures alerts may ask for: so many in any minute, all at once or spread over it (a token bucket).
+//! How often something may be done: so many times in any minute, all at once or spread over it (a token bucket).
 
 use std::{
     num::NonZeroU32,
@@ -18,7 +18,7 @@ pub(crate) struct Allowance {
 
 #[derive(Debug)]
 struct Left {
-    captures: f64,
+    times: f64,
     /// When that was so.
     at: Option<Instant>,
 }
@@ -26,7 +26,7 @@ struct Left {
 impl Allowance {
     pub(crate) fn new(per_minute: NonZeroU32) -> Self {
         let left = Left {
-            captures: per_minute.get().into(),
+            times: per_minute.get().into(),
             at: None,
         };
         Self {
@@ -35,29 +35,29 @@ impl Allowance {
         }
     }
 
-    pub(super) fn per_minute(&self) -> NonZeroU32 {
+    pub(crate) fn per_minute(&self) -> NonZeroU32 {
         self.per_minute
     }
 
-    /// Gives one capture back that was not made after all.
-    pub(super) fn give_back(&self) {
+    /// Gives one time back that was not used after all.
+    pub(crate) fn give_back(&self) {
         let most = f64::from(self.per_minute.get());
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.captures = (left.captures + 1.0).min(most);
+        left.times = (left.times + 1.0).min(most);
     }
 
-    /// Takes one capture from what is left. False if nothing is left.
-    pub(super) fn take(&self, now: Instant) -> bool {
+    /// Takes one time from what is left. False if nothing is left.
+    pub(crate) fn take(&self, now: Instant) -> bool {
         let most = f64::from(self.per_minute.get());
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let since = left
             .at
             .map_or(0.0, |at| now.duration_since(at).as_secs_f64());
-        left.captures = (left.captures + since * most / MINUTE).min(most);
+        left.times = (left.times + since * most / MINUTE).min(most);
         left.at = Some(now);
-        let is_left = left.captures >= 1.0;
+        let is_left = left.times >= 1.0;
         if is_left {
-            left.captures -= 1.0;
+            left.times -= 1.0;
         }
         is_left
     }
