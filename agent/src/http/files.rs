@@ -1,4 +1,5 @@
 //! `GET /api/v1/namespaces/NAMESPACE/captures/NAME/file`: the file of a capture, for a reader who proves the right to it.
+//! `…/captures/NAME/similar/FILE` is the file of a similar capture of this node, for which that Capture stands.
 //!
 //! The proof is a CaptureRead ([`kubernetes::capture_read`]), so the API server decides who reads what. This listens on
 //! a loopback address alone; readers come through a port-forward to the agent's pod. Whoever may do that reaches the
@@ -40,7 +41,7 @@ use super::{
     server::{self, Keep, Limits},
     token,
 };
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, node::stands_for};
 
 /// How many files are served at a time.
 const FILES: usize = 4;
@@ -91,9 +92,10 @@ impl Files {
 
     /// Serves until the future is dropped.
     pub(crate) async fn serve(self, listener: TcpListener) {
-        let path = "/api/v1/namespaces/{namespace}/captures/{name}/file";
+        let capture = "/api/v1/namespaces/{namespace}/captures/{name}";
         let app = Router::new()
-            .route(path, get(file))
+            .route(&format!("{capture}/file"), get(file))
+            .route(&format!("{capture}/similar/{{file}}"), get(similar))
             .fallback(async || {
                 let said =
                     "no such path; there is GET /api/v1/namespaces/NAMESPACE/captures/NAME/file\n";
@@ -103,11 +105,12 @@ impl Files {
         server::serve(listener, app, LIMITS).await;
     }
 
-    /// Begins to deliver the file.
+    /// Begins to deliver the file of a Capture, or the file `of` for which the Capture stands.
     async fn open(
         &self,
         namespace: String,
         name: String,
+        of: Option<String>,
         headers: &HeaderMap,
         keep: &Keep,
     ) -> Result<Delivery, Refusal> {
@@ -119,7 +122,10 @@ impl Files {
         let turn = turn.await.ok().and_then(Result::ok).ok_or(Refusal::Busy)?;
         // At most as many connections as there are turns.
         keep.keep();
-        let (source, bytes) = self.source(&capture, &allowed).await?;
+        let (source, bytes) = match of {
+            Some(file) => self.similar(&capture, file).await?,
+            None => self.source(&allowed).await?,
+        };
         Ok(Delivery {
             source: Some(source),
             bytes,
@@ -129,6 +135,18 @@ impl Files {
             metrics: self.metrics.clone(),
             _turn: turn,
         })
+    }
+
+    fn answer(&self, opened: Result<Delivery, Refusal>) -> Response {
+        match opened {
+            Ok(delivery) => delivery.into_response(),
+            Err(refusal) => {
+                let (_, result) = refusal.kind();
+                self.metrics.file(result);
+                tracing::info!(result, "a file was refused: {}", chain(&refusal));
+                refusal.into_response()
+            }
+        }
     }
 
     async fn check(&self, capture: &CaptureId, proof: &Proof) -> Result<Allowed, Refusal> {
@@ -147,13 +165,30 @@ impl Files {
         Ok(checked.await.map_err(|_| Refusal::Busy)??)
     }
 
+    /// A file of the spool for which this Capture stands; and its size.
+    async fn similar(&self, capture: &CaptureId, file: String) -> Result<(Source, u64), Refusal> {
+        let file = CaptureId::new(capture.namespace().to_owned(), file).ok_or(Refusal::NotHere)?;
+        let id = spool::id(file.namespace(), file.name());
+        let (directory, name) = (self.spool.clone(), capture.name().to_owned());
+        let found = blocking(move || {
+            let entry = spool::read(&directory, &id)?;
+            // Whoever may read a Capture may read what it stands for, and nothing else.
+            match entry.is_similar() && stands_for(&name, &entry) {
+                true => open_file(&spool::path(&directory, &id)),
+                false => Err(io::ErrorKind::NotFound.into()),
+            }
+        })
+        .await;
+        let (file, bytes) = found.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Refusal::NotHere,
+            _ => Refusal::Unreadable(format!("the spool: {error}")),
+        })?;
+        Ok((Source::File(file), bytes))
+    }
+
     /// The file in the spool, else the object in the store; and its size.
-    async fn source(
-        &self,
-        capture: &CaptureId,
-        allowed: &Allowed,
-    ) -> Result<(Source, u64), Refusal> {
-        let id = spool::id(capture.namespace(), capture.name());
+    async fn source(&self, allowed: &Allowed) -> Result<(Source, u64), Refusal> {
+        let id = spool::id(allowed.file.namespace(), allowed.file.name());
         let path = spool::path(&self.spool, &id);
         let here = blocking(move || open_file(&path)).await;
         let trouble = match here {
@@ -183,15 +218,20 @@ async fn file(
     Extension(keep): Extension<Keep>,
     headers: HeaderMap,
 ) -> Response {
-    match files.open(namespace, name, &headers, &keep).await {
-        Ok(delivery) => delivery.into_response(),
-        Err(refusal) => {
-            let (_, result) = refusal.kind();
-            files.metrics.file(result);
-            tracing::info!(result, "a file was refused: {}", chain(&refusal));
-            refusal.into_response()
-        }
-    }
+    let opened = files.open(namespace, name, None, &headers, &keep).await;
+    files.answer(opened)
+}
+
+async fn similar(
+    State(files): State<Files>,
+    extract::Path((namespace, name, file)): extract::Path<(String, String, String)>,
+    Extension(keep): Extension<Keep>,
+    headers: HeaderMap,
+) -> Response {
+    let opened = files
+        .open(namespace, name, Some(file), &headers, &keep)
+        .await;
+    files.answer(opened)
 }
 
 fn open_file(path: &Path) -> io::Result<(File, u64)> {

@@ -1,11 +1,16 @@
 //! Which capture of a pod is meant: the newest that is complete.
 
-use kubernetes::capture::{Capture, Phase};
+use kubernetes::{
+    capture::{Capture, Phase, SimilarPod},
+    fetch,
+};
 
 /// A capture, and what the user should know about the choice.
 #[derive(Debug)]
 pub(super) struct Choice {
     pub(super) capture: Capture,
+    /// The pod's own file, if the capture is another pod's, which had the same fault.
+    pub(super) similar: Option<SimilarPod>,
     pub(super) notes: Vec<String>,
 }
 
@@ -20,11 +25,15 @@ pub(super) fn container(capture: &Capture) -> Option<&str> {
     captured.or(capture.spec.container.as_deref())
 }
 
-/// Chooses among captures, newest first.
+/// Chooses among captures of the pod or of the name `of`, newest first.
 ///
 /// # Errors
 /// If none is of the container, or none is complete.
-pub(super) fn choose(mut captures: Vec<Capture>, wanted: Option<&str>) -> anyhow::Result<Choice> {
+pub(super) fn choose(
+    mut captures: Vec<Capture>,
+    of: &str,
+    wanted: Option<&str>,
+) -> anyhow::Result<Choice> {
     if let Some(wanted) = wanted {
         let mut others: Vec<_> = captures.iter().filter_map(container).collect();
         others.sort_unstable();
@@ -56,7 +65,24 @@ pub(super) fn choose(mut captures: Vec<Capture>, wanted: Option<&str>) -> anyhow
             older + 1
         ));
     }
-    Ok(Choice { capture, notes })
+    let is_own = capture.spec.pod_name == of || name(&capture) == of;
+    let similar = fetch::similar(&capture, of).filter(|_| !is_own).cloned();
+    Ok(Choice {
+        capture,
+        similar,
+        notes,
+    })
+}
+
+/// Says why the capture of another pod is shown.
+pub(super) fn same_fault(capture: &Capture, pod: &str) -> String {
+    let count = capture.status.as_ref().and_then(|status| status.similar);
+    format!(
+        "pod {pod} had the same fault as pod {}, whose capture {} stands for {} more",
+        capture.spec.pod_name,
+        name(capture),
+        count.unwrap_or_default()
+    )
 }
 
 /// `a is Pending; b is Failed: no such pod`.
@@ -101,7 +127,7 @@ pub(super) mod tests {
             capture("b", "web", Phase::Failed),
             capture("a", "web", Phase::Complete),
         ];
-        let choice = choose(captures, None).unwrap();
+        let choice = choose(captures, "web-1", None).unwrap();
         assert_eq!(name(&choice.capture), "c");
         let notes = choice.notes.join("\n");
         assert!(notes.contains("d is Capturing"), "{notes}");
@@ -116,16 +142,40 @@ pub(super) mod tests {
                 capture("a", "web", Phase::Complete),
             ]
         };
-        let choice = choose(captures(), Some("web")).unwrap();
+        let choice = choose(captures(), "web-1", Some("web")).unwrap();
         assert_eq!(name(&choice.capture), "a");
         assert!(choice.notes.is_empty(), "{:?}", choice.notes);
-        let error = choose(captures(), Some("db")).unwrap_err().to_string();
+        let error = choose(captures(), "web-1", Some("db"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("proxy, web"), "{error}");
     }
 
     #[test]
+    fn a_pod_that_another_stands_for_has_its_own_file() {
+        let mut other = capture("web-main-1", "web", Phase::Complete);
+        let status = other.status.as_mut().unwrap();
+        status.similar = Some(197);
+        status.similar_pods = vec![SimilarPod {
+            pod_name: "web-9".to_owned(),
+            file: "web-9-web-1a2b".to_owned(),
+            ..SimilarPod::default()
+        }];
+        let choice = choose(vec![other.clone()], "web-9", None).unwrap();
+        assert_eq!(choice.similar.unwrap().file, "web-9-web-1a2b");
+        let said = same_fault(&choice.capture, "web-9");
+        assert!(
+            said.contains("web-9") && said.contains("pod web-1,") && said.contains("197"),
+            "{said}"
+        );
+        for of in ["web-1", "web-main-1"] {
+            assert_eq!(choose(vec![other.clone()], of, None).unwrap().similar, None);
+        }
+    }
+
+    #[test]
     fn what_is_not_complete_says_why() {
-        let error = choose(vec![capture("a", "web", Phase::Failed)], None).unwrap_err();
+        let error = choose(vec![capture("a", "web", Phase::Failed)], "web-1", None).unwrap_err();
         assert!(
             error.to_string().contains("a is Failed: no such pod"),
             "{error}"

@@ -31,6 +31,7 @@ pub(super) fn write(
         "TRIGGER",
         "PHASE",
         "RUNS",
+        "SIMILAR",
         "AGE",
         "CAPTURE",
     ];
@@ -43,7 +44,7 @@ pub(super) fn write(
         let widths = rows.iter().map(|(row, _)| row[column].chars().count());
         widths.max().unwrap_or_default()
     };
-    let widths: Vec<_> = (0..8).map(width).collect();
+    let widths: Vec<_> = (0..9).map(width).collect();
     for (row, verdict) in &rows {
         for (cell, width) in row.iter().zip(&widths).skip(skipped) {
             write!(out, "{cell:width$}  ")?;
@@ -53,7 +54,7 @@ pub(super) fn write(
     Ok(())
 }
 
-fn row(capture: &Capture, now: SystemTime) -> ([String; 8], String) {
+fn row(capture: &Capture, now: SystemTime) -> ([String; 9], String) {
     let status = capture.status.clone().unwrap_or_default();
     let made = capture.metadata.creation_timestamp.as_ref();
     let age = made.map(|made| {
@@ -74,6 +75,10 @@ fn row(capture: &Capture, now: SystemTime) -> ([String; 8], String) {
         clean(&capture.spec.trigger.kind),
         format!("{:?}", status.phase),
         status.runs.map(|runs| runs.to_string()).unwrap_or_default(),
+        status
+            .similar
+            .map(|count| count.to_string())
+            .unwrap_or_default(),
         age.unwrap_or_default(),
         choose::name(capture),
     ];
@@ -95,6 +100,7 @@ mod tests {
         complete.spec.trigger.kind = "restarts".to_owned();
         let status = complete.status.as_mut().unwrap();
         status.runs = Some(3);
+        status.similar = Some(197);
         status.verdict = Some("web exited 1: host \u{1b}[2J not found".to_owned());
         let made = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
         complete.metadata.creation_timestamp =
@@ -104,9 +110,9 @@ mod tests {
         let now = made + Duration::from_secs(90);
         write(&[complete, failed], Some("shop"), now, &mut out).unwrap();
         let expected = "\
-POD    CONTAINER  TRIGGER   PHASE     RUNS  AGE   CAPTURE         VERDICT
-web-1  web        restarts  Complete  3     90 s  web-1-web-1a2b  web exited 1: host \\x1b[2J not found
-web-1  proxy      manual    Failed                other           no such pod
+POD    CONTAINER  TRIGGER   PHASE     RUNS  SIMILAR  AGE   CAPTURE         VERDICT
+web-1  web        restarts  Complete  3     197      90 s  web-1-web-1a2b  web exited 1: host \\x1b[2J not found
+web-1  proxy      manual    Failed                         other           no such pod
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

@@ -15,7 +15,7 @@ use capture_format::Reader;
 use clap::{Parser, Subcommand};
 use kubernetes::{
     Who,
-    capture::Capture,
+    capture::{Capture, SimilarPod},
     connect::{self, Cluster},
     fetch,
     never_started::NeverStarted,
@@ -233,20 +233,49 @@ impl Session {
     ) -> anyhow::Result<(Capture, Vec<u8>)> {
         let client = &self.cluster.client;
         let found = fetch::find(client, &self.namespace, name).await?;
-        let choice = choose::choose(found, container)?;
-        for note in &choice.notes {
-            // The reader of standard error may be gone.
-            let _ = writeln!(std::io::stderr(), "lastword: {note}");
-        }
+        let choice = choose::choose(found, name, container)?;
+        choice.notes.iter().for_each(|note| say(note));
+        let capture = choice.capture;
+        let Some(similar) = choice.similar else {
+            let bytes = self.read(&capture, None).await?;
+            return Ok((capture, bytes));
+        };
+        say(&choose::same_fault(&capture, name));
+        let bytes = match self.read(&capture, Some(&similar)).await {
+            Ok(bytes) => bytes,
+            Err(error @ kubernetes::Error::Fetch(_)) => {
+                say(&format!(
+                    "what follows is of pod {}, as the file of pod {name} on node {} cannot be read: {error}",
+                    capture.spec.pod_name, similar.node
+                ));
+                self.read(&capture, None).await?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok((capture, bytes))
+    }
+
+    /// Reads the file of a capture, or that of a similar pod for which it stands.
+    async fn read(
+        &self,
+        capture: &Capture,
+        similar: Option<&SimilarPod>,
+    ) -> Result<Vec<u8>, kubernetes::Error> {
         let mut file = memory::Memory::new();
-        let (agents, stop) = (self.agents.as_deref(), self.interrupt.first());
-        let read = fetch::read(client, &choice.capture, agents, &mut file, stop).await;
+        let (client, agents) = (&self.cluster.client, self.agents.as_deref());
+        let stop = self.interrupt.first();
+        let read = fetch::read(client, capture, similar, agents, &mut file, stop).await;
         if let Err(kubernetes::Error::Stopped) = read {
             interrupt::Interrupt::end();
         }
         read?;
-        Ok((choice.capture, file.into_bytes()))
+        Ok(file.into_bytes())
     }
+}
+
+/// Tells the user something beside the output. The reader of standard error may be gone.
+fn say(note: &str) {
+    let _ = writeln!(std::io::stderr(), "lastword: {note}");
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod waiting;
 
 use std::sync::Arc;
 
+pub(crate) use similar::stands_for;
 pub(crate) use start::Options;
 
 use crate::config::Config;

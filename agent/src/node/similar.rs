@@ -57,9 +57,14 @@ pub(super) fn fault_of(entry: &Entry) -> Option<Fault> {
     })
 }
 
-/// Name of a capture's file, without its suffix.
+/// Whether the Capture object of this name may stand for a capture, as one of those of its fault.
+pub(crate) fn stands_for(name: &str, entry: &Entry) -> bool {
+    fault_of(entry).is_some_and(|fault| fault.slots().any(|slot| slot == name))
+}
+
+/// Name of a capture's file, without its suffix. (On the disk it is shortened if it is too long.)
 pub(super) fn file_of(entry: &Entry) -> &str {
-    entry.id.rsplit('/').next().unwrap_or_default()
+    &entry.info.name
 }
 
 /// Whether a capture is to be counted.
@@ -165,6 +170,7 @@ mod tests {
             id: format!("shop/{pod}-main-1"),
             info: Info {
                 namespace: "shop".into(),
+                name: format!("{pod}-main-1"),
                 pod: pod.into(),
                 container: "main".into(),
                 owner: Some(spool::Owner {

@@ -19,9 +19,9 @@ use serde_json::json;
 
 use crate::{
     Error,
-    capture::{Capture, CaptureSpec, CaptureStatus, SimilarPod},
+    capture::{Capture, CaptureSpec, CaptureStatus, NODE_LABEL, SimilarPod},
     error::{CREATE_CAPTURES, LIST_CAPTURES, PATCH_CAPTURE_STATUS, call},
-    name::named,
+    name::{named, node_label},
     owner::Owner,
     random,
 };
@@ -170,7 +170,8 @@ impl Faults {
         };
         let mut capture = Capture::new(slot, spec.clone().bounded());
         let metadata = &mut capture.metadata;
-        metadata.labels = Some([(FAULT.to_owned(), fault.label())].into());
+        let labels = [(FAULT, fault.label()), (NODE_LABEL, node_label(&self.node))];
+        metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), value)).into());
         let file = format!("{}/{file}", self.node);
         metadata.annotations = Some([(FILE.to_owned(), file)].into());
         let created = call(CREATE_CAPTURES, api.create(&params, &capture)).await;

@@ -17,7 +17,7 @@ use tokio::io::AsyncWrite;
 
 use crate::{
     Error,
-    capture::{Capture, Phase},
+    capture::{Capture, Phase, SimilarPod},
     capture_read::{CaptureRead, CaptureReadSpec, Proof},
     error::{
         USER_CREATE_CAPTURE_READ, USER_DELETE_CAPTURE_READ, USER_GET_CAPTURE, USER_LIST_CAPTURES,
@@ -39,6 +39,13 @@ const AGENTS: usize = 3;
 /// How long a Capture may have the checksum of a file that has been replaced: the agent first writes the file and then
 /// updates the Capture.
 const BEHIND: Duration = Duration::from_secs(30);
+
+/// Which file: that of a Capture, or that of a similar pod for which the Capture stands.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    capture: &'a Capture,
+    similar: Option<&'a SimilarPod>,
+}
 
 /// A file that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,19 +76,31 @@ pub async fn list(client: &Client, namespace: Option<&str>) -> Result<Vec<Captur
     Ok(captures)
 }
 
-/// The Captures of the pod with this name, or the Capture that itself has this name, newest first.
+/// The Captures of the pod with this name, or the Capture that itself has this name, newest first. If there is none, the
+/// Captures that count the pod among the similar ones.
 ///
 /// # Errors
 /// As for [`list`]; [`Error::NotFound`] if there is none.
 pub async fn find(client: &Client, namespace: &str, name: &str) -> Result<Vec<Capture>, Error> {
     let mut captures = list(client, Some(namespace)).await?;
-    captures.retain(|capture| capture.spec.pod_name == name || capture.name_any() == name);
+    let is_meant = |capture: &&Capture| capture.spec.pod_name == name || capture.name_any() == name;
+    match captures.iter().any(|capture| is_meant(&capture)) {
+        true => captures.retain(|capture| is_meant(&capture)),
+        false => captures.retain(|capture| similar(capture, name).is_some()),
+    }
     if captures.is_empty() {
         return Err(Error::NotFound(format!(
             "no capture of pod {namespace}/{name}, nor one of that name; see `kubectl get captures -A`"
         )));
     }
     Ok(captures)
+}
+
+/// The newest file of the pod with this name, if the Capture counts it among the similar ones and names it.
+#[must_use]
+pub fn similar<'a>(capture: &'a Capture, pod: &str) -> Option<&'a SimilarPod> {
+    let named = &capture.status.as_ref()?.similar_pods;
+    named.iter().find(|similar| similar.pod_name == pod)
 }
 
 /// Waits until a Capture is Complete or Failed, at most for `limit`. Returns its state then.
@@ -106,7 +125,7 @@ pub async fn wait(
     }
 }
 
-/// Writes the file of `capture` to `out`. Agents are looked for in the namespace `agents`; without it in all
+/// Writes the file of `capture`, or that of a similar pod for which it stands, to `out`. Agents are looked for in the namespace `agents`; without it in all
 /// namespaces, or, if that is forbidden, in `lastword`. When `stop` is over, reading ends with [`Error::Stopped`].
 ///
 /// # Errors
@@ -115,6 +134,7 @@ pub async fn wait(
 pub async fn read(
     client: &Client,
     capture: &Capture,
+    similar: Option<&SimilarPod>,
     agents: Option<&str>,
     out: &mut (impl AsyncWrite + Unpin),
     stop: impl Future<Output = ()>,
@@ -127,8 +147,12 @@ pub async fn read(
         return Err(Error::Fetch(format!("capture {title} is {phase:?}: {why}")));
     }
     let is_remote = |location: crate::capture::Location| location.object_url.is_some();
-    let remote = status.location.is_some_and(is_remote);
-    let node = status.node.unwrap_or_default();
+    // What a Capture stands for stays on its node.
+    let remote = similar.is_none() && status.location.is_some_and(is_remote);
+    let node = match similar {
+        Some(similar) => similar.node.clone(),
+        None => status.node.unwrap_or_default(),
+    };
     let pods = find_agents(client, agents).await?;
     let asked = to_ask(&pods, &node, remote);
     if asked.is_empty() {
@@ -142,7 +166,8 @@ pub async fn read(
     let proof = Proof::new()?;
     let reading = async {
         prove(client, capture, &proof).await?;
-        let sum = ask(client, &asked, capture, &proof, out).await?;
+        let wanted = Wanted { capture, similar };
+        let sum = ask(client, &asked, wanted, &proof, out).await?;
         Ok(sum.finish())
     };
     let outcome = tokio::select! {
@@ -151,6 +176,13 @@ pub async fn read(
     };
     withdraw(client, capture, &proof).await;
     let (bytes, sha256) = outcome?;
+    if similar.is_some() {
+        return Ok(Fetched {
+            bytes,
+            sha256,
+            verified: false,
+        });
+    }
     confirm(client, capture, bytes, sha256).await
 }
 
@@ -183,14 +215,14 @@ fn reads(client: &Client, capture: &Capture) -> Api<CaptureRead> {
 async fn ask(
     client: &Client,
     agents: &[&Pod],
-    capture: &Capture,
+    wanted: Wanted<'_>,
     proof: &Proof,
     out: &mut (impl AsyncWrite + Unpin),
 ) -> Result<Sum, Error> {
     let mut failures = Vec::new();
     for pod in agents {
         let mut sum = Sum::new();
-        match forward::file(client, pod, capture, proof, out, &mut sum).await {
+        match forward::file(client, pod, wanted, proof, out, &mut sum).await {
             Ok(()) => return Ok(sum),
             // What was written cannot be undone, so another agent cannot help.
             Err(error) if sum.bytes() > 0 => return Err(error),
@@ -205,7 +237,7 @@ async fn ask(
     }
     Err(Error::Fetch(format!(
         "cannot read capture {}: {}",
-        title(capture),
+        title(wanted.capture),
         failures.join("; ")
     )))
 }

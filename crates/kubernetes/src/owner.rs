@@ -19,7 +19,8 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-const POD_TEMPLATE_HASH: &str = "pod-template-hash";
+/// Label of a Deployment's pods.
+pub(crate) const POD_TEMPLATE_HASH: &str = "pod-template-hash";
 /// A pod of a Job may be made this long after the time for which the Job was scheduled: Jobs that were missed are made
 /// later, and pods that failed are made again.
 const LATE: SignedDuration = SignedDuration::from_hours(7 * 24);

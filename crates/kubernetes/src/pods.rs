@@ -47,8 +47,8 @@ pub struct PodInfo {
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     pub phase: String,
     /// The part of the object that says how its containers were started and why the kubelet may end one: `metadata`
-    /// with names, UID, times, labels and owners; from `spec`, for each container, its command, resources, probes and
-    /// hooks. Secrets in it are not masked.
+    /// with names, UID, times, owners and the label that leads to a Deployment; from `spec`, for each container, its
+    /// command, resources, probes and hooks. Secrets in it are not masked.
     pub object: Value,
     /// Its containers: first init and sidecar containers in their order, then the ordinary ones, then ephemeral ones.
     pub containers: Vec<ContainerInfo>,

@@ -24,8 +24,8 @@ pub struct Reading {
     clock: Mutex<ServerClock>,
 }
 
-/// Namespace and name of a Capture. Both are names that an object of the API server can have, so they are safe in paths
-/// and in logs.
+/// Namespace and name of a Capture, or of a file. Both are names that an object of the API server can have, so they are
+/// safe in paths and in logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureId {
     namespace: String,
@@ -62,6 +62,8 @@ impl fmt::Display for CaptureId {
 /// The file of this Capture may be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed {
+    /// Name of the file on the node and in object storage, without its suffix.
+    pub file: CaptureId,
     /// Whether the file is in object storage.
     pub uploaded: bool,
     /// The file's SHA-256, in lower-case hexadecimal digits.
@@ -133,7 +135,9 @@ impl Reading {
         if status.phase != Phase::Complete {
             return Err(Refused::NotComplete(status.phase));
         }
+        let file = status.file.unwrap_or_else(|| name.clone());
         Ok(Allowed {
+            file: CaptureId::new(namespace.clone(), file).ok_or(Refused::NoCapture)?,
             uploaded: status.location.is_some_and(|it| it.object_url.is_some()),
             sha256: status.sha256,
         })

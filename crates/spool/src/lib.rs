@@ -42,7 +42,7 @@ pub use error::SpoolError;
 pub use kept::{Restored, SavedRun};
 pub use name::id;
 pub use quota::Limits;
-pub use scan::{Found, list, path};
+pub use scan::{Found, list, path, read};
 pub use spool::{Config, New, Spool, Written};
 pub use store::{Download, Store, StoreConfig, StoreError, Uploaded};
 pub use table::Usage;

@@ -39,6 +39,18 @@ pub fn path(directory: &Path, id: &str) -> PathBuf {
     captures(directory).join(format!("{id}.lwcap"))
 }
 
+/// A capture of a spool, by its id, as its sidecar describes it. An agent may be using the spool.
+///
+/// # Errors
+/// If there is no such sidecar, or none that can be read.
+pub fn read(directory: &Path, id: &str) -> io::Result<Entry> {
+    let entry = Entry::load(&path(directory, id).with_extension("json"))?;
+    Ok(Entry {
+        id: id.to_owned(),
+        ..entry
+    })
+}
+
 /// The directory in which a spool has its captures.
 pub(crate) fn captures(directory: &Path) -> PathBuf {
     directory.join("captures")

@@ -210,7 +210,11 @@ impl Scene {
 
     async fn send(&self, capture: &str, headers: &str) -> String {
         let (namespace, name) = capture.split_once('/').unwrap();
-        let path = format!("/api/v1/namespaces/{namespace}/captures/{name}/file");
+        let part = match name.contains("/similar/") {
+            true => "",
+            false => "/file",
+        };
+        let path = format!("/api/v1/namespaces/{namespace}/captures/{name}{part}");
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let request = request("GET", &path, headers, "");
         stream.write_all(&request).await.unwrap();
@@ -265,6 +269,68 @@ async fn a_file_that_is_only_uploaded_comes_from_the_store() {
     let answer = scene.ask("shop/web-1", &proof).await;
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     assert_eq!(scene.count("no_file"), 1);
+}
+
+#[tokio::test]
+async fn the_file_of_a_capture_may_have_another_name() {
+    let scene = Scene::new().await;
+    scene.capture("shop", "slot", "Complete", true);
+    let of = |scene: &Scene, file: &str| {
+        let mut captures = scene.objects.captures.lock().unwrap();
+        captures.get_mut("shop/slot").unwrap()["status"]["file"] = json!(file);
+    };
+    of(&scene, "web-1");
+    let proof = scene.prove("shop", "slot");
+    scene.write("store/shop/web-1.lwcap", b"uploaded");
+    let answer = scene.ask("shop/slot", &proof).await;
+    assert!(answer.ends_with("\r\n\r\nuploaded"), "{answer}");
+    scene.write("spool/captures/shop/web-1.lwcap", b"here");
+    let answer = scene.ask("shop/slot", &proof).await;
+    assert!(answer.ends_with("\r\n\r\nhere"), "{answer}");
+    scene.write("spool/captures/bank/web-1.lwcap", b"secret words");
+    of(&scene, "../bank/web-1");
+    let answer = scene.ask("shop/slot", &proof).await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_capture_gives_the_files_for_which_it_stands_and_no_others() {
+    let scene = Scene::new().await;
+    let mut entry = Entry::default();
+    entry.info.owner = Some(spool::Owner::default());
+    entry.info.fingerprint = Some("0123456789abcdef".to_owned());
+    let fault = kubernetes::faults::Fault {
+        owner: kubernetes::owner::Owner::default(),
+        container: String::new(),
+        fingerprint: "0123456789abcdef".to_owned(),
+    };
+    let slot = fault.slots().last().unwrap();
+    scene.capture("shop", &slot, "Complete", false);
+    let proof = scene.prove("shop", &slot);
+    let write = |file: &str, entry: &Entry| {
+        scene.write(&format!("spool/captures/shop/{file}.lwcap"), b"its words");
+        let sidecar = serde_json::to_vec(entry).unwrap();
+        scene.write(&format!("spool/captures/shop/{file}.json"), &sidecar);
+    };
+    let own = entry.clone();
+    entry.state.similar = Some(spool::Similar::default());
+    write("web-2", &entry);
+    let ask = async |file: &str| {
+        scene
+            .ask(&format!("shop/{slot}/similar/{file}"), &proof)
+            .await
+    };
+    let answer = ask("web-2").await;
+    assert!(answer.ends_with("\r\n\r\nits words"), "{answer}");
+    write("own", &own);
+    let mut other = entry.clone();
+    other.info.fingerprint = Some("fedcba9876543210".to_owned());
+    write("other", &other);
+    scene.write("spool/captures/bank/web-2.lwcap", b"its words");
+    for strange in ["own", "other", "gone", "..%2Fbank%2Fweb-2"] {
+        let answer = ask(strange).await;
+        assert!(answer.starts_with("HTTP/1.1 404"), "{strange}: {answer}");
+    }
 }
 
 #[tokio::test]
@@ -420,14 +486,14 @@ async fn four_files_at_once_and_no_more() {
     let bearer = format!("Bearer {}", proof.text()).parse().unwrap();
     headers.insert(header::AUTHORIZATION, bearer);
     tokio::time::pause();
-    let open = fifth.open("shop".to_owned(), "web-1".to_owned(), &headers, &keep);
+    let open = fifth.open("shop".to_owned(), "web-1".to_owned(), None, &headers, &keep);
     let refusal = open.await.err().expect("no turn is free");
     tokio::time::resume();
     assert_eq!(refusal.kind(), (StatusCode::SERVICE_UNAVAILABLE, "busy"));
     drop(slow.pop());
     let again = scene
         .files
-        .open("shop".to_owned(), "web-1".to_owned(), &headers, &keep);
+        .open("shop".to_owned(), "web-1".to_owned(), None, &headers, &keep);
     assert!(again.await.is_ok());
 }
 

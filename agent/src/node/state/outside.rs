@@ -311,8 +311,7 @@ impl Outside {
         let of_fault = |entry: &Entry| {
             entry.info.namespace == offer.namespace
                 && offer.spec.pod_uid.as_ref() == Some(&entry.info.pod_uid)
-                && similar::fault_of(entry)
-                    .is_some_and(|fault| fault.slots().any(|slot| slot == offer.name))
+                && similar::stands_for(&offer.name, entry)
         };
         self.capture_of(&offer.namespace, &offer.name)
             .is_some_and(|entry| entry.info.rank < REQUESTED)

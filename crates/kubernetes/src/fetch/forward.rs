@@ -20,10 +20,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::AGENT_CONTAINER;
+use super::{AGENT_CONTAINER, Wanted};
 use crate::{
     Error,
-    capture::Capture,
     capture_read::Proof,
     error::{USER_FORWARD, call, chain},
     name::hex,
@@ -68,14 +67,14 @@ impl Sum {
     }
 }
 
-/// Copies the file of `capture` from the agent in `pod` to `out`.
+/// Copies the wanted file from the agent in `pod` to `out`.
 ///
 /// # Errors
 /// If there is no connection to the agent, if the agent refuses or falls silent, or if `out` fails.
 pub(super) async fn file(
     client: &Client,
     pod: &Pod,
-    capture: &Capture,
+    wanted: Wanted<'_>,
     proof: &Proof,
     out: &mut (impl AsyncWrite + Unpin),
     sum: &mut Sum,
@@ -84,7 +83,7 @@ pub(super) async fn file(
     let port = port(pod);
     let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let mut forward = call(USER_FORWARD, api.portforward(&name, &[port])).await?;
-    let exchanged = exchange(&mut forward, port, capture, proof, out, sum).await;
+    let exchanged = exchange(&mut forward, port, wanted, proof, out, sum).await;
     // Without this the connection would live as long as the API server likes.
     forward.abort();
     exchanged
@@ -106,7 +105,7 @@ fn port(pod: &Pod) -> u16 {
 async fn exchange(
     forward: &mut Portforwarder,
     port: u16,
-    capture: &Capture,
+    wanted: Wanted<'_>,
     proof: &Proof,
     out: &mut (impl AsyncWrite + Unpin),
     sum: &mut Sum,
@@ -116,7 +115,7 @@ async fn exchange(
     let stream = stream.ok_or_else(|| broken("the port was not forwarded"))?;
     let answer = async {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let sent = sender.send_request(request(capture, proof)?);
+        let sent = sender.send_request(request(wanted, proof)?);
         // The connection drives the body, too, so it goes on in its own task. It ends with the port-forward.
         tokio::spawn(connection);
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(sent.await?)
@@ -157,11 +156,16 @@ async fn exchange(
     }
 }
 
-fn request(capture: &Capture, proof: &Proof) -> Result<Request<Empty<Bytes>>, http::Error> {
-    let namespace = capture.namespace().unwrap_or_default();
-    let name = capture.name_any();
+fn request(wanted: Wanted<'_>, proof: &Proof) -> Result<Request<Empty<Bytes>>, http::Error> {
+    let namespace = wanted.capture.namespace().unwrap_or_default();
+    let name = wanted.capture.name_any();
+    // Names of files need no escape. Others are refused here, or by the agent.
+    let part = match wanted.similar {
+        Some(similar) => format!("similar/{}", similar.file),
+        None => "file".to_owned(),
+    };
     Request::get(format!(
-        "/api/v1/namespaces/{namespace}/captures/{name}/file"
+        "/api/v1/namespaces/{namespace}/captures/{name}/{part}"
     ))
     .header(HOST, "localhost")
     .header(AUTHORIZATION, format!("Bearer {}", proof.text()))

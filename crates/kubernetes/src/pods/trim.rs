@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{ContainerInfo, ContainerKind, ContainerState, OUR_ANNOTATIONS, PodInfo, Terminated};
-use crate::text::cut;
+use crate::{owner::POD_TEMPLATE_HASH, text::cut};
 
 /// How many bytes of a runtime's message are kept. The kubelet keeps 4,096 bytes of a termination message.
 const MESSAGE_LIMIT: usize = 4096;
@@ -170,7 +170,10 @@ fn object(pod: &Pod) -> Value {
             "uid": metadata.uid,
             "creationTimestamp": metadata.creation_timestamp,
             "deletionTimestamp": metadata.deletion_timestamp,
-            "labels": metadata.labels,
+            "labels": metadata.labels.as_ref().and_then(|labels| {
+                let (key, hash) = labels.get_key_value(POD_TEMPLATE_HASH)?;
+                Some(json!({ key: hash }))
+            }),
             "ownerReferences": metadata.owner_references,
         },
         "spec": {
@@ -342,10 +345,13 @@ mod tests {
     #[test]
     fn of_the_object_what_the_kubelet_goes_by_is_kept() {
         let probe = json!({"exec": {"command": ["cat", "/ok"]}, "failureThreshold": 2});
+        let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5796d5bc7c", "uid": "u2"});
         let pod = trimmed(json!({
             "metadata": {
                 "namespace": "shop", "name": "web", "uid": "u1", "deletionTimestamp": "2026-01-01T00:00:00Z",
                 "managedFields": [{"manager": "kubectl"}],
+                "creationTimestamp": "2025-12-31T00:00:00Z", "labels": {"app": "web", "pod-template-hash": "5796d5bc7c"},
+                "ownerReferences": [owner],
             },
             "spec": {
                 "initContainers": [{"name": "mesh", "startupProbe": probe}],
@@ -362,7 +368,11 @@ mod tests {
         assert_eq!(
             pod.object,
             json!({
-                "metadata": {"namespace": "shop", "name": "web", "uid": "u1", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+                "metadata": {
+                    "namespace": "shop", "name": "web", "uid": "u1", "deletionTimestamp": "2026-01-01T00:00:00Z",
+                    "creationTimestamp": "2025-12-31T00:00:00Z", "labels": {"pod-template-hash": "5796d5bc7c"},
+                    "ownerReferences": [owner],
+                },
                 "spec": {
                     "initContainers": [{"name": "mesh", "startupProbe": probe}],
                     "containers": [{

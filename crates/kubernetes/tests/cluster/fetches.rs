@@ -67,19 +67,19 @@ async fn a_file_is_read_from_the_agent_of_its_node_or_through_another_from_objec
 
     let mut out = Vec::new();
     let local = capture(&scene, "web", &node, &sha256, false);
-    let read = fetch::read(&scene.client, &local, agents, &mut out, pending()).await;
+    let read = fetch::read(&scene.client, &local, None, agents, &mut out, pending()).await;
     let fetched = read.unwrap();
     assert!(out == content && fetched.verified && fetched.bytes == 300_000);
 
     let mut out = Vec::new();
     let remote = capture(&scene, "web", "gone", &sha256, true);
-    let read = fetch::read(&scene.client, &remote, None, &mut out, pending()).await;
+    let read = fetch::read(&scene.client, &remote, None, None, &mut out, pending()).await;
     read.unwrap();
     assert!(out == content);
 
     let mut out = Vec::new();
     let damaged = capture(&scene, "web", &node, "00", false);
-    let read = fetch::read(&scene.client, &damaged, agents, &mut out, pending()).await;
+    let read = fetch::read(&scene.client, &damaged, None, agents, &mut out, pending()).await;
     let message = read.unwrap_err().to_string();
     assert!(message.contains(&sha256), "{message}");
     let reads: Api<CaptureRead> = Api::namespaced(scene.client.clone(), &scene.namespace);
@@ -88,7 +88,7 @@ async fn a_file_is_read_from_the_agent_of_its_node_or_through_another_from_objec
 
     let mut out = Vec::new();
     let lost = capture(&scene, "web", "gone", &sha256, false);
-    let error = fetch::read(&scene.client, &lost, agents, &mut out, pending())
+    let error = fetch::read(&scene.client, &lost, None, agents, &mut out, pending())
         .await
         .unwrap_err();
     assert!(
@@ -96,7 +96,7 @@ async fn a_file_is_read_from_the_agent_of_its_node_or_through_another_from_objec
         "{error}"
     );
     let missing = capture(&scene, "missing", &node, &sha256, false);
-    let error = fetch::read(&scene.client, &missing, agents, &mut out, pending())
+    let error = fetch::read(&scene.client, &missing, None, agents, &mut out, pending())
         .await
         .unwrap_err();
     assert!(

@@ -112,6 +112,7 @@ async fn one_for_a_pod_that_is_not_there_fails() {
         &scene.client,
         &failed,
         None,
+        None,
         &mut Vec::new(),
         std::future::pending(),
     )

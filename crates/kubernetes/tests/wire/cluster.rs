@@ -22,17 +22,24 @@ struct Objects {
     captures: BTreeMap<String, Value>,
     version: u64,
     requests: u64,
-    conflicts: u64,
+    patches: u64,
     writes: u64,
-    /// Of so many writes one has its effect, and an error for an answer.
-    loses: u64,
+    trouble: Trouble,
+}
+
+/// What goes wrong, one time in so many; 0 for never.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Trouble {
+    /// A write has its effect, and an error for an answer.
+    pub(crate) loses: u64,
+    /// Somebody else changes an object before it is patched.
+    pub(crate) disturbs: u64,
 }
 
 impl Cluster {
-    /// One that loses the answer to every write of this number; 0 for none.
-    pub(crate) fn losing(loses: u64) -> Self {
+    pub(crate) fn with(trouble: Trouble) -> Self {
         let cluster = Self::default();
-        cluster.0.lock().unwrap().loses = loses;
+        cluster.0.lock().unwrap().trouble = trouble;
         cluster
     }
 
@@ -65,10 +72,6 @@ impl Cluster {
 
     pub(crate) fn requests(&self) -> u64 {
         self.0.lock().unwrap().requests
-    }
-
-    pub(crate) fn conflicts(&self) -> u64 {
-        self.0.lock().unwrap().conflicts
     }
 
     pub(crate) fn delete(&self, name: &str) {
@@ -109,15 +112,20 @@ impl Objects {
                 self.write(name, body)
             }
             Method::PATCH if part == "status" => {
-                let Some(capture) = self.captures.get(name) else {
+                self.patches += 1;
+                let disturbed = is_time(self.patches, self.trouble.disturbs);
+                let Some(capture) = self.captures.get_mut(name) else {
                     return (
                         404,
                         status(404, "NotFound", "not found", json!({"name": name})),
                     );
                 };
+                if disturbed {
+                    self.version += 1;
+                    capture["metadata"]["resourceVersion"] = self.version.to_string().into();
+                }
                 let expected = &body["metadata"]["resourceVersion"];
                 if !expected.is_null() && *expected != capture["metadata"]["resourceVersion"] {
-                    self.conflicts += 1;
                     return (
                         409,
                         status(409, "Conflict", "changed", json!({"name": name})),
@@ -138,7 +146,7 @@ impl Objects {
         self.writes += 1;
         capture["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.captures.insert(name.clone(), capture.clone());
-        match self.loses > 0 && self.writes.is_multiple_of(self.loses) {
+        match is_time(self.writes, self.trouble.loses) {
             true => (
                 500,
                 status(500, "InternalError", "the answer is lost", Value::Null),
@@ -146,4 +154,8 @@ impl Objects {
             false => (200, capture),
         }
     }
+}
+
+fn is_time(count: u64, one_in: u64) -> bool {
+    one_in > 0 && count.is_multiple_of(one_in)
 }

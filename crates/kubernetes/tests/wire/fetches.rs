@@ -90,7 +90,7 @@ async fn read(answers: Vec<Answer>, stop: impl Future<Output = ()>) -> (Error, L
     capture.metadata.uid = Some("u1".to_owned());
     capture.status.as_mut().unwrap().node = Some("n1".to_owned());
     let mut out = Vec::new();
-    let read = fetch::read(&client, &capture, None, &mut out, stop).await;
+    let read = fetch::read(&client, &capture, None, None, &mut out, stop).await;
     assert!(out.is_empty());
     (read.unwrap_err(), log)
 }

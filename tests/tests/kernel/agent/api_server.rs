@@ -184,6 +184,9 @@ impl Shared {
             },
             CAPTURES => Some(selected(state.captures.values(), query)),
             _ if path.ends_with("/events") && method == "GET" => Some(Vec::new()),
+            _ if path.ends_with("/captures") && method == "GET" => {
+                Some(of_fault(state.captures.values(), query))
+            }
             _ => None,
         };
         if let Some(items) = items {
@@ -201,13 +204,21 @@ impl Shared {
         if query.contains("dryRun=") {
             return (201, body);
         }
-        state.written.push((path.to_owned(), body.clone()));
+        let created = path.ends_with("/captures") && method == "POST";
+        let path = &match body["metadata"]["name"].as_str() {
+            Some(name) if created => format!("{path}/{name}"),
+            _ => path.to_owned(),
+        };
+        if created && state.captures.contains_key(path) {
+            return (409, failure(409, "AlreadyExists"));
+        }
+        state.written.push((path.clone(), body.clone()));
         if !path.contains("/captures/") {
             return (200, body);
         }
         let (of, part) = match path.strip_suffix("/status") {
             Some(of) => (of, "status"),
-            None => (path, "spec"),
+            None => (path.as_str(), "spec"),
         };
         if part == "status" && !state.captures.contains_key(of) {
             return (404, failure(404, "NotFound"));
@@ -226,8 +237,10 @@ impl Shared {
         if !body[part].is_null() {
             capture[part] = body[part].clone();
         }
-        if !body["metadata"]["labels"].is_null() {
-            capture["metadata"]["labels"] = body["metadata"]["labels"].clone();
+        for part in ["labels", "annotations"] {
+            if !body["metadata"][part].is_null() {
+                capture["metadata"][part] = body["metadata"][part].clone();
+            }
         }
         (200, capture.clone())
     }
@@ -241,6 +254,15 @@ fn selected<'a>(captures: impl Iterator<Item = &'a Value>, query: &str) -> Vec<V
         .filter(|capture| node(capture).is_null() == unassigned)
         .cloned()
         .collect()
+}
+
+/// Those with the label of a fault that `query` selects.
+fn of_fault<'a>(captures: impl Iterator<Item = &'a Value>, query: &str) -> Vec<Value> {
+    let selected = query.split("lastword.dev%2Ffault%3D").nth(1);
+    let selected = selected.and_then(|rest| rest.split('&').next());
+    let fault =
+        |capture: &&Value| capture["metadata"]["labels"]["lastword.dev/fault"].as_str() == selected;
+    captures.filter(fault).cloned().collect()
 }
 
 fn failure(code: u16, reason: &str) -> Value {
