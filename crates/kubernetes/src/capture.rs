@@ -219,7 +219,7 @@ pub struct CaptureStatus {
 
 /// A pod that had the same fault. Its file is on its node, as long as there is room for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct SimilarPod {
     /// Name of the pod.
     pub pod_name: String,

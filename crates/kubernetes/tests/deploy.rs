@@ -42,6 +42,28 @@ fn the_crds_are_current() {
     is_current(&CaptureRead::crd(), "capture_read.rs");
 }
 
+/// Kubernetes 1.20 takes an empty default for null, and refuses the definition.
+#[test]
+fn no_default_of_the_crds_is_empty() {
+    fn defaults<'v>(value: &'v Value, found: &mut Vec<&'v Value>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("default").filter(|default| !default.is_object()));
+                fields.values().for_each(|value| defaults(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| defaults(value, found)),
+            _ => {}
+        }
+    }
+    for definition in [Capture::crd(), CaptureRead::crd()] {
+        let definition = serde_json::to_value(definition).unwrap();
+        let mut found = Vec::new();
+        defaults(&definition, &mut found);
+        let is_empty = |default: &&Value| default.is_null() || default.as_str() == Some("");
+        assert!(!found.iter().any(is_empty), "{found:?}");
+    }
+}
+
 type Rule = (String, String, String);
 
 /// (group, resource, verb) of every rule in a file's roles.
