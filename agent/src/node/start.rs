@@ -93,6 +93,7 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
             .clone()
             .run(announcer, captures.clone(), spool.clone(), place);
         services.spawn(telling);
+        services.spawn(captures.clone().sweep());
     }
     let (handle, requests) = Handle::new();
     let metrics = Arc::new(Metrics::new());

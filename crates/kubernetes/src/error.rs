@@ -58,6 +58,12 @@ accesses! {
         DELETE_CAPTURES = "delete" "lastword.dev" "captures";
         PATCH_CAPTURE_STATUS = "patch" "lastword.dev" "captures/status";
     ]
+    /// What the agent needs in its own namespace: the rules of the Role `lastword-agent`.
+    AGENT_AT_HOME, Agent = [
+        GET_LEASE = "get" "coordination.k8s.io" "leases";
+        CREATE_LEASE = "create" "coordination.k8s.io" "leases";
+        DELETE_LEASE = "delete" "coordination.k8s.io" "leases";
+    ]
     /// What a person needs to ask for captures and to read them: the rights of lastword.dev in the pod's namespace,
     /// the other rights in the agent's namespace. A port-forward through a WebSocket is a GET; Kubernetes 1.35 also
     /// requires `create`.
@@ -244,8 +250,11 @@ fn lacks_rbac(status: &Status) -> bool {
 fn remedy(access: Access, message: &str) -> String {
     let role = match access.who {
         Who::Agent => {
-            return "add this rule to ClusterRole lastword-agent, or apply deploy/ again"
-                .to_owned();
+            let kind = match AGENT_AT_HOME.contains(&access) {
+                true => "Role",
+                false => "ClusterRole",
+            };
+            return format!("add this rule to {kind} lastword-agent, or apply deploy/ again");
         }
         Who::User => match (access.resource, access.verb) {
             ("capturereads", _) => "clusterrole=lastword-file-reader",

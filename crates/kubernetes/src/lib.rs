@@ -43,7 +43,7 @@ pub mod reading;
 mod text;
 mod watch;
 
-pub use error::{AGENT, Access, Error, Retry, USER, VIEW, Who};
+pub use error::{AGENT, AGENT_AT_HOME, Access, Error, Retry, USER, VIEW, Who};
 pub use health::{Health, Standing, Trouble};
 pub use jiff::Timestamp;
 pub use kube::Client;

@@ -8,7 +8,7 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::CustomResourceExt as _;
-use kubernetes::{AGENT, Access, USER, capture::Capture, capture_read::CaptureRead};
+use kubernetes::{AGENT, AGENT_AT_HOME, Access, USER, capture::Capture, capture_read::CaptureRead};
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -66,13 +66,14 @@ fn no_default_of_the_crds_is_empty() {
 
 type Rule = (String, String, String);
 
-/// (group, resource, verb) of every rule in a file's roles.
-fn granted(file: &str) -> BTreeSet<Rule> {
+/// (group, resource, verb) of every rule in a file's roles of these kinds.
+fn granted(file: &str, kinds: &[&str]) -> BTreeSet<Rule> {
     let text = fs::read_to_string(deploy(file)).unwrap();
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
     let mut granted = BTreeSet::new();
     for rules in documents
         .iter()
+        .filter(|document| kinds.iter().any(|kind| document["kind"] == *kind))
         .filter_map(|document| document.get("rules"))
     {
         for rule in Vec::<PolicyRule>::deserialize(rules).unwrap() {
@@ -100,12 +101,13 @@ fn needed(accesses: &[Access]) -> BTreeSet<Rule> {
 
 #[test]
 fn the_agent_may_do_what_it_does_and_nothing_else() {
-    assert_eq!(granted("rbac.yaml"), needed(AGENT));
+    assert_eq!(granted("rbac.yaml", &["ClusterRole"]), needed(AGENT));
+    assert_eq!(granted("rbac.yaml", &["Role"]), needed(AGENT_AT_HOME));
 }
 
 #[test]
 fn readers_and_requesters_together_may_do_what_the_plugin_does() {
-    let granted = granted("reader.yaml");
+    let granted = granted("reader.yaml", &["ClusterRole", "Role"]);
     let needed = needed(USER);
     assert!(
         granted.is_superset(&needed),

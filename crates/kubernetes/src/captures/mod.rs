@@ -9,6 +9,7 @@
 //! pending for ever, and no expired Capture stays.
 
 mod book;
+mod sweep;
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},

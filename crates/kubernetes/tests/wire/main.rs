@@ -6,4 +6,5 @@ mod expires;
 mod faults;
 mod fetches;
 mod server;
+mod sweeps;
 mod watches;
