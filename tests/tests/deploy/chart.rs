@@ -254,6 +254,20 @@ fn every_object_has_the_labels_that_helm_users_look_for() {
 }
 
 #[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn the_chart_has_the_admission_policy_if_it_is_asked_for() {
+    let file = read("deploy/components/admission/policy.yaml");
+    let expected = file.replace("orValue('168h')", "orValue('3d')");
+    let expected: Vec<Value> = serde_saphyr::from_multiple(&expected).unwrap();
+    let chart = with(&["admission.enabled=true", "config.kubernetes.ttl=3d"]);
+    for document in &expected {
+        let kind = document["kind"].as_str().expect("a kind");
+        assert_eq!(&chart[&format!("{kind} lastword-agent")], document);
+    }
+    assert!(!with(&[]).contains_key("ValidatingAdmissionPolicy lastword-agent"));
+}
+
+#[test]
 fn every_value_is_in_the_schema() {
     let values: Value = serde_saphyr::from_str(&read("deploy/helm/lastword/values.yaml")).unwrap();
     let schema: Value =

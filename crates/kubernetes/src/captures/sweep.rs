@@ -2,16 +2,17 @@
 //!
 //! Once an hour, one agent lists all Captures, page by page. A Lease decides which agent: everyone looks at it once an
 //! hour, at a time that depends on the node, and the first one that finds it too old replaces it. The Lease is deleted
-//! and made anew, not renewed, because the API server writes `creationTimestamp`: the admission policy believes no other
-//! time (docs/design/0005-many-nodes.md).
+//! and made anew, not renewed, because its age is then measured by the API server's clock.
 //!
 //! | a Capture that | for | is |
 //! |---|---|---|
 //! | is Pending | 15 min since it was made | Failed: there is no agent on its node |
 //! | is Capturing | 1 h since it was made | Failed: its agent did not finish |
-//! | is finished | its time to live and 1 h | deleted |
+//! | is finished | its time to live and 1 h | marked by an annotation, then deleted |
 //!
-//! Every time is measured by the API server's clock. An agent that lives was faster.
+//! Every time is measured by the API server's clock. An agent that lives was faster. The mark is a server-side apply,
+//! because the API server notes when that was: so the admission policy can check whether the time is over
+//! (deploy/components/admission).
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -25,8 +26,9 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Resource as _,
-    api::{DeleteParams, ListParams, PostParams, Preconditions},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
 };
+use serde_json::json;
 use tokio::time::sleep;
 
 use super::{Captures, book::Seen, unless_changed};
@@ -34,11 +36,15 @@ use crate::{
     Error,
     capture::{Capture, Phase},
     clock::ServerClock,
-    error::{CREATE_LEASE, DELETE_LEASE, GET_LEASE, LIST_CAPTURES, call},
+    error::{CREATE_LEASE, DELETE_LEASE, GET_LEASE, LIST_CAPTURES, PATCH_CAPTURES, call},
 };
 
 /// Name of the Lease, in the agents' namespace.
 const LEASE: &str = "lastword-sweep";
+/// Annotation of a Capture that is about to be deleted: the node whose agent does that.
+const EXPIRED: &str = "lastword.dev/expired";
+/// Field manager of the annotation.
+const MANAGER: &str = "lastword-sweep";
 /// How often each agent looks at the Lease.
 const EVERY: Duration = Duration::from_secs(60 * 60);
 /// From what age on the Lease is replaced. An agent that replaced it finds it old enough the next time.
@@ -150,6 +156,29 @@ impl Captures {
         unless_changed(made.map(drop))
     }
 
+    async fn mark_and_delete(&self, mut seen: Seen) -> Result<(), Error> {
+        let api: Api<Capture> = Api::namespaced(self.client.clone(), &seen.namespace);
+        let patch = Patch::Apply(json!({
+            "apiVersion": Capture::api_version(&()),
+            "kind": Capture::kind(&()),
+            "metadata": {
+                "name": seen.name,
+                "resourceVersion": seen.resource_version,
+                "annotations": {EXPIRED: self.node},
+            },
+        }));
+        let params = PatchParams::apply(MANAGER).force();
+        let marked = api.patch_metadata(&seen.name, &params, &patch);
+        let marked = match call(PATCH_CAPTURES, marked).await {
+            Err(error) => return unless_changed(Err(error)).map(drop),
+            Ok(marked) => marked,
+        };
+        if let Some(version) = marked.metadata.resource_version {
+            seen.resource_version = version;
+        }
+        self.delete(&seen).await
+    }
+
     async fn sweep_all(&self, now: Timestamp) -> Result<(), Error> {
         let api: Api<Capture> = Api::all(self.client.clone());
         let mut params = ListParams::default().limit(PAGE);
@@ -158,7 +187,7 @@ impl Captures {
             for seen in page.items.into_iter().filter_map(Seen::of) {
                 let done = match judge(&seen, self.keep, now) {
                     None => continue,
-                    Some(Swept::Deleted) => self.delete(&seen).await,
+                    Some(Swept::Deleted) => self.mark_and_delete(seen.clone()).await,
                     Some(Swept::Failed(reason, message)) => {
                         self.give_up(&seen, reason, &message).await
                     }

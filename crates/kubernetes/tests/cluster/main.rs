@@ -5,6 +5,7 @@
 //! cargo test -p kubernetes --test cluster -- --ignored
 //! ```
 
+mod admission;
 mod announces;
 mod fetches;
 mod requested;

@@ -36,6 +36,11 @@ fn capture(name: &str, phase: &str, days: i64) -> Value {
     })
 }
 
+/// The answer to the mark.
+fn marked(name: &str) -> Value {
+    json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": name, "resourceVersion": "2"}})
+}
+
 fn page(captures: &[Value], next: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "5", "continue": next}, "items": captures})
 }
@@ -129,9 +134,11 @@ async fn whoever_replaces_the_lease_goes_through_all_captures_page_by_page() {
             answer("POST", LEASES, 201, lease(0)),
             answer("GET", LIST, 200, page(&first, "more")),
             answer("GET", LIST, 200, page(&second, "")).to("continue=more"),
-            answer("DELETE", SHOP, 200, done()),
+            answer("PATCH", SHOP, 200, marked("old")),
             answer("DELETE", SHOP, 200, done()),
             answer("PATCH", SHOP, 200, capture("lost", "Failed", 1)),
+            answer("PATCH", SHOP, 200, marked("older")),
+            answer("DELETE", SHOP, 200, done()),
         ],
         true,
     )
@@ -142,8 +149,10 @@ async fn whoever_replaces_the_lease_goes_through_all_captures_page_by_page() {
         .map(|request| request.split(['?', '&']).next().unwrap_or_default())
         .collect();
     let expected = [
+        format!("PATCH {SHOP}/old"),
         format!("DELETE {SHOP}/old"),
         format!("PATCH {SHOP}/lost/status"),
+        format!("PATCH {SHOP}/older"),
         format!("DELETE {SHOP}/older"),
     ];
     assert_eq!(changes, expected, "{requests:?}");
