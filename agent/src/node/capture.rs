@@ -84,6 +84,7 @@ fn write(
         &new,
         |writer| runs().try_for_each(|run| run.write_to(writer)),
         |path, info| {
+            info.namespace_uid.clone_from(&order.namespace_uid);
             match explained(path, info) {
                 Ok(said) => explanation = Some(said),
                 Err(error) => {

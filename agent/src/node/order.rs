@@ -51,6 +51,8 @@ pub(super) struct Order {
     /// Name of the capture: that of its Capture object. A capture of that name is superseded.
     pub(super) name: String,
     pub(super) identity: Option<Identity>,
+    /// UID of the pod's namespace; empty if it is not known.
+    pub(super) namespace_uid: String,
     /// What the API server said when the last run ended.
     pub(super) around: Option<Around>,
     pub(super) trigger: Trigger,

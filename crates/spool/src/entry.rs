@@ -40,6 +40,9 @@ pub struct Info {
     pub name: String,
     /// Namespace of the pod; empty without a pod.
     pub namespace: String,
+    /// UID of that namespace when the capture was taken; empty if it was not known. A namespace that is deleted and made
+    /// again has another one.
+    pub namespace_uid: String,
     /// Name of the pod; empty without a pod.
     pub pod: String,
     /// UID of the pod; empty without a pod.

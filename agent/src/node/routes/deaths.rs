@@ -17,7 +17,7 @@ use super::{
             Wanted, capture_name,
         },
         recording::Life,
-        state::{lives::Live, orders::Decided},
+        state::{lives::Live, orders::Decided, outside::IS_OFF},
         tasks::Input,
     },
     captures::OPTED_OUT,
@@ -209,6 +209,7 @@ impl Node {
         let room = self.histories.room(&subject);
         let order = Order {
             name,
+            namespace_uid: self.namespace_uid(identity.as_ref()),
             identity,
             around: self.histories.take_around(&subject),
             trigger,
@@ -218,6 +219,11 @@ impl Node {
             requested: false,
         };
         self.order(subject, asked, order);
+    }
+
+    fn namespace_uid(&self, identity: Option<&Identity>) -> String {
+        let uid = identity.and_then(|it| self.pods.namespace_uid(&it.pod.namespace));
+        uid.cloned().unwrap_or_default()
     }
 
     /// Who a container is; where none of its runs has started since the agent has, by the newest run that was kept.
@@ -281,9 +287,11 @@ impl Node {
             trigger,
             rank,
         } = wanted;
+        let identity = self.identity(&subject);
         let order = Order {
             name,
-            identity: self.identity(&subject),
+            namespace_uid: self.namespace_uid(identity.as_ref()),
+            identity,
             around: None,
             trigger,
             rank,
@@ -326,7 +334,8 @@ impl Node {
         let off = self.orders.is_off(&subject);
         let result = match result {
             Ok(written) if off => {
-                self.tasks.spawn(self.outside.drop_opted_out(written.entry));
+                let dropping = self.outside.drop_all(vec![(written.entry, IS_OFF)]);
+                self.tasks.spawn(dropping);
                 Err(anyhow::anyhow!(OFF))
             }
             result => result,

@@ -10,7 +10,7 @@ use triggers::Subject;
 use super::super::{
     event_loop::Node,
     order::OFF,
-    state::outside::{Feed, subject_of},
+    state::outside::{Feed, IS_FORMER, IS_OFF, subject_of},
 };
 
 impl Node {
@@ -48,9 +48,9 @@ impl Node {
         }
         if self.clients.kube.is_some() {
             let of_subject = |entry: &spool::Entry| subject_of(entry) == *subject;
-            for entry in self.outside.unannounced(of_subject) {
-                self.tasks.spawn(self.outside.drop_opted_out(entry));
-            }
+            let off = self.outside.unannounced(of_subject).into_iter();
+            let off = off.map(|entry| (entry, IS_OFF)).collect();
+            self.tasks.spawn(self.outside.drop_all(off));
         }
     }
 
@@ -58,8 +58,12 @@ impl Node {
     pub(crate) fn heard(&mut self, all: Feed) {
         if self.outside.heard(all) {
             let off = |entry: &spool::Entry| self.orders.is_off(&subject_of(entry));
-            let off = self.outside.unannounced(off);
-            self.tasks.spawn(self.outside.open(off));
+            let off = self.outside.unannounced(off).into_iter();
+            let off = off.map(|entry| (entry, IS_OFF));
+            let former = self.outside.former(|name| self.pods.namespace_uid(name));
+            let former = former.into_iter().map(|entry| (entry, IS_FORMER));
+            self.tasks
+                .spawn(self.outside.open(off.chain(former).collect()));
         }
     }
 }

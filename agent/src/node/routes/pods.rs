@@ -13,7 +13,10 @@ use super::super::{
     clock::Clock,
     event_loop::Node,
     runtime::Everything,
-    state::{outside::Feed, pods::uid_of},
+    state::{
+        outside::{Feed, IS_FORMER},
+        pods::uid_of,
+    },
 };
 
 impl Node {
@@ -46,11 +49,24 @@ impl Node {
         match change {
             Change::Synced => self.heard(Feed::Namespaces),
             Change::Changed(namespace) => {
+                let name = namespace.name.clone();
                 for pod in self.pods.saw_namespace(namespace) {
                     self.describe(&pod);
                 }
+                self.drop_former(&name);
             }
             Change::Gone { .. } => {}
+        }
+    }
+
+    /// Removes what was captured in a former namespace of this name. (What an earlier agent left of such ones is removed
+    /// before announcing begins.)
+    fn drop_former(&mut self, name: &str) {
+        let uid = |of: &str| self.pods.namespace_uid(of).filter(|_| of == name);
+        let former = self.outside.former(uid);
+        if self.outside.may_announce() && !former.is_empty() {
+            let former = former.into_iter().map(|entry| (entry, IS_FORMER)).collect();
+            self.tasks.spawn(self.outside.drop_all(former));
         }
     }
 

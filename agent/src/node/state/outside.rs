@@ -209,10 +209,32 @@ impl Outside {
             .find(|entry| !entry.state.announced && !entry.state.exists && of(entry))
     }
 
-    /// Removes a capture that should not have been taken.
-    pub(crate) fn drop_opted_out(&self, entry: Entry) -> impl Future<Output = ()> + Send + use<> {
+    /// Captures of former namespaces, whose name another one has now; `uid` knows the present ones. Their Capture objects
+    /// went with the namespace, and whoever has the name now must get none for their files.
+    pub(crate) fn former<'a>(&self, uid: impl Fn(&str) -> Option<&'a String>) -> Vec<Entry> {
+        self.spool.find(|entry| {
+            let info = &entry.info;
+            let now = uid(&info.namespace);
+            !info.namespace_uid.is_empty() && now.is_some_and(|now| *now != info.namespace_uid)
+        })
+    }
+
+    /// Removes captures, each for this reason.
+    pub(crate) fn drop_all(
+        &self,
+        entries: Vec<(Entry, &'static str)>,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let spool = self.spool.clone();
-        async move { tell::remove(&spool, &entry, OPTED_OUT).await }
+        async move {
+            for (entry, why) in entries {
+                tell::remove(&spool, &entry, why).await;
+            }
+        }
+    }
+
+    /// Whether nothing is missing any more for announcing.
+    pub(crate) fn may_announce(&self) -> bool {
+        self.knows_pods && self.knows_namespaces
     }
 
     /// The API server has reported all of something; true when nothing is missing any more, so that announcing may
@@ -222,16 +244,17 @@ impl Outside {
             Feed::Pods => self.knows_pods = true,
             Feed::Namespaces => self.knows_namespaces = true,
         }
-        self.knows_pods && self.knows_namespaces
+        self.may_announce()
     }
 
-    /// Begins to announce, once these captures, whose containers are opted out, have been removed.
-    pub(crate) fn open(&self, opted_out: Vec<Entry>) -> impl Future<Output = ()> + Send + use<> {
-        let (spool, teller) = (self.spool.clone(), self.teller.clone());
+    /// Begins to announce, once these captures have been removed, each for this reason.
+    pub(crate) fn open(
+        &self,
+        unwanted: Vec<(Entry, &'static str)>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (dropping, teller) = (self.drop_all(unwanted), self.teller.clone());
         async move {
-            for entry in opted_out {
-                tell::remove(&spool, &entry, OPTED_OUT).await;
-            }
+            dropping.await;
             teller.open();
         }
     }
@@ -377,7 +400,9 @@ impl Outside {
     }
 }
 
-const OPTED_OUT: &str = "its container is opted out";
+/// Why captures are removed.
+pub(crate) const IS_OFF: &str = "its container is opted out";
+pub(crate) const IS_FORMER: &str = "its namespace was deleted and made again";
 
 /// Whether a Capture object that is gone was deleted for its own sake. Where the API server does not say, the file
 /// stays.

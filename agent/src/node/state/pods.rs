@@ -108,6 +108,11 @@ impl Pods {
             .collect()
     }
 
+    /// UID of the namespace that has this name now, as far as the API server has reported it.
+    pub(crate) fn namespace_uid(&self, name: &str) -> Option<&String> {
+        self.namespaces.get(name).map(|namespace| &namespace.uid)
+    }
+
     /// All that the container runtime has.
     pub(crate) fn saw_runtime(&mut self, all: &Everything) {
         let statuses = all.containers.iter();

@@ -17,6 +17,10 @@ pub(super) const CASES: &[Case] = &[
     ("agent_keeps_nothing_of_who_is_opted_out", opted_out),
     ("agent_announces_anew_what_the_api_server_lacks", anew),
     ("agent_names_a_crash_without_the_runtimes_socket", no_socket),
+    (
+        "agent_tells_a_namespace_from_a_former_one_of_its_name",
+        former,
+    ),
 ];
 
 /// A node whose agent uses this API server. The agent is not started yet.
@@ -202,5 +206,36 @@ fn no_socket() -> Result<(), Failed> {
         status.contains("container_runtime.endpoint is off"),
         "{status}"
     );
+    Ok(())
+}
+
+/// A namespace is deleted while no agent runs, and made again under its name: what was captured in the former one is
+/// removed, and the API server gets nothing of it.
+fn former() -> Result<(), Failed> {
+    let api = ApiServer::start()?;
+    let mut node = node_of(&api)?;
+    let old = Pod::on(&node, 1, "old")?;
+    let new = Pod::on(&node, 2, "new")?;
+    let containers = [&old, &new].map(|pod| Container::below(&pod.cgroup));
+    api.has(&old.object(&json!({}), &[&containers[0]]));
+    api.has(&new.object(&json!({}), &[&containers[1]]));
+    let shop = |uid: &str| {
+        let mut shop = namespace("shop", &json!({}));
+        shop["metadata"]["uid"] = uid.into();
+        vec![shop]
+    };
+    api.tell_namespaces(shop("first"));
+    start(&mut node)?;
+    containers[0].crash("/missing/former")?;
+    old.is_told(&api, &node)?;
+    let capture = node.captured(&containers[0], &[1])?;
+    node.stop(Signal::SIGTERM)?;
+    api.lose_captures(old.name);
+    api.tell_namespaces(shop("second"));
+    start(&mut node)?;
+    containers[1].crash("/missing/new")?;
+    new.is_told(&api, &node)?;
+    assert_eq!(api.written_about(old.name), []);
+    assert!(!capture.sidecar_path().exists());
     Ok(())
 }
