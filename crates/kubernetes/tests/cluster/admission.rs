@@ -14,7 +14,7 @@ use kube::{
 };
 use kubernetes::{
     Health, Who,
-    announce::{Announcement, Announcer},
+    announce::{Announcement, Announcer, Object},
     capture::{Capture, CaptureSpec, CaptureStatus, Phase},
     captures,
     pods::ContainerKind,
@@ -104,8 +104,10 @@ impl Scene {
     async fn announce(&self, agent: &Agent, name: &str, create: bool) -> Result<(), String> {
         let announcement = Announcement {
             namespace: self.namespace.clone(),
-            name: name.to_owned(),
-            create,
+            object: match create {
+                true => Object::Named(name.to_owned()),
+                false => Object::Existing(name.to_owned()),
+            },
             spec: CaptureSpec {
                 pod_name: format!("pod-{name}"),
                 ttl: Some("1s".to_owned()),
@@ -129,6 +131,7 @@ impl Scene {
         announcer
             .announce(&announcement)
             .await
+            .map(drop)
             .map_err(|error| error.to_string())
     }
 
@@ -345,11 +348,22 @@ async fn an_agent_writes_what_is_of_its_node_and_nothing_else() {
             .await,
         foreign,
     );
-    // But it may count how many pods of its own had the same fault.
-    for counted in [json!({"similar": 3}), json!({"similar": 4})] {
-        // Until the definition has these fields they are dropped, which is no change.
-        scene.status(here, "theirs", counted).await.unwrap();
-    }
+    // But it may count pods of its own that had the same fault, where the Capture stands for that fault.
+    let counted = json!({"similar": 3, "additions": ["a"]});
+    refused(scene.status(here, "theirs", counted.clone()).await, foreign);
+    let label = Patch::Merge(json!({"metadata": {"labels": {"lastword.dev/fault": "f"}}}));
+    let theirs = scene.captures(&there.client);
+    theirs
+        .patch("theirs", &PatchParams::default(), &label)
+        .await
+        .unwrap();
+    scene.status(here, "theirs", counted).await.unwrap();
+    refused(
+        scene.status(here, "theirs", json!({"similar": 2})).await,
+        foreign,
+    );
+    let more = json!({"similar": 4, "verdict": "nothing happened"});
+    refused(scene.status(here, "theirs", more).await, foreign);
 
     // Events of others.
     let events: Api<Event> = Api::namespaced(here.client.clone(), &scene.namespace);
