@@ -39,6 +39,7 @@ pub(crate) fn of_agent(status: &Status, now: WallTime, out: &mut impl Write) -> 
         storage,
         api_server,
         cri,
+        alerts_error,
         announce_pending,
         log_lines_lost,
     } = status;
@@ -127,6 +128,9 @@ pub(crate) fn of_agent(status: &Status, now: WallTime, out: &mut impl Write) -> 
         connection(api_server.as_ref(), "not configured", now),
     )?;
     field("CRI", connection(cri.as_ref(), NO_RUNTIME, now))?;
+    if let Some(error) = alerts_error {
+        field("alerts", format!("the certificate cannot be used: {error}"))?;
+    }
     field("announcements", format!("{announce_pending} waiting"))?;
     if *log_lines_lost > 0 {
         field(
@@ -246,6 +250,7 @@ mod tests {
                 error: Some("connection refused".to_owned()),
             }),
             cri: None,
+            alerts_error: Some("/tls/tls.crt: it has no certificate in PEM".to_owned()),
             announce_pending: 1,
             log_lines_lost: 3,
         };
@@ -265,6 +270,7 @@ spool         /var/lib/lastword: 5 captures, 3 MiB of 1 GiB; 7 dropped; 6 lost
 storage       s3://bucket/a: 1 to upload; the last upload failed: 403
 API server    does not answer, for 60 s (since 2026-11-18T11:07:40Z): connection refused
 CRI           not asked (container_runtime.endpoint is off): names come from the API server alone, exit statuses from the kernel
+alerts        the certificate cannot be used: /tls/tls.crt: it has no certificate in PEM
 announcements 1 waiting
 log           3 lines lost: its reader is gone, or too slow
 

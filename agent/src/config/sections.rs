@@ -219,6 +219,12 @@ pub struct Http {
     pub files_listen: SocketAddr,
     /// File with the bearer token that senders of alerts must present. Without it, no alerts are accepted.
     pub alerts_token_file: Option<PathBuf>,
+    /// Directory with `tls.crt` and `tls.key`, such as a mounted Secret of the type `kubernetes.io/tls`. As long as they
+    /// are there, alerts are taken by TLS alone.
+    pub alerts_tls_directory: Option<PathBuf>,
+    /// Address and port that take alerts by TLS.
+    #[serde(deserialize_with = "bounds::listen")]
+    pub alerts_tls_listen: SocketAddr,
     /// Namespaces whose pods alerts may have captured. Without any, all.
     pub alerts_namespaces: Vec<String>,
     /// How many captures all alerts together may ask this agent for, per minute.
@@ -231,6 +237,8 @@ impl Default for Http {
             listen: SocketAddr::from(([0, 0, 0, 0], 9440)),
             files_listen: SocketAddr::from(([127, 0, 0, 1], 9441)),
             alerts_token_file: None,
+            alerts_tls_directory: None,
+            alerts_tls_listen: SocketAddr::from(([0, 0, 0, 0], 9443)),
             alerts_namespaces: Vec::new(),
             alerts_per_minute: NonZeroU32::new(120).unwrap_or(NonZeroU32::MIN),
         }

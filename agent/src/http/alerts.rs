@@ -26,6 +26,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const WORK_TIMEOUT: Duration = Duration::from_secs(20);
 const NOT_ENABLED: &str = "alerts are not taken: http.alerts_token_file of the agent's configuration names no file with a bearer token\n";
 
+const BY_TLS: &str = "this agent takes alerts by TLS alone: send them to https://, on the port of http.alerts_tls_listen (9443)\n";
+
 /// What a post led to.
 #[derive(Debug, Default, Serialize)]
 struct Answer {
@@ -44,6 +46,15 @@ struct Capture {
     capture: String,
     /// False if an earlier post of the same alert created it.
     created: bool,
+}
+
+/// Takes alerts without TLS, as long as there is no certificate.
+pub(super) async fn post_in_the_clear(endpoint: State<Endpoint>, request: Request) -> Response {
+    let certificate = endpoint.certificate.as_ref();
+    if certificate.is_some_and(|certificate| certificate.is_there()) {
+        return (StatusCode::FORBIDDEN, BY_TLS).into_response();
+    }
+    post(endpoint, request).await
 }
 
 pub(super) async fn post(State(endpoint): State<Endpoint>, request: Request) -> Response {

@@ -102,7 +102,7 @@ impl Files {
                 (StatusCode::NOT_FOUND, said)
             })
             .with_state(self);
-        server::serve(listener, app, LIMITS).await;
+        server::serve(listener, None, app, LIMITS).await;
     }
 
     /// Begins to deliver the file of a Capture, or the file `of` for which the Capture stands.

@@ -92,6 +92,12 @@ impl Readiness {
         {
             say("uploads fail", storage.error.as_ref());
         }
+        if status.alerts_error.is_some() {
+            say(
+                "the certificate for alerts cannot be used",
+                status.alerts_error.as_ref(),
+            );
+        }
         let mut limitations = status.limitations.clone();
         if status.cri.is_none() {
             limitations.push(format!("the container runtime is {NO_RUNTIME}"));
@@ -159,6 +165,7 @@ mod tests {
             ..Status::default()
         };
         status.spool.error = Some("Read-only file system".to_owned());
+        status.alerts_error = Some("tls.key: no key".to_owned());
         let agent = Agent::with_status(status).await;
         let answer = agent.send(&request("GET", "/readyz", "", "")).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -166,6 +173,7 @@ mod tests {
             "770 containers were not recorded: no ring was free",
             "no room for 9 messages",
             "captures cannot be written: Read-only file system",
+            "the certificate for alerts cannot be used: tls.key: no key",
         ] {
             assert!(answer.contains(said), "{said}: {answer}");
         }

@@ -1,5 +1,6 @@
 //! The agent's HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, and `/api/v1/alerts`, which is the only path that
-//! changes anything.
+//! changes anything. If there is a certificate, alerts are taken by TLS on a port of their own ([`Certificate`]) and
+//! nowhere else.
 //!
 //! This endpoint never serves a capture, whoever asks: another one does, on a port of its own ([`Files`]). A connection
 //! carries one request and has a deadline, and the number of connections is limited. So a client that holds connections
@@ -30,9 +31,11 @@ mod patient;
 mod server;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod token;
 
 pub(crate) use files::Files;
+pub(crate) use tls::Certificate;
 
 const PATHS: &str = "there are GET /metrics, /healthz and /readyz, and POST /api/v1/alerts";
 
@@ -50,12 +53,21 @@ pub(crate) struct Endpoint {
     pub(crate) namespaces: Arc<BTreeSet<String>>,
     /// How many captures alerts may still ask for.
     pub(crate) allowance: Arc<Allowance>,
+    /// With which alerts are taken by TLS; none if the configuration names no directory for it.
+    pub(crate) certificate: Option<Arc<Certificate>>,
 }
 
 impl Endpoint {
     /// Serves until the future is dropped.
     pub(crate) async fn serve(self, listener: TcpListener) {
-        server::serve(listener, self.router(), server::Limits::default()).await;
+        server::serve(listener, None, self.router(), server::Limits::default()).await;
+    }
+
+    /// Takes alerts by TLS until the future is dropped.
+    pub(crate) async fn serve_tls(self, listener: TcpListener) {
+        let certificate = self.certificate.clone();
+        let app = alerts_only().with_state(self);
+        server::serve(listener, certificate, app, server::Limits::default()).await;
     }
 
     fn router(self) -> Router {
@@ -65,7 +77,7 @@ impl Endpoint {
             .route("/readyz", get(health::ready))
             .route(
                 "/api/v1/alerts",
-                post(alerts::post).layer(alerts::body_limit()),
+                post(alerts::post_in_the_clear).layer(alerts::body_limit()),
             )
             .fallback(async || (StatusCode::NOT_FOUND, format!("no such path; {PATHS}\n")))
             .method_not_allowed_fallback(async || {
@@ -74,6 +86,14 @@ impl Endpoint {
             })
             .with_state(self)
     }
+}
+
+/// What is served by TLS.
+fn alerts_only() -> Router<Endpoint> {
+    Router::new().route(
+        "/api/v1/alerts",
+        post(alerts::post).layer(alerts::body_limit()),
+    )
 }
 
 async fn metrics(State(endpoint): State<Endpoint>) -> Response {

@@ -20,13 +20,13 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
 
-use super::patient::Patient;
+use super::{patient::Patient, tls::Certificate};
 
 /// Bytes for a request's head and for what is read ahead of its body.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -75,8 +75,13 @@ impl Keep {
     }
 }
 
-/// Serves until the future is dropped. Then all connections end.
-pub(super) async fn serve(listener: TcpListener, app: Router, limits: Limits) {
+/// Serves until the future is dropped; by TLS if there is a certificate. Then all connections end.
+pub(super) async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<Certificate>>,
+    app: Router,
+    limits: Limits,
+) {
     let mut tasks = JoinSet::new();
     let mut oldest_first: VecDeque<(AbortHandle, Keep)> = VecDeque::new();
     loop {
@@ -96,16 +101,27 @@ pub(super) async fn serve(listener: TcpListener, app: Router, limits: Limits) {
             oldest.abort();
         }
         let keep = Keep::default();
-        let task = tasks.spawn(connection(stream, app.clone(), limits, keep.clone()));
+        let (tls, app) = (tls.clone(), app.clone());
+        let task = tasks.spawn(connection(stream, tls, app, limits, keep.clone()));
         oldest_first.push_back((task, keep));
     }
 }
 
-async fn connection(stream: TcpStream, app: Router, limits: Limits, keep: Keep) {
+async fn connection(
+    stream: TcpStream,
+    tls: Option<Arc<Certificate>>,
+    app: Router,
+    limits: Limits,
+    keep: Keep,
+) {
     let serving = async {
-        let stream = answered(stream, app, limits, keep).await?;
-        linger(stream).await?;
-        anyhow::Ok(())
+        match tls {
+            None => whole(stream, app, limits, keep).await,
+            Some(tls) => {
+                let stream = timeout(limits.head, tls.accept(stream)).await??;
+                whole(stream, app, limits, keep).await
+            }
+        }
     };
     match timeout(limits.connection, serving).await {
         Ok(Ok(())) => {}
@@ -114,13 +130,23 @@ async fn connection(stream: TcpStream, app: Router, limits: Limits, keep: Keep) 
     }
 }
 
+/// A connection that carries bytes.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+
+async fn whole(stream: impl Stream, app: Router, limits: Limits, keep: Keep) -> anyhow::Result<()> {
+    let stream = answered(stream, app, limits, keep).await?;
+    Ok(linger(stream).await?)
+}
+
 /// Answers one request; returns the connection, which is still open.
-async fn answered(
-    stream: TcpStream,
+async fn answered<S: Stream>(
+    stream: S,
     app: Router,
     limits: Limits,
     keep: Keep,
-) -> anyhow::Result<TcpStream> {
+) -> anyhow::Result<S> {
     let app = TowerToHyperService::new(app);
     let service = service_fn(move |mut request: axum::http::Request<Incoming>| {
         request.extensions_mut().insert(keep.clone());
@@ -138,7 +164,7 @@ async fn answered(
 
 /// Ends a connection whose client may still be sending. Closing it with unread bytes would reset it, and the client
 /// would lose the answer (RFC 9112 section 9.6).
-async fn linger(mut stream: TcpStream) -> std::io::Result<()> {
+async fn linger(mut stream: impl Stream) -> std::io::Result<()> {
     stream.shutdown().await?;
     let rest = async {
         let mut rest = (&mut stream).take(LINGER_BYTES);
@@ -172,7 +198,7 @@ mod tests {
             .route("/never", get(std::future::pending::<&str>))
             .route("/kept", get(kept))
             .route("/endless", get(endless));
-        (address, tokio::spawn(serve(listener, app, limits)))
+        (address, tokio::spawn(serve(listener, None, app, limits)))
     }
 
     /// Answers, on a connection that is kept, once the test says so.

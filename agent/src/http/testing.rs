@@ -3,16 +3,17 @@
 use std::{
     net::SocketAddr,
     num::NonZeroU32,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
 };
 
-use super::Endpoint;
+use super::{Certificate, Endpoint};
 use crate::{
     allowance::Allowance,
     metrics::Metrics,
@@ -29,6 +30,8 @@ type Answer = fn(&Alert) -> Result<AlertOutcome, String>;
 
 pub(super) struct Agent {
     address: SocketAddr,
+    /// Where alerts are taken by TLS, and with which certificate.
+    tls: Option<(SocketAddr, Arc<Certificate>)>,
     /// The alerts that came.
     pub(super) alerts: Arc<Mutex<Vec<Alert>>>,
     _folder: tempfile::TempDir,
@@ -60,17 +63,31 @@ impl Agent {
     /// Alerts may only be about these namespaces.
     pub(super) async fn for_namespaces(namespaces: &[&str]) -> Self {
         let answer: Answer = |alert| Ok(AlertOutcome::Created(format!("{}-1", alert.pod)));
-        Self::start_for(Some((Status::default(), answer)), true, namespaces).await
+        Self::start_for(Some((Status::default(), answer)), true, namespaces, None).await
+    }
+
+    /// Takes alerts by TLS, too, with the certificate in this directory.
+    pub(super) async fn with_certificate(directory: &Path) -> Self {
+        let answer: Answer = |alert| Ok(AlertOutcome::Created(format!("{}-1", alert.pod)));
+        let certificate = Certificate::new(directory.to_owned());
+        Self::start_for(
+            Some((Status::default(), answer)),
+            true,
+            &[],
+            Some(certificate),
+        )
+        .await
     }
 
     async fn start(answers: Option<(Status, Answer)>, token: bool) -> Self {
-        Self::start_for(answers, token, &[]).await
+        Self::start_for(answers, token, &[], None).await
     }
 
     async fn start_for(
         answers: Option<(Status, Answer)>,
         token: bool,
         namespaces: &[&str],
+        certificate: Option<Certificate>,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file: PathBuf = folder.path().join("token");
@@ -100,10 +117,18 @@ impl Agent {
             token_file: token.then_some(file),
             namespaces: Arc::new(namespaces.iter().map(|name| (*name).to_owned()).collect()),
             allowance: Arc::new(Allowance::new(NonZeroU32::new(PER_MINUTE).unwrap())),
+            certificate: certificate.map(Arc::new),
         };
+        let mut tls = None;
+        if let Some(certificate) = &endpoint.certificate {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            tls = Some((listener.local_addr().unwrap(), certificate.clone()));
+            tokio::spawn(endpoint.clone().serve_tls(listener));
+        }
         tokio::spawn(endpoint.serve(listener));
         Self {
             address,
+            tls,
             alerts,
             _folder: folder,
         }
@@ -125,6 +150,17 @@ impl Agent {
 
     pub(super) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Connects where alerts are taken by TLS.
+    pub(super) async fn connect_tls(&self) -> TcpStream {
+        let (address, _) = self.tls.as_ref().unwrap();
+        TcpStream::connect(address).await.unwrap()
+    }
+
+    /// What is wrong with the certificate.
+    pub(super) fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.tls.as_ref().unwrap().1.trouble()
     }
 
     /// Posts an alert with the right token.

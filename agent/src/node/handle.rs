@@ -234,6 +234,8 @@ pub(crate) struct Status {
     pub(crate) api_server: Option<Connection>,
     /// Connection to the container runtime's CRI socket; none if the configuration turns it off ([`NO_RUNTIME`]).
     pub(crate) cri: Option<Connection>,
+    /// Why the certificate for alerts cannot be used; none if it can, or if there is none.
+    pub(crate) alerts_error: Option<String>,
     /// Captures that wait to be announced.
     pub(crate) announce_pending: u64,
     /// Log lines that found no room, or whose reader was gone, since the start.

@@ -98,13 +98,21 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
     let (handle, requests) = Handle::new();
     let metrics = Arc::new(Metrics::new());
     services.spawn(socket::server::serve(listener, handle.clone()));
+    let certificate = config.http.alerts_tls_directory.clone();
+    let certificate = certificate.map(|directory| Arc::new(http::Certificate::new(directory)));
+    let alerts_tls = certificate.as_ref().map(|it| it.trouble());
     let http = http::Endpoint {
         handle,
         metrics: metrics.clone(),
         token_file: config.http.alerts_token_file.clone(),
         namespaces: Arc::new(config.http.alerts_namespaces.iter().cloned().collect()),
         allowance: Arc::new(Allowance::new(config.http.alerts_per_minute)),
+        certificate,
     };
+    if http.certificate.is_some() {
+        let listener = listen(config.http.alerts_tls_listen, "http.alerts_tls_listen").await?;
+        services.spawn(http.clone().serve_tls(listener));
+    }
     services.spawn(http.serve(endpoint));
     let store = open_store(&config)?;
     if let Some(kube) = &kube {
@@ -144,6 +152,7 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
             options.config,
             has_api.then(|| health.subscribe()),
             cri_standing,
+            alerts_tls,
         ),
         clock,
         clients: Clients {

@@ -207,7 +207,10 @@ fn what_people_add_to_the_pod_is_there() {
     let rule = &chart["NetworkPolicy lastword"]["spec"]["ingress"][0];
     let prometheus = json!({ "podSelector": { "matchLabels": { "app": "prometheus" } } });
     assert_eq!(rule["from"], json!([prometheus]));
-    assert_eq!(rule["ports"], json!([{ "port": "http" }]));
+    assert_eq!(
+        rule["ports"],
+        json!([{ "port": "http" }, { "port": "alerts" }])
+    );
 }
 
 #[test]

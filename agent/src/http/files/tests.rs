@@ -233,7 +233,7 @@ impl Scene {
 }
 
 async fn server_of(listener: TcpListener, app: Router) {
-    server::serve(listener, app, Limits::default()).await;
+    server::serve(listener, None, app, Limits::default()).await;
 }
 
 /// So many seconds ago, as the API server writes it.

@@ -45,6 +45,8 @@ pub(crate) struct Account {
     api: Option<watch::Receiver<Api>>,
     /// Connection to the container runtime, likewise.
     cri: Option<watch::Receiver<Standing>>,
+    /// Why the certificate for alerts cannot be used; none where the configuration turns it off.
+    alerts_tls: Option<watch::Receiver<Option<String>>>,
     api_since: Since,
     cri_since: Since,
 }
@@ -54,6 +56,7 @@ impl Account {
         config: Option<PathBuf>,
         api: Option<watch::Receiver<Api>>,
         cri: Option<watch::Receiver<Standing>>,
+        alerts_tls: Option<watch::Receiver<Option<String>>>,
     ) -> Self {
         Self {
             config,
@@ -64,6 +67,7 @@ impl Account {
             messages_lost: 0,
             api,
             cri,
+            alerts_tls,
             api_since: Since::default(),
             cri_since: Since::default(),
         }
@@ -110,6 +114,8 @@ impl Account {
         status.messages_lost = self.messages_lost;
         status.api_server = self.api();
         status.cri = self.cri();
+        let trouble = self.alerts_tls.as_ref();
+        status.alerts_error = trouble.and_then(|trouble| trouble.borrow().clone());
         status.log_lines_lost = logging::lost();
     }
 
