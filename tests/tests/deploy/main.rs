@@ -4,6 +4,7 @@
 mod base;
 mod chart;
 mod monitoring;
+mod workflows;
 
 use std::collections::BTreeSet;
 
@@ -211,7 +212,7 @@ fn the_pod_says_on_which_port_files_are_served() {
 }
 
 #[test]
-fn image_and_chart_have_the_version_of_the_workspace() {
+fn image_chart_and_plugin_have_the_version_of_the_workspace() {
     let version = env!("CARGO_PKG_VERSION");
     let documents = base();
     let pod = &document(&documents, "DaemonSet", "lastword-agent")["spec"]["template"]["spec"];
@@ -221,6 +222,15 @@ fn image_and_chart_have_the_version_of_the_workspace() {
     assert_eq!(chart["version"], version);
     assert_eq!(chart["appVersion"], version);
     assert!(read("deploy/Dockerfile").contains(&image));
+    let plugin: Value = serde_saphyr::from_str(&read("deploy/krew.yaml")).unwrap();
+    assert_eq!(plugin["spec"]["version"], format!("v{version}"));
+    for platform in plugin["spec"]["platforms"].as_array().expect("platforms") {
+        let arch = &platform["selector"]["matchLabels"]["arch"];
+        let name = format!("lastword-{version}-linux-{}", arch.as_str().expect("arch"));
+        let archive = format!("v{version}/{name}.tar.gz");
+        assert!(platform["uri"].as_str().expect("a URI").ends_with(&archive));
+        assert_eq!(platform["bin"], format!("{name}/lastword"));
+    }
 }
 
 #[test]
