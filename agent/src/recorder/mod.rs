@@ -179,7 +179,7 @@ impl Recorder {
     fn begin(settings: &Settings, preemptible: Option<bool>) -> Result<Self, StartError> {
         Self::attached(settings, preemptible).map_err(|error| match error {
             StartError::Load(_) | StartError::Probe(_) | StartError::Rings(_)
-                if lockdown::is_confidential() =>
+                if lockdown::is_confidential(&chain(&error).to_string()) =>
             {
                 StartError::Lockdown(Box::new(error))
             }
