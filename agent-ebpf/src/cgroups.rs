@@ -1,8 +1,8 @@
 //! Which ring an event belongs to: the table from cgroup id to ring, and the programs that maintain the table.
 
 use agent_ebpf::wire::{
-    CGROUP_WAYS, CLAIMED, CgroupSet, Control, LANES, NAME_MAX, NESTED, NO_SHAPE,
-    RINGS as RING_COUNT, Ring, SHAPES, cgroup_set, control,
+    CGROUP_WAYS, CLAIMED, CgroupSet, Control, ID_DIGITS, INNER_MOST, LANES, LEVELS, NAME_MAX,
+    NESTED, NESTED_MOST, NO_SHAPE, RINGS as RING_COUNT, Ring, SHAPES, cgroup_set, control,
 };
 use aya_ebpf::{
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str},
@@ -181,15 +181,113 @@ fn id_of(cgroup: u64) -> u64 {
     read(node + u64::from(offset!(kernfs_id)))
 }
 
+/// The cgroup above; 0 if there is none.
 #[inline(always)]
 fn parent_of(cgroup: u64) -> u64 {
     let own = u64::from(offset!(cgroup_self));
-    let css: u64 = read(cgroup + own + u64::from(offset!(css_parent)));
-    css.wrapping_sub(own)
+    match read::<u64>(cgroup + own + u64::from(offset!(css_parent))) {
+        0 => 0,
+        css => css.wrapping_sub(own),
+    }
 }
 
-/// (cgroup, path): one named like a container's takes a free ring, in a container too; another child of a recorded one
-/// shares its ring.
+/// Of [`around_apart`]: the cgroup is too far down to say that.
+const TOO_DEEP: u64 = u64::MAX;
+/// Of [`entry_apart`]: there is none.
+const NONE: u64 = u64::MAX;
+
+/// The cgroup of the outermost container around a cgroup; 0 if there is none. Names tell it, not the table: a container
+/// around it may have no ring, and those between may be in no table.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn around_apart(cgroup: u64) -> u64 {
+    let mut outermost = 0;
+    let mut at = cgroup;
+    let mut level = 0;
+    while level < LEVELS {
+        at = parent_of(at);
+        let id = if at == 0 { 0 } else { id_of(at) };
+        if id == 0 || id == config!(top) {
+            return outermost;
+        }
+        if is_container_apart(at) != 0 {
+            outermost = id;
+        }
+        level += 1;
+    }
+    TOO_DEEP
+}
+
+/// [`ring_number`], on its own for the verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn entry_apart(cgroup: u64) -> u64 {
+    ring_number(cgroup).map_or(NONE, u64::from)
+}
+
+/// [`insert`], on its own for the verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn insert_apart(cgroup: u64, ring: u64) -> u64 {
+    u64::from(insert(cgroup, ring as u32))
+}
+
+/// A ring that counts what is inside its container, with its number.
+#[derive(Clone, Copy)]
+struct Account(u32, *mut Ring);
+
+impl Account {
+    /// Of the outermost container around what has this ring; of the container itself if that one is not recorded.
+    #[inline(always)]
+    fn of(entry: u64) -> Option<Self> {
+        let own = entry as u32 & !NESTED;
+        // SAFETY: the verifier checks the access.
+        let outermost = unsafe { (*ring(own)?).outermost };
+        let number = match entry_apart(outermost) {
+            NONE => own,
+            entry => entry as u32 & !NESTED,
+        };
+        Some(Self(number, ring(number)?))
+    }
+
+    /// One of its cgroups finds no place. Only the first is reported, so that many cannot flood the messages.
+    #[inline(always)]
+    fn turn_away(self) {
+        let Self(number, ring) = self;
+        // SAFETY: as above.
+        let (before, cgroup) = unsafe {
+            (
+                atomic_xadd::<u64, u64, { AcqRel }>(&raw mut (*ring).turned_away, 1),
+                (*ring).cgroup,
+            )
+        };
+        if before == 0 {
+            tell(control::REFUSED, number, cgroup, control::TURNED_AWAY);
+        }
+    }
+}
+
+/// Counts one more; false if there are as many as there may be.
+#[inline(always)]
+unsafe fn take(counter: *mut u64, most: u64) -> bool {
+    // SAFETY: the verifier checks the accesses.
+    unsafe {
+        if atomic_xadd::<u64, u64, { AcqRel }>(counter, 1) < most {
+            return true;
+        }
+        give_back(counter);
+    }
+    false
+}
+
+#[inline(always)]
+unsafe fn give_back(counter: *mut u64) {
+    // SAFETY: as above.
+    unsafe { atomic_xadd::<u64, u64, { AcqRel }>(counter, u64::MAX) };
+}
+
+/// (cgroup, path): one named like a container's takes a free ring; another one inside a recorded container shares that
+/// container's ring. How much an outermost container may have of either is limited.
 #[raw_tracepoint(tracepoint = "cgroup_mkdir")]
 pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
     let cgroup: u64 = ctx.arg(0);
@@ -201,41 +299,108 @@ pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
         id,
         path: ctx.arg(1),
     };
-    if !is_container(cgroup) {
-        if let Some(number) = ring_number(id_of(parent_of(cgroup)))
-            && !insert(id, number | NESTED)
-        {
-            tell(
-                control::REFUSED,
-                number & !NESTED,
-                id,
-                control::NESTED_SET_FULL,
-            );
-        }
+    if is_container_apart(cgroup) == 0 {
+        nested(cgroup, id);
         return 0;
     }
-    let Ok(Some(number)) = POOL.pop() else {
-        warn!(&ctx, "no free ring for cgroup {}", id);
-        new.tell(control::REFUSED, 0, control::POOL_EMPTY);
+    let around = around_apart(cgroup);
+    if around == 0 {
+        outermost(&ctx, new);
         return 0;
+    }
+    // Whoever makes what is too far down is inside that container.
+    let entry = entry_apart(if around == TOO_DEEP {
+        current_cgroup()
+    } else {
+        around
+    });
+    // What is inside a container that is not recorded is not recorded either.
+    if entry != NONE
+        && let Some(account) = Account::of(entry)
+    {
+        if around == TOO_DEEP {
+            account.turn_away();
+        } else {
+            inner(account, new);
+        }
+    }
+    0
+}
+
+/// A container inside none.
+#[inline(always)]
+fn outermost(ctx: &RawTracePointContext, new: New) {
+    let Ok(Some(number)) = POOL.pop() else {
+        warn!(ctx, "no free ring for cgroup {}", new.id);
+        new.tell(control::REFUSED, 0, control::POOL_EMPTY);
+        return;
     };
     let number = number & (RING_COUNT as u32 - 1);
-    let Some(ring) = ring(number) else { return 0 };
-    give(ring, id);
-    if !insert(id, number) {
+    let Some(ring) = ring(number) else { return };
+    give(ring, new.id, new.id);
+    if insert_apart(new.id, number.into()) == 0 {
         let _ = POOL.push(number, 0);
-        warn!(&ctx, "no place in the table for cgroup {}", id);
+        warn!(ctx, "no place in the table for cgroup {}", new.id);
         new.tell(control::REFUSED, number, control::SET_FULL);
-        return 0;
+        return;
     }
-    debug!(&ctx, "cgroup {} has ring {}", id, number);
+    debug!(ctx, "cgroup {} has ring {}", new.id, number);
     new.tell(control::ASSIGNED, number, 0);
-    0
+}
+
+/// A container inside another one.
+#[inline(always)]
+fn inner(account: Account, new: New) {
+    let Account(_, outer) = account;
+    // SAFETY: the verifier checks the accesses.
+    unsafe {
+        if !take(&raw mut (*outer).inner, INNER_MOST) {
+            account.turn_away();
+            return;
+        }
+        if let Ok(Some(number)) = POOL.pop() {
+            let number = number & (RING_COUNT as u32 - 1);
+            if let Some(ring) = ring(number) {
+                give(ring, new.id, (*outer).cgroup);
+                if insert_apart(new.id, number.into()) != 0 {
+                    new.tell(control::ASSIGNED, number, (*outer).cgroup);
+                    return;
+                }
+            }
+            let _ = POOL.push(number, 0);
+        }
+        give_back(&raw mut (*outer).inner);
+    }
+    account.turn_away();
+}
+
+/// A cgroup that is not named like a container's.
+#[inline(always)]
+fn nested(cgroup: u64, id: u64) {
+    let entry = entry_apart(id_of(parent_of(cgroup)));
+    if entry == NONE {
+        return;
+    }
+    let number = entry as u32 & !NESTED;
+    let Some(account) = Account::of(entry) else {
+        return;
+    };
+    let Account(_, outer) = account;
+    // SAFETY: as above.
+    unsafe {
+        if take(&raw mut (*outer).nested, NESTED_MOST) {
+            if insert_apart(id, (number | NESTED).into()) != 0 {
+                return;
+            }
+            give_back(&raw mut (*outer).nested);
+        }
+    }
+    account.turn_away();
 }
 
 /// Starts a ring's new life: what is in it stays, and is told from what follows by the position.
 #[inline(always)]
-fn give(ring: *mut Ring, cgroup: u64) {
+fn give(ring: *mut Ring, cgroup: u64, outermost: u64) {
     // SAFETY: the verifier checks the accesses; the ring was in the pool, so nobody writes to it.
     unsafe {
         let mut lane = 0;
@@ -252,11 +417,21 @@ fn give(ring: *mut Ring, cgroup: u64) {
         (*ring).compat = 0;
         (*ring).stdout = 0;
         (*ring).stderr = 0;
+        (*ring).outermost = outermost;
+        (*ring).nested = 0;
+        (*ring).inner = 0;
+        (*ring).turned_away = 0;
         (*ring).generation = (*ring).generation.wrapping_add(1);
     }
 }
 
-/// Whether a cgroup's name has the shape of a container's.
+/// Whether a cgroup's name has the shape of a container's. On its own for the verifier, which then checks it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn is_container_apart(cgroup: u64) -> u64 {
+    u64::from(is_container(cgroup))
+}
+
 #[inline(always)]
 fn is_container(cgroup: u64) -> bool {
     let Some(scratch) = MKDIR_SCRATCH.get_ptr_mut(key_zero()) else {
@@ -265,19 +440,18 @@ fn is_container(cgroup: u64) -> bool {
     let node: u64 = read(cgroup + u64::from(offset!(cgroup_kn)));
     let source: u64 = read(node + u64::from(offset!(kernfs_name)));
     // SAFETY: the verifier checks the accesses; the buffer is aligned as a map's value is.
-    let (name, start) = unsafe {
+    let start = unsafe {
         let name = (&raw mut (*scratch).name).cast::<u8>();
         // A short name leaves an earlier one's bytes behind its end.
         core::ptr::write_bytes(name.cast::<u64>(), 0, 3);
         if bpf_probe_read_kernel_str(name.cast(), NAME_MAX as u32, source as *const _) < 0 {
             return false;
         }
-        (name.cast_const(), *name.cast::<[u64; 3]>())
+        *name.cast::<[u64; 3]>()
     };
     match first_shape(start) {
         Some((_, 0)) => true,
-        // SAFETY: `name` is the whole buffer.
-        Some((prefix, digits)) => unsafe { is_id(name, prefix.into(), digits.into()) },
+        Some((prefix, _)) => is_id_apart(prefix.into()) != 0,
         None => false,
     }
 }
@@ -302,26 +476,27 @@ fn first_shape(start: [u64; 3]) -> Option<(u32, u32)> {
     None
 }
 
-/// Whether the digits of an id stand at `start` of a name, followed by its end or a dot.
-#[inline(always)]
-unsafe fn is_id(name: *const u8, start: u64, digits: u64) -> bool {
+/// Whether the digits of an id stand at `start` of the name that was read, followed by its end or a dot. On its own for the
+/// verifier.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn is_id_apart(start: u64) -> u64 {
+    let Some(scratch) = MKDIR_SCRATCH.get_ptr_mut(key_zero()) else {
+        return 0;
+    };
     let at = |index: u64| {
+        let index = (opaque(index) & (NAME_MAX as u64 - 1)) as usize;
         // SAFETY: the mask keeps the access inside the buffer.
-        unsafe {
-            core::ptr::read_volatile(name.add((opaque(index) & (NAME_MAX as u64 - 1)) as usize))
-        }
+        unsafe { core::ptr::read_volatile((&raw const (*scratch).name).cast::<u8>().add(index)) }
     };
     let mut digit = 0;
-    while digit < 64 {
-        if digit >= digits {
-            break;
-        }
+    while digit < ID_DIGITS {
         if !at(start + digit).is_ascii_hexdigit() {
-            return false;
+            return 0;
         }
         digit += 1;
     }
-    matches!(at(start + digits), 0 | b'.')
+    u64::from(matches!(at(start + ID_DIGITS), 0 | b'.'))
 }
 
 /// A cgroup was removed: one inside a container's leaves the table at once, a container's own is user space's to release.
@@ -333,7 +508,17 @@ pub fn cgroup_rmdir(ctx: RawTracePointContext) -> i32 {
     }
     let id = id_of(cgroup);
     match ring_number(id) {
-        Some(number) if number & NESTED != 0 => remove(id),
+        Some(number) if number & NESTED != 0 => {
+            remove(id);
+            if let Some(Account(_, outer)) = Account::of(number.into()) {
+                // SAFETY: the verifier checks the accesses.
+                unsafe {
+                    if core::ptr::read_volatile(&raw const (*outer).nested) > 0 {
+                        give_back(&raw mut (*outer).nested);
+                    }
+                }
+            }
+        }
         Some(number) => tell(control::REMOVED, number, id, 0),
         None => {}
     }

@@ -72,6 +72,7 @@ pub static CONFIG: Global<Config> = Global::new(Config {
     other_max: 0x5bd1_0003,
     subsystem: 0x5bd1_0004,
     hierarchy: 0x5bd1_e995_3333_4444,
+    top: 0x5bd1_e995_5555_6666,
     memory: 0x5bd1_0005,
     page_size: 0x5bd1_0006,
 });

@@ -79,7 +79,15 @@ pub struct Ring {
     pub generation: u64,
     /// What descriptors refer to, as last looked up; see the programs' `remember` module.
     pub remembered: [[u64; 2]; REMEMBERED],
-    _header: [u8; 4096 - LANES * size_of::<LaneHeader>() - 7 * 8 - REMEMBERED * 16],
+    /// Id of the cgroup of the outermost container that this one is inside of; its own if it is inside none.
+    pub outermost: u64,
+    /// Of an outermost container: how many cgroups inside it are in the table and have no ring of their own.
+    pub nested: u64,
+    /// Of an outermost container: how many containers inside it have a ring.
+    pub inner: u64,
+    /// Of an outermost container: how many cgroups inside it, of either kind, found no place.
+    pub turned_away: u64,
+    _header: [u8; 4096 - LANES * size_of::<LaneHeader>() - 11 * 8 - REMEMBERED * 16],
     /// The lanes, [`LANE_STRIDE`] apart.
     pub data: [u8; LANES * LANE_STRIDE + VERIFIER_SLACK],
 }
@@ -263,6 +271,14 @@ pub const fn cgroup_set(cgroup: u64, key: u64) -> usize {
     (hash >> (u64::BITS - CGROUP_SETS.ilog2())) as usize
 }
 
+/// Most cgroups inside an outermost container that share a ring. Others are treated as outside, so that a container that
+/// may write to its cgroup file system leaves room for others.
+pub const NESTED_MOST: u64 = 64;
+/// Most containers inside an outermost container that have a ring.
+pub const INNER_MOST: u64 = 4;
+/// How many levels above a container's cgroup are searched for containers. One further down gets no ring.
+pub const LEVELS: usize = 32;
+
 /// Stands for an id while its place is being filled.
 pub const CLAIMED: u64 = u64::MAX;
 /// Bit of [`CgroupSet::rings`]: the cgroup is inside a container's, and shares its ring.
@@ -270,7 +286,7 @@ pub const NESTED: u32 = 1 << 31;
 /// Most rings a node can have.
 pub const RINGS: usize = 4096;
 
-/// Shape of a container's cgroup name: a prefix, hexadecimal digits, and the end or a dot. The first shape whose prefix
+/// Shape of a container's cgroup name: a prefix, an id, and the end or a dot. The first shape whose prefix
 /// fits decides.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -281,16 +297,19 @@ pub struct Shape {
     pub mask: [u64; 3],
     /// How many bytes of the name the prefix covers.
     pub prefix_len: u32,
-    /// How many hexadecimal digits follow; 0: whatever follows fits. [`NO_SHAPE`] ends the table.
+    /// 0: whatever follows fits. [`NO_SHAPE`] ends the table. Otherwise [`ID_DIGITS`] hexadecimal digits follow.
     pub digits: u32,
 }
+
+/// Hexadecimal digits of a container's id.
+pub const ID_DIGITS: u64 = 64;
 
 /// Not a shape.
 pub const NO_SHAPE: u32 = u32::MAX;
 
 impl Shape {
-    /// The shape of a prefix (its first 24 bytes) and a number of digits.
-    pub fn new(prefix: &[u8], digits: u32) -> Self {
+    /// The shape of a prefix (its first 24 bytes), which an id follows or anything.
+    pub fn new(prefix: &[u8], has_id: bool) -> Self {
         let length = prefix.len().min(24);
         let (mut bytes, mut mask) = ([0; 24], [0; 24]);
         bytes[..length].copy_from_slice(&prefix[..length]);
@@ -299,7 +318,7 @@ impl Shape {
             prefix: words(bytes),
             mask: words(mask),
             prefix_len: length as u32,
-            digits,
+            digits: if has_id { ID_DIGITS as u32 } else { 0 },
         }
     }
 }
@@ -325,7 +344,8 @@ pub struct Control {
     pub ring: u32,
     /// The container's cgroup.
     pub cgroup: u64,
-    /// Of an exit: wait status and pid; of a refusal: one of [`control`]'s reasons.
+    /// Of an exit: wait status and pid; of a refusal: one of [`control`]'s reasons; of an assignment: the cgroup of the
+    /// outermost container around it, 0 if there is none.
     pub value: u64,
     /// Nanoseconds of CLOCK_BOOTTIME.
     pub time: u64,
@@ -357,8 +377,9 @@ pub mod control {
     pub const POOL_EMPTY: u64 = 1;
     /// Refused: the cgroup's set is full.
     pub const SET_FULL: u64 = 2;
-    /// Refused: the set of a cgroup inside a recorded container's is full.
-    pub const NESTED_SET_FULL: u64 = 3;
+    /// Refused: a cgroup inside a recorded container's. Only the first such refusal is reported, with the outermost
+    /// container's ring and cgroup; [`Ring::turned_away`](super::Ring::turned_away) counts them.
+    pub const TURNED_AWAY: u64 = 3;
 }
 
 // ── Settings ────────────────────────────────────────────────────────────────────────────────────
@@ -383,6 +404,9 @@ pub struct Config {
     pub subsystem: u32,
     /// The hierarchy that containers are told apart in (`cgroup_root.hierarchy_id`); 0: the unified one.
     pub hierarchy: u64,
+    /// Id of the cgroup at which user space sees this hierarchy mounted; 0 if unknown. What is above is no container: the
+    /// machine itself may be one.
+    pub top: u64,
     /// Index of the memory controller in `css_set.subsys` (`enum cgroup_subsys_id`).
     pub memory: u32,
     /// Bytes of a page of memory.

@@ -53,6 +53,14 @@ labels! {
 /// No labels: a family of at most one sample.
 type Unlabelled = Vec<(String, String)>;
 
+/// The labels of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ContainerNames {
+    namespace: String,
+    pod: String,
+    container: String,
+}
+
 /// All metrics of the agent.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -65,6 +73,8 @@ pub(crate) struct Metrics {
     overwritten: Counter,
     recursion_misses: Family<ProbeName, Counter>,
     refused: Counter,
+    turned_away: Counter,
+    crowded: Family<ContainerNames, Gauge>,
     messages_lost: Counter,
     log_lines_lost: Counter,
     announce_pending: Gauge,
@@ -98,6 +108,8 @@ impl Metrics {
             overwritten: Counter::default(),
             recursion_misses: Family::default(),
             refused: Counter::default(),
+            turned_away: Counter::default(),
+            crowded: Family::default(),
             messages_lost: Counter::default(),
             log_lines_lost: Counter::default(),
             announce_pending: Gauge::default(),
@@ -131,6 +143,8 @@ impl Metrics {
             overwritten,
             recursion_misses,
             refused,
+            turned_away,
+            crowded,
             messages_lost,
             log_lines_lost,
             announce_pending,
@@ -178,6 +192,16 @@ impl Metrics {
             "containers_refused",
             "Containers that were not recorded",
             refused.clone(),
+        );
+        r.register(
+            "cgroups_turned_away",
+            "Cgroups inside containers that were not recorded",
+            turned_away.clone(),
+        );
+        r.register(
+            "crowded_container_cgroups",
+            "Cgroups inside a container that were not recorded",
+            crowded.clone(),
         );
         r.register(
             "messages_lost",
@@ -314,6 +338,17 @@ impl Metrics {
             raise(&counter, *count);
         }
         raise(&self.refused, status.refused);
+        raise(&self.turned_away, status.turned_away);
+        // Those that have ended are not listed any more.
+        self.crowded.clear();
+        for one in &status.crowded {
+            let names = ContainerNames {
+                namespace: one.namespace.clone(),
+                pod: one.pod.clone(),
+                container: one.container.clone(),
+            };
+            set(&self.crowded.get_or_create(&names), one.turned_away);
+        }
         raise(&self.messages_lost, status.messages_lost);
         raise(&self.log_lines_lost, status.log_lines_lost);
         set(&self.announce_pending, status.announce_pending);
@@ -418,12 +453,20 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::node::handle::Crowded;
 
     fn status() -> Status {
         let mut status = Status::default();
         status.containers.named = 30;
         status.memory.rings_used = 31;
         status.losses.overwritten = 7;
+        status.turned_away = 12;
+        status.crowded = vec![Crowded {
+            namespace: "ci".to_owned(),
+            pod: "runner-1".to_owned(),
+            container: "dind".to_owned(),
+            turned_away: 11,
+        }];
         status.skipped = [("sys_exit", 0), ("sched_process_exit", 9)]
             .map(|(probe, count)| (probe.to_owned(), count))
             .into();
@@ -452,6 +495,8 @@ mod tests {
             "lastword_containers{named=\"true\"} 30",
             "lastword_rings{state=\"used\"} 31",
             "lastword_events_overwritten_total 7",
+            "lastword_cgroups_turned_away_total 12",
+            "lastword_crowded_container_cgroups{namespace=\"ci\",pod=\"runner-1\",container=\"dind\"} 11",
             "lastword_recursion_misses_total{probe=\"sched_process_exit\"} 9",
             "lastword_recursion_misses_total{probe=\"sys_exit\"} 0",
             "lastword_api_up{} 1",

@@ -7,7 +7,7 @@ use events::decode::time::{duration, epoch, size};
 use verdict::losses::{losses_text, skipped_text};
 
 use crate::{
-    node::handle::{Connection, NO_RUNTIME, Status},
+    node::handle::{Connection, Crowded, NO_RUNTIME, Status},
     recorder::{Recorder, Settings},
 };
 
@@ -34,6 +34,8 @@ pub(crate) fn of_agent(status: &Status, now: WallTime, out: &mut impl Write) -> 
         skipped,
         refused,
         last_refused,
+        turned_away,
+        crowded,
         messages_lost,
         spool,
         storage,
@@ -89,6 +91,17 @@ pub(crate) fn of_agent(status: &Status, now: WallTime, out: &mut impl Write) -> 
     let skipped = skipped_text(skipped);
     if !skipped.is_empty() {
         field("", format!("skipped: {skipped}"))?;
+    }
+    if *turned_away > 0 {
+        let who: Vec<String> = crowded.iter().map(Crowded::to_string).collect();
+        let who = match who.is_empty() {
+            true => String::new(),
+            false => format!("; most of them, of what runs now, in {}", who.join(", ")),
+        };
+        field(
+            "",
+            format!("{turned_away} cgroups inside containers not recorded{who}"),
+        )?;
     }
     if *messages_lost > 0 {
         let what = "messages of the kernel side; who came and went meanwhile was not seen";
@@ -229,6 +242,12 @@ mod tests {
                 time: WallTime(started + 90 * SECOND),
                 reason: "no ring was free".to_owned(),
             }),
+            turned_away: 9,
+            crowded: vec![Crowded {
+                container: "0123".to_owned(),
+                turned_away: 8,
+                ..Crowded::default()
+            }],
             messages_lost: 4,
             spool: Spool {
                 directory: "/var/lib/lastword".into(),
@@ -264,6 +283,7 @@ rings         30 used, 4 free
 memory        35 MiB of 256 MiB: 34 MiB for rings, 1 MiB for 3 kept runs
 losses        2 lost (never recorded), 70 overwritten (displaced by newer events), 12 probe runs the kernel skipped on this node
               skipped: sched_process_exit 9, sys_exit 3
+              9 cgroups inside containers not recorded; most of them, of what runs now, in 0123 (8)
               4 messages of the kernel side; who came and went meanwhile was not seen
 spool         /var/lib/lastword: 5 captures, 3 MiB of 1 GiB; 7 dropped; 6 lost
               captures cannot be written: the disk is full

@@ -12,12 +12,13 @@ mod process;
 mod sockets;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
+use agent_ebpf::wire::{INNER_MOST, LEVELS, NESTED_MOST};
 use capture_format::{BootTime, CgroupId, NamespacePid};
 
 use crate::recorder::{ContainerShape, FirstProcess};
@@ -26,7 +27,9 @@ pub use preface::preface;
 use process::Process;
 
 /// How many levels of nested cgroups are looked at.
-const MAX_DEPTH: usize = 32;
+const MAX_DEPTH: usize = LEVELS;
+/// How many cgroups inside a container are looked at. It has processes in more only if somebody wants to be unseen.
+const MAX_NESTED: usize = NESTED_MOST as usize + 1;
 
 /// A container that already runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct Running {
     pub directory: PathBuf,
     /// Id of its cgroup: the inode number of the directory.
     pub cgroup: CgroupId,
+    /// Id of the cgroup of the outermost container around it, or else its own.
+    pub outermost: CgroupId,
     /// The container's first process; 0 if it has none yet, or if it shares a pid namespace, so that none is known.
     pub init_pid: u32,
     /// The first process; if none is known, the oldest process that was started from outside. 0 if there is neither.
@@ -45,8 +50,16 @@ pub struct Running {
     pub start: BootTime,
 }
 
+impl Running {
+    /// Whether it is inside another container.
+    #[must_use]
+    pub fn is_inner(&self) -> bool {
+        self.cgroup != self.outermost
+    }
+}
+
 /// Finds the containers below the mount point of a cgroup hierarchy, by the names of their cgroups; `proc` is where
-/// /proc is mounted.
+/// /proc is mounted. Of those inside another container it finds as many as may be recorded.
 ///
 /// # Errors
 /// The mount point cannot be read.
@@ -59,14 +72,38 @@ pub fn containers(
         let shown = format!("the cgroups in {} cannot be read: {error}", mount.display());
         io::Error::new(error.kind(), shown)
     })?;
+    Ok(below(proc, mount, mount, shapes))
+}
+
+/// The containers inside an outermost container: as many as may be recorded.
+#[must_use]
+pub fn inner(
+    proc: &Path,
+    mount: &Path,
+    outer: &Running,
+    shapes: &[ContainerShape],
+) -> Vec<Running> {
+    below(proc, mount, &outer.directory, shapes)
+}
+
+fn below(proc: &Path, mount: &Path, from: &Path, shapes: &[ContainerShape]) -> Vec<Running> {
     let mut found = Vec::new();
-    walk(mount, MAX_DEPTH, &mut |directory| {
-        if is_container(directory, shapes) {
-            found.extend(running(proc, mount, directory, shapes));
+    let mut inner: HashMap<CgroupId, u64> = HashMap::new();
+    walk(from, MAX_DEPTH, &mut |directory| {
+        if is_container(directory, shapes)
+            && let Some(running) = running(proc, mount, directory, shapes)
+        {
+            let count = inner.entry(running.outermost).or_default();
+            if !running.is_inner() {
+                found.push(running);
+            } else if *count < INNER_MOST {
+                *count += 1;
+                found.push(running);
+            }
         }
-        true
+        Visit::Enter
     });
-    Ok(found)
+    found
 }
 
 /// The container whose cgroup is at a path below the mount point of a cgroup hierarchy; `None` if the cgroup is gone.
@@ -93,7 +130,7 @@ pub fn looks_like_pause(proc: &Path, running: &Running) -> bool {
     eldest.is_some_and(|process| process.comm == b"pause")
 }
 
-/// Ids of the cgroups inside a container's cgroup, except those that are containers themselves.
+/// Ids of the cgroups inside a container's cgroup, except those that are containers themselves. Of too many, not all.
 ///
 /// # Errors
 /// The container's cgroup is gone.
@@ -125,6 +162,7 @@ fn running(
     shapes: &[ContainerShape],
 ) -> Option<Running> {
     let cgroup = id(directory)?;
+    let outermost = outermost(mount, directory, shapes)?;
     let pids = pids(directory, shapes).into_iter();
     let read = pids.filter_map(|pid| Process::read(proc, pid));
     let eldest = eldest(read.collect());
@@ -133,6 +171,7 @@ fn running(
         path: format!("/{}", path.display()),
         directory: directory.to_owned(),
         cgroup,
+        outermost: id(&outermost)?,
         // If this process is not pid 1, it may belong to the runtime, which still sets the container up.
         init_pid: eldest
             .as_ref()
@@ -141,6 +180,19 @@ fn running(
         start: eldest.as_ref().map_or(BootTime(0), |it| it.start),
         eldest: eldest.map_or(0, |it| it.pid),
     })
+}
+
+/// The directory of the outermost container around a container's, or else its own.
+fn outermost(mount: &Path, directory: &Path, shapes: &[ContainerShape]) -> Option<PathBuf> {
+    let below = directory.strip_prefix(mount).ok()?;
+    let mut path = mount.to_owned();
+    for name in below {
+        path.push(name);
+        if is_container(&path, shapes) {
+            break;
+        }
+    }
+    Some(path)
 }
 
 /// A container's processes, in no order, including those in nested cgroups.
@@ -168,33 +220,51 @@ fn eldest(processes: Vec<Process>) -> Option<Process> {
     })
 }
 
-/// Directories inside a container's cgroup, except those of other containers.
+/// Directories inside a container's cgroup, except those of other containers; at most [`MAX_NESTED`].
 fn inside(container: &Path, shapes: &[ContainerShape]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     walk(container, MAX_DEPTH, &mut |directory| {
-        let is_own = !is_container(directory, shapes);
-        if is_own {
-            found.push(directory.to_owned());
+        if is_container(directory, shapes) {
+            return Visit::Pass;
         }
-        is_own
+        found.push(directory.to_owned());
+        if found.len() < MAX_NESTED {
+            Visit::Enter
+        } else {
+            Visit::Stop
+        }
     });
     found
 }
 
-/// Calls `visit` for every directory below this one, and enters the directories for which `visit` returns true.
-fn walk(directory: &Path, depth: usize, visit: &mut impl FnMut(&Path) -> bool) {
+/// What is done about a directory.
+enum Visit {
+    /// Those in it are visited, too.
+    Enter,
+    /// Those in it are not visited.
+    Pass,
+    /// No more are visited.
+    Stop,
+}
+
+/// Calls `visit` for every directory below this one, as its answers say. False if it was stopped.
+fn walk(directory: &Path, depth: usize, visit: &mut impl FnMut(&Path) -> Visit) -> bool {
     // A directory that cannot be read has been removed.
     let Ok(entries) = fs::read_dir(directory) else {
-        return;
+        return true;
     };
     for entry in entries.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            let path = entry.path();
-            if visit(&path) && depth > 1 {
-                walk(&path, depth - 1, visit);
-            }
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = entry.path();
+        match visit(&path) {
+            Visit::Enter if depth > 1 && !walk(&path, depth - 1, visit) => return false,
+            Visit::Enter | Visit::Pass => {}
+            Visit::Stop => return false,
         }
     }
+    true
 }
 
 fn is_container(directory: &Path, shapes: &[ContainerShape]) -> bool {
@@ -284,6 +354,30 @@ mod tests {
             .collect();
         assert_eq!(pids, [[10], [11]]);
         assert_eq!(nested(&found[0], &shapes).unwrap().len(), 1);
+        for running in &found {
+            assert_eq!(running.outermost, found[0].cgroup);
+        }
+    }
+
+    #[test]
+    fn a_crowd_in_a_container_is_not_all_looked_at() {
+        let tree = Tree::new();
+        let outer = format!("docker-{ID}.scope");
+        for number in 0..100 {
+            tree.cgroup(&format!("{outer}/{number}"), &[]);
+            tree.cgroup(&format!("{outer}/far/{number:064x}"), &[]);
+        }
+        tree.cgroup(&format!("docker-{OTHER}.scope"), &[]);
+        let shapes = ContainerShape::runtimes();
+        let found = containers(&tree.proc(), &tree.cgroups(), &shapes).unwrap();
+        let (own, inner): (Vec<_>, Vec<_>) = found.iter().partition(|running| !running.is_inner());
+        assert_eq!((own.len(), inner.len() as u64), (2, INNER_MOST));
+        let crowded = own.iter().find(|running| running.path.contains(ID));
+        let crowded = crowded.unwrap();
+        let inside = super::inner(&tree.proc(), &tree.cgroups(), crowded, &shapes);
+        assert_eq!(inside.len() as u64, INNER_MOST);
+        let nested = nested(crowded, &shapes).unwrap();
+        assert_eq!(nested.len() as u64, NESTED_MOST + 1);
     }
 
     #[test]

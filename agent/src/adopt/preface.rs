@@ -353,6 +353,7 @@ mod tests {
             path: format!("/{name}"),
             directory: tree.cgroups().join(&name),
             cgroup: CgroupId(99),
+            outermost: CgroupId(99),
             init_pid: pids[0],
             eldest: pids[0],
             start: BootTime(1),

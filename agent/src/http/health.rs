@@ -12,7 +12,7 @@ use axum::{
 use serde::Serialize;
 
 use super::Endpoint;
-use crate::node::handle::{NO_RUNTIME, Status};
+use crate::node::handle::{Crowded, NO_RUNTIME, Status};
 
 pub(super) async fn alive(State(endpoint): State<Endpoint>) -> Response {
     match endpoint.handle.status().await {
@@ -65,6 +65,15 @@ impl Readiness {
             let refused = status.refused;
             let what = format!("since the start {refused} containers were not recorded");
             say(&what, Some(&last.reason));
+        }
+        if status.turned_away > 0 {
+            let count = status.turned_away;
+            let what = format!(
+                "since the start {count} cgroups inside containers were not recorded: a container has too many, or copies an id"
+            );
+            let who: Vec<String> = status.crowded.iter().map(Crowded::to_string).collect();
+            let who = (!who.is_empty()).then(|| who.join(", "));
+            say(&what, who.as_ref());
         }
         if status.messages_lost > 0 {
             let lost = status.messages_lost;
@@ -161,6 +170,13 @@ mod tests {
                 reason: "no ring was free".to_owned(),
                 ..Refused::default()
             }),
+            turned_away: 19_936,
+            crowded: vec![Crowded {
+                namespace: "ci".to_owned(),
+                pod: "runner-1".to_owned(),
+                container: "dind".to_owned(),
+                turned_away: 19_936,
+            }],
             messages_lost: 9,
             ..Status::default()
         };
@@ -172,6 +188,7 @@ mod tests {
         for said in [
             "770 containers were not recorded: no ring was free",
             "no room for 9 messages",
+            "19936 cgroups inside containers were not recorded: a container has too many, or copies an id: ci runner-1 dind (19936)",
             "captures cannot be written: Read-only file system",
             "the certificate for alerts cannot be used: tls.key: no key",
         ] {

@@ -1,6 +1,6 @@
 //! How the HTTP endpoint and the local socket ask the node's loop: requests in, answers out, nothing shared.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use capture_format::{Losses, Probe, WallTime};
 use serde::{Deserialize, Serialize};
@@ -224,6 +224,10 @@ pub(crate) struct Status {
     pub(crate) refused: u64,
     /// The last of them.
     pub(crate) last_refused: Option<Refused>,
+    /// Cgroups inside containers that were not recorded since the start; each is among the losses of its container's run.
+    pub(crate) turned_away: u64,
+    /// The containers among those that are recorded now that have had most of them, at most ten.
+    pub(crate) crowded: Vec<Crowded>,
     /// Messages of the kernel side since the start that found no room: containers may have come and gone unnoticed.
     pub(crate) messages_lost: u64,
     /// The spool directory.
@@ -253,6 +257,30 @@ pub(crate) struct Refused {
     pub(crate) time: WallTime,
     /// Why, in words.
     pub(crate) reason: String,
+}
+
+/// A container that has more cgroups than are recorded, or some with the id of another container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Crowded {
+    /// Namespace of its pod, empty if it has none or it is not known yet.
+    pub(crate) namespace: String,
+    /// Name of its pod, likewise.
+    pub(crate) pod: String,
+    /// Its name, or else its id.
+    pub(crate) container: String,
+    /// How many cgroups inside it were not recorded.
+    pub(crate) turned_away: u64,
+}
+
+impl fmt::Display for Crowded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [&self.namespace, &self.pod, &self.container];
+        for name in names.into_iter().filter(|name| !name.is_empty()) {
+            write!(f, "{name} ")?;
+        }
+        write!(f, "({})", self.turned_away)
+    }
 }
 
 /// Numbers of containers.

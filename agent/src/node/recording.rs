@@ -43,10 +43,14 @@ const SET_UP: u64 = 1_000_000_000;
 /// A container that is recorded.
 struct Recorded {
     path: String,
+    /// Its id, as the name of its cgroup says.
+    id: Option<String>,
+    /// The cgroup of the outermost container around it.
+    inside: Option<CgroupId>,
     rank: Rank,
     /// From when on the container shows whether it is a pause container; none once it has shown that.
     look_after: Option<BootTime>,
-    /// How many of its cgroups had no ring, or have no place in the table.
+    /// Whether something of it was not recorded before it had a ring.
     lost: u64,
     /// How often the kernel had skipped each program when the container started.
     misses: Misses,
@@ -59,9 +63,11 @@ struct Recorded {
 }
 
 impl Recorded {
-    fn new(path: String, misses: Misses, preface: Vec<Event>) -> Self {
+    fn new(path: String, inside: Option<CgroupId>, misses: Misses, preface: Vec<Event>) -> Self {
         Self {
-            rank: Rank::of(&path),
+            id: containers::path::parse_own(&path).map(|own| own.container),
+            inside,
+            rank: rank(&path, inside.is_some()),
             look_after: Some(host::boottime().plus(SET_UP)),
             lost: 0,
             path,
@@ -71,6 +77,22 @@ impl Recorded {
             read: false,
             removed: None,
         }
+    }
+}
+
+impl Recorded {
+    /// Whether its run goes on.
+    fn lives(&self) -> bool {
+        self.end.is_none() && self.removed.is_none()
+    }
+}
+
+/// How urgently a container needs a ring. What is inside a container comes after all containers of pods.
+fn rank(path: &str, is_inner: bool) -> Rank {
+    if is_inner {
+        Rank::NoPod
+    } else {
+        Rank::of(path)
     }
 }
 
@@ -134,7 +156,10 @@ impl Server {
         mut woken: UnixStream,
     ) -> io::Result<()> {
         for running in adopt::containers(&self.places.proc, &self.places.cgroups, &self.shapes)? {
-            self.wants(running.cgroup, running.path, false);
+            // When a container has a ring, those inside it are looked for.
+            if !running.is_inner() {
+                self.wants(running.cgroup, running.path, false, false);
+            }
         }
         // This comes before anything is answered: whoever sees the agent at work finds all containers recorded that
         // ran before.
@@ -203,28 +228,46 @@ impl Server {
             .iter()
             .filter(|(cgroup, _)| !present.iter().any(|running| running.cgroup == **cgroup));
         let gone: Vec<(CgroupId, RingId)> = gone.map(|(cgroup, ring)| (*cgroup, *ring)).collect();
+        for (cgroup, ring) in gone {
+            self.removed(cgroup, ring, host::boottime());
+        }
         for running in present {
+            let inside = running.is_inner().then_some(running.outermost);
             if self.recorded.contains_key(&running.cgroup) {
                 continue;
             }
             if rings.contains_key(&running.cgroup) {
-                self.started(running.cgroup, running.path, running.start);
-            } else {
-                self.wants(running.cgroup, running.path, true);
+                self.started(running.cgroup, running.path, inside, running.start);
+            } else if inside.is_none_or(|outer| rings.contains_key(&outer)) {
+                self.wants(running.cgroup, running.path, inside.is_some(), true);
             }
-        }
-        for (cgroup, ring) in gone {
-            self.removed(cgroup, ring, host::boottime());
         }
         Ok(())
     }
 
-    fn started(&mut self, cgroup: CgroupId, path: String, time: BootTime) {
+    fn started(
+        &mut self,
+        cgroup: CgroupId,
+        path: String,
+        inside: Option<CgroupId>,
+        time: BootTime,
+    ) {
         let misses = self.recorder.misses();
-        let recorded = Recorded::new(path.clone(), misses, Vec::new());
+        let recorded = Recorded::new(path.clone(), inside, misses, Vec::new());
+        if self.is_copy(cgroup, recorded.id.as_ref()) {
+            if let Some(ring) = self.recorder.ring_of(cgroup) {
+                self.release(ring);
+            }
+            return self.refuse_copy(path, inside);
+        }
         self.waiting.saw(recorded.rank);
         self.recorded.insert(cgroup, recorded);
-        self.report(Report::Started { cgroup, path, time });
+        self.report(Report::Started {
+            cgroup,
+            path,
+            inside,
+            time,
+        });
     }
 
     /// A run is over; its ring is read when its turn comes.
@@ -294,16 +337,13 @@ impl Server {
     fn message(&mut self, message: Message) {
         let Message { cgroup, time, kind } = message;
         match kind {
-            MessageKind::Assigned { path, .. } => self.started(cgroup, path, time),
+            MessageKind::Assigned { path, inside, .. } => {
+                self.started(cgroup, path, inside, time);
+            }
             MessageKind::PoolEmpty { path } | MessageKind::TableFull { path } => {
-                self.wants(cgroup, path, true);
+                self.wants(cgroup, path, false, true);
             }
-            MessageKind::NestedTableFull { ring } => {
-                let outer = self.recorder.rings().find(|(_, its)| *its == ring);
-                if let Some(recorded) = outer.and_then(|(outer, _)| self.recorded.get_mut(&outer)) {
-                    recorded.lost += 1;
-                }
-            }
+            MessageKind::TurnedAway => self.report(Report::TurnsAway { cgroup }),
             MessageKind::InitExit { pid, status, .. } => {
                 self.ended(cgroup, time, Some((pid, status)));
             }
@@ -319,6 +359,7 @@ impl Server {
             Command::LetGo(cgroup) => {
                 self.recorded.remove(&cgroup);
                 self.waiting.remove(cgroup);
+                self.give_up_inner(cgroup);
                 if let Some(ring) = self.recorder.ring_of(cgroup) {
                     self.release(ring);
                 }
@@ -329,6 +370,8 @@ impl Server {
                     stock: self.recorder.stock(),
                     waiting: self.waiting.len(),
                     misses: self.recorder.misses(),
+                    turned_away: self.recorder.turned_away(),
+                    crowded: self.recorder.crowded().collect(),
                 });
             }
             Command::Stop => self.stopping = true,

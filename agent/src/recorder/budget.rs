@@ -48,7 +48,7 @@ pub struct Stock {
     pub ring_bytes: u64,
     /// Rings that may still be made within the budget.
     pub affordable: usize,
-    /// Cgroups that could not be given a ring or a place in the table, since the start.
+    /// Containers that could not be given a ring or a place in the table, since the start.
     pub refused: u64,
 }
 

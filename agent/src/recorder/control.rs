@@ -17,7 +17,7 @@ use super::ring::RingId;
 /// Something that happened to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Id of the container's cgroup; for a refusal, id of the cgroup that was refused.
+    /// Id of the container's cgroup; where it was refused a ring, too.
     pub cgroup: CgroupId,
     /// Nanoseconds of CLOCK_BOOTTIME.
     pub time: BootTime,
@@ -34,6 +34,8 @@ pub enum MessageKind {
         ring: RingId,
         /// Path of the cgroup in its hierarchy, from the kernel: starts with `/`, cut after 511 bytes.
         path: String,
+        /// The cgroup of the outermost container that it is inside of.
+        inside: Option<CgroupId>,
     },
     /// The cgroup was made while no ring was free: nothing of it is recorded.
     PoolEmpty {
@@ -45,11 +47,9 @@ pub enum MessageKind {
         /// Path of the cgroup, as above.
         path: String,
     },
-    /// A cgroup inside a container's cgroup found its set full: what happens in it is not recorded.
-    NestedTableFull {
-        /// The container's ring.
-        ring: RingId,
-    },
+    /// A cgroup inside a container's cgroup found no place: what happens in it is not recorded. This message is sent
+    /// for the first one only, and is about the container.
+    TurnedAway,
     /// The container's first process has ended: pid 1 of its namespace, started from outside. This message is not sent
     /// for a container whose program could not be executed, nor for one that shares its pid namespace with others or
     /// the host (unless it was adopted). The run of such a container ends with [`Removed`](Self::Removed).
@@ -66,13 +66,10 @@ pub enum MessageKind {
 }
 
 impl MessageKind {
-    /// Whether the message says that a cgroup is not recorded.
+    /// Whether the message says that a container is not recorded.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::PoolEmpty { .. } | Self::TableFull { .. } | Self::NestedTableFull { .. }
-        )
+        matches!(self, Self::PoolEmpty { .. } | Self::TableFull { .. })
     }
 }
 
@@ -131,10 +128,14 @@ fn decode(bytes: &[u8]) -> Option<Message> {
     let (ring, value) = (RingId(field!(ring: u32)), field!(value: u64));
     let path = || String::from_utf8_lossy(&bytes[size_of::<Control>()..]).into_owned();
     let kind = match (field!(kind: u32), value) {
-        (control::ASSIGNED, _) => MessageKind::Assigned { ring, path: path() },
+        (control::ASSIGNED, outer) => MessageKind::Assigned {
+            ring,
+            path: path(),
+            inside: (outer != 0).then_some(CgroupId(outer)),
+        },
         (control::REFUSED, control::POOL_EMPTY) => MessageKind::PoolEmpty { path: path() },
         (control::REFUSED, control::SET_FULL) => MessageKind::TableFull { path: path() },
-        (control::REFUSED, _) => MessageKind::NestedTableFull { ring },
+        (control::REFUSED, _) => MessageKind::TurnedAway,
         (control::INIT_EXIT, _) => MessageKind::InitExit {
             ring,
             pid: value as u32,

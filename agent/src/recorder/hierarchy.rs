@@ -1,6 +1,8 @@
 //! How the programs find a task's cgroup, in the hierarchy that distinguishes containers: the unified one, or one of
 //! version 1 (cgroups(7)).
 
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+
 use super::{StartError, btf::Btf};
 
 /// What the eBPF programs need to know about the hierarchy.
@@ -10,17 +12,28 @@ pub(super) struct Place {
     pub(super) hierarchy: u64,
     /// Index of the controller in `css_set.subsys`.
     pub(super) subsystem: u32,
+    /// Id of the cgroup at which this process sees the hierarchy mounted; 0 if it does not see it.
+    pub(super) top: u64,
 }
 
 impl Place {
-    pub(super) const UNIFIED: Self = Self {
-        hierarchy: 0,
-        subsystem: 0,
-    };
+    /// The unified hierarchy, mounted there.
+    pub(super) fn unified(mount: Option<&Path>) -> Self {
+        Self {
+            hierarchy: 0,
+            subsystem: 0,
+            top: id(mount),
+        }
+    }
 
     /// The version 1 hierarchy of a controller. The hierarchy's number is in /proc/cgroups, the controller's index in
     /// BTF.
-    pub(super) fn of(controller: &str, proc_cgroups: &str, btf: &Btf) -> Result<Self, StartError> {
+    pub(super) fn of(
+        controller: &str,
+        proc_cgroups: &str,
+        mount: Option<&Path>,
+        btf: &Btf,
+    ) -> Result<Self, StartError> {
         let hierarchy = number(proc_cgroups, controller)
             .filter(|number| *number != 0)
             .ok_or_else(|| StartError::Hierarchy(controller.into()))?;
@@ -40,8 +53,15 @@ impl Place {
         Ok(Self {
             hierarchy,
             subsystem,
+            top: id(mount),
         })
     }
+}
+
+/// The id of a cgroup: the inode number of its directory.
+fn id(mount: Option<&Path>) -> u64 {
+    let metadata = mount.and_then(|mount| fs::metadata(mount).ok());
+    metadata.map_or(0, |metadata| metadata.ino())
 }
 
 /// Reads the number of a controller's hierarchy from /proc/cgroups: `NAME NUMBER CGROUPS ENABLED`, separated by tabs.

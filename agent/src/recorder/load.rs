@@ -2,12 +2,15 @@
 
 use std::{cmp::Reverse, fs, io};
 
-use agent_ebpf::wire::{Config, DATA_MAX, MISSING, NO_SHAPE, Offsets, SHAPES, Shape, features};
+use agent_ebpf::wire::{
+    Config, DATA_MAX, ID_DIGITS, MISSING, NO_SHAPE, Offsets, SHAPES, Shape, features,
+};
 use aya::{Ebpf, EbpfLoader, maps::Array};
 use capture_format::chain;
 use containers::path;
 
 use super::{Hierarchy, StartError, btf::Btf, hierarchy::Place, sys::Plain, syscalls};
+use crate::cgroupfs::Mounts;
 
 /// Where the kernel shows its own type information.
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -45,13 +48,13 @@ impl Default for Settings {
     }
 }
 
-/// Shape of a container's cgroup name: a prefix and hexadecimal digits, then the end or a dot.
+/// Shape of a container's cgroup name: a prefix and an id, then the end or a dot.
 #[derive(Clone, Debug)]
 pub struct ContainerShape {
     /// The prefix, at most 24 bytes.
     pub prefix: String,
-    /// How many hexadecimal digits follow; 0 means that anything may follow the prefix.
-    pub digits: u32,
+    /// Whether 64 hexadecimal digits follow. Otherwise anything may follow the prefix.
+    pub has_id: bool,
 }
 
 impl ContainerShape {
@@ -61,7 +64,7 @@ impl ContainerShape {
     pub fn runtimes() -> Vec<Self> {
         let mut shapes = path::PREFIXES.map(|(prefix, _)| Self {
             prefix: prefix.into(),
-            digits: path::ID_DIGITS as u32,
+            has_id: true,
         });
         shapes.sort_by_key(|shape| Reverse(shape.prefix.len()));
         shapes.into()
@@ -74,10 +77,10 @@ impl ContainerShape {
             .iter()
             .filter_map(|shape| Some((shape, name.strip_prefix(shape.prefix.as_str())?)));
         with_prefix.next().is_some_and(|(shape, rest)| {
-            let digits = shape.digits as usize;
-            digits == 0
-                || rest.bytes().take_while(u8::is_ascii_hexdigit).count() == digits
-                    && matches!(rest.as_bytes().get(digits), None | Some(b'.'))
+            const DIGITS: usize = ID_DIGITS as usize;
+            !shape.has_id
+                || rest.bytes().take_while(u8::is_ascii_hexdigit).count() == DIGITS
+                    && matches!(rest.as_bytes().get(DIGITS), None | Some(b'.'))
         })
     }
 }
@@ -114,12 +117,14 @@ pub(super) fn kernel_btf() -> Result<Btf, StartError> {
 /// The hierarchy in which containers have their cgroups on this kernel.
 pub(super) fn place(settings: &Settings, btf: &Btf) -> Result<Place, StartError> {
     const FILE: &str = "/proc/cgroups";
+    // Without mount points the programs look further up than they have to.
+    let mounts = Mounts::read().unwrap_or_default();
     let Hierarchy::V1 { controller } = &settings.hierarchy else {
-        return Ok(Place::UNIFIED);
+        return Ok(Place::unified(mounts.unified()));
     };
     let cgroups =
         fs::read_to_string(FILE).map_err(|source| StartError::Read { path: FILE, source })?;
-    Place::of(controller, &cgroups, btf)
+    Place::of(controller, &cgroups, mounts.controller(controller), btf)
 }
 
 /// What the offsets allow, and what they do not.
@@ -316,6 +321,7 @@ pub(super) fn load(
         other_max: settings.other_max.min(DATA_MAX as u32),
         subsystem: place.subsystem,
         hierarchy: place.hierarchy,
+        top: place.top,
         memory: abilities.memory,
         page_size: page_size(),
     });
@@ -359,7 +365,7 @@ fn set_shapes(ebpf: &mut Ebpf, shapes: &[ContainerShape]) -> Result<(), StartErr
         .map_err(|_| StartError::Object("CONTAINER_SHAPES"))?;
     for index in 0..SHAPES {
         let entry = match shapes.get(index) {
-            Some(shape) => Shape::new(shape.prefix.as_bytes(), shape.digits),
+            Some(shape) => Shape::new(shape.prefix.as_bytes(), shape.has_id),
             None => Shape {
                 digits: NO_SHAPE,
                 ..Shape::default()

@@ -45,6 +45,9 @@ pub use ring::{FirstProcess, RingId};
 use control::Channel;
 use pool::Pool;
 
+/// How many cgroups inside an outermost container share its ring at most, and how many containers inside it have a ring.
+pub const MOST_INSIDE: (u64, u64) = (agent_ebpf::wire::NESTED_MOST, agent_ebpf::wire::INNER_MOST);
+
 /// The eBPF object, if this program was built with it.
 #[cfg(ebpf_object)]
 const OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(
@@ -252,6 +255,8 @@ impl Recorder {
         let snapshot = ring::snapshot(words);
         let mut losses = Losses {
             compat: snapshot.compat,
+            // Whatever happened in each of these.
+            lost: snapshot.turned_away,
             ..Losses::default()
         };
         let mut events = Vec::new();
@@ -327,8 +332,8 @@ impl Recorder {
         self.pool.release(ring);
     }
 
-    /// Gives a ring to a container that already runs, by the id of its cgroup. `nested` is called once the container
-    /// has the ring. It returns the ids of the cgroups inside the container's cgroup that are not containers
+    /// Gives a ring to a container that already runs, by the id of its cgroup. `outermost` is the cgroup of the outermost
+    /// container around it, or else its own. `nested` is called once the container has the ring. It returns the ids of the cgroups inside the container's cgroup that are not containers
     /// themselves; an error means that the container is gone.
     ///
     /// # Errors
@@ -336,10 +341,28 @@ impl Recorder {
     pub fn adopt(
         &mut self,
         cgroup: CgroupId,
+        outermost: CgroupId,
         first: FirstProcess,
         nested: impl FnOnce() -> io::Result<Vec<CgroupId>>,
     ) -> Result<Adopted, AdoptError> {
-        self.pool.adopt(cgroup, first, nested)
+        self.pool.adopt(cgroup, outermost, first, nested)
+    }
+
+    /// Counts a cgroup inside an outermost container that is not recorded. True if it is the first of that container's.
+    pub fn turn_away(&self, outermost: CgroupId) -> bool {
+        self.pool.turn_away(outermost)
+    }
+
+    /// How many cgroups inside containers found no place since the start.
+    #[must_use]
+    pub fn turned_away(&self) -> u64 {
+        self.pool.turned_away()
+    }
+
+    /// How many cgroups inside each recorded container found no place, where any did: what happened in them was not
+    /// recorded.
+    pub fn crowded(&self) -> impl Iterator<Item = (CgroupId, u64)> {
+        self.pool.crowded()
     }
 
     /// How often the kernel has skipped the attached programs.

@@ -17,7 +17,7 @@ use capture_format::CgroupId;
 
 use super::{
     budget::{Budget, Change, Stock},
-    ring::{self, FirstProcess, RING_BYTES, RING_MEMORY, RingId},
+    ring::{self, Count, FirstProcess, RING_BYTES, RING_MEMORY, RingId},
     sys::{self, Fence, Mapped},
     table::CgroupTable,
 };
@@ -39,6 +39,12 @@ pub enum AdoptError {
     /// Its cgroup was removed meanwhile.
     #[error("its cgroup has been removed")]
     Gone,
+    /// It is inside a container that is not recorded.
+    #[error("the container around it is not recorded")]
+    OutsideUnrecorded,
+    /// It is inside a container that has as many recorded containers as it may. It is counted as turned away.
+    #[error("the container around it has as many recorded containers inside it as it may have")]
+    TurnedAway,
     /// The kernel's answer.
     #[error("cannot give it a ring")]
     Kernel(#[from] io::Error),
@@ -49,8 +55,8 @@ pub enum AdoptError {
 pub struct Adopted {
     /// The ring.
     pub ring: RingId,
-    /// Cgroups inside it that found no place in the table.
-    pub left_out: u64,
+    /// Whether any cgroup inside it found no place.
+    pub turns_away: bool,
 }
 
 /// All rings of the node.
@@ -69,6 +75,8 @@ pub(super) struct Pool {
     filling: bool,
     kept: u64,
     refused: u64,
+    /// Cgroups that were turned away by containers whose rings were taken back since.
+    turned_away: u64,
 }
 
 impl Pool {
@@ -93,6 +101,7 @@ impl Pool {
             filling: false,
             kept: 0,
             refused: 0,
+            turned_away: 0,
         };
         while pool.refill()? {}
         Ok(pool)
@@ -182,12 +191,23 @@ impl Pool {
     /// Takes a ring from its container. Nothing is written to it from now on but by programs that had looked it up before; it
     /// comes back into the pool by [`refill`](Self::refill).
     pub(super) fn release(&mut self, ring: RingId) {
+        if let Some(words) = self.words(ring) {
+            let turned_away = Count::TurnedAway.get(words);
+            let outer = self.find(ring::outermost(words));
+            if let Some(outer) = outer.filter(|outer| *outer != ring)
+                && let Some(words) = self.words(outer)
+            {
+                Count::Inner.give_back(words);
+            }
+            self.turned_away += turned_away;
+        }
         if self.table.remove(ring.0) {
             self.leaving.push(ring.0);
         }
     }
 
-    /// Gives a ring to a container that runs already; `nested` tells the ids of the cgroups inside it.
+    /// Gives a ring to a container that runs already; `outermost` is the cgroup of the outermost container around it, or its
+    /// own, and `nested` tells the ids of the cgroups inside it.
     ///
     /// The kernel runs the programs at `cgroup_mkdir` before a new cgroup can be seen, and those at `cgroup_rmdir` after it has
     /// gone. So a cgroup that can be seen and is not in the table stays out of it unless it is entered here; whatever is made
@@ -195,12 +215,40 @@ impl Pool {
     pub(super) fn adopt(
         &mut self,
         cgroup: CgroupId,
+        outermost: CgroupId,
         first: FirstProcess,
         nested: impl FnOnce() -> io::Result<Vec<CgroupId>>,
     ) -> Result<Adopted, AdoptError> {
         if let Some(ring) = self.find(cgroup) {
             return Err(AdoptError::HasOne(ring));
         }
+        if cgroup == outermost {
+            return self.enter(cgroup, outermost, first, nested);
+        }
+        let outer = self.find(outermost).ok_or(AdoptError::OutsideUnrecorded)?;
+        if self
+            .words(outer)
+            .is_some_and(|outer| Count::Inner.take(outer).is_none())
+        {
+            self.turn_away(outermost);
+            return Err(AdoptError::TurnedAway);
+        }
+        let adopted = self.enter(cgroup, outermost, first, nested);
+        if adopted.is_err()
+            && let Some(words) = self.words(outer)
+        {
+            Count::Inner.give_back(words);
+        }
+        adopted
+    }
+
+    fn enter(
+        &mut self,
+        cgroup: CgroupId,
+        outermost: CgroupId,
+        first: FirstProcess,
+        nested: impl FnOnce() -> io::Result<Vec<CgroupId>>,
+    ) -> Result<Adopted, AdoptError> {
         let mut number = self.take()?;
         if number.is_none() {
             self.refill()?;
@@ -209,7 +257,7 @@ impl Pool {
         let number = number.ok_or(AdoptError::PoolEmpty)?;
         let ring = RingId(number);
         if let Some(words) = self.words(ring) {
-            ring::give(words, cgroup, first);
+            ring::give(words, cgroup, outermost, first);
         }
         if !self.table.insert(cgroup, number) {
             self.free.push(number, 0).map_err(io::Error::other)?;
@@ -219,14 +267,44 @@ impl Pool {
             self.release(ring);
             return Err(AdoptError::Gone);
         };
-        let mut left_out = 0;
+        let account = self.find(outermost).unwrap_or(ring);
+        let Some(account) = self.words(account) else {
+            return Err(AdoptError::Gone);
+        };
+        let mut turns_away = false;
         for inner in nested {
-            if self.table.find(inner).is_none() && !self.table.insert(inner, number | NESTED) {
-                left_out += 1;
+            if self.table.find(inner).is_some() {
+                continue;
             }
+            let has_room = Count::Nested.take(account).is_some();
+            if has_room && self.table.insert(inner, number | NESTED) {
+                continue;
+            }
+            if has_room {
+                Count::Nested.give_back(account);
+            }
+            turns_away |= Count::TurnedAway.take(account).is_some();
         }
-        self.refused += left_out;
-        Ok(Adopted { ring, left_out })
+        Ok(Adopted { ring, turns_away })
+    }
+
+    /// Counts a cgroup inside a container that finds no place. True if it is the first.
+    pub(super) fn turn_away(&self, outermost: CgroupId) -> bool {
+        let words = self.find(outermost).and_then(|ring| self.words(ring));
+        words.is_some_and(|words| Count::TurnedAway.take(words) == Some(0))
+    }
+
+    /// How many cgroups inside containers found no place since the start.
+    pub(super) fn turned_away(&self) -> u64 {
+        self.turned_away + self.crowded().map(|(_, count)| count).sum::<u64>()
+    }
+
+    /// How many cgroups inside each recorded container found no place, where any did.
+    pub(super) fn crowded(&self) -> impl Iterator<Item = (CgroupId, u64)> {
+        self.containers().filter_map(|(cgroup, ring)| {
+            let count = Count::TurnedAway.get(self.words(ring)?);
+            (count > 0).then_some((cgroup, count))
+        })
     }
 
     /// A ring out of the pool.

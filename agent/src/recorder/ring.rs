@@ -6,7 +6,8 @@
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use agent_ebpf::wire::{
-    DATA_MAX, LANE_SIZE, LANE_STRIDE, LANES, LaneHeader, NAME_MAX, RECORD_MAX, Record, Ring,
+    DATA_MAX, INNER_MOST, LANE_SIZE, LANE_STRIDE, LANES, LaneHeader, NAME_MAX, NESTED_MOST,
+    RECORD_MAX, Record, Ring,
 };
 use capture_format::{BootTime, CgroupId};
 
@@ -38,6 +39,7 @@ pub(super) struct Snapshot {
     pub(super) lanes: Vec<LaneCopy>,
     pub(super) assigned: BootTime,
     pub(super) compat: u64,
+    pub(super) turned_away: u64,
 }
 
 /// One lane's content.
@@ -83,11 +85,17 @@ pub(super) fn snapshot(words: &[AtomicU64]) -> Snapshot {
         lanes,
         assigned: BootTime(word(std::mem::offset_of!(Ring, assigned))),
         compat: word(std::mem::offset_of!(Ring, compat)),
+        turned_away: word(std::mem::offset_of!(Ring, turned_away)),
     }
 }
 
 /// Starts a ring's new life for a container that runs already, as `give` of the programs' `cgroups` module does for new ones. Nobody may have the ring.
-pub(super) fn give(words: &[AtomicU64], cgroup: CgroupId, first: FirstProcess) {
+pub(super) fn give(
+    words: &[AtomicU64],
+    cgroup: CgroupId,
+    outermost: CgroupId,
+    first: FirstProcess,
+) {
     let word = |offset: usize| &words[offset / 8];
     for lane in 0..LANES {
         let at = lane * size_of::<LaneHeader>();
@@ -103,10 +111,69 @@ pub(super) fn give(words: &[AtomicU64], cgroup: CgroupId, first: FirstProcess) {
         (std::mem::offset_of!(Ring, compat), 0),
         (std::mem::offset_of!(Ring, stdout), first.stdout),
         (std::mem::offset_of!(Ring, stderr), first.stderr),
+        (std::mem::offset_of!(Ring, outermost), outermost.0),
+        (std::mem::offset_of!(Ring, nested), 0),
+        (std::mem::offset_of!(Ring, inner), 0),
+        (std::mem::offset_of!(Ring, turned_away), 0),
     ] {
         word(offset).store(value, Ordering::Release);
     }
     word(std::mem::offset_of!(Ring, generation)).fetch_add(1, Ordering::AcqRel);
+}
+
+/// What a ring counts of the cgroups inside its container; see [`Ring`].
+#[derive(Clone, Copy)]
+pub(super) enum Count {
+    Nested,
+    Inner,
+    TurnedAway,
+}
+
+impl Count {
+    /// How many there may be.
+    fn most(self) -> u64 {
+        match self {
+            Self::Nested => NESTED_MOST,
+            Self::Inner => INNER_MOST,
+            Self::TurnedAway => u64::MAX,
+        }
+    }
+
+    fn word(self, words: &[AtomicU64]) -> &AtomicU64 {
+        let offset = match self {
+            Self::Nested => std::mem::offset_of!(Ring, nested),
+            Self::Inner => std::mem::offset_of!(Ring, inner),
+            Self::TurnedAway => std::mem::offset_of!(Ring, turned_away),
+        };
+        &words[offset / 8]
+    }
+
+    pub(super) fn get(self, words: &[AtomicU64]) -> u64 {
+        self.word(words).load(Ordering::Acquire)
+    }
+
+    /// Counts one more. Returns how many there were before; none if there are as many as there may be.
+    pub(super) fn take(self, words: &[AtomicU64]) -> Option<u64> {
+        let word = self.word(words);
+        word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+            (count < self.most()).then_some(count + 1)
+        })
+        .ok()
+    }
+
+    /// Counts one less.
+    pub(super) fn give_back(self, words: &[AtomicU64]) {
+        let word = self.word(words);
+        let _ = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+            count.checked_sub(1)
+        });
+    }
+}
+
+/// The cgroup of the outermost container around the one that has the ring, or its own.
+pub(super) fn outermost(words: &[AtomicU64]) -> CgroupId {
+    let word = &words[std::mem::offset_of!(Ring, outermost) / 8];
+    CgroupId(word.load(Ordering::Acquire))
 }
 
 /// Copies a lane, or nothing of one that was not written to.

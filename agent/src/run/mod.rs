@@ -89,7 +89,7 @@ async fn session(mut request: Request) -> anyhow::Result<Outcome> {
     let prefix = cgroup::prefix();
     request.settings.shapes = vec![ContainerShape {
         prefix: prefix.clone(),
-        digits: 0,
+        has_id: false,
     }];
     request.settings.budget = Budget {
         ready: 1,
@@ -265,9 +265,8 @@ impl Lives {
         run.oom_kills = cgroup.oom_kills();
         run.losses = recording.losses;
         run.set_skipped(self.recorder.misses().since(before));
-        // Cgroups inside the run's own cgroup that found no place in the table.
         let is_loss = |message: &&Message| message.kind.is_refusal();
-        run.losses.lost = self.recorder.messages().iter().filter(is_loss).count() as u64;
+        run.losses.lost += self.recorder.messages().iter().filter(is_loss).count() as u64;
         self.kept.push((run, recording.events));
         let most = self.request.settings.budget.bytes / KEPT_SHARE;
         while self.kept.len() > KEPT_RUNS || (self.kept.len() > 1 && self.kept_bytes() > most) {

@@ -4,13 +4,7 @@
 //! again, even after a restart of the agent, changes nothing, and a better verdict on the same capture replaces the
 //! former one.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::core::v1::{Event, EventSource, ObjectReference},
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-};
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
@@ -21,15 +15,13 @@ use serde_json::json;
 use crate::{
     Access, Error, Health, Retry,
     capture::{Capture, CaptureSpec, CaptureStatus, NODE_LABEL, SimilarPod},
-    error::{PATCH_CAPTURE_STATUS, PATCH_CAPTURES, PATCH_EVENTS, call},
+    error::{PATCH_CAPTURE_STATUS, PATCH_CAPTURES, call},
     faults::{Fault, Faults, Standing},
-    name::{named, node_label},
+    name::node_label,
+    pod_event::{MANAGER, PodEvent},
     pods::ContainerKind,
-    text::cut,
 };
 
-/// Field manager of what the agent applies: spec and Event.
-const MANAGER: &str = "lastword";
 /// Field manager of the status. Before Kubernetes 1.22, ownership did not distinguish subresources, and a single
 /// manager would give up the spec by applying the status.
 const STATUS_MANAGER: &str = "lastword-status";
@@ -37,8 +29,6 @@ const STATUS_MANAGER: &str = "lastword-status";
 pub const REASON: &str = "LastWords";
 /// Annotation of an Event: the fingerprint of its verdict.
 pub const FINGERPRINT: &str = "lastword.dev/fingerprint";
-/// The longest `note` of an Event (events.k8s.io/v1), in bytes.
-const NOTE_LIMIT: usize = 1024;
 const WHO: &str = "announce";
 
 /// What to announce.
@@ -117,18 +107,11 @@ impl Announcer {
     }
 
     async fn publish(&self, announcement: &Announcement) -> Result<(), Error> {
-        let Some(event) = event(announcement, &self.node) else {
+        let Some(event) = event(announcement) else {
             return Ok(());
         };
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &announcement.namespace);
-        let name = event.metadata.name.clone().unwrap_or_default();
-        let params = PatchParams::apply(MANAGER).force();
         let asked = Timestamp::now();
-        call(
-            PATCH_EVENTS,
-            api.patch(&name, &params, &Patch::Apply(&event)),
-        )
-        .await?;
+        event.apply(&self.client, &self.node).await?;
         let after = |time: Timestamp| time.as_millisecond() - announcement.ended.as_millisecond();
         tracing::info!(
             namespace = announcement.namespace,
@@ -228,9 +211,8 @@ fn applied(
     })
 }
 
-/// The Event with the verdict. It belongs to the core group and has both times: kubectl before 1.22 shows the age of no
-/// other Event.
-fn event(announcement: &Announcement, node: &str) -> Option<Event> {
+/// The Event with the verdict.
+fn event(announcement: &Announcement) -> Option<PodEvent> {
     let Announcement {
         namespace,
         object: _,
@@ -241,50 +223,23 @@ fn event(announcement: &Announcement, node: &str) -> Option<Event> {
     } = announcement;
     let verdict = status
         .verdict
-        .as_deref()
+        .as_ref()
         .filter(|verdict| !verdict.is_empty())?;
-    let container = status.container.as_deref()?;
-    let uid = status.pod_uid.clone()?;
-    // One Event for each cause, however many captures show the cause.
-    let seed = [
-        uid.as_str(),
-        container,
-        status.cause.as_deref().unwrap_or_default(),
-    ];
-    // Rounded to the second, as it is stored: when it is applied again, it must be the same.
-    let time = Time(Timestamp::from_second(ended.as_second()).ok()?);
-    Some(Event {
-        metadata: ObjectMeta {
-            name: Some(named(&spec.pod_name, '.', &seed)),
-            namespace: Some(namespace.clone()),
-            annotations: status
-                .fingerprint
-                .as_ref()
-                .map(|fingerprint| BTreeMap::from([(FINGERPRINT.to_owned(), fingerprint.clone())])),
-            ..ObjectMeta::default()
-        },
-        involved_object: ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Pod".to_owned()),
-            namespace: Some(namespace.clone()),
-            name: Some(spec.pod_name.clone()),
-            uid: Some(uid),
-            field_path: Some(kind.field_path(container)),
-            resource_version: None,
-        },
-        type_: Some("Warning".to_owned()),
-        reason: Some(REASON.to_owned()),
-        message: Some(cut(verdict, NOTE_LIMIT)),
-        count: Some(1),
-        first_timestamp: Some(time.clone()),
-        last_timestamp: Some(time),
-        source: Some(EventSource {
-            component: Some(MANAGER.to_owned()),
-            host: Some(node.to_owned()),
-        }),
-        reporting_component: Some(MANAGER.to_owned()),
-        reporting_instance: Some(node.to_owned()),
-        ..Event::default()
+    let fingerprint = status.fingerprint.iter();
+    Some(PodEvent {
+        namespace: namespace.clone(),
+        pod: spec.pod_name.clone(),
+        uid: status.pod_uid.clone()?,
+        container: status.container.clone()?,
+        kind: *kind,
+        reason: REASON,
+        message: verdict.clone(),
+        // One Event for each cause, however many captures show the cause.
+        about: status.cause.clone().unwrap_or_default(),
+        annotations: fingerprint
+            .map(|fingerprint| (FINGERPRINT.to_owned(), fingerprint.clone()))
+            .collect(),
+        time: *ended,
     })
 }
 
@@ -308,8 +263,8 @@ mod tests {
             kind: ContainerKind::App,
             ended: Timestamp::UNIX_EPOCH,
         };
-        let event = event(&announcement, "n1").unwrap();
-        let annotations = event.metadata.annotations.unwrap();
+        let event = event(&announcement).unwrap();
+        let annotations = event.object("n1").metadata.annotations.unwrap();
         assert_eq!(annotations[FINGERPRINT], "0123456789abcdef");
     }
 }

@@ -13,6 +13,7 @@
 //! | [`announce`] | a verdict becomes a `Capture` and an Event on the pod | the agent |
 //! | [`faults`] | the few Captures that stand for a fault of many pods | the agent |
 //! | [`owner`] | the controller whose pods share a fault's Captures | the agent |
+//! | [`pod_event`] | an Event on a pod | the agent |
 //! | [`captures`] | requested captures: who takes them, and what becomes of the rest | the agent |
 //! | [`reading`] | who may read which file | the agent |
 //! | [`never_started`] | why nothing of a pod ran | the kubectl plugin |
@@ -37,6 +38,7 @@ mod name;
 pub mod namespaces;
 pub mod never_started;
 pub mod owner;
+pub mod pod_event;
 pub mod pods;
 mod random;
 pub mod reading;

@@ -125,8 +125,8 @@ fn paths() -> Result<(), Failed> {
         let id = made.id()?;
         let mut of_it = messages.iter().filter(|message| message.cgroup == id);
         match of_it.next().map(|message| &message.kind) {
-            Some(MessageKind::Assigned { ring, path }) => {
-                assert_eq!(recorder.ring_of(id), Some(*ring));
+            Some(MessageKind::Assigned { ring, path, inside }) => {
+                assert_eq!((recorder.ring_of(id), *inside), (Some(*ring), None));
                 Ok(path.clone())
             }
             other => Err(Failed::from(format!("{other:?}"))),
@@ -302,13 +302,19 @@ fn crowd() -> Result<(), Failed> {
     let _alone = alone();
     let mut recorder = Recorder::start(&Settings::default())?;
     let top = top()?;
-    let made = Made::below(&top.0, &format!("docker-{ID}.scope"))?;
-    let nested: Vec<Made> = (0..700)
-        .map(|number| Made::below(&made.0, &format!("nested-{number}")))
-        .collect::<Result<_, _>>()?;
-    let ring = recorder.ring_of(made.id()?);
-    for inner in &nested {
-        assert_eq!(recorder.ring_of(inner.id()?), ring);
+    // What is inside a container has to be removed before it.
+    let mut crowds = Vec::new();
+    for number in 100..111 {
+        let made = Made::below(&top.0, &format!("docker-{number:064x}.scope"))?;
+        let nested: Vec<Made> = (0..64)
+            .map(|number| Made::below(&made.0, &format!("nested-{number}")))
+            .collect::<Result<_, _>>()?;
+        let ring = recorder.ring_of(made.id()?);
+        for inner in &nested {
+            assert_eq!(recorder.ring_of(inner.id()?), ring);
+        }
+        crowds.push((nested, made));
+        refill(&mut recorder)?;
     }
     let mut others = Vec::new();
     for number in 0..30 {

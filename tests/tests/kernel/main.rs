@@ -7,6 +7,7 @@
 
 mod agent;
 mod containers;
+mod crowds;
 mod lanes;
 mod lives;
 mod made;
@@ -93,6 +94,7 @@ fn main() -> ExitCode {
         verdicts::ALIKE,
         lanes::ALIKE,
         containers::ALIKE,
+        crowds::ALIKE,
         lives::ALIKE,
         run::ALIKE,
         agent::ALIKE,

@@ -30,6 +30,8 @@ pub(in crate::node) enum Report {
     Started {
         cgroup: CgroupId,
         path: String,
+        /// The cgroup of the outermost container around it.
+        inside: Option<CgroupId>,
         time: BootTime,
     },
     /// A container ran already; it is recorded from now on.
@@ -40,6 +42,9 @@ pub(in crate::node) enum Report {
     },
     /// A container is not recorded; it may be adopted when a ring is free.
     Refused { path: String, reason: String },
+    /// Cgroups inside this outermost container are not recorded: it has too many, or one has the id of another container.
+    /// This is reported once while the container has its ring.
+    TurnsAway { cgroup: CgroupId },
     /// A container lives on and is not recorded any more: others need its ring more.
     GaveUp { cgroup: CgroupId },
     /// A container's first process has ended.
@@ -80,6 +85,10 @@ pub(in crate::node) struct Rings {
     pub(in crate::node) waiting: usize,
     /// How often the kernel skipped each program so far.
     pub(in crate::node) misses: Misses,
+    /// Cgroups inside containers that were not recorded since the start.
+    pub(in crate::node) turned_away: u64,
+    /// How many of them each container has had that is recorded now, where it has had any.
+    pub(in crate::node) crowded: Vec<(CgroupId, u64)>,
 }
 
 /// Where the kernel shows what the recorder does not record.

@@ -4,7 +4,7 @@ use std::io;
 
 use capture_format::{CgroupId, chain};
 
-use super::{Recorded, Server, handle::Report};
+use super::{Recorded, Server, handle::Report, rank};
 use crate::{
     adopt, host,
     node::waiting::{Rank, Waiting, gives_up},
@@ -12,9 +12,10 @@ use crate::{
 };
 
 impl Server {
-    /// A container has no ring. `has_lost`: something of it was not recorded already.
-    pub(super) fn wants(&mut self, cgroup: CgroupId, path: String, has_lost: bool) {
-        let rank = Rank::of(&path);
+    /// A container has no ring. `is_inner`: it is inside another one. `has_lost`: something of it was not recorded
+    /// already.
+    pub(super) fn wants(&mut self, cgroup: CgroupId, path: String, is_inner: bool, has_lost: bool) {
+        let rank = rank(&path, is_inner);
         self.waiting.saw(rank);
         let waiting = Waiting {
             path,
@@ -56,23 +57,45 @@ impl Server {
             self.waiting.add(Rank::Pause, cgroup, waiting);
             return Ok(true);
         }
+        let inside = running.is_inner().then_some(running.outermost);
+        let own = containers::path::parse_own(&running.path).map(|own| own.container);
+        if self.is_copy(cgroup, own.as_ref()) {
+            self.refuse_copy(running.path, inside);
+            return Ok(true);
+        }
         let first = adopt::first_process(&proc, &running);
         let nested = || adopt::nested(&running, &self.shapes);
-        match self.recorder.adopt(cgroup, first, nested) {
+        match self
+            .recorder
+            .adopt(cgroup, running.outermost, first, nested)
+        {
             Ok(adopted) => {
+                if !running.is_inner() {
+                    let cgroups = &self.places.cgroups;
+                    for inner in adopt::inner(&proc, cgroups, &running, &self.shapes) {
+                        self.wants(inner.cgroup, inner.path, true, waiting.has_lost);
+                    }
+                }
                 let preface = adopt::preface(&proc, &running, &self.shapes, host::boottime);
                 let misses = self.recorder.misses();
-                let mut recorded = Recorded::new(running.path.clone(), misses, preface);
+                let mut recorded = Recorded::new(running.path.clone(), inside, misses, preface);
                 recorded.rank = rank;
-                recorded.lost = u64::from(waiting.has_lost) + adopted.left_out;
+                recorded.lost = u64::from(waiting.has_lost);
                 self.recorded.insert(cgroup, recorded);
+                let outermost = running.outermost;
                 self.report(Report::Adopted {
                     running,
                     was_refused: waiting.is_told,
                 });
+                if adopted.turns_away {
+                    self.report(Report::TurnsAway { cgroup: outermost });
+                }
             }
             // The container started just now, and a message reports it.
             Err(AdoptError::HasOne(_)) => {}
+            // Of those inside a container, not all are recorded, and only while it is.
+            Err(AdoptError::OutsideUnrecorded) => {}
+            Err(AdoptError::TurnedAway) => self.turn_away(running.outermost),
             Err(AdoptError::PoolEmpty) => {
                 self.waiting.add(rank, cgroup, waiting);
                 return Ok(false);
@@ -112,9 +135,7 @@ impl Server {
                 }
             }
         }
-        let living = recorded
-            .iter()
-            .filter(|(_, recorded)| recorded.end.is_none() && recorded.removed.is_none());
+        let living = recorded.iter().filter(|(_, recorded)| recorded.lives());
         let have = living.map(|(cgroup, recorded)| (*cgroup, recorded.rank));
         let Some(cgroup) = gives_up(have, Rank::Pod) else {
             return false;
@@ -122,6 +143,7 @@ impl Server {
         let Some(Recorded { path, rank, .. }) = self.recorded.remove(&cgroup) else {
             return false;
         };
+        self.give_up_inner(cgroup);
         if let Some(ring) = self.recorder.ring_of(cgroup) {
             self.release(ring);
         }
@@ -134,6 +156,41 @@ impl Server {
         };
         self.waiting.add(rank, cgroup, waiting);
         true
+    }
+
+    /// The containers inside an outermost one are not recorded any more. Those whose runs have ended are still read.
+    pub(super) fn give_up_inner(&mut self, outermost: CgroupId) {
+        let inner = |recorded: &Recorded| recorded.inside == Some(outermost) && recorded.lives();
+        let living = self.recorded.extract_if(|_, recorded| inner(recorded));
+        let living: Vec<CgroupId> = living.map(|(cgroup, _)| cgroup).collect();
+        for cgroup in living {
+            if let Some(ring) = self.recorder.ring_of(cgroup) {
+                self.release(ring);
+            }
+            self.report(Report::GaveUp { cgroup });
+        }
+    }
+
+    /// Whether another container that lives has this id.
+    pub(super) fn is_copy(&self, cgroup: CgroupId, id: Option<&String>) -> bool {
+        let has_it = |recorded: &Recorded| recorded.lives() && recorded.id.as_ref() == id;
+        id.is_some()
+            && (self.recorded.iter()).any(|(other, recorded)| *other != cgroup && has_it(recorded))
+    }
+
+    /// A container with the id of another one that lives is not recorded: it may have been made to be taken for that
+    /// one.
+    pub(super) fn refuse_copy(&mut self, path: String, inside: Option<CgroupId>) {
+        match inside {
+            Some(outermost) => self.turn_away(outermost),
+            None => self.refused(path, "another container of this node has its id"),
+        }
+    }
+
+    fn turn_away(&self, outermost: CgroupId) {
+        if self.recorder.turn_away(outermost) {
+            self.report(Report::TurnsAway { cgroup: outermost });
+        }
     }
 
     /// Takes a ring from its container. Containers that found no place in the table may find one now.

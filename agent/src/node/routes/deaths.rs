@@ -57,8 +57,8 @@ impl Node {
             identity: self.pods.container(&live.id),
             pod: self.pods.object(&live.subject.pod_uid),
             policy: Policy {
-                payload: self.orders.payload(&live.subject),
-                secret_mounts: self.histories.secret_mounts(&live.subject),
+                payload: self.orders.payload(&self.ruled_by(&live.subject)),
+                secret_mounts: self.histories.secret_mounts(&self.ruled_by(&live.subject)),
             },
         }
     }
@@ -108,7 +108,9 @@ impl Node {
         };
         self.histories.keep(subject, kept);
         self.keep_to_budget();
-        if let Some(verdict) = verdict.filter(|_| self.orders.may_log_crash(subject)) {
+        if let Some(verdict) =
+            verdict.filter(|_| self.orders.may_log_crash(&self.ruled_by(subject)))
+        {
             tracing::info!(
                 pod_uid = subject.pod_uid,
                 container = subject.container,
@@ -275,11 +277,7 @@ impl Node {
             runs.push(Arc::new(live));
         }
         if runs.is_empty() {
-            let why = if self.orders.is_off(&subject) {
-                OFF
-            } else {
-                NOBODY
-            };
+            let why = if self.is_off(&subject) { OFF } else { NOBODY };
             return self.order_done(OrderDone::nothing(subject, asked, why));
         }
         let Wanted {
@@ -331,7 +329,7 @@ impl Node {
             result,
         }: OrderDone,
     ) {
-        let off = self.orders.is_off(&subject);
+        let off = self.is_off(&subject);
         let result = match result {
             Ok(written) if off => {
                 let dropping = self.outside.drop_all(vec![(written.entry, IS_OFF)]);
@@ -383,7 +381,7 @@ impl Node {
 
     /// Logs what became of an order, and has it announced and uploaded. True if there is a file.
     fn publish(&self, subject: &Subject, result: &anyhow::Result<CaptureWritten>) -> bool {
-        let may_log = self.orders.may_log(subject);
+        let may_log = self.orders.may_log(&self.ruled_by(subject));
         match result {
             Ok(CaptureWritten {
                 unwritten: Some(why),

@@ -18,7 +18,12 @@ impl Node {
     /// It works no more.
     pub(crate) fn report(&mut self, report: Report) -> anyhow::Result<()> {
         match report {
-            Report::Started { cgroup, path, time } => self.started(cgroup, &path, time),
+            Report::Started {
+                cgroup,
+                path,
+                inside,
+                time,
+            } => self.started(cgroup, &path, inside, time),
             Report::Adopted {
                 running,
                 was_refused,
@@ -26,8 +31,10 @@ impl Node {
                 if was_refused {
                     self.account.adopted();
                 }
-                self.started(running.cgroup, &running.path, running.start);
+                let inside = running.is_inner().then_some(running.outermost);
+                self.started(running.cgroup, &running.path, inside, running.start);
             }
+            Report::TurnsAway { cgroup } => self.turns_away(cgroup),
             Report::Refused { path, reason } => {
                 tracing::warn!(cgroup = path, reason, "a container is not recorded");
                 self.account.refused(reason);
@@ -47,7 +54,7 @@ impl Node {
         Ok(())
     }
 
-    fn started(&mut self, cgroup: CgroupId, path: &str, time: BootTime) {
+    fn started(&mut self, cgroup: CgroupId, path: &str, inside: Option<CgroupId>, time: BootTime) {
         let Some(known) = containers::path::parse_own(path) else {
             tracing::debug!(
                 path,
@@ -55,6 +62,9 @@ impl Node {
             );
             return self.recording.let_go(cgroup);
         };
+        if let Some(outermost) = inside {
+            return self.inner_started(cgroup, outermost, &known.container, time);
+        }
         let subject = Subject {
             pod_uid: known.pod_uid.unwrap_or_default(),
             container: known.container.clone(),
@@ -90,6 +100,9 @@ impl Node {
             return;
         };
         let id = live.id.clone();
+        if !containers::path::is_id(&id) {
+            return;
+        }
         self.tasks.bring(async move {
             let who = runtime::who_in_time(&client, &id).await;
             Input::Who(Answer { cgroup, who })
@@ -128,6 +141,7 @@ impl Node {
             self.opt_out(&subject);
             return true;
         }
+        self.report_turning_away(cgroup);
         let observation = Observation::Started { run };
         let decisions = self.orders.observe(started, &subject, observation);
         self.decide(decisions);

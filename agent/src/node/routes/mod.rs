@@ -4,6 +4,7 @@
 //! | file | inputs about |
 //! |---|---|
 //! | `lives.rs` | containers that start, and who they are |
+//! | `inner.rs` | containers inside a container, and other cgroups inside it |
 //! | `deaths.rs` | runs that end, up to the capture that is written; read from top to bottom |
 //! | `pods.rs` | pods, namespaces, the container runtime |
 //! | `opt_out.rs` | containers of which nothing may be recorded |
@@ -13,6 +14,7 @@
 
 mod captures;
 mod deaths;
+mod inner;
 mod lives;
 mod opt_out;
 mod pods;

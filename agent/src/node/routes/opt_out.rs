@@ -21,9 +21,8 @@ impl Node {
         let off = self.lives.off().map(|(subject, _)| subject);
         let all = self.histories.subjects().chain(live).chain(off);
         let of_pod = all.filter(|subject| subject.pod_uid == pod_uid);
-        let (off, on): (Vec<Subject>, Vec<Subject>) = of_pod
-            .cloned()
-            .partition(|subject| self.orders.is_off(subject));
+        let (off, on): (Vec<Subject>, Vec<Subject>) =
+            of_pod.cloned().partition(|subject| self.is_off(subject));
         for subject in on {
             self.lives.opt_in(&subject);
         }
@@ -47,7 +46,10 @@ impl Node {
             self.keep_to_budget();
         }
         if self.clients.kube.is_some() {
-            let of_subject = |entry: &spool::Entry| subject_of(entry) == *subject;
+            // A capture of a container inside another one names no pod, but its id is like no other.
+            let of_subject = |entry: &spool::Entry| {
+                subject_of(entry) == *subject || entry.info.container_id == subject.container
+            };
             let off = self.outside.unannounced(of_subject).into_iter();
             let off = off.map(|entry| (entry, IS_OFF)).collect();
             self.tasks.spawn(self.outside.drop_all(off));

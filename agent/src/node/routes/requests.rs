@@ -1,15 +1,18 @@
 //! People: captures that somebody on this machine asks for, `lastword status`, and alerts about pods anywhere.
 
-use std::time::Duration;
+use std::{cmp::Reverse, collections::HashMap, time::Duration};
 
-use capture_format::Trigger;
+use capture_format::{CgroupId, Trigger};
+use containers::directory::Pod;
 use kubernetes::{capture::CaptureSpec, captures};
 use tokio::sync::oneshot;
 use triggers::Subject;
 
 use super::super::{
     event_loop::Node,
-    handle::{Alert, AlertOutcome, CaptureOutcome, Containers, Memory, Request, Status, Target},
+    handle::{
+        Alert, AlertOutcome, CaptureOutcome, Containers, Crowded, Memory, Request, Status, Target,
+    },
     order::{Asked, OFF, REQUESTED, Wanted, capture_name},
     recording::Rings,
 };
@@ -163,6 +166,22 @@ impl Node {
         });
     }
 
+    /// The names of what is recorded.
+    fn names(&self) -> impl Iterator<Item = (CgroupId, Crowded)> {
+        self.lives.with_cgroups().map(|(cgroup, live)| {
+            let pod = self.histories.identity(&live.subject);
+            let pod = pod.map(|identity| &identity.pod);
+            let name = |of: fn(&Pod) -> &String| pod.map(|pod| of(pod).clone()).unwrap_or_default();
+            let crowded = Crowded {
+                namespace: name(|pod| &pod.namespace),
+                pod: name(|pod| &pod.name),
+                container: live.subject.container.clone(),
+                turned_away: 0,
+            };
+            (cgroup, crowded)
+        })
+    }
+
     /// Answers when the recorder has said what it has.
     fn status(&mut self, reply: oneshot::Sender<Status>) {
         let (recorded, named) = self.lives.count();
@@ -188,14 +207,19 @@ impl Node {
             ..Status::default()
         };
         self.account.fill(&mut status);
+        let names: HashMap<CgroupId, Crowded> = self.names().collect();
         let recording = self.recording.clone();
         self.tasks.spawn(async move {
             if let Some(Rings {
                 stock,
                 waiting,
                 misses,
+                turned_away,
+                crowded,
             }) = recording.stock().await
             {
+                status.turned_away = turned_away;
+                status.crowded = most_crowded(crowded, names);
                 status.containers.waiting = waiting as u64;
                 status.memory.rings_used = stock.used as u64;
                 status.memory.rings_free = stock.free as u64;
@@ -206,6 +230,22 @@ impl Node {
             let _ = reply.send(status);
         });
     }
+}
+
+/// The containers in which most cgroups are not recorded, by name.
+fn most_crowded(
+    mut crowded: Vec<(CgroupId, u64)>,
+    mut names: HashMap<CgroupId, Crowded>,
+) -> Vec<Crowded> {
+    const SHOWN: usize = 10;
+    crowded.sort_by_key(|(_, count)| Reverse(*count));
+    let named = crowded.into_iter().filter_map(|(cgroup, turned_away)| {
+        Some(Crowded {
+            turned_away,
+            ..names.remove(&cgroup)?
+        })
+    });
+    named.take(SHOWN).collect()
 }
 
 /// How long a plain request that says the same counts as the same.

@@ -20,6 +20,8 @@ pub(crate) struct Live {
     closing: bool,
     /// The cgroup is gone.
     removed: bool,
+    /// Cgroups inside it are not recorded, and that is still to be reported.
+    turns_away: bool,
 }
 
 impl Live {
@@ -55,6 +57,7 @@ impl Lives {
             named: false,
             closing: false,
             removed: false,
+            turns_away: false,
         };
         self.live.insert(cgroup, live);
     }
@@ -68,6 +71,22 @@ impl Lives {
         if let Some(live) = self.live.get_mut(&cgroup) {
             (live.subject, live.run, live.named) = (subject.clone(), run, true);
         }
+    }
+
+    /// Cgroups inside it are not recorded.
+    pub(crate) fn turns_away(&mut self, cgroup: CgroupId) {
+        if let Some(live) = self.live.get_mut(&cgroup) {
+            live.turns_away = true;
+        }
+    }
+
+    /// The container, if it is to be reported now that cgroups inside it are not recorded. In a pod it is reported by its
+    /// name.
+    pub(crate) fn take_turning_away(&mut self, cgroup: CgroupId) -> Option<&Live> {
+        let live = self.live.get_mut(&cgroup)?;
+        let is_due = live.turns_away && (live.named || live.subject.pod_uid.is_empty());
+        live.turns_away &= !is_due;
+        is_due.then_some(live)
     }
 
     /// Its run is over, and is being closed.
@@ -131,6 +150,11 @@ impl Lives {
     pub(crate) fn unnamed(&self) -> Vec<CgroupId> {
         let unnamed = self.live.iter().filter(|(_, live)| !live.named);
         unnamed.map(|(cgroup, _)| *cgroup).collect()
+    }
+
+    /// Those that are recorded, with the ids of their cgroups.
+    pub(crate) fn with_cgroups(&self) -> impl Iterator<Item = (CgroupId, &Live)> {
+        self.live.iter().map(|(cgroup, live)| (*cgroup, live))
     }
 
     /// Those that are recorded.
@@ -216,6 +240,20 @@ mod tests {
         assert_eq!(lives.count(), (1, 1));
         let (cgroup, live) = lives.running(&subject("web")).unwrap();
         assert_eq!((cgroup, live.run), (CGROUP, 4));
+    }
+
+    #[test]
+    fn that_cgroups_are_not_recorded_is_reported_once_and_by_name() {
+        let mut lives = started();
+        lives.turns_away(CGROUP);
+        assert!(lives.take_turning_away(CGROUP).is_none());
+        lives.name(CGROUP, &subject("web"), 1);
+        let container = |live: &Live| live.subject.container.clone();
+        assert_eq!(
+            lives.take_turning_away(CGROUP).map(container),
+            Some("web".to_owned())
+        );
+        assert!(lives.take_turning_away(CGROUP).is_none());
     }
 
     #[test]

@@ -24,13 +24,13 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// A node whose agent uses this API server. The agent is not started yet.
-fn node_of(api: &ApiServer) -> Result<Node, Failed> {
+pub(super) fn node_of(api: &ApiServer) -> Result<Node, Failed> {
     let node = Node::new("")?;
     node.join_cluster(&api.url())?;
     Ok(node)
 }
 
-fn start(node: &mut Node) -> Result<(), Failed> {
+pub(super) fn start(node: &mut Node) -> Result<(), Failed> {
     let kubeconfig = node.file("kubeconfig");
     node.start_as(|command| {
         command
@@ -40,28 +40,32 @@ fn start(node: &mut Node) -> Result<(), Failed> {
 }
 
 /// A pod's cgroup, and the pod object of the API server.
-struct Pod {
-    name: &'static str,
-    uid: String,
-    cgroup: Made,
+pub(super) struct Pod {
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) cgroup: Made,
 }
 
 impl Pod {
-    fn on(node: &Node, number: u32, name: &'static str) -> Result<Self, Failed> {
+    pub(super) fn on(node: &Node, number: u32, name: &str) -> Result<Self, Failed> {
         let uid = format!("0a1b2c3d-0000-1111-2222-{number:012x}");
         let cgroup = Made::below(&node.cgroups.0, &format!("pod{uid}"))?;
-        Ok(Self { name, uid, cgroup })
+        Ok(Self {
+            name: name.to_owned(),
+            uid,
+            cgroup,
+        })
     }
 
-    fn object(&self, annotations: &Value, containers: &[&Container]) -> Value {
+    pub(super) fn object(&self, annotations: &Value, containers: &[&Container]) -> Value {
         let ids: Vec<&str> = containers.iter().map(|it| it.id.as_str()).collect();
-        pod(self.name, &self.uid, annotations, &ids)
+        pod(&self.name, &self.uid, annotations, &ids)
     }
 
     /// Waits until the pod has its Event, and until its Capture has a status with a verdict.
-    fn is_told(&self, api: &ApiServer, node: &Node) -> Result<(), Failed> {
+    pub(super) fn is_told(&self, api: &ApiServer, node: &Node) -> Result<(), Failed> {
         let told = until(&format!("{} is told of", self.name), || {
-            let written = api.written_about(self.name);
+            let written = api.written_about(&self.name);
             let has_event = written.iter().any(|(path, _)| path.contains("/events/"));
             let has_verdict = |(_, body): &(String, Value)| body["status"]["verdict"].is_string();
             (has_event && written.iter().any(has_verdict)).then_some(())
@@ -71,7 +75,7 @@ impl Pod {
 }
 
 /// Whether a folder has a file that contains these words in its name or content.
-fn holds(folder: &std::path::Path, words: &str) -> bool {
+pub(super) fn holds(folder: &std::path::Path, words: &str) -> bool {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).any(|path| {
         let has = |bytes: &[u8]| {
@@ -133,7 +137,7 @@ fn opted_out() -> Result<(), Failed> {
     marker.crash("/missing/on")?;
     after.is_told(&api, &node)?;
     for pod in [&late, &own] {
-        assert_eq!(api.written_about(pod.name), []);
+        assert_eq!(api.written_about(&pod.name), []);
     }
     node.signal(Signal::SIGTERM)?;
     assert_eq!(node.ended()?.code(), Some(0));
@@ -174,12 +178,12 @@ fn anew() -> Result<(), Failed> {
         })?;
     }
     node.stop(Signal::SIGTERM)?;
-    api.lose_captures(lost.name);
+    api.lose_captures(&lost.name);
     start(&mut node)?;
     lost.is_told(&api, &node)?;
     containers[2].crash("/missing/marker")?;
     marker.is_told(&api, &node)?;
-    assert_eq!(api.written_about(there.name), []);
+    assert_eq!(api.written_about(&there.name), []);
     Ok(())
 }
 

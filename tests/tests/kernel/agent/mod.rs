@@ -7,6 +7,7 @@ mod captures;
 mod cluster;
 mod container;
 mod crashes;
+mod inner;
 mod node;
 mod secrets;
 mod stops;
@@ -31,10 +32,11 @@ pub(crate) fn has_unified_memory() -> bool {
 }
 
 /// Tests of what the agent does in the same way on every kernel: its files, its restarts, requests, what it refuses.
-pub(crate) const OWN: [&[Case]; 5] = [
+pub(crate) const OWN: [&[Case]; 6] = [
     stops::CASES,
     asked::CASES,
     secrets::CASES,
     trouble::CASES,
     cluster::CASES,
+    inner::CASES,
 ];
