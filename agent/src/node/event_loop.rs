@@ -167,6 +167,12 @@ impl Node {
         }
         // The recording thread is waited for at the end, and must not wait for us.
         drop(sources);
+        // Of a container whose name is not known, nothing is left where its pod is opted out.
+        let all = self.histories.subjects();
+        let off: Vec<Subject> = all.filter(|it| self.may_be_off(it)).cloned().collect();
+        for subject in &off {
+            self.histories.forget(subject);
+        }
         let runs = self.histories.saved();
         match self.outside.save(&runs) {
             Ok(left_out) => tracing::info!(

@@ -329,7 +329,7 @@ impl Node {
             result,
         }: OrderDone,
     ) {
-        let off = self.is_off(&subject);
+        let off = self.may_be_off(&subject);
         let result = match result {
             Ok(written) if off => {
                 let dropping = self.outside.drop_all(vec![(written.entry, IS_OFF)]);

@@ -59,6 +59,11 @@ impl Node {
         self.orders.is_off(&self.ruled_by(subject))
     }
 
+    /// Whether nothing of a container may leave the agent. Of one without a name that is so if its pod is opted out.
+    pub(crate) fn may_be_off(&self, subject: &Subject) -> bool {
+        self.orders.may_be_off(&self.ruled_by(subject))
+    }
+
     /// Cgroups inside a container are not recorded.
     pub(super) fn turns_away(&mut self, cgroup: CgroupId) {
         self.lives.turns_away(cgroup);

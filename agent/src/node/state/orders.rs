@@ -121,8 +121,12 @@ impl Orders {
 
     /// Whether nothing of the container may be recorded. One without a name may be any of its pod's.
     pub(crate) fn is_off(&self, subject: &Subject) -> bool {
-        !containers::path::is_id(&subject.container)
-            && self.machine.recorded(subject) == Some(false)
+        !containers::path::is_id(&subject.container) && self.may_be_off(subject)
+    }
+
+    /// Whether nothing of the container may be recorded, or, of one without a name, nothing of its pod's as a rule.
+    pub(crate) fn may_be_off(&self, subject: &Subject) -> bool {
+        self.machine.recorded(subject) == Some(false)
     }
 
     /// Whether it is known that the container may be spoken of in the log.

@@ -37,7 +37,7 @@ struct State {
     captures: BTreeMap<String, Value>,
     /// What was written: path and body.
     written: Vec<(String, Value)>,
-    /// Watches that are open, with the path that each watches.
+    /// Watches that are open, with path and query of each.
     watches: Vec<(String, mpsc::Sender<Value>)>,
 }
 
@@ -88,7 +88,34 @@ impl ApiServer {
         let event = json!({"type": "MODIFIED", "object": pod});
         state
             .watches
-            .retain(|(of, watch)| !of.ends_with("/pods") || watch.send(event.clone()).is_ok());
+            .retain(|(of, watch)| !of.contains("/pods?") || watch.send(event.clone()).is_ok());
+    }
+
+    /// Somebody asks for a capture of a pod in this namespace.
+    pub(super) fn is_asked(&self, namespace: &str, name: &str, pod: &str) {
+        let path = format!("/apis/lastword.dev/v1alpha1/namespaces/{namespace}/captures/{name}");
+        let capture = json!({
+            "apiVersion": "lastword.dev/v1alpha1", "kind": "Capture",
+            "metadata": {
+                "namespace": namespace, "name": name, "uid": path, "resourceVersion": "1",
+                "creationTimestamp": jiff::Timestamp::now().to_string(),
+            },
+            "spec": {"podName": pod, "trigger": {"kind": "manual"}},
+        });
+        let mut state = self.shared.state();
+        state.captures.insert(path, capture.clone());
+        let event = json!({"type": "ADDED", "object": capture});
+        state.watches.retain(|(of, watch)| {
+            !of.contains(CAPTURES) || !is_unassigned(of) || watch.send(event.clone()).is_ok()
+        });
+    }
+
+    /// The status of a Capture.
+    pub(super) fn status_of(&self, namespace: &str, name: &str) -> Value {
+        let path = format!("/apis/lastword.dev/v1alpha1/namespaces/{namespace}/captures/{name}");
+        let state = self.shared.state();
+        let capture = state.captures.get(&path);
+        capture.map_or(Value::Null, |capture| capture["status"].clone())
     }
 
     /// Path and body of everything that was written about a pod, in order.
@@ -150,7 +177,7 @@ impl Shared {
             let body = serde_json::from_slice(&body).unwrap_or_default();
             let (path, query) = target.split_once('?').unwrap_or((&target, ""));
             if query.contains("watch=") {
-                return self.watch(path, &mut out);
+                return self.watch(&target, &mut out);
             }
             let (code, answer) = self.answer(&method, path, query, body);
             let answer = answer.to_string();
@@ -163,9 +190,9 @@ impl Shared {
     }
 
     /// Sends changes as long as the client reads them.
-    fn watch(&self, path: &str, out: &mut TcpStream) -> io::Result<()> {
+    fn watch(&self, target: &str, out: &mut TcpStream) -> io::Result<()> {
         let (sender, changes) = mpsc::channel();
-        self.state().watches.push((path.to_owned(), sender));
+        self.state().watches.push((target.to_owned(), sender));
         out.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")?;
         for change in changes {
             let line = format!("{change}\n");
@@ -246,9 +273,14 @@ impl Shared {
     }
 }
 
+/// Whether a query is about Captures without a node.
+fn is_unassigned(query: &str) -> bool {
+    query.contains("labelSelector=%21")
+}
+
 /// Those that the label selector in `query` allows: this node's, or those without a node.
 fn selected<'a>(captures: impl Iterator<Item = &'a Value>, query: &str) -> Vec<Value> {
-    let unassigned = query.contains("labelSelector=%21");
+    let unassigned = is_unassigned(query);
     let node = |capture: &Value| capture["metadata"]["labels"]["lastword.dev/node"].clone();
     captures
         .filter(|capture| node(capture).is_null() == unassigned)

@@ -15,6 +15,7 @@ use crate::{Case, made::Made};
 
 pub(super) const CASES: &[Case] = &[
     ("agent_keeps_nothing_of_who_is_opted_out", opted_out),
+    ("agent_records_nothing_of_who_is_excluded", excluded),
     ("agent_announces_anew_what_the_api_server_lacks", anew),
     ("agent_names_a_crash_without_the_runtimes_socket", no_socket),
     (
@@ -152,6 +153,85 @@ fn opted_out() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Pods that run, in a namespace that is excluded or opted out after some time: their rings are released, and a request
+/// for a capture fails. So it is with a container that somebody adds for debugging.
+fn excluded() -> Result<(), Failed> {
+    let off = json!({"lastword.dev/capture": "off"});
+    let api = ApiServer::start()?;
+    api.tell_namespaces(vec![
+        namespace("shop", &json!({})),
+        namespace("quiet", &json!({})),
+    ]);
+    let mut node = Node::new("selectors: {namespaces: {exclude: [qui*]}}")?;
+    node.join_cluster(&api.url())?;
+    start(&mut node)?;
+    let (quiet, late) = (Pod::on(&node, 1, "quiet")?, Pod::on(&node, 2, "late")?);
+    let [first, second] = [&quiet, &late].map(|pod| Container::below(&pod.cgroup));
+    let before = node.ask(&["status", "--json"])?;
+    let used = |node: &Node| {
+        let status = node.ask(&["status", "--json"]).ok()?;
+        let used = |status: &Value| status["memory"]["rings_used"].as_u64();
+        Some(used(&status)? - used(&before)?)
+    };
+    let running = [
+        first.start(&["wait", "open", "/missing/hushed"])?,
+        second.start(&["wait", "open", "/missing/hushed"])?,
+    ];
+    until("both are recorded", || (used(&node)? == 2).then_some(()))?;
+    let mut in_quiet = quiet.object(&json!({}), &[&first]);
+    in_quiet["metadata"]["namespace"] = "quiet".into();
+    api.has(&in_quiet);
+    api.has(&late.object(&json!({}), &[&second]));
+    until("one is released", || (used(&node)? == 1).then_some(()))?;
+    api.has(&late.object(&off, &[&second]));
+    until("both are released", || (used(&node)? == 0).then_some(()))?;
+
+    // Somebody adds containers. Of one of them the API server says so.
+    let [debugger, nameless] = [(); 2].map(|()| Container::below(&late.cgroup));
+    for container in [&debugger, &nameless] {
+        container.crash("/missing/hushed")?;
+    }
+    let mut object = late.object(&off, &[&second]);
+    object["spec"]["ephemeralContainers"] = json!([{"name": "debugger", "image": "debug:1"}]);
+    object["status"]["ephemeralContainerStatuses"] = json!([{
+        "name": "debugger", "image": "debug:1", "imageID": "", "ready": false, "restartCount": 0,
+        "containerID": format!("containerd://{}", debugger.id),
+        "state": {"terminated": {"exitCode": 1, "containerID": format!("containerd://{}", debugger.id)}},
+    }]);
+    api.has(&object);
+    for run in running {
+        run.go_on()?;
+        assert_eq!(run.wait()?.code(), Some(1));
+    }
+    for (namespace, pod) in [("quiet", &quiet.name), ("shop", &late.name)] {
+        api.is_asked(namespace, "asked", pod);
+        let told = until("the request fails", || {
+            let status = api.status_of(namespace, "asked");
+            (status["phase"] == "Failed").then_some(status)
+        });
+        let status = told.map_err(|error| format!("{error:?}\n{}", node.log()))?;
+        assert_eq!(status["reason"], "OptedOut", "{status:#}");
+    }
+    let marker = Pod::on(&node, 3, "marker")?;
+    let known = Container::below(&marker.cgroup);
+    api.has(&marker.object(&json!({}), &[&known]));
+    known.crash("/missing/marker")?;
+    marker.is_told(&api, &node)?;
+    node.signal(Signal::SIGTERM)?;
+    assert_eq!(node.ended()?.code(), Some(0));
+    assert!(!node.log().contains("/missing/hushed"), "{}", node.log());
+    for container in [&first, &second, &debugger, &nameless] {
+        assert!(!holds(&node.spool(), &container.id));
+    }
+    for pod in [&quiet, &late] {
+        let written = api.written_about(&pod.name);
+        let has_event = written.iter().any(|(path, _)| path.contains("/events/"));
+        assert!(!has_event, "{written:?}");
+        assert!(!holds(&node.spool(), &pod.uid), "{}", pod.name);
+    }
+    Ok(())
+}
+
 /// The API server lost one of two Captures while no agent was running.
 fn anew() -> Result<(), Failed> {
     let api = ApiServer::start()?;
@@ -234,12 +314,12 @@ fn former() -> Result<(), Failed> {
     old.is_told(&api, &node)?;
     let capture = node.captured(&containers[0], &[1])?;
     node.stop(Signal::SIGTERM)?;
-    api.lose_captures(old.name);
+    api.lose_captures(&old.name);
     api.tell_namespaces(shop("second"));
     start(&mut node)?;
     containers[1].crash("/missing/new")?;
     new.is_told(&api, &node)?;
-    assert_eq!(api.written_about(old.name), []);
+    assert_eq!(api.written_about(&old.name), []);
     assert!(!capture.sidecar_path().exists());
     Ok(())
 }
