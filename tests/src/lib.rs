@@ -2,6 +2,8 @@
 //!
 //! The tests and benchmarks themselves are in `tests/tests/` and `tests/benches/`; docs/architecture.md lists them.
 
+#[cfg(target_os = "linux")]
+pub mod api_server;
 #[cfg(any(target_os = "linux", test))]
 mod dns;
 #[cfg(target_os = "linux")]

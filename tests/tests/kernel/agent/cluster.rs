@@ -2,12 +2,12 @@
 
 use std::fs;
 
+use lastword_tests::api_server::{ApiServer, namespace, pod};
 use libtest_mimic::Failed;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::{
-    api_server::{ApiServer, namespace, pod},
     container::Container,
     node::{Node, until},
 };

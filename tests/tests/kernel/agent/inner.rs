@@ -1,11 +1,11 @@
 //! A tenant who may write to a container's cgroup file system: what the agent makes of the cgroups there.
 
+use lastword_tests::api_server::{ApiServer, namespace};
 use libtest_mimic::Failed;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::{
-    api_server::{ApiServer, namespace},
     asked::send,
     cluster::{Pod, holds, node_of, start},
     container::{Container, Running},

@@ -1,7 +1,6 @@
 //! `lastword agent` on a node without Kubernetes and without a container runtime. Containers are cgroups with a
 //! container's name, in which a program is pid 1 of a pid namespace of its own.
 
-mod api_server;
 mod asked;
 mod captures;
 mod cluster;

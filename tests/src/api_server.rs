@@ -1,4 +1,5 @@
-//! A fake API server: it has pods, namespaces and Captures, and remembers the requests that it got.
+//! A fake API server: it has pods, namespaces and Captures, sends their changes to whoever watches them, and remembers
+//! and counts the requests that it got. It serves as many agents as have connections.
 
 use std::{
     collections::BTreeMap,
@@ -6,24 +7,38 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
     thread,
 };
 
-use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
 const CAPTURES: &str = "/apis/lastword.dev/v1alpha1/captures";
 
 /// Simulates an API server until it is dropped. Connections end together with the agent.
-pub(crate) struct ApiServer {
+pub struct ApiServer {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
+/// What the server has served so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// Requests, watches among them.
+    pub requests: u64,
+    /// Changes that were sent to watches.
+    pub changes: u64,
+    /// Bytes of HTTP that were received and sent, with headers.
+    pub bytes: u64,
+}
+
+#[derive(Default)]
 struct Shared {
+    requests: AtomicU64,
+    changes: AtomicU64,
+    bytes: AtomicU64,
     over: AtomicBool,
     state: Mutex<State>,
 }
@@ -37,8 +52,42 @@ struct State {
     captures: BTreeMap<String, Value>,
     /// What was written: path and body.
     written: Vec<(String, Value)>,
-    /// Watches that are open, with path and query of each.
-    watches: Vec<(String, mpsc::Sender<Value>)>,
+    /// The newest resource version of a Capture.
+    version: u64,
+    /// Watches that are open.
+    watches: Vec<Watch>,
+}
+
+struct Watch {
+    path: String,
+    query: String,
+    changes: mpsc::Sender<String>,
+}
+
+impl State {
+    fn next_version(&mut self) -> String {
+        self.version += 1;
+        // The first list has version 1.
+        (self.version + 1).to_string()
+    }
+
+    /// Sends a Capture that was `before` to the watches that select it now, or did so before.
+    fn changed(&mut self, before: Option<&Value>, now: &Value) {
+        self.watches.retain(|watch| {
+            if watch.path != CAPTURES {
+                return true;
+            }
+            let was = before.is_some_and(|before| is_selected(before, &watch.query));
+            let kind = match (was, is_selected(now, &watch.query)) {
+                (false, false) => return true,
+                (false, true) => "ADDED",
+                (true, true) => "MODIFIED",
+                (true, false) => "DELETED",
+            };
+            let event = json!({"type": kind, "object": now});
+            watch.changes.send(event.to_string()).is_ok()
+        });
+    }
 }
 
 impl Shared {
@@ -49,13 +98,13 @@ impl Shared {
 
 impl ApiServer {
     /// Starts a server that has nothing, and does not yet say which namespaces exist.
-    pub(super) fn start() -> Result<Self, Failed> {
+    ///
+    /// # Errors
+    /// There is no port.
+    pub fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            over: AtomicBool::new(false),
-            state: Mutex::default(),
-        });
+        let shared = Arc::new(Shared::default());
         let served = shared.clone();
         thread::spawn(move || {
             for connection in listener.incoming().flatten() {
@@ -70,29 +119,65 @@ impl ApiServer {
         Ok(Self { address, shared })
     }
 
-    pub(super) fn url(&self) -> String {
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
+    /// What it has served so far.
+    #[must_use]
+    pub fn served(&self) -> Served {
+        let Shared {
+            requests,
+            changes,
+            bytes,
+            ..
+        } = &*self.shared;
+        let [requests, changes, bytes] =
+            [requests, changes, bytes].map(|counter| counter.load(Ordering::Relaxed));
+        Served {
+            requests,
+            changes,
+            bytes,
+        }
+    }
+
+    /// How many watches are open.
+    #[must_use]
+    pub fn watches(&self) -> usize {
+        self.shared.state().watches.len()
+    }
+
+    /// How many Captures have a status with this phase.
+    #[must_use]
+    pub fn in_phase(&self, phase: &str) -> usize {
+        let state = self.shared.state();
+        let captures = state.captures.values();
+        captures
+            .filter(|capture| capture["status"]["phase"] == phase)
+            .count()
+    }
+
     /// From now on the server says that these namespaces exist.
-    pub(super) fn tell_namespaces(&self, namespaces: Vec<Value>) {
+    pub fn tell_namespaces(&self, namespaces: Vec<Value>) {
         self.shared.state().namespaces = Some(namespaces);
     }
 
     /// Adds or changes a pod.
-    pub(super) fn has(&self, pod: &Value) {
+    pub fn has(&self, pod: &Value) {
         let mut state = self.shared.state();
         let name = &pod["metadata"]["name"];
         state.pods.retain(|old| old["metadata"]["name"] != *name);
         state.pods.push(pod.clone());
-        let event = json!({"type": "MODIFIED", "object": pod});
-        state
-            .watches
-            .retain(|(of, watch)| !of.contains("/pods?") || watch.send(event.clone()).is_ok());
+        let event = json!({"type": "MODIFIED", "object": pod}).to_string();
+        state.watches.retain(|watch| {
+            !watch.path.ends_with("/pods") || watch.changes.send(event.clone()).is_ok()
+        });
     }
 
     /// Somebody asks for a capture of a pod in this namespace.
-    pub(super) fn is_asked(&self, namespace: &str, name: &str, pod: &str) {
+    pub fn is_asked(&self, namespace: &str, name: &str, pod: &str) {
         let path = format!("/apis/lastword.dev/v1alpha1/namespaces/{namespace}/captures/{name}");
         let capture = json!({
             "apiVersion": "lastword.dev/v1alpha1", "kind": "Capture",
@@ -103,15 +188,13 @@ impl ApiServer {
             "spec": {"podName": pod, "trigger": {"kind": "manual"}},
         });
         let mut state = self.shared.state();
-        state.captures.insert(path, capture.clone());
-        let event = json!({"type": "ADDED", "object": capture});
-        state.watches.retain(|(of, watch)| {
-            !of.contains(CAPTURES) || !is_unassigned(of) || watch.send(event.clone()).is_ok()
-        });
+        state.changed(None, &capture);
+        state.captures.insert(path, capture);
     }
 
     /// The status of a Capture.
-    pub(super) fn status_of(&self, namespace: &str, name: &str) -> Value {
+    #[must_use]
+    pub fn status_of(&self, namespace: &str, name: &str) -> Value {
         let path = format!("/apis/lastword.dev/v1alpha1/namespaces/{namespace}/captures/{name}");
         let state = self.shared.state();
         let capture = state.captures.get(&path);
@@ -119,7 +202,7 @@ impl ApiServer {
     }
 
     /// Path and body of everything that was written about a pod, in order.
-    pub(super) fn written_about(&self, pod: &str) -> Vec<(String, Value)> {
+    pub fn written_about(&self, pod: &str) -> Vec<(String, Value)> {
         let state = self.shared.state();
         let of_pod = |(path, body): &&(String, Value)| {
             body["involvedObject"]["name"] == pod
@@ -130,7 +213,7 @@ impl ApiServer {
     }
 
     /// Drops a pod's Captures without a watch event, as when etcd is restored, and everything that was written so far.
-    pub(super) fn lose_captures(&self, pod: &str) {
+    pub fn lose_captures(&self, pod: &str) {
         let mut state = self.shared.state();
         state.written.clear();
         state
@@ -162,9 +245,10 @@ impl Shared {
                 words.next().unwrap_or_default().to_owned(),
             );
             let mut length = 0;
+            let mut received = line.len();
             loop {
                 let mut header = String::new();
-                reader.read_line(&mut header)?;
+                received += reader.read_line(&mut header)?;
                 let Some((name, value)) = header.split_once(':') else {
                     break;
                 };
@@ -176,29 +260,42 @@ impl Shared {
             reader.read_exact(&mut body)?;
             let body = serde_json::from_slice(&body).unwrap_or_default();
             let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            self.count(received + length);
             if query.contains("watch=") {
-                return self.watch(&target, &mut out);
+                return self.watch(path, query, &mut out);
             }
             let (code, answer) = self.answer(&method, path, query, body);
             let answer = answer.to_string();
-            write!(
-                out,
+            let answer = format!(
                 "HTTP/1.1 {code} x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{answer}",
                 answer.len()
-            )?;
+            );
+            self.count(answer.len());
+            out.write_all(answer.as_bytes())?;
         }
     }
 
     /// Sends changes as long as the client reads them.
-    fn watch(&self, target: &str, out: &mut TcpStream) -> io::Result<()> {
+    fn watch(&self, path: &str, query: &str, out: &mut TcpStream) -> io::Result<()> {
         let (sender, changes) = mpsc::channel();
-        self.state().watches.push((target.to_owned(), sender));
+        self.state().watches.push(Watch {
+            path: path.to_owned(),
+            query: query.to_owned(),
+            changes: sender,
+        });
         out.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")?;
         for change in changes {
-            let line = format!("{change}\n");
-            write!(out, "{:x}\r\n{line}\r\n", line.len())?;
+            let line = format!("{:x}\r\n{change}\n\r\n", change.len() + 1);
+            self.changes.fetch_add(1, Ordering::Relaxed);
+            self.count(line.len());
+            out.write_all(line.as_bytes())?;
         }
         Ok(())
+    }
+
+    fn count(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     fn answer(&self, method: &str, path: &str, query: &str, body: Value) -> (u16, Value) {
@@ -209,11 +306,9 @@ impl Shared {
                 Some(namespaces) => Some(namespaces.clone()),
                 None => return (503, failure(503, "ServiceUnavailable")),
             },
-            CAPTURES => Some(selected(state.captures.values(), query)),
+            CAPTURES => Some(selected(&state, query)),
             _ if path.ends_with("/events") && method == "GET" => Some(Vec::new()),
-            _ if path.ends_with("/captures") && method == "GET" => {
-                Some(of_fault(state.captures.values(), query))
-            }
+            _ if path.ends_with("/captures") && method == "GET" => Some(selected(&state, query)),
             _ => None,
         };
         if let Some(items) = items {
@@ -252,49 +347,67 @@ impl Shared {
         }
         let places: Vec<&str> = of.split('/').collect();
         let (namespace, name) = (places[places.len() - 3], places[places.len() - 1]);
-        let capture = state.captures.entry(of.to_owned()).or_insert_with(|| {
+        let before = state.captures.get(of).cloned();
+        let mut capture = before.clone().unwrap_or_else(|| {
             json!({
                 "apiVersion": "lastword.dev/v1alpha1", "kind": "Capture",
                 "metadata": {
-                    "namespace": namespace, "name": name, "uid": of, "resourceVersion": "1",
+                    "namespace": namespace, "name": name, "uid": of,
                     "creationTimestamp": jiff::Timestamp::now().to_string(),
                 },
             })
         });
-        if !body[part].is_null() {
-            capture[part] = body[part].clone();
+        let version = &body["metadata"]["resourceVersion"];
+        if !version.is_null() && *version != capture["metadata"]["resourceVersion"] {
+            return (409, failure(409, "Conflict"));
         }
+        capture["metadata"]["resourceVersion"] = state.next_version().into();
+        merge(&mut capture[part], &body[part]);
         for part in ["labels", "annotations"] {
-            if !body["metadata"][part].is_null() {
-                capture["metadata"][part] = body["metadata"][part].clone();
-            }
+            merge(&mut capture["metadata"][part], &body["metadata"][part]);
         }
-        (200, capture.clone())
+        state.changed(before.as_ref(), &capture);
+        state.captures.insert(of.to_owned(), capture.clone());
+        (200, capture)
     }
 }
 
-/// Whether a query is about Captures without a node.
-fn is_unassigned(query: &str) -> bool {
-    query.contains("labelSelector=%21")
+/// Writes the fields of one object into another. Apply and merge patches differ in what this server does not need.
+fn merge(into: &mut Value, from: &Value) {
+    match (into.as_object_mut(), from.as_object()) {
+        (Some(into), Some(from)) => into.extend(from.clone()),
+        (None, Some(_)) => *into = from.clone(),
+        _ => {}
+    }
 }
 
-/// Those that the label selector in `query` allows: this node's, or those without a node.
-fn selected<'a>(captures: impl Iterator<Item = &'a Value>, query: &str) -> Vec<Value> {
-    let unassigned = is_unassigned(query);
-    let node = |capture: &Value| capture["metadata"]["labels"]["lastword.dev/node"].clone();
+/// The Captures that the label selector in `query` allows.
+fn selected(state: &State, query: &str) -> Vec<Value> {
+    let captures = state.captures.values();
     captures
-        .filter(|capture| node(capture).is_null() == unassigned)
+        .filter(|capture| is_selected(capture, query))
         .cloned()
         .collect()
 }
 
-/// Those with the label of a fault that `query` selects.
-fn of_fault<'a>(captures: impl Iterator<Item = &'a Value>, query: &str) -> Vec<Value> {
-    let selected = query.split("lastword.dev%2Ffault%3D").nth(1);
-    let selected = selected.and_then(|rest| rest.split('&').next());
-    let fault =
-        |capture: &&Value| capture["metadata"]["labels"]["lastword.dev/fault"].as_str() == selected;
-    captures.filter(fault).cloned().collect()
+/// Whether the label selector in `query` allows an object: `KEY=VALUE`, or `!KEY`.
+fn is_selected(object: &Value, query: &str) -> bool {
+    let selector = query
+        .split('&')
+        .find_map(|part| part.strip_prefix("labelSelector="));
+    let Some(selector) = selector else {
+        return true;
+    };
+    let selector = selector
+        .replace("%2F", "/")
+        .replace("%3D", "=")
+        .replace("%21", "!");
+    let label = |key: &str| object["metadata"]["labels"][key].as_str();
+    match (selector.strip_prefix('!'), selector.split_once('=')) {
+        (Some(key), _) => label(key).is_none(),
+        (None, Some((key, value))) => label(key) == Some(value),
+        (None, None) => label(&selector).is_some(),
+    }
 }
 
 fn failure(code: u16, reason: &str) -> Value {
@@ -302,7 +415,8 @@ fn failure(code: u16, reason: &str) -> Value {
 }
 
 /// A pod with one container, `app`, whose runs had these ids, newest last.
-pub(super) fn pod(name: &str, uid: &str, annotations: &Value, ids: &[&str]) -> Value {
+#[must_use]
+pub fn pod(name: &str, uid: &str, annotations: &Value, ids: &[&str]) -> Value {
     let id = |id: &&str| format!("containerd://{id}");
     let (newest, before) = (ids.last(), ids.iter().rev().nth(1));
     let ended = |before| json!({"terminated": {"exitCode": 1, "containerID": id(before)}});
@@ -320,6 +434,7 @@ pub(super) fn pod(name: &str, uid: &str, annotations: &Value, ids: &[&str]) -> V
 }
 
 /// A namespace.
-pub(super) fn namespace(name: &str, annotations: &Value) -> Value {
+#[must_use]
+pub fn namespace(name: &str, annotations: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "uid": name, "annotations": annotations, "resourceVersion": "1"}})
 }
