@@ -403,11 +403,11 @@ async fn an_agent_writes_what_is_of_its_node_and_nothing_else() {
     );
 
     // Requests: whoever has the pod takes it.
-    scene.request("wanted", None).await;
+    scene.request("asked-for", None).await;
     scene
         .status(
             here,
-            "wanted",
+            "asked-for",
             json!({"phase": "Capturing", "node": here.node}),
         )
         .await
@@ -415,7 +415,7 @@ async fn an_agent_writes_what_is_of_its_node_and_nothing_else() {
     scene
         .patch(
             here,
-            "wanted",
+            "asked-for",
             json!({"metadata": {"labels": {"lastword.dev/node": here.node}}}),
         )
         .await
@@ -424,7 +424,7 @@ async fn an_agent_writes_what_is_of_its_node_and_nothing_else() {
         scene
             .status(
                 there,
-                "wanted",
+                "asked-for",
                 json!({"phase": "Complete", "node": there.node}),
             )
             .await,
