@@ -45,6 +45,12 @@ impl Clock {
         ))
     }
 
+    /// The time of day of a time of this clock, for people.
+    pub(super) fn wall(self, time: Time) -> WallTime {
+        let set = host::clock_offset().saturating_sub(self.offset);
+        WallTime(time.0.saturating_add_signed(set))
+    }
+
     /// `offset` is CLOCK_REALTIME minus CLOCK_BOOTTIME now. Only whole seconds of a change count, so that a time that
     /// is reported twice is the same time twice while the clock is being slewed.
     fn of_day_set(self, time: WallTime, offset: i64) -> Time {

@@ -19,12 +19,12 @@ use super::{
     handle::Request,
     recording::{RecordingThread, Report},
     state::{
-        account::Account, histories::Histories, lives::Lives, orders::Orders, outside::Outside,
-        pods::Pods,
+        account::Account, histories::Histories, lives::Lives, loops::Loops, orders::Orders,
+        outside::Outside, pods::Pods,
     },
     tasks::{Input, Tasks},
 };
-use crate::{config::Config, logging, metrics::Metrics};
+use crate::{config::Config, host, logging, metrics::Metrics};
 
 /// How often things are forgotten that nobody needs any more.
 const TIDY: Duration = Duration::from_secs(30);
@@ -35,6 +35,7 @@ pub(super) struct Node {
     pub(super) histories: Histories,
     pub(super) pods: Pods,
     pub(super) orders: Orders,
+    pub(super) loops: Loops,
     pub(super) outside: Outside,
     pub(super) account: Account,
     /// The clock of the triggers.
@@ -124,6 +125,10 @@ impl Node {
         self.observe_not_ready();
         self.forget_old();
         self.histories.drop_stale();
+        for news in self.loops.due(self.clock.now()) {
+            self.tasks
+                .spawn_blocking(self.outside.say(news, host::realtime()));
+        }
         self.tasks.spawn_blocking(self.outside.enforce());
     }
 

@@ -35,8 +35,8 @@ use super::{
     recording::{Places, RecordingThread, Report},
     runtime,
     state::{
-        account::Account, histories::Histories, lives::Lives, orders::Orders, outside::Outside,
-        pods::Pods,
+        account::Account, histories::Histories, lives::Lives, loops::Loops, orders::Orders,
+        outside::Outside, pods::Pods,
     },
     tasks::{Input, Tasks},
     tell::{Place, Teller},
@@ -147,6 +147,7 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         histories: Histories::new(config.runs.keep, kept_bytes(&config)),
         pods: Pods::new(has_api),
         orders: Orders::new(config.machine(), has_api, clock.now()),
+        loops: Loops::new(config.triggers.cool_down),
         outside: Outside::new(spool, captures, teller, uploader, config.kubernetes.ttl),
         account: Account::new(
             options.config,

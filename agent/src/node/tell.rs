@@ -16,7 +16,7 @@ use capture_format::{Container, WallTime, chain};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use kubernetes::{
     Error, Retry, Timestamp,
-    announce::{Announcement, Announcer, Object},
+    announce::{Announcement, Announcer, Object, Recurred},
     capture::{CaptureSpec, CaptureStatus, Location, Losses, Phase, Trigger},
     captures::Captures,
     faults::Standing,
@@ -391,6 +391,7 @@ async fn is_similar(spool: &Arc<Spool>, entry: &Entry) {
 fn is_same(entry: &Entry, told: &Entry) -> bool {
     entry.info.sha256 == told.info.sha256
         && entry.state.upload.location == told.state.upload.location
+        && entry.state.recurred == told.state.recurred
 }
 
 /// Writes down which captures are in an addition, before it is tried.
@@ -451,13 +452,14 @@ fn announcement(entry: &Entry, place: &Place) -> Announcement {
     let fault = similar::fault_of(entry);
     let owner = fault.as_ref().map(|fault| fault.owner.to_string());
     let name = || entry.name().to_owned();
-    let object = match fault {
+    let object = match fault.clone() {
         _ if entry.state.exists => Object::Existing(name()),
         _ if entry.is_similar() => Object::OfOthers,
         Some(fault) => Object::OfFault(fault),
         None => Object::Named(name()),
     };
-    let has_own_name = matches!(object, Object::OfFault(_)) || entry.state.object.is_some();
+    let is_shared = matches!(object, Object::OfFault(_) | Object::OfOthers);
+    let has_own_name = is_shared || entry.state.object.is_some();
     Announcement {
         namespace: info.namespace.clone(),
         object,
@@ -513,6 +515,12 @@ fn announcement(entry: &Entry, place: &Place) -> Announcement {
         },
         kind: kind(&info.container_kind),
         ended: info.ended.map_or(created, at),
+        recurred: entry.state.recurred.as_ref().map(|recurred| Recurred {
+            crashes: recurred.crashes,
+            last: at(recurred.last),
+            over: recurred.over.map(at),
+        }),
+        fault,
     }
 }
 
@@ -942,6 +950,24 @@ mod tests {
         assert_eq!(
             (status.location, status.sha256, status.size_bytes),
             (None, None, None)
+        );
+    }
+
+    #[test]
+    fn how_a_loop_went_on_is_announced_once_more() {
+        let told = Entry::default();
+        let mut entry = Entry::default();
+        assert!(is_same(&entry, &told));
+        entry.state.recurred = Some(spool::Recurred {
+            crashes: 14,
+            last: WallTime(7_250_000_000),
+            over: None,
+        });
+        assert!(!is_same(&entry, &told), "it went on meanwhile");
+        let recurred = announcement(&entry, &place()).recurred.unwrap();
+        assert_eq!(
+            (recurred.crashes, recurred.last.as_millisecond()),
+            (14, 7250)
         );
     }
 

@@ -4,7 +4,13 @@
 //! again, even after a restart of the agent, changes nothing, and a better verdict on the same capture replaces the
 //! former one.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Event, ObjectReference},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+};
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
@@ -17,9 +23,11 @@ use crate::{
     capture::{Capture, CaptureSpec, CaptureStatus, NODE_LABEL, SimilarPod},
     error::{PATCH_CAPTURE_STATUS, PATCH_CAPTURES, call},
     faults::{Fault, Faults, Standing},
-    name::node_label,
-    pod_event::{MANAGER, PodEvent},
+    name::{named, node_label},
+    owner::Owner,
+    pod_event::{self, MANAGER, NOTE_LIMIT, PodEvent},
     pods::ContainerKind,
+    text::cut,
 };
 
 /// Field manager of the status. Before Kubernetes 1.22, ownership did not distinguish subresources, and a single
@@ -27,8 +35,12 @@ use crate::{
 const STATUS_MANAGER: &str = "lastword-status";
 /// `reason` of the agent's own Events.
 pub const REASON: &str = "LastWords";
+/// `reason` of the Event that says that a loop is over.
+pub const RECOVERED: &str = "Recovered";
 /// Annotation of an Event: the fingerprint of its verdict.
 pub const FINGERPRINT: &str = "lastword.dev/fingerprint";
+/// Annotation of an Event: name of the file on the node, without its suffix, if several pods may share a Capture.
+pub(crate) const FILE: &str = "lastword.dev/file";
 const WHO: &str = "announce";
 
 /// What to announce.
@@ -47,6 +59,21 @@ pub struct Announcement {
     /// The Event's time: when the run that the verdict is about ended, or when it was looked at while alive. The time
     /// must be the same in every attempt.
     pub ended: Timestamp,
+    /// How the crash loop went on, if it did.
+    pub recurred: Option<Recurred>,
+    /// What it was. The owner gets an Event, too, if the `Capture` is the first of those that stand for the fault.
+    pub fault: Option<Fault>,
+}
+
+/// A crash loop that went on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recurred {
+    /// Crashes so far.
+    pub crashes: u32,
+    /// When the newest was.
+    pub last: Timestamp,
+    /// When it was found that the loop was over.
+    pub over: Option<Timestamp>,
 }
 
 /// The `Capture` of an announcement.
@@ -56,7 +83,7 @@ pub enum Object {
     Existing(String),
     /// The one of this name, such as [`crate::capture_name`]; it is made if it does not exist.
     Named(String),
-    /// One of those that stand for the fault, if any is free.
+    /// One of those that stand for this fault, if any is free.
     OfFault(Fault),
     /// None: the file was added to the similar ones of a fault, or is going to be.
     OfOthers,
@@ -107,11 +134,15 @@ impl Announcer {
     }
 
     async fn publish(&self, announcement: &Announcement) -> Result<(), Error> {
-        let Some(event) = event(announcement) else {
+        let Some(event) = event(announcement, &self.node) else {
             return Ok(());
         };
         let asked = Timestamp::now();
-        event.apply(&self.client, &self.node).await?;
+        let recovered = recovered(announcement, &event);
+        pod_event::apply(&self.client, &event).await?;
+        if let Some(recovered) = recovered {
+            return pod_event::apply(&self.client, &recovered).await;
+        }
         let after = |time: Timestamp| time.as_millisecond() - announcement.ended.as_millisecond();
         tracing::info!(
             namespace = announcement.namespace,
@@ -126,6 +157,29 @@ impl Announcer {
             "the pod has its Event"
         );
         Ok(())
+    }
+
+    /// Puts the Event on the owner, with the number of pods that had the fault, if this `Capture` is the first that
+    /// stands for it. So one agent alone writes this Event.
+    async fn publish_for_owner(
+        &self,
+        announcement: &Announcement,
+        capture: &str,
+    ) -> Result<(), Error> {
+        let namespace = &announcement.namespace;
+        let is_first = |fault: &&Fault| fault.slots().next().as_deref() == Some(capture);
+        let fault = announcement.fault.as_ref().filter(is_first);
+        let Some(fault) = fault.filter(|fault| fault.owner.kind != "Pod") else {
+            return Ok(());
+        };
+        let count = self.faults.count(namespace, fault).await?;
+        match event(announcement, &self.node) {
+            Some(event) => {
+                let event = event_of_owner(event, fault, &self.node, count);
+                pod_event::apply(&self.client, &event).await
+            }
+            None => Ok(()),
+        }
     }
 
     async fn write(&self, announcement: &Announcement) -> Result<Standing, Error> {
@@ -157,6 +211,7 @@ impl Announcer {
             Object::OfOthers => return Ok(Standing::Similar { own: Vec::new() }),
         };
         apply_status(&self.client, namespace, &name, None, status).await?;
+        self.publish_for_owner(announcement, &name).await?;
         Ok(Standing::Own(name))
     }
 
@@ -212,7 +267,7 @@ fn applied(
 }
 
 /// The Event with the verdict.
-fn event(announcement: &Announcement) -> Option<PodEvent> {
+fn event(announcement: &Announcement, node: &str) -> Option<Event> {
     let Announcement {
         namespace,
         object: _,
@@ -220,13 +275,14 @@ fn event(announcement: &Announcement) -> Option<PodEvent> {
         status,
         kind,
         ended,
+        recurred,
+        fault: _,
     } = announcement;
     let verdict = status
         .verdict
         .as_ref()
         .filter(|verdict| !verdict.is_empty())?;
-    let fingerprint = status.fingerprint.iter();
-    Some(PodEvent {
+    let event = PodEvent {
         namespace: namespace.clone(),
         pod: spec.pod_name.clone(),
         uid: status.pod_uid.clone()?,
@@ -236,23 +292,103 @@ fn event(announcement: &Announcement) -> Option<PodEvent> {
         message: verdict.clone(),
         // One Event for each cause, however many captures show the cause.
         about: status.cause.clone().unwrap_or_default(),
-        annotations: fingerprint
-            .map(|fingerprint| (FINGERPRINT.to_owned(), fingerprint.clone()))
-            .collect(),
+        annotations: annotations(status),
         time: *ended,
+    };
+    let mut event = event.object(node);
+    if let Some(recurred) = recurred {
+        event.count = Some(bounded(recurred.crashes.into()));
+        event.last_timestamp = Timestamp::from_second(recurred.last.as_second())
+            .map(Time)
+            .ok();
+    }
+    Some(event)
+}
+
+/// What leads from an Event to the Captures that stand for its fault, and to the pod's own file.
+fn annotations(status: &CaptureStatus) -> BTreeMap<String, String> {
+    let said = [(FINGERPRINT, &status.fingerprint), (FILE, &status.file)];
+    let said = said.into_iter();
+    said.filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)))
+        .collect()
+}
+
+/// The Event of the owner of a fault, from that of a pod. `kubectl describe` shows it for owners whose UID is known.
+/// Each node would write one of its own, since an agent may not change those of other nodes.
+fn event_of_owner(of_pod: Event, fault: &Fault, node: &str, count: i64) -> Event {
+    let Owner {
+        api_version,
+        kind,
+        name,
+        uid,
+    } = fault.owner.clone();
+    let seed = [kind.as_str(), &fault.container, &fault.fingerprint, node];
+    let pod = of_pod.involved_object.name.unwrap_or_default();
+    let message = of_pod.message.unwrap_or_default();
+    Event {
+        metadata: ObjectMeta {
+            name: Some(named(&name, '.', &seed)),
+            ..of_pod.metadata
+        },
+        message: Some(cut(&format!("pod {pod}: {message}"), NOTE_LIMIT)),
+        involved_object: ObjectReference {
+            api_version: Some(api_version),
+            kind: Some(kind),
+            name: Some(name),
+            uid,
+            field_path: None,
+            ..of_pod.involved_object
+        },
+        count: Some(bounded(count)),
+        ..of_pod
+    }
+}
+
+/// The Event that says that a loop is over, from the one that said that it went on.
+fn recovered(announcement: &Announcement, crashed: &Event) -> Option<Event> {
+    let recurred = announcement.recurred?;
+    let over = Timestamp::from_second(recurred.over?.as_second()).ok()?;
+    let container = announcement.status.container.as_deref()?;
+    let restarts = match recurred.crashes {
+        1 => "1 restart".to_owned(),
+        crashes => format!("{crashes} restarts"),
+    };
+    let verdict = crashed.message.as_deref().unwrap_or_default();
+    let message = format!("{container} recovered after {restarts}; before, {verdict}");
+    let uid = crashed.involved_object.uid.as_deref()?;
+    let seed = [uid, container, RECOVERED, &over.as_second().to_string()];
+    Some(Event {
+        metadata: ObjectMeta {
+            name: Some(named(&announcement.spec.pod_name, '.', &seed)),
+            ..crashed.metadata.clone()
+        },
+        type_: Some("Normal".to_owned()),
+        reason: Some(RECOVERED.to_owned()),
+        message: Some(cut(&message, NOTE_LIMIT)),
+        count: Some(1),
+        first_timestamp: Some(Time(over)),
+        last_timestamp: Some(Time(over)),
+        ..crashed.clone()
     })
+}
+
+/// A count as an Event has it.
+fn bounded(count: i64) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_event_names_the_fault() {
-        let announcement = Announcement {
+    fn announcement(recurred: Option<Recurred>) -> Announcement {
+        Announcement {
             namespace: "shop".to_owned(),
             object: Object::Named("web-1".to_owned()),
-            spec: CaptureSpec::default(),
+            spec: CaptureSpec {
+                pod_name: "web-5796d5bc7c-x2x9z".to_owned(),
+                ..CaptureSpec::default()
+            },
             status: CaptureStatus {
                 pod_uid: Some("u1".to_owned()),
                 container: Some("main".to_owned()),
@@ -262,9 +398,73 @@ mod tests {
             },
             kind: ContainerKind::App,
             ended: Timestamp::UNIX_EPOCH,
-        };
-        let event = event(&announcement).unwrap();
-        let annotations = event.object("n1").metadata.annotations.unwrap();
+            recurred,
+            fault: None,
+        }
+    }
+
+    #[test]
+    fn an_event_names_the_fault() {
+        let event = event(&announcement(None), "n1").unwrap();
+        let annotations = event.metadata.annotations.unwrap();
         assert_eq!(annotations[FINGERPRINT], "0123456789abcdef");
+    }
+
+    #[test]
+    fn an_owner_has_one_event_for_a_fault_whichever_pod_had_it() {
+        let fault = Fault {
+            owner: Owner {
+                api_version: "apps/v1".to_owned(),
+                kind: "Deployment".to_owned(),
+                name: "web".to_owned(),
+                uid: None,
+            },
+            container: "main".to_owned(),
+            fingerprint: "0123456789abcdef".to_owned(),
+        };
+        let mut another = announcement(None);
+        another.spec.pod_name = "web-5796d5bc7c-2jdr5".to_owned();
+        another.status.pod_uid = Some("u2".to_owned());
+        let of = |announcement: &Announcement, count| {
+            event_of_owner(event(announcement, "n1").unwrap(), &fault, "n1", count)
+        };
+        let (one, other) = (of(&announcement(None), 1), of(&another, 200));
+        assert_eq!(one.metadata.name, other.metadata.name);
+        assert_eq!(other.count, Some(200));
+        let object = &other.involved_object;
+        assert_eq!(object, &one.involved_object);
+        let (kind, name) = (object.kind.as_deref(), object.name.as_deref());
+        assert_eq!((kind, name), (Some("Deployment"), Some("web")));
+        let said = other.message.as_deref();
+        assert_eq!(said, Some("pod web-5796d5bc7c-2jdr5: main exited 1"));
+    }
+
+    #[test]
+    fn the_event_of_a_loop_counts_its_crashes_and_another_one_ends_it() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut recurred = Recurred {
+            crashes: 14,
+            last: at(1800),
+            over: None,
+        };
+        let first = event(&announcement(None), "n1").unwrap();
+        let going_on = announcement(Some(recurred));
+        let again = event(&going_on, "n1").unwrap();
+        assert_eq!(first.metadata.name, again.metadata.name);
+        assert_eq!((first.count, again.count), (Some(1), Some(14)));
+        assert_eq!(first.first_timestamp, again.first_timestamp);
+        assert_eq!(again.last_timestamp, Some(Time(at(1800))));
+        assert_eq!(recovered(&going_on, &again), None);
+        recurred.over = Some(at(2400));
+        let over = recovered(&announcement(Some(recurred)), &again).unwrap();
+        let said = over.message.unwrap();
+        assert_eq!(
+            said,
+            "main recovered after 14 restarts; before, main exited 1"
+        );
+        assert_ne!(over.metadata.name, again.metadata.name);
+        assert_eq!(over.involved_object, again.involved_object);
+        let (kind, count) = (over.type_.as_deref(), over.count);
+        assert_eq!((kind, count), (Some("Normal"), Some(1)));
     }
 }

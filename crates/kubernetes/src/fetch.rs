@@ -8,7 +8,7 @@ mod forward;
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
     api::{DeleteParams, ListParams, PostParams},
@@ -17,11 +17,12 @@ use tokio::io::AsyncWrite;
 
 use crate::{
     Error,
+    announce::{FILE, FINGERPRINT, REASON},
     capture::{Capture, Phase, SimilarPod},
     capture_read::{CaptureRead, CaptureReadSpec, Proof},
     error::{
         USER_CREATE_CAPTURE_READ, USER_DELETE_CAPTURE_READ, USER_GET_CAPTURE, USER_LIST_CAPTURES,
-        USER_LIST_PODS, call,
+        USER_LIST_EVENTS, USER_LIST_PODS, call,
     },
 };
 
@@ -77,7 +78,8 @@ pub async fn list(client: &Client, namespace: Option<&str>) -> Result<Vec<Captur
 }
 
 /// The Captures of the pod with this name, or the Capture that itself has this name, newest first. If there is none, the
-/// Captures that count the pod among the similar ones.
+/// Captures that count the pod among the similar ones and name it; or else the Captures that stand for the fault that an
+/// Event on the pod names, with the pod among the similar ones.
 ///
 /// # Errors
 /// As for [`list`]; [`Error::NotFound`] if there is none.
@@ -86,7 +88,14 @@ pub async fn find(client: &Client, namespace: &str, name: &str) -> Result<Vec<Ca
     let is_meant = |capture: &&Capture| capture.spec.pod_name == name || capture.name_any() == name;
     match captures.iter().any(|capture| is_meant(&capture)) {
         true => captures.retain(|capture| is_meant(&capture)),
-        false => captures.retain(|capture| similar(capture, name).is_some()),
+        false
+            if captures
+                .iter()
+                .any(|capture| similar(capture, name).is_some()) =>
+        {
+            captures.retain(|capture| similar(capture, name).is_some());
+        }
+        false => captures = of_fault(client, namespace, name, captures).await,
     }
     if captures.is_empty() {
         return Err(Error::NotFound(format!(
@@ -94,6 +103,49 @@ pub async fn find(client: &Client, namespace: &str, name: &str) -> Result<Vec<Ca
         )));
     }
     Ok(captures)
+}
+
+/// The Captures that stand for the fault of which an Event on the pod speaks. The pod is added to the similar ones that
+/// they name. None if there is no such Event, or if nobody says.
+async fn of_fault(
+    client: &Client,
+    namespace: &str,
+    pod: &str,
+    mut captures: Vec<Capture>,
+) -> Vec<Capture> {
+    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let fields = format!("involvedObject.kind=Pod,involvedObject.name={pod},reason={REASON}");
+    let params = ListParams::default().fields(&fields);
+    let listed = call(USER_LIST_EVENTS, api.list(&params)).await;
+    let events = listed.map_or_else(|_| Vec::new(), |listed| listed.items);
+    let newest = events
+        .into_iter()
+        .max_by_key(|event| event.last_timestamp.clone());
+    let Some(newest) = newest else {
+        return Vec::new();
+    };
+    let annotations = newest.metadata.annotations.unwrap_or_default();
+    let (Some(fingerprint), Some(file)) = (annotations.get(FINGERPRINT), annotations.get(FILE))
+    else {
+        return Vec::new();
+    };
+    let of_pod = SimilarPod {
+        pod_name: pod.to_owned(),
+        node: newest
+            .source
+            .and_then(|source| source.host)
+            .unwrap_or_default(),
+        file: file.clone(),
+        taken_at: None,
+    };
+    captures.retain_mut(|capture| {
+        let status = capture.status.get_or_insert_default();
+        // A Capture of somebody's own stands for no other pod.
+        let stands = status.owner.is_some() && status.fingerprint.as_ref() == Some(fingerprint);
+        status.similar_pods.push(of_pod.clone());
+        stands
+    });
+    captures
 }
 
 /// The newest file of the pod with this name, if the Capture counts it among the similar ones and names it.

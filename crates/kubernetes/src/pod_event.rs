@@ -25,7 +25,7 @@ use crate::{
 /// Field manager of what the agent applies.
 pub(crate) const MANAGER: &str = "lastword";
 /// The longest `note` of an Event (events.k8s.io/v1), in bytes.
-const NOTE_LIMIT: usize = 1024;
+pub(crate) const NOTE_LIMIT: usize = 1024;
 
 /// What is reported about a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,17 +52,24 @@ pub struct PodEvent {
     pub time: Timestamp,
 }
 
+/// Applies an Event under its name, in its namespace.
+pub(crate) async fn apply(client: &Client, event: &Event) -> Result<(), Error> {
+    let metadata = &event.metadata;
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let params = PatchParams::apply(MANAGER).force();
+    call(PATCH_EVENTS, api.patch(name, &params, &Patch::Apply(event))).await?;
+    Ok(())
+}
+
 impl PodEvent {
     /// Puts the Event on the pod, which may already be gone, as the agent of `node`.
     ///
     /// # Errors
     /// The API server's. Trying again does no harm.
     pub async fn apply(&self, client: &Client, node: &str) -> Result<(), Error> {
-        let api: Api<Event> = Api::namespaced(client.clone(), &self.namespace);
-        let params = PatchParams::apply(MANAGER).force();
-        let patch = Patch::Apply(self.object(node));
-        call(PATCH_EVENTS, api.patch(&self.name(), &params, &patch)).await?;
-        Ok(())
+        apply(client, &self.object(node)).await
     }
 
     fn name(&self) -> String {

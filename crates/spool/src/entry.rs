@@ -111,6 +111,8 @@ pub struct State {
     pub object: Option<String>,
     /// Set if that object is another capture's, which has the same fault: this one has only to be counted there.
     pub similar: Option<Similar>,
+    /// How the crash loop went on after the capture, if it did.
+    pub recurred: Option<Recurred>,
     /// Why there is no file, if the capture could not be written. Such a capture is only in memory, until it has been
     /// announced.
     #[serde(skip)]
@@ -119,6 +121,18 @@ pub struct State {
     pub upload: Upload,
     /// When it came, by the spool's own clock: nanoseconds for which the machine has run. 0 if unknown.
     pub since: u64,
+}
+
+/// A crash loop that went on after its capture.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Recurred {
+    /// Crashes of the loop so far.
+    pub crashes: u32,
+    /// When the newest was.
+    pub last: WallTime,
+    /// When it was found that the loop was over.
+    pub over: Option<WallTime>,
 }
 
 /// How far the counting of a similar capture is.

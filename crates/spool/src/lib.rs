@@ -37,7 +37,7 @@ mod store;
 mod table;
 mod uploader;
 
-pub use entry::{Entry, Info, Owner, Similar, State, Upload};
+pub use entry::{Entry, Info, Owner, Recurred, Similar, State, Upload};
 pub use error::SpoolError;
 pub use kept::{Restored, SavedRun};
 pub use name::id;

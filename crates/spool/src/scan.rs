@@ -143,6 +143,7 @@ impl Scan {
                             exists: entry.state.exists,
                             object: entry.state.object,
                             similar: entry.state.similar,
+                            recurred: entry.state.recurred,
                             ..State::default()
                         },
                     ),

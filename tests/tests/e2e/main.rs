@@ -7,6 +7,7 @@
 
 mod capabilities;
 mod cluster;
+mod crowd;
 mod edges;
 mod events;
 mod http;
@@ -34,10 +35,11 @@ type Boxed = Box<dyn Fn(&Cluster) -> anyhow::Result<String> + Send>;
 
 fn cases() -> Vec<(String, Boxed)> {
     let mut cases = scenarios::cases(number("LASTWORD_E2E_ROUNDS", 3));
-    let groups: [&[(&str, Case)]; 8] = [
+    let groups: [&[(&str, Case)]; 9] = [
         requests::CASES,
         reading::CASES,
         never_started::CASES,
+        crowd::CASES,
         edges::CASES,
         upheaval::CASES,
         storage::CASES,

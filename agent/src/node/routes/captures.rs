@@ -55,6 +55,7 @@ impl Node {
         let Some(entry) = self.outside.capture_of(namespace, name) else {
             return;
         };
+        self.loops.capture_gone(&entry.id);
         let at = self.clock.now();
         let gone = Observation::CaptureDeleted {
             id: entry.id.clone(),

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use capture_format::{CgroupId, ExitStatus, PodEvent, Run, Trigger, chain};
 use containers::directory::Identity;
+use spool::Entry;
 use triggers::{Captured, Decision, Ended, Kind, Observation, Subject, Time};
 use verdict::{explain::RunVerdict, rules::Cause};
 
@@ -17,7 +18,7 @@ use super::{
             Wanted, capture_name,
         },
         recording::Life,
-        state::{lives::Live, orders::Decided, outside::IS_OFF},
+        state::{lives::Live, loops::Crash, orders::Decided, outside::IS_OFF},
         tasks::Input,
     },
     captures::OPTED_OUT,
@@ -108,6 +109,15 @@ impl Node {
         };
         self.histories.keep(subject, kept);
         self.keep_to_budget();
+        if !ended.stopped {
+            let crash = Crash {
+                run: ended.run,
+                at,
+                wall: self.clock.wall(at),
+            };
+            let with_zero = ended.status == Some(triggers::ExitStatus::Code(0));
+            self.loops.ended(subject, crash, with_zero);
+        }
         if let Some(verdict) =
             verdict.filter(|_| self.orders.may_log_crash(&self.ruled_by(subject)))
         {
@@ -345,6 +355,7 @@ impl Node {
             Asked::Trigger(attempt) => {
                 let decisions = match result {
                     Ok(written) if has_file => {
+                        self.loop_captured(subject, &written.entry);
                         let captured = captured(self.clock.now(), written, ended);
                         self.orders.captured(attempt, captured)
                     }
@@ -376,6 +387,20 @@ impl Node {
                     self.fail(*claim, reason, format!("{error:#}"));
                 }
             }
+        }
+    }
+
+    /// A capture of a crash that a trigger was about: the loop has an Event from now on.
+    pub(crate) fn loop_captured(&mut self, subject: Subject, entry: &Entry) {
+        let info = &entry.info;
+        if let ([first, ..], [.., run], Some(wall)) = (&info.runs[..], &info.runs[..], info.ended) {
+            let crash = Crash {
+                run: *run,
+                at: self.clock.of_day(wall),
+                wall,
+            };
+            self.loops
+                .captured(subject, entry.id.clone(), *first, crash);
         }
     }
 

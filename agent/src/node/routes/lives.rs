@@ -142,6 +142,7 @@ impl Node {
             return true;
         }
         self.report_turning_away(cgroup);
+        self.loops.started(&subject, run, started);
         let observation = Observation::Started { run };
         let decisions = self.orders.observe(started, &subject, observation);
         self.decide(decisions);

@@ -35,6 +35,7 @@ impl Node {
             PodChange::Gone { uid } => {
                 let uid = self.pods.pod_gone(uid);
                 self.lives.pod_gone(&uid);
+                self.loops.pod_gone(&uid);
                 let decisions = self.orders.observe_pod(at, &uid, PodObservation::Gone);
                 self.decide(decisions);
                 let live = self.lives.subjects();

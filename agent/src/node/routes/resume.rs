@@ -23,6 +23,9 @@ impl Node {
     /// The triggers get to know a capture, so that its runs are not captured again.
     fn resume_capture(&mut self, entry: Entry) {
         let subject = subject_of(&entry);
+        if entry.info.rank < REQUESTED {
+            self.loop_captured(subject.clone(), &entry);
+        }
         let info = entry.info;
         let last_run = info.runs.last().copied().unwrap_or_default();
         if info.container.is_empty() {

@@ -6,6 +6,7 @@
 pub(crate) mod account;
 pub(crate) mod histories;
 pub(crate) mod lives;
+pub(crate) mod loops;
 pub(crate) mod orders;
 pub(crate) mod outside;
 pub(crate) mod pods;

@@ -4,12 +4,12 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use capture_format::chain;
+use capture_format::{WallTime, chain};
 use kubernetes::{
     Retry,
     captures::{self, Captures, Offer},
 };
-use spool::{Entry, Progress, SavedRun, Spool, SpoolError};
+use spool::{Entry, Progress, Recurred, SavedRun, Spool, SpoolError};
 use tokio::sync::Notify;
 use triggers::Subject;
 
@@ -21,6 +21,7 @@ use super::super::{
     similar,
     tell::{self, Teller},
 };
+use super::loops::News;
 use crate::{config::Config, host, memory};
 
 /// What the API server has reported in full.
@@ -137,6 +138,27 @@ impl Outside {
                 tracing::warn!(capture = id, attempts, error = %chain(&error), "a capture is uploaded later");
                 self.upload_error = Some(chain(&error).to_string());
                 None
+            }
+        }
+    }
+
+    /// A crash loop goes on, or is over: its Event says so.
+    pub(crate) fn say(&self, news: News, now: WallTime) -> impl FnOnce() + Send + use<> {
+        let (spool, teller) = (self.spool.clone(), self.teller.clone());
+        move || {
+            let noting = |entry: &mut Entry| {
+                entry.state.recurred = Some(Recurred {
+                    crashes: news.crashes,
+                    last: news.last,
+                    over: news.is_over.then_some(now),
+                });
+                entry.state.announced = false;
+            };
+            match spool.update(&news.id, noting) {
+                Ok(_) => teller.wake(),
+                Err(error) => {
+                    tracing::debug!(error = %chain(&error), "a loop goes on whose capture left the spool");
+                }
             }
         }
     }

@@ -126,6 +126,8 @@ impl Scene {
             },
             kind: ContainerKind::App,
             ended: Timestamp::now(),
+            recurred: None,
+            fault: None,
         };
         let announcer = Announcer::new(agent.client.clone(), &agent.node, Health::new());
         announcer

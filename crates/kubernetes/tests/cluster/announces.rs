@@ -45,6 +45,8 @@ fn announcement(scene: &Scene, uid: &str) -> Announcement {
         },
         kind: ContainerKind::App,
         ended: Timestamp::now(),
+        recurred: None,
+        fault: None,
     }
 }
 

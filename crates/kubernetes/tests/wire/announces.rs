@@ -29,6 +29,8 @@ fn announcement() -> Announcement {
         },
         kind: ContainerKind::App,
         ended: Timestamp::UNIX_EPOCH,
+        recurred: None,
+        fault: None,
     }
 }
 

@@ -178,3 +178,54 @@ async fn a_reader_who_stops_leaves_nothing_behind() {
     assert!(matches!(error, Error::Stopped), "{error:?}");
     assert!(log.lines().last().unwrap().starts_with("DELETE"));
 }
+
+const LIST: &str = "/apis/lastword.dev/v1alpha1/namespaces/shop/captures";
+const EVENTS: &str = "/api/v1/namespaces/shop/events";
+
+fn list(items: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "1"}, "items": items})
+}
+
+/// A Capture that stands for a fault, and names this pod.
+fn slot(name: &str, fingerprint: &str, named: &str) -> Value {
+    json!({
+        "apiVersion": "lastword.dev/v1alpha1", "kind": "Capture", "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"podName": "web-0"},
+        "status": {
+            "phase": "Complete", "owner": "Deployment/web", "fingerprint": fingerprint, "similar": 11,
+            "similarPods": [{"podName": named, "node": "n1", "file": "f1"}],
+        },
+    })
+}
+
+/// Names of the Captures that are found for the pod web-9, each with the node and the file of the pod.
+async fn found(answers: Vec<Answer>) -> Vec<(String, String)> {
+    let (client, _) = serve(answers);
+    let found = fetch::find(&client, "shop", "web-9").await;
+    let of_pod = |capture: &Capture| {
+        let similar = fetch::similar(capture, "web-9").unwrap();
+        let name = capture.metadata.name.clone().unwrap();
+        (name, format!("{}/{}", similar.node, similar.file))
+    };
+    found.map_or_else(|_| Vec::new(), |found| found.iter().map(of_pod).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_only_counted_is_found_by_its_name_or_by_its_event() {
+    let captures = |named| list(json!([slot("a", "0a", named), slot("b", "0b", "other")]));
+    let listed = |named| answer("GET", LIST, 200, captures(named));
+    let is = |name: &str, file: &str| vec![(name.to_owned(), file.to_owned())];
+    assert_eq!(found(vec![listed("web-9")]).await, is("a", "n1/f1"));
+    let event = |file: Value| {
+        let event = json!({
+            "metadata": {"annotations": {"lastword.dev/fingerprint": "0b", "lastword.dev/file": file}},
+            "involvedObject": {}, "source": {"host": "n7"},
+        });
+        answer("GET", EVENTS, 200, list(json!([event])))
+    };
+    let by_event = found(vec![listed("web-8"), event(json!("f7"))]).await;
+    assert_eq!(by_event, is("b", "n7/f7"));
+    assert_eq!(found(vec![listed("web-8"), event(Value::Null)]).await, []);
+    let forbidden = answer("GET", EVENTS, 403, "{}");
+    assert_eq!(found(vec![listed("web-8"), forbidden]).await, []);
+}

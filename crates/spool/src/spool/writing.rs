@@ -47,7 +47,7 @@ impl Spool {
     /// written later.
     ///
     /// A capture with the same name is unchanged until the new one is complete; until then it takes room in addition to
-    /// the limit. Of its state, only what concerns its Capture object is kept.
+    /// the limit. Of its state, only what concerns its Capture object and its Event is kept.
     ///
     /// # Errors
     /// The error that `fill` returned; the file operation that failed; that the disk is still full; that the capture
@@ -138,6 +138,7 @@ impl Spool {
                 exists: before.exists || new.requested,
                 object: before.object,
                 similar: before.similar,
+                recurred: before.recurred,
                 since: now,
                 ..State::default()
             },
