@@ -290,6 +290,8 @@ async fn crash(agent: &Node, pod: &str, owner: String) -> Result<()> {
         },
         kind: ContainerKind::App,
         ended: now,
+        recurred: None,
+        fault: Some(fault.clone()),
     };
     if let Standing::Similar { .. } = agent.announcer.announce(&announcement).await? {
         let similar = SimilarPod {
