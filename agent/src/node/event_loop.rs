@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use capture_format::chain;
 use futures::{StreamExt, stream::BoxStream};
 use kubernetes::{captures::Notice, namespaces::NamespaceInfo, pods::PodChange};
-use spool::Progress;
+use spool::{Progress, SavedRun};
 use tokio::{
     signal::unix::Signal,
     sync::mpsc,
@@ -91,7 +91,16 @@ impl Node {
                 _ = sources.terminate.recv() => return Ok(()),
                 _ = sources.interrupt.recv() => return Ok(()),
             }
+            if self.histories.take_changed() {
+                self.outside.save_soon(self.runs_to_save());
+            }
         }
+    }
+
+    /// The runs that the next agent should get if this one is killed or stops. Of a container whose name is not known,
+    /// nothing is left where its pod may be opted out.
+    fn runs_to_save(&self) -> Vec<SavedRun> {
+        self.histories.saved(|subject| !self.may_be_off(subject))
     }
 
     fn input(&mut self, input: Input) {
@@ -130,6 +139,8 @@ impl Node {
                 .spawn_blocking(self.outside.say(news, host::realtime()));
         }
         self.tasks.spawn_blocking(self.outside.enforce());
+        // Who is opted out may have become known, and what could not be written is tried again.
+        self.outside.save_soon(self.runs_to_save());
     }
 
     /// Forgets containers that have not run for long, where no API server says that their pods are gone.
@@ -172,13 +183,7 @@ impl Node {
         }
         // The recording thread is waited for at the end, and must not wait for us.
         drop(sources);
-        // Of a container whose name is not known, nothing is left where its pod is opted out.
-        let all = self.histories.subjects();
-        let off: Vec<Subject> = all.filter(|it| self.may_be_off(it)).cloned().collect();
-        for subject in &off {
-            self.histories.forget(subject);
-        }
-        let runs = self.histories.saved();
+        let runs = self.runs_to_save();
         match self.outside.save(&runs) {
             Ok(left_out) => tracing::info!(
                 runs = runs.len() - left_out,

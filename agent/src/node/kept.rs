@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use bytes::Bytes;
 use capture_format::{
     Damage, Event, EventBlock, Header, Losses, Lost, OpenError, Reader, Run, RunIndex, WriteError,
     Writer,
@@ -18,7 +19,7 @@ use verdict::explain::{Explanation, explain};
 pub(super) struct KeptRun {
     pub(super) run: Run,
     /// A whole capture that holds this run alone.
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 /// What of a container's payloads may be kept.
@@ -88,7 +89,10 @@ impl KeptRun {
             writer.event(event)?;
         }
         let (bytes, _) = writer.finish()?;
-        Ok(Self { run, bytes })
+        Ok(Self {
+            run,
+            bytes: bytes.into(),
+        })
     }
 
     /// The run at this position of a capture, with this metadata.
@@ -101,15 +105,18 @@ impl KeptRun {
         let mut writer = Writer::new(Vec::new(), header)?;
         let run = copy(&mut writer, run, from, index)?;
         let (bytes, _) = writer.finish()?;
-        Ok(Self { run, bytes })
+        Ok(Self {
+            run,
+            bytes: bytes.into(),
+        })
     }
 
     /// Takes back what an earlier agent left.
     ///
     /// # Errors
     /// The bytes are no capture, or hold no run.
-    pub(super) fn from_bytes(bytes: Vec<u8>) -> Result<Self, Unreadable> {
-        let reader = Reader::open(Cursor::new(bytes.as_slice()))?;
+    pub(super) fn from_bytes(bytes: Bytes) -> Result<Self, Unreadable> {
+        let reader = Reader::open(Cursor::new(&bytes))?;
         let run = reader.runs().first().cloned().unwrap_or_default();
         Ok(Self { run, bytes })
     }
@@ -135,7 +142,7 @@ impl KeptRun {
         Ok(all)
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
@@ -256,9 +263,9 @@ mod tests {
         assert_eq!(captured(&whole), (EVENTS, 0));
         let mut lost_some = 0;
         for at in 0..whole.bytes.len() {
-            let mut bytes = whole.bytes.clone();
+            let mut bytes = whole.bytes.to_vec();
             bytes[at] ^= 0x40;
-            let Ok(kept) = KeptRun::from_bytes(bytes) else {
+            let Ok(kept) = KeptRun::from_bytes(bytes.into()) else {
                 continue;
             };
             let (events, lost) = captured(&kept);
@@ -286,7 +293,7 @@ mod tests {
     fn damaged_runs_of_a_capture_are_taken_over_with_what_is_missing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("capture.lwcap");
-        let mut bytes = kept().bytes;
+        let mut bytes = kept().bytes.to_vec();
         std::fs::write(&path, &bytes).unwrap();
         let taken = KeptRun::newest_of(&path, 1).unwrap();
         assert_eq!(captured(&taken[0]), (EVENTS, 0));

@@ -19,7 +19,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
 };
-use spool::{Backoff, Progress, Spool, Store, Uploader};
+use spool::{Backoff, Progress, SavedRun, Spool, Store, Uploader};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -121,6 +121,8 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         let files = http::Files::new(reading, directory, store.clone(), metrics.clone());
         services.spawn(files.serve(listener));
     }
+    let (kept, to_keep) = watch::channel(Vec::new());
+    services.spawn(keep(spool.clone(), to_keep));
     let uploader = teller.decided();
     let uploads = start_uploader(store, &spool, uploader.clone(), &mut services);
 
@@ -148,7 +150,14 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         pods: Pods::new(has_api),
         orders: Orders::new(config.machine(), has_api, clock.now()),
         loops: Loops::new(config.triggers.cool_down),
-        outside: Outside::new(spool, captures, teller, uploader, config.kubernetes.ttl),
+        outside: Outside::new(
+            spool,
+            captures,
+            teller,
+            uploader,
+            kept,
+            config.kubernetes.ttl,
+        ),
         account: Account::new(
             options.config,
             has_api.then(|| health.subscribe()),
@@ -175,6 +184,18 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
     services.shutdown().await;
     node.stop(sources).await;
     outcome
+}
+
+/// Writes the kept runs for the next agent, whenever they have changed. While it writes, only the newest state waits.
+async fn keep(spool: Arc<Spool>, mut to_keep: watch::Receiver<Vec<SavedRun>>) {
+    while to_keep.changed().await.is_ok() {
+        let runs = to_keep.borrow_and_update().clone();
+        let spool = spool.clone();
+        let saving = tokio::task::spawn_blocking(move || spool.save(&runs, &host::boot_id()));
+        if let Ok(Err(error)) = saving.await {
+            tracing::debug!(error = %chain(&error), "kept runs cannot be written for the next agent");
+        }
+    }
 }
 
 fn open_spool(config: &Config, node: &str) -> anyhow::Result<Arc<Spool>> {

@@ -1,21 +1,24 @@
-//! Kept runs that outlive a graceful stop of the agent: the stopping agent writes them, the next one reads and deletes
-//! them.
+//! Kept runs that outlive the agent: it writes each of them down when it keeps it, and the next agent reads and deletes
+//! them. So they survive an agent that is killed.
 //!
-//! Each run is a file: a line of JSON that says whose run it is, then the bytes. The files are not synced: after a
-//! crash of the node they are worthless anyway, because its boot id is another one.
+//! Each run is a file: a line of JSON that says whose run it is, then the bytes. The files are not synced: what was
+//! written survives the process, and after a crash of the node the files are worthless anyway, because its boot id is
+//! another one.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use capture_format::chain;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::{SpoolError, clock, files};
 
-/// A run that an agent kept in memory.
+/// A run that an agent keeps in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SavedRun {
     /// UID of the pod; empty without a pod.
@@ -25,7 +28,7 @@ pub struct SavedRun {
     /// Number of the run.
     pub run: u32,
     /// The run, as the caller encodes it.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 /// The runs that an agent left for the next one.
@@ -51,47 +54,126 @@ struct Label {
     written: u64,
 }
 
-/// Writes as many of the runs as fit into `limit` bytes, the first ones first. Returns how many were left out.
-pub(crate) fn write(
-    directory: &Path,
-    runs: &[SavedRun],
-    boot_id: &str,
-    limit: u64,
-) -> Result<usize, SpoolError> {
-    clear(directory)?;
-    files::create_private(directory).map_err(SpoolError::at("creating", directory))?;
-    let written = clock::boottime();
-    let mut room = limit;
-    let mut left_out = 0;
-    for (number, run) in runs.iter().enumerate() {
-        let SavedRun {
-            pod_uid,
-            container,
-            run,
-            bytes,
-        } = run;
-        let label = Label {
-            pod_uid: pod_uid.clone(),
-            container: container.clone(),
-            run: *run,
-            bytes: bytes.len() as u64,
-            boot_id: boot_id.into(),
-            written,
-        };
-        let mut line = serde_json::to_vec(&label).unwrap_or_default();
-        line.push(b'\n');
-        let size = (line.len() + bytes.len()) as u64;
-        let path = directory.join(format!("{number}.run"));
-        if size > room {
-            left_out += 1;
-        } else if let Err(error) = files::write_whole(&path, &[&line, bytes], false) {
-            warn!(path = %path.display(), error = %chain(&error), "a run could not be kept for the next agent");
-            left_out += 1;
-        } else {
-            room -= size;
+/// The files that this process has written.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    written: HashMap<(String, String, u32), Written>,
+    /// The number of the next file; `None` before the first one, when files of others may be there.
+    next: Option<u64>,
+}
+
+/// The file of a run.
+#[derive(Debug)]
+struct Written {
+    number: u64,
+    size: u64,
+    /// What is in it, which tells the run from another one with its number.
+    bytes: Bytes,
+}
+
+impl Files {
+    /// Writes as many of the runs as fit into `limit` bytes, the first ones first, and removes the files of others.
+    /// Returns how many were left out.
+    pub(crate) fn keep(
+        &mut self,
+        directory: &Path,
+        runs: &[SavedRun],
+        boot_id: &str,
+        limit: u64,
+    ) -> Result<usize, SpoolError> {
+        if self.next.is_none() {
+            clear(directory)?;
+        }
+        files::create_private(directory).map_err(SpoolError::at("creating", directory))?;
+        let next = self.next.get_or_insert(0);
+        let mut before = std::mem::take(&mut self.written);
+        let mut room = limit;
+        let mut left_out = 0;
+        for run in runs {
+            let key = (run.pod_uid.clone(), run.container.clone(), run.run);
+            let written = match before.remove(&key) {
+                Some(written) if written.holds(run) && written.size <= room => Some(written),
+                other => {
+                    if let Some(other) = other {
+                        other.remove(directory);
+                    }
+                    *next += 1;
+                    write(directory, *next - 1, run, boot_id, room)
+                }
+            };
+            match written {
+                Some(written) => {
+                    room -= written.size;
+                    self.written.insert(key, written);
+                }
+                None => left_out += 1,
+            }
+        }
+        for written in before.values() {
+            written.remove(directory);
+        }
+        Ok(left_out)
+    }
+}
+
+impl Written {
+    fn holds(&self, run: &SavedRun) -> bool {
+        let place = |bytes: &Bytes| (bytes.as_ptr(), bytes.len());
+        place(&self.bytes) == place(&run.bytes)
+    }
+
+    fn remove(&self, directory: &Path) {
+        let path = path(directory, self.number);
+        if let Err(error) = files::remove(&path) {
+            warn!(path = %path.display(), error = %chain(&error), "a run that is not kept any more cannot be removed");
         }
     }
-    Ok(left_out)
+}
+
+fn path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number}.run"))
+}
+
+/// Writes the file of a run; `None` if there is no room for it, or if that fails.
+fn write(
+    directory: &Path,
+    number: u64,
+    run: &SavedRun,
+    boot_id: &str,
+    room: u64,
+) -> Option<Written> {
+    let SavedRun {
+        pod_uid,
+        container,
+        run,
+        bytes,
+    } = run;
+    let label = Label {
+        pod_uid: pod_uid.clone(),
+        container: container.clone(),
+        run: *run,
+        bytes: bytes.len() as u64,
+        boot_id: boot_id.into(),
+        written: clock::boottime(),
+    };
+    let mut line = serde_json::to_vec(&label).unwrap_or_default();
+    line.push(b'\n');
+    let size = (line.len() + bytes.len()) as u64;
+    if size > room {
+        return None;
+    }
+    let path = path(directory, number);
+    match files::write_whole(&path, &[&line, bytes], false) {
+        Ok(()) => Some(Written {
+            number,
+            size,
+            bytes: bytes.clone(),
+        }),
+        Err(error) => {
+            warn!(path = %path.display(), error = %chain(&error), "a run could not be kept for the next agent");
+            None
+        }
+    }
 }
 
 /// Reads the runs, and deletes them.
@@ -130,7 +212,7 @@ pub(crate) fn take(
                     pod_uid,
                     container,
                     run,
-                    bytes,
+                    bytes: bytes.into(),
                 });
             }
         }

@@ -10,7 +10,7 @@
 //!   clock                          how long the machine has run, with which captures grow old
 //!   captures/NAMESPACE/NAME.lwcap  a capture, named as its Capture object, written by `capture_format::write_file`
 //!   captures/NAMESPACE/NAME.json   its sidecar
-//!   kept/0.run …                   kept runs of an agent that was stopped: see `Spool::keep`
+//!   kept/0.run …                   kept runs of the agent, for the next one: see `Spool::save`
 //! ```
 //!
 //! Only their owner can read the files (mode 0600, directories 0700). Every file appears under its name only when it

@@ -30,7 +30,7 @@ pub struct Config {
     pub directory: PathBuf,
     /// Limits of the captures.
     pub limits: Limits,
-    /// How many bytes of runs are kept for the next agent at a graceful stop, in addition to [`Limits::bytes`].
+    /// How many bytes of runs are kept for the next agent, in addition to [`Limits::bytes`].
     pub kept_bytes: u64,
     /// Older runs are of no use to the next agent.
     #[serde(with = "humantime_serde")]
@@ -61,6 +61,8 @@ pub struct Spool {
     disk: Mutex<Disk>,
     /// Held only for moments.
     table: Mutex<Table>,
+    /// Held while files of kept runs are changed.
+    kept: Mutex<kept::Files>,
 }
 
 #[derive(Debug)]
@@ -124,6 +126,7 @@ impl Spool {
             config,
             disk: Mutex::new(Disk { lock, clock }),
             table: Mutex::new(Table::new(entries, unsaved)),
+            kept: Mutex::default(),
         };
         spool.enforce();
         Ok((spool, found))
@@ -291,13 +294,15 @@ impl Spool {
     }
 
     /// Keeps runs for the next agent: as many as fit into [`Config::kept_bytes`], the first ones first. They replace
-    /// the runs that were kept before. Returns how many runs were left out.
+    /// the runs that were kept before; a run that was among these is not written again. Returns how many runs were left
+    /// out.
     ///
     /// # Errors
     /// When the directory cannot be made.
     pub fn save(&self, runs: &[SavedRun], boot_id: &str) -> Result<usize, SpoolError> {
-        let _disk = self.disk();
-        kept::write(&self.kept(), runs, boot_id, self.config.kept_bytes)
+        let directory = self.kept_directory();
+        self.kept()
+            .keep(&directory, runs, boot_id, self.config.kept_bytes)
     }
 
     /// Takes the runs that the last agent kept; they are deleted from the disk. Runs from another boot, or older than
@@ -306,16 +311,21 @@ impl Spool {
     /// # Errors
     /// If the directory cannot be read or emptied.
     pub fn restore(&self, boot_id: &str) -> Result<Restored, SpoolError> {
-        let _disk = self.disk();
+        let mut kept = self.kept();
         let Config {
             kept_bytes,
             kept_age,
             ..
         } = self.config;
-        kept::take(&self.kept(), boot_id, kept_age, kept_bytes)
+        *kept = kept::Files::default();
+        kept::take(&self.kept_directory(), boot_id, kept_age, kept_bytes)
     }
 
-    fn kept(&self) -> PathBuf {
+    fn kept(&self) -> MutexGuard<'_, kept::Files> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept_directory(&self) -> PathBuf {
         self.config.directory.join("kept")
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Histories {
     most_runs: usize,
     /// Bytes of all kept runs, at most.
     most_bytes: u64,
+    /// Whether other runs are kept than when somebody last asked.
+    changed: bool,
 }
 
 impl Histories {
@@ -58,7 +60,13 @@ impl Histories {
             of: HashMap::new(),
             most_runs,
             most_bytes,
+            changed: false,
         }
+    }
+
+    /// Whether other runs are kept than when this was last asked.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// A run starts. Returns its number, as far as it is counted here.
@@ -81,6 +89,7 @@ impl Histories {
         let was_known = unnamed.is_some();
         let history = self.of.entry(subject.clone()).or_default();
         if let Some(unnamed) = unnamed {
+            self.changed |= !unnamed.kept.is_empty();
             history
                 .kept
                 .extend(unnamed.kept.into_iter().map(|mut kept| {
@@ -145,6 +154,7 @@ impl Histories {
         while history.kept.len() > self.most_runs {
             history.kept.pop_front();
         }
+        self.changed = true;
     }
 
     /// Drops the oldest runs of all, until the rest fits into its part of the budget. Returns the bytes of the rest.
@@ -160,6 +170,7 @@ impl Histories {
                 break;
             };
             bytes -= dropped.bytes().len() as u64;
+            self.changed = true;
         }
         bytes
     }
@@ -211,11 +222,13 @@ impl Histories {
 
     /// Nothing of a container is kept any more; true if anything was known of it.
     pub(crate) fn forget(&mut self, subject: &Subject) -> bool {
+        self.changed = true;
         self.of.remove(subject).is_some()
     }
 
     /// A pod is gone. What runs, or is being closed, stays until it is over.
     pub(crate) fn pod_gone(&mut self, pod_uid: &str, is_live: impl Fn(&Subject) -> bool) {
+        self.changed = true;
         self.of.retain(|subject, history| {
             subject.pod_uid != pod_uid || history.closing > 0 || is_live(subject)
         });
@@ -231,7 +244,9 @@ impl Histories {
         let old = self.of.extract_if(|subject, history| {
             !(history.closing > 0 || history.seen > oldest || stays(subject))
         });
-        old.map(|(subject, _)| subject).collect()
+        let old: Vec<Subject> = old.map(|(subject, _)| subject).collect();
+        self.changed |= !old.is_empty();
+        old
     }
 
     /// Bytes of all kept runs.
@@ -259,6 +274,7 @@ impl Histories {
 
     /// Takes back the runs that an earlier agent kept. Returns whose they are.
     pub(crate) fn restore(&mut self, saved: Vec<SavedRun>) -> Vec<Subject> {
+        self.changed = true;
         for run in saved {
             let subject = Subject {
                 pod_uid: run.pod_uid,
@@ -285,15 +301,16 @@ impl Histories {
         self.of.keys().cloned().collect()
     }
 
-    /// All kept runs, for the next agent.
-    pub(crate) fn saved(&self) -> Vec<SavedRun> {
+    /// The kept runs of these containers, for the next agent.
+    pub(crate) fn saved(&self, of: impl Fn(&Subject) -> bool) -> Vec<SavedRun> {
         let saved = |(subject, run): (&Subject, &Arc<KeptRun>)| SavedRun {
             pod_uid: subject.pod_uid.clone(),
             container: subject.container.clone(),
             run: run.run.number,
-            bytes: run.bytes().to_vec(),
+            bytes: run.bytes().clone(),
         };
-        self.all().map(saved).collect()
+        let all = self.all().filter(|(subject, _)| of(subject));
+        all.map(saved).collect()
     }
 }
 
@@ -318,7 +335,7 @@ mod tests {
             ..Run::default()
         };
         writer.begin_run(&run).unwrap();
-        KeptRun::from_bytes(writer.finish().unwrap().0).unwrap()
+        KeptRun::from_bytes(writer.finish().unwrap().0.into()).unwrap()
     }
 
     fn numbers(histories: &Histories, subject: &Subject) -> Vec<u32> {
@@ -376,7 +393,7 @@ mod tests {
         assert!(histories.is_closing(&web) && !histories.is_closing(&before));
         assert!(!histories.identify(&before, &web, identity("web", 4)));
         // The number goes over to the next agent as well.
-        let saved = histories.saved();
+        let saved = histories.saved(|_| true);
         let mut next = Histories::new(9, u64::MAX);
         assert_eq!(next.restore(saved), std::slice::from_ref(&web));
         assert_eq!(numbers(&next, &web), [3, 4]);

@@ -10,7 +10,7 @@ use kubernetes::{
     captures::{self, Captures, Offer},
 };
 use spool::{Entry, Progress, Recurred, SavedRun, Spool, SpoolError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use triggers::Subject;
 
 use super::super::{
@@ -50,6 +50,8 @@ pub(crate) struct Outside {
     teller: Teller,
     /// Wakes the uploader.
     uploader: Arc<Notify>,
+    /// The kept runs, for who writes them.
+    kept: watch::Sender<Vec<SavedRun>>,
     /// Why the last upload failed.
     upload_error: Option<String>,
     /// Announcing begins when both are known: either may say that a container is opted out.
@@ -67,6 +69,7 @@ impl Outside {
         captures: Option<Captures>,
         teller: Teller,
         uploader: Arc<Notify>,
+        kept: watch::Sender<Vec<SavedRun>>,
         ttl: Duration,
     ) -> Self {
         Self {
@@ -74,6 +77,7 @@ impl Outside {
             captures,
             teller,
             uploader,
+            kept,
             upload_error: None,
             knows_pods: false,
             knows_namespaces: false,
@@ -214,6 +218,11 @@ impl Outside {
                 Vec::new()
             }
         }
+    }
+
+    /// Has the kept runs written for the next agent, in case this one is killed. What is said last counts.
+    pub(crate) fn save_soon(&self, runs: Vec<SavedRun>) {
+        self.kept.send_replace(runs);
     }
 
     /// Leaves runs to the next agent. Returns how many had to be left out.

@@ -12,7 +12,7 @@ fn run(container: &str, run: u32, size: usize) -> SavedRun {
         pod_uid: "uid\n/../x".into(),
         container: container.into(),
         run,
-        bytes: vec![b'\n'; size],
+        bytes: vec![b'\n'; size].into(),
     }
 }
 
@@ -129,6 +129,29 @@ fn damaged_files_are_counted() {
         (1, 2, 0)
     );
     assert!(!kept.exists());
+}
+
+#[test]
+fn what_is_kept_still_is_not_written_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    let [a, b, c] = ["a", "b", "c"].map(|name| run(name, 1, 10));
+    spool.save(&[a.clone(), b.clone()], "boot").unwrap();
+    let kept = directory.path().join("kept");
+    fs::write(kept.join("0.run"), "as it was").unwrap();
+    // Another run has the number of `b`, as after a new count.
+    let other = run("b", 1, 20);
+    spool.save(&[a, other.clone(), c.clone()], "boot").unwrap();
+    assert_eq!(fs::read(kept.join("0.run")).unwrap(), b"as it was");
+    let restored = spool.restore("boot").unwrap();
+    assert_eq!(
+        (restored.runs, restored.damaged),
+        (vec![other, c.clone()], 1)
+    );
+    spool.save(&[c], "boot").unwrap();
+    assert_eq!(files(&kept).len(), 1);
+    spool.save(&[], "boot").unwrap();
+    assert_eq!(files(&kept).len(), 0);
 }
 
 #[test]
