@@ -140,7 +140,7 @@ impl Teller {
                     Ok(Told::Similar)
                 }
                 Err(Error::NotFound(_)) if entry.state.exists => {
-                    let asked = captures.is_deleted(&entry.info.namespace, entry.name());
+                    let asked = captures.is_deleted(&entry.info.namespace, entry.name(), file);
                     match asked.await? {
                         true => Ok(Told::Deleted),
                         false => Err(Error::CrdMissing),

@@ -121,13 +121,12 @@ impl Faults {
         file: &str,
         spec: &CaptureSpec,
     ) -> Result<Standing, Error> {
-        let here = format!("{}/", self.node);
+        let here = file_at(&self.node, "");
         let mut pause = PAUSE;
         for _ in 0..ATTEMPTS {
             let there = self.captures(namespace, fault).await?;
             let own = there.iter().filter_map(|capture| {
-                let file = capture.metadata.annotations.as_ref()?.get(FILE)?;
-                Some((name(capture)?, file.strip_prefix(&here)?))
+                Some((name(capture)?, file_of(capture)?.strip_prefix(&here)?))
             });
             if let Some((name, _)) = own.clone().find(|(_, own)| *own == file) {
                 return Ok(Standing::Own(name.to_owned()));
@@ -172,7 +171,7 @@ impl Faults {
         let metadata = &mut capture.metadata;
         let labels = [(FAULT, fault.label()), (NODE_LABEL, node_label(&self.node))];
         metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), value)).into());
-        let file = format!("{}/{file}", self.node);
+        let file = file_at(&self.node, file);
         metadata.annotations = Some([(FILE.to_owned(), file)].into());
         let created = call(CREATE_CAPTURES, api.create(&params, &capture)).await;
         created.map(drop)
@@ -279,6 +278,17 @@ impl Faults {
         there.sort_by(|one, other| name(one).cmp(&name(other)));
         Ok(there)
     }
+}
+
+/// The file of a Capture that stands for a fault, as [`file_at`] gives it.
+pub(crate) fn file_of(capture: &Capture) -> Option<&str> {
+    let annotations = capture.metadata.annotations.as_ref()?;
+    annotations.get(FILE).map(String::as_str)
+}
+
+/// `NODE/FILE`.
+pub(crate) fn file_at(node: &str, file: &str) -> String {
+    format!("{node}/{file}")
 }
 
 fn name(capture: &Capture) -> Option<&str> {

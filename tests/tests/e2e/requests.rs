@@ -167,9 +167,10 @@ fn deleted(cluster: &Cluster) -> Result<String> {
             Err(_) => Ok(()),
         })
     })?;
+    // The name is free again, and the file is another one.
     let second = complete(cluster, SPACE, scenario.name, 2)?;
-    let second = text(&second, "/metadata/name");
-    ensure!(first != second, "{first} is back");
+    let second = text(&second, "/status/location/nodePath");
+    ensure!(path != second, "{path} is back");
     Ok(format!(
         "{first} deleted with its file {path}, then {second}"
     ))

@@ -444,7 +444,8 @@ async fn is_deleted(captures: &Captures, entry: &Entry) -> bool {
     const ATTEMPTS: usize = 30;
     tokio::time::sleep(SETTLES).await;
     for _ in 0..ATTEMPTS {
-        let asked = captures.is_deleted(&entry.info.namespace, entry.name());
+        let asked =
+            captures.is_deleted(&entry.info.namespace, entry.name(), similar::file_of(entry));
         match asked.await {
             Ok(deleted) => return deleted,
             Err(error) if error.retry() == Retry::Soon => tokio::time::sleep(PACE).await,

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 use kube::{
     Api, Client,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::json;
 use tokio::time::Instant;
@@ -35,6 +35,7 @@ use crate::{
         CREATE_CAPTURES, DELETE_CAPTURES, GET_POD, LIST_CAPTURES, PATCH_CAPTURES,
         USER_CREATE_CAPTURES, USER_GET_POD, WATCH_CAPTURES, call,
     },
+    faults,
     name::node_label,
     watch::{Watch, Which},
 };
@@ -196,16 +197,16 @@ impl Captures {
         unless_changed(applied.await).map(drop)
     }
 
-    /// Whether a Capture that is gone was deleted by a person, together with its namespace, or because it expired.
-    /// False if it went together with the resource definition, as when lastword is uninstalled, or if another one with
-    /// its name exists.
+    /// Whether the Capture of a file was deleted by a person, together with its namespace, or because it expired. False
+    /// if it went together with the resource definition, as when lastword is uninstalled, or if one with its name
+    /// exists that is not known to be of another file: names of Captures that stand for a fault are used again.
     ///
     /// To find out, a Capture is created without effect (a dry run): the API server refuses that while a definition is
     /// being deleted.
     ///
     /// # Errors
     /// If that cannot be found out: the API server is away, or forbids it.
-    pub async fn is_deleted(&self, namespace: &str, name: &str) -> Result<bool, Error> {
+    pub async fn is_deleted(&self, namespace: &str, name: &str, file: &str) -> Result<bool, Error> {
         let api: Api<Capture> = Api::namespaced(self.client.clone(), namespace);
         let spec = CaptureSpec {
             pod_name: name.to_owned(),
@@ -218,9 +219,23 @@ impl Captures {
         let capture = Capture::new(name, spec);
         match call(CREATE_CAPTURES, api.create(&params, &capture)).await {
             Ok(_) | Err(Error::Refused { .. } | Error::NamespaceGone(_)) => Ok(true),
-            Err(Error::CrdMissing | Error::Conflict(_)) => Ok(false),
+            Err(Error::CrdMissing) => Ok(false),
+            Err(Error::Conflict(_)) => self.is_of_another(namespace, name, file).await,
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the Capture of this name says that it is of another file.
+    async fn is_of_another(&self, namespace: &str, name: &str, file: &str) -> Result<bool, Error> {
+        let api: Api<Capture> = Api::namespaced(self.client.clone(), namespace);
+        let params = ListParams::default().fields(&format!("metadata.name={name}"));
+        let listed = call(LIST_CAPTURES, api.list(&params)).await?;
+        let own = faults::file_at(&self.node, file);
+        let named = |it: &&Capture| it.metadata.name.as_deref() == Some(name);
+        let there = listed.items.iter().find(named);
+        Ok(there
+            .and_then(faults::file_of)
+            .is_some_and(|file| file != own))
     }
 
     /// Sets a Capture to `Failed` that nobody claimed, or that the agent which claimed it did not finish. Whoever does

@@ -122,19 +122,29 @@ async fn a_node_whose_clock_was_behind_does_not_make_its_captures_old() {
     assert_eq!(deleted(vec![young], Some(0)).await, [""; 0]);
 }
 
-/// Whether a Capture that is gone counts as deleted, if the attempt to create another gets this answer.
-async fn is_deleted(code: u16, body: impl ToString) -> (Option<bool>, String) {
+/// Whether the Capture of a file counts as deleted, if the attempt to create another gets this answer, and there is one
+/// with this annotation now.
+async fn is_deleted(code: u16, body: impl ToString, there: Value) -> (Option<bool>, String) {
     let path = "/apis/lastword.dev/v1alpha1/namespaces/shop/captures";
-    let (client, log) = serve(vec![answer("POST", path, code, body)]);
+    let mut capture = capture("web-1", Some("here"), 0);
+    capture["metadata"]["annotations"] = json!({ "lastword.dev/file": there });
+    if there.is_null() {
+        capture["metadata"]["annotations"] = json!({});
+    }
+    let listed = list(vec![capture]);
+    let (client, log) = serve(vec![
+        answer("POST", path, code, body),
+        answer("GET", path, 200, listed),
+    ]);
     let captures = Captures::new(client, "here", Duration::ZERO, Health::new());
-    let told = captures.is_deleted("shop", "web-1").await.ok();
+    let told = captures.is_deleted("shop", "web-1", "web-1-abc").await.ok();
     (told, log.lines().concat())
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_went_with_the_resource_definition_was_not_deleted() {
     let capture = json!({"apiVersion": "lastword.dev/v1alpha1", "kind": "Capture", "metadata": {}, "spec": {"podName": "web"}});
-    let (deleted, request) = is_deleted(201, capture).await;
+    let (deleted, request) = is_deleted(201, capture, Value::Null).await;
     assert_eq!(deleted, Some(true));
     assert!(request.contains("dryRun=All"), "{request}");
     let says = |code, reason, message| status(code, reason, message, json!({}));
@@ -160,7 +170,17 @@ async fn what_went_with_the_resource_definition_was_not_deleted() {
         (403, rbac.to_string(), None),
         (503, "{}".to_owned(), None),
     ] {
-        assert_eq!(is_deleted(code, &answer).await.0, deleted, "{answer}");
+        let told = is_deleted(code, &answer, Value::Null).await.0;
+        assert_eq!(told, deleted, "{answer}");
+    }
+    // The name may have been given to another file meanwhile.
+    for (there, deleted) in [
+        ("here/web-1-abc", false),
+        ("here/web-1-def", true),
+        ("there/web-1-abc", true),
+    ] {
+        let told = is_deleted(409, &another, json!(there)).await.0;
+        assert_eq!(told, Some(deleted), "{there}");
     }
 }
 
