@@ -22,6 +22,8 @@ const OURS: &str = "lastword-e2e-reading-ours";
 const THEIRS: &str = "lastword-e2e-reading-theirs";
 /// The person's ServiceAccount, in [`OURS`].
 const PERSON: &str = "on-call";
+/// A Capture that does not exist.
+const NOBODY: &str = "nobody-main-0000000000-1";
 /// SHA-256 of a secret of 64 zeros.
 const ZEROS_SHA256: &str = "60e05bd1b195af2f94112fa7197a5c88289058840ce7c6df9693756bc6250f55";
 
@@ -37,6 +39,7 @@ fn reader(cluster: &Cluster) -> Result<String> {
         Ok(text(&capture, "/metadata/name").to_owned())
     };
     let (ours, theirs) = (of_crash(OURS)?, of_crash(THEIRS)?);
+    ensure!(ours == theirs, "{ours} and {theirs} are the same fault");
     let file = tempfile::NamedTempFile::new()?;
     write!(&file, "{}", person(cluster)?)?;
     let kubeconfig = file.path();
@@ -85,7 +88,7 @@ fn reader(cluster: &Cluster) -> Result<String> {
 
 /// Somebody who can make CaptureReads in one namespace tries to read a file of another.
 fn foreign(cluster: &Cluster, ours: &str, theirs: &str) -> Result<()> {
-    for (name, capture) in [("for-ours", ours), ("for-theirs", theirs)] {
+    for (name, capture) in [("for-ours", ours), ("for-nobody", NOBODY)] {
         let read = json!({
             "apiVersion": "lastword.dev/v1alpha1",
             "kind": "CaptureRead",
@@ -106,10 +109,11 @@ fn foreign(cluster: &Cluster, ours: &str, theirs: &str) -> Result<()> {
     };
     for (space, capture, read, code) in [
         (OURS, ours, "for-ours", 200),
-        (OURS, ours, "for-theirs", 403),
-        (THEIRS, theirs, "for-theirs", 401),
+        (OURS, ours, "for-nobody", 403),
+        (OURS, NOBODY, "for-nobody", 404),
+        // The same fault of a pod of the same name: the Capture is called the same there.
         (THEIRS, theirs, "for-ours", 401),
-        (OURS, theirs, "for-theirs", 404),
+        (THEIRS, theirs, "for-nobody", 401),
     ] {
         let (answered, said) = asked(space, capture, read)?;
         ensure!(

@@ -277,8 +277,13 @@ fn limited_alerts(cluster: &Cluster) -> Result<String> {
     // What was answered with 202 exists already, and is sent again.
     let (status, answer) = post(SPACE, &reasons[0])?;
     ensure!(status == 202, "the same again: {status} {answer}");
-    let captures = cluster.list(&["captures", "--all-namespaces"])?;
-    ensure!(captures.len() == RATE, "not {RATE} Captures: {captures:?}");
+    for (namespace, expected) in [(SPACE, RATE), ("kube-system", 0)] {
+        let captures = cluster.list(&["captures", "-n", namespace])?;
+        ensure!(
+            captures.len() == expected,
+            "{namespace} has not {expected} Captures: {captures:?}"
+        );
+    }
     Ok(format!(
         "another namespace ignored; {statuses:?}; {RATE} Captures"
     ))
