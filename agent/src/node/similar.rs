@@ -6,12 +6,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    hash::{BuildHasher as _, Hasher as _, RandomState},
     time::Duration,
 };
 
 use capture_format::WallTime;
-use kubernetes::{Timestamp, capture::SimilarPod, faults::Fault, owner::Owner};
+use kubernetes::{Timestamp, capture::SimilarPod, faults::Fault, owner::Owner, random};
 use spool::Entry;
 use tokio::time::Instant;
 
@@ -91,7 +90,7 @@ impl Additions {
         self.due
             .retain(|key, due| *due > now || faults.contains_key(key));
         for key in faults.keys() {
-            let due = || now + EVERY.mul_f64(random());
+            let due = || now + EVERY.mul_f64(random::fraction());
             self.due.entry(key.clone()).or_insert_with(due);
         }
         let (key, _) = self
@@ -130,7 +129,8 @@ impl Additions {
 
     /// An addition failed.
     pub(super) fn failed(&mut self, key: Key, now: Instant) {
-        self.due.insert(key, now + EVERY.mul_f64(random()));
+        self.due
+            .insert(key, now + EVERY.mul_f64(random::fraction()));
     }
 }
 
@@ -151,12 +151,6 @@ impl Addition {
 fn to_second(WallTime(nanoseconds): WallTime) -> Timestamp {
     let seconds = i64::try_from(nanoseconds / 1_000_000_000).unwrap_or(i64::MAX);
     Timestamp::from_second(seconds).unwrap_or_default()
-}
-
-/// A number from 0 to 1.
-fn random() -> f64 {
-    let number = RandomState::new().build_hasher().finish();
-    (number >> 11) as f64 / (1u64 << 53) as f64
 }
 
 #[cfg(test)]

@@ -333,8 +333,9 @@ impl Recorder {
     }
 
     /// Gives a ring to a container that already runs, by the id of its cgroup. `outermost` is the cgroup of the outermost
-    /// container around it, or else its own. `nested` is called once the container has the ring. It returns the ids of the cgroups inside the container's cgroup that are not containers
-    /// themselves; an error means that the container is gone.
+    /// container around it, or else its own. `nested` is called once the container has the ring. It returns the ids of
+    /// the cgroups inside the container's cgroup that are not containers themselves; an error means that the container
+    /// is gone.
     ///
     /// # Errors
     /// See [`AdoptError`].

@@ -40,7 +40,7 @@ pub mod never_started;
 pub mod owner;
 pub mod pod_event;
 pub mod pods;
-mod random;
+pub mod random;
 pub mod reading;
 mod text;
 mod watch;
