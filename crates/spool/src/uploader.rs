@@ -268,6 +268,20 @@ mod tests {
         spool.write(&new, |_| Ok(()), |_, _| ()).unwrap().entry
     }
 
+    /// A spool, and a store beside it.
+    fn spool_and_store(directory: &std::path::Path) -> (Arc<Spool>, Store) {
+        let config = Config {
+            directory: directory.join("spool"),
+            ..Config::default()
+        };
+        let store = StoreConfig {
+            url: format!("file://{}", directory.join("store").display()),
+            ..StoreConfig::default()
+        };
+        let spool = Spool::open(config).unwrap().0;
+        (Arc::new(spool), Store::open(&store).unwrap())
+    }
+
     #[tokio::test]
     async fn a_store_that_fails_is_let_alone_and_a_capture_that_fails_delays_itself() {
         let directory = tempfile::tempdir().unwrap();
@@ -343,17 +357,9 @@ mod tests {
     #[tokio::test]
     async fn what_another_capture_stands_for_is_not_uploaded() {
         let directory = tempfile::tempdir().unwrap();
-        let config = Config {
-            directory: directory.path().join("spool"),
-            ..Config::default()
-        };
-        let spool = Arc::new(Spool::open(config).unwrap().0);
-        let store = Store::open(&StoreConfig {
-            url: format!("file://{}", directory.path().join("store").display()),
-            ..StoreConfig::default()
-        });
+        let (spool, store) = spool_and_store(directory.path());
         let (sender, _progress) = mpsc::channel(1);
-        let (store, backoff) = (Arc::new(store.unwrap()), Backoff::default());
+        let (store, backoff) = (Arc::new(store), Backoff::default());
         let uploader = Uploader::new(spool.clone(), store, backoff, sender, Arc::default());
         let of_fault = capture(&spool);
         spool
@@ -386,17 +392,9 @@ mod tests {
     #[tokio::test]
     async fn what_became_of_a_capture_is_not_noted_of_the_one_that_replaced_it() {
         let directory = tempfile::tempdir().unwrap();
-        let config = Config {
-            directory: directory.path().join("spool"),
-            ..Config::default()
-        };
-        let spool = Arc::new(Spool::open(config).unwrap().0);
-        let store = Store::open(&StoreConfig {
-            url: format!("file://{}", directory.path().join("store").display()),
-            ..StoreConfig::default()
-        });
+        let (spool, store) = spool_and_store(directory.path());
         let (sender, _progress) = mpsc::channel(1);
-        let (store, backoff) = (store.unwrap(), Backoff::default());
+        let backoff = Backoff::default();
         let mut uploader = Uploader::new(
             spool.clone(),
             Arc::new(store),
