@@ -214,7 +214,7 @@ fn killed() -> Result<(), Failed> {
     let mut taken: HashMap<String, Option<WallTime>> = HashMap::new();
     for round in 0..ROUNDS {
         node.start()?;
-        assert!(!has_half(&node), "what was left is still there");
+        without_halves(&node)?;
         let before = node.files();
         for _ in 0..AT_ONCE {
             let container = Container::on(&node);
@@ -240,7 +240,7 @@ fn killed() -> Result<(), Failed> {
         }
     }
     node.start()?;
-    assert!(!has_half(&node));
+    without_halves(&node)?;
     for container in &containers {
         node.ready()?;
         container.crash("/missing/killed")?;
@@ -259,8 +259,11 @@ fn killed() -> Result<(), Failed> {
 }
 
 /// Whether the spool has a file that was not written completely.
-fn has_half(node: &Node) -> bool {
-    let files = node.files();
-    let mut names = files.iter().filter_map(|path| path.file_name()?.to_str());
-    names.any(|name| name.ends_with(".part"))
+/// Waits until no file is half written. What an agent left is removed at the next start, which may write files itself.
+fn without_halves(node: &Node) -> Result<(), Failed> {
+    until("no file is half written", || {
+        let files = node.files();
+        let mut names = files.iter().filter_map(|path| path.file_name()?.to_str());
+        (!names.any(|name| name.ends_with(".part"))).then_some(())
+    })
 }
