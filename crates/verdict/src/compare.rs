@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use capture_format::{Class, EventKind, Run};
 use serde::Serialize;
 
-use crate::facts::naming::alike;
+use crate::entity::{alike, normal};
 use crate::facts::{Facts, is_noise};
 use crate::rules::Verdict;
 use crate::rules::failed_call::{evidence, label};
@@ -67,7 +67,7 @@ impl Trait {
             key: format!(
                 "{:?} {} {}",
                 failure.kind,
-                without_numbers(&label(failure)),
+                normal(&label(failure)),
                 failure.errno
             ),
             event: failure.event,
@@ -94,18 +94,6 @@ impl Trait {
             failures: failures.collect(),
         }
     }
-}
-
-/// `/tmp/x-4711` and `/tmp/x-12` are alike.
-fn without_numbers(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let c = if c.is_ascii_digit() { '#' } else { c };
-        if c != '#' || !out.ends_with('#') {
-            out.push(c);
-        }
-    }
-    out
 }
 
 /// Compares the runs of a capture, and the verdicts on them, each with the number of its run.

@@ -7,7 +7,8 @@ use events::decode::time::since_start;
 use serde::Serialize;
 
 use crate::compare::{Comparison, Trait, compare};
-use crate::facts::{Facts, naming};
+use crate::entity;
+use crate::facts::Facts;
 use crate::fingerprint::Fingerprint;
 use crate::losses::missing_runs;
 use crate::rules::{Case, Verdict, judge};
@@ -79,7 +80,7 @@ pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
 #[must_use]
 pub fn is_alike(one: &RunVerdict, other: &RunVerdict) -> bool {
     one.verdict.cause == other.verdict.cause
-        && naming::alike(&one.verdict.subject, &other.verdict.subject)
+        && entity::alike(&one.verdict.subject, &other.verdict.subject)
 }
 
 fn sentence(runs: &[RunVerdict], alike: bool) -> String {

@@ -30,10 +30,12 @@
 #![forbid(unsafe_code)]
 
 mod compare;
+mod entity;
 pub mod explain;
 pub mod facts;
 mod fingerprint;
 pub mod losses;
+pub mod message;
 pub mod rules;
 pub mod runtimes;
 #[cfg(test)]

@@ -14,7 +14,6 @@ pub mod config_files;
 pub mod connections;
 pub mod dns;
 pub mod lookup;
-pub mod naming;
 mod noise;
 pub mod output;
 pub mod process;
@@ -27,8 +26,8 @@ pub use noise::{fails_anyway, is_noise};
 pub use process::Process;
 pub use recent::Recent;
 
+use crate::entity::names;
 pub use binds::Bind;
-use naming::names;
 use resolv_conf::ResolvConf;
 
 use events::decode::Errno;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use capture_format::{BootTime, Event, EventFlags, FdType};
@@ -10,6 +11,7 @@ use capture_format::{BootTime, Event, EventFlags, FdType};
 use memchr::{memchr, memrchr};
 
 use super::Recent;
+use crate::message::Message;
 use events::basename;
 use events::decode::Errno;
 use events::escape::escaped;
@@ -63,6 +65,15 @@ pub struct Line {
     pub fate: Fate,
     /// Inode number of what the line was written to; 0 if unknown.
     pub(super) inode: u64,
+    message: OnceLock<Message>,
+}
+
+impl Line {
+    /// The line without what a logger put around the message.
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        self.message.get_or_init(|| Message::of(&self.text))
+    }
 }
 
 /// What became of a line.
@@ -140,6 +151,7 @@ impl Partial {
             cut: self.cut,
             fate: self.fate,
             inode: self.inode,
+            message: OnceLock::new(),
         }
     }
 }

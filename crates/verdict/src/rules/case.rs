@@ -13,7 +13,7 @@ use super::inside_signal::is_abort;
 use super::phrase::says;
 use super::words::{LastWords, Words, speaks_of_success};
 use super::{Evidence, oom, outside_signal};
-use crate::facts::naming::names;
+use crate::entity::names;
 use crate::facts::output::{Fate, Line};
 use crate::facts::process::Exit;
 use crate::facts::{Facts, Process};

@@ -10,8 +10,8 @@
 
 use super::phrase::{says, sentences};
 use super::{Case, Cause, Evidence, Verdict};
+use crate::entity::names;
 use crate::facts::config_files::ConfigFile;
-use crate::facts::naming::names;
 use crate::facts::output::Line;
 use events::basename;
 use events::escape::escaped_to;

@@ -17,7 +17,7 @@ use super::case::CLOSE;
 use super::failed_call::names_a_path;
 use super::phrase::{gives, said, sentences};
 use super::{Case, Cause, Evidence, Verdict, volume};
-use crate::facts::naming::{names, places};
+use crate::entity::{names, places};
 use crate::facts::output::Line;
 use crate::facts::{Failure, is_noise};
 use events::basename;

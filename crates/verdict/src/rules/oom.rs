@@ -15,7 +15,7 @@ use capture_format::{ExitStatus, OomScope, SignalOrigin};
 use super::visit::specified;
 use super::words::Words;
 use super::{Case, Cause, Evidence, Verdict};
-use crate::facts::naming::names;
+use crate::entity::names;
 use crate::facts::{OomKill, Process};
 use events::decode::Signal;
 use events::decode::time::size;

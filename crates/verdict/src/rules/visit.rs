@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::case::how;
 use super::{Case, Evidence};
+use crate::entity::names;
 use crate::facts::Process;
-use crate::facts::naming::names;
 use events::basename;
 use events::escape::escaped_to;
 
