@@ -19,7 +19,7 @@ use crate::entity::{self, is_ephemeral, normal};
 use crate::rules::{Case, Cause, Verdict, host_of};
 
 /// Changes whenever the same fault gets another fingerprint than before.
-const VERSION: &[u8] = b"1";
+const VERSION: &[u8] = b"2";
 /// How many bytes of the normal form of a line are used: later ones are rarely the same twice.
 const MAX_LINE: usize = 160;
 
@@ -131,7 +131,7 @@ fn parts(case: &Case<'_>, verdict: &Verdict) -> Vec<String> {
     };
     let subject = || subject(case, verdict);
     let words = || {
-        let line = case.words.headline().map(|line| normal(&line.text));
+        let line = case.words.headline().map(|line| normal(line.said()));
         // Without a line that says why, the exit code is all that is left.
         let line = line.unwrap_or_else(|| verdict.subject.clone());
         line.chars().take(MAX_LINE).collect()

@@ -506,7 +506,7 @@ fn worked_in_vain<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<WorkedI
     let end = culprit.exit?.event;
     let got_over = facts.processes.iter().any(|other| {
         let mut later = other.output.lines().filter(|line| line.event > end);
-        later.any(|line| speaks_of_success(&line.text))
+        later.any(|line| speaks_of_success(line.said()))
     });
     longest.then_some(WorkedInVain {
         process: culprit,

@@ -103,11 +103,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             block.iter().copied().find(|line| is_about(line, file))?,
         ))
     });
-    let parses = |line: &&&Line| says(&line.text, OF_PARSERS);
+    let parses = |line: &&&Line| says(line.said(), OF_PARSERS);
     if let Some((file, line)) = named
-        && says(&without(&line.text, file), BESIDE_NAME)
+        && says(&without(line.said(), file), BESIDE_NAME)
     {
-        let (confidence, why) = match one_sentence(&line.text, file) {
+        let (confidence, why) = match one_sentence(line.said(), file) {
             true => (
                 88,
                 "the program read the file, and its last words name it and what is wrong in it",
@@ -120,7 +120,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         return Some(verdict(case, &file.path, Some(file), line, confidence, why));
     }
     if let Some(line) = block.iter().find(parses)
-        && !block.iter().any(|line| names_a_source(&line.text))
+        && !block.iter().any(|line| names_a_source(line.said()))
         && let Some(file) = read()
             .find(|file| file.event < line.event && file.pid == line.pid && !is_of_system(file))
     {
@@ -138,9 +138,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     }
     let (path, line) = block
         .iter()
-        .find_map(|line| Some((located(&line.text)?, *line)))?;
+        .find_map(|line| Some((located(line.said())?, *line)))?;
     let why = "the last words name file and line; that it was read was not seen";
-    says(&line.text.replace(path, ""), BESIDE_NAME)
+    says(&line.said().replace(path, ""), BESIDE_NAME)
         .then(|| verdict(case, path.as_bytes(), None, line, 64, why))
 }
 
@@ -163,7 +163,7 @@ fn is_of_system(file: &ConfigFile) -> bool {
 /// Whether a line names the file by its path or by its last component.
 fn is_about(line: &Line, file: &ConfigFile) -> bool {
     let [path, name] = [&file.path[..], basename(&file.path)].map(String::from_utf8_lossy);
-    line.event > file.event && (names(&line.text, &path) || names(&line.text, &name))
+    line.event > file.event && (names(line.said(), &path) || names(line.said(), &name))
 }
 
 /// Whether one sentence names the file and the fault.

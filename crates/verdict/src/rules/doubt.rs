@@ -15,6 +15,7 @@ use super::phrase::affirms;
 use super::{Case, Cause, Verdict};
 use crate::facts::output::Line;
 use crate::facts::{COMMON_CODES, Process};
+use crate::message::Level;
 
 /// A shell handed on the code of its child. It may also have gone on and met the same code elsewhere.
 const SHELL_MAY_HAVE_GONE_ON: u8 = 65;
@@ -155,7 +156,7 @@ pub(super) fn rests_on_words(verdict: &Verdict) -> bool {
 }
 
 fn of_words(line: &Line) -> Option<(u8, &'static str)> {
-    is_warning(&line.text).then_some((ONLY_A_WARNING, "the last words call themselves a warning"))
+    is_warning(line).then_some((ONLY_A_WARNING, "the last words call themselves a warning"))
 }
 
 /// The process said nothing more and still went on.
@@ -167,37 +168,33 @@ fn of_silence(case: &Case<'_>, line: &Line) -> Option<(u8, &'static str)> {
     })
 }
 
-/// Whether a line says that its subject ended nothing.
-pub(super) fn is_warning(text: &str) -> bool {
+/// Whether a line says that its subject ended nothing: its logger says so, or the words do.
+pub(super) fn is_warning(line: &Line) -> bool {
     const LEVELS: &[&str] = &[
-        "warn:",
-        "warning:",
-        "[warn]",
-        "[warning]",
-        "warning ",
-        "warn ",
-        "info:",
-        "[info]",
-        "notice:",
-        "[notice]",
-        "debug:",
+        "warn:", "warning:", "warning ", "warn ", "info:", "notice:", "debug:",
     ];
-    let text = text.to_lowercase();
-    let message = text.trim_start_matches(|c: char| !c.is_alphabetic() && c != '[');
-    let level = LEVELS.iter().any(|level| message.starts_with(level))
+    let message = line.message();
+    let text = message.text.to_lowercase();
+    let rest = text.trim_start_matches(|c: char| !c.is_alphabetic());
+    // The program's name may come before: `nginx: [warn] …`, `app: WARNING: …`.
+    let named = text.split_once(": ").map_or("", |(_, rest)| rest);
+    let begins = |text: &str| LEVELS.iter().any(|level| text.starts_with(level));
+    message.level.is_some_and(|level| level <= Level::Warning)
+        || begins(rest)
+        || begins(named)
         || [
             " warn ",
             " warning ",
             " warn: ",
             " warning: ",
             "[warn]",
-            "level=warn",
-            "\"level\":\"warn",
-            " - warning - ",
+            "[warning]",
+            "[info]",
+            "[notice]",
         ]
         .iter()
-        .any(|level| text.contains(level));
-    level || is_tolerated(&text)
+        .any(|level| text.contains(level))
+        || is_tolerated(&message.text)
 }
 
 /// Whether a line says that the program goes on without the thing that is missing.
@@ -383,17 +380,17 @@ mod tests {
 
     #[test]
     fn what_a_file_is_called_is_no_warning() {
-        assert!(!is_warning(
+        assert!(!is_tolerated(
             "cat: /etc/app/optional.conf: No such file or directory"
         ));
-        assert!(is_warning("cannot read /etc/app.conf, which is optional"));
+        assert!(is_tolerated("cannot read /etc/app.conf, which is optional"));
         for text in [
             "cannot read /etc/app.conf (a licence is not optional)",
             "cannot read /etc/app.conf, which must not be skipped",
             "cannot read /etc/app.conf: adoptional mode",
             "no /etc/app.conf; it cannot be ignored",
         ] {
-            assert!(!is_warning(text), "{text}");
+            assert!(!is_tolerated(text), "{text}");
         }
     }
 

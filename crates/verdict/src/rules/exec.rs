@@ -89,8 +89,8 @@ fn failed_exec(case: &Case<'_>, code: u8) -> Option<Verdict> {
                 other.errno == decisive.errno && other.pid == last.pid && !is_exec(other.kind)
             });
             last.event < line.event
-                && gives(&line.text, decisive.errno)
-                && !names_a_path(&line.text)
+                && gives(line.said(), decisive.errno)
+                && !names_a_path(line.said())
                 && others.count() == 0
         });
     let (confidence, why) = match (by_itself, named) {
@@ -138,7 +138,7 @@ fn not_found_by_shell(case: &Case<'_>, code: u8) -> Option<Verdict> {
         .words
         .headline()
         .filter(|_| matches!(code, 126 | 127))?;
-    let command = shell_names(&line.text)?;
+    let command = shell_names(line.said())?;
     let tried = |failure: &&Failure| {
         case.in_chain(failure.pid)
             && basename(&failure.name) == basename(command.as_bytes())

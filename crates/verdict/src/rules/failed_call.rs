@@ -93,7 +93,7 @@ pub(super) fn find<'a>(case: &Case<'a>, kind: &Kind) -> Option<Found<'a>> {
     if let Some(line) = case.words.find(|text| says(text, kind.says)) {
         let before = || failures().filter(|failure| failure.event < line.event);
         let block = case.words.block();
-        let nearby = |failure: &&Failure| block.iter().any(|line| is_named(&line.text, failure));
+        let nearby = |failure: &&Failure| block.iter().any(|line| is_named(line.said(), failure));
         if let Some(failure) = before().find(nearby) {
             return Some(found(failure, Some(line), Tie::Nearby));
         }
@@ -101,11 +101,11 @@ pub(super) fn find<'a>(case: &Case<'a>, kind: &Kind) -> Option<Found<'a>> {
             .next()
             .filter(|last| line.time.since(last.time) <= CLOSE)?;
         let only = before().all(|failure| label(failure) == label(last));
-        let given = gives(&line.text, last.errno);
-        let sure = given && only && !names_a_path(&line.text);
+        let given = gives(line.said(), last.errno);
+        let sure = given && only && !names_a_path(line.said());
         let tie = if sure { Tie::Given } else { Tie::Error };
         // `name 'orders' is already in use` says what it is about: not this call.
-        let likely = kind.rare && (given || !quotes(&line.text));
+        let likely = kind.rare && (given || !quotes(line.said()));
         return (sure || likely).then(|| found(last, Some(line), tie));
     }
     let last = failures().next()?;
@@ -120,7 +120,7 @@ pub(super) fn find<'a>(case: &Case<'a>, kind: &Kind) -> Option<Found<'a>> {
             // The program reported the error and said that it goes on without: `cache disabled: Read-only file system`.
             let mut said = case.words.between(last.event, line.event);
             let tolerated =
-                said.any(|line| is_tolerated(&line.text) && says(&line.text, kind.says));
+                said.any(|line| is_tolerated(line.said()) && says(line.said(), kind.says));
             (is_last && close && !tolerated).then(|| found(last, Some(line), Tie::Before))
         }
         Some(_) => None,

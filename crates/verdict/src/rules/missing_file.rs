@@ -253,7 +253,7 @@ fn named_around<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
     let line = case.words.find(gives_error)?;
     let path = String::from_utf8_lossy(&failure.path);
     let mut around = case.words.between(failure.event, line.event);
-    (path.len() > 1 && around.any(|line| names(&line.text, &path))).then_some(line)
+    (path.len() > 1 && around.any(|line| names(line.said(), &path))).then_some(line)
 }
 
 /// The call and the line, if the line gives the error but no path, and the last call that failed before it met that
@@ -265,7 +265,7 @@ fn given<'a>(case: &Case<'a>) -> Option<(&'a Failure, &'a Line)> {
     };
     let last = case.facts.failures.iter().rev().find(before)?;
     let close = line.time.since(last.time) <= CLOSE;
-    let says_it = gives(&line.text, last.errno) && !names_a_path(&line.text);
+    let says_it = gives(line.said(), last.errno) && !names_a_path(line.said());
     (is_missing(last) && last.kind.class() == Class::Opens && close && says_it)
         .then_some((last, line))
 }

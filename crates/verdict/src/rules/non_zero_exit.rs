@@ -86,9 +86,7 @@ mod tests {
             .exit(INIT, 1);
         let verdict = verdict(&s);
         assert!(
-            verdict
-                .sentence
-                .ends_with(r"stderr: \x1b[31mfatal: no\x1b[0m\x07"),
+            verdict.sentence.ends_with(r"stderr: fatal: no\x1b[0m\x07"),
             "{}",
             verdict.sentence
         );

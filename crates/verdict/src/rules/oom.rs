@@ -226,7 +226,7 @@ fn gave_up<'a>(case: &Case<'a>) -> Option<Found<'a>> {
     }
     let said: Vec<&Words> = case.words.between(death.event, u64::MAX).collect();
     let of_it = said.iter().any(|line| {
-        let text = line.text.to_lowercase();
+        let text = line.said().to_lowercase();
         OF_A_DEATH.iter().any(|words| names(&text, words))
             || text.contains(&child.pid.to_string())
             || text.contains(&child.name().to_lowercase())

@@ -11,8 +11,7 @@
 
 use capture_format::{BootTime, ExitStatus, Kubernetes, SignalDisposition, SignalOrigin};
 
-use super::doubt::is_warning;
-use super::words::{Words, speaks_of_failure};
+use super::words::{Words, is_complaint};
 use super::{Case, Cause, Evidence, Verdict, kubelet};
 use crate::facts::signals::SentSignal;
 use crate::runtimes;
@@ -227,10 +226,10 @@ fn answered(case: &Case<'_>, asked: &SentSignal, code: u8) -> Option<u8> {
     }
     let said = || case.said.between(asked.event, u64::MAX);
     let has = |line: &Words, texts: &[&str]| {
-        let text = line.text.to_lowercase();
+        let text = line.said().to_lowercase();
         texts.iter().any(|words| text.contains(words))
     };
-    let fails = |line: &&Words| speaks_of_failure(&line.text) && !is_warning(&line.text);
+    let fails = |line: &&Words| is_complaint(line);
     let failure = said().filter(fails).last();
     let over_it = failure.is_some_and(|line| has(line, OVER_IT));
     let goes =

@@ -114,7 +114,7 @@ mod tests {
         );
         assert!(
             verdict.sentence.starts_with(
-                "app was killed by SIGABRT (abort), 6 ms after start: the kernel refused it a new process or thread (clone3: Operation not permitted); stderr: node[7]"
+                "app was killed by SIGABRT (abort), 6 ms after start: the kernel refused it a new process or thread (clone3: Operation not permitted); stderr: Assertion `(0)"
             ),
             "{}",
             verdict.sentence

@@ -157,11 +157,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             .words
             .block()
             .iter()
-            .any(|line| names_an_address(&line.text));
+            .any(|line| names_an_address(line.said()));
         let only = failed
             .iter()
             .all(|(other, _)| other.address == last.address);
-        let given = gives(&line.text, kind.errno) || pending;
+        let given = gives(line.said(), kind.errno) || pending;
         let (confidence, why) = match only && given {
             true => (
                 81,
@@ -229,12 +229,12 @@ fn tie<'a>(
     };
     let sentence = case.words.find(|text| in_sentence(text) > Some(Naming::No));
     if let Some(line) = sentence {
-        let naming = in_sentence(&line.text).unwrap_or(Naming::Host);
+        let naming = in_sentence(line.said()).unwrap_or(Naming::Host);
         return Some((Tie::Sentence(naming), line));
     }
     let block = case.words.block().iter();
     let named = block
-        .map(|line| naming(&line.text, connection, lookups))
+        .map(|line| naming(line.said(), connection, lookups))
         .max()?;
     let line = case.words.find(fails).filter(|_| named > Naming::No)?;
     Some((Tie::Nearby(named), line))

@@ -13,12 +13,15 @@ use super::Evidence;
 use super::doubt::is_warning;
 use super::phrase::{affirms, said};
 use crate::facts::output::{Fate, Line, Stream};
+use crate::message::Level;
 use events::escape::escaped_to;
 
 /// How many lines are looked at.
 const MAX_LINES: usize = 48;
 /// How many lines may follow the headline that are not part of a stack trace.
 const MAX_AFTER: usize = 3;
+/// For how long a program may say other things while it ends: 1 s, in nanoseconds.
+const WHILE_ENDING: u64 = 1_000_000_000;
 /// How many bytes of a line are quoted.
 const MAX_QUOTE: usize = 300;
 
@@ -231,18 +234,27 @@ impl Words {
     /// The line escaped and cut to what fits into a sentence.
     #[must_use]
     pub fn quoted(&self) -> String {
-        let mut text = escaped_to(self.text.trim().as_bytes(), MAX_QUOTE).to_string();
+        self.shortened(&self.text)
+    }
+
+    /// Where the line went, and the line without what a logger put around the message: `error.log: host not found`.
+    #[must_use]
+    pub fn cited(&self) -> String {
+        format!("{}: {}", self.source(), self.shortened(self.said()))
+    }
+
+    /// The line without what a logger put around the message, not escaped.
+    #[must_use]
+    pub(crate) fn said(&self) -> &str {
+        &self.message().text
+    }
+
+    fn shortened(&self, text: &str) -> String {
+        let mut text = escaped_to(text.trim().as_bytes(), MAX_QUOTE).to_string();
         if self.cut && !text.ends_with('…') {
             text.push('…');
         }
         text
-    }
-
-    /// Where the line went, and the line without what a logger put before the message: `error.log: host not found`.
-    #[must_use]
-    pub fn cited(&self) -> String {
-        let quoted = self.quoted();
-        format!("{}: {}", self.source(), message(&quoted))
     }
 
     /// Where the line went: `stderr`, `stderr (the write failed)`.
@@ -251,24 +263,6 @@ impl Words {
             Fate::Failed => format!("{} (the write failed)", self.stream),
             Fate::Written | Fate::Discarded => self.stream.to_string(),
         }
-    }
-}
-
-/// The message of a log line in the format of nginx and Apache: what follows `[emerg] 12#12: *3 `.
-fn message(line: &str) -> &str {
-    let levels = ["[emerg] ", "[alert] ", "[crit] ", "[error] ", "[fatal] "];
-    let Some(start) = levels
-        .iter()
-        .filter_map(|level| Some(line.find(level)? + level.len()))
-        .min()
-    else {
-        return line;
-    };
-    let rest = &line[start..];
-    let ids = |c: char| c.is_ascii_digit() || matches!(c, '#' | '*' | ' ');
-    match rest.split_once(": ") {
-        Some((id, message)) if id.contains('#') && id.chars().all(ids) => message,
-        _ => rest,
     }
 }
 
@@ -306,8 +300,8 @@ impl<'a> LastWords<'a> {
         let at = self.headline?;
         let line = self.lines[at];
         let after = &self.lines[at + 1..];
-        let over = after.iter().any(|line| speaks_of_success(&line.text));
-        (speaks_of_failure(&line.text) && !is_warning(&line.text) && !over).then_some(line)
+        let over = after.iter().any(|line| speaks_of_success(line.said()));
+        (is_complaint(line) && !over).then_some(line)
     }
 
     /// Whether the program itself said something on the same stream after the headline: then that may be why it ended.
@@ -318,9 +312,8 @@ impl<'a> LastWords<'a> {
         };
         let headline = self.lines[at];
         self.lines[at + 1..].iter().any(|line| {
-            let text = &line.text;
             let same = line.pid == headline.pid && line.stream == headline.stream;
-            same && line.event != headline.event && text.contains(": ") && says_why(text)
+            same && line.event != headline.event && line.said().contains(": ") && says_why(line)
         })
     }
 
@@ -331,7 +324,7 @@ impl<'a> LastWords<'a> {
         let Some(at) = self.headline else { return &[] };
         let same = |other: usize| {
             let (one, other) = (self.lines[at], self.lines[other]);
-            one.stream != other.stream && message(&one.text) == message(&other.text)
+            one.stream != other.stream && one.said() == other.said()
         };
         let start = if at > 0 && same(at - 1) { at - 1 } else { at };
         &self.lines[start..]
@@ -344,9 +337,9 @@ impl<'a> LastWords<'a> {
             .block()
             .iter()
             .copied()
-            .filter(|line| !is_frame(&line.text));
-        let line = lines.find(|line| test(&line.text))?;
-        if is_continuation(&line.text) {
+            .filter(|line| !is_frame(line.said()));
+        let line = lines.find(|line| test(line.said()))?;
+        if is_continuation(line.said()) {
             self.headline()
         } else {
             Some(line)
@@ -396,35 +389,59 @@ impl<'a> LastWords<'a> {
     }
 }
 
+/// The place of the line that says why.
+///
+/// Of the last few lines it is the last one that reports a failure and says what failed. If none of them does, it is
+/// such a line further back, unless something was said after it that speaks of success: programs say many things while
+/// they end.
 fn headline(lines: &[&Words]) -> Option<usize> {
     let heads: Vec<usize> = (0..lines.len())
-        .filter(|&at| !is_continuation(&lines[at].text))
+        .filter(|&at| !is_continuation(lines[at].said()))
         .collect();
-    let recent = &heads[heads.len().saturating_sub(MAX_AFTER + 1)..];
-    let after_opening = |at: usize| at > 0 && is_opening(&lines[at - 1].text);
-    let failing = || {
-        recent
-            .iter()
-            .rev()
-            .filter(|&&at| after_opening(at) || speaks_of_failure(&lines[at].text))
+    let (before, recent) = heads.split_at(heads.len().saturating_sub(MAX_AFTER + 1));
+    let fails =
+        |at: usize| at > 0 && is_opening(lines[at - 1].said()) || reports_failure(lines[at]);
+    let failing = || recent.iter().rev().filter(|&&at| fails(at));
+    let earlier = || {
+        let end = lines.last().map(|line| line.time)?;
+        let any_success = recent.iter().any(|&at| speaks_of_success(lines[at].said()));
+        let mut before = before.iter().rev().take_while(|&&at| {
+            end.since(lines[at].time) <= WHILE_ENDING
+                && (fails(at) || !speaks_of_success(lines[at].said()))
+        });
+        before
+            .find(|&&at| fails(at) && says_why(lines[at]))
+            .filter(|_| !any_success)
     };
     failing()
-        .find(|&&at| says_why(&lines[at].text))
-        .or(failing().find(|&&at| !is_warning(&lines[at].text)))
+        .find(|&&at| says_why(lines[at]))
+        .or_else(earlier)
+        .or(failing().find(|&&at| !is_warning(lines[at])))
         .or(recent
             .last()
-            .filter(|&&at| lines[at].stream == Stream::Stderr && says_why(&lines[at].text)))
+            .filter(|&&at| lines[at].stream == Stream::Stderr && says_why(lines[at])))
         .or(failing().next())
         .or(heads.last())
         .copied()
         .or(lines.len().checked_sub(1))
 }
 
+/// Whether a line reports a failure: its logger says so, or the words do.
+pub(super) fn reports_failure(line: &Words) -> bool {
+    line.message().level >= Some(Level::Error) || speaks_of_failure(line.said())
+}
+
+/// Whether a line reports a failure, and does not call it a warning.
+pub(super) fn is_complaint(line: &Words) -> bool {
+    reports_failure(line) && !is_warning(line)
+}
+
 /// Whether a line can say why: it is not a warning or hint, and it says more than that the program ends or that the
 /// reason follows.
-fn says_why(text: &str) -> bool {
+fn says_why(line: &Words) -> bool {
+    let text = line.said();
     !(is_continuation(text)
-        || is_warning(text)
+        || is_warning(line)
         || is_closing(text)
         || is_hint(text)
         || is_opening(text)
@@ -491,7 +508,7 @@ pub(super) fn speaks_of_success(text: &str) -> bool {
     affirms(text, SUCCESS)
 }
 
-pub(super) fn speaks_of_failure(text: &str) -> bool {
+fn speaks_of_failure(text: &str) -> bool {
     affirms(text, FAILURE)
 }
 
@@ -661,15 +678,5 @@ mod tests {
             headline(&[(2, "error: metrics refused\n"), (1, "bye\n")]).0,
             "error: metrics refused"
         );
-    }
-
-    #[test]
-    fn loggers_prefixes_are_not_cited() {
-        assert_eq!(
-            message("2026/11/20 23:36:04 [emerg] 7092#7092: host not found in upstream \"flask\""),
-            "host not found in upstream \"flask\""
-        );
-        assert_eq!(message("nginx: [emerg] host not found"), "host not found");
-        assert_eq!(message("plain: text"), "plain: text");
     }
 }
