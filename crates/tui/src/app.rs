@@ -514,8 +514,9 @@ fn verdict_rows(verdict: &RunVerdict, width: usize) -> Vec<VerdictRow> {
     let mut tell = |text: String| rows.extend(wrapped(&text, width).into_iter().map(plain));
     tell(format!("next step: {}", verdict.next_step));
     tell(format!(
-        "confidence: {} %: {}",
-        verdict.confidence, verdict.why
+        "confidence: {}: {}",
+        verdict.band.in_words(),
+        verdict.why
     ));
     for weakness in &verdict.weakened_by {
         tell(format!("weakened by: {weakness}"));

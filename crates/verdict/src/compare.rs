@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use capture_format::{Class, EventKind, Run};
 use serde::Serialize;
 
+use crate::candidate::label;
 use crate::entity::{alike, normal};
 use crate::facts::{Facts, is_noise};
 use crate::rules::Verdict;
-use crate::rules::failed_call::{evidence, label};
 use crate::rules::how;
+use crate::rules::tied::evidence;
 use events::decode::errno::only_waits;
 use events::decode::time::duration;
 use events::escape::escaped_to;

@@ -142,8 +142,10 @@ fn details(verdict: &Verdict, out: &mut impl Write) -> io::Result<()> {
     }
     writeln!(
         out,
-        "  {:<12}{} %: {}",
-        "confidence", verdict.confidence, verdict.why
+        "  {:<12}{}: {}",
+        "confidence",
+        verdict.band.in_words(),
+        verdict.why
     )?;
     for weakness in &verdict.weakened_by {
         writeln!(out, "  {:<12}{weakness}", "weakened by")?;

@@ -98,7 +98,7 @@ fn identity(cause: Cause) -> Identity {
         | Cause::Locked
         | Cause::MissingDependency
         | Cause::MissingVariable => Identity::Subject,
-        Cause::InvalidConfiguration => Identity::SubjectAndWords,
+        Cause::InvalidConfiguration | Cause::CallFailed => Identity::SubjectAndWords,
         Cause::TooManyOpenFiles | Cause::ProcessRefused => Identity::SubjectAndProgram,
         // The limit is no part of the fault: the next build may have another one.
         Cause::OomKilled

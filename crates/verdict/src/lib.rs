@@ -29,6 +29,7 @@
 
 #![forbid(unsafe_code)]
 
+mod candidate;
 mod compare;
 mod entity;
 pub mod explain;
@@ -38,7 +39,9 @@ pub mod losses;
 pub mod message;
 pub mod rules;
 pub mod runtimes;
+mod symptom;
 #[cfg(test)]
 mod testing;
+mod tie;
 
 pub use fingerprint::Fingerprint;

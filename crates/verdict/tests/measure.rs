@@ -9,11 +9,14 @@ use std::fs::{read_to_string, write};
 use std::path::{Path, PathBuf};
 
 use verdict::explain::explain;
+use verdict::rules::Band;
 
 const BEGIN: &str = "<!-- measured: cargo test -p verdict --test measure -->\n";
 const END: &str = "<!-- measured so far -->";
-/// From this confidence on a verdict claims to know the cause: a wrong verdict misleads.
-const SURE: u8 = 80;
+/// In this band and above it, a verdict claims to know the cause: a wrong verdict misleads.
+const SURE: Band = Band::Likely;
+/// Bands that name a cause.
+const BANDS: &[Band] = &[Band::Certain, Band::Likely, Band::Plausible];
 /// Verdicts that name no cause: they only report what was recorded.
 const HONEST: &[&str] = &["exited_non_zero", "unknown"];
 
@@ -23,7 +26,7 @@ struct Judged {
     expected: String,
     said: String,
     right: bool,
-    confidence: u8,
+    band: Band,
     /// Whether the verdict cites the words that say why; `None` if nobody wrote down which these are.
     cites: Option<bool>,
 }
@@ -69,7 +72,7 @@ fn judge(folder: &str) -> Vec<Judged> {
                 expected: expected.into(),
                 said,
                 right,
-                confidence: verdict.confidence,
+                band: verdict.band,
                 cites: decisive.map(|words| texts.any(|text| text.contains(words))),
             }
         })
@@ -107,7 +110,7 @@ fn row(name: &str, judged: &[Judged]) -> String {
     let honest = inexplicable.clone().filter(|one| one.right).count();
     let sure = judged
         .iter()
-        .filter(|one| one.names_a_cause() && one.confidence >= SURE);
+        .filter(|one| one.names_a_cause() && one.band >= SURE);
     let sure_right = sure.clone().filter(|one| one.right).count();
     let cites = judged.iter().filter_map(|one| one.cites);
     format!(
@@ -127,7 +130,7 @@ fn wrong(text: &mut String, judged: &[Judged]) {
             capture,
             expected,
             said,
-            confidence,
+            band,
             cites,
             ..
         } = one;
@@ -138,7 +141,7 @@ fn wrong(text: &mut String, judged: &[Judged]) {
         };
         writeln!(
             text,
-            "| {capture} | `{expected}` | `{said}` | {confidence} % | {cites} |"
+            "| {capture} | `{expected}` | `{said}` | {band} | {cites} |"
         )
         .unwrap();
     }
@@ -181,17 +184,52 @@ fn report() -> String {
         ),
     ];
     let mut text = String::from(
-        "| set | captures | precision | precision from 80 % on | recall | honest where nothing tells | cites the words that say why |\n|---|---|---|---|---|---|---|\n",
+        "| set | captures | precision | precision of *likely* and *certain* | recall | honest where nothing tells | cites the words that say why |\n|---|---|---|---|---|---|---|\n",
     );
     sets.iter()
         .for_each(|(name, judged)| text.push_str(&row(name, judged)));
+    text.push_str("\n| band | verdicts on all captures | right | stated |\n|---|---|---|---|\n");
+    let all: Vec<&Judged> = sets
+        .iter()
+        .filter(|(name, _)| !name.ends_with("at first sight"))
+        .flat_map(|(_, judged)| judged)
+        .collect();
+    for band in BANDS {
+        let of_band = || {
+            all.iter()
+                .filter(|one| one.band == *band && one.names_a_cause())
+        };
+        let (right, whole) = (of_band().filter(|one| one.right).count(), of_band().count());
+        let share = band.share();
+        writeln!(
+            text,
+            "| {band} | {whole} | {} | {share} % |",
+            percent(right, whole)
+        )
+        .unwrap();
+        assert!(
+            100 * right >= usize::from(share) * whole,
+            "{band}: {right} of {whole} are right"
+        );
+    }
     for (name, judged) in &sets {
         if judged.iter().any(|one| !one.right) {
-            writeln!(text, "\nWrong or not found ({name}):\n\n| capture | truly | said | confidence | cites why |\n|---|---|---|---|---|").unwrap();
+            writeln!(text, "\nWrong or not found ({name}):\n\n| capture | truly | said | band | cites why |\n|---|---|---|---|---|").unwrap();
             wrong(&mut text, judged);
         }
     }
     text
+}
+
+/// The band of a confidence in percent, as verdicts had it before there were bands.
+fn band(confidence: &str) -> Band {
+    match confidence.parse().unwrap() {
+        95u8.. => Band::Certain,
+        80.. => Band::Likely,
+        50.. => Band::Plausible,
+        10.. => Band::Lead,
+        _ => Band::Unknown,
+    }
 }
 
 /// What the rules said about the held-out crashes before anybody looked at those; written down once.
@@ -211,7 +249,7 @@ fn at_first_sight(folder: &str) -> Vec<Judged> {
                 expected: expected.into(),
                 said: said.into(),
                 right: right == "right",
-                confidence: confidence.parse().unwrap(),
+                band: band(confidence),
                 cites: cites.first().map(|cites| *cites == "cites"),
             }
         })
@@ -244,7 +282,7 @@ fn nothing_is_said_surely_and_wrongly_of_the_corpus() {
             ..
         } = &one;
         assert!(
-            one.right || one.confidence < SURE,
+            one.right || one.band < SURE,
             "{capture}: {said}, but {expected}"
         );
     }
@@ -278,14 +316,11 @@ fn first_sight() {
                 capture,
                 expected,
                 said,
-                confidence,
+                band,
                 ..
             } = &one;
-            writeln!(
-                text,
-                "{capture} {expected} {said} {confidence} {right}{cites}"
-            )
-            .unwrap();
+            let band = band.share();
+            writeln!(text, "{capture} {expected} {said} {band} {right}{cites}").unwrap();
         }
         write(path, text).unwrap();
     }

@@ -102,7 +102,7 @@ fn cells(run: &Gathered, verdict: &Verdict) -> Cells {
         said(lived.map(duration).unwrap_or_default()),
         said(cause_in_words(verdict)),
         said(verdict.subject.clone()),
-        said(format!("{} %", verdict.confidence)),
+        said(verdict.band.to_string()),
         said(not_resolved(run)),
         words.unwrap_or_default(),
         said(run.info.events.to_string()),

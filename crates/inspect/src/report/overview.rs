@@ -73,6 +73,7 @@ fn details(verdict: &Verdict, runs: &[Gathered]) -> Markup {
         sentence: _,
         cause: _,
         subject,
+        band,
         confidence,
         why,
         evidence,
@@ -86,7 +87,7 @@ fn details(verdict: &Verdict, runs: &[Gathered]) -> Markup {
             dt { "Cause" }
             dd { (cause_in_words(verdict)) @if !subject.is_empty() { " " code { (Shown::said(subject, MAX_SUBJECT)) } } }
             dt { "Confidence" }
-            dd { (meter(*confidence)) b { (confidence) " %" } " " span.soft { (Shown::said(why, MAX_SENTENCE)) } }
+            dd { (meter(*confidence)) b { (band.in_words()) } " " span.soft { (Shown::said(why, MAX_SENTENCE)) } }
             @if !weakened_by.is_empty() {
                 dt { "Weakened by" }
                 dd { ul.plain { @for weakness in weakened_by.iter().take(MAX_EVIDENCE) { li { (Shown::said(weakness, MAX_SENTENCE)) } } } }

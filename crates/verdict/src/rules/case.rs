@@ -5,7 +5,7 @@
 //! ended; and what was printed last. The culprit is chosen here, once, so that all rules judge the same process.
 //!
 //! The choice is wrong if the process that mattered was not recorded, or if a shell ended over something other than the
-//! child that failed last. `doubt.rs` lowers the confidence in such cases.
+//! child that failed last. `doubt.rs` lowers the score in such cases.
 
 use capture_format::{BootTime, ExitStatus, Header, Run, SignalOrigin};
 

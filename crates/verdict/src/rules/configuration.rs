@@ -9,7 +9,7 @@
 //! program's own source does not count, and neither do the files that libraries read in every program.
 
 use super::phrase::{says, sentences};
-use super::{Case, Cause, Evidence, Verdict};
+use super::{Case, Cause, Evidence, Finding};
 use crate::entity::names;
 use crate::facts::config_files::ConfigFile;
 use crate::facts::output::Line;
@@ -87,7 +87,7 @@ const SOURCES: &[&[u8]] = &[
     b".c",
 ];
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     case.gave_up()?;
     let read = || {
         case.facts
@@ -107,7 +107,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     if let Some((file, line)) = named
         && says(&without(line.said(), file), BESIDE_NAME)
     {
-        let (confidence, why) = match one_sentence(line.said(), file) {
+        let (score, why) = match one_sentence(line.said(), file) {
             true => (
                 88,
                 "the program read the file, and its last words name it and what is wrong in it",
@@ -117,14 +117,14 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
                 "the program read the file, and its last words name it beside something that is wrong",
             ),
         };
-        return Some(verdict(case, &file.path, Some(file), line, confidence, why));
+        return Some(verdict(case, &file.path, Some(file), line, score, why));
     }
     if let Some(line) = block.iter().find(parses)
         && !block.iter().any(|line| names_a_source(line.said()))
         && let Some(file) = read()
             .find(|file| file.event < line.event && file.pid == line.pid && !is_of_system(file))
     {
-        let (confidence, why) = match file.empty {
+        let (score, why) = match file.empty {
             true => (
                 84,
                 "its parser gave up, and the last configuration file it read is empty",
@@ -134,7 +134,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
                 "its parser gave up, and this is the last configuration file it read before",
             ),
         };
-        return Some(verdict(case, &file.path, Some(file), line, confidence, why));
+        return Some(verdict(case, &file.path, Some(file), line, score, why));
     }
     let (path, line) = block
         .iter()
@@ -206,9 +206,9 @@ fn verdict(
     path: &[u8],
     file: Option<&ConfigFile>,
     line: &Line,
-    confidence: u8,
+    score: u8,
     why: &str,
-) -> Verdict {
+) -> Finding {
     let path = escaped_to(path, 300).to_string();
     let empty = file.is_some_and(|file| file.empty);
     let (is, next_step) = match empty {
@@ -229,7 +229,7 @@ fn verdict(
         let said = if empty { ", and it was empty" } else { "" };
         Evidence::new(file.event, file.time, format!("read {path}{said}"))
     });
-    Verdict {
+    Finding {
         sentence: format!(
             "{}: the configuration file \"{path}\" {is}; {}",
             case.ended(),
@@ -237,11 +237,11 @@ fn verdict(
         ),
         cause: Cause::InvalidConfiguration,
         subject: path,
-        confidence,
+        score,
         why: why.into(),
         evidence: read.into_iter().chain([line.evidence()]).collect(),
         next_step,
-        weakened_by: if confidence < 80 {
+        weakened_by: if score < 80 {
             case.missing_events()
         } else {
             Vec::new()
@@ -252,6 +252,7 @@ fn verdict(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Verdict;
     use crate::testing::{INIT, Script, verdict};
 
     fn reads(path: &str, content: &str, words: &str) -> Verdict {
@@ -271,7 +272,7 @@ mod tests {
             "nginx: [emerg] unknown directive \"prox_pass\" in /etc/nginx/nginx.conf:5\n",
         );
         assert_eq!(
-            (verdict.cause, verdict.subject.as_str(), verdict.confidence),
+            (verdict.cause, verdict.subject.as_str(), verdict.score),
             (Cause::InvalidConfiguration, "/etc/nginx/nginx.conf", 88)
         );
     }
@@ -284,7 +285,7 @@ mod tests {
             "json.decoder.JSONDecodeError: Expecting value: line 1 column 9 (char 8)\n",
         );
         assert_eq!(
-            (verdict.subject.as_str(), verdict.confidence),
+            (verdict.subject.as_str(), verdict.score),
             ("/srv/config.json", 72)
         );
     }
@@ -301,7 +302,7 @@ mod tests {
             "{}",
             verdict.sentence
         );
-        assert_eq!(verdict.confidence, 84);
+        assert_eq!(verdict.score, 84);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! container's probe timed out for lack of CPU, the rule `kubelet` says so.
 
 use super::phrase::says;
-use super::{Case, Cause, Verdict};
+use super::{Case, Cause, Finding};
 
 /// How programs say that something took too long, in lower case.
 const TOO_LONG: &[&str] = &[
@@ -21,15 +21,15 @@ const TOO_LONG: &[&str] = &[
     "heartbeat",
 ];
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     case.exit_code().filter(|&code| code != 0)?;
     let throttled = case.throttled()?;
     let line = case.words.find(|text| says(text, TOO_LONG))?;
-    Some(Verdict {
+    Some(Finding {
         sentence: format!("{}, while {throttled}; {}", case.ended(), line.cited()),
         cause: Cause::CpuStarved,
         subject: "CPU limit".into(),
-        confidence: 60,
+        score: 60,
         why: "the last words say that something took too long, and its CPU limit held it back at least every other period; what it waited for is not known".into(),
         evidence: vec![line.evidence()],
         next_step: "Raise resources.limits.cpu, and see whether it still takes too long.".into(),

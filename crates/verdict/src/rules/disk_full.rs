@@ -1,55 +1,46 @@
 //! A program gave up because a disk had no space left, or because a quota was used up.
 //!
-//! A call failed with ENOSPC or EDQUOT, and `failed_call.rs` ties it to the last words.
+//! A call failed with ENOSPC or EDQUOT.
 //!
 //! The rule is wrong if ENOSPC meant something else: the kernel also gives it for a few limits that have nothing to do
 //! with disks. The best known of them, the limit of inotify(7), is left out.
 
-use super::failed_call::{Kind, find};
-use super::{Case, Cause, Verdict};
-use capture_format::EventKind;
+use super::Cause;
+use super::tied::Described;
+use crate::candidate::label;
+use crate::facts::Failure;
 use events::decode::Errno;
 
-const KIND: Kind = Kind {
-    errnos: &[Errno::ENOSPC, Errno::EDQUOT],
-    says: &[
-        "no space left",
-        "enospc",
-        "quota exceeded",
-        "edquot",
-        "disk full",
-        "disk is full",
-        "out of disk",
-    ],
-    rare: true,
-    // inotify(7) also gives ENOSPC if the limit of watches is reached.
-    concerns: |failure| failure.kind != EventKind::INOTIFY_ADD_WATCH,
-};
-
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    let found = find(case, &KIND)?;
-    let path = found.label();
+pub(super) fn describe(failure: &Failure) -> Described {
+    let path = label(failure);
     let place = match path.is_empty() {
         true => "a file".to_owned(),
         false => format!("\"{path}\""),
     };
-    let (what, next_step) = match found.failure.errno {
+    let (what, next_step) = match failure.errno {
         Errno::EDQUOT => (
-            format!("the disk quota is used up for {place}"),
+            format!(": the disk quota is used up for {place}"),
             "Raise the quota, or delete what is old: `quota`, `du -x`.",
         ),
         _ => (
-            format!("no space is left for {place}"),
+            format!(": no space is left for {place}"),
             "`df -h` and `df -i` in the container: free space, enlarge the volume, or raise the sizeLimit of its emptyDir.",
         ),
     };
-    Some(found.verdict(case, Cause::DiskFull, path, &what, next_step.into()))
+    Described {
+        cause: Cause::DiskFull,
+        subject: path,
+        what,
+        next_step: next_step.into(),
+        more: Vec::new(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{INIT, Script, verdict};
+    use capture_format::EventKind;
 
     #[test]
     fn a_failed_write_is_named_by_the_file_it_was_opened_as() {
@@ -60,8 +51,8 @@ mod tests {
             .exit(INIT, 1);
         let verdict = verdict(&s);
         assert_eq!(
-            (verdict.cause, verdict.subject.as_str(), verdict.confidence),
-            (Cause::DiskFull, "/data/queue.db", 86)
+            (verdict.cause, verdict.subject.as_str(), verdict.score),
+            (Cause::DiskFull, "/data/queue.db", 84)
         );
     }
 
@@ -82,6 +73,6 @@ mod tests {
             "ENOSPC: System limit for number of file watchers reached\n",
         )
         .exit(INIT, 1);
-        assert_eq!(verdict(&s).cause, Cause::ExitedNonZero);
+        assert_eq!(verdict(&s).cause, Cause::CallFailed);
     }
 }

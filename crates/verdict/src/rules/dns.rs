@@ -1,202 +1,23 @@
 //! A program gave up because DNS did not resolve a name.
 //!
-//! A look-up is everything that a resolver asked about one host name, with the answers. The rule considers look-ups by
-//! the chain's processes and their descendants that ended without an address, if the name was not resolved later.
-//! Something has to tie the look-up to the end of the run. In the order of strength: the last words complain of name
-//! resolution and name the host in one sentence; they complain without a name, right after the last look-up; they speak
-//! of names, and name the host close by; there are no last words, and the look-up was the last thing that the process
-//! did.
-//!
-//! The rule is wrong if the program could do without the name and gave up over something else. It does not see names
-//! that are resolved without DNS messages of the container, as by a caching daemon outside of it.
+//! A look-up is everything that a resolver asked about one host name, with the answers. Names that are resolved without
+//! DNS messages of the container, as by a caching daemon outside of it, are not seen.
 
 use capture_format::BootTime;
 
-use super::case::CLOSE;
-use super::phrase::{says, sentences};
-use super::{Case, Cause, Evidence, Verdict};
-use crate::entity::names;
+use super::tied::Described;
+use super::{Case, Cause, Evidence};
 use crate::facts::lookup::{Lookup, Outcome};
 use crate::facts::output::Line;
 use events::decode::time::duration;
 use events::escape::escaped_to;
 
-/// What gai_strerror(3) of the C libraries says, in lower case. The message does not have the name.
-const WITHOUT_NAME: &[&str] = &[
-    "name or service not known",
-    "temporary failure in name resolution",
-    "name does not resolve",
-    "no address associated with hostname",
-    "non-recoverable failure in name",
-    "nodename nor servname",
-];
-/// How other libraries say that a name could not be resolved, in lower case. The message has the name.
-const WITH_NAME: &[&str] = &[
-    "host not found",
-    "etimeout",
-    "enotfound",
-    "eai_again",
-    "eai_noname",
-    "no such host",
-    "not resolve*",
-    "n't resolve",
-    "cannot resolve",
-    "unable to resolve",
-    "failed to resolve",
-    "failed to look up",
-    "failed to lookup",
-    "failure in name resolution",
-    "name resolution fail*",
-    "resolution failed",
-    "resolve host",
-    "resolve hostname",
-    "getaddrinfo",
-    "unknown host",
-    "unknownhost*",
-    "server misbehaving",
-    "bad address",
-    "could not translate host name",
-    "nxdomain",
-    "servfail",
-    "dial tcp: lookup",
-    "lookup failed",
-    "dns error",
-    "dns lookup",
-    "dns failure",
-    "i/o timeout",
-];
-/// Words about names and their resolution. Beside a name that was not resolved they make DNS the likely cause.
-const OF_NAMES: &[&str] = &["resolve*", "name resolution", "dns", "lookup*"];
-/// How long a resolver may wait for an answer: twice the longest `timeout` of resolv.conf(5), in nanoseconds.
-const PATIENCE: u64 = 60_000_000_000;
 /// No resolver waits a shorter time for an answer: 100 ms, in nanoseconds.
 const AT_ONCE: u64 = 100_000_000;
 /// How many questions and answers are cited.
 const MAX_EVIDENCE: usize = 8;
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    case.gave_up()?;
-    let lookups = case.facts.lookups();
-    let failed = failed(case, &lookups);
-    let without_name = case.words.find(|text| says(text, WITHOUT_NAME));
-    let complains = |text: &str| says(text, WITHOUT_NAME) || says(text, WITH_NAME);
-    let in_sentence = failed.iter().rev().find_map(|lookup| {
-        let line = case.words.find(|text| {
-            sentences(text).any(|sentence| complains(sentence) && is_named(sentence, lookup))
-        })?;
-        Some((lookup, line))
-    });
-    if let Some((lookup, line)) = in_sentence {
-        let why = "DNS failed for the very name the last words complain of";
-        return Some(verdict(case, lookup, Some(line), 92, why));
-    }
-    let named = |lookup: &&&Lookup| case.words.find(|text| is_named(text, lookup)).is_some();
-    let complaint = case
-        .words
-        .find(|text| complains(text) || says(text, OF_NAMES));
-    if let Some(line) = complaint
-        && let Some(lookup) = failed.iter().rev().find(named)
-    {
-        let why = "the last words speak of names, and close by of the one that DNS failed for";
-        return Some(verdict(case, lookup, Some(line), 74, why));
-    }
-    if let Some(line) = without_name {
-        let last = failed.last()?;
-        let ties = is_last(&lookups, last) && closely_before(last, line.time);
-        let why = "the last words complain of name resolution, and this was the last look-up";
-        return ties.then(|| verdict(case, last, Some(line), 82, why));
-    }
-    let last = failed
-        .last()
-        .filter(|lookup| case.words.is_empty() && is_last_act(case, lookup))?;
-    Some(verdict(
-        case,
-        last,
-        None,
-        60,
-        "it said nothing, but ended right after the failed look-up",
-    ))
-}
-
-/// The look-ups that failed, except those after which the same name was resolved.
-fn failed<'l>(case: &Case<'_>, lookups: &'l [Lookup]) -> Vec<&'l Lookup> {
-    let of_case = lookups
-        .iter()
-        .filter(|lookup| case.below_chain(lookup.pid) && lookup.outcome() != Outcome::Resolved);
-    let made_good = |failed: &Lookup| {
-        let later = lookups
-            .iter()
-            .filter(|other| other.last_event() > failed.last_event());
-        later
-            .filter(|other| other.outcome() == Outcome::Resolved)
-            .any(|other| other.host.eq_ignore_ascii_case(&failed.host))
-    };
-    of_case.filter(|lookup| !made_good(lookup)).collect()
-}
-
-fn is_named(text: &str, lookup: &Lookup) -> bool {
-    let lower = text.to_lowercase();
-    let says = |name: &str| names(&lower, &name.to_lowercase());
-    says(&lookup.host) || lookup.names().into_iter().any(says) || head_named(text, lookup)
-}
-
-/// If the search list was not seen, the host of the look-up is the expanded name. The name that the program gave is
-/// then its beginning.
-fn head_named(text: &str, lookup: &Lookup) -> bool {
-    let quoted = |head: &str| {
-        [('"', '"'), ('\'', '\''), (' ', ':'), ('@', ':')]
-            .iter()
-            .any(|(a, b)| text.contains(&format!("{a}{head}{b}")))
-    };
-    lookup
-        .host
-        .match_indices('.')
-        .any(|(dot, _)| quoted(&lookup.host[..dot]))
-}
-
-fn is_last(lookups: &[Lookup], lookup: &Lookup) -> bool {
-    lookups
-        .iter()
-        .filter(|other| other.pid == lookup.pid)
-        .all(|other| other.last_event() <= lookup.last_event())
-}
-
-/// Whether the look-up, or the wait for its answer, ended right before `time`.
-fn closely_before(lookup: &Lookup, time: BootTime) -> bool {
-    let limit = match lookup.outcome() {
-        Outcome::NoAnswer => PATIENCE,
-        _ => CLOSE,
-    };
-    let last = lookup
-        .exchanges
-        .iter()
-        .filter_map(|exchange| exchange.attempts.last());
-    last.map(|attempt| attempt.time)
-        .max()
-        .is_some_and(|asked| time >= asked && time.since(asked) <= limit)
-}
-
-/// Whether the process did nothing except closing descriptors between the look-up and its end.
-fn is_last_act(case: &Case<'_>, lookup: &Lookup) -> bool {
-    let culprit = case.culprit().filter(|culprit| culprit.pid == lookup.pid);
-    let answered = lookup.outcome() != Outcome::NoAnswer
-        || lookup
-            .exchanges
-            .iter()
-            .any(|exchange| exchange.attempts.len() > 1);
-    answered
-        && culprit
-            .and_then(|culprit| culprit.last_call)
-            .is_some_and(|last| last <= lookup.last_event())
-}
-
-fn verdict(
-    case: &Case<'_>,
-    lookup: &Lookup,
-    line: Option<&Line>,
-    confidence: u8,
-    why: &str,
-) -> Verdict {
+pub(super) fn describe(case: &Case<'_>, lookup: &Lookup, line: Option<&Line>) -> Described {
     let gave_up = line.map(|line| line.time).or(case.end());
     let names = lookup.names();
     let host = escaped_to(lookup.host.as_bytes(), 200).to_string();
@@ -277,27 +98,16 @@ fn verdict(
         }
         None => next_step,
     };
-    let cited = line.map_or_else(String::new, |line| format!("; {}", line.cited()));
-    let mut evidence = evidence(lookup);
-    evidence.extend(line.map(Line::evidence));
-    evidence.extend(case.facts.resolv_conf.as_ref().map(|conf| {
+    let resolv_conf = case.facts.resolv_conf.as_ref().map(|conf| {
         let text = escaped_to(&conf.content, 300).to_string();
         Evidence::new(conf.event, conf.time, format!("resolv.conf: {text}"))
-    }));
-    let unsure = lookup.outcome() == Outcome::NoAnswer || line.is_none();
-    Verdict {
-        sentence: format!("{}: {what}{cited}", case.ended()),
+    });
+    Described {
         cause,
         subject: host,
-        confidence,
-        why: why.into(),
-        evidence,
+        what: format!(": {what}"),
         next_step,
-        weakened_by: if unsure {
-            case.missing_events()
-        } else {
-            Vec::new()
-        },
+        more: resolv_conf.into_iter().collect(),
     }
 }
 
@@ -330,7 +140,7 @@ fn unanswered(lookup: &Lookup, servers: &[String], gave_up: Option<BootTime>) ->
     format!("asked {servers} {times}{how}")
 }
 
-fn evidence(lookup: &Lookup) -> Vec<Evidence> {
+pub(super) fn evidence(lookup: &Lookup) -> Vec<Evidence> {
     let mut all = Vec::new();
     for exchange in lookup.exchanges.iter().take(MAX_EVIDENCE) {
         let question = format!(
@@ -382,6 +192,7 @@ fn list(items: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Verdict;
     use crate::testing::{INIT, Script, dns, nginx, verdict};
 
     const SERVER: [u8; 4] = [10, 96, 0, 10];
@@ -415,10 +226,7 @@ mod tests {
              flask.default.svc.cluster.local and 3 more); \
              error.log: host not found in upstream \"flask\" in /etc/nginx/nginx.conf:5"
         );
-        assert_eq!(
-            (verdict.cause, verdict.confidence),
-            (Cause::DnsNoSuchHost, 92)
-        );
+        assert_eq!((verdict.cause, verdict.score), (Cause::DnsNoSuchHost, 91));
         assert!(
             verdict.next_step.starts_with("kubectl get service flask"),
             "{}",
@@ -503,10 +311,7 @@ mod tests {
     fn go_says_which_name_it_looked_up() {
         let go = "panic: dial tcp: lookup flask on 10.96.0.10:53: no such host\n\ngoroutine 1 [running]:\nmain.main()\n";
         let verdict = gives_up("server", &both(3), go);
-        assert_eq!(
-            (verdict.cause, verdict.confidence),
-            (Cause::DnsNoSuchHost, 92)
-        );
+        assert_eq!((verdict.cause, verdict.score), (Cause::DnsNoSuchHost, 91));
     }
 
     #[test]
@@ -543,10 +348,7 @@ mod tests {
     #[test]
     fn a_silent_end_right_after_the_answer_is_likely_it_but_not_later() {
         let verdict = gives_up("curl", &both(3), "");
-        assert_eq!(
-            (verdict.cause, verdict.confidence),
-            (Cause::DnsNoSuchHost, 60)
-        );
+        assert_eq!((verdict.cause, verdict.score), (Cause::DnsNoSuchHost, 55));
         let mut s = Script::new(&["app"]);
         s.resolver_socket(INIT, 3, SERVER)
             .ask(INIT, 3, 7, "flask")

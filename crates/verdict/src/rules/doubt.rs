@@ -12,7 +12,7 @@ use capture_format::ExitStatus;
 
 use super::case::Link;
 use super::phrase::affirms;
-use super::{Case, Cause, Verdict};
+use super::{Case, Cause, Finding};
 use crate::facts::output::Line;
 use crate::facts::{COMMON_CODES, Process};
 use crate::message::Level;
@@ -39,7 +39,7 @@ const SAID_MORE: u8 = 45;
 const LAST_WORDS_LOST: u8 = 45;
 /// The words themselves say that they end nothing: less than what the exit code alone gives.
 const ONLY_A_WARNING: u8 = 35;
-/// From this confidence on, a verdict rests on what the kernel said: see the list in the module `rules`.
+/// From this score on, a verdict rests on what the kernel said: see the list in the module `rules`.
 const KERNEL_SAID_IT: u8 = 95;
 const MAY_HAVE_GONE_ON: &str =
     "the shell that started it may have gone on and ended over something that left no trace";
@@ -47,7 +47,7 @@ const MAY_HAVE_GONE_ON: &str =
 const SHELL_ITSELF: &str =
     "the shell that said so may have gone on and ended over something that left no trace";
 
-/// The highest confidence that a verdict from last words can have, and why it is not higher.
+/// The highest score that a verdict from last words can have, and why it is not higher.
 #[derive(Debug)]
 pub(super) struct Doubt {
     /// The limit for a verdict from last words.
@@ -65,8 +65,8 @@ impl Doubt {
         }
     }
 
-    /// Lowers the confidence of a verdict to what the doubt allows.
-    pub(super) fn weigh(&self, mut verdict: Verdict) -> Verdict {
+    /// Lowers the score of a verdict to what the doubt allows.
+    pub(super) fn weigh(&self, mut verdict: Finding) -> Finding {
         match self.link {
             Link::Same => {}
             Link::Tolerated if verdict.cause == Cause::ExitedZero => {}
@@ -94,9 +94,9 @@ impl Doubt {
     }
 }
 
-fn limit(verdict: &mut Verdict, most: u8, why: &str) {
-    if verdict.confidence > most {
-        verdict.confidence = most;
+fn limit(verdict: &mut Finding, most: u8, why: &str) {
+    if verdict.score > most {
+        verdict.score = most;
         verdict.why = format!("{}; but {why}", verdict.why);
     }
 }
@@ -126,9 +126,9 @@ fn greatest(case: &Case<'_>) -> Option<(u8, &'static str)> {
 }
 
 /// Whether a verdict rests on a failed call and the last words, and not on what the kernel said about the end.
-pub(super) fn rests_on_words(verdict: &Verdict) -> bool {
+pub(super) fn rests_on_words(verdict: &Finding) -> bool {
     use Cause as C;
-    let by_kernel = verdict.confidence >= KERNEL_SAID_IT;
+    let by_kernel = verdict.score >= KERNEL_SAID_IT;
     let by_words = matches!(
         verdict.cause,
         C::DnsNoSuchHost
@@ -169,7 +169,7 @@ fn of_silence(case: &Case<'_>, line: &Line) -> Option<(u8, &'static str)> {
 }
 
 /// Whether a line says that its subject ended nothing: its logger says so, or the words do.
-pub(super) fn is_warning(line: &Line) -> bool {
+pub(crate) fn is_warning(line: &Line) -> bool {
     const LEVELS: &[&str] = &[
         "warn:", "warning:", "warning ", "warn ", "info:", "notice:", "debug:",
     ];
@@ -198,7 +198,7 @@ pub(super) fn is_warning(line: &Line) -> bool {
 }
 
 /// Whether a line says that the program goes on without the thing that is missing.
-pub(super) fn is_tolerated(text: &str) -> bool {
+pub(crate) fn is_tolerated(text: &str) -> bool {
     const TOLERANT: &[&str] = &[
         "using default*",
         "falling back",
@@ -273,6 +273,7 @@ fn shell_went_on(shell: &Process, end: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Verdict;
     use crate::testing::{INIT, Script, verdict};
 
     /// `cat` fails below a shell with these arguments, which then exits with this code.
@@ -290,13 +291,10 @@ mod tests {
     fn a_shell_may_have_gone_on_after_its_child() {
         let script = "cat /etc/app.conf; [ -n \"$X\" ] || exit 1";
         let verdict = cat_fails(&["sh", "-c", script], 1);
-        assert_eq!(
-            (verdict.cause, verdict.confidence),
-            (Cause::MissingFile, 65)
-        );
+        assert_eq!((verdict.cause, verdict.score), (Cause::MissingFile, 65));
         assert!(verdict.why.contains("may have gone on"), "{}", verdict.why);
         assert_eq!(
-            cat_fails(&["sh", "-c", "cat /etc/app.conf; exit 3"], 3).confidence,
+            cat_fails(&["sh", "-c", "cat /etc/app.conf; exit 3"], 3).score,
             60
         );
     }
@@ -309,21 +307,21 @@ mod tests {
             2,
             "bash: line 1: /etc/app/env: No such file or directory\n",
         );
-        assert_eq!(verdict(s.exit(INIT, 1)).confidence, 65);
+        assert_eq!(verdict(s.exit(INIT, 1)).score, 65);
         let mut s = Script::new(&["bash", "-uc", "echo $X"]);
         s.write(INIT, 2, "bash: line 1: X: unbound variable\n");
-        assert_eq!(verdict(s.exit(INIT, 1)).confidence, 91);
+        assert_eq!(verdict(s.exit(INIT, 1)).score, 91);
     }
 
     #[test]
     fn one_that_ends_with_its_commands_has_not() {
         assert_eq!(
-            cat_fails(&["sh", "-ec", "cat /etc/app.conf; app"], 1).confidence,
-            90
+            cat_fails(&["sh", "-ec", "cat /etc/app.conf; app"], 1).score,
+            91
         );
         assert_eq!(
-            cat_fails(&["sh", "-c", "cat /etc/app.conf; exit $?"], 1).confidence,
-            90
+            cat_fails(&["sh", "-c", "cat /etc/app.conf; exit $?"], 1).score,
+            91
         );
     }
 
@@ -338,7 +336,7 @@ mod tests {
             s.open(INIT, "/etc/app.conf", -2).write(INIT, 2, words);
             let verdict = verdict(s.exit(INIT, 1));
             assert_eq!(
-                (verdict.cause, verdict.confidence),
+                (verdict.cause, verdict.score),
                 (Cause::ExitedNonZero, 40),
                 "{words}"
             );
@@ -352,7 +350,7 @@ mod tests {
             s.run.losses.lost = lost;
             verdict(s.open(INIT, "/etc/app.conf", -2).exit(INIT, 1))
         };
-        assert_eq!((ended(0).confidence, ended(3).confidence), (55, 45));
+        assert_eq!((ended(0).score, ended(3).score), (55, 45));
     }
 
     #[test]
@@ -366,10 +364,10 @@ mod tests {
             );
             verdict(s.wait(wait).exit(INIT, 1))
         };
-        assert_eq!(ended(1000).confidence, 90);
-        assert_eq!(ended(20_000).confidence, 65);
+        assert_eq!(ended(1000).score, 91);
+        assert_eq!(ended(20_000).score, 65);
         let long = ended(558_000);
-        assert_eq!((long.cause, long.confidence), (Cause::ExitedNonZero, 40));
+        assert_eq!((long.cause, long.score), (Cause::ExitedNonZero, 40));
         assert!(
             long.sentence
                 .contains("; 9.3 min before that, stderr: error: "),
@@ -401,12 +399,12 @@ mod tests {
             s.open(INIT, "/etc/app.conf", -2)
                 .write(INIT, 2, "error: /etc/app.conf: No such file or directory\n")
                 .write(INIT, 2, more);
-            verdict(s.exit(INIT, 1)).confidence
+            verdict(s.exit(INIT, 1)).score
         };
         assert_eq!(ended("app: the moon is in the wrong house\n"), 45);
-        assert_eq!(ended("0+0 records in\n"), 90);
-        assert_eq!(ended("exiting\n"), 90);
-        assert_eq!(ended("see /usr/share/doc/app\n"), 90);
+        assert_eq!(ended("0+0 records in\n"), 91);
+        assert_eq!(ended("exiting\n"), 91);
+        assert_eq!(ended("see /usr/share/doc/app\n"), 91);
     }
 
     #[test]
@@ -415,6 +413,6 @@ mod tests {
         s.open(INIT, "/etc/app.conf", -2)
             .write(INIT, 2, "error: /etc/app.conf: No such file or directory\n")
             .open(INIT, "/data/state", 3);
-        assert_eq!(verdict(s.exit(INIT, 1)).confidence, 55);
+        assert_eq!(verdict(s.exit(INIT, 1)).score, 55);
     }
 }

@@ -11,12 +11,12 @@
 
 use capture_format::EventKind;
 
-use super::failed_call::names_a_path;
 use super::phrase::gives;
-use super::{Case, Cause, Evidence, Verdict};
+use super::{Case, Cause, Evidence, Finding};
 use crate::entity::names;
 use crate::facts::Failure;
 use crate::facts::output::Line;
+use crate::tie::names_a_path;
 use events::basename;
 use events::decode::Errno;
 use events::escape::escaped_to;
@@ -36,18 +36,18 @@ const TEXTS: &[&str] = &[
 /// How many failed look-ups in PATH are cited.
 const MAX_EVIDENCE: usize = 4;
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     let code = case.exit_code().filter(|&code| code != 0)?;
     failed_exec(case, code).or_else(|| not_found_by_shell(case, code))
 }
 
 /// Whether the call is an exec.
-pub(super) fn is_exec(kind: EventKind) -> bool {
+pub(crate) fn is_exec(kind: EventKind) -> bool {
     matches!(kind, EventKind::EXECVE | EventKind::EXECVEAT)
 }
 
 /// execve(2) failed, and nothing else was executed instead.
-fn failed_exec(case: &Case<'_>, code: u8) -> Option<Verdict> {
+fn failed_exec(case: &Case<'_>, code: u8) -> Option<Finding> {
     let concerns = |failure: &&Failure| is_exec(failure.kind) && case.below_chain(failure.pid);
     let execs: Vec<&Failure> = case.facts.failures.iter().filter(concerns).collect();
     let last = execs.last()?;
@@ -93,7 +93,7 @@ fn failed_exec(case: &Case<'_>, code: u8) -> Option<Verdict> {
                 && !names_a_path(line.said())
                 && others.count() == 0
         });
-    let (confidence, why) = match (by_itself, named) {
+    let (score, why) = match (by_itself, named) {
         (true, _) => (
             95,
             format!("execve failed in the process that then exited {code}, the code for it"),
@@ -126,14 +126,14 @@ fn failed_exec(case: &Case<'_>, code: u8) -> Option<Verdict> {
         path,
         decisive.errno,
         tries.len(),
-        confidence,
+        score,
         why,
         evidence,
     ))
 }
 
 /// A shell reported it: exit code 127 or 126, and a message that names the command.
-fn not_found_by_shell(case: &Case<'_>, code: u8) -> Option<Verdict> {
+fn not_found_by_shell(case: &Case<'_>, code: u8) -> Option<Finding> {
     let line = case
         .words
         .headline()
@@ -163,7 +163,7 @@ fn not_found_by_shell(case: &Case<'_>, code: u8) -> Option<Verdict> {
     };
     let mut evidence: Vec<Evidence> = stats.iter().rev().take(MAX_EVIDENCE).map(cited).collect();
     evidence.push(line.evidence());
-    let (confidence, why) = if stats.is_empty() {
+    let (score, why) = if stats.is_empty() {
         (
             85,
             format!("the shell says so, and exited {code}, the code for it"),
@@ -179,7 +179,7 @@ fn not_found_by_shell(case: &Case<'_>, code: u8) -> Option<Verdict> {
         command.as_bytes(),
         errno,
         stats.len(),
-        confidence,
+        score,
         why,
         evidence,
     ))
@@ -252,16 +252,16 @@ fn verdict(
     path: &[u8],
     errno: Errno,
     tries: usize,
-    confidence: u8,
+    score: u8,
     why: String,
     evidence: Vec<Evidence>,
-) -> Verdict {
+) -> Finding {
     let (cause, what, next_step) = describe(path, errno, tries);
-    Verdict {
+    Finding {
         sentence: format!("{}: {what}", case.ended()),
         cause,
         subject: escaped_to(path, 200).to_string(),
-        confidence,
+        score,
         why,
         evidence,
         next_step,

@@ -12,7 +12,7 @@ use capture_format::ExitStatus;
 use super::case::{Link, how};
 use super::phrase::says;
 use super::words::LastWords;
-use super::{Case, Cause, Evidence, Verdict};
+use super::{Case, Cause, Evidence, Finding};
 use crate::facts::output::Line;
 
 /// Confidence that a run with exit code 0 succeeded.
@@ -44,7 +44,7 @@ const WONT_RUN: &[&str] = &[
     "usage:",
 ];
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     if case.run.status != Some(ExitStatus::Code(0)) {
         return None;
     }
@@ -59,7 +59,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     });
     let complaint = complaint(case);
     let cited = complaint.map(Line::cited);
-    let (what, confidence, next_step) = match (left, cited) {
+    let (what, score, next_step) = match (left, cited) {
         (Some(child), _) => (
             format!(
                 ": it left {} (pid {}) running in the background, and a container ends with its first process",
@@ -101,7 +101,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             "If it should go on running, check its command and arguments: a shell without a terminal, a one-off command, or a server told to go into the background ends at once.",
         ),
     };
-    let why = match confidence {
+    let why = match score {
         SUCCESS => "the exit code says success, and no signal from outside came before it",
         GOT_OVER => {
             "the exit code says success and so do the last words, but a child failed before"
@@ -117,11 +117,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             .collect::<Vec<_>>()
             .join(" ")
     };
-    Some(Verdict {
+    Some(Finding {
         sentence: format!("{}{what}", case.ended()),
         cause: Cause::ExitedZero,
         subject: String::new(),
-        confidence,
+        score,
         why: why.into(),
         evidence: started
             .map(|exec| Evidence::new(exec.event, exec.time, format!("executed: {}", argv(exec))))
@@ -148,6 +148,7 @@ fn complaint<'a>(case: &Case<'a>) -> Option<&'a Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Verdict;
     use crate::testing::{INIT, Script, verdict};
 
     #[test]
@@ -159,7 +160,7 @@ mod tests {
             .write(INIT, 1, "start script done\n")
             .exit(INIT, 0);
         let verdict = verdict(&s);
-        assert_eq!((verdict.cause, verdict.confidence), (Cause::ExitedZero, 75));
+        assert_eq!((verdict.cause, verdict.score), (Cause::ExitedZero, 75));
         assert!(
             verdict.sentence.ends_with(
                 ", and spoke of success, but importer (pid 200) exited 1 before that; stderr: importer: row 17: currency code is missing"
@@ -181,7 +182,7 @@ mod tests {
             verdict.sentence,
             "migrate exited 0, 6 ms after start: it finished without an error, and nothing kept it running"
         );
-        assert_eq!((verdict.cause, verdict.confidence), (Cause::ExitedZero, 95));
+        assert_eq!((verdict.cause, verdict.score), (Cause::ExitedZero, 95));
     }
 
     #[test]
@@ -200,7 +201,7 @@ mod tests {
                     "server exited 0, 4 ms after start, but said before that something is wrong; stdout: {words}"
                 )
             );
-            assert_eq!((verdict.cause, verdict.confidence), (Cause::ExitedZero, 60));
+            assert_eq!((verdict.cause, verdict.score), (Cause::ExitedZero, 60));
         }
         for words in [
             "3 files, 0 errors",
@@ -209,7 +210,7 @@ mod tests {
         ] {
             let mut s = Script::new(&["job"]);
             s.write(INIT, 1, &format!("{words}\n")).exit(INIT, 0);
-            assert_eq!(verdict(&s).confidence, 95, "{words}");
+            assert_eq!(verdict(&s).score, 95, "{words}");
         }
     }
 
@@ -233,15 +234,12 @@ mod tests {
             verdict.sentence,
             "sh exited 0 although server (pid 201) exited 1, 32 ms after start; stderr: fatal: cookie file may be read by others"
         );
-        assert_eq!((verdict.cause, verdict.confidence), (Cause::ExitedZero, 50));
+        assert_eq!((verdict.cause, verdict.score), (Cause::ExitedZero, 50));
         let verdict = below_a_shell("open /etc/app.conf: no such file or directory\n", 1 << 8);
-        assert_eq!(
-            (verdict.cause, verdict.confidence),
-            (Cause::MissingFile, 60)
-        );
+        assert_eq!((verdict.cause, verdict.score), (Cause::MissingFile, 60));
         let verdict = below_a_shell("x\n", 11 | 0x80);
         assert_eq!(
-            (verdict.cause, verdict.confidence),
+            (verdict.cause, verdict.score),
             (Cause::SegmentationFault, 60)
         );
     }
@@ -254,13 +252,13 @@ mod tests {
             .write(200, 2, "rm: cannot remove 'x': No such file or directory\n")
             .exit(200, 1)
             .write(INIT, 1, "backup complete\n");
-        assert_eq!(verdict(s.exit(INIT, 0)).confidence, 75);
+        assert_eq!(verdict(s.exit(INIT, 0)).score, 75);
     }
 
     #[test]
     fn a_child_that_found_nothing_failed_at_nothing() {
         let verdict = below_a_shell("3 lines seen\n", 1 << 8);
-        assert_eq!((verdict.cause, verdict.confidence), (Cause::ExitedZero, 95));
+        assert_eq!((verdict.cause, verdict.score), (Cause::ExitedZero, 95));
         assert!(
             verdict.sentence.starts_with("sh exited 0, "),
             "{}",

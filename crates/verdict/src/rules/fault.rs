@@ -11,7 +11,7 @@
 use capture_format::SignalOrigin;
 
 use super::case::ABORTS;
-use super::{Case, Cause, Evidence, Verdict, inside_signal, outside_signal};
+use super::{Case, Cause, Evidence, Finding, inside_signal, outside_signal};
 use crate::facts::signals::SentSignal;
 use events::decode::Signal;
 
@@ -20,7 +20,7 @@ const NULL_PAGE: u64 = 4096;
 /// include/uapi/asm-generic/siginfo.h
 const SI_KERNEL: i64 = 0x80;
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     let signal = case.signal().filter(|signal| signal.is_fault())?;
     let sent = case
         .culprit()
@@ -76,11 +76,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         .into_iter()
         .collect();
     evidence.extend(case.words_evidence());
-    Some(Verdict {
+    Some(Finding {
         sentence: format!("{}{details}", case.ended()),
         cause,
         subject: signal.to_string(),
-        confidence: if sent.is_some() { 97 } else { 75 },
+        score: if sent.is_some() { 97 } else { 75 },
         why: match sent {
             Some(_) => "the kernel recorded the fault and the process died of it".into(),
             None => "the wait status names the signal; the fault itself was not recorded, so a process may have sent it".into(),
@@ -93,7 +93,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
 
 /// If SIGABRT is ignored, as it is for the first process of a pid namespace, abort(3) executes an instruction that
 /// faults. C library and processor decide which instruction.
-fn aborted(case: &Case<'_>, fault: Option<&SentSignal>) -> Option<Verdict> {
+fn aborted(case: &Case<'_>, fault: Option<&SentSignal>) -> Option<Finding> {
     let pid = case.culprit()?.pid;
     let exit = || case.exit().map(|exit| (exit.event, exit.time));
     let (event, time) = fault.map(|fault| (fault.event, fault.time)).or_else(exit)?;
@@ -127,6 +127,7 @@ fn details(sent: &SentSignal) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Verdict;
     use crate::testing::{INIT, Script, dns, verdict};
     use capture_format::EventKind as K;
 
@@ -151,7 +152,7 @@ mod tests {
             "app was killed by SIGSEGV (segmentation fault), 4 ms after start: address not mapped, at 0x8: a null pointer"
         );
         assert_eq!(
-            (verdict.cause, verdict.confidence),
+            (verdict.cause, verdict.score),
             (Cause::SegmentationFault, 97)
         );
     }
@@ -177,7 +178,7 @@ mod tests {
                     "",
                 );
             let verdict = fault(&mut s, signal, code, 0);
-            assert_eq!((verdict.cause, verdict.confidence), (Cause::Aborted, 96));
+            assert_eq!((verdict.cause, verdict.score), (Cause::Aborted, 96));
             assert!(
                 verdict
                     .sentence
@@ -254,7 +255,7 @@ mod tests {
             .exit(INIT, 139);
         let verdict = verdict(&s);
         assert_eq!(
-            (verdict.cause, verdict.confidence),
+            (verdict.cause, verdict.score),
             (Cause::SegmentationFault, 75)
         );
     }
@@ -284,7 +285,7 @@ mod tests {
             verdict(s.exit(INIT, 1))
         };
         let verdict = ended("trainer: worker ended unexpectedly\n");
-        assert_eq!((verdict.cause, verdict.confidence), (Cause::BusError, 85));
+        assert_eq!((verdict.cause, verdict.score), (Cause::BusError, 85));
         let other = ended("fatal: PORT is not a number\n");
         assert_eq!(other.cause, Cause::ExitedNonZero);
     }

@@ -12,7 +12,7 @@ use capture_format::SignalOrigin;
 
 use super::outside_signal::evidence;
 use super::words::Words;
-use super::{Case, Cause, Evidence, Verdict};
+use super::{Case, Cause, Evidence, Finding};
 use crate::facts::output::Stream;
 use crate::facts::signals::SentSignal;
 use events::decode::Signal;
@@ -25,7 +25,7 @@ pub(super) const SI_TKILL: i64 = -6;
 /// The exit code of timeout(1) when the time is up.
 const TIMED_OUT: u8 = 124;
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     let Some(signal) = case.signal() else {
         return timed_out(case);
     };
@@ -68,7 +68,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
 }
 
 /// timeout(1) ended its command.
-fn timed_out(case: &Case<'_>) -> Option<Verdict> {
+fn timed_out(case: &Case<'_>) -> Option<Finding> {
     let culprit = case.culprit()?;
     let is_timeout = culprit.name() == "timeout" && case.exit_code() == Some(TIMED_OUT);
     let mut signals = case.facts.signals.iter().filter(|_| is_timeout);
@@ -135,18 +135,18 @@ pub(super) fn verdict(
     cause: Cause,
     who: &str,
     itself: bool,
-) -> Verdict {
+) -> Finding {
     let signal = sent.signal;
     let words = case.recent_headline();
     let words = words.filter(|line| itself && line.stream != Stream::Stdout);
     let cited = words.map_or_else(String::new, |line| format!("; {}", line.cited()));
     let mut all: Vec<Evidence> = vec![evidence(sent)];
     all.extend(words.map(Words::evidence));
-    Verdict {
+    Finding {
         sentence: format!("{}: {who}{cited}", case.ended()),
         cause,
         subject: signal.to_string(),
-        confidence: 96,
+        score: 96,
         why: "the kernel recorded the signal and its sender, and the process died of it".into(),
         evidence: all,
         next_step: match cause {
@@ -246,7 +246,7 @@ mod tests {
         ] {
             let verdict = by(signal, code);
             assert_eq!(
-                (verdict.cause, verdict.confidence),
+                (verdict.cause, verdict.score),
                 (cause, 96),
                 "{}",
                 verdict.sentence

@@ -15,7 +15,7 @@
 use capture_format::PodEvent;
 
 use super::outside_signal::{self, Ending};
-use super::{Case, Evidence, Verdict};
+use super::{Case, Evidence, Finding};
 use events::escape::escaped_to;
 
 mod executions;
@@ -32,7 +32,7 @@ const AFTER: u64 = 60_000_000_000;
 /// nanoseconds.
 const BEFORE: u64 = 2_000_000_000;
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     let kubernetes = case.header.kubernetes.as_ref()?;
     let ending = Ending::of(case)?;
     let killing = about(case, kubernetes).filter(|event| event.reason == "Killing");
@@ -49,7 +49,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     let times = killing
         .filter(|killing| !is_of_this_run(case, killing, &ending))
         .map(|killing| killing.count);
-    let (confidence, known_by) = match (killing, seen) {
+    let (score, known_by) = match (killing, seen) {
         (Some(killing), _) => (
             if times.is_none() { 99 } else { 98 },
             format!(
@@ -61,7 +61,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         (None, Seen::Last) => (90, "it came when the probe had failed every time since the agent came, and may have before as often as kubelet allows; kubelet's own event is not in the capture".into()),
     };
     let known_by = format!("the kernel recorded the signal and its sender, and {known_by}");
-    let mut verdict = verdict(case, &ending, why, "because", confidence, known_by);
+    let mut verdict = verdict(case, &ending, why, "because", score, known_by);
     verdict.weakened_by = match (times, seen) {
         (Some(count), _) => vec![format!(
             "the event happened {count} times, and only the first and the last have a time"
@@ -78,9 +78,9 @@ fn verdict(
     ending: &Ending<'_>,
     why: Why,
     because: &str,
-    confidence: u8,
+    score: u8,
     known_by: String,
-) -> Verdict {
+) -> Finding {
     let after_start = case.after_start(ending.first.time);
     let after_start = after_start.map_or_else(String::new, |after| format!(" {after}"));
     let mut evidence: Vec<Evidence> = ending
@@ -89,7 +89,7 @@ fn verdict(
         .map(|sent| outside_signal::evidence(sent))
         .collect();
     evidence.extend(why.evidence);
-    Verdict {
+    Finding {
         sentence: format!(
             "{} was ended by kubelet{after_start} ({}{}), {because} {}",
             case.name(),
@@ -99,7 +99,7 @@ fn verdict(
         ),
         cause: why.cause,
         subject: why.subject,
-        confidence,
+        score,
         why: known_by,
         evidence,
         next_step: why.next_step,
@@ -300,7 +300,7 @@ mod tests {
             "{}",
             verdict.sentence
         );
-        assert_eq!((verdict.confidence, verdict.evidence.len()), (96, 6));
+        assert_eq!((verdict.score, verdict.evidence.len()), (96, 6));
         let startup = verdict_with(&without_events("startupProbe", cat(2)), &s);
         assert_eq!(startup.cause, Cause::StartupProbeFailed);
 
@@ -344,7 +344,7 @@ mod tests {
         let probed = without_events("livenessProbe", http());
         let verdict = verdict_with(&probed, &run(6_000, "runc"));
         assert_eq!(
-            (verdict.cause, verdict.confidence),
+            (verdict.cause, verdict.score),
             (Cause::LivenessProbeFailed, 70)
         );
         assert_eq!(
@@ -360,7 +360,7 @@ mod tests {
         }];
         let verdict = verdict_with(&before, &run(6_000, "runc"));
         assert_eq!(
-            (verdict.cause, verdict.confidence),
+            (verdict.cause, verdict.score),
             (Cause::LivenessProbeFailed, 90)
         );
         let startup = without_events(
@@ -503,7 +503,7 @@ mod tests {
         let verdict = |probe, s: &Script| verdict_with(&without_events("livenessProbe", probe), s);
         let told = verdict(probe(2), &run(6_000, false));
         assert_eq!(
-            (told.cause, told.confidence, told.weakened_by.len()),
+            (told.cause, told.score, told.weakened_by.len()),
             (Cause::LivenessProbeFailed, 90, 1)
         );
         assert!(told.why.contains("since the agent came"), "{}", told.why);

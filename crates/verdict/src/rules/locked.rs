@@ -1,66 +1,24 @@
 //! A program gave up because another process holds a lock on a file.
 //!
-//! flock(2), or fcntl(2) with F_SETLK or F_OFD_SETLK, failed with EAGAIN or EACCES, and `failed_call.rs` ties the call
-//! to the last words. If these speak of a lock, a weaker tie is enough, because the error can hardly mean anything else
+//! flock(2), or fcntl(2) with F_SETLK or F_OFD_SETLK, failed with EAGAIN or EACCES, and
+//! the last words speak of it. If these speak of a lock, a weaker tie is enough, because the error can hardly mean anything else
 //! then.
 //!
 //! The rule is wrong if the program could do without the lock and gave up over something else. Who holds the lock is a
 //! guess: a process of the container that has the same file open.
 
-use capture_format::EventKind;
+use super::tied::Described;
+use super::{Case, Cause};
+use crate::candidate::label;
+use crate::facts::Failure;
 
-use super::failed_call::{Kind, find};
-use super::phrase::says;
-use super::{Case, Cause, Verdict};
-use events::decode::Errno;
-
-/// How programs speak of a lock, in lower case.
-const OF_LOCKS: &[&str] = &[
-    "lock",
-    "locks",
-    "locked",
-    "locking",
-    "flock",
-    "lockfile",
-    "already running",
-    "already in use",
-    "already open",
-    "already opened",
-    "in use by",
-    "being used by",
-    "another instance",
-    "another process",
-    "other process",
-];
-const KIND: Kind = Kind {
-    errnos: &[Errno::EAGAIN, Errno::EACCES],
-    says: &[
-        "resource temporarily unavailable",
-        "eagain",
-        "ewouldblock",
-        "blockingioerror",
-        "wouldblock",
-    ],
-    rare: false,
-    concerns: |failure| matches!(failure.kind, EventKind::FLOCK | EventKind::FCNTL),
-};
-/// The same for a program that mentions a lock: then the error has no other meaning.
-const OF_A_LOCK: Kind = Kind {
-    says: OF_LOCKS,
-    rare: true,
-    ..KIND
-};
-
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    let speaks_of_locks = case.words.find(|text| says(text, OF_LOCKS)).is_some();
-    let found = speaks_of_locks.then(|| find(case, &OF_A_LOCK)).flatten();
-    let found = found.or_else(|| find(case, &KIND))?;
-    let path = found.label();
+pub(super) fn describe(case: &Case<'_>, failure: &Failure) -> Described {
+    let path = label(failure);
     let what = match path.is_empty() {
         true => "a file".to_owned(),
         false => format!("\"{path}\""),
     };
-    let holder = case.facts.also_open_at(found.failure.event);
+    let holder = case.facts.also_open_at(failure.event);
     let holder = holder.and_then(|pid| case.facts.processes.get(pid));
     let by = holder.map_or_else(
         || "another process".to_owned(),
@@ -69,20 +27,27 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             format!("another process, maybe {name} (pid {pid}), which has it open,")
         },
     );
-    let what = format!("{by} holds the lock on {what}");
     let next_step = match path.is_empty() {
         true => "Find out who holds the lock (`lslocks` on the node): the same program twice, or another pod that shares the volume.".to_owned(),
         false => format!(
             "Find out who holds the lock on {path} (`lslocks` or `fuser {path}` on the node): the same program twice, or another pod that shares the volume."
         ),
     };
-    Some(found.verdict(case, Cause::Locked, path.clone(), &what, next_step))
+    Described {
+        cause: Cause::Locked,
+        subject: path,
+        what: format!(": {by} holds the lock on {what}"),
+        next_step,
+        more: Vec::new(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Verdict;
     use crate::testing::{INIT, Script, verdict};
+    use capture_format::EventKind;
 
     const F_SETLK: i64 = 6;
 
@@ -102,7 +67,7 @@ mod tests {
     fn the_file_and_who_has_it_open_are_named() {
         let verdict = ended("store: cannot lock /data/store.lock\n");
         assert_eq!(
-            (verdict.cause, verdict.subject.as_str(), verdict.confidence),
+            (verdict.cause, verdict.subject.as_str(), verdict.score),
             (Cause::Locked, "/data/store.lock", 91)
         );
         assert!(
@@ -117,7 +82,7 @@ mod tests {
             Cause::Locked
         );
         let given = ended("store: cannot open: Resource temporarily unavailable\n");
-        assert_eq!((given.cause, given.confidence), (Cause::Locked, 70));
+        assert_eq!((given.cause, given.score), (Cause::Locked, 68));
     }
 
     #[test]
@@ -143,7 +108,7 @@ mod tests {
             "",
         );
         let verdict = verdict(s.exit(INIT, 1));
-        assert_eq!((verdict.cause, verdict.confidence), (Cause::Locked, 55));
+        assert_eq!((verdict.cause, verdict.score), (Cause::Locked, 55));
     }
 
     #[test]

@@ -8,10 +8,10 @@
 //! The rule is wrong if the program could do without the module, reported that, and gave up over something else. If a
 //! path is missing and not a name, the rule `missing_file` says so.
 
-use super::{Case, Cause, Evidence, Verdict};
+use super::{Case, Cause, Evidence, Finding};
 use crate::facts::Failure;
 use crate::facts::output::Line;
-use crate::rules::failed_call;
+use crate::rules::tied;
 use events::basename;
 use events::decode::Errno;
 use events::escape::escaped_to;
@@ -177,7 +177,7 @@ const LOADERS: &[Loader] = &[
 /// Python's loader of native modules: `ImportError: libGL.so.1: cannot open shared object file`.
 const NO_OBJECT: &str = ": cannot open shared object file";
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     case.gave_up()?;
     let block = case.words.block();
     let message: Vec<&str> = block.iter().map(|line| &*line.text).collect();
@@ -195,11 +195,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         ),
         command => format!("Check that the image's build installs {name}: `{command}`."),
     };
-    let evidence = tried(case, &name, line)
-        .into_iter()
-        .map(failed_call::evidence);
+    let evidence = tried(case, &name, line).into_iter().map(tied::evidence);
     let mut evidence: Vec<Evidence> = evidence.collect();
-    let (confidence, why) = match evidence.is_empty() {
+    let (score, why) = match evidence.is_empty() {
         true => (89, "the loader says so in words of its own"),
         false => (
             93,
@@ -207,7 +205,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         ),
     };
     evidence.push(line.evidence());
-    Some(Verdict {
+    Some(Finding {
         sentence: format!(
             "{}: {} \"{name}\" is missing; {}",
             case.ended(),
@@ -216,7 +214,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         ),
         cause: Cause::MissingDependency,
         subject: name,
-        confidence,
+        score,
         why: why.into(),
         evidence,
         next_step: install,
@@ -369,6 +367,6 @@ mod tests {
             .write(INIT, 2, "Error: Cannot find module 'express'\n")
             .exit(INIT, 1);
         let verdict = verdict(&s);
-        assert_eq!((verdict.confidence, verdict.evidence[0].event), (93, 3));
+        assert_eq!((verdict.score, verdict.evidence[0].event), (93, 3));
     }
 }

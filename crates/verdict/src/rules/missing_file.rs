@@ -1,375 +1,60 @@
 //! A program gave up because a file or directory does not exist.
 //!
 //! Programs look for files that need not exist all the time: libraries in every directory of a search path,
-//! translations, modules, optional configuration. A failed call alone is therefore never a cause. Something has to tie
-//! it to the end of the run. In the order of strength: the last words name its path and the error; they name its file
-//! name and the error; the path was named shortly before them; they give the error without a path, right after the
-//! call; there are no last words, and the failed open was the last thing that the process did.
-//!
-//! The rule is wrong if the program could do without the file and gave up over something else. Words such as `not
+//! translations, modules, optional configuration. A failed call alone is therefore never a cause. Words such as `not
 //! found` are also said about other things (`key not found in app.conf`), so they count only right beside the path.
 
-use std::ops::Range;
-
-use capture_format::Class;
-
-use super::case::CLOSE;
-use super::failed_call::names_a_path;
-use super::phrase::{gives, said, sentences};
-use super::{Case, Cause, Evidence, Verdict, volume};
-use crate::entity::{names, places};
-use crate::facts::output::Line;
-use crate::facts::{Failure, is_noise};
+use super::tied::Described;
+use super::{Case, Cause, volume};
+use crate::candidate::Naming;
+use crate::facts::Failure;
+use crate::tie::{Tie, Tied};
 use events::basename;
 use events::decode::Errno;
 use events::escape::escaped_to;
-use events::fds::has_path;
 
-/// The error itself, in lower case. It counts anywhere in a sentence with the path.
-const ERROR_ITSELF: &[&str] = &[
-    "no such file or directory",
-    "no such file",
-    "no such directory",
-    "enoent",
-    "filenotfound*",
-    "nosuchfile*",
-    "not a directory",
-    "nonexistent directory",
-    "directory nonexistent",
-];
-/// How programs say what they tried, in lower case. It counts only right before or right after the path.
-const TRIED: &[&str] = &[
-    "cannot find",
-    "can't find",
-    "could not find",
-    "couldn't find",
-    "unable to find",
-    "cannot open",
-    "can't open",
-    "could not open",
-    "couldn't open",
-    "unable to open",
-    "failed to open",
-    "failed opening",
-    "unable to load",
-    "failed to load",
-    "unable to access",
-    "can't cd",
-    "can't create",
-    "cannot create",
-];
-/// Words after which a sentence is about something other than the path: `cannot find user bob in users.yaml`.
-const LEADS_AWAY: &[&str] = &[
-    "for", "of", "in", "by", "with", "because", "and", "listed", "declared",
-];
-/// How many words may be between what was tried and the path.
-const MAX_BETWEEN: usize = 4;
-/// Words that programs also use about other things, in lower case: `key not found in app.conf`. They count only right
-/// beside the path.
-const BESIDE_PATH: &[&str] = &[
-    "missing",
-    "not found",
-    "not there",
-    "absent",
-    "does not exist",
-    "doesn't exist",
-    "not exist",
-    "nonexistent",
-    "non-existent",
-];
-/// Words that may be between such words and the path.
-const BETWEEN: &[&str] = &[
-    "is",
-    "was",
-    "are",
-    "file",
-    "files",
-    "directory",
-    "folder",
-    "config",
-    "configuration",
-    "settings",
-    "the",
-    "path",
-    "at",
-    "script",
-    "required",
-    "it",
-    "does",
-];
-/// The last component of a path must be at least this long to be looked for without its directory. It must also have an
-/// extension, since a mere word is not a file name.
-const MIN_NAME: usize = 4;
-
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    case.gave_up()?;
-    let concerns = |failure: &&Failure| is_missing(failure) && case.below_chain(failure.pid);
-    let failures: Vec<&Failure> = case.facts.failures.iter().filter(concerns).collect();
-    let by_path = failures.iter().rev().find_map(|failure| {
-        Some((
-            *failure,
-            line_naming(case, failure, &failure.path, &failure.name, true)?,
-        ))
-    });
-    if let Some((failure, line)) = by_path {
-        return Some(verdict(
-            case,
-            failure,
-            &failure.path,
-            Some(line),
-            90,
-            "the call failed, and the last words name its path and the error",
-        ));
-    }
-    let by_name = failures.iter().rev().find_map(|failure| {
-        let name = basename(&failure.name);
-        let is_name = name.len() >= MIN_NAME && name.contains(&b'.');
-        let line = is_name.then(|| line_naming(case, failure, name, name, false));
-        Some((
-            *failure,
-            name,
-            line.flatten().or_else(|| line_of_perror(case, failure))?,
-        ))
-    });
-    if let Some((failure, name, line)) = by_name {
-        return Some(verdict(
-            case,
-            failure,
-            name,
-            Some(line),
-            85,
-            "calls for this name failed, and the last words name it and the error",
-        ));
-    }
-    if let Some((failure, line)) = failures
-        .iter()
-        .rev()
-        .find_map(|failure| Some((*failure, named_around(case, failure)?)))
-    {
-        let why =
-            "the call failed, the last words name the error, and what was said with them its path";
-        return Some(verdict(case, failure, &failure.path, Some(line), 74, why));
-    }
-    if let Some((failure, line)) = given(case) {
-        let why = "the last words give the error, and this was the last call that failed before them; they do not name its path";
-        return Some(verdict(case, failure, &failure.path, Some(line), 66, why));
-    }
-    let last = failures
-        .last()
-        .filter(|failure| case.words.is_empty() && is_last_act(case, failure))?;
-    Some(verdict(
-        case,
-        last,
-        &last.path,
-        None,
-        55,
-        "it said nothing, but ended right after this failed open",
-    ))
-}
-
-fn is_missing(failure: &Failure) -> bool {
-    has_path(failure.kind)
-        && !super::exec::is_exec(failure.kind)
-        && !failure.made_good
-        && !failure.name.is_empty()
-        && matches!(failure.errno, Errno::ENOENT | Errno::ENOTDIR)
-}
-
-fn line_naming<'a>(
-    case: &Case<'a>,
-    failure: &Failure,
-    path: &[u8],
-    name: &[u8],
-    whole: bool,
-) -> Option<&'a Line> {
-    let (path, name) = (String::from_utf8_lossy(path), String::from_utf8_lossy(name));
-    let line = case.words.find(|text| {
-        sentences(text).any(|sentence| {
-            let is_named =
-                names(sentence, &path) || names(sentence, &name) || names_end(sentence, &path);
-            // Words of the path itself are not what the program says: `missing.conf`.
-            let said = || sentence.replace(&*path, "/").replace(&*name, "/");
-            is_named && (gives_error(&said()) || whole && is_beside(sentence, &[&path, &name]))
-        })
-    })?;
-    (failure.event < line.event).then_some(line)
-}
-
-/// Whether a text has the error itself; `no such file format` is another error.
-fn gives_error(text: &str) -> bool {
-    said(text, ERROR_ITSELF).any(|place| {
-        let rest = text[place.end..].trim_start();
-        !rest.starts_with(|c: char| c.is_alphabetic())
-            || ["or ", "at ", "in "]
-                .iter()
-                .any(|word| rest.starts_with(word))
-    })
-}
-
-/// Whether a sentence says right beside a path that the path does not exist: `/etc/app.conf is missing`, `cannot open
-/// the file /etc/app.conf`; but not `/etc/app.conf: missing port` or `cannot find user bob in /etc/users`.
-fn is_beside(sentence: &str, paths: &[&str]) -> bool {
-    let mut places: Vec<_> = paths
-        .iter()
-        .flat_map(|path| places(sentence, path))
-        .collect();
-    if places.is_empty() {
-        places.extend(paths.iter().filter_map(|path| place_of_end(sentence, path)));
-    }
-    let between = |text: &str| -> Vec<String> {
-        let words = text.split(|c: char| !c.is_alphanumeric());
-        let words = words.filter(|word| !word.is_empty());
-        words.map(str::to_ascii_lowercase).collect()
+pub(super) fn describe(case: &Case<'_>, failure: &Failure, tied: &Tied<'_>) -> Described {
+    // A name that was looked for in several directories is missing in all of them.
+    let path = match tied.tie {
+        Tie::Named(Naming::Part) => basename(&failure.name),
+        _ => &failure.path,
     };
-    let joins = |text: &str| between(text).iter().all(|word| BETWEEN.contains(&&**word));
-    let leads_there = |text: &str| {
-        let words = between(text);
-        words.len() <= MAX_BETWEEN && !words.iter().any(|word| LEADS_AWAY.contains(&&**word))
-    };
-    let each = |phrases: &'static [&'static str], leads: &dyn Fn(&str) -> bool| {
-        said(sentence, phrases).any(|word| {
-            let rest = sentence[word.end..].trim_start();
-            let ends = !rest.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '"' | '\''));
-            places.iter().any(|path| {
-                path.end <= word.start && ends && joins(&sentence[path.end..word.start])
-                    || word.end <= path.start && leads(&sentence[word.end..path.start])
-            })
-        })
-    };
-    each(BESIDE_PATH, &joins) || each(TRIED, &leads_there)
-}
-
-/// A line as perror(3) writes it: `settings: No such file or directory`, whatever the name is.
-fn line_of_perror<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
-    let name = String::from_utf8_lossy(basename(&failure.name));
-    let line = case
-        .words
-        .find(|text| text.trim() == format!("{name}: {}", failure.errno.text()))?;
-    (!name.is_empty() && failure.event < line.event).then_some(line)
-}
-
-/// The line that gives the error, if another line that was written after the call names its path.
-fn named_around<'a>(case: &Case<'a>, failure: &Failure) -> Option<&'a Line> {
-    let line = case.words.find(gives_error)?;
-    let path = String::from_utf8_lossy(&failure.path);
-    let mut around = case.words.between(failure.event, line.event);
-    (path.len() > 1 && around.any(|line| names(line.said(), &path))).then_some(line)
-}
-
-/// The call and the line, if the line gives the error but no path, and the last call that failed before it met that
-/// error: `wings: No such file or directory`.
-fn given<'a>(case: &Case<'a>) -> Option<(&'a Failure, &'a Line)> {
-    let line = case.words.headline()?;
-    let before = |failure: &&Failure| {
-        failure.pid == line.pid && failure.event < line.event && !is_noise(failure)
-    };
-    let last = case.facts.failures.iter().rev().find(before)?;
-    let close = line.time.since(last.time) <= CLOSE;
-    let says_it = gives(line.said(), last.errno) && !names_a_path(line.said());
-    (is_missing(last) && last.kind.class() == Class::Opens && close && says_it)
-        .then_some((last, line))
-}
-
-/// Whether a text names the end of a path, as programs name files relative to a directory of theirs:
-/// `vendor/autoload.php`.
-fn names_end(text: &str, path: &str) -> bool {
-    place_of_end(text, path).is_some()
-}
-
-/// Where a text names the end of a path.
-fn place_of_end(text: &str, path: &str) -> Option<Range<usize>> {
-    let is_separator =
-        |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '(' | ')' | ':' | ',');
-    let mut next = 0;
-    let mut words = text.split_inclusive(is_separator).map(|word| {
-        let at = next;
-        next += word.len();
-        (at, word.trim_end_matches(is_separator))
-    });
-    words.find_map(|(at, word)| {
-        let rest = word.strip_prefix("./").unwrap_or(word);
-        let is_end = rest.contains('/')
-            && !rest.starts_with(['/', '.'])
-            && path
-                .strip_suffix(rest)
-                .is_some_and(|start| start.ends_with('/'));
-        is_end.then(|| at..at + word.len())
-    })
-}
-
-/// Whether the open is the last thing that the process did, except closes, and concerns no file that programs regularly
-/// look for in vain.
-fn is_last_act(case: &Case<'_>, failure: &Failure) -> bool {
-    let opens = failure.kind.class() == Class::Opens;
-    let culprit = case.culprit().filter(|culprit| culprit.pid == failure.pid);
-    opens
-        && !is_noise(failure)
-        && culprit.and_then(|culprit| culprit.last_call) == Some(failure.event)
-}
-
-fn verdict(
-    case: &Case<'_>,
-    failure: &Failure,
-    path: &[u8],
-    line: Option<&Line>,
-    confidence: u8,
-    why: &str,
-) -> Verdict {
     let path = escaped_to(path, 300).to_string();
     let mount = volume::below(case, &path);
-    let call = failure.kind.name().unwrap_or("call");
-    let cited = line.map_or_else(String::new, |line| format!("; {}", line.cited()));
-    let what = match line {
+    let what = match tied.line {
         Some(_) if failure.errno == Errno::ENOTDIR => {
-            format!("a part of the path \"{path}\" is not a directory")
+            format!(": a part of the path \"{path}\" is not a directory")
         }
         Some(_) if failure.creates => {
-            format!("\"{path}\" cannot be created, as its directory does not exist")
+            format!(": \"{path}\" cannot be created, as its directory does not exist")
         }
-        Some(_) => format!("\"{path}\" does not exist"),
+        Some(_) => format!(": \"{path}\" does not exist"),
         None => format!(
-            "right after it could not open \"{path}\" ({})",
+            ", right after it could not open \"{path}\" ({})",
             failure.errno.text()
         ),
     };
-    let separator = if line.is_some() { ": " } else { ", " };
-    let mut evidence = vec![Evidence::new(
-        failure.event,
-        failure.time,
-        format!(
-            "{call} {}: {} ({})",
-            escaped_to(&failure.path, 300),
-            failure.errno,
-            failure.errno.text()
+    let next_step = match failure.creates || failure.errno == Errno::ENOTDIR {
+        true => format!(
+            "Check each directory of {path}{mount}: in the image, or where a volume should be mounted."
         ),
-    )];
-    evidence.extend(line.map(Line::evidence));
-    Verdict {
-        sentence: format!("{}{separator}{what}{cited}", case.ended()),
+        false => format!(
+            "Put {path}{mount} where the program looks for it (image, ConfigMap or volume mount), or point the program to where it is."
+        ),
+    };
+    Described {
         cause: Cause::MissingFile,
-        subject: path.clone(),
-        confidence,
-        why: why.into(),
-        evidence,
-        next_step: match failure.creates || failure.errno == Errno::ENOTDIR {
-            true => format!(
-                "Check each directory of {path}{mount}: in the image, or where a volume should be mounted."
-            ),
-            false => format!(
-                "Put {path}{mount} where the program looks for it (image, ConfigMap or volume mount), or point the program to where it is."
-            ),
-        },
-        weakened_by: if line.is_none() {
-            case.missing_events()
-        } else {
-            Vec::new()
-        },
+        subject: path,
+        what,
+        next_step,
+        more: Vec::new(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Verdict;
     use crate::testing::{INIT, Script, verdict};
     use capture_format::EventKind;
 
@@ -397,8 +82,8 @@ mod tests {
         };
         let given = ended("heron: wings: No such file or directory\n", "");
         assert_eq!(
-            (given.cause, given.subject.as_str(), given.confidence),
-            (Cause::MissingFile, "/etc/heron/wings.yml", 66)
+            (given.cause, given.subject.as_str(), given.score),
+            (Cause::MissingFile, "/etc/heron/wings.yml", 68)
         );
         for (words, after) in [
             ("heron: no such file format\n", ""),
@@ -430,10 +115,7 @@ mod tests {
             verdict.sentence,
             "app exited 1, 11 ms after start: \"/etc/app.conf\" does not exist; stderr: FileNotFoundError: [Errno 2] No such file or directory: '/etc/app.conf'"
         );
-        assert_eq!(
-            (verdict.cause, verdict.confidence),
-            (Cause::MissingFile, 90)
-        );
+        assert_eq!((verdict.cause, verdict.score), (Cause::MissingFile, 91));
     }
 
     #[test]
@@ -521,7 +203,7 @@ mod tests {
             verdict.sentence,
             "app exited 1, 4 ms after start, right after it could not open \"/etc/app.conf\" (No such file or directory)"
         );
-        assert_eq!(verdict.confidence, 55);
+        assert_eq!(verdict.score, 55);
         let mut s = Script::new(&["app"]);
         s.open(INIT, "/etc/app.conf", -2)
             .open(INIT, "/etc/app.default", 3)
@@ -566,7 +248,7 @@ mod tests {
         let words = ["config error: No such file or directory\n"];
         let verdict = ended(&["/etc/xdg/config"], &words);
         assert_eq!(
-            verdict.confidence, 66,
+            verdict.score, 68,
             "it is the call, and not the name: {}",
             verdict.why
         );
@@ -665,8 +347,8 @@ mod tests {
             );
             let verdict = verdict(s.write(INIT, 2, words).exit(INIT, 1));
             assert_eq!(
-                (verdict.cause, verdict.confidence),
-                (Cause::MissingFile, 90),
+                (verdict.cause, verdict.score),
+                (Cause::MissingFile, 91),
                 "{words}"
             );
             assert!(
@@ -712,10 +394,7 @@ mod tests {
             &["/etc/svc/config"],
             &["config: No such file or directory\n"],
         );
-        assert_eq!(
-            (verdict.subject.as_str(), verdict.confidence),
-            ("config", 85)
-        );
+        assert_eq!((verdict.subject.as_str(), verdict.score), ("config", 85));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! the sentence is something else that is written in capitals. The verdict has the variable's name only, never a value.
 
 use super::phrase::{said, says, sentences};
-use super::{Case, Cause, Verdict};
+use super::{Case, Cause, Finding};
 use crate::facts::output::Line;
 
 /// What bash, dash and BusyBox write after the name of the variable.
@@ -67,21 +67,21 @@ const ASKED_FOR: &[&str] = &[
 /// How many words may be between the name and the words that call it a variable.
 const MAX_BETWEEN: usize = 2;
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     case.gave_up()?;
-    let (name, line, confidence, why) = case
+    let (name, line, score, why) = case
         .words
         .block()
         .iter()
         .find_map(|line| of_line(case, line))?;
-    Some(Verdict {
+    Some(Finding {
         sentence: format!(
             "{}: the environment variable {name} is not set",
             case.ended()
         ),
         cause: Cause::MissingVariable,
         subject: name.clone(),
-        confidence,
+        score,
         why: why.into(),
         evidence: vec![line.evidence()],
         next_step: format!(
@@ -283,7 +283,7 @@ mod tests {
     fn said(argv0: &str, words: &str) -> (Cause, String, u8) {
         let mut s = Script::new(&[argv0]);
         let verdict = verdict(s.write(INIT, 2, words).exit(INIT, 1));
-        (verdict.cause, verdict.subject, verdict.confidence)
+        (verdict.cause, verdict.subject, verdict.score)
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Rules: each turns facts into a verdict with its evidence, or returns nothing.
+//! Rules: each turns facts into a finding with its evidence, or returns nothing.
 //!
 //! A rule is a function in a file of its own with its own tests, and an entry in [`RULES`]. Each file says which end
 //! its rule recognises, by which facts, and when it is wrong. A rule that is not sure returns nothing: a wrong verdict
-//! is worse than none. The verdict with the highest confidence wins; of equals, that of the earlier rule.
+//! is worse than none. The finding with the highest score wins; of equals, that of the earlier rule. The score gives the
+//! band of the verdict, which is all that a reader sees: see [`Band`].
 //!
-//! The confidence, in percent, follows from what the verdict rests on:
+//! The score, in percent, follows from what the finding rests on:
 //!
 //! - 95 to 100: the kernel said it, by a wait status, a signal with its sender, or an OOM kill.
 //! - 80 to 94: a call failed, and one sentence of the last words names what it was about and the error; or the last
@@ -16,17 +17,18 @@
 //! - below 50: there are only the exit code and the last words.
 
 use capture_format::BootTime;
-use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 
+mod band;
+mod call_failed;
 mod case;
 mod configuration;
 mod cpu_starved;
 mod disk_full;
 mod dns;
-mod doubt;
+pub(crate) mod doubt;
 mod exec;
 mod exit_zero;
-pub(crate) mod failed_call;
 mod fault;
 mod inside_signal;
 mod kubelet;
@@ -39,12 +41,13 @@ mod non_zero_exit;
 mod oom;
 mod outside_signal;
 mod permission;
-mod phrase;
+pub(crate) mod phrase;
 mod port_in_use;
 mod process_refused;
 mod read_only;
 mod refused;
 mod start_error;
+pub(crate) mod tied;
 mod too_many_files;
 mod unexplained_signal;
 mod unknown;
@@ -52,19 +55,21 @@ mod visit;
 mod volume;
 pub(crate) mod words;
 
+pub use band::Band;
 pub use case::Case;
 pub use case::how;
 use doubt::{Doubt, rests_on_words};
+pub(crate) use exec::is_exec;
 pub(crate) use refused::host_of;
 
-/// From this confidence on, in percent, a verdict explains an abort.
+/// From this score on a finding explains an abort.
 const EXPLAINS: u8 = 68;
 
 /// One rule. It returns what ended the run, or nothing.
-pub type Rule = fn(&Case<'_>) -> Option<Verdict>;
+pub(crate) type Rule = fn(&Case<'_>) -> Option<Finding>;
 
 /// Every rule with its name. The last one always returns a verdict.
-pub const RULES: &[(&str, Rule)] = &[
+pub(crate) const RULES: &[(&str, Rule)] = &[
     ("start_error", start_error::rule),
     ("oom", oom::rule),
     ("kubelet", kubelet::rule),
@@ -74,19 +79,9 @@ pub const RULES: &[(&str, Rule)] = &[
     ("unexplained_signal", unexplained_signal::rule),
     ("exit_zero", exit_zero::rule),
     ("exec", exec::rule),
-    ("dns", dns::rule),
-    ("refused", refused::rule),
-    ("read_only", read_only::rule),
-    ("disk_full", disk_full::rule),
-    ("too_many_files", too_many_files::rule),
-    ("port_in_use", port_in_use::rule),
-    ("no_such_address", no_such_address::rule),
-    ("locked", locked::rule),
-    ("process_refused", process_refused::rule),
+    ("tied", tied::rule),
     ("missing_dependency", missing_dependency::rule),
     ("missing_variable", missing_variable::rule),
-    ("missing_file", missing_file::rule),
-    ("permission", permission::rule),
     ("configuration", configuration::rule),
     ("cpu_starved", cpu_starved::rule),
     ("non_zero_exit", non_zero_exit::rule),
@@ -94,7 +89,7 @@ pub const RULES: &[(&str, Rule)] = &[
 ];
 
 /// What ended a run, as a stable name for machines. A name never gets another meaning; new names may be added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cause {
@@ -184,6 +179,8 @@ pub enum Cause {
     Locked,
     /// fork(2), clone(2) or clone3(2) failed: no new process or thread.
     ProcessRefused,
+    /// A call failed with an error that has no cause of its own, and the last words give that error.
+    CallFailed,
     /// A module, class or shared library is missing.
     MissingDependency,
     /// An environment variable is not set.
@@ -207,6 +204,26 @@ impl Cause {
     }
 }
 
+/// What a rule found.
+#[derive(Clone, Debug)]
+pub(crate) struct Finding {
+    /// One sentence for people, escaped.
+    pub(crate) sentence: String,
+    pub(crate) cause: Cause,
+    /// What the cause is about: a host, an address, a path, a command, a signal; escaped. Empty if there is nothing to
+    /// name.
+    pub(crate) subject: String,
+    /// How strong the evidence is, in percent: see the list in the document of this module.
+    pub(crate) score: u8,
+    /// Why it is that strong.
+    pub(crate) why: String,
+    pub(crate) evidence: Vec<Evidence>,
+    /// What to do next: a command to run, or a thing to change.
+    pub(crate) next_step: String,
+    /// What was lost or overwritten and could change the verdict.
+    pub(crate) weakened_by: Vec<String>,
+}
+
 /// What ended a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
@@ -217,9 +234,11 @@ pub struct Verdict {
     /// What the cause is about: a host, an address, a path, a command, a signal; escaped. Empty if there is nothing to
     /// name.
     pub subject: String,
-    /// How sure the rule is, in percent.
+    /// How sure the verdict is.
+    pub band: Band,
+    /// How many of a hundred verdicts of this band were right, as measured: see [`Band::share`].
     pub confidence: u8,
-    /// Why the rule is that sure.
+    /// Why the verdict is that sure.
     pub why: String,
     /// The events that the verdict rests on.
     pub evidence: Vec<Evidence>,
@@ -227,6 +246,29 @@ pub struct Verdict {
     pub next_step: String,
     /// What was lost or overwritten and could change the verdict.
     pub weakened_by: Vec<String>,
+    /// The score of the finding: only tests look behind the band.
+    #[cfg(test)]
+    #[serde(skip)]
+    pub(crate) score: u8,
+}
+
+impl From<Finding> for Verdict {
+    fn from(finding: Finding) -> Self {
+        let band = Band::of(finding.score);
+        Self {
+            sentence: finding.sentence,
+            cause: finding.cause,
+            subject: finding.subject,
+            band,
+            confidence: band.share(),
+            why: finding.why,
+            evidence: finding.evidence,
+            next_step: finding.next_step,
+            weakened_by: finding.weakened_by,
+            #[cfg(test)]
+            score: finding.score,
+        }
+    }
 }
 
 /// An event that a verdict rests on.
@@ -270,11 +312,11 @@ impl Serialize for Evidence {
 
 /// The surer one of two verdicts; the first one if they are equally sure. But abort(3) is only a way to give up: a
 /// verdict that says why the program gave up goes first.
-fn surer(best: Verdict, next: Verdict) -> Verdict {
-    let explains = |why: &Verdict, of: &Verdict| {
-        of.cause == Cause::Aborted && why.confidence >= EXPLAINS && rests_on_words(why)
+fn surer(best: Finding, next: Finding) -> Finding {
+    let explains = |why: &Finding, of: &Finding| {
+        of.cause == Cause::Aborted && why.score >= EXPLAINS && rests_on_words(why)
     };
-    let takes_over = next.confidence > best.confidence && !explains(&best, &next);
+    let takes_over = next.score > best.score && !explains(&best, &next);
     if takes_over || explains(&next, &best) {
         next
     } else {
@@ -286,10 +328,10 @@ fn surer(best: Verdict, next: Verdict) -> Verdict {
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Verdict {
     let doubt = Doubt::of(case);
-    let verdicts = RULES.iter().filter_map(|(_, rule)| rule(case));
-    let verdicts = verdicts.map(|verdict| doubt.weigh(verdict));
-    let verdict = verdicts.reduce(surer);
-    let mut verdict = verdict.unwrap_or_else(|| unknown::verdict(case));
+    let findings = RULES.iter().filter_map(|(_, rule)| rule(case));
+    let findings = findings.map(|finding| doubt.weigh(finding));
+    let finding = findings.reduce(surer);
+    let mut verdict = Verdict::from(finding.unwrap_or_else(|| unknown::verdict(case)));
     if case.start_error().is_none() {
         verdict.evidence.extend(case.exit_evidence());
     }

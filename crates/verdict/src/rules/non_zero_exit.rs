@@ -6,12 +6,12 @@
 //!
 //! The rule is wrong if the program gave up over something that the cited line is not about.
 
-use super::{Case, Cause, Verdict};
+use super::{Case, Cause, Finding};
 
 /// How many lines are cited as evidence.
 const MAX_LINES: usize = 8;
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     let code = case.exit_code().filter(|&code| code != 0)?;
     let (line, cited) = match case.words.headline() {
         Some(line) => (line, case.cited(line)),
@@ -28,11 +28,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     evidence.extend(case.said.evidence(MAX_LINES));
     let (killed, of_killed) = case.killed_before();
     evidence.extend(of_killed);
-    Some(Verdict {
+    Some(Finding {
         sentence: format!("{}{cited}{killed}", case.ended()),
         cause: Cause::ExitedNonZero,
         subject: code.to_string(),
-        confidence: 40,
+        score: 40,
         why: "no failed call could be tied to the exit: this is what the program said last".into(),
         evidence,
         next_step: "Read its last words; `lastword show` has every call before them.".into(),

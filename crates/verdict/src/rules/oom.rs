@@ -14,7 +14,7 @@ use capture_format::{ExitStatus, OomScope, SignalOrigin};
 
 use super::visit::specified;
 use super::words::Words;
-use super::{Case, Cause, Evidence, Verdict};
+use super::{Case, Cause, Evidence, Finding};
 use crate::entity::names;
 use crate::facts::{OomKill, Process};
 use events::decode::Signal;
@@ -61,11 +61,11 @@ struct Found<'a> {
     /// Whether the culprit went on after the kill and then gave up.
     gave_up: bool,
     /// How sure it is that the kill ended the run, in percent.
-    confidence: u8,
+    score: u8,
     why: String,
 }
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     let found = killed(case).or_else(|| gave_up(case))?;
     let Limit {
         text,
@@ -116,11 +116,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     if found.gave_up {
         evidence.extend(case.words.headline().map(Words::evidence));
     }
-    Some(Verdict {
+    Some(Finding {
         sentence,
         cause: Cause::OomKilled,
         subject,
-        confidence: found.confidence,
+        score: found.score,
         why: found.why,
         evidence,
         next_step,
@@ -162,10 +162,10 @@ fn killed<'a>(case: &Case<'a>) -> Option<Found<'a>> {
     let is_end =
         |kill: &&OomKill| case.in_chain(kill.pid) || (handed_on && case.below_chain(kill.pid));
     let victim = kills.iter().rev().find(is_end);
-    let found = |kill, confidence, why: String| Found {
+    let found = |kill, score, why: String| Found {
         kill,
         gave_up: false,
-        confidence,
+        score,
         why,
     };
     if let Some(victim) = victim {
@@ -231,7 +231,7 @@ fn gave_up<'a>(case: &Case<'a>) -> Option<Found<'a>> {
             || text.contains(&child.pid.to_string())
             || text.contains(&child.name().to_lowercase())
     });
-    let (confidence, why) = match (of_it, said.is_empty()) {
+    let (score, why) = match (of_it, said.is_empty()) {
         (true, _) => (
             95,
             "the kernel's OOM killer chose a process that it had started, and its last words are about that",
@@ -245,7 +245,7 @@ fn gave_up<'a>(case: &Case<'a>) -> Option<Found<'a>> {
     Some(Found {
         kill: Some(kill),
         gave_up: true,
-        confidence,
+        score,
         why: why.to_owned(),
     })
 }
@@ -389,7 +389,7 @@ mod tests {
             verdict.sentence,
             "java was killed by the OOM killer, 6 ms after start: its memory limit is 64 MiB; which limit was reached was not recorded"
         );
-        assert_eq!((verdict.cause, verdict.confidence), (Cause::OomKilled, 100));
+        assert_eq!((verdict.cause, verdict.score), (Cause::OomKilled, 100));
     }
 
     #[test]
@@ -419,7 +419,7 @@ mod tests {
             ..Resources::default()
         });
         let told = verdict_with(&header, &s);
-        assert_eq!((told.cause, told.confidence), (Cause::OomKilled, 79));
+        assert_eq!((told.cause, told.score), (Cause::OomKilled, 79));
         assert!(
             told.sentence.ends_with("its memory limit is 64Mi"),
             "{}",
@@ -558,10 +558,7 @@ mod tests {
         ] {
             let verdict = of(scope, limit, in_pod);
             assert!(verdict.sentence.ends_with(text), "{}", verdict.sentence);
-            assert_eq!(
-                (verdict.subject.as_str(), verdict.confidence),
-                (subject, 100)
-            );
+            assert_eq!((verdict.subject.as_str(), verdict.score), (subject, 100));
             assert!(
                 verdict.next_step.starts_with(next_step),
                 "{}",
@@ -620,7 +617,7 @@ mod tests {
         let mut s = killed(true, SignalOrigin::Kernel);
         s.run.memory_limit = None;
         let verdict = verdict(&s);
-        assert_eq!((verdict.cause, verdict.confidence), (Cause::OomKilled, 100));
+        assert_eq!((verdict.cause, verdict.score), (Cause::OomKilled, 100));
         assert!(
             verdict.sentence.ends_with("was not recorded"),
             "{}",
@@ -690,7 +687,7 @@ mod tests {
             }
             let verdict = verdict(s.exit(INIT, 1));
             assert_eq!(
-                (verdict.cause, verdict.confidence),
+                (verdict.cause, verdict.score),
                 (Cause::OomKilled, confidence),
                 "{said}"
             );

@@ -12,7 +12,7 @@
 use capture_format::{BootTime, ExitStatus, Kubernetes, SignalDisposition, SignalOrigin};
 
 use super::words::{Words, is_complaint};
-use super::{Case, Cause, Evidence, Verdict, kubelet};
+use super::{Case, Cause, Evidence, Finding, kubelet};
 use crate::facts::signals::SentSignal;
 use crate::runtimes;
 use events::decode::Signal;
@@ -49,7 +49,7 @@ const OVER_IT: &[&str] = &[
     "signal 3 ",
 ];
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     let ending = Ending::of(case)?;
     if kubelet::rule(case).is_some() {
         return None;
@@ -58,7 +58,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         signals,
         first,
         killer,
-        confidence,
+        score,
     } = &ending;
     let after_start = case.after_start(first.time);
     let after_start = after_start.map_or_else(String::new, |after| format!(" {after}"));
@@ -85,12 +85,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
         }
     };
     sentence.push_str(&ending.then(case));
-    Some(Verdict {
+    Some(Finding {
         sentence,
         cause: if first.signal == Signal::KILL { Cause::KilledFromOutside } else { Cause::StoppedFromOutside },
         subject: first.signal.to_string(),
-        confidence: *confidence,
-        why: match *confidence {
+        score: *score,
+        why: match *score {
             SURE => "the kernel recorded the signal and its sender, and the process ended as that signal ends it".into(),
             _ => "the kernel recorded the signal and its sender; that the process ended over it and over nothing else is likely, not certain".into(),
         },
@@ -117,7 +117,7 @@ pub(super) struct Ending<'a> {
     /// The signal that ended the process.
     killer: &'a SentSignal,
     /// How sure it is that the signals ended the run, in percent.
-    confidence: u8,
+    score: u8,
 }
 
 impl<'a> Ending<'a> {
@@ -139,7 +139,7 @@ impl<'a> Ending<'a> {
             ExitStatus::Code(code) => code.checked_sub(128).map(Signal),
         };
         let killer = by_itself.and_then(|signal| ended_by(case, &signals, signal));
-        let (killer, confidence) = match (killer, status) {
+        let (killer, score) = match (killer, status) {
             (Some(killer), _) => (killer, SURE),
             (None, ExitStatus::Signal { .. }) => return None,
             (None, ExitStatus::Code(code)) => {
@@ -166,7 +166,7 @@ impl<'a> Ending<'a> {
             signals,
             first,
             killer,
-            confidence,
+            score,
         })
     }
 
@@ -392,7 +392,7 @@ mod tests {
         ] {
             let verdict = ended(said, code);
             assert_eq!(
-                (verdict.cause, verdict.confidence),
+                (verdict.cause, verdict.score),
                 (Cause::StoppedFromOutside, confidence),
                 "{said}"
             );

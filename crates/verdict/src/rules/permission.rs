@@ -1,69 +1,40 @@
 //! A program gave up because it may not do something: open a file, bind a port, change an owner.
 //!
-//! A call failed with EACCES or EPERM, and `failed_call.rs` ties it to the last words. A refused connect(2) does not
+//! A call failed with EACCES or EPERM. A refused connect(2) does not
 //! count, and neither do calls that are refused in nearly every program's life. Executing a program belongs to the rule
 //! `exec`, and starting a process to the rule `process_refused`.
 //!
 //! The rule is wrong if the program had coped with that refusal, and its last words are about another one, such as a
 //! server's.
 
-use capture_format::EventKind;
-
-use super::exec::is_exec;
-use super::failed_call::{Found, Kind, address, find, is_of_processes};
-use super::{Case, Cause, Verdict};
-use crate::facts::is_noise;
-use events::decode::Errno;
+use super::Cause;
+use super::tied::Described;
+use crate::candidate::{address, label};
+use crate::facts::Failure;
 use events::escape::escaped_to;
 
 /// Only the superuser may bind ports below this one, unless `ip_unprivileged_port_start` says otherwise: ip(7).
 const PRIVILEGED: u16 = 1024;
 
-const KIND: Kind = Kind {
-    errnos: &[Errno::EACCES, Errno::EPERM],
-    says: &[
-        "permission denied",
-        "eacces",
-        "operation not permitted",
-        "eperm",
-        "accessdenied",
-        "access denied",
-        "not permitted",
-    ],
-    rare: false,
-    concerns: |failure| {
-        !is_exec(failure.kind)
-            && failure.kind != EventKind::CONNECT
-            && !is_of_processes(failure.kind)
-            && !is_noise(failure)
-    },
-};
-
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    let found = find(case, &KIND)?;
-    let (what, next_step) = describe(&found);
-    Some(found.verdict(
-        case,
-        Cause::PermissionDenied,
-        found.subject(),
-        &what,
+pub(super) fn describe(failure: &Failure) -> Described {
+    let call = failure.kind.name().unwrap_or("call");
+    let subject = match label(failure) {
+        label if label.is_empty() => call.to_owned(),
+        label => label,
+    };
+    let (what, next_step) = in_words(failure, call, &subject);
+    Described {
+        cause: Cause::PermissionDenied,
+        subject,
+        what: format!(": {what}"),
         next_step,
-    ))
-}
-
-impl Found<'_> {
-    /// The path or address; the call if it has neither.
-    fn subject(&self) -> String {
-        match self.label() {
-            label if label.is_empty() => self.failure.kind.name().unwrap_or("call").to_owned(),
-            label => label,
-        }
+        more: Vec::new(),
     }
 }
 
-fn describe(found: &Found<'_>) -> (String, String) {
-    let (subject, errno) = (found.subject(), found.failure.errno);
-    if let Some(address) = address(found.failure) {
+fn in_words(failure: &Failure, call: &str, subject: &str) -> (String, String) {
+    let text = failure.errno.text();
+    if let Some(address) = address(failure) {
         let privileged = address
             .inet()
             .is_some_and(|address| address.port() < PRIVILEGED);
@@ -77,27 +48,23 @@ fn describe(found: &Found<'_>) -> (String, String) {
             ),
         };
         return (
-            format!("it may not listen on {subject} ({})", errno.text()),
+            format!("it may not listen on {subject} ({text})"),
             next_step,
         );
     }
-    if found.failure.path.is_empty() {
+    if failure.path.is_empty() {
         return (
-            format!("{subject} is not permitted ({})", errno.text()),
+            format!("{subject} is not permitted ({text})"),
             format!(
                 "Check securityContext: the user, capabilities, and the seccomp profile; {subject}(2) says what it needs."
             ),
         );
     }
-    let call = found.failure.kind.name().unwrap_or("call");
     (
-        format!(
-            "{call} of \"{subject}\" is not permitted ({})",
-            errno.text()
-        ),
+        format!("{call} of \"{subject}\" is not permitted ({text})"),
         format!(
             "`ls -ld {}` in the container: compare owner and mode with the user it runs as (securityContext.runAsUser, fsGroup).",
-            escaped_to(&found.failure.path, 300)
+            escaped_to(&failure.path, 300)
         ),
     )
 }
@@ -106,6 +73,7 @@ fn describe(found: &Found<'_>) -> (String, String) {
 mod tests {
     use super::*;
     use crate::testing::{INIT, Script, inet, verdict};
+    use capture_format::EventKind;
 
     #[test]
     fn a_file_it_may_not_open() {
@@ -115,7 +83,7 @@ mod tests {
             .exit(INIT, 1);
         let verdict = verdict(&s);
         assert_eq!(
-            (verdict.cause, verdict.subject.as_str(), verdict.confidence),
+            (verdict.cause, verdict.subject.as_str(), verdict.score),
             (Cause::PermissionDenied, "/etc/app.key", 91)
         );
     }
@@ -162,9 +130,6 @@ mod tests {
             .write(INIT, 2, "fatal: operation not permitted\n")
             .exit(INIT, 1);
         let verdict = verdict(&s);
-        assert_eq!(
-            (verdict.subject.as_str(), verdict.confidence),
-            ("setuid", 70)
-        );
+        assert_eq!((verdict.subject.as_str(), verdict.score), ("setuid", 68));
     }
 }

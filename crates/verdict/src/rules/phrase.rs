@@ -20,20 +20,21 @@ const NEAR: usize = 3;
 /// Whether a text contains one of the phrases, which are in lower case. Phrases match whole words; a capital letter
 /// also begins a word (`FileNotFoundError`). `*` at the end of a phrase stands for any end of its last word. What is
 /// part of a path or URL does not count.
-pub(super) fn says(text: &str, phrases: &[&str]) -> bool {
+pub(crate) fn says<P: AsRef<str>>(text: &str, phrases: &[P]) -> bool {
     said(text, phrases).next().is_some()
 }
 
 /// Where a text contains one of the phrases.
-pub(super) fn said<'t>(
+pub(crate) fn said<'t, P: AsRef<str>>(
     text: &'t str,
-    phrases: &'t [&'t str],
+    phrases: &'t [P],
 ) -> impl Iterator<Item = Range<usize>> + 't {
     let lower = text.to_ascii_lowercase();
     phrases.iter().flat_map(move |phrase| {
+        let phrase = phrase.as_ref();
         let (phrase, open) = match phrase.strip_suffix('*') {
             Some(phrase) => (phrase, true),
-            None => (*phrase, false),
+            None => (phrase, false),
         };
         let places: Vec<_> = lower.match_indices(phrase).map(|(at, _)| at).collect();
         places
@@ -48,13 +49,13 @@ pub(super) fn said<'t>(
 }
 
 /// Like [`says`], but only if no word before or after negates the phrase: `no errors`, `failed=0`.
-pub(super) fn affirms(text: &str, phrases: &[&str]) -> bool {
+pub(crate) fn affirms<P: AsRef<str>>(text: &str, phrases: &[P]) -> bool {
     sentences(text)
         .any(|sentence| said(sentence, phrases).any(|place| !is_negated(sentence, &place)))
 }
 
 /// The sentences of a line. A sentence ends with `.`, `!` or `?` before a blank, or with `;`.
-pub(super) fn sentences(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn sentences(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -81,11 +82,11 @@ pub(super) fn sentences(text: &str) -> impl Iterator<Item = &str> {
 
 /// Whether a text gives an error as callers of the kernel do: by its name, or in the words of strerror(3) with nothing
 /// else after them. `Connection refused by policy` is an error of something else.
-pub(super) fn gives(text: &str, errno: Errno) -> bool {
+pub(crate) fn gives(text: &str, errno: Errno) -> bool {
     let name = errno.to_string().to_ascii_lowercase();
     let words = errno.text().to_ascii_lowercase();
-    says(text, &[&name])
-        || said(text, &[&words]).any(|place| {
+    says(text, &[name])
+        || said(text, &[words]).any(|place| {
             let rest = text[place.end..].trim_start();
             let whole = !rest.starts_with(|c: char| c.is_alphanumeric());
             // `Permission denied (publickey)` comes from a server. Rust adds `(os error 13)`.

@@ -1,65 +1,35 @@
 //! A program gave up because another process already listens on a port, or on the path of a Unix socket.
 //!
-//! bind(2) or listen(2) failed with EADDRINUSE, and `failed_call.rs` ties it to the last words. If a process of the
+//! bind(2) or listen(2) failed with EADDRINUSE. If a process of the
 //! same container had bound that address, the verdict names the process; a process outside of the container is not
 //! seen.
 //!
 //! The rule is wrong if the program tries several ports, needs only one of them, and gave up over something else.
 
-use capture_format::EventKind;
+use super::tied::Described;
+use super::{Case, Cause, Evidence};
+use crate::candidate::label;
+use crate::facts::{Bind, Failure};
 
-use super::failed_call::{Kind, find};
-use super::{Case, Cause, Evidence, Verdict};
-use crate::facts::Bind;
-use events::decode::Errno;
-
-const KIND: Kind = Kind {
-    errnos: &[Errno::EADDRINUSE],
-    says: &[
-        "address already in use",
-        "eaddrinuse",
-        "already in use",
-        "address in use",
-        "could not bind",
-        "cannot bind",
-        "failed to bind",
-        "already bound",
-        "bindexception",
-    ],
-    rare: true,
-    concerns: |failure| matches!(failure.kind, EventKind::BIND | EventKind::LISTEN),
-};
-
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    let found = find(case, &KIND)?;
-    let address = found.label();
-    let holder = holder(case, found.failure.event, &address);
+pub(super) fn describe(case: &Case<'_>, failure: &Failure) -> Described {
+    let address = label(failure);
+    let holder = holder(case, failure.event, &address);
     let by = holder.map_or_else(String::new, |bind| {
-        let name = case
-            .facts
-            .processes
-            .get(bind.pid)
-            .map(|process| process.name());
-        let name = name.unwrap_or_else(|| "a process".to_owned());
+        let process = case.facts.processes.get(bind.pid);
+        let name = process.map_or_else(|| "a process".to_owned(), |process| process.name());
         format!(" by {name} (pid {}) of this container", bind.pid)
     });
-    let what = format!("{address} is already in use{by}");
-    let next_step = "Find out who listens there (`ss -ltnp` in the pod's network namespace): another container of the pod, a host port, or the same program twice.";
-    let mut verdict = found.verdict(
-        case,
-        Cause::PortInUse,
-        address.clone(),
-        &what,
-        next_step.into(),
-    );
-    verdict.evidence.extend(holder.map(|bind| {
-        Evidence::new(
-            bind.event,
-            bind.time,
-            format!("bind {address} by pid {} succeeded", bind.pid),
-        )
-    }));
-    Some(verdict)
+    let more = holder.map(|bind| {
+        let text = format!("bind {address} by pid {} succeeded", bind.pid);
+        Evidence::new(bind.event, bind.time, text)
+    });
+    Described {
+        cause: Cause::PortInUse,
+        what: format!(": {address} is already in use{by}"),
+        subject: address,
+        next_step: "Find out who listens there (`ss -ltnp` in the pod's network namespace): another container of the pod, a host port, or the same program twice.".into(),
+        more: more.into_iter().collect(),
+    }
 }
 
 /// The process of the container that bound the address before. A wildcard address covers every address of its port.
@@ -84,6 +54,7 @@ fn holder<'a>(case: &Case<'a>, before: u64, address: &str) -> Option<&'a Bind> {
 mod tests {
     use super::*;
     use crate::testing::{INIT, Script, inet, verdict};
+    use capture_format::EventKind;
 
     fn bind(s: &mut Script, pid: u32, ret: i64) {
         s.call(
@@ -108,7 +79,7 @@ mod tests {
         .exit(INIT, 1);
         let verdict = verdict(&s);
         assert_eq!(
-            (verdict.cause, verdict.subject.as_str(), verdict.confidence),
+            (verdict.cause, verdict.subject.as_str(), verdict.score),
             (Cause::PortInUse, "0.0.0.0:8080", 91)
         );
     }
@@ -130,7 +101,7 @@ mod tests {
             s.write(INIT, 2, "port 8080 is already in use\n")
                 .exit(INIT, 1),
         );
-        assert_eq!((verdict.cause, verdict.confidence), (Cause::PortInUse, 91));
+        assert_eq!((verdict.cause, verdict.score), (Cause::PortInUse, 91));
     }
 
     #[test]

@@ -1,58 +1,19 @@
 //! A program gave up because the kernel refused it a new process or thread.
 //!
-//! fork(2), vfork(2), clone(2) or clone3(2) failed, `failed_call.rs` ties the call to the last words, and the same
+//! fork(2), vfork(2), clone(2) or clone3(2) failed, the same
 //! process started no other process afterwards. A limit on the number of processes, a seccomp profile or a lack of
 //! memory is behind it; the errno says which of them is likely.
 //!
 //! The rule is wrong if the program could do with fewer processes or threads and gave up over something else.
 
-use super::failed_call::{Kind, find, is_of_processes};
-use super::{Case, Cause, Verdict};
+use super::Cause;
+use super::tied::Described;
+use crate::facts::Failure;
 use events::decode::Errno;
 
-const KIND: Kind = Kind {
-    // With ENOSYS the C library tries clone(2) in place of clone3(2).
-    errnos: &[
-        Errno::EAGAIN,
-        Errno::EPERM,
-        Errno::EACCES,
-        Errno::ENOMEM,
-        Errno::ENOSPC,
-    ],
-    says: &[
-        "resource temporarily unavailable",
-        "eagain",
-        "operation not permitted",
-        "eperm",
-        "wouldblock",
-        "cannot",
-        "can't",
-        "could not",
-        "couldn't",
-        "unable",
-        "fail*",
-        "retry",
-    ],
-    rare: true,
-    concerns: |failure| is_of_processes(failure.kind),
-};
-
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    let found = find(case, &KIND)?;
-    let failure = found.failure;
-    // The program was asked to try again, and then it worked.
-    let mut processes = case.facts.processes.iter();
-    let tried_again = processes.any(|process| {
-        let start = process.start.as_ref();
-        process.parent == Some(failure.pid)
-            && start.is_some_and(|start| start.event > failure.event)
-    });
-    if tried_again {
-        return None;
-    }
+pub(super) fn describe(failure: &Failure) -> Described {
     let call = failure.kind.name().unwrap_or("fork");
     let text = failure.errno.text();
-    let what = format!("the kernel refused it a new process or thread ({call}: {text})");
     let next_step = match failure.errno {
         Errno::EPERM | Errno::EACCES => {
             "A seccomp profile or security module refuses the call: a profile that is older than clone3(2) answers EPERM; renew the container runtime and libseccomp, or compare securityContext.seccompProfile."
@@ -62,9 +23,13 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             "Raise the limit on processes and threads (podPidsLimit of kubelet or pids.max of the cgroup, RLIMIT_NPROC of the user), or start fewer."
         }
     };
-    let subject = call.to_owned();
-    let cause = Cause::ProcessRefused;
-    Some(found.verdict(case, cause, subject, &what, next_step.into()))
+    Described {
+        cause: Cause::ProcessRefused,
+        subject: call.to_owned(),
+        what: format!(": the kernel refused it a new process or thread ({call}: {text})"),
+        next_step: next_step.into(),
+        more: Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -92,7 +57,7 @@ mod tests {
         ] {
             let verdict = verdict(refused(11, words).exit(INIT, 1));
             assert_eq!(
-                (verdict.cause, verdict.confidence),
+                (verdict.cause, verdict.score),
                 (Cause::ProcessRefused, 91),
                 "{words}"
             );
@@ -108,10 +73,7 @@ mod tests {
         s.signal(INIT, 6, -6, (INIT, "app"), SignalOrigin::Inside)
             .exit_status(INIT, 6 | 0x80);
         let verdict = verdict(&s);
-        assert_eq!(
-            (verdict.cause, verdict.confidence),
-            (Cause::ProcessRefused, 91)
-        );
+        assert_eq!((verdict.cause, verdict.score), (Cause::ProcessRefused, 91));
         assert!(
             verdict.sentence.starts_with(
                 "app was killed by SIGABRT (abort), 6 ms after start: the kernel refused it a new process or thread (clone3: Operation not permitted); stderr: Assertion `(0)"

@@ -1,35 +1,34 @@
 //! A program gave up because it has to write to a file system that is mounted read-only.
 //!
-//! A call failed with EROFS, and `failed_call.rs` ties it to the last words. The next step names the volume of the
+//! A call failed with EROFS. The next step names the volume of the
 //! path, if the pod's specification has one there.
 //!
 //! The rule is wrong if the program could do without writing there and gave up over something else.
 
-use super::failed_call::{Kind, find};
-use super::{Case, Cause, Verdict, volume};
-use events::decode::Errno;
+use super::tied::Described;
+use super::{Case, Cause, volume};
+use crate::candidate::label;
+use crate::facts::Failure;
 
-const KIND: Kind = Kind {
-    errnos: &[Errno::EROFS],
-    says: &["read-only", "erofs", "readonly"],
-    rare: true,
-    concerns: |_| true,
-};
-
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    let found = find(case, &KIND)?;
-    let path = found.label();
-    let what = format!("\"{path}\" is on a read-only file system");
+pub(super) fn describe(case: &Case<'_>, failure: &Failure) -> Described {
+    let path = label(failure);
     let next_step = format!(
         "Mount a writable volume (an emptyDir, say) where {path} lies{}, or look for readOnlyRootFilesystem and readOnly in the pod's volumeMounts.",
         volume::below(case, &path)
     );
-    Some(found.verdict(case, Cause::ReadOnlyFileSystem, path, &what, next_step))
+    Described {
+        cause: Cause::ReadOnlyFileSystem,
+        what: format!(": \"{path}\" is on a read-only file system"),
+        subject: path,
+        next_step,
+        more: Vec::new(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Verdict;
     use crate::testing::{INIT, Script, verdict};
 
     fn ended(words: &str) -> Verdict {
@@ -60,7 +59,7 @@ mod tests {
     fn the_path_is_named() {
         let verdict = ended("app: cannot create /data/app.pid: Read-only file system\n");
         assert_eq!(
-            (verdict.cause, verdict.subject.as_str(), verdict.confidence),
+            (verdict.cause, verdict.subject.as_str(), verdict.score),
             (Cause::ReadOnlyFileSystem, "/data/app.pid", 91)
         );
         assert!(
@@ -74,8 +73,8 @@ mod tests {
 
     #[test]
     fn less_is_said_by_less() {
-        assert_eq!(ended("fatal: read-only file system\n").confidence, 86);
-        assert_eq!(ended("fatal: cannot start\n").confidence, 68);
-        assert_eq!(ended("").confidence, 55);
+        assert_eq!(ended("fatal: read-only file system\n").score, 84);
+        assert_eq!(ended("fatal: cannot start\n").score, 68);
+        assert_eq!(ended("").score, 55);
     }
 }

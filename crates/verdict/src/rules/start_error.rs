@@ -10,7 +10,7 @@
 
 use capture_format::SignalOrigin;
 
-use super::{Case, Cause, Evidence, Verdict, case::how, exec};
+use super::{Case, Cause, Evidence, Finding, case::how, exec};
 use crate::facts::{Failure, is_noise};
 use crate::runtimes;
 use events::basename;
@@ -40,7 +40,7 @@ const SAID: [(&str, Errno); 7] = [
     ("exec format error", Errno::ENOEXEC),
 ];
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     let told = case.start_error();
     let never_executed = case.never_executed();
     if told.is_none() && !never_executed {
@@ -82,11 +82,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
             case.missing_events(),
         ),
     };
-    Some(Verdict {
+    Some(Finding {
         sentence: format!("the command could not be started: {what}"),
         cause,
         subject,
-        confidence: 100,
+        score: 100,
         why: why.into(),
         evidence,
         next_step,
@@ -101,13 +101,13 @@ fn killed_for_memory(case: &Case<'_>) -> bool {
 }
 
 /// The runtime ended before it executed the command, and nothing says why.
-fn given_up(case: &Case<'_>) -> Verdict {
+fn given_up(case: &Case<'_>) -> Finding {
     let init = case.facts.init();
     let killer = init
         .and_then(|init| case.facts.signals.last(init.pid, Signal::KILL))
         .filter(|sent| sent.origin == Some(SignalOrigin::Outside));
     let by_runtime = killer.is_some_and(|sent| runtimes::is_runtime(&sent.sender_name));
-    let (confidence, why) = if by_runtime {
+    let (score, why) = if by_runtime {
         (
             99,
             "nothing was executed, and the runtime itself ended what was to become the command",
@@ -126,13 +126,13 @@ fn given_up(case: &Case<'_>) -> Verdict {
         Some(status) => format!(" ({})", how(status)),
         None => String::new(),
     };
-    Verdict {
+    Finding {
         sentence: format!(
             "the command was never started: the runtime gave up while it set the container up{ended}; why is not known"
         ),
         cause: Cause::StartFailed,
         subject: String::new(),
-        confidence,
+        score,
         why: why.into(),
         evidence: evidence.into_iter().collect(),
         next_step: "Read what the runtime says: `kubectl describe pod`, `docker inspect`, or its log on the node (`journalctl -u containerd`).".into(),
@@ -387,7 +387,7 @@ mod tests {
                 end(&mut s);
                 let verdict = verdict(&s);
                 assert_eq!(
-                    (verdict.cause, verdict.subject.as_str(), verdict.confidence),
+                    (verdict.cause, verdict.subject.as_str(), verdict.score),
                     (cause, "/app/server", 100),
                     "ending {index}: {}",
                     verdict.sentence
@@ -429,10 +429,7 @@ mod tests {
             given_up.sentence,
             "the command was never started: the runtime gave up while it set the container up (exited 255); why is not known"
         );
-        assert_eq!(
-            (given_up.cause, given_up.confidence),
-            (Cause::StartFailed, 60)
-        );
+        assert_eq!((given_up.cause, given_up.score), (Cause::StartFailed, 60));
         assert_eq!(
             given_up.evidence[0].text,
             "last failed call: /usr/local/bin/srever: No such file or directory"

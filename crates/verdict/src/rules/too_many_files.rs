@@ -1,49 +1,36 @@
 //! A program gave up because there was no file descriptor left: none for the process (EMFILE), or none on the machine
 //! (ENFILE).
 //!
-//! A call failed with one of these errors, and `failed_call.rs` ties it to the last words.
+//! A call failed with one of these errors.
 //!
 //! The rule is wrong if the program could wait for a free descriptor and gave up over something else. Whether the
 //! program leaks descriptors, or the limit is too low, is not known.
 
-use super::failed_call::{Kind, find};
-use super::{Case, Cause, Verdict};
+use super::Cause;
+use super::tied::Described;
+use crate::candidate::label;
+use crate::facts::Failure;
 use events::decode::Errno;
 
-const KIND: Kind = Kind {
-    errnos: &[Errno::EMFILE, Errno::ENFILE],
-    says: &[
-        "too many open files",
-        "emfile",
-        "enfile",
-        "file descriptors",
-    ],
-    rare: true,
-    concerns: |_| true,
-};
-
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
-    let found = find(case, &KIND)?;
-    let whose = match found.failure.errno {
+pub(super) fn describe(failure: &Failure) -> Described {
+    let whose = match failure.errno {
         Errno::ENFILE => "the machine",
         _ => "the process",
     };
-    let call = found.failure.kind.name().unwrap_or("call");
-    let label = found.label();
+    let call = failure.kind.name().unwrap_or("call");
+    let label = label(failure);
     let about = if label.is_empty() {
         String::new()
     } else {
         format!(" of \"{label}\"")
     };
-    let what = format!("{whose} has too many open files ({call}{about} failed)");
-    let next_step = "Look for descriptors that are never closed (`lastword show` has every open and close), or raise the limit: `ulimit -n`, LimitNOFILE of the runtime.";
-    Some(found.verdict(
-        case,
-        Cause::TooManyOpenFiles,
-        found.failure.errno.to_string(),
-        &what,
-        next_step.into(),
-    ))
+    Described {
+        cause: Cause::TooManyOpenFiles,
+        subject: failure.errno.to_string(),
+        what: format!(": {whose} has too many open files ({call}{about} failed)"),
+        next_step: "Look for descriptors that are never closed (`lastword show` has every open and close), or raise the limit: `ulimit -n`, LimitNOFILE of the runtime.".into(),
+        more: Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -62,7 +49,7 @@ mod tests {
             (verdict.cause, verdict.subject.as_str()),
             (Cause::TooManyOpenFiles, "EMFILE")
         );
-        assert_eq!(verdict.confidence, 86);
+        assert_eq!(verdict.score, 84);
     }
 
     #[test]

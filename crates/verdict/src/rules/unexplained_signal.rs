@@ -8,9 +8,9 @@
 use capture_format::SignalOrigin;
 
 use super::outside_signal::evidence;
-use super::{Case, Cause, Verdict};
+use super::{Case, Cause, Finding};
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     let signal = case.signal()?;
     let sent = case
         .culprit()
@@ -22,11 +22,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
     // Execs and signals share a lane: if the exec of the process is still there, all later signals are, too.
     let whole = case.culprit().is_some_and(|culprit| culprit.exec.is_some());
     let beginning = case.missing_beginning().into_iter().filter(|_| !whole);
-    Some(Verdict {
+    Some(Finding {
         sentence: format!("{}: {who}", case.ended()),
         cause: Cause::KilledBySignal,
         subject: signal.to_string(),
-        confidence: 60,
+        score: 60,
         why: "the wait status names the signal".into(),
         evidence: sent.map(evidence).into_iter().chain(case.words_evidence()).collect(),
         next_step: "Look at the node at that time (`journalctl`, `dmesg`): a runtime, a person or the kernel sent the signal.".into(),

@@ -1,10 +1,10 @@
 //! Nothing that was recorded explains the end.
 //!
 //! The rule says so, and shows what there is: the last words, a process that a signal had killed right before, the last
-//! failed call, and what may be missing from the recording. It always returns a verdict, with the lowest confidence, so
+//! failed call, and what may be missing from the recording. It always returns a verdict, with the lowest score, so
 //! every other rule wins. It blames nothing, so it cannot be wrong.
 
-use super::{Case, Cause, Evidence, Verdict};
+use super::{Case, Cause, Evidence, Finding};
 use crate::facts::{Failure, is_noise};
 use events::decode::time::duration;
 use events::escape::escaped_to;
@@ -12,11 +12,11 @@ use events::escape::escaped_to;
 /// How many lines are cited.
 const MAX_LINES: usize = 8;
 
-pub(super) fn rule(case: &Case<'_>) -> Option<Verdict> {
+pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     Some(verdict(case))
 }
 
-pub(super) fn verdict(case: &Case<'_>) -> Verdict {
+pub(super) fn verdict(case: &Case<'_>) -> Finding {
     let mut evidence = case.said.evidence(MAX_LINES);
     let (killed, of_killed) = case.killed_before();
     evidence.extend(of_killed);
@@ -46,11 +46,11 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
             ),
         ));
     }
-    Verdict {
+    Finding {
         sentence: format!("{}{said}{killed}; why is not known", case.ended()),
         cause: Cause::Unknown,
         subject: String::new(),
-        confidence: 5,
+        score: 5,
         why: "nothing recorded explains the end".into(),
         evidence,
         next_step: "Read `lastword show` from the end backwards; if the program logs elsewhere, look there.".into(),

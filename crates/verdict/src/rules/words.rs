@@ -14,6 +14,7 @@ use super::doubt::is_warning;
 use super::phrase::{affirms, said};
 use crate::facts::output::{Fate, Line, Stream};
 use crate::message::Level;
+use crate::symptom::tried;
 use events::escape::escaped_to;
 
 /// How many lines are looked at.
@@ -266,6 +267,19 @@ impl Words {
     }
 }
 
+/// What was said after a line that may say why, the more of it is another reason the later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Follows {
+    /// Nothing that reports a failure.
+    Nothing,
+    /// Failures of the same thing: `could not load pg_hba.conf`.
+    TheSame,
+    /// Failures of nothing that has a name: `could not create any sockets`.
+    NothingNew,
+    /// A failure of something else.
+    AnotherFailure,
+}
+
 /// What the processes of a chain printed last.
 #[derive(Debug)]
 pub struct LastWords<'a> {
@@ -344,6 +358,40 @@ impl<'a> LastWords<'a> {
         } else {
             Some(line)
         }
+    }
+
+    /// The lines right before the block, the latest first, back to one that speaks of success.
+    pub(crate) fn earlier(&self) -> impl Iterator<Item = &'a Words> {
+        let start = self.lines.len() - self.block().len();
+        let from = self.headline().map(|line| line.time);
+        let before = self.lines[..start].iter().rev().copied();
+        before.take_while(move |line| {
+            let close = from.is_some_and(|from| from.since(line.time) <= WHILE_ENDING);
+            close && (reports_failure(line) || !speaks_of_success(line.said()))
+        })
+    }
+
+    /// What was said after a line that is about the thing with this label.
+    pub(crate) fn follows(&self, line: &Words, label: &str) -> Follows {
+        let after = self
+            .lines
+            .iter()
+            .skip_while(|other| !std::ptr::eq(**other, line))
+            .skip(1);
+        let of_others = after.filter(|other| reports_failure(other) && says_why(other));
+        let of_other = |other: &&Words| {
+            let named: Vec<&str> = named_things(other.said()).collect();
+            let known = |thing: &&str| line.said().contains(*thing) || label.contains(*thing);
+            match named.is_empty() {
+                true if is_generic(other.said()) => Follows::NothingNew,
+                false if named.iter().all(known) => Follows::TheSame,
+                _ => Follows::AnotherFailure,
+            }
+        };
+        of_others
+            .map(|other| of_other(&other))
+            .max()
+            .unwrap_or(Follows::Nothing)
     }
 
     /// The lines after one event and before another.
@@ -455,6 +503,40 @@ fn is_opening(text: &str) -> bool {
         || text.starts_with("thread '") && text.contains("' panicked at ") && text.ends_with(':')
 }
 
+/// Whether a message has only words that say nothing about what failed.
+fn is_generic(text: &str) -> bool {
+    let mut words = text
+        .split(|c: char| !(c.is_alphanumeric() || c == '\''))
+        .filter(|word| !word.is_empty());
+    words.all(|word| {
+        let is_code = word.contains(|c: char| c.is_ascii_digit());
+        is_code || tried().generic.contains(&word.to_ascii_lowercase())
+    })
+}
+
+/// The words of a message that name a particular thing: a path, a number, a host, what is in quotes.
+fn named_things(text: &str) -> impl Iterator<Item = &str> {
+    let is_separator =
+        |c: char| c.is_whitespace() || matches!(c, '(' | ')' | ',' | '[' | ']' | '<' | '>');
+    let quotes = |c: char| matches!(c, '"' | '\'' | '`');
+    let mut words = text
+        .split(is_separator)
+        .filter(|word| !word.is_empty())
+        .enumerate();
+    std::iter::from_fn(move || {
+        words.find_map(|(at, word)| {
+            let bare = word.trim_matches(|c: char| quotes(c) || matches!(c, ':' | ';' | '.' | '!'));
+            // The number of a message is no thing: `AH00015: Unable to open logs`.
+            let is_code = at == 0 && word.ends_with(':');
+            let inner = bare.trim_start_matches(|c: char| !c.is_alphanumeric());
+            let is_thing = word.starts_with(quotes)
+                || bare.contains(|c: char| c.is_ascii_digit() || matches!(c, '/' | '_' | '='))
+                || inner.contains('.');
+            (is_thing && !is_code && !bare.is_empty()).then_some(bare)
+        })
+    })
+}
+
 fn is_continuation(text: &str) -> bool {
     // Assertions of Node and V8 follow `#`.
     let says = ["what(): ", "# "];
@@ -493,7 +575,7 @@ fn is_underline(text: &str) -> bool {
 }
 
 /// Whether a line is a frame of a stack trace: `    at Module._load (node:…)`, `  File "app.py", line 1`.
-pub(super) fn is_frame(text: &str) -> bool {
+pub(crate) fn is_frame(text: &str) -> bool {
     let text = text.trim_start();
     let numbered = text
         .strip_prefix('#')

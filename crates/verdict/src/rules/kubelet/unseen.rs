@@ -6,7 +6,7 @@
 //! the likely reason.
 //!
 //! This is wrong if somebody asked the runtime to end the container for a reason of their own. So the sentence says
-//! "probably", and the confidence depends on whether the same probe is known to have ended an earlier run.
+//! "probably", and the score depends on whether the same probe is known to have ended an earlier run.
 
 use capture_format::{Container, Kubernetes, PodEvent};
 
@@ -14,7 +14,7 @@ use super::executions::{FAILURE_THRESHOLD, PERIOD, SECOND, number};
 use super::why::{Probe, Why, about, is_going};
 use crate::rules::outside_signal::{Ending, is_of_runtime};
 use crate::rules::visit::specified;
-use crate::rules::{Case, Verdict};
+use crate::rules::{Case, Finding};
 
 /// Confidence if kubelet's events say that this probe has ended the container before.
 const HAS_BEFORE: u8 = 90;
@@ -25,7 +25,7 @@ pub(super) fn verdict(
     case: &Case<'_>,
     kubernetes: &Kubernetes,
     ending: &Ending<'_>,
-) -> Option<Verdict> {
+) -> Option<Finding> {
     // kubelet ends a native sidecar when the application has ended.
     let sidecar = case.header.container.kind == Container::SIDECAR;
     if sidecar || is_going(kubernetes) || !is_of_runtime(ending.first) {
@@ -36,12 +36,12 @@ pub(super) fn verdict(
         .into_iter()
         .filter(|probe| may_have_failed(case, *probe, ending));
     let ended = |probe: &Probe| about(case, kubernetes).any(|event| is_end_by(*probe, event));
-    let (probe, confidence) = match probes.clone().find(ended) {
+    let (probe, score) = match probes.clone().find(ended) {
         Some(probe) => (probe, HAS_BEFORE),
         None => (probes.next()?, MAY),
     };
     let why = Why::probe(case, kubernetes, probe);
-    let known_by = match confidence {
+    let known_by = match score {
         HAS_BEFORE => {
             "kubelet's events tell that this probe ended the container before; of this end they are not in the capture"
         }
@@ -54,7 +54,7 @@ pub(super) fn verdict(
         ending,
         why,
         "probably because",
-        confidence,
+        score,
         format!("the runtime sent the signal, and {known_by}"),
     ))
 }
