@@ -379,7 +379,7 @@ impl<'a> LastWords<'a> {
             .skip_while(|other| !std::ptr::eq(**other, line))
             .skip(1);
         let of_others = after.filter(|other| reports_failure(other) && says_why(other));
-        let of_other = |other: &&Words| {
+        let of_other = |other: &Words| {
             let named: Vec<&str> = named_things(other.said()).collect();
             let known = |thing: &&str| line.said().contains(*thing) || label.contains(*thing);
             match named.is_empty() {
@@ -389,7 +389,7 @@ impl<'a> LastWords<'a> {
             }
         };
         of_others
-            .map(|other| of_other(&other))
+            .map(|other| of_other(other))
             .max()
             .unwrap_or(Follows::Nothing)
     }
