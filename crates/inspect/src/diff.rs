@@ -3,11 +3,11 @@
 //!
 //! Each run becomes a sequence of steps: what it executed, opened, failed at, asked for, connected to, wrote, and how
 //! it ended. Whatever differs between any two runs (pids, times, descriptors, DNS ids, numbers in texts, names of
-//! temporary files) is left out. A step that the other run has nowhere is a divergence; two threads that took turns in
+//! temporary files) is left out, and so are failed calls that nearly every program's life has. A step that the other run has nowhere is a divergence; two threads that took turns in
 //! another order are not. So the runs are never held in memory: only the steps, as numbers, and one text for each step
 //! that is unlike all others.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{Read, Seek};
 
 use capture_format::{Class, ExitStatus, Reader, Run, RunIndex};
@@ -76,6 +76,10 @@ impl Side {
             }
         });
         let facts = facts.unwrap_or_else(|| Facts::new(&run));
+        let noise: HashSet<u64> = facts.noise().collect();
+        steps
+            .steps
+            .retain(|(_, moment)| !noise.contains(&moment.event));
         let lookups = facts.lookups();
         let search = facts.resolv_conf.as_ref().map(ResolvConf::search);
         let search = search.unwrap_or_default();

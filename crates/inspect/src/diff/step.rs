@@ -51,7 +51,7 @@ fn call(seen: &Seen<'_>) -> Option<String> {
     if event.kind == K::CONNECT {
         let address = SockAddr::parse(&event.name)?.canonical();
         let failed = errno.map(|errno| format!(": {errno}")).unwrap_or_default();
-        return (!is_nscd(&address)).then(|| format!("connects to {address}{failed}"));
+        return Some(format!("connects to {address}{failed}"));
     }
     if let Some(errno) = errno {
         return Some(format!(
@@ -76,11 +76,6 @@ fn call(seen: &Seen<'_>) -> Option<String> {
         return is_file.then(|| format!("reads {}: {}", subject(seen), words(&event.data)));
     }
     None
-}
-
-/// Whether an address is that of the name service cache, which C libraries look for and few machines have.
-pub(crate) fn is_nscd(address: &SockAddr) -> bool {
-    matches!(address, SockAddr::Unix(path) if path.ends_with(b"nscd/socket"))
 }
 
 /// A DNS message without its id.

@@ -6,7 +6,7 @@ use super::bounded::newest;
 use super::gather::Gathered;
 use super::page::{left_out, none, table};
 use super::shown::Shown;
-use crate::views::errors::FailedCall;
+use crate::views::errors::{FailedCall, NOISE};
 
 /// Bytes of the subject of a call.
 const MAX_SUBJECT: usize = 300;
@@ -18,7 +18,8 @@ pub(super) fn failures(run: &Gathered) -> Markup {
     if errors.calls.is_empty() {
         return none("No call failed, as far as was recorded.");
     }
-    let rows = newest(errors.calls.iter(), run.room.table, |call| row(run, call));
+    let told: Vec<&FailedCall> = errors.told().collect();
+    let rows = newest(told.into_iter(), run.room.table, |call| row(run, call));
     html! {
         p.note {
             (errors.total) " in all: "
@@ -27,6 +28,7 @@ pub(super) fn failures(run: &Gathered) -> Markup {
             }
         }
         (table("failures", &["Last", "Times", "Call", "On", "Error", "Process"], &html! { (rows) }))
+        @if errors.noise() > 0 { p.note { "Not listed: " (errors.noise()) " calls " (NOISE) "." } }
         (left_out(rows.left_out + errors.left_out as usize, "kinds of failed calls", "errors"))
     }
 }
@@ -40,6 +42,7 @@ fn row(run: &Gathered, call: &FailedCall) -> Markup {
         processes,
         first,
         last,
+        ..
     } = call;
     let processes = Shown::said(&processes.to_string(), MAX_SUBJECT);
     html! {

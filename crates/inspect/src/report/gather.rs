@@ -3,7 +3,7 @@
 //!
 //! Memory is bounded by the limits below, whatever the capture holds.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::io::{Read, Seek};
 
 use capture_format::{BootTime, Class, Event, EventKind, Host, Reader, RunIndex};
@@ -15,10 +15,9 @@ use crate::show::{Options, text::Printer};
 use crate::views::{self, dns::Dns, errors::Errors, files::Files, net::Net, ps::Ps};
 use events::context::{Context, Seen};
 use events::decode::Errno;
-use events::decode::errno::only_waits;
 use events::fds::is_on_socket;
 use verdict::explain::RunVerdict;
-use verdict::facts::Facts;
+use verdict::facts::{Facts, fails_anyway};
 
 /// How many failed events of a run are listed, in addition to the newest events.
 const MAX_FAILED: usize = 500;
@@ -209,10 +208,11 @@ fn is_stdout(seen: &Seen<'_>) -> bool {
     seen.event.args[0] == 1 || stdio == Some(events::fds::Stdio::Stdout)
 }
 
-/// Whether a call failed for another reason than that it would have had to wait.
+/// Whether a call failed, and not in the way in which such calls fail in nearly every program's life.
 fn is_failure(event: &Event) -> bool {
     event.kind.is_syscall()
-        && Errno::from_ret(event.ret).is_some_and(|errno| !only_waits(event.kind, errno))
+        && Errno::from_ret(event.ret)
+            .is_some_and(|errno| !fails_anyway(event.kind, errno, &event.name))
 }
 
 /// Reads the run with this index. The events that are listed are the cited ones, the newest failures, and the last
@@ -236,6 +236,7 @@ pub(super) fn gather<R: Read + Seek>(
             Err(damage) => pass.missing(&damage.to_string()),
         }
     }
+    pass.quiet();
     pass.to
 }
 
@@ -296,6 +297,13 @@ impl<'a> Pass<'a> {
         if listed && let Some(what) = what {
             self.list(&seen, what, group, failed);
         }
+    }
+
+    /// Removes the marks of failed calls that turned out to be noise.
+    fn quiet(&mut self) {
+        let noise: HashSet<u64> = self.to.facts.noise().collect();
+        let is_noise = |mark: &Mark| mark.shape == Shape::Failure && noise.contains(&mark.event);
+        self.to.marks.retain(|mark| mark.cited || !is_noise(mark));
     }
 
     fn what(&mut self, seen: &Seen<'_>) -> String {

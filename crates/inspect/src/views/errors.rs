@@ -1,6 +1,9 @@
 //! The calls of a run that failed: by error, and by what they were about.
+//!
+//! The text leaves out the calls that fail in nearly every program's life ([`verdict::facts::is_noise`]); as JSON they
+//! are marked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io::{self, Read, Seek, Write};
 
 use capture_format::{Event, EventKind, Reader, RunIndex};
@@ -9,6 +12,13 @@ use serde::Serialize;
 use super::{Cell, Column, Head, Look, Moment, Names, Paint, Subject, Table, Tally, View, count};
 use events::context::Context;
 use events::decode::Errno;
+use verdict::facts::{Facts, fails_anyway};
+
+/// What the noise is, for people.
+pub(crate) const NOISE: &str = "that a later one made good (searches of loaders, shells and imports), or that fail in nearly every program's life";
+
+/// How many failures of each group are asked whether they are noise: the last ones.
+const MAX_ASKED: usize = 8;
 
 /// The failed calls.
 #[derive(Clone, Debug, Serialize)]
@@ -47,12 +57,17 @@ pub struct FailedCall {
     pub subject: Subject,
     /// How often it failed.
     pub count: u64,
+    /// Whether such calls fail in nearly every program's life, or a later call made up for it.
+    pub noise: bool,
     /// Names of the processes, the first four; escaped.
     pub processes: Names,
     /// The first failure.
     pub first: Moment,
     /// The last failure.
     pub last: Moment,
+    /// The numbers of the last failures, except those that are noise whatever follows.
+    #[serde(skip)]
+    asked: VecDeque<u64>,
 }
 
 /// Makes the view of a run, which is given by its position in [`Reader::runs`].
@@ -60,8 +75,12 @@ pub fn errors<R: Read + Seek>(reader: &mut Reader<R>, run_index: RunIndex) -> Er
     let mut context = Context::default();
     let mut calls: Tally<(EventKind, Errno, Subject), FailedCall> = Tally::default();
     let mut by_errno: BTreeMap<u16, u64> = BTreeMap::new();
+    let mut facts = reader.run(run_index).map(Facts::new);
     let (run, _) = Head::pass(reader, run_index, |numbered, run| {
         let (number, event) = (numbered.number, &numbered.event);
+        if let Some(facts) = &mut facts {
+            facts.observe(number, event);
+        }
         let seen = context.observe(number, event);
         let Some(errno) = failed(event) else {
             return;
@@ -75,16 +94,28 @@ pub fn errors<R: Read + Seek>(reader: &mut Reader<R>, run_index: RunIndex) -> Er
             errno: errno.to_string(),
             subject,
             count: 0,
+            noise: true,
             processes: Names::default(),
             first: now,
             last: now,
+            asked: VecDeque::new(),
         });
         call.count += 1;
+        if !fails_anyway(event.kind, errno, &event.name) {
+            call.asked.push_back(number);
+            if call.asked.len() > MAX_ASKED {
+                call.asked.pop_front();
+            }
+        }
         call.last = now;
         call.processes.add(&seen.program.label);
     });
     let (groups, left_out) = calls.into_groups();
+    let noise: HashSet<u64> = facts.iter().flat_map(Facts::noise).collect();
     let mut calls: Vec<_> = groups.into_iter().map(|(_, call)| call).collect();
+    for call in &mut calls {
+        call.noise = call.asked.iter().all(|event| noise.contains(event));
+    }
     calls.sort_by_key(|call| call.last.event);
     let by_errno = by_errno.into_iter().map(|(errno, count)| ByErrno {
         errno: Errno(errno).to_string(),
@@ -122,6 +153,19 @@ pub(crate) fn call_name(kind: EventKind) -> String {
         .map_or_else(|| format!("kind_{}", kind.0), str::to_owned)
 }
 
+impl Errors {
+    /// The groups that a reader wants to see: those that are no noise.
+    pub(crate) fn told(&self) -> impl DoubleEndedIterator<Item = &FailedCall> {
+        self.calls.iter().filter(|call| !call.noise)
+    }
+
+    /// How many of the failed calls are noise.
+    pub(crate) fn noise(&self) -> u64 {
+        let noise = self.calls.iter().filter(|call| call.noise);
+        noise.map(|call| call.count).sum()
+    }
+}
+
 impl View for Errors {
     fn write_text(&self, look: Look, out: &mut dyn Write) -> io::Result<()> {
         self.run.write(look, out)?;
@@ -149,7 +193,7 @@ impl View for Errors {
             Column::text("PROCESSES"),
             Column::path("WHAT"),
         ]);
-        for call in &self.calls {
+        for call in self.told() {
             table.row([
                 call.count.into(),
                 (&call.call).into(),
@@ -162,6 +206,10 @@ impl View for Errors {
             ]);
         }
         table.write(look, out)?;
+        if self.noise() > 0 {
+            let noise = count(self.noise(), "call");
+            writeln!(out, "not listed: {noise} {NOISE}; --json has them")?;
+        }
         if self.left_out > 0 {
             let left_out = count(self.left_out, "line");
             writeln!(

@@ -12,13 +12,11 @@ use super::errors::call_name;
 use super::net::host_of;
 use super::text::command_line;
 use super::{Cell, Column, Head, Look, Moment, Paint, Subject, Table, Tally, Text, View, count};
-use crate::diff::step::is_nscd;
 use events::context::{Context, Seen};
 use events::decode::time::size;
 use events::escape::{escaped_to, is_text};
-use verdict::facts::is_noise;
 use verdict::facts::output::Fate;
-use verdict::facts::{Facts, Process};
+use verdict::facts::{Facts, Process, is_noise, is_optional};
 use verdict::rules::{Case, Verdict, how, judge};
 
 mod fold;
@@ -321,7 +319,7 @@ impl Story<'_> {
     fn connects(&self) -> impl Iterator<Item = Step> {
         let lookups = self.facts.lookups();
         let connections = self.facts.connections.iter();
-        let connections = connections.filter(|it| !is_nscd(&it.address));
+        let connections = connections.filter(|it| !is_optional(&it.address));
         connections.map(move |connection| {
             let host = host_of(&connection.address, &lookups);
             let host = host.map(|host| format!(" ({host})")).unwrap_or_default();
@@ -340,7 +338,7 @@ impl Story<'_> {
 
     fn failures(&self) -> impl Iterator<Item = Step> {
         let failures = self.facts.failures.iter();
-        let failures = failures.filter(|failure| !failure.made_good && !is_noise(failure));
+        let failures = failures.filter(|failure| !is_noise(failure));
         failures.map(|failure| {
             let (call, errno) = (call_name(failure.kind), failure.errno);
             let after = format!(": {errno} ({})", errno.text());

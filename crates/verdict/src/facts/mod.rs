@@ -22,7 +22,7 @@ pub mod resolv_conf;
 pub mod shell;
 pub mod signals;
 
-pub use noise::{fails_anyway, is_noise};
+pub use noise::{fails_anyway, is_noise, is_optional};
 pub use process::Process;
 pub use recent::Recent;
 
@@ -79,6 +79,8 @@ pub struct Failure {
     pub creates: bool,
     /// Whether the same process opened the same path later.
     pub made_good: bool,
+    /// Whether the call was a try of a search that went on and succeeded: see [`is_noise`].
+    pub found_elsewhere: bool,
 }
 
 /// A process that the OOM killer chose, or killed together with the chosen one.
@@ -132,6 +134,7 @@ pub struct Facts {
     also_open: Recent<(u64, u32)>,
     /// Pipes through which shells read what commands print, by inode number.
     captured: Recent<u64>,
+    searches: noise::Searches,
     /// The standard streams of the first process, known once its exec was seen.
     standard: output::Standard,
     losses: Losses,
@@ -158,6 +161,7 @@ impl Facts {
             init: run.init_pid,
             also_open: Recent::new(MAX_ALSO_OPEN),
             captured: Recent::new(MAX_CAPTURED),
+            searches: noise::Searches::default(),
             standard: output::Standard::default(),
             losses: run.losses,
         }
@@ -189,8 +193,11 @@ impl Facts {
             self.before_exec(event);
         }
         self.processes.observe(number, event);
-        if event.kind == EventKind::EXEC && event.pid == self.init {
-            self.before_forks(event);
+        if event.kind == EventKind::EXEC {
+            self.found(number, event, &path);
+            if event.pid == self.init {
+                self.before_forks(event);
+            }
         }
         self.processes.went_on(number, event, &path);
         if let Some(process) = self.processes.get_mut(event.pid) {
@@ -272,6 +279,7 @@ impl Facts {
                 },
                 creates: creates(event),
                 made_good: false,
+                found_elsewhere: false,
             }),
             None if class == Class::Opens => {
                 if events::basename(&path) == b"resolv.conf"
@@ -283,9 +291,29 @@ impl Facts {
                 let same =
                     earlier.filter(|failure| failure.pid == event.pid && failure.path == path);
                 same.for_each(|failure| failure.made_good = true);
+                self.found(number, event, &path);
             }
             None => {}
         }
+    }
+
+    /// Notes that a process opened or executed a file.
+    fn found(&mut self, number: u64, event: &Event, path: &[u8]) {
+        let process = self.processes.get(event.pid);
+        let parent = process.and_then(|process| process.parent);
+        let find = noise::Find {
+            event: number,
+            time: event.time,
+            pid: event.pid,
+            parent: parent.filter(|_| event.kind == EventKind::EXEC),
+            path,
+            creates: creates(event),
+        };
+        let failures = match self.is_visitor(event.pid) {
+            true => &mut self.visitors_failures,
+            false => &mut self.failures,
+        };
+        self.searches.found(find, failures);
     }
 
     /// Notes the pipe that a shell reads. What a command between `$(` and `)` prints is for the shell, and not for
@@ -370,6 +398,14 @@ impl Facts {
         let init = self.init().map(|init| init.pid);
         let is_init = |process: &Process| Some(process.pid) == init;
         !is_init(process) && !self.ancestors(process).into_iter().any(is_init)
+    }
+
+    /// Numbers of the failed calls that are noise, of the application and of visitors: see [`is_noise`].
+    pub fn noise(&self) -> impl Iterator<Item = u64> {
+        let failures = self.failures.iter().chain(self.visitors_failures.iter());
+        failures
+            .filter(|failure| is_noise(failure))
+            .map(|failure| failure.event)
     }
 
     /// The look-ups, in the order of their first questions.
