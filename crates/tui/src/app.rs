@@ -488,7 +488,7 @@ impl RunItem {
 }
 
 fn verdict_rows(verdict: &RunVerdict, width: usize) -> Vec<VerdictRow> {
-    let verdict = &verdict.verdict;
+    let RunVerdict { verdict, leads, .. } = verdict;
     let plain = |text: String| VerdictRow {
         text,
         event: None,
@@ -511,6 +511,14 @@ fn verdict_rows(verdict: &RunVerdict, width: usize) -> Vec<VerdictRow> {
             ))
         }
     }));
+    for lead in leads {
+        let event = lead.evidence.last().map(|evidence| evidence.event);
+        let text = format!("lead: {}: {}", lead.what, lead.why);
+        rows.extend(wrapped(&text, width).into_iter().map(|text| VerdictRow {
+            event,
+            ..plain(text)
+        }));
+    }
     let mut tell = |text: String| rows.extend(wrapped(&text, width).into_iter().map(plain));
     tell(format!("next step: {}", verdict.next_step));
     tell(format!(

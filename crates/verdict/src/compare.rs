@@ -1,25 +1,16 @@
 //! What the runs of a capture had in common, and where they differed. What is always there is near the cause; what
 //! only one run met may have nothing to do with it.
 
-use std::collections::HashMap;
-
-use capture_format::{Class, EventKind, Run};
+use capture_format::Run;
 use serde::Serialize;
 
-use crate::candidate::label;
-use crate::entity::{alike, normal};
-use crate::facts::{Facts, is_noise};
+use crate::entity::alike;
+use crate::leads::{ENOUGH, Trouble};
 use crate::rules::Verdict;
 use crate::rules::how;
-use crate::rules::tied::evidence;
-use events::decode::errno::only_waits;
 use events::decode::time::duration;
 use events::escape::escaped_to;
 
-/// How many failed calls of each run are compared.
-const MAX_FAILURES: usize = 512;
-/// Where programs look for parts of themselves. Nearly every such look-up fails, so a failure there says nothing.
-const INSTALLED: &[&[u8]] = &[b"/usr/", b"/lib"];
 /// Two lives are alike if the longer one is at most this many times as long as the shorter one.
 const ALIKE: u64 = 3;
 
@@ -36,45 +27,16 @@ pub struct Comparison {
 /// What is kept of a run to compare it with the others.
 #[derive(Debug)]
 pub(crate) struct Trait {
-    number: u32,
+    pub(crate) number: u32,
     ended: String,
-    lived: Option<u64>,
-    failures: Vec<FailedCall>,
-}
-
-/// A failed call. Two failed calls are alike if they differ only in numbers.
-#[derive(Debug)]
-struct FailedCall {
-    key: String,
-    label: String,
-    event: u64,
-    text: String,
-    /// Whether the call only looked whether something exists.
-    looks: bool,
+    /// How long it lived, in nanoseconds, if known.
+    pub(crate) lived: Option<u64>,
+    /// What went wrong in it, in order.
+    pub(crate) troubles: Vec<Trouble>,
 }
 
 impl Trait {
-    pub(crate) fn of(facts: &Facts, run: &Run) -> Self {
-        let told = facts.failures.iter().filter(|failure| {
-            !is_noise(failure)
-                && !INSTALLED
-                    .iter()
-                    .any(|start| failure.path.starts_with(start))
-                && !only_waits(failure.kind, failure.errno)
-                && failure.kind != EventKind::READLINK
-        });
-        let failures = told.take(MAX_FAILURES).map(|failure| FailedCall {
-            label: format!("{:?} {} {}", failure.kind, label(failure), failure.errno),
-            key: format!(
-                "{:?} {} {}",
-                failure.kind,
-                normal(&label(failure)),
-                failure.errno
-            ),
-            event: failure.event,
-            text: evidence(failure).text,
-            looks: failure.kind.class() == Class::LooksUp,
-        });
+    pub(crate) fn of(run: &Run, troubles: Vec<Trouble>) -> Self {
         Self {
             number: run.number,
             ended: run.status.map_or_else(
@@ -92,8 +54,17 @@ impl Trait {
                 how,
             ),
             lived: run.end.and_then(|end| end.checked_since(run.start)),
-            failures: failures.collect(),
+            troubles,
         }
+    }
+
+    /// The troubles, without what only may have gone wrong.
+    fn went_wrong(&self) -> impl Iterator<Item = &Trouble> {
+        self.troubles.iter().filter(|trouble| trouble.is_failure())
+    }
+
+    fn met(&self, trouble: &Trouble) -> bool {
+        self.troubles.iter().any(|own| own.is_alike(trouble))
     }
 }
 
@@ -115,7 +86,8 @@ pub(crate) fn compare<'v>(
         "",
         traits.iter().map(|run| (run.number, run.ended.clone())),
     );
-    let causes = verdicts.map(|(run, verdict)| {
+    let verdicts: Vec<(u32, &Verdict)> = verdicts.collect();
+    let causes = verdicts.iter().map(|&(run, verdict)| {
         let subject = match &*verdict.subject {
             "" => String::new(),
             subject => format!(" ({subject})"),
@@ -124,7 +96,9 @@ pub(crate) fn compare<'v>(
     });
     comparison.of_values(&all, "cause ", causes);
     comparison.of_lives(&all, traits);
-    comparison.of_failures(&all, traits);
+    let evidence = verdicts.last().map(|(_, verdict)| &verdict.evidence);
+    let cited: Vec<u64> = evidence.into_iter().flatten().map(|it| it.event).collect();
+    comparison.of_troubles(&all, traits, &cited);
     comparison
 }
 
@@ -171,42 +145,34 @@ impl Comparison {
         }
     }
 
-    /// Compares failed calls: the last one that all runs met (except calls that only look whether something exists),
-    /// and of each run the first one that no other run met.
-    fn of_failures(&mut self, all: &str, traits: &[Trait]) {
-        let mut met: HashMap<&str, Vec<u32>> = HashMap::new();
-        for run in traits {
-            for call in &run.failures {
-                let runs = met.entry(&call.key).or_default();
-                if runs.last() != Some(&run.number) {
-                    runs.push(run.number);
-                }
-            }
-        }
-        // Files with random names have a different name in each run.
-        let met_by = |call: &FailedCall, run: &Trait| {
-            met[&*call.key].contains(&run.number)
-                || run
-                    .failures
-                    .iter()
-                    .any(|other| alike(&other.label, &call.label))
+    /// Compares what went wrong: the trouble that all runs met, that the last verdict does not cite, and that most likely
+    /// has to do with their ends; and of each run the first one that no other run met.
+    fn of_troubles(&mut self, all: &str, traits: &[Trait], cited: &[u64]) {
+        let by_all = |trouble: &&Trouble| {
+            !cited.contains(&trouble.event()) && traits.iter().all(|run| run.met(trouble))
         };
-        let by_all = |call: &&FailedCall| !call.looks && traits.iter().all(|run| met_by(call, run));
-        if let Some(last) = traits
-            .last()
-            .and_then(|run| run.failures.iter().rfind(by_all))
-        {
-            self.common
-                .push(format!("{all}: {} (last at #{})", last.text, last.event));
-        }
+        let shared = traits.last().and_then(|last| {
+            let shared = last.went_wrong().filter(by_all);
+            let shared = shared.filter(|trouble| trouble.weight() >= ENOUGH);
+            shared.max_by_key(|trouble| (trouble.weight(), trouble.event()))
+        });
+        self.common
+            .extend(shared.map(|trouble| {
+                format!("{all}: {} (last at #{})", trouble.what(), trouble.event())
+            }));
         for run in traits {
-            let own = run.failures.iter().find(|call| {
+            let own = run.went_wrong().find(|trouble| {
                 let mut others = traits.iter().filter(|other| other.number != run.number);
-                !others.any(|other| met_by(call, other))
+                !others.any(|other| other.met(trouble))
             });
-            self.differed.extend(
-                own.map(|call| format!("only run {}: {} (#{})", run.number, call.text, call.event)),
-            );
+            self.differed.extend(own.map(|trouble| {
+                format!(
+                    "only run {}: {} (#{})",
+                    run.number,
+                    trouble.what(),
+                    trouble.event()
+                )
+            }));
         }
     }
 }
@@ -230,7 +196,8 @@ mod tests {
 
     fn run(missing: &str, code: i32, wait: u64) -> Script {
         let mut s = Script::new(&["app"]);
-        s.open(INIT, "/etc/first.conf", -2)
+        s.open(INIT, "/etc/first.conf", -13)
+            .write(INIT, 2, "error: open /etc/first.conf: permission denied\n")
             .open(INIT, missing, -2)
             .wait(wait);
         s.write(
@@ -247,22 +214,20 @@ mod tests {
         let scripts = [
             run("/etc/app-1.conf", 1, 0),
             run("/etc/app-2.conf", 1, 0),
-            run("/data/x", 3, 5000),
+            run("/data/x", 3, 4000),
         ];
         let comparison = explain(&mut capture(&scripts)).comparison;
         assert_eq!(
             comparison.common,
-            [
-                "all 3 runs: openat /etc/first.conf: ENOENT (No such file or directory) (last at #15)"
-            ]
+            ["all 3 runs: openat /etc/first.conf: EACCES (Permission denied) (last at #17)"]
         );
         assert_eq!(
             comparison.differed,
             [
                 "runs 1 and 2: exited 1; run 3: exited 3",
                 "run 1: cause missing_file (/etc/app-1.conf); run 2: cause missing_file (/etc/app-2.conf); run 3: cause missing_file (/data/x)",
-                "run 1: lived 6 ms; run 2: lived 6 ms; run 3: lived 5.0 s",
-                "only run 3: openat /data/x: ENOENT (No such file or directory) (#16)",
+                "run 1: lived 7 ms; run 2: lived 7 ms; run 3: lived 4.0 s",
+                "only run 3: openat /data/x: ENOENT (No such file or directory) (#19)",
             ]
         );
     }
@@ -287,11 +252,6 @@ mod tests {
         let explanation = explain(&mut capture(&scripts));
         assert!(explanation.alike);
         assert_eq!(explanation.comparison.differed, [""; 0]);
-        assert!(
-            explanation.comparison.common[3].starts_with("both runs: openat /tmp/tmp1mm_w3ze: "),
-            "{:?}",
-            explanation.comparison.common
-        );
     }
 
     #[test]

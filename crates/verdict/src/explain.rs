@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Seek, Write};
 
-use capture_format::Reader;
+use capture_format::{Reader, Run};
 use events::decode::time::since_start;
 use serde::Serialize;
 
@@ -10,6 +10,7 @@ use crate::compare::{Comparison, Trait, compare};
 use crate::entity;
 use crate::facts::Facts;
 use crate::fingerprint::Fingerprint;
+use crate::leads::{self, Compared, Lead, troubles};
 use crate::losses::missing_runs;
 use crate::rules::{Case, Verdict, judge};
 
@@ -36,6 +37,8 @@ pub struct RunVerdict {
     pub run: u32,
     /// Identifies the fault.
     pub fingerprint: Fingerprint,
+    /// What may be why it ended, the best one first, if the verdict leaves that open: three at most.
+    pub leads: Vec<Lead>,
     /// What ended it.
     #[serde(flatten)]
     pub verdict: Verdict,
@@ -60,12 +63,20 @@ pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
         let mut verdict = judge(&case);
         let fingerprint = Fingerprint::of(&case, &verdict);
         verdict.weakened_by.extend(damage);
-        traits.push(Trait::of(&facts, run));
+        // Nothing else needs what went wrong.
+        let is_needed = runs.len() > 1 || leads::are_wanted(&verdict);
+        let troubles = is_needed.then(|| troubles(&case)).unwrap_or_default();
+        traits.push(Trait::of(run, troubles));
         verdicts.push(RunVerdict {
             run: run.number,
             fingerprint,
+            leads: Vec::new(),
             verdict,
         });
+    }
+    let found = leads(&traits, &runs, &verdicts);
+    for (run, leads) in verdicts.iter_mut().zip(found) {
+        run.leads = leads;
     }
     let alike = verdicts.windows(2).all(|pair| is_alike(&pair[0], &pair[1]));
     Explanation {
@@ -74,6 +85,24 @@ pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
         comparison: compare(&traits, verdicts.iter().map(|run| (run.run, &run.verdict))),
         runs: verdicts,
     }
+}
+
+/// The leads of each run.
+fn leads(traits: &[Trait], runs: &[Run], verdicts: &[RunVerdict]) -> Vec<Vec<Lead>> {
+    let all = traits.iter().zip(runs).zip(verdicts);
+    let all = all.map(|((traits, run), verdict)| {
+        let losses = &run.losses;
+        Compared {
+            number: run.number,
+            start: run.start,
+            lived: traits.lived,
+            is_whole: (losses.lost, losses.overwritten, losses.torn) == (0, 0, 0),
+            verdict: &verdict.verdict,
+            troubles: &traits.troubles,
+        }
+    });
+    let all: Vec<Compared<'_>> = all.collect();
+    all.iter().map(|run| leads::leads(run, &all)).collect()
 }
 
 /// Whether two runs ended alike: the same cause with the same subject.
@@ -112,7 +141,7 @@ impl Explanation {
                 writeln!(out)?;
                 writeln!(out, "run {}: {}", last.run, last.verdict.sentence)?;
             }
-            details(&last.verdict, out)?;
+            details(last, out)?;
             for RunVerdict { run, verdict, .. } in earlier {
                 let events = verdict.evidence.iter().map(|e| format!("#{}", e.event));
                 let events = events.collect::<Vec<_>>().join(" ");
@@ -133,12 +162,22 @@ impl Explanation {
     }
 }
 
-fn details(verdict: &Verdict, out: &mut impl Write) -> io::Result<()> {
+fn details(run: &RunVerdict, out: &mut impl Write) -> io::Result<()> {
+    let verdict = &run.verdict;
     let mut label = "evidence";
     for evidence in &verdict.evidence {
         let (event, time) = (evidence.event, since_start(evidence.after_start()));
         writeln!(out, "  {label:<12}#{event:<5} {time:<10} {}", evidence.text)?;
         label = "";
+    }
+    for (label, lead) in ["leads"]
+        .into_iter()
+        .chain(std::iter::repeat(""))
+        .zip(&run.leads)
+    {
+        let events = lead.evidence.iter().map(|it| format!("#{}", it.event));
+        let events = events.collect::<Vec<_>>().join(" ");
+        writeln!(out, "  {label:<12}{} ({events}): {}", lead.what, lead.why)?;
     }
     writeln!(
         out,

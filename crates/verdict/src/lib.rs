@@ -35,6 +35,7 @@ mod entity;
 pub mod explain;
 pub mod facts;
 mod fingerprint;
+mod leads;
 pub mod losses;
 pub mod message;
 pub mod rules;
@@ -45,3 +46,4 @@ mod testing;
 mod tie;
 
 pub use fingerprint::Fingerprint;
+pub use leads::Lead;

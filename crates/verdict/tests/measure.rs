@@ -29,6 +29,9 @@ struct Judged {
     band: Band,
     /// Whether the verdict cites the words that say why; `None` if nobody wrote down which these are.
     cites: Option<bool>,
+    /// The leads in words, and whether one of them names what the true cause is about.
+    leads: Vec<String>,
+    decisive: bool,
 }
 
 impl Judged {
@@ -59,21 +62,26 @@ fn judge(folder: &str) -> Vec<Judged> {
             let subject = words.next().unwrap_or_default();
             let path = folder.join(capture).with_extension("lwcap");
             let explanation = explain(&mut capture_format::open_file(&path).unwrap());
-            let verdict = &explanation.runs.last().unwrap().verdict;
+            let run = explanation.runs.last().unwrap();
+            let verdict = &run.verdict;
+            let leads: Vec<String> = run.leads.iter().map(|lead| lead.what.clone()).collect();
             let said = verdict.cause.name();
             let right = match expected {
                 "unexplained" => HONEST.contains(&&*said),
                 cause => said == cause && verdict.subject.contains(subject),
             };
             let evidence = verdict.evidence.iter().map(|evidence| &evidence.text);
-            let mut texts = evidence.chain([&verdict.sentence]);
+            let texts: Vec<&String> = evidence.chain([&verdict.sentence]).chain(&leads).collect();
+            let cites = decisive.map(|words| texts.iter().any(|text| text.contains(words)));
             Judged {
+                decisive: !subject.is_empty() && leads.iter().any(|lead| lead.contains(subject)),
                 capture: capture.into(),
                 expected: expected.into(),
                 said,
                 right,
                 band: verdict.band,
-                cites: decisive.map(|words| texts.any(|text| text.contains(words))),
+                cites,
+                leads,
             }
         })
         .collect();
@@ -147,6 +155,43 @@ fn wrong(text: &mut String, judged: &[Judged]) {
     }
 }
 
+/// Of the crashes for which no cause was named: for how many a lead names what it was about, and all of them with their
+/// leads.
+fn leads(judged: &[(&str, Vec<Judged>)]) -> String {
+    let mut text = String::from(
+        "\n| set | cause recorded, not named | a lead names it | another lead | nothing tells | a lead all the same |\n|---|---|---|---|---|---|\n",
+    );
+    let mut each = String::from(
+        "\nLeads where no cause is named:\n\n| capture | truly | leads |\n|---|---|---|\n",
+    );
+    for (name, judged) in judged
+        .iter()
+        .filter(|(name, _)| !name.contains("first sight"))
+    {
+        let open = || judged.iter().filter(|one| !one.names_a_cause());
+        let (recorded, nothing): (Vec<_>, Vec<_>) =
+            open().partition(|one| one.expected != "unexplained");
+        let decisive = recorded.iter().filter(|one| one.decisive).count();
+        let others = recorded
+            .iter()
+            .filter(|one| !one.decisive && !one.leads.is_empty());
+        let all_the_same = nothing.iter().filter(|one| !one.leads.is_empty()).count();
+        writeln!(
+            text,
+            "| {name} | {} | {decisive} | {} | {} | {all_the_same} |",
+            recorded.len(),
+            others.count(),
+            nothing.len(),
+        )
+        .unwrap();
+        for one in open().filter(|one| one.expected != "unexplained" || !one.leads.is_empty()) {
+            let leads = one.leads.join("; ");
+            writeln!(each, "| {} | `{}` | {leads} |", one.capture, one.expected).unwrap();
+        }
+    }
+    text + &each
+}
+
 fn report() -> String {
     let sets = [
         ("corpus", judge("tests/captures")),
@@ -188,6 +233,7 @@ fn report() -> String {
     );
     sets.iter()
         .for_each(|(name, judged)| text.push_str(&row(name, judged)));
+    text.push_str(&leads(&sets));
     text.push_str("\n| band | verdicts on all captures | right | stated |\n|---|---|---|---|\n");
     let all: Vec<&Judged> = sets
         .iter()
@@ -251,6 +297,8 @@ fn at_first_sight(folder: &str) -> Vec<Judged> {
                 right: right == "right",
                 band: band(confidence),
                 cites: cites.first().map(|cites| *cites == "cites"),
+                leads: Vec::new(),
+                decisive: false,
             }
         })
         .collect()

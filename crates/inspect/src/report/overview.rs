@@ -9,6 +9,7 @@ use super::shown::Shown;
 use super::{compare, processes};
 use crate::info::Info;
 use events::decode::time::since_start;
+use verdict::Lead;
 use verdict::explain::{Explanation, RunVerdict, is_alike};
 use verdict::rules::Verdict;
 
@@ -49,7 +50,7 @@ fn group(is_last: bool, group: &[RunVerdict], runs: &[Gathered]) -> Markup {
             @if !is_last {
                 h2.ended { "Run " (last.run) ": " (Shown::said(&last.verdict.sentence, MAX_SENTENCE)) }
             }
-            (details(&last.verdict, runs))
+            (details(last, runs))
             (alike(earlier, runs))
         }
     }
@@ -68,7 +69,7 @@ fn sentence(text: &str) -> Markup {
     }
 }
 
-fn details(verdict: &Verdict, runs: &[Gathered]) -> Markup {
+fn details(run: &RunVerdict, runs: &[Gathered]) -> Markup {
     let Verdict {
         sentence: _,
         cause: _,
@@ -79,13 +80,13 @@ fn details(verdict: &Verdict, runs: &[Gathered]) -> Markup {
         evidence,
         next_step,
         weakened_by,
-    } = verdict;
+    } = &run.verdict;
     html! {
         dl.facts {
             dt { "Next step" }
             dd.next { (Shown::said(next_step, MAX_SENTENCE)) }
             dt { "Cause" }
-            dd { (cause_in_words(verdict)) @if !subject.is_empty() { " " code { (Shown::said(subject, MAX_SUBJECT)) } } }
+            dd { (cause_in_words(&run.verdict)) @if !subject.is_empty() { " " code { (Shown::said(subject, MAX_SUBJECT)) } } }
             dt { "Confidence" }
             dd { (meter(*confidence)) b { (band.in_words()) } " " span.soft { (Shown::said(why, MAX_SENTENCE)) } }
             @if !weakened_by.is_empty() {
@@ -104,6 +105,26 @@ fn details(verdict: &Verdict, runs: &[Gathered]) -> Markup {
             }
         }
         @if evidence.len() > MAX_EVIDENCE { p.note { "… and " (evidence.len() - MAX_EVIDENCE) " more events." } }
+        @if !run.leads.is_empty() { (leads(&run.leads, runs)) }
+    }
+}
+
+/// What may be why the run ended.
+fn leads(leads: &[Lead], runs: &[Gathered]) -> Markup {
+    html! {
+        h2 { "Leads" }
+        ol.leads {
+            @for lead in leads {
+                li {
+                    @for evidence in lead.evidence.iter().take(MAX_EVIDENCE) {
+                        (link(evidence.event, runs)) " "
+                        span.time title="seconds since the start of the run" { (since_start(evidence.after_start())) } " "
+                    }
+                    span { (Shown::said(&lead.what, MAX_SENTENCE / 2)) } " "
+                    span.soft { (Shown::said(&lead.why, MAX_SENTENCE / 2)) }
+                }
+            }
+        }
     }
 }
 

@@ -26,6 +26,11 @@ const ENDINGS: &[&[u8]] = &[
     b".env",
 ];
 
+/// Whether a path has a name as configuration files have.
+pub(super) fn is_configuration(path: &[u8]) -> bool {
+    ENDINGS.iter().any(|end| path.ends_with(end))
+}
+
 /// A configuration file that a process read.
 #[derive(Clone, Debug)]
 pub struct ConfigFile {
@@ -68,7 +73,7 @@ impl ConfigFiles {
         else {
             return;
         };
-        if !ENDINGS.iter().any(|end| path.ends_with(end)) {
+        if !is_configuration(path) {
             return;
         }
         let empty = event.ret == 0;

@@ -21,7 +21,9 @@ mod recent;
 pub mod resolv_conf;
 pub mod shell;
 pub mod signals;
+pub mod texts;
 
+pub(crate) use noise::INSTALLED;
 pub use noise::{fails_anyway, is_noise, is_optional};
 pub use process::Process;
 pub use recent::Recent;
@@ -122,6 +124,8 @@ pub struct Facts {
     pub binds: Recent<Bind>,
     /// Configuration files that were read.
     pub config_files: config_files::ConfigFiles,
+    /// Texts that were read from configuration.
+    pub texts: texts::Texts,
     /// What resolv.conf said when it was last read.
     pub resolv_conf: Option<ResolvConf>,
     /// Number of the events.
@@ -154,6 +158,7 @@ impl Facts {
             connections: connections::Connections::default(),
             binds: Recent::new(MAX_BINDS),
             config_files: config_files::ConfigFiles::default(),
+            texts: texts::Texts::default(),
             resolv_conf: None,
             events: 0,
             adopted: None,
@@ -255,6 +260,7 @@ impl Facts {
         }
         if !is_visitor {
             self.config_files.observe(number, event, fd.as_ref());
+            self.texts.observe(number, event, fd.as_ref());
             self.binds.extend(Bind::of(number, event));
         }
         if event.ret < 0

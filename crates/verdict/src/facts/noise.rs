@@ -1,6 +1,6 @@
 //! Noise: failed calls that end no program, because nearly every program's life has them.
 //!
-//! There are three kinds, and this is the only place that knows them. What all runs had in common, the leads, and the
+//! There are four kinds, and this is the only place that knows them. What all runs had in common, the leads, and the
 //! views of a capture leave them out.
 //!
 //! - *Searches that succeed.* A loader looks for a library in one directory after the other, a shell for a command in
@@ -8,11 +8,12 @@
 //!   matter which program searches.
 //! - *What a later call made good*: the same process opened the same path, or something below it.
 //! - *Optional files*, which no search finds either: a C library looks for `/etc/ld.so.preload` (ld.so(8)), for
-//!   `/etc/host.conf` (host.conf(5)), `/etc/localtime` (tzset(3)) or the socket of nscd(8), and does without. And
-//!   calls that only ask something, and whose failure is one of the answers: a readlink(2) of what is no link, a
-//!   read(2) that would have to wait.
+//!   `/etc/host.conf` (host.conf(5)), `/etc/localtime` (tzset(3)) or the socket of nscd(8), and does without. An
+//!   interpreter asks for parts of itself that few installations have, next to its program and below `/usr/lib`.
+//! - *Calls whose failure is as good as a success*: a readlink(2) of what is no link, a read(2) that would have to wait,
+//!   an unlink(2) of what is not there, a close(2) of a descriptor that is not open.
 
-use capture_format::{BootTime, EventKind};
+use capture_format::{BootTime, Class, EventKind};
 use events::basename;
 use events::decode::errno::only_waits;
 use events::decode::{Errno, SockAddr};
@@ -23,9 +24,12 @@ use super::{Failure, Recent};
 /// saying so.
 const OPTIONAL: &[&[u8]] = &[
     b"/etc/ld.so.",
+    b"/etc/crypto-policies/",
     b"/etc/gai.conf",
+    b"/etc/gnutls/config",
     b"/etc/host.conf",
     b"/etc/localtime",
+    b"/etc/malloc.conf",
     b"/etc/nsswitch.conf",
     b"/etc/terminfo",
     b"/lib/terminfo",
@@ -36,6 +40,26 @@ const OPTIONAL: &[&[u8]] = &[
     b"/sys/",
     b"/dev/tty",
 ];
+/// Where the files of installed packages are, except programs.
+pub(crate) const INSTALLED: &[&[u8]] = &[
+    b"/lib/",
+    b"/lib64/",
+    b"/usr/lib/",
+    b"/usr/lib64/",
+    b"/usr/local/lib/",
+    b"/usr/share/",
+];
+/// Where the programs of installed packages are.
+const PROGRAMS: &[&[u8]] = &[
+    b"/bin/",
+    b"/sbin/",
+    b"/usr/bin/",
+    b"/usr/sbin/",
+    b"/usr/local/bin/",
+    b"/usr/local/sbin/",
+];
+/// How directories for modules of Python end; few users have one of their own (module `site` of Python).
+const OF_MODULES: &[&[u8]] = &[b"/site-packages", b"/dist-packages"];
 /// Sockets of services that a C library uses if they are there: nscd(8), and the log of syslog(3).
 const SERVICES: &[&[u8]] = &[b"nscd/socket", b"/dev/log"];
 
@@ -64,10 +88,34 @@ pub fn fails_anyway(kind: EventKind, errno: Errno, name: &[u8]) -> bool {
     let is_link = matches!(kind, EventKind::READLINK | EventKind::READLINKAT);
     let of_service =
         || kind == EventKind::CONNECT && SockAddr::parse(name).is_some_and(|it| is_optional(&it));
+    let removes = matches!(
+        kind,
+        EventKind::UNLINK | EventKind::UNLINKAT | EventKind::RMDIR
+    );
     only_waits(kind, errno)
+        || removes && errno == Errno::ENOENT
         || OPTIONAL.iter().any(|start| name.starts_with(start))
         || is_link && errno == Errno::EINVAL
+        || kind == EventKind::CLOSE && errno == Errno::EBADF
+        || is_missing_part(kind, errno, name)
         || of_service()
+}
+
+/// Whether a path that is not there may be a part of an installed package that few installations have. A program that
+/// is not there is none, and neither is a file that a call would have opened below `/usr/lib`: that may be a library.
+fn is_missing_part(kind: EventKind, errno: Errno, path: &[u8]) -> bool {
+    let below = |directories: &[&'static [u8]]| {
+        let mut directories = directories.iter();
+        directories.find_map(|directory| path.strip_prefix(*directory))
+    };
+    let asks = kind.class() == Class::LooksUp;
+    let is_program = |name: &[u8]| !name.contains(&b'/') && !name.contains(&b'.');
+    let beside_program = below(PROGRAMS).is_some_and(|name| !is_program(name));
+    let of_modules = OF_MODULES.iter().any(|end| path.ends_with(end));
+    asks && of_modules
+        || errno == Errno::ENOENT
+            && (asks && below(INSTALLED).is_some()
+                || beside_program && (asks || kind.class() == Class::Opens))
 }
 
 /// Whether an address is that of a service that programs use if it is there, and which containers rarely have.
@@ -94,8 +142,8 @@ pub(super) struct Find<'a> {
 /// Recognises searches that succeed.
 ///
 /// A *search* is a process that looks for the same name in several directories, or for the same name with several
-/// endings in one directory (`shop.so`, `shop.py`) or the one above (`__pycache__/shop.pyc`), one right after the
-/// other. Once it finds one, its earlier tries are settled. A search that finds nothing is none of these: that may be
+/// endings in one directory (`shop.so`, `shop.py`) or the one above or below (`__pycache__/shop.pyc`), one right after
+/// the other. Once it finds one, its earlier tries are settled. A search that finds nothing is none of these: that may be
 /// why a program ends.
 #[derive(Debug)]
 pub(super) struct Searches {
@@ -112,11 +160,16 @@ impl Default for Searches {
 }
 
 impl Searches {
+    /// Number of the event from which on a process may have begun the search that it ends now.
+    fn from(&self, pid: u32) -> u64 {
+        let mut earlier = self.opened.iter().rev().filter(|(other, _)| *other == pid);
+        earlier.nth(MAX_BETWEEN).map_or(0, |&(_, event)| event)
+    }
+
     /// Marks the failed calls that this find settles.
     pub(super) fn found(&mut self, find: Find<'_>, failures: &mut Recent<Failure>) {
         let mut others = 0;
-        let mut earlier = self.opened.iter().rev().filter(|(pid, _)| *pid == find.pid);
-        let from = earlier.nth(MAX_BETWEEN).map_or(0, |&(_, event)| event);
+        let from = self.from(find.pid);
         for failure in failures.iter_mut().rev().take(MAX_SEARCH) {
             if find.time.since(failure.time) > MAX_TIME || failure.event < from {
                 break;
@@ -125,7 +178,7 @@ impl Searches {
             if !of_process || failure.path.is_empty() {
                 continue;
             }
-            if is_miss(failure) && (settles(&failure.path, &find)) {
+            if is_miss(failure) && settles(&failure.path, &find) {
                 failure.found_elsewhere = true;
                 others = 0;
             } else {
@@ -170,7 +223,8 @@ fn settles(missed: &[u8], find: &Find<'_>) -> bool {
     );
     let stem = |name: &[u8]| name.iter().position(|&b| b == b'.').unwrap_or(name.len());
     let (stem, found_stem) = (&name[..stem(name)], &found[..stem(found)]);
-    let near = of_missed == of_found || above(of_missed) == of_found;
+    let near =
+        of_missed == of_found || above(of_missed) == of_found || above(of_found) == of_missed;
     name == found && of_missed != of_found || near && !stem.is_empty() && stem == found_stem
 }
 
@@ -232,7 +286,9 @@ mod tests {
         .stat(INIT, "/srv/shop/__init__.abi3.so", 2)
         .open(INIT, "/srv/shop/__init__.py", 3)
         .open(INIT, "/srv/__pycache__/views.cpython-311.pyc", -2)
-        .open(INIT, "/srv/views.py", 4);
+        .open(INIT, "/srv/views.py", 4)
+        .stat(INIT, "/srv/api/__init__.abi3.so", 2)
+        .open(INIT, "/srv/api/__pycache__/__init__.cpython-311.pyc", 4);
         assert_eq!(told(&s), [""; 0]);
     }
 
@@ -293,6 +349,23 @@ mod tests {
                 "",
             );
         assert_eq!(told(&s), ["/etc/app.conf", "/data/db"]);
+    }
+
+    #[test]
+    fn an_interpreter_lacks_parts_but_a_program_or_a_library_is_missing() {
+        let mut s = Script::new(&["python3"]);
+        s.open(INIT, "/usr/bin/pyvenv.cfg", -2)
+            .stat(INIT, "/usr/lib/python311.zip", 2)
+            .stat(INIT, "/root/.local/lib/python3.11/site-packages", 2)
+            .stat(INIT, "/usr/bin/ffmpeg", 2)
+            .open(INIT, "/usr/lib/libneeded.so", -2)
+            .stat(INIT, "/usr/src/app/config.json", 2);
+        let missing = [
+            "/usr/bin/ffmpeg",
+            "/usr/lib/libneeded.so",
+            "/usr/src/app/config.json",
+        ];
+        assert_eq!(told(&s), missing);
     }
 
     #[test]

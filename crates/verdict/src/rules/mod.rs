@@ -293,6 +293,16 @@ impl Evidence {
         }
     }
 
+    /// CLOCK_BOOTTIME in nanoseconds of the event.
+    pub(crate) fn time(&self) -> BootTime {
+        self.time
+    }
+
+    /// Sets when the run started, which [`Evidence::after_start`] counts from.
+    pub(crate) fn since(self, run_start: BootTime) -> Self {
+        Self { run_start, ..self }
+    }
+
     /// How long after the start of the run it happened, in nanoseconds; 0 if it happened before.
     #[must_use]
     pub fn after_start(&self) -> u64 {

@@ -1,13 +1,11 @@
 //! Nothing that was recorded explains the end.
 //!
-//! The rule says so, and shows what there is: the last words, a process that a signal had killed right before, the last
-//! failed call, and what may be missing from the recording. It always returns a verdict, with the lowest score, so
-//! every other rule wins. It blames nothing, so it cannot be wrong.
+//! The rule says so, and shows what there is: the last words, a process that a signal had killed right before, and what
+//! may be missing from the recording. What else may be why is for the module `leads`. The rule always returns a verdict,
+//! with the lowest score, so every other rule wins. It blames nothing, so it cannot be wrong.
 
-use super::{Case, Cause, Evidence, Finding};
-use crate::facts::{Failure, is_noise};
+use super::{Case, Cause, Finding};
 use events::decode::time::duration;
-use events::escape::escaped_to;
 
 /// How many lines are cited.
 const MAX_LINES: usize = 8;
@@ -28,24 +26,6 @@ pub(super) fn verdict(case: &Case<'_>) -> Finding {
         ),
         (None, None) => ", and printed nothing that was recorded".to_owned(),
     };
-    let telling = |failure: &&Failure| case.below_chain(failure.pid) && !is_noise(failure);
-    if case.said.is_empty()
-        && let Some(failure) = case.facts.failures.iter().rev().find(telling)
-    {
-        let (call, path) = (
-            failure.kind.name().unwrap_or("call"),
-            escaped_to(&failure.path, 300),
-        );
-        evidence.push(Evidence::new(
-            failure.event,
-            failure.time,
-            format!(
-                "last failed call: {call} {path}: {} ({})",
-                failure.errno,
-                failure.errno.text()
-            ),
-        ));
-    }
     Finding {
         sentence: format!("{}{said}{killed}; why is not known", case.ended()),
         cause: Cause::Unknown,
@@ -77,10 +57,6 @@ mod tests {
             "app exited 1, 5 ms after start, and printed nothing that was recorded; why is not known"
         );
         assert_eq!(verdict.cause, Cause::Unknown);
-        assert_eq!(
-            verdict.evidence[0].text,
-            "last failed call: newfstatat /usr/lib/python3.11/dist-packages: ENOENT (No such file or directory)"
-        );
     }
 
     fn adopted() -> Script {

@@ -10,8 +10,8 @@
 //! is not recorded.
 
 use super::Evidence;
-use super::doubt::is_warning;
-use super::phrase::{affirms, said};
+use super::doubt::{is_tolerated, is_warning};
+use super::phrase::{affirms, said, sentences};
 use crate::facts::output::{Fate, Line, Stream};
 use crate::message::Level;
 use crate::symptom::tried;
@@ -584,6 +584,16 @@ pub(crate) fn is_frame(text: &str) -> bool {
         || ["at ", "File \"", "from ", "- /"]
             .iter()
             .any(|start| text.starts_with(start))
+}
+
+/// The sentences of a line that speak of a failure; none if the line is a warning.
+pub(crate) fn complaints(line: &Words) -> impl Iterator<Item = &str> {
+    let is_serious = !is_warning(line) && !is_tolerated(line.said());
+    let sentences = is_serious.then(|| sentences(line.said()));
+    sentences
+        .into_iter()
+        .flatten()
+        .filter(|sentence| speaks_of_failure(sentence))
 }
 
 pub(super) fn speaks_of_success(text: &str) -> bool {
