@@ -65,7 +65,10 @@ pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
         verdict.weakened_by.extend(damage);
         // Nothing else needs what went wrong.
         let is_needed = runs.len() > 1 || leads::are_wanted(&verdict);
-        let troubles = is_needed.then(|| troubles(&case)).unwrap_or_default();
+        let troubles = match is_needed {
+            true => troubles(&case),
+            false => Vec::new(),
+        };
         traits.push(Trait::of(run, troubles));
         verdicts.push(RunVerdict {
             run: run.number,
