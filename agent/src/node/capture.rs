@@ -188,4 +188,6 @@ fn note(said: &Explanation, info: &mut Info) {
     info.cause = last.map(|run| run.verdict.cause.name());
     info.fingerprint = last.map(|run| run.fingerprint.to_string());
     info.confidence = last.map(|run| run.verdict.confidence);
+    let leads = last.iter().flat_map(|run| &run.leads);
+    info.leads = leads.map(ToString::to_string).collect();
 }

@@ -495,6 +495,7 @@ fn announcement(entry: &Entry, place: &Place) -> Announcement {
             owner,
             file: has_own_name.then(|| similar::file_of(entry).to_owned()),
             confidence: info.confidence.map(i32::from),
+            leads: kubernetes::capture::within_limits(&info.leads),
             runs: Some(info.runs.len() as i32),
             size_bytes: i64::try_from(info.bytes).ok().filter(|_| is_written),
             losses: Some(Losses {
@@ -951,6 +952,22 @@ mod tests {
             (status.location, status.sha256, status.size_bytes),
             (None, None, None)
         );
+    }
+
+    #[test]
+    fn leads_are_announced_as_far_as_the_definition_allows() {
+        let mut entry = Entry::default();
+        entry.info.leads = vec![
+            "connect 10.0.0.7:5432: ECONNREFUSED".to_owned(),
+            "ä".repeat(1000),
+        ];
+        entry.info.leads.resize(9, "x".to_owned());
+        let leads = announcement(&entry, &place()).status.leads;
+        assert_eq!(
+            (leads.len(), &*leads[0]),
+            (3, "connect 10.0.0.7:5432: ECONNREFUSED")
+        );
+        assert!(leads[1].len() <= 512 && leads[1].ends_with('…'));
     }
 
     #[test]

@@ -185,6 +185,10 @@ pub struct CaptureStatus {
     /// How sure the verdict is, in percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence: Option<i32>,
+    /// What may be why, if the verdict leaves that open, the best one first: three at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3), inner(length(max = 512)))]
+    pub leads: Vec<String>,
     /// Number of runs in the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runs: Option<i32>,
@@ -276,6 +280,17 @@ pub const NODE_LABEL: &str = "lastword.dev/node";
 
 /// The longest detail of a trigger that the schema allows. This counts bytes; a character has at least one.
 const DETAIL_LIMIT: usize = 1024;
+
+/// How many leads the schema allows, and the longest one, in bytes.
+const LEADS: (usize, usize) = (3, 512);
+
+/// The first leads, each cut to what the schema allows.
+#[must_use]
+pub fn within_limits(leads: &[String]) -> Vec<String> {
+    let (most, longest) = LEADS;
+    let leads = leads.iter().take(most);
+    leads.map(|lead| cut(lead, longest)).collect()
+}
 
 impl CaptureSpec {
     /// The trigger with a detail that is not too long for the schema.

@@ -69,6 +69,8 @@ pub struct Info {
     pub owner: Option<Owner>,
     /// How sure the verdict is, in percent.
     pub confidence: Option<u8>,
+    /// What may be why the newest run ended, if the verdict leaves that open, the best one first.
+    pub leads: Vec<String>,
     /// Numbers of the runs in it.
     pub runs: Vec<u32>,
     /// Size in bytes.

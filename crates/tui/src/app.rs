@@ -513,7 +513,7 @@ fn verdict_rows(verdict: &RunVerdict, width: usize) -> Vec<VerdictRow> {
     }));
     for lead in leads {
         let event = lead.evidence.last().map(|evidence| evidence.event);
-        let text = format!("lead: {}: {}", lead.what, lead.why);
+        let text = format!("lead: {lead}");
         rows.extend(wrapped(&text, width).into_iter().map(|text| VerdictRow {
             event,
             ..plain(text)

@@ -9,6 +9,8 @@
 //!
 //! Noise ([`is_noise`](crate::facts::is_noise)) is no trouble.
 
+use std::fmt;
+
 use capture_format::BootTime;
 use serde::Serialize;
 
@@ -41,6 +43,13 @@ pub struct Lead {
     pub why: String,
     /// The events that show it, in order.
     pub evidence: Vec<Evidence>,
+}
+
+/// `openat /etc/ldap/app.conf: ENOENT (No such file or directory): it is on the command line`.
+impl fmt::Display for Lead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.why)
+    }
 }
 
 /// Something that went wrong in a run.
