@@ -404,6 +404,14 @@ fn is_beside(sentence: &str, paths: &[Range<usize>], beside: &[String]) -> bool 
         let words = words_of(text);
         words.len() <= MAX_BETWEEN && !words.iter().any(|word| tried().leads_away.contains(word))
     };
+    // `missing privilege separation directory: /run/sshd`
+    let calls_it = |text: &str| {
+        let words = words_of(text);
+        leads_there(text)
+            && words
+                .last()
+                .is_none_or(|word| tried().between.contains(word))
+    };
     let each = |phrases: &[String], leads: &dyn Fn(&str) -> bool| {
         said(sentence, phrases).any(|word| {
             let rest = sentence[word.end..].trim_start();
@@ -414,7 +422,7 @@ fn is_beside(sentence: &str, paths: &[Range<usize>], beside: &[String]) -> bool 
             })
         })
     };
-    each(beside, &joins) || each(&tried().path, &leads_there)
+    each(beside, &calls_it) || each(&tried().path, &leads_there)
 }
 
 /// Whether a text names a number as a port: `0.0.0.0:80`, `port 80`, `listen on 80`.

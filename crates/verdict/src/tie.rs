@@ -144,7 +144,7 @@ fn of_group<'a>(case: &Case<'a>, group: &[Candidate<'a>]) -> Option<Tied<'a>> {
     if let Some((candidate, line, naming)) = named(case, group) {
         return Some(tied(candidate, Some(line), Tie::Named(naming)));
     }
-    if let Some(earlier) = named_earlier(case, group) {
+    if let Some(earlier) = named_earlier(case, group).or_else(|| near_earlier(case, group)) {
         return Some(earlier);
     }
     let last = group.last()?;
@@ -213,6 +213,34 @@ fn named_earlier<'a>(case: &Case<'a>, group: &[Candidate<'a>]) -> Option<Tied<'a
             candidate: candidate.clone(),
             line: Some(line),
             tie: Tie::Named(naming),
+            follows,
+        })
+    })
+}
+
+/// The candidate that lines before the headline name and say what went wrong with, in different lines, if what was said
+/// after them adds nothing.
+fn near_earlier<'a>(case: &Case<'a>, group: &[Candidate<'a>]) -> Option<Tied<'a>> {
+    let symptom = group.first()?.symptom;
+    let mut lines = case.words.earlier();
+    lines.find_map(|line| {
+        let told = symptom.is_said(line.said()) && !is_warning(line);
+        let mut before = group
+            .iter()
+            .rev()
+            .filter(|one| told && one.event() < line.event);
+        let candidate = before.find(|one| {
+            let mut near = case
+                .words
+                .between(one.event(), line.event + 1)
+                .chain(case.words.after(line));
+            near.any(|near| one.naming(near.said()) == Naming::Whole)
+        })?;
+        let follows = case.words.follows(line, &candidate.label());
+        (follows != Follows::AnotherFailure).then(|| Tied {
+            candidate: candidate.clone(),
+            line: Some(line),
+            tie: Tie::Nearby,
             follows,
         })
     })

@@ -8,7 +8,9 @@
 //! The rule is wrong if the parser complained about something that is not a file, such as an answer from the network. A
 //! program's own source does not count, and neither do the files that libraries read in every program.
 
+use super::doubt::is_warning;
 use super::phrase::{says, sentences};
+use super::words::Follows;
 use super::{Case, Cause, Evidence, Finding};
 use crate::entity::names;
 use crate::facts::config_files::ConfigFile;
@@ -97,12 +99,18 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
             .filter(|file| case.below_chain(file.pid))
     };
     let block = case.words.block();
+    let earlier = |file: &ConfigFile| {
+        let path = String::from_utf8_lossy(&file.path).into_owned();
+        case.words.earlier().find(|line| {
+            let about = is_about(line, file) && says(&without(line.said(), file), BESIDE_NAME);
+            about && !is_warning(line) && case.words.follows(line, &path) != Follows::AnotherFailure
+        })
+    };
     let named = read().find_map(|file| {
-        Some((
-            file,
-            block.iter().copied().find(|line| is_about(line, file))?,
-        ))
+        let line = block.iter().copied().find(|line| is_about(line, file));
+        Some((file, line?))
     });
+    let named_earlier = || read().find_map(|file| Some((file, earlier(file)?)));
     let parses = |line: &&&Line| says(line.said(), OF_PARSERS);
     if let Some((file, line)) = named
         && says(&without(line.said(), file), BESIDE_NAME)
@@ -118,6 +126,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
             ),
         };
         return Some(verdict(case, &file.path, Some(file), line, score, why));
+    }
+    if let Some((file, line)) = named_earlier() {
+        let why = "the program read the file, and a line right before its last words names it and what is wrong in it";
+        let mut finding = verdict(case, &file.path, Some(file), line, 72, why);
+        finding.rests_on = Some(line.event);
+        return Some(finding);
     }
     if let Some(line) = block.iter().find(parses)
         && !block.iter().any(|line| names_a_source(line.said()))
@@ -230,6 +244,7 @@ fn verdict(
         Evidence::new(file.event, file.time, format!("read {path}{said}"))
     });
     Finding {
+        rests_on: None,
         sentence: format!(
             "{}: the configuration file \"{path}\" {is}; {}",
             case.ended(),

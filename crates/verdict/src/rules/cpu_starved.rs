@@ -26,6 +26,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     let throttled = case.throttled()?;
     let line = case.words.find(|text| says(text, TOO_LONG))?;
     Some(Finding {
+rests_on: None,
         sentence: format!("{}, while {throttled}; {}", case.ended(), line.cited()),
         cause: Cause::CpuStarved,
         subject: "CPU limit".into(),

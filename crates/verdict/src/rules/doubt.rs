@@ -48,26 +48,24 @@ const SHELL_ITSELF: &str =
     "the shell that said so may have gone on and ended over something that left no trace";
 
 /// The highest score that a verdict from last words can have, and why it is not higher.
-#[derive(Debug)]
-pub(super) struct Doubt {
-    /// The limit for a verdict from last words.
+pub(super) struct Doubt<'c, 'a> {
+    case: &'c Case<'a>,
+    /// The limit for a finding from the headline and what follows it.
     of_words: Option<(u8, &'static str)>,
-    /// How the end of the process that failed became the end of the run.
-    link: Link,
 }
 
-impl Doubt {
+impl<'c, 'a> Doubt<'c, 'a> {
     /// Finds the greatest doubt.
-    pub(super) fn of(case: &Case<'_>) -> Self {
+    pub(super) fn of(case: &'c Case<'a>) -> Self {
         Self {
+            case,
             of_words: greatest(case),
-            link: case.link,
         }
     }
 
     /// Lowers the score of a verdict to what the doubt allows.
     pub(super) fn weigh(&self, mut verdict: Finding) -> Finding {
-        match self.link {
+        match self.case.link {
             Link::Same => {}
             Link::Tolerated if verdict.cause == Cause::ExitedZero => {}
             Link::Tolerated => {
@@ -85,7 +83,15 @@ impl Doubt {
         {
             return verdict;
         }
-        if let Some((most, why)) = self.of_words
+        let of_words = match verdict.rests_on {
+            None => self.of_words,
+            Some(event) => self
+                .case
+                .words
+                .written_by(event)
+                .and_then(|line| of_line(self.case, line)),
+        };
+        if let Some((most, why)) = of_words
             && rests_on_words(&verdict)
         {
             limit(&mut verdict, most, why);
@@ -111,14 +117,21 @@ fn greatest(case: &Case<'_>) -> Option<(u8, &'static str)> {
         let doubts = [lost, of_end(case, case.culprit())].into_iter().flatten();
         return doubts.min_by_key(|(limit, _)| *limit);
     };
+    let more = case
+        .words
+        .went_on()
+        .then_some((SAID_MORE, "it said something else after these words"));
+    let doubts = more.into_iter().chain(of_line(case, line));
+    doubts.min_by_key(|(limit, _)| *limit)
+}
+
+/// The greatest doubt about what rests on one line, whatever was said after it.
+fn of_line(case: &Case<'_>, line: &Line) -> Option<(u8, &'static str)> {
     let speaker = case.facts.processes.get(line.pid);
     let doubts = [
         of_words(line),
         of_silence(case, line),
         of_work(case, line),
-        case.words
-            .went_on()
-            .then_some((SAID_MORE, "it said something else after these words")),
         of_end(case, speaker),
         of_shell(case, speaker),
     ];

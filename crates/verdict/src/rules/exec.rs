@@ -258,6 +258,7 @@ fn verdict(
 ) -> Finding {
     let (cause, what, next_step) = describe(path, errno, tries);
     Finding {
+        rests_on: None,
         sentence: format!("{}: {what}", case.ended()),
         cause,
         subject: escaped_to(path, 200).to_string(),

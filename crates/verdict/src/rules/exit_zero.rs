@@ -118,6 +118,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
             .join(" ")
     };
     Some(Finding {
+        rests_on: None,
         sentence: format!("{}{what}", case.ended()),
         cause: Cause::ExitedZero,
         subject: String::new(),

@@ -77,6 +77,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
         .collect();
     evidence.extend(case.words_evidence());
     Some(Finding {
+rests_on: None,
         sentence: format!("{}{details}", case.ended()),
         cause,
         subject: signal.to_string(),

@@ -143,6 +143,7 @@ pub(super) fn verdict(
     let mut all: Vec<Evidence> = vec![evidence(sent)];
     all.extend(words.map(Words::evidence));
     Finding {
+rests_on: None,
         sentence: format!("{}: {who}{cited}", case.ended()),
         cause,
         subject: signal.to_string(),

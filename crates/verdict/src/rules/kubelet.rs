@@ -90,6 +90,7 @@ fn verdict(
         .collect();
     evidence.extend(why.evidence);
     Finding {
+        rests_on: None,
         sentence: format!(
             "{} was ended by kubelet{after_start} ({}{}), {because} {}",
             case.name(),

@@ -206,6 +206,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     };
     evidence.push(line.evidence());
     Some(Finding {
+        rests_on: None,
         sentence: format!(
             "{}: {} \"{name}\" is missing; {}",
             case.ended(),

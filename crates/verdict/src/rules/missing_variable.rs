@@ -75,6 +75,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
         .iter()
         .find_map(|line| of_line(case, line))?;
     Some(Finding {
+        rests_on: None,
         sentence: format!(
             "{}: the environment variable {name} is not set",
             case.ended()

@@ -222,6 +222,8 @@ pub(crate) struct Finding {
     pub(crate) next_step: String,
     /// What was lost or overwritten and could change the verdict.
     pub(crate) weakened_by: Vec<String>,
+    /// The event that wrote the line that the finding rests on, if that is a line before the headline.
+    pub(crate) rests_on: Option<u64>,
 }
 
 /// What ended a run.

@@ -29,6 +29,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     let (killed, of_killed) = case.killed_before();
     evidence.extend(of_killed);
     Some(Finding {
+        rests_on: None,
         sentence: format!("{}{cited}{killed}", case.ended()),
         cause: Cause::ExitedNonZero,
         subject: code.to_string(),

@@ -117,6 +117,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
         evidence.extend(case.words.headline().map(Words::evidence));
     }
     Some(Finding {
+        rests_on: None,
         sentence,
         cause: Cause::OomKilled,
         subject,

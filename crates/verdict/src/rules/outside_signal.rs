@@ -86,6 +86,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     };
     sentence.push_str(&ending.then(case));
     Some(Finding {
+rests_on: None,
         sentence,
         cause: if first.signal == Signal::KILL { Cause::KilledFromOutside } else { Cause::StoppedFromOutside },
         subject: first.signal.to_string(),

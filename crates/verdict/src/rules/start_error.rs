@@ -83,6 +83,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
         ),
     };
     Some(Finding {
+        rests_on: None,
         sentence: format!("the command could not be started: {what}"),
         cause,
         subject,
@@ -127,6 +128,7 @@ fn given_up(case: &Case<'_>) -> Finding {
         None => String::new(),
     };
     Finding {
+rests_on: None,
         sentence: format!(
             "the command was never started: the runtime gave up while it set the container up{ended}; why is not known"
         ),

@@ -7,6 +7,7 @@
 //! The rule is wrong if the program had coped with what went wrong and gave up over something else, or if several things
 //! went wrong in the same way and the last words are about another one.
 
+use super::words::Follows;
 use super::{
     Case, Cause, Evidence, Finding, call_failed, disk_full, dns, locked, missing_file,
     no_such_address, permission, port_in_use, process_refused, read_only, refused, too_many_files,
@@ -56,6 +57,10 @@ fn verdict(case: &Case<'_>, tied: &Tied<'_>) -> Finding {
     };
     let named = matches!(tied.tie, Tie::Named(_)) && !waited(&tied.candidate);
     Finding {
+        rests_on: tied
+            .line
+            .filter(|_| tied.follows != Follows::Nothing)
+            .map(|line| line.event),
         sentence: format!("{}{}{cited}", case.ended(), described.what),
         cause: described.cause,
         subject: described.subject,

@@ -23,6 +23,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     let whole = case.culprit().is_some_and(|culprit| culprit.exec.is_some());
     let beginning = case.missing_beginning().into_iter().filter(|_| !whole);
     Some(Finding {
+rests_on: None,
         sentence: format!("{}: {who}", case.ended()),
         cause: Cause::KilledBySignal,
         subject: signal.to_string(),

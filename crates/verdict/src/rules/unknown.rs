@@ -27,6 +27,7 @@ pub(super) fn verdict(case: &Case<'_>) -> Finding {
         (None, None) => ", and printed nothing that was recorded".to_owned(),
     };
     Finding {
+rests_on: None,
         sentence: format!("{}{said}{killed}; why is not known", case.ended()),
         cause: Cause::Unknown,
         subject: String::new(),

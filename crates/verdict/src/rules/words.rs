@@ -360,6 +360,11 @@ impl<'a> LastWords<'a> {
         }
     }
 
+    /// The line that an event wrote.
+    pub(crate) fn written_by(&self, event: u64) -> Option<&'a Words> {
+        self.lines.iter().copied().find(|line| line.event == event)
+    }
+
     /// The lines right before the block, the latest first, back to one that speaks of success.
     pub(crate) fn earlier(&self) -> impl Iterator<Item = &'a Words> {
         let start = self.lines.len() - self.block().len();
@@ -371,20 +376,34 @@ impl<'a> LastWords<'a> {
         })
     }
 
+    /// The lines after a line.
+    pub(crate) fn after(&self, line: &Words) -> impl Iterator<Item = &'a Words> {
+        let lines = self.lines.iter().copied();
+        lines
+            .skip_while(move |other| !std::ptr::eq(*other, line))
+            .skip(1)
+    }
+
     /// What was said after a line that is about the thing with this label.
     pub(crate) fn follows(&self, line: &Words, label: &str) -> Follows {
-        let after = self
-            .lines
-            .iter()
-            .skip_while(|other| !std::ptr::eq(**other, line))
-            .skip(1);
-        let of_others = after.filter(|other| reports_failure(other) && says_why(other));
+        let of_others = self
+            .after(line)
+            .filter(|other| reports_failure(other) && says_why(other));
         let of_other = |other: &Words| {
-            let named: Vec<&str> = named_things(other.said()).collect();
-            let known = |thing: &&str| line.said().contains(*thing) || label.contains(*thing);
-            match named.is_empty() {
-                true if is_generic(other.said()) => Follows::NothingNew,
-                false if named.iter().all(known) => Follows::TheSame,
+            let known = |word: &str| line.said().contains(word) || label.contains(word);
+            let mut named = named_things(other.said()).peekable();
+            let is_new = |thing: &str| !known(thing);
+            if named.peek().is_some() {
+                return match named.any(is_new) {
+                    true => Follows::AnotherFailure,
+                    false => Follows::TheSame,
+                };
+            }
+            let (known, new): (Vec<&str>, Vec<&str>) =
+                telling_words(other.said()).partition(|word| known(word));
+            match new.len() {
+                0 | 1 => Follows::NothingNew,
+                2 if !known.is_empty() => Follows::NothingNew,
                 _ => Follows::AnotherFailure,
             }
         };
@@ -503,14 +522,12 @@ fn is_opening(text: &str) -> bool {
         || text.starts_with("thread '") && text.contains("' panicked at ") && text.ends_with(':')
 }
 
-/// Whether a message has only words that say nothing about what failed.
-fn is_generic(text: &str) -> bool {
-    let mut words = text
-        .split(|c: char| !(c.is_alphanumeric() || c == '\''))
-        .filter(|word| !word.is_empty());
-    words.all(|word| {
+/// The words of a message that say more than that something failed.
+fn telling_words(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !(c.is_alphanumeric() || c == '\''));
+    words.filter(|word| {
         let is_code = word.contains(|c: char| c.is_ascii_digit());
-        is_code || tried().generic.contains(&word.to_ascii_lowercase())
+        !word.is_empty() && !is_code && !tried().generic.contains(&word.to_ascii_lowercase())
     })
 }
 
@@ -532,7 +549,10 @@ fn named_things(text: &str) -> impl Iterator<Item = &str> {
             let is_thing = word.starts_with(quotes)
                 || bare.contains(|c: char| c.is_ascii_digit() || matches!(c, '/' | '_' | '='))
                 || inner.contains('.');
-            (is_thing && !is_code && !bare.is_empty()).then_some(bare)
+            // `TCP/IP`
+            let says_more =
+                telling_words(bare).next().is_some() || bare.contains(|c: char| c.is_ascii_digit());
+            (is_thing && says_more && !is_code).then_some(bare)
         })
     })
 }
