@@ -96,9 +96,8 @@ pub(crate) fn compare<'v>(
     });
     comparison.of_values(&all, "cause ", causes);
     comparison.of_lives(&all, traits);
-    let evidence = verdicts.last().map(|(_, verdict)| &verdict.evidence);
-    let cited: Vec<u64> = evidence.into_iter().flatten().map(|it| it.event).collect();
-    comparison.of_troubles(&all, traits, &cited);
+    let last = verdicts.last().map(|(_, verdict)| *verdict);
+    comparison.of_troubles(&all, traits, last);
     comparison
 }
 
@@ -147,10 +146,10 @@ impl Comparison {
 
     /// Compares what went wrong: the trouble that all runs met, that the last verdict does not cite, and that most likely
     /// has to do with their ends; and of each run the first one that no other run met.
-    fn of_troubles(&mut self, all: &str, traits: &[Trait], cited: &[u64]) {
-        let by_all = |trouble: &&Trouble| {
-            !cited.contains(&trouble.event()) && traits.iter().all(|run| run.met(trouble))
-        };
+    fn of_troubles(&mut self, all: &str, traits: &[Trait], verdict: Option<&Verdict>) {
+        let is_told = |trouble: &Trouble| verdict.is_some_and(|verdict| trouble.is_of(verdict));
+        let by_all =
+            |trouble: &&Trouble| !is_told(trouble) && traits.iter().all(|run| run.met(trouble));
         let shared = traits.last().and_then(|last| {
             let shared = last.went_wrong().filter(by_all);
             let shared = shared.filter(|trouble| trouble.weight() >= ENOUGH);

@@ -105,6 +105,13 @@ impl Trouble {
         self.signs.iter().map(Sign::weight).sum()
     }
 
+    /// Whether a verdict is about it, or cites it.
+    pub(crate) fn is_of(&self, verdict: &Verdict) -> bool {
+        let mut evidence = verdict.evidence.iter();
+        !self.about.is_empty() && self.about == verdict.subject
+            || evidence.any(|piece| piece.event == self.event)
+    }
+
     /// Whether two runs met the same trouble, except for what is different each time.
     pub(crate) fn is_alike(&self, other: &Self) -> bool {
         let same = self.normal == other.normal || alike(&self.about, &other.about);

@@ -145,6 +145,12 @@ impl Fd {
         }
     }
 
+    /// Whether it is a pipe that a process of the run made, and no standard stream of the run.
+    #[must_use]
+    pub fn is_own_pipe(&self) -> bool {
+        self.target == Target::Pipe && self.stdio.is_none()
+    }
+
     /// The peer of a socket, if known.
     #[must_use]
     pub fn peer(&self) -> Option<&SockAddr> {

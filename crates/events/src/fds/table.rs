@@ -261,7 +261,8 @@ impl Fds {
         }
     }
 
-    /// Descriptors 0 to 2 at exec: what the event says replaces what the table has.
+    /// Descriptors 0 to 2 at exec: what the event says replaces what the table has. What a process writes into a pipe
+    /// that the run itself made is for another process of the run, so it is no standard output.
     fn stdio(&mut self, pid: u32, data: &[u8]) {
         for (number, entry) in (0..).zip(data.chunks_exact(16).take(3)) {
             let Some((_, mode)) = entry.split_first_chunk::<8>() else {
@@ -279,7 +280,10 @@ impl Fds {
                 .processes
                 .get(&pid)
                 .and_then(|process| process.fds.get(&number));
-            let target = match known.filter(|fd| fd.agrees_with(found)) {
+            let known = known.filter(|fd| fd.agrees_with(found));
+            let stdio = Stdio::of(number);
+            let is_piped = stdio == Some(Stdio::Stdout) && known.is_some_and(Fd::is_own_pipe);
+            let target = match known {
                 Some(fd) => fd.target.clone(),
                 None => Target::Inherited(found),
             };
@@ -288,7 +292,7 @@ impl Fds {
                 number,
                 Fd {
                     target,
-                    stdio: Stdio::of(number),
+                    stdio: stdio.filter(|_| !is_piped),
                     cloexec: false,
                 },
             );
@@ -403,6 +407,19 @@ mod tests {
         assert_eq!(resolve(&mut s, INIT, 3).as_deref(), Some("/etc/a"));
         s.close(INIT, 3);
         assert_eq!(resolve(&mut s, INIT, 3), None);
+    }
+
+    #[test]
+    fn what_goes_into_a_pipe_of_the_run_is_no_standard_output() {
+        let mut s = script();
+        s.call(INIT, K::PIPE, 0, [3, 4, 0], "", "")
+            .fork(INIT, 200)
+            .call(200, K::DUP2, 1, [4, 0, 0], "", "");
+        assert_eq!(resolve(&mut s.clone(), 200, 1).as_deref(), Some("pipe"));
+        s.exec(200, &["grep"]);
+        assert_eq!(resolve(&mut s.clone(), 200, 1).as_deref(), Some("pipe"));
+        assert_eq!(resolve(&mut s.clone(), 200, 2).as_deref(), Some("stderr"));
+        assert_eq!(resolve(&mut s, INIT, 1).as_deref(), Some("stdout"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::show::{Options, text::Printer};
 use crate::views::{self, dns::Dns, errors::Errors, files::Files, net::Net, ps::Ps};
 use events::context::{Context, Seen};
 use events::decode::Errno;
-use events::fds::is_on_socket;
+use events::fds::{Fd, is_on_socket};
 use verdict::explain::RunVerdict;
 use verdict::facts::{Facts, fails_anyway};
 
@@ -154,7 +154,8 @@ impl Group {
 fn is_output(seen: &Seen<'_>) -> bool {
     let fd = seen.fd.as_ref();
     fd.is_some_and(|fd| fd.stdio.is_some())
-        || matches!(seen.event.args[0], 1 | 2)
+        || seen.event.args[0] == 2
+        || seen.event.args[0] == 1 && !fd.is_some_and(Fd::is_own_pipe)
         || fd
             .and_then(|fd| fd.path())
             .is_some_and(|path| path.ends_with(b".log"))

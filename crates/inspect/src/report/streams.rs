@@ -38,6 +38,7 @@ fn by_stream(run: &Gathered) -> Vec<(String, Vec<(u32, &Line)>)> {
         for line in process.output.lines() {
             let name = match &line.stream {
                 Stream::Stdout => "Standard output".to_owned(),
+                Stream::Pipe => "Pipes between processes".to_owned(),
                 Stream::Stderr => "Standard error".to_owned(),
                 log @ Stream::Log(_) => log.to_string(),
             };

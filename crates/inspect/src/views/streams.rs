@@ -67,7 +67,9 @@ impl What {
         match self {
             // The descriptor's number counts, too: if the exec was overwritten, nothing else identifies the stream.
             Self::Stdio(stdio) => {
-                fd.and_then(|fd| fd.stdio) == Some(*stdio) || seen.event.args[0] == stdio.number()
+                let is_piped = *stdio == Stdio::Stdout && fd.is_some_and(Fd::is_own_pipe);
+                let by_number = seen.event.args[0] == stdio.number() && !is_piped;
+                by_number || fd.and_then(|fd| fd.stdio) == Some(*stdio)
             }
             Self::Descriptor { pid, fd } => {
                 seen.event.args[0] == *fd && pid.is_none_or(|pid| pid == seen.event.pid)
@@ -311,6 +313,19 @@ mod tests {
     #[test]
     fn a_stream_is_put_together_with_its_gaps() {
         insta::assert_snapshot!(printed(&[script()], "stdout", Format::Text));
+    }
+
+    #[test]
+    fn what_went_into_a_pipeline_is_not_stdout() {
+        let mut s = Script::new(&["sh", "-c", "app | grep x"]);
+        s.call(INIT, EventKind::PIPE, 0, [3, 4, 0], "", "")
+            .fork(INIT, 200)
+            .call(200, EventKind::DUP2, 1, [4, 0, 0], "", "")
+            .exec(200, &["app"])
+            .write(200, 1, "to grep\n")
+            .write(INIT, 1, "to stdout\n");
+        assert_eq!(printed(&[s.clone()], "stdout", Format::Raw), "to stdout\n");
+        assert_eq!(printed(&[s], "200:1", Format::Raw), "to grep\n");
     }
 
     #[test]

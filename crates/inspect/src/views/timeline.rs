@@ -470,6 +470,20 @@ mod tests {
     }
 
     #[test]
+    fn what_went_into_a_pipeline_is_not_said_on_stdout() {
+        let mut s = Script::new(&["sh", "-c", "app | grep x"]);
+        s.call(INIT, K::PIPE, 0, [3, 4, 0], "", "")
+            .call(INIT, K::DUP2, 1, [4, 0, 0], "", "")
+            .write(INIT, 1, "fatal: no\n")
+            .exit(INIT, 1);
+        let text = text_of(&timeline(&mut capture(&[s]), RunIndex(0)));
+        assert!(
+            text.contains("says on a pipe: fatal: no") && !text.contains("stdout"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn evidence_that_no_step_tells_has_its_own_time() {
         let mut s = Script::new(&["sh", "-c", "app || exit 3"]);
         s.fork(INIT, 200)

@@ -336,7 +336,7 @@ impl Facts {
     /// Whether a line of stdout was printed for a shell of this run, which used it as a value.
     #[must_use]
     pub(crate) fn is_captured(&self, line: &output::Line) -> bool {
-        line.stream == output::Stream::Stdout
+        matches!(line.stream, output::Stream::Stdout | output::Stream::Pipe)
             && line.inode != 0
             && self.captured.iter().any(|&inode| inode == line.inode)
     }

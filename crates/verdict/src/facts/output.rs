@@ -27,8 +27,10 @@ const MAX_PARTIAL: usize = 64;
 /// Where a line went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// Descriptor 1 or a duplicate of it.
+    /// The standard output of the run: descriptor 1 or a duplicate of it.
     Stdout,
+    /// A pipe to another process of the run, as descriptor 1: `app | grep x`, `$(app)`, or a supervisor that reads it.
+    Pipe,
     /// Descriptor 2 or a duplicate of it.
     Stderr,
     /// A file `*.log`, or a file that stderr was redirected to; named by the last component of its path.
@@ -39,6 +41,7 @@ impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdout => f.write_str("stdout"),
+            Self::Pipe => f.write_str("a pipe"),
             Self::Stderr => f.write_str("stderr"),
             Self::Log(name) => escaped(name).fmt(f),
         }
@@ -318,11 +321,17 @@ fn stream(
         (1, _) | (_, Some(Stdio::Stdout)) => Some(Stdio::Stdout),
         _ => own,
     };
+    let inode = event.args[1] as u64;
+    let known_elsewhere = event.fd_type == FdType::FIFO && inode != 0 && standard.stdout != 0;
+    let is_piped = own.is_none()
+        && by_number == Some(Stdio::Stdout)
+        && (known_elsewhere || fd.is_some_and(Fd::is_own_pipe));
     let path = fd.and_then(Fd::path);
     let is_log = |path: &Bytes| path.ends_with(b".log");
     let file = path.filter(|path| is_log(path) || own.is_none() && is_file(event, path));
     let of_stdio = |stdio| match stdio {
         Stdio::Stderr => Stream::Stderr,
+        _ if is_piped => Stream::Pipe,
         _ => Stream::Stdout,
     };
     let Some(path) = file else {
@@ -435,6 +444,30 @@ mod tests {
         s.call(INIT, EventKind::WRITE, -9, [2, 0, 5], "", "cat: ")
             .call(INIT, EventKind::WRITE, -9, [2, 0, 5], "", "x: no\n");
         assert_eq!(lines(&mut s), ["stderr: cat: x: no"]);
+    }
+
+    #[test]
+    fn what_goes_to_another_process_of_the_run_is_no_standard_output() {
+        let write = |pid, inode| Event {
+            pid,
+            kind: EventKind::WRITE,
+            ret: 4,
+            args: [1, inode, 4],
+            fd_type: FdType::FIFO,
+            data: "one\n".into(),
+            ..Event::default()
+        };
+        // The run's own stdout has the inode 9002.
+        let mut s = Script::new(&["sh", "-c", "app | tee /data/x"]);
+        s.push(write(INIT, 77)).push(write(INIT, 9002));
+        assert_eq!(lines(&mut s), ["a pipe: one", "stdout: one"]);
+        // Without inodes, a pipe is known by the call that made it.
+        let mut s = Script::new(&["sh"]);
+        s.call(INIT, EventKind::PIPE, 0, [3, 4, 0], "", "")
+            .call(INIT, EventKind::DUP2, 1, [4, 0, 0], "", "")
+            .write(INIT, 1, "two\n")
+            .write(INIT, 2, "three\n");
+        assert_eq!(lines(&mut s), ["a pipe: two", "stderr: three"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::tied::Described;
 use super::{Case, Cause, Evidence};
 use crate::facts::lookup::{Lookup, Outcome};
 use crate::facts::output::Line;
+use events::decode::Rcode;
 use events::decode::time::duration;
 use events::escape::escaped_to;
 
@@ -142,7 +143,17 @@ fn unanswered(lookup: &Lookup, servers: &[String], gave_up: Option<BootTime>) ->
 
 pub(super) fn evidence(lookup: &Lookup) -> Vec<Evidence> {
     let mut all = Vec::new();
+    let mut answered: Vec<(&str, Rcode)> = Vec::new();
     for exchange in lookup.exchanges.iter().take(MAX_EVIDENCE) {
+        // Resolvers ask for A and AAAA of each name.
+        let answer = exchange.answer.as_ref().filter(|answer| !answer.answered);
+        if let Some(answer) = answer {
+            let known = (exchange.name.as_str(), answer.rcode);
+            if answered.contains(&known) {
+                continue;
+            }
+            answered.push(known);
+        }
         let question = format!(
             "{} {}",
             escaped_to(exchange.name.as_bytes(), 200),

@@ -138,7 +138,8 @@ pub(super) fn verdict(
 ) -> Finding {
     let signal = sent.signal;
     let words = case.recent_headline();
-    let words = words.filter(|line| itself && line.stream != Stream::Stdout);
+    let words =
+        words.filter(|line| itself && !matches!(line.stream, Stream::Stdout | Stream::Pipe));
     let cited = words.map_or_else(String::new, |line| format!("; {}", line.cited()));
     let mut all: Vec<Evidence> = vec![evidence(sent)];
     all.extend(words.map(Words::evidence));

@@ -27,6 +27,7 @@ mod cpu_starved;
 mod disk_full;
 mod dns;
 pub(crate) mod doubt;
+mod evidence;
 mod exec;
 mod exit_zero;
 mod fault;
@@ -242,7 +243,7 @@ pub struct Verdict {
     pub confidence: u8,
     /// Why the verdict is that sure.
     pub why: String,
-    /// The events that the verdict rests on.
+    /// The events that the verdict rests on, in order: at most eight.
     pub evidence: Vec<Evidence>,
     /// What to do next: a command to run, or a thing to change.
     pub next_step: String,
@@ -344,12 +345,11 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     let findings = findings.map(|finding| doubt.weigh(finding));
     let finding = findings.reduce(surer);
     let mut verdict = Verdict::from(finding.unwrap_or_else(|| unknown::verdict(case)));
-    if case.start_error().is_none() {
-        verdict.evidence.extend(case.exit_evidence());
-    }
-    // If one event wrote several lines, the line that was cited first stays.
-    verdict.evidence.sort_by_key(|evidence| evidence.event);
-    verdict.evidence.dedup_by(|a, b| a.event == b.event);
+    let ends = match case.start_error() {
+        Some(_) => Vec::new(),
+        None => case.exit_evidence(),
+    };
+    verdict.evidence = evidence::tidy(verdict.evidence, ends);
     for evidence in &mut verdict.evidence {
         evidence.run_start = case.run.start;
     }

@@ -9,7 +9,7 @@
 use super::{Case, Cause, Finding};
 
 /// How many lines are cited as evidence.
-const MAX_LINES: usize = 8;
+const MAX_LINES: usize = 6;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     let code = case.exit_code().filter(|&code| code != 0)?;

@@ -66,9 +66,11 @@ fn verdict(case: &Case<'_>, tied: &Tied<'_>) -> Finding {
         subject: described.subject,
         score,
         why: why.into(),
-        evidence: evidence
+        evidence: tied
+            .line
+            .map(Line::evidence)
             .into_iter()
-            .chain(tied.line.map(Line::evidence))
+            .chain(evidence)
             .chain(described.more)
             .collect(),
         next_step: described.next_step,

@@ -8,7 +8,7 @@ use super::{Case, Cause, Finding};
 use events::decode::time::duration;
 
 /// How many lines are cited.
-const MAX_LINES: usize = 8;
+const MAX_LINES: usize = 6;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     Some(verdict(case))

@@ -425,8 +425,8 @@ impl<'a> LastWords<'a> {
         self.lines.is_empty()
     }
 
-    /// The last lines as evidence, the headline first: those of stderr if there are any, else those of logs, else those
-    /// of stdout.
+    /// The last lines as evidence, the headline first, complaints before others: those of stderr if there are any, else
+    /// those of logs, else those of stdout.
     #[must_use]
     pub fn evidence(&self, count: usize) -> Vec<Evidence> {
         let lines = self.headline().into_iter().chain(self.tail(count));
@@ -441,18 +441,24 @@ impl<'a> LastWords<'a> {
                 .filter(|line| wanted(&line.stream) && !is_underline(&line.text))
                 .collect()
         };
-        let kinds: [fn(&Stream) -> bool; 3] = [
+        let kinds: [fn(&Stream) -> bool; 4] = [
             |s| *s == Stream::Stderr,
             |s| matches!(s, Stream::Log(_)),
             |s| *s == Stream::Stdout,
+            |s| *s == Stream::Pipe,
         ];
-        let mut lines = kinds
-            .into_iter()
-            .map(of)
-            .find(|lines| !lines.is_empty())
-            .unwrap_or_default();
-        lines.drain(..lines.len().saturating_sub(count));
-        lines
+        let lines = kinds.into_iter().map(of).find(|lines| !lines.is_empty());
+        let lines = lines.unwrap_or_default();
+        // Complaints say more than what was said between them.
+        let is_complaint = |at: &usize| {
+            let line = lines[*at];
+            is_complaint(line) && !is_continuation(line.said())
+        };
+        let mut chosen: Vec<usize> = (0..lines.len()).collect();
+        chosen.sort_by_key(is_complaint);
+        chosen.drain(..chosen.len().saturating_sub(count));
+        chosen.sort_unstable();
+        chosen.into_iter().map(|at| lines[at]).collect()
     }
 }
 
