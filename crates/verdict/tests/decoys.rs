@@ -76,6 +76,18 @@ const REASONS: &[&str] = &[
     "cannot agree on a leader for {}: 1 of 3 votes",
 ];
 
+/// The same without a word about it.
+const OTHER_REASONS: &[&str] = &[
+    "port 99999 is invalid",
+    "the licence has expired",
+    "key 'users' is not known",
+    "schema version 3 is unsupported",
+    "tenant 7 has used up its quota",
+    "certificate has no key identifier",
+    "ledger out of balance",
+    "cannot agree on a leader: 1 of 3 votes",
+];
+
 /// How programs in several languages, and loggers in several formats, write a reason. `{}` is the reason.
 const FORMS: &[&str] = &[
     "{}\n",
@@ -142,6 +154,38 @@ fn no_decoy_is_believed() {
     );
     // A plausible verdict on a decoy is wrong, too. It remains where hardly any program goes on after the failure.
     assert!(4 * plausible <= all, "{plausible} of {all} are plausible");
+}
+
+/// Of a verdict that names no cause, what the program coped with is no lead if it gave up over something else. A lead
+/// that leads away costs more than none.
+#[test]
+fn what_a_program_coped_with_is_no_lead() {
+    let (mut misleading, mut all) = (Vec::new(), 0);
+    for coped in COPED {
+        for reason in OTHER_REASONS {
+            for form in FORMS {
+                for before in BEFORE {
+                    let mut s = Script::new(&["app"]);
+                    (coped.fails)(&mut s);
+                    if !before.is_empty() {
+                        s.write(INIT, 2, &before.replace("{}", coped.entity));
+                    }
+                    s.write(INIT, 2, &form.replacen("{}", reason, 1))
+                        .exit(INIT, 1);
+                    let explanation = explain(&mut capture(&[s]));
+                    let leads = &explanation.runs[0].leads;
+                    all += 1;
+                    misleading.extend(
+                        leads
+                            .iter()
+                            .map(|lead| format!("{reason}: {form}: {before}: {lead}")),
+                    );
+                }
+            }
+        }
+    }
+    println!("{} of {all} decoys have a lead", misleading.len());
+    assert!(misleading.is_empty(), "{}", misleading.join("\n"));
 }
 
 fn captures() -> Vec<PathBuf> {
