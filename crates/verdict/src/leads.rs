@@ -287,6 +287,24 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_closes_the_connection_before_it_answers_is_a_lead() {
+        let script = |answer: i64, words: &str| {
+            let mut s = Script::new(&["app"]);
+            s.call(INIT, EventKind::SOCKET, 3, [2, 1, 0], "", "")
+                .connect(INIT, 3, &inet([10, 0, 0, 7], 5432), 0)
+                .call(INIT, EventKind::SENDTO, 8, [3, 0, 8], "", "")
+                .call(INIT, EventKind::RECVFROM, answer, [3, 0, 100], "", "")
+                .call(INIT, EventKind::RECVFROM, 0, [3, 0, 100], "", "");
+            s.write(INIT, 2, words).exit(INIT, 1).clone()
+        };
+        let said = "fatal: server closed the connection unexpectedly\n";
+        let what = "10.0.0.7:5432 closed the connection before it answered";
+        assert_eq!(of(&script(0, said))[0].0, what);
+        assert_eq!(of(&script(0, "fatal: licence expired\n")), []);
+        assert_eq!(of(&script(5, said)), []);
+    }
+
+    #[test]
     fn a_name_that_does_not_resolve_is_a_lead_until_it_resolves() {
         const SERVER: [u8; 4] = [10, 96, 0, 10];
         let script = |resolves: bool| {

@@ -46,6 +46,8 @@ impl Errno {
     pub const ENOTDIR: Self = Self(20);
     /// Operation now in progress.
     pub const EINPROGRESS: Self = Self(115);
+    /// Connection reset by peer.
+    pub const ECONNRESET: Self = Self(104);
     /// Connection refused.
     pub const ECONNREFUSED: Self = Self(111);
     /// Resource temporarily unavailable.

@@ -24,6 +24,11 @@ pub struct Connection {
     pub address: SockAddr,
     /// How the attempt ended, if known.
     pub outcome: Option<Outcome>,
+    /// Whether the peer sent anything.
+    pub answered: bool,
+    /// How the peer closed the connection, if it did so before it sent anything: the error is `ECONNRESET` or `EPIPE`,
+    /// or `None` if the peer closed it in good order.
+    pub closed: Option<Outcome>,
 }
 
 /// The end of an attempt to connect.
@@ -78,14 +83,10 @@ impl Connections {
             {
                 self.ended(number, event, error);
             }
-            // A socket that moves bytes is connected, whichever process moved them.
-            _ if event.ret > 0 && event.kind.class().moves_bytes() => {
+            _ if event.kind.class().moves_bytes() => {
                 let peer = fd.and_then(Fd::peer).cloned().map(SockAddr::canonical);
-                if self
-                    .open(event)
-                    .is_some_and(|open| Some(&open.address) == peer.as_ref())
-                {
-                    self.ended(number, event, None);
+                if let Some(peer) = peer {
+                    self.moved(number, event, &peer);
                 }
             }
             _ => {}
@@ -134,6 +135,8 @@ impl Connections {
             fd: event.args[0],
             address,
             outcome,
+            answered: false,
+            closed: None,
         });
     }
 
@@ -144,6 +147,42 @@ impl Connections {
                 time: event.time,
                 error,
             });
+        }
+    }
+
+    /// Takes a call that moved bytes from or to a peer, or should have.
+    fn moved(&mut self, number: u64, event: &Event, peer: &SockAddr) {
+        let on = |connection: &&mut Connection| {
+            connection.pid == event.pid && connection.fd == event.args[0]
+        };
+        let newest = self.0.iter_mut().rev().find(on);
+        let Some(connection) = newest.filter(|connection| connection.address == *peer) else {
+            return;
+        };
+        let now = |error| {
+            Some(Outcome {
+                event: number,
+                time: event.time,
+                error,
+            })
+        };
+        // A socket that moves bytes is connected, whichever process moved them.
+        if event.ret > 0 && connection.outcome.is_none() {
+            connection.outcome = now(None);
+        }
+        let takes_in = event.kind.class().takes_in();
+        connection.answered |= takes_in && event.ret > 0;
+        let error = Errno::from_ret(event.ret);
+        let is_end = match error {
+            Some(errno) => matches!(errno, Errno::ECONNRESET | Errno::EPIPE),
+            // recv(2): 0 is the end of the stream, unless nothing was asked for. recvmsg(2) does not say how much was.
+            None => {
+                let asked = event.args[2] != 0 || event.kind != EventKind::READ;
+                takes_in && event.ret == 0 && asked
+            }
+        };
+        if is_end && !connection.answered && connection.closed.is_none() {
+            connection.closed = now(error);
         }
     }
 
@@ -189,6 +228,33 @@ mod tests {
             outcomes(&s),
             [("127.0.0.1:3999".into(), Some(Some(Errno::ECONNREFUSED)))]
         );
+    }
+
+    #[test]
+    fn a_peer_that_closes_before_it_answers_is_noticed() {
+        let closed = |calls: &[(K, i64)]| {
+            let mut s = Script::new(&["app"]);
+            s.call(INIT, K::SOCKET, 3, [2, 1, 0], "", "").connect(
+                INIT,
+                3,
+                &inet([10, 0, 0, 7], 5432),
+                0,
+            );
+            for &(kind, ret) in calls {
+                s.call(INIT, kind, ret, [3, 0, 100], "", "");
+            }
+            let facts = Facts::of(&s.run, s.numbered());
+            let connection = facts.connections.iter().next().unwrap();
+            connection.closed.map(|closed| closed.error)
+        };
+        assert_eq!(closed(&[(K::SENDTO, 8), (K::RECVFROM, 0)]), Some(None));
+        let reset = Some(Some(Errno::ECONNRESET));
+        assert_eq!(closed(&[(K::SENDTO, 8), (K::RECVFROM, -104)]), reset);
+        assert_eq!(
+            closed(&[(K::SENDTO, 8), (K::RECVFROM, 5), (K::RECVFROM, 0)]),
+            None
+        );
+        assert_eq!(closed(&[(K::SENDTO, 8), (K::RECVFROM, -11)]), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::facts::output::{Line, Stream};
 use crate::facts::process::Process;
 use crate::facts::{Failure, INSTALLED, is_noise, is_optional};
 use crate::rules::doubt::is_warning;
-use crate::rules::phrase::gives;
+use crate::rules::phrase::{gives, says};
 use crate::rules::words::{LastWords, Words, complaints};
 use crate::rules::{Case, Evidence, how, tied};
 use events::basename;
@@ -107,6 +107,24 @@ struct Group<'a> {
     times: u64,
 }
 
+/// How programs say that a peer closed a connection, in lower case.
+const CLOSED: &[&str] = &[
+    "closed the connection",
+    "closed connection",
+    "connection closed",
+    "connection was closed",
+    "closed unexpectedly",
+    "closed by",
+    "reset by peer",
+    "lost connection",
+    "connection lost",
+    "eof",
+    "end of file",
+    "empty reply",
+    "disconnected",
+    "hung up",
+];
+
 /// Looks for the troubles of one run.
 pub(super) struct Search<'a, 'c> {
     case: &'c Case<'a>,
@@ -142,6 +160,7 @@ impl<'a, 'c> Search<'a, 'c> {
     /// All troubles, in the order of their last events.
     pub(super) fn troubles(&self) -> Vec<Trouble> {
         let mut troubles = self.failed();
+        troubles.extend(self.closed());
         troubles.extend(self.children());
         troubles.sort_by_key(Trouble::event);
         self.mark_last(&mut troubles);
@@ -217,14 +236,70 @@ impl<'a, 'c> Search<'a, 'c> {
         Some(trouble)
     }
 
+    /// Connections that the peer closed before it sent anything, the last one to each address.
+    fn closed(&self) -> Vec<Trouble> {
+        let all: Vec<&Connection> = self.case.facts.connections.iter().collect();
+        let same = |one: &Connection, other: &Connection| one.address == other.address;
+        let mut last: Vec<(&Connection, u64)> = Vec::new();
+        for connection in all.iter().filter(|it| self.case.below_chain(it.pid)) {
+            let Some(closed) = connection
+                .closed
+                .filter(|closed| closed.event < self.mark.0)
+            else {
+                continue;
+            };
+            let answers = |other: &&&Connection| {
+                same(connection, other) && other.event > closed.event && other.answered
+            };
+            if all.iter().any(|other| answers(&other)) {
+                continue;
+            }
+            match last.iter_mut().find(|(other, _)| same(connection, other)) {
+                Some((newest, times)) => (*newest, *times) = (connection, *times + 1),
+                None => last.push((connection, 1)),
+            }
+        }
+        let troubles = last.into_iter().filter_map(|(connection, times)| {
+            let closed = connection.closed?;
+            let address = connection.address.to_string();
+            let how = closed
+                .error
+                .map_or_else(String::new, |errno| format!(", {errno}"));
+            let text = format!(
+                "{address}{} closed the connection before it answered{how}",
+                self.host_of(connection)
+            );
+            let evidence = Evidence::new(closed.event, closed.time, text.clone());
+            let what = format!("{text}{}", repeated(times));
+            let about = address.clone();
+            let mut trouble = Trouble::new("closed".to_owned(), about, what, vec![evidence])?;
+            let named = |sentence: &str| names(sentence, &address);
+            trouble.signs.extend(self.complained_of(&named));
+            let mut complaints = self.complaints.iter();
+            let says_it = complaints.any(|sentence| says(sentence, CLOSED));
+            trouble.signs.extend(says_it.then_some(Sign::ErrorInWords));
+            trouble.signs.push(Sign::NeverSucceeded);
+            trouble.signs.extend((times > 1).then_some(Sign::Repeated));
+            let named = self.named_by(connection.pid, connection.event, &[address]);
+            trouble.signs.extend(named);
+            Some(trouble)
+        });
+        troubles.collect()
+    }
+
+    /// The name for which DNS gave the address of a connection: ` (db)`.
+    fn host_of(&self, connection: &Connection) -> String {
+        let address = connection.address.inet();
+        let lookup =
+            address.and_then(|inet| self.lookups.iter().rev().find(|it| it.gave(inet.ip())));
+        lookup.map_or_else(String::new, |lookup| {
+            format!(" ({})", escaped_to(lookup.host.as_bytes(), MAX_PATH))
+        })
+    }
+
     fn connection(&self, connection: &Connection) -> (String, Evidence) {
         let address = &connection.address;
-        let host = address
-            .inet()
-            .and_then(|inet| self.lookups.iter().rev().find(|it| it.gave(inet.ip())));
-        let host = host.map_or_else(String::new, |lookup| {
-            format!(" ({})", escaped_to(lookup.host.as_bytes(), MAX_PATH))
-        });
+        let host = self.host_of(connection);
         let (event, time) = match connection.outcome {
             Some(outcome) => (outcome.event, outcome.time),
             None => (connection.event, connection.time),
