@@ -46,7 +46,7 @@ pub(crate) fn places(text: &str, name: &str) -> impl Iterator<Item = Range<usize
 /// except for the parts that are different each time (`/tmp/tmpx8_2kq0a` and `/tmp/tmp1mm_w3ze`, a pid in the name of a
 /// file, the port of a socket that asked for no certain port).
 #[must_use]
-pub(crate) fn alike(one: &str, other: &str) -> bool {
+pub fn alike(one: &str, other: &str) -> bool {
     let in_token = |c: char| c.is_alphanumeric() || c == '_';
     let separators = |text: &str| text.chars().filter(|&c| !in_token(c)).collect::<String>();
     if one == other {
@@ -108,7 +108,8 @@ pub(crate) fn host(name: &str) -> String {
 
 /// A text without the parts that are different each time: numbers, hashes, random names, masked bytes, the amount of
 /// white space.
-pub(crate) fn normal(text: &str) -> String {
+#[must_use]
+pub fn normal(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let in_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut rest = text;

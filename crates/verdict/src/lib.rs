@@ -31,7 +31,7 @@
 
 mod candidate;
 mod compare;
-mod entity;
+pub mod entity;
 pub mod explain;
 pub mod facts;
 mod fingerprint;

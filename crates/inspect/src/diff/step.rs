@@ -8,6 +8,7 @@ use events::context::Seen;
 use events::decode::{Message, Signal, SockAddr};
 use events::escape::{escaped_to, is_text};
 use events::fds::{Fd, has_path, is_on_socket};
+use verdict::entity::normal;
 use verdict::facts::fails_anyway;
 use verdict::facts::lookup;
 use verdict::rules::how;
@@ -122,29 +123,16 @@ fn arguments(data: &[u8]) -> String {
     escaped_to(&temporary(&arguments), MAX_TEXT).to_string()
 }
 
-/// Text without its numbers.
+/// Text without what is different each time.
 fn words(data: &[u8]) -> String {
-    let text = without_numbers(&data[..data.len().min(4 * MAX_TEXT)]);
-    escaped_to(&text, MAX_TEXT).to_string()
-}
-
-/// Text in which each number is replaced by one `#`.
-fn without_numbers(bytes: &[u8]) -> Vec<u8> {
-    let mut text: Vec<u8> = Vec::with_capacity(bytes.len());
-    for &byte in bytes {
-        match byte {
-            b'0'..=b'9' if text.last() == Some(&b'#') => {}
-            b'0'..=b'9' => text.push(b'#'),
-            byte => text.push(byte),
-        }
-    }
-    text
+    let text = String::from_utf8_lossy(&data[..data.len().min(4 * MAX_TEXT)]);
+    escaped_to(normal(&text).as_bytes(), MAX_TEXT).to_string()
 }
 
 /// A path without the pid in /proc, and without the parts that look made up below directories of temporary files.
 pub(super) fn temporary(path: &[u8]) -> Vec<u8> {
     if path.starts_with(b"/proc/") {
-        return without_numbers(path);
+        return normal(&String::from_utf8_lossy(path)).into_bytes();
     }
     if !TEMPORARY.iter().any(|start| path.starts_with(start)) {
         return path.to_vec();
@@ -196,7 +184,7 @@ mod tests {
     fn numbers_in_texts_do_not_count() {
         assert_eq!(
             words(b"2026/11/20 23:36:04 [emerg] 100#100: x\x1b"),
-            "#/#/# #:#:# [emerg] ##: x\\x1b"
+            "# [emerg] ##: x\\x1b"
         );
     }
 }

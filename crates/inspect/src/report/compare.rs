@@ -9,6 +9,7 @@ use super::page::table;
 use super::shown::Shown;
 use crate::info::Info;
 use events::decode::time::duration;
+use verdict::entity::{alike, normal};
 use verdict::explain::Explanation;
 use verdict::facts::output::{Fate, Line};
 use verdict::rules::Verdict;
@@ -76,17 +77,16 @@ fn differences(rows: &[(u32, Cells)], columns: &[usize]) -> Markup {
     table("compare", &names, &body)
 }
 
-/// Whether all runs agree in a column; times and pids in texts are ignored.
+/// Whether all runs agree in a column, except for what is different each time.
 fn is_alike(rows: &[(u32, Cells)], column: usize) -> bool {
-    let plain = |cells: &Cells| -> String {
-        let text = cells[column].as_str();
+    let same = |one: &Cells, other: &Cells| {
+        let (one, other) = (one[column].as_str(), other[column].as_str());
         match COLUMNS[column] {
-            "Last words" => text.chars().filter(|c| !c.is_ascii_digit()).collect(),
-            _ => text.to_owned(),
+            "Last words" => normal(one) == normal(other),
+            _ => alike(one, other),
         }
     };
-    rows.windows(2)
-        .all(|pair| plain(&pair[0].1) == plain(&pair[1].1))
+    rows.windows(2).all(|pair| same(&pair[0].1, &pair[1].1))
 }
 
 fn cells(run: &Gathered, verdict: &Verdict) -> Cells {
