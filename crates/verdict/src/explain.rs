@@ -10,6 +10,7 @@ use crate::compare::{Comparison, Trait, compare};
 use crate::entity;
 use crate::facts::Facts;
 use crate::fingerprint::Fingerprint;
+use crate::knowledge::Catalogue;
 use crate::leads::{self, Compared, Lead, troubles};
 use crate::losses::missing_runs;
 use crate::rules::{Case, Verdict, judge};
@@ -46,6 +47,11 @@ pub struct RunVerdict {
 
 /// Explains a capture. Damage to the file weakens the verdicts of the runs that it concerns.
 pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
+    explain_with(reader, Catalogue::current())
+}
+
+/// Explains a capture by what this catalogue says of programs' messages.
+pub fn explain_with<R: Read + Seek>(reader: &mut Reader<R>, knowledge: &Catalogue) -> Explanation {
     let header = reader.header().clone();
     let runs = reader.runs().to_vec();
     let (mut verdicts, mut traits) = (Vec::new(), Vec::new());
@@ -59,7 +65,7 @@ pub fn explain<R: Read + Seek>(reader: &mut Reader<R>) -> Explanation {
                 Err(_) => {}
             }
         }
-        let case = Case::new(&facts, run, &header);
+        let case = Case::with(&facts, run, &header, knowledge);
         let mut verdict = judge(&case);
         let fingerprint = Fingerprint::of(&case, &verdict);
         verdict.weakened_by.extend(damage);

@@ -24,6 +24,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! What messages of known programs mean is data: see [`knowledge`].
+//!
 //! [`losses`] says what was not recorded, which weakens every verdict. [`runtimes`] distinguishes a container
 //! runtime's own processes from those of the container.
 
@@ -35,6 +37,7 @@ pub mod entity;
 pub mod explain;
 pub mod facts;
 mod fingerprint;
+pub mod knowledge;
 mod leads;
 pub mod losses;
 pub mod message;

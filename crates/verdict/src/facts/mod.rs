@@ -17,6 +17,7 @@ pub mod lookup;
 mod noise;
 pub mod output;
 pub mod process;
+pub mod program;
 mod recent;
 pub mod resolv_conf;
 pub mod shell;
@@ -207,6 +208,9 @@ impl Facts {
         self.processes.went_on(number, event, &path);
         if let Some(process) = self.processes.get_mut(event.pid) {
             shell::observe(process, event, fd.as_ref());
+            if event.kind.class() == Class::Opens {
+                process.program.opens(event, &path);
+            }
         }
         match event.kind {
             EventKind::SIGNAL_GENERATE | EventKind::SIGNAL_DELIVER => {

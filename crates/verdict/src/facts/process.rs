@@ -6,6 +6,7 @@ use bytes::Bytes;
 use capture_format::{BootTime, Event, EventKind, ExitStatus};
 
 use super::output::Output;
+use super::program::Program;
 use super::shell::{Script, is_many};
 use crate::runtimes;
 use events::basename;
@@ -41,6 +42,8 @@ pub struct Process {
     pub last_work: Option<u64>,
     /// What is known of the script, if the process is a shell.
     pub script: Script,
+    /// What the process executed and loaded, by which the catalogue of messages knows it.
+    pub program: Program,
     /// What the process printed.
     pub output: Output,
 }
@@ -92,6 +95,7 @@ impl Process {
             last_call: None,
             last_work: None,
             script: Script::default(),
+            program: Program::default(),
             output: Output::default(),
         }
     }
@@ -179,12 +183,14 @@ impl Processes {
                 let argv = event.data.split(|&b| b == 0).map(own);
                 let mut argv: Vec<Bytes> = argv.collect();
                 argv.pop_if(|last| last.is_empty());
-                process.exec = Some(Exec {
+                let exec = Exec {
                     event: number,
                     time: event.time,
                     path: own(&event.name),
                     argv,
-                });
+                };
+                process.program = Program::of(&exec, std::mem::take(&mut process.program));
+                process.exec = Some(exec);
             }
             EventKind::FORK => {
                 process.last_fork = Some(number);
@@ -194,13 +200,13 @@ impl Processes {
                 let (parent, exec, comm) =
                     (process.pid, process.exec.clone(), process.comm.clone());
                 let came_in = process.came_in;
-                let script = process.script.clone();
+                let (script, program) = (process.script.clone(), process.program.clone());
                 let child = event.ret as u32;
                 self.by_pid.remove(&child);
                 if let Some(child) = self.entry(child) {
                     (child.parent, child.exec, child.comm) = (Some(parent), exec, comm);
                     child.came_in = came_in;
-                    child.script = script;
+                    (child.script, child.program) = (script, program);
                     child.start = Some(Start {
                         event: number,
                         time: event.time,

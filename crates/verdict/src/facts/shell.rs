@@ -76,7 +76,7 @@ pub(super) fn is_many(path: &[u8]) -> bool {
 }
 
 /// The last component, without the hyphen of a login shell.
-fn program(path: &[u8]) -> &[u8] {
+pub(super) fn program(path: &[u8]) -> &[u8] {
     let name = basename(path);
     name.strip_prefix(b"-").unwrap_or(name)
 }

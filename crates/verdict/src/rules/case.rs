@@ -17,6 +17,7 @@ use crate::entity::names;
 use crate::facts::output::{Fate, Line};
 use crate::facts::process::Exit;
 use crate::facts::{Facts, Process};
+use crate::knowledge::Catalogue;
 use crate::losses::{Figure, figures, skipped_text};
 use events::decode::Signal;
 use events::decode::time::duration;
@@ -41,6 +42,8 @@ pub struct Case<'a> {
     pub facts: &'a Facts,
     /// What the capture says about the container and its pod.
     pub header: &'a Header,
+    /// What programs' messages mean.
+    pub knowledge: &'a Catalogue,
     /// The first process, and so on down to the process whose end was handed on to it: see [`Facts::chain`].
     pub chain: Vec<&'a Process>,
     /// The last lines of the culprit, and of the processes that failed before it and after which nothing was started:
@@ -76,6 +79,17 @@ impl<'a> Case<'a> {
     /// Collects what the rules need to know about a run.
     #[must_use]
     pub fn new(facts: &'a Facts, run: &'a Run, header: &'a Header) -> Self {
+        Self::with(facts, run, header, Catalogue::current())
+    }
+
+    /// Like [`Case::new`], with another catalogue than that of the process.
+    #[must_use]
+    pub(crate) fn with(
+        facts: &'a Facts,
+        run: &'a Run,
+        header: &'a Header,
+        knowledge: &'a Catalogue,
+    ) -> Self {
         let mut chain = facts.chain();
         let ended_well = run.status == Some(ExitStatus::Code(0));
         let worked = ended_well.then(|| worked_in_vain(facts, &chain)).flatten();
@@ -124,6 +138,7 @@ impl<'a> Case<'a> {
             run,
             facts,
             header,
+            knowledge,
             chain,
             words,
             said,

@@ -140,32 +140,7 @@ fn of_line(case: &Case<'_>, line: &Line) -> Option<(u8, &'static str)> {
 
 /// Whether a verdict rests on a failed call and the last words, and not on what the kernel said about the end.
 pub(super) fn rests_on_words(verdict: &Finding) -> bool {
-    use Cause as C;
-    let by_kernel = verdict.score >= KERNEL_SAID_IT;
-    let by_words = matches!(
-        verdict.cause,
-        C::DnsNoSuchHost
-            | C::DnsNoAddress
-            | C::DnsServerFailed
-            | C::DnsNoAnswer
-            | C::ConnectionRefused
-            | C::ConnectionTimedOut
-            | C::HostUnreachable
-            | C::MissingFile
-            | C::ReadOnlyFileSystem
-            | C::PermissionDenied
-            | C::DiskFull
-            | C::TooManyOpenFiles
-            | C::PortInUse
-            | C::AddressNotAvailable
-            | C::Locked
-            | C::ProcessRefused
-            | C::MissingDependency
-            | C::MissingVariable
-            | C::InvalidConfiguration
-            | C::CpuStarved
-    );
-    by_words && !by_kernel
+    verdict.cause.is_said() && verdict.score < KERNEL_SAID_IT
 }
 
 fn of_words(line: &Line) -> Option<(u8, &'static str)> {
@@ -323,7 +298,7 @@ mod tests {
         assert_eq!(verdict(s.exit(INIT, 1)).score, 65);
         let mut s = Script::new(&["bash", "-uc", "echo $X"]);
         s.write(INIT, 2, "bash: line 1: X: unbound variable\n");
-        assert_eq!(verdict(s.exit(INIT, 1)).score, 91);
+        assert_eq!(verdict(s.exit(INIT, 1)).score, 89);
     }
 
     #[test]

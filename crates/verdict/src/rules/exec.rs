@@ -405,7 +405,8 @@ mod tests {
     #[test]
     fn a_missing_library_exits_127_but_the_command_was_found() {
         let mut s = Script::new(&["./app"]);
-        s.open(INIT, "/lib/libfoo.so.1", -2)
+        s.open(INIT, "/etc/ld.so.cache", -2)
+            .open(INIT, "/lib/libfoo.so.1", -2)
             .open(INIT, "/usr/lib/libfoo.so.1", -2);
         s.write(INIT, 2, "./app: error while loading shared libraries: libfoo.so.1: cannot open shared object file: No such file or directory\n");
         let verdict = verdict(s.exit(INIT, 127));

@@ -32,9 +32,9 @@ mod exec;
 mod exit_zero;
 mod fault;
 mod inside_signal;
+mod known_message;
 mod kubelet;
 mod locked;
-mod missing_dependency;
 mod missing_file;
 mod missing_variable;
 mod no_such_address;
@@ -81,7 +81,7 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("exit_zero", exit_zero::rule),
     ("exec", exec::rule),
     ("tied", tied::rule),
-    ("missing_dependency", missing_dependency::rule),
+    ("known_message", known_message::rule),
     ("missing_variable", missing_variable::rule),
     ("configuration", configuration::rule),
     ("cpu_starved", cpu_starved::rule),
@@ -197,6 +197,35 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Whether a program's words can say so. Of all other causes, only the kernel, the runtime or the kubelet knows.
+    #[must_use]
+    pub(crate) fn is_said(self) -> bool {
+        use Cause as C;
+        matches!(
+            self,
+            C::DnsNoSuchHost
+                | C::DnsNoAddress
+                | C::DnsServerFailed
+                | C::DnsNoAnswer
+                | C::ConnectionRefused
+                | C::ConnectionTimedOut
+                | C::HostUnreachable
+                | C::MissingFile
+                | C::ReadOnlyFileSystem
+                | C::PermissionDenied
+                | C::DiskFull
+                | C::TooManyOpenFiles
+                | C::PortInUse
+                | C::AddressNotAvailable
+                | C::Locked
+                | C::ProcessRefused
+                | C::MissingDependency
+                | C::MissingVariable
+                | C::InvalidConfiguration
+                | C::CpuStarved
+        )
+    }
+
     /// The stable name, as in JSON: `oom_killed`.
     #[must_use]
     pub fn name(self) -> String {
