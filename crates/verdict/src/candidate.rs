@@ -84,14 +84,11 @@ pub(crate) fn candidates<'a>(case: &Case<'a>, lookups: &'a [Lookup]) -> Vec<Cand
             .map(move |symptom| candidate(What::Call(failure), symptom, path.clone()))
     });
     let connections = case.facts.connections.iter().filter_map(|connection| {
-        // Nobody has answered yet: a program that gives up now has waited in vain.
-        let error = match connection.outcome {
-            Some(outcome) => outcome.error?,
-            None => Errno::ETIMEDOUT,
-        };
+        let (calls, error) = went_wrong(connection)?;
         let mut symptoms = symptom::all().iter();
-        let symptom =
-            symptoms.find(|symptom| symptom.calls == Calls::Connects && symptom.is_error(error))?;
+        let symptom = symptoms.find(|symptom| {
+            symptom.calls == calls && error.is_none_or(|error| symptom.is_error(error))
+        })?;
         let stands = case.below_chain(connection.pid) && !is_connected_later(case, connection);
         stands.then(|| candidate(What::Connection(connection), symptom, None))
     });
@@ -119,11 +116,22 @@ fn is_tried_again(case: &Case<'_>, failure: &Failure) -> bool {
         })
 }
 
+/// What went wrong with a connection, and the error if there was one.
+fn went_wrong(connection: &Connection) -> Option<(Calls, Option<Errno>)> {
+    match (connection.outcome, connection.broken()) {
+        (_, Some(broken)) => Some((Calls::Closes, broken.error)),
+        (Some(outcome), None) => Some((Calls::Connects, Some(outcome.error?))),
+        // Nobody has answered yet: a program that gives up now has waited in vain.
+        (None, None) => Some((Calls::Connects, Some(Errno::ETIMEDOUT))),
+    }
+}
+
+/// Whether a later connection to the same address was made, and not broken as well.
 fn is_connected_later(case: &Case<'_>, connection: &Connection) -> bool {
     let connections = case.facts.connections.iter();
     let mut later = connections
         .filter(|later| later.event > connection.event && later.address == connection.address);
-    later.any(|later| later.outcome.is_some_and(|outcome| outcome.error.is_none()))
+    later.any(|later| went_wrong(later).is_none())
 }
 
 fn is_resolved_later(lookups: &[Lookup], lookup: &Lookup) -> bool {
@@ -149,7 +157,10 @@ impl<'a> Candidate<'a> {
     pub(crate) fn event(&self) -> u64 {
         match self.what {
             What::Call(failure) => failure.event,
-            What::Connection(connection) => connection.event,
+            What::Connection(connection) => {
+                let broken = connection.broken();
+                broken.map_or(connection.event, |broken| broken.event)
+            }
             What::Lookup(lookup) => {
                 let exchanges = lookup.exchanges.iter();
                 let asked = exchanges.filter_map(|exchange| exchange.attempts.first());
@@ -162,7 +173,10 @@ impl<'a> Candidate<'a> {
     pub(crate) fn learned(&self) -> Option<BootTime> {
         match self.what {
             What::Call(failure) => Some(failure.time),
-            What::Connection(connection) => connection.outcome.map(|outcome| outcome.time),
+            What::Connection(connection) => {
+                let known = connection.broken().or(connection.outcome);
+                known.map(|outcome| outcome.time)
+            }
             What::Lookup(lookup) => {
                 let exchanges = lookup.exchanges.iter();
                 let asked = exchanges.filter_map(|exchange| exchange.attempts.last());
@@ -259,9 +273,10 @@ impl<'a> Candidate<'a> {
         };
         match self.what {
             What::Call(failure) => last == failure.event && self.symptom.ends_in_silence(failure),
-            What::Connection(connection) => connection
-                .outcome
-                .is_some_and(|outcome| last <= outcome.event),
+            What::Connection(connection) => {
+                let known = connection.broken().or(connection.outcome);
+                known.is_some_and(|outcome| last <= outcome.event)
+            }
             What::Lookup(lookup) => {
                 let exchanges = &lookup.exchanges;
                 let asked_again = || exchanges.iter().any(|one| one.attempts.len() > 1);

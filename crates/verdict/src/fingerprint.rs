@@ -89,6 +89,7 @@ fn identity(cause: Cause) -> Identity {
         | Cause::ConnectionRefused
         | Cause::ConnectionTimedOut
         | Cause::HostUnreachable
+        | Cause::ConnectionClosed
         | Cause::MissingFile
         | Cause::ReadOnlyFileSystem
         | Cause::PermissionDenied

@@ -71,6 +71,8 @@ pub(crate) enum Calls {
     Permissions,
     /// connect(2).
     Connects,
+    /// Ends of connections that the other end brought about.
+    Closes,
     /// Look-ups of names.
     Lookups,
 }
@@ -90,7 +92,7 @@ impl Calls {
             Self::Permissions => {
                 !is_exec(kind) && kind != EventKind::CONNECT && !processes && !is_noise(failure)
             }
-            Self::Connects | Self::Lookups => false,
+            Self::Connects | Self::Closes | Self::Lookups => false,
         }
     }
 }

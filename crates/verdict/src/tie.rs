@@ -302,8 +302,11 @@ fn said<'a>(case: &Case<'a>, group: &[Candidate<'a>], line: &Line) -> Option<(Ca
                 .block()
                 .iter()
                 .any(|line| names_an_address(line.said()));
-            let errno = connection.outcome.and_then(|outcome| outcome.error);
-            let given = errno.is_none_or(|errno| gives(text, errno));
+            let given = match (connection.broken(), connection.outcome) {
+                (Some(_), _) => says(text, &last.symptom.alone),
+                (None, Some(outcome)) => outcome.error.is_some_and(|errno| gives(text, errno)),
+                (None, None) => true,
+            };
             let tie = match only && given {
                 true => Tie::Given { sure: true },
                 false => Tie::Said,

@@ -36,6 +36,8 @@ impl Errno {
     pub const ENOSPC: Self = Self(28);
     /// Broken pipe.
     pub const EPIPE: Self = Self(32);
+    /// Connection reset by peer.
+    pub const ECONNRESET: Self = Self(104);
     /// No such process.
     pub const ESRCH: Self = Self(3);
     /// Exec format error.
@@ -46,8 +48,6 @@ impl Errno {
     pub const ENOTDIR: Self = Self(20);
     /// Operation now in progress.
     pub const EINPROGRESS: Self = Self(115);
-    /// Connection reset by peer.
-    pub const ECONNRESET: Self = Self(104);
     /// Connection refused.
     pub const ECONNREFUSED: Self = Self(111);
     /// Resource temporarily unavailable.

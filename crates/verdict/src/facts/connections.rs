@@ -31,6 +31,15 @@ pub struct Connection {
     pub closed: Option<Outcome>,
 }
 
+impl Connection {
+    /// How the connection was closed without an answer, if it had been made.
+    #[must_use]
+    pub(crate) fn broken(&self) -> Option<Outcome> {
+        let connected = self.outcome.is_some_and(|outcome| outcome.error.is_none());
+        self.closed.filter(|_| connected)
+    }
+}
+
 /// The end of an attempt to connect.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {

@@ -110,7 +110,12 @@ impl<'a> Case<'a> {
             let lines = process.output.lines();
             lines.filter(|line| !facts.is_captured(line))
         };
-        let of_culprit = chain.last().copied().into_iter().flat_map(lines);
+        // What a process said before it became another program is not what that program said.
+        let own = |process: &'a Process| {
+            let executed = process.exec.as_ref().map_or(0, |exec| exec.event);
+            lines(process).filter(move |line| line.event > executed)
+        };
+        let of_culprit = chain.last().copied().into_iter().flat_map(own);
         let failed = chain
             .last()
             .map(|culprit| facts.failed_last(culprit))

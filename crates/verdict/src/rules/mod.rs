@@ -162,6 +162,8 @@ pub enum Cause {
     ConnectionTimedOut,
     /// EHOSTUNREACH or ENETUNREACH.
     HostUnreachable,
+    /// The other end closed a connection before it had answered, or reset it.
+    ConnectionClosed,
     /// ENOENT or ENOTDIR.
     MissingFile,
     /// EROFS.
@@ -210,6 +212,8 @@ impl Cause {
                 | C::ConnectionRefused
                 | C::ConnectionTimedOut
                 | C::HostUnreachable
+                | C::ConnectionClosed
+                | C::CallFailed
                 | C::MissingFile
                 | C::ReadOnlyFileSystem
                 | C::PermissionDenied

@@ -1,5 +1,5 @@
-//! A program gave up because a connection was refused, timed out or found no route, or because nobody had answered yet
-//! when it stopped waiting.
+//! A program gave up because a connection was refused, timed out or found no route, because nobody had answered yet when
+//! it stopped waiting, or because the other end closed or reset the connection.
 
 use std::net::SocketAddr;
 
@@ -28,6 +28,16 @@ pub(super) fn describe(case: &Case<'_>, connection: &Connection, symptom: &Sympt
     let what = match cause {
         Cause::ConnectionRefused => format!("{address}{host} refused the connection{times}"),
         Cause::ConnectionTimedOut => format!("the connection to {address}{host} timed out{times}"),
+        Cause::ConnectionClosed => {
+            let reset = connection
+                .broken()
+                .is_some_and(|broken| broken.error.is_some());
+            let how = match reset {
+                true => "reset the connection",
+                false => "closed the connection without an answer",
+            };
+            format!("{address}{host} {how}{times}")
+        }
         _ => format!(
             "{address}{host} cannot be reached: {}{times}",
             error(connection).text()
@@ -36,6 +46,9 @@ pub(super) fn describe(case: &Case<'_>, connection: &Connection, symptom: &Sympt
     let next_step = match cause {
         Cause::ConnectionRefused => format!(
             "Nothing listens at {address}: check that the server there runs and is ready, and that host and port are right (in a container, localhost is the container itself)."
+        ),
+        Cause::ConnectionClosed => format!(
+            "Look into the log of the server at {address} for that time: it may have ended, refuse this client, or expect another protocol (TLS or none)."
         ),
         _ => format!(
             "Check the way to {address}: network policies, firewalls, routes, and that the host is up."
@@ -54,6 +67,15 @@ pub(super) fn describe(case: &Case<'_>, connection: &Connection, symptom: &Sympt
 pub(super) fn evidence(case: &Case<'_>, connection: &Connection) -> Vec<Evidence> {
     let tries = tries(case, connection).into_iter().rev().take(MAX_EVIDENCE);
     let evidence = tries.map(|tried| {
+        let address = &tried.address;
+        if let Some(broken) = tried.broken() {
+            let how = match broken.error {
+                Some(errno) => format!("{errno} ({})", errno.text()),
+                None => "closed by the other end, which had sent nothing".to_owned(),
+            };
+            let text = format!("connection to {address}: {how}");
+            return Evidence::new(broken.event, broken.time, text);
+        }
         let errno = error(tried);
         let (event, time, how) = match tried.outcome {
             Some(outcome) => (
@@ -67,16 +89,18 @@ pub(super) fn evidence(case: &Case<'_>, connection: &Connection) -> Vec<Evidence
                 "no answer before it gave up".to_owned(),
             ),
         };
-        Evidence::new(event, time, format!("connect to {}: {how}", tried.address))
+        Evidence::new(event, time, format!("connect to {address}: {how}"))
     });
     evidence.collect()
 }
 
 fn tries<'a>(case: &Case<'a>, connection: &Connection) -> Vec<&'a Connection> {
-    let error = |one: &Connection| one.outcome.and_then(|outcome| outcome.error);
-    let same = |other: &&Connection| {
-        other.address == connection.address && error(other) == error(connection)
+    let end = |one: &Connection| {
+        let made = one.outcome.map(|outcome| outcome.error);
+        (made, one.broken().map(|broken| broken.error))
     };
+    let same =
+        |other: &&Connection| other.address == connection.address && end(other) == end(connection);
     case.facts.connections.iter().filter(same).collect()
 }
 
@@ -101,6 +125,7 @@ pub(crate) fn host_of(case: &Case<'_>, address: SocketAddr) -> Option<String> {
 mod tests {
     use super::*;
     use crate::testing::{INIT, Script, dns, inet, unix, verdict};
+    use capture_format::EventKind;
     use capture_format::EventKind as K;
 
     const REFUSED: i64 = -111;
@@ -187,6 +212,60 @@ mod tests {
             verdict.sentence
         );
         assert_eq!(verdict.score, 85);
+    }
+
+    /// A client that sends a request and gets this result from recvfrom(2).
+    fn asked(result: i64, words: &str) -> crate::rules::Verdict {
+        let mut s = Script::new(&["app"]);
+        s.call(INIT, EventKind::SOCKET, 4, [2, 1, 0], "", "")
+            .connect(INIT, 4, &inet([10, 0, 0, 7], 5432), 0)
+            .call(INIT, EventKind::SENDTO, 8, [4, 0, 8], "", "")
+            .call(INIT, EventKind::RECVFROM, result, [4, 0, 4096], "", "")
+            .write(INIT, 2, words);
+        verdict(s.exit(INIT, 1))
+    }
+
+    #[test]
+    fn a_server_that_closes_without_an_answer_is_why() {
+        for (result, words, how, score) in [
+            (
+                0,
+                "error: 10.0.0.7:5432: server closed the connection unexpectedly\n",
+                "10.0.0.7:5432 closed the connection without an answer",
+                91,
+            ),
+            (
+                -104,
+                "ConnectionResetError: [Errno 104] Connection reset by peer\n",
+                "10.0.0.7:5432 reset the connection",
+                84,
+            ),
+            (
+                0,
+                "http.client.RemoteDisconnected: Remote end closed connection without response\n",
+                "10.0.0.7:5432 closed the connection without an answer",
+                84,
+            ),
+        ] {
+            let verdict = asked(result, words);
+            assert_eq!(
+                (verdict.cause, verdict.score),
+                (Cause::ConnectionClosed, score),
+                "{words}"
+            );
+            assert!(verdict.sentence.contains(how), "{}", verdict.sentence);
+        }
+    }
+
+    #[test]
+    fn an_answer_or_an_unrelated_end_of_file_is_no_closed_connection() {
+        assert_eq!(
+            asked(5, "error: server closed the connection\n").cause,
+            Cause::ExitedNonZero
+        );
+        for words in ["rules.json: unexpected EOF\n", "fatal: bad port\n"] {
+            assert_ne!(asked(0, words).band, crate::rules::Band::Likely, "{words}");
+        }
     }
 
     #[test]

@@ -407,10 +407,7 @@ impl<'a> LastWords<'a> {
                 _ => Follows::AnotherFailure,
             }
         };
-        of_others
-            .map(|other| of_other(other))
-            .max()
-            .unwrap_or(Follows::Nothing)
+        of_others.map(of_other).max().unwrap_or(Follows::Nothing)
     }
 
     /// The lines after one event and before another.
@@ -472,8 +469,12 @@ fn headline(lines: &[&Words]) -> Option<usize> {
         .filter(|&at| !is_continuation(lines[at].said()))
         .collect();
     let (before, recent) = heads.split_at(heads.len().saturating_sub(MAX_AFTER + 1));
-    let fails =
-        |at: usize| at > 0 && is_opening(lines[at - 1].said()) || reports_failure(lines[at]);
+    let fails = |at: usize| {
+        let before = &lines[..at];
+        before.last().is_some_and(|line| is_opening(line.said()))
+            || ends_a_trace(before)
+            || reports_failure(lines[at])
+    };
     let failing = || recent.iter().rev().filter(|&&at| fails(at));
     let earlier = || {
         let end = lines.last().map(|line| line.time)?;
@@ -497,6 +498,15 @@ fn headline(lines: &[&Words]) -> Option<usize> {
         .or(heads.last())
         .copied()
         .or(lines.len().checked_sub(1))
+}
+
+/// Whether the lines before a line are a stack trace of Python, which ends with the error, whatever its words are.
+fn ends_a_trace(before: &[&Words]) -> bool {
+    let mut trace = before
+        .iter()
+        .rev()
+        .take_while(|line| is_continuation(line.said()));
+    trace.any(|line| line.said().trim_start().starts_with("File \""))
 }
 
 /// Whether a line reports a failure: its logger says so, or the words do.
@@ -677,6 +687,20 @@ mod tests {
         assert_eq!(
             headline(&[(2, text)]).0.trim(),
             "#  Assertion failed: (0) == (uv_thread_create(t.get(), start_thread, this))"
+        );
+    }
+
+    #[test]
+    fn what_ends_a_trace_is_the_headline_whatever_its_words_are() {
+        let trace = "Traceback (most recent call last):\n  File \"app.py\", line 3, in <module>\n    client.get()\nclient.RemoteDisconnected: Remote end closed connection without response\n";
+        let (head, _) = headline(&[
+            (2, "sh: warn: cannot set locale\n"),
+            (2, trace),
+            (1, "bye\n"),
+        ]);
+        assert_eq!(
+            head,
+            "client.RemoteDisconnected: Remote end closed connection without response"
         );
     }
 
