@@ -168,6 +168,14 @@ pub(crate) fn all() -> &'static [Symptom] {
     &TABLE.symptom
 }
 
+/// Whether a text says that the other end closed a connection.
+pub(crate) fn closes(text: &str) -> bool {
+    let mut symptoms = all()
+        .iter()
+        .filter(|symptom| symptom.calls == Calls::Closes);
+    symptoms.any(|symptom| symptom.is_said(text))
+}
+
 /// How programs say what they tried.
 pub(crate) fn tried() -> &'static Tried {
     &TABLE.tried

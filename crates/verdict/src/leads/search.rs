@@ -15,9 +15,10 @@ use crate::facts::output::{Line, Stream};
 use crate::facts::process::Process;
 use crate::facts::{Failure, INSTALLED, is_noise, is_optional};
 use crate::rules::doubt::is_warning;
-use crate::rules::phrase::{gives, says};
+use crate::rules::phrase::gives;
 use crate::rules::words::{LastWords, Words, complaints};
 use crate::rules::{Case, Evidence, how, tied};
+use crate::symptom;
 use events::basename;
 use events::decode::Errno;
 use events::escape::escaped_to;
@@ -106,24 +107,6 @@ struct Group<'a> {
     /// How often it failed.
     times: u64,
 }
-
-/// How programs say that a peer closed a connection, in lower case.
-const CLOSED: &[&str] = &[
-    "closed the connection",
-    "closed connection",
-    "connection closed",
-    "connection was closed",
-    "closed unexpectedly",
-    "closed by",
-    "reset by peer",
-    "lost connection",
-    "connection lost",
-    "eof",
-    "end of file",
-    "empty reply",
-    "disconnected",
-    "hung up",
-];
 
 /// Looks for the troubles of one run.
 pub(super) struct Search<'a, 'c> {
@@ -276,7 +259,7 @@ impl<'a, 'c> Search<'a, 'c> {
             let named = |sentence: &str| names(sentence, &address);
             trouble.signs.extend(self.complained_of(&named));
             let mut complaints = self.complaints.iter();
-            let says_it = complaints.any(|sentence| says(sentence, CLOSED));
+            let says_it = complaints.any(|sentence| symptom::closes(sentence));
             trouble.signs.extend(says_it.then_some(Sign::ErrorInWords));
             trouble.signs.push(Sign::NeverSucceeded);
             trouble.signs.extend((times > 1).then_some(Sign::Repeated));
