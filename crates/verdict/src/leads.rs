@@ -297,7 +297,7 @@ mod tests {
                 .call(INIT, EventKind::RECVFROM, 0, [3, 0, 100], "", "");
             s.write(INIT, 2, words).exit(INIT, 1).clone()
         };
-        let said = "fatal: session was closed by remote side\n";
+        let said = "fatal: 10.0.0.7:5432 is no primary\n";
         let what = "10.0.0.7:5432 closed the connection before it answered";
         assert_eq!(of(&script(0, said))[0].0, what);
         assert_eq!(of(&script(0, "fatal: licence expired\n")), []);
