@@ -25,8 +25,8 @@ use sign::Sign;
 
 /// How many leads a run has.
 const MAX_LEADS: usize = 3;
-/// How many troubles of a run are kept: the last ones.
-const MAX_TROUBLES: usize = 512;
+/// How many troubles of a run are kept: the last ones. Each is compared with those of the other runs.
+const MAX_TROUBLES: usize = 64;
 /// How much the signs of a lead weigh at least.
 pub(crate) const ENOUGH: i32 = 4;
 /// A run lived longer than another one if it lived at least this many times as long.
@@ -129,7 +129,7 @@ impl Trouble {
     }
 }
 
-/// The troubles of a run, in the order of their last events: at most 512.
+/// The troubles of a run, in the order of their last events: at most 64.
 pub(crate) fn troubles(case: &Case<'_>) -> Vec<Trouble> {
     let mut troubles = Search::of(case).troubles();
     troubles.drain(..troubles.len().saturating_sub(MAX_TROUBLES));

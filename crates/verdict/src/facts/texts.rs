@@ -11,7 +11,7 @@ use events::escape::is_text;
 use events::fds::Fd;
 
 /// How many reads are kept.
-const MAX_READS: usize = 64;
+const MAX_READS: usize = 32;
 /// How many bytes of a read are kept.
 const MAX_BYTES: usize = 4096;
 

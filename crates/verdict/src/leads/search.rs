@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use capture_format::{BootTime, Class, EventKind, ExitStatus};
 
 use super::sign::Sign;
-use super::{READ, Trouble};
+use super::{MAX_TROUBLES, READ, Trouble};
 use crate::candidate::{Candidate, Naming, What, candidates};
 use crate::entity::names;
 use crate::facts::config_files::ConfigFile;
@@ -174,9 +174,10 @@ impl<'a, 'c> Search<'a, 'c> {
                 *met.entry(*errno).or_default() += 1;
             }
         }
-        let troubles = groups
-            .values()
-            .filter_map(|group| self.trouble(group, &met));
+        let mut groups: Vec<Group<'_>> = groups.into_values().collect();
+        groups.sort_by_key(|group| group.newest.event());
+        groups.drain(..groups.len().saturating_sub(MAX_TROUBLES));
+        let troubles = groups.iter().filter_map(|group| self.trouble(group, &met));
         troubles.collect()
     }
 
@@ -303,7 +304,9 @@ impl<'a, 'c> Search<'a, 'c> {
         let names = match candidate.what {
             What::Call(failure) => {
                 self.signs_of_call(failure, &is_named, met, &mut signs);
-                vec![text_of(&failure.path), text_of(&failure.name)]
+                let mut names = vec![text_of(&failure.path), text_of(&failure.name)];
+                names.dedup();
+                names
             }
             What::Connection(connection) => {
                 let error = connection.outcome.and_then(|outcome| outcome.error);
