@@ -135,6 +135,7 @@ const CLOSING: &[&str] = &[
     "terminating",
     "stopping",
     "shutting down",
+    "shut down",
     "bailing out",
     "giving up",
     "initialization failed",
