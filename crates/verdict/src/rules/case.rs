@@ -154,6 +154,19 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// Advice that fits the place: a container of a cluster or runtime, or a command that `lastword run` executes.
+    #[must_use]
+    pub(crate) fn advice(
+        &self,
+        container: impl Into<String>,
+        command: impl Into<String>,
+    ) -> String {
+        match &*self.header.trigger.kind {
+            "run" => command.into(),
+            _ => container.into(),
+        }
+    }
+
     /// The process that ended the run: the last one of the chain.
     #[must_use]
     pub(crate) fn culprit(&self) -> Option<&'a Process> {

@@ -228,14 +228,16 @@ fn verdict(
     let (is, next_step) = match empty {
         true => (
             "is empty",
-            format!(
-                "Fill {path}: check the ConfigMap's key, and that the volume mount (subPath) names it."
+            case.advice(
+                format!("Fill {path}: check the ConfigMap's key, and that the volume mount (subPath) names it."),
+                format!("Fill {path}."),
             ),
         ),
         false => (
             "is not what the program takes",
-            format!(
-                "Correct {path} where the message says; check the ConfigMap or the template it is made from."
+            case.advice(
+                format!("Correct {path} where the message says; check the ConfigMap or the template it is made from."),
+                format!("Correct {path} where the message says."),
             ),
         ),
     };

@@ -5,13 +5,13 @@
 //! The rule is wrong if ENOSPC meant something else: the kernel also gives it for a few limits that have nothing to do
 //! with disks. The best known of them, the limit of inotify(7), is left out.
 
-use super::Cause;
 use super::tied::Described;
+use super::{Case, Cause};
 use crate::candidate::label;
 use crate::facts::Failure;
 use events::decode::Errno;
 
-pub(super) fn describe(failure: &Failure) -> Described {
+pub(super) fn describe(case: &Case<'_>, failure: &Failure) -> Described {
     let path = label(failure);
     let place = match path.is_empty() {
         true => "a file".to_owned(),
@@ -20,18 +20,21 @@ pub(super) fn describe(failure: &Failure) -> Described {
     let (what, next_step) = match failure.errno {
         Errno::EDQUOT => (
             format!(": the disk quota is used up for {place}"),
-            "Raise the quota, or delete what is old: `quota`, `du -x`.",
+            "Raise the quota, or delete what is old: `quota`, `du -x`.".to_owned(),
         ),
         _ => (
             format!(": no space is left for {place}"),
-            "`df -h` and `df -i` in the container: free space, enlarge the volume, or raise the sizeLimit of its emptyDir.",
+            case.advice(
+                "`df -h` and `df -i` in the container: free space, enlarge the volume, or raise the sizeLimit of its emptyDir.",
+                "`df -h` and `df -i`: free space, or enlarge the file system.",
+            ),
         ),
     };
     Described {
         cause: Cause::DiskFull,
         subject: path,
         what,
-        next_step: next_step.into(),
+        next_step,
         more: Vec::new(),
     }
 }

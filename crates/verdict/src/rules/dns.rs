@@ -78,8 +78,11 @@ pub(super) fn describe(case: &Case<'_>, lookup: &Lookup, line: Option<&Line>) ->
         Outcome::ServerFailed(rcode) => (
             Cause::DnsServerFailed,
             format!("DNS could not resolve \"{host}\" ({rcode}{from}{tried})"),
-            format!(
-                "dig @{server} {host}: the server or the one behind it fails; in a cluster, `kubectl -n kube-system logs -l k8s-app=kube-dns`."
+            case.advice(
+                format!(
+                    "dig @{server} {host}: the server or the one behind it fails; in a cluster, `kubectl -n kube-system logs -l k8s-app=kube-dns`."
+                ),
+                format!("dig @{server} {host}: the server or the one behind it fails."),
             ),
         ),
         Outcome::NoAnswer => (
@@ -88,8 +91,13 @@ pub(super) fn describe(case: &Case<'_>, lookup: &Lookup, line: Option<&Line>) ->
                 "no DNS answer for \"{host}\" ({}{tried})",
                 unanswered(lookup, &servers, gave_up)
             ),
-            format!(
-                "Check that {server} is the right name server (/etc/resolv.conf) and can be reached: network policies, kube-dns pods, `dig @{server} {host}`."
+            case.advice(
+                format!(
+                    "Check that {server} is the right name server (/etc/resolv.conf) and can be reached: network policies, kube-dns pods, `dig @{server} {host}`."
+                ),
+                format!(
+                    "Check that {server} is the right name server (/etc/resolv.conf) and can be reached: `dig @{server} {host}`."
+                ),
             ),
         ),
     };

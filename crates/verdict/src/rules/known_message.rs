@@ -122,7 +122,13 @@ fn concluded(case: &Case<'_>, said: &Said<'_>) -> Option<Finding> {
         score,
         why: why.into(),
         evidence,
-        next_step: conclusion.next_step(named),
+        next_step: match (conclusion.cause, named.first()) {
+            (Cause::MissingVariable, Some((_, name))) => case.advice(
+                conclusion.next_step(named),
+                format!("Set {name} in the environment of the command."),
+            ),
+            _ => conclusion.next_step(named),
+        },
         weakened_by: Vec::new(),
     })
 }

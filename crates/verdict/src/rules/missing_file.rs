@@ -35,11 +35,17 @@ pub(super) fn describe(case: &Case<'_>, failure: &Failure, tied: &Tied<'_>) -> D
         ),
     };
     let next_step = match failure.creates || failure.errno == Errno::ENOTDIR {
-        true => format!(
-            "Check each directory of {path}{mount}: in the image, or where a volume should be mounted."
+        true => case.advice(
+            format!(
+                "Check each directory of {path}{mount}: in the image, or where a volume should be mounted."
+            ),
+            format!("Check each directory of {path}."),
         ),
-        false => format!(
-            "Put {path}{mount} where the program looks for it (image, ConfigMap or volume mount), or point the program to where it is."
+        false => case.advice(
+            format!(
+                "Put {path}{mount} where the program looks for it (image, ConfigMap or volume mount), or point the program to where it is."
+            ),
+            format!("Put {path} where the program looks for it, or point the program to where it is."),
         ),
     };
     Described {

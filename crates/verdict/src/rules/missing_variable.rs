@@ -72,8 +72,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
         score: 85,
         why: "the last words call it a variable of the environment, and missing".into(),
         evidence: vec![line.evidence()],
-        next_step: format!(
-            "Set {name} in the container's env or envFrom, and check that the ConfigMap or Secret it comes from has that key."
+        next_step: case.advice(
+            format!(
+                "Set {name} in the container's env or envFrom, and check that the ConfigMap or Secret it comes from has that key."
+            ),
+            format!("Set {name} in the environment of the command."),
         ),
         weakened_by: Vec::new(),
     })

@@ -4,18 +4,21 @@
 //!
 //! The rule is wrong if the program tries several addresses, needs only one of them, and gave up over something else.
 
-use super::Cause;
 use super::tied::Described;
+use super::{Case, Cause};
 use crate::candidate::label;
 use crate::facts::Failure;
 
-pub(super) fn describe(failure: &Failure) -> Described {
+pub(super) fn describe(case: &Case<'_>, failure: &Failure) -> Described {
     let address = label(failure);
     Described {
         cause: Cause::AddressNotAvailable,
         what: format!(": it cannot listen on {address}, an address that it does not have"),
         subject: address,
-        next_step: "Let it listen on 0.0.0.0 or ::, or on the pod's own address (`ip address` in its network namespace; status.podIP by the downward API).".into(),
+        next_step: case.advice(
+            "Let it listen on 0.0.0.0 or ::, or on the pod's own address (`ip address` in its network namespace; status.podIP by the downward API).",
+            "Let it listen on 0.0.0.0 or ::, or on an address that `ip address` shows.",
+        ),
         more: Vec::new(),
     }
 }

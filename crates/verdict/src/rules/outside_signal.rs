@@ -96,7 +96,10 @@ rests_on: None,
             _ => "the kernel recorded the signal and its sender; that the process ended over it and over nothing else is likely, not certain".into(),
         },
         evidence: signals.iter().map(|sent| evidence(sent)).collect(),
-        next_step: "Find out who asked: `kubectl describe pod` shows failed liveness probes, evictions and roll-outs as events.".into(),
+        next_step: case.advice(
+            "Find out who asked: `kubectl describe pod` shows failed liveness probes, evictions and roll-outs as events.",
+            "Find out who asked: a person, a time limit, a service manager.",
+        ),
         weakened_by: match killer.disposition {
             None if case.exit_code().is_some() => {
                 vec!["that the process took the signal was not recorded".into()]

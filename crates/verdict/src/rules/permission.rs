@@ -7,8 +7,8 @@
 //! The rule is wrong if the program had coped with that refusal, and its last words are about another one, such as a
 //! server's.
 
-use super::Cause;
 use super::tied::Described;
+use super::{Case, Cause};
 use crate::candidate::{address, label};
 use crate::facts::Failure;
 use events::escape::escaped_to;
@@ -16,13 +16,13 @@ use events::escape::escaped_to;
 /// Only the superuser may bind ports below this one, unless `ip_unprivileged_port_start` says otherwise: ip(7).
 const PRIVILEGED: u16 = 1024;
 
-pub(super) fn describe(failure: &Failure) -> Described {
+pub(super) fn describe(case: &Case<'_>, failure: &Failure) -> Described {
     let call = failure.kind.name().unwrap_or("call");
     let subject = match label(failure) {
         label if label.is_empty() => call.to_owned(),
         label => label,
     };
-    let (what, next_step) = in_words(failure, call, &subject);
+    let (what, next_step) = in_words(case, failure, call, &subject);
     Described {
         cause: Cause::PermissionDenied,
         subject,
@@ -32,7 +32,7 @@ pub(super) fn describe(failure: &Failure) -> Described {
     }
 }
 
-fn in_words(failure: &Failure, call: &str, subject: &str) -> (String, String) {
+fn in_words(case: &Case<'_>, failure: &Failure, call: &str, subject: &str) -> (String, String) {
     let text = failure.errno.text();
     if let Some(address) = address(failure) {
         let privileged = address
@@ -43,8 +43,11 @@ fn in_words(failure: &Failure, call: &str, subject: &str) -> (String, String) {
                 "Let it listen on a port from 1024 on, or give it the capability NET_BIND_SERVICE."
                     .to_owned()
             }
-            false => format!(
-                "Check what may bind {subject}: securityContext, seccomp and AppArmor profiles."
+            false => case.advice(
+                format!(
+                    "Check what may bind {subject}: securityContext, seccomp and AppArmor profiles."
+                ),
+                format!("Check what may bind {subject}: seccomp, AppArmor and SELinux."),
             ),
         };
         return (
@@ -55,16 +58,20 @@ fn in_words(failure: &Failure, call: &str, subject: &str) -> (String, String) {
     if failure.path.is_empty() {
         return (
             format!("{subject} is not permitted ({text})"),
-            format!(
-                "Check securityContext: the user, capabilities, and the seccomp profile; {subject}(2) says what it needs."
+            case.advice(
+                format!("Check securityContext: the user, capabilities, and the seccomp profile; {subject}(2) says what it needs."),
+                format!("Check the user it runs as and its capabilities; {subject}(2) says what it needs."),
             ),
         );
     }
+    let path = escaped_to(&failure.path, 300);
     (
         format!("{call} of \"{subject}\" is not permitted ({text})"),
-        format!(
-            "`ls -ld {}` in the container: compare owner and mode with the user it runs as (securityContext.runAsUser, fsGroup).",
-            escaped_to(&failure.path, 300)
+        case.advice(
+            format!(
+                "`ls -ld {path}` in the container: compare owner and mode with the user it runs as (securityContext.runAsUser, fsGroup)."
+            ),
+            format!("`ls -ld {path}`: compare owner and mode with the user it runs as."),
         ),
     )
 }

@@ -27,7 +27,10 @@ pub(super) fn describe(case: &Case<'_>, failure: &Failure) -> Described {
         cause: Cause::PortInUse,
         what: format!(": {address} is already in use{by}"),
         subject: address,
-        next_step: "Find out who listens there (`ss -ltnp` in the pod's network namespace): another container of the pod, a host port, or the same program twice.".into(),
+        next_step: case.advice(
+            "Find out who listens there (`ss -ltnp` in the pod's network namespace): another container of the pod, a host port, or the same program twice.",
+            "Find out who listens there (`ss -ltnp`): another program, or the same program twice.",
+        ),
         more: more.into_iter().collect(),
     }
 }

@@ -6,28 +6,32 @@
 //!
 //! The rule is wrong if the program could do with fewer processes or threads and gave up over something else.
 
-use super::Cause;
 use super::tied::Described;
+use super::{Case, Cause};
 use crate::facts::Failure;
 use events::decode::Errno;
 
-pub(super) fn describe(failure: &Failure) -> Described {
+pub(super) fn describe(case: &Case<'_>, failure: &Failure) -> Described {
     let call = failure.kind.name().unwrap_or("fork");
     let text = failure.errno.text();
     let next_step = match failure.errno {
         Errno::EPERM | Errno::EACCES => {
-            "A seccomp profile or security module refuses the call: a profile that is older than clone3(2) answers EPERM; renew the container runtime and libseccomp, or compare securityContext.seccompProfile."
+            case.advice(
+                "A seccomp profile or security module refuses the call: a profile that is older than clone3(2) answers EPERM; renew the container runtime and libseccomp, or compare securityContext.seccompProfile.",
+                "A seccomp filter or security module refuses the call: look at what started the command (`grep Seccomp /proc/PID/status`).",
+            )
         }
-        Errno::ENOMEM => "Find out what used up the memory, or raise its limit.",
-        _ => {
-            "Raise the limit on processes and threads (podPidsLimit of kubelet or pids.max of the cgroup, RLIMIT_NPROC of the user), or start fewer."
-        }
+        Errno::ENOMEM => "Find out what used up the memory, or raise its limit.".to_owned(),
+        _ => case.advice(
+            "Raise the limit on processes and threads (podPidsLimit of kubelet or pids.max of the cgroup, RLIMIT_NPROC of the user), or start fewer.",
+            "Raise the limit on processes and threads (`ulimit -u`, pids.max of its cgroup), or start fewer.",
+        ),
     };
     Described {
         cause: Cause::ProcessRefused,
         subject: call.to_owned(),
         what: format!(": the kernel refused it a new process or thread ({call}: {text})"),
-        next_step: next_step.into(),
+        next_step,
         more: Vec::new(),
     }
 }

@@ -12,9 +12,12 @@ use crate::facts::Failure;
 
 pub(super) fn describe(case: &Case<'_>, failure: &Failure) -> Described {
     let path = label(failure);
-    let next_step = format!(
-        "Mount a writable volume (an emptyDir, say) where {path} lies{}, or look for readOnlyRootFilesystem and readOnly in the pod's volumeMounts.",
-        volume::below(case, &path)
+    let next_step = case.advice(
+        format!(
+            "Mount a writable volume (an emptyDir, say) where {path} lies{}, or look for readOnlyRootFilesystem and readOnly in the pod's volumeMounts.",
+            volume::below(case, &path)
+        ),
+        format!("Let it write elsewhere, or mount a writable file system where {path} lies."),
     );
     Described {
         cause: Cause::ReadOnlyFileSystem,

@@ -86,13 +86,13 @@ fn describe(case: &Case<'_>, tied: &Tied<'_>, failure: &Failure) -> Described {
     match tied.candidate.symptom.cause {
         Cause::MissingFile => missing_file::describe(case, failure, tied),
         Cause::ReadOnlyFileSystem => read_only::describe(case, failure),
-        Cause::DiskFull => disk_full::describe(failure),
-        Cause::TooManyOpenFiles => too_many_files::describe(failure),
+        Cause::DiskFull => disk_full::describe(case, failure),
+        Cause::TooManyOpenFiles => too_many_files::describe(case, failure),
         Cause::PortInUse => port_in_use::describe(case, failure),
-        Cause::AddressNotAvailable => no_such_address::describe(failure),
+        Cause::AddressNotAvailable => no_such_address::describe(case, failure),
         Cause::Locked => locked::describe(case, failure),
-        Cause::ProcessRefused => process_refused::describe(failure),
-        Cause::PermissionDenied => permission::describe(failure),
+        Cause::ProcessRefused => process_refused::describe(case, failure),
+        Cause::PermissionDenied => permission::describe(case, failure),
         _ => call_failed::describe(failure),
     }
 }

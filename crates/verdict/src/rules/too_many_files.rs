@@ -6,13 +6,13 @@
 //! The rule is wrong if the program could wait for a free descriptor and gave up over something else. Whether the
 //! program leaks descriptors, or the limit is too low, is not known.
 
-use super::Cause;
 use super::tied::Described;
+use super::{Case, Cause};
 use crate::candidate::label;
 use crate::facts::Failure;
 use events::decode::Errno;
 
-pub(super) fn describe(failure: &Failure) -> Described {
+pub(super) fn describe(case: &Case<'_>, failure: &Failure) -> Described {
     let whose = match failure.errno {
         Errno::ENFILE => "the machine",
         _ => "the process",
@@ -28,7 +28,10 @@ pub(super) fn describe(failure: &Failure) -> Described {
         cause: Cause::TooManyOpenFiles,
         subject: failure.errno.to_string(),
         what: format!(": {whose} has too many open files ({call}{about} failed)"),
-        next_step: "Look for descriptors that are never closed (`lastword show` has every open and close), or raise the limit: `ulimit -n`, LimitNOFILE of the runtime.".into(),
+        next_step: case.advice(
+            "Look for descriptors that are never closed (`lastword show` has every open and close), or raise the limit: LimitNOFILE of the container runtime's unit.",
+            "Look for descriptors that are never closed (`lastword show` has every open and close), or raise the limit: `ulimit -n`.",
+        ),
         more: Vec::new(),
     }
 }

@@ -58,6 +58,7 @@ mod tests {
 
     fn mounted() -> Header {
         let mut header = header();
+        header.trigger.kind = "restarts".into();
         let pod = json!({"spec": {
             "containers": [{"name": "nginx", "volumeMounts": [
                 {"name": "root", "mountPath": "/"},
