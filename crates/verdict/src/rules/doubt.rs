@@ -39,6 +39,8 @@ const SAID_MORE: u8 = 45;
 const LAST_WORDS_LOST: u8 = 45;
 /// The words themselves say that they end nothing: less than what the exit code alone gives.
 const ONLY_A_WARNING: u8 = 35;
+/// The kernel reported what happened, but not that the run ended over it: below this, no verdict is certain.
+const NOT_CERTAIN: u8 = 94;
 /// From this score on, a verdict rests on what the kernel said: see the list in the module `rules`.
 const KERNEL_SAID_IT: u8 = 95;
 const MAY_HAVE_GONE_ON: &str =
@@ -98,6 +100,25 @@ impl<'c, 'a> Doubt<'c, 'a> {
         }
         verdict
     }
+}
+
+/// Why what the kernel reported does not make this cause certain.
+fn uncertain(case: &Case<'_>, cause: Cause) -> Option<&'static str> {
+    match cause {
+        Cause::StoppedFromOutside if case.exit_code().is_some() => {
+            Some("the process handled the signal, and ended itself")
+        }
+        Cause::TimerExpired => Some("a timer says that the time was up, and not over what"),
+        _ => None,
+    }
+}
+
+/// Lowers the score of the finding that was chosen if what the kernel reported does not make its cause certain.
+pub(super) fn settle(case: &Case<'_>, mut verdict: Finding) -> Finding {
+    if let Some(why) = uncertain(case, verdict.cause) {
+        limit(&mut verdict, NOT_CERTAIN, why);
+    }
+    verdict
 }
 
 fn limit(verdict: &mut Finding, most: u8, why: &str) {

@@ -59,7 +59,7 @@ pub(crate) mod words;
 pub use band::Band;
 pub use case::Case;
 pub use case::how;
-use doubt::{Doubt, rests_on_words};
+use doubt::{Doubt, rests_on_words, settle};
 pub(crate) use exec::is_exec;
 pub(crate) use refused::host_of;
 
@@ -376,7 +376,7 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     let doubt = Doubt::of(case);
     let findings = RULES.iter().filter_map(|(_, rule)| rule(case));
     let findings = findings.map(|finding| doubt.weigh(finding));
-    let finding = findings.reduce(surer);
+    let finding = findings.reduce(surer).map(|finding| settle(case, finding));
     let mut verdict = Verdict::from(finding.unwrap_or_else(|| unknown::verdict(case)));
     let ends = match case.start_error() {
         Some(_) => Vec::new(),

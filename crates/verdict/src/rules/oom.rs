@@ -54,6 +54,9 @@ const OF_A_DEATH: &[&str] = &[
     "-9",
 ];
 
+/// The highest score if nothing says where memory ran out: no verdict on that is certain.
+const UNKNOWN_LIMIT: u8 = 94;
+
 /// How an OOM kill ended the run.
 struct Found<'a> {
     /// The victim that the kernel chose, if recorded.
@@ -71,6 +74,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
         text,
         subject,
         next_step,
+        is_known,
     } = Limit::of(case, found.kill);
     let pid = found.kill.map(|kill| kill.pid);
     let victim = pid.map(|pid| (pid, case.facts.processes.get(pid)));
@@ -121,7 +125,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
         sentence,
         cause: Cause::OomKilled,
         subject,
-        score: found.score,
+        score: match is_known {
+            true => found.score,
+            false => found.score.min(UNKNOWN_LIMIT),
+        },
         why: found.why,
         evidence,
         next_step,
@@ -258,6 +265,8 @@ struct Limit {
     /// `64 MiB`; empty if no limit was reached or the limit is not known.
     subject: String,
     next_step: String,
+    /// Whether it is known where memory ran out.
+    is_known: bool,
 }
 
 impl Limit {
@@ -324,11 +333,13 @@ impl Limit {
                 text: format!("{what} is {limit}{unsure}"),
                 subject: limit,
                 next_step: next_step.to_owned(),
+                is_known: true,
             },
             None => Self {
                 text: "which memory limit was reached, or whether the node ran out of memory, was not recorded".to_owned(),
                 subject: String::new(),
                 next_step: "Look at the container's and the pod's memory limits, and at what the kernel says of the kill on the node (`dmesg | grep -i oom`).".to_owned(),
+                is_known: false,
             },
         }
     }
@@ -342,6 +353,7 @@ impl Limit {
             text: format!("the node itself ran out of memory{own}"),
             subject: String::new(),
             next_step: "Look for what used up the node's memory (`dmesg | grep -i oom`), and give containers memory requests and limits.".to_owned(),
+            is_known: true,
         }
     }
 }
@@ -618,7 +630,7 @@ mod tests {
         let mut s = killed(true, SignalOrigin::Kernel);
         s.run.memory_limit = None;
         let verdict = verdict(&s);
-        assert_eq!((verdict.cause, verdict.score), (Cause::OomKilled, 100));
+        assert_eq!((verdict.cause, verdict.score), (Cause::OomKilled, 94));
         assert!(
             verdict.sentence.ends_with("was not recorded"),
             "{}",

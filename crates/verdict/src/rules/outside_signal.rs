@@ -389,10 +389,10 @@ mod tests {
             verdict(s.exit(INIT, code))
         };
         for (said, code, confidence) in [
-            ("shutting down gracefully\n", 1, 96),
+            ("shutting down gracefully\n", 1, 94),
             ("serving\n", 1, 75),
-            ("serving\n", 0, 98),
-            ("KeyboardInterrupt\nerror: SIGTERM\n", 1, 98),
+            ("serving\n", 0, 94),
+            ("KeyboardInterrupt\nerror: SIGTERM\n", 1, 94),
         ] {
             let verdict = ended(said, code);
             assert_eq!(
