@@ -19,7 +19,7 @@ use crate::{
     kernel::{current_cgroup, key_zero, opaque, read},
     maps::{
         CGROUPS, CONTAINER_SHAPES, CONTROL, CONTROL_LOST, MKDIR_SCRATCH, POOL, RINGS, config,
-        offset,
+        leased_until, offset,
     },
 };
 
@@ -99,6 +99,31 @@ fn remove(cgroup: u64) {
         }
         way += 1;
     }
+}
+
+/// No agent has put the lease off for long: what the current cgroup does is not recorded from now on. So the programs
+/// stop by themselves, each cgroup at its first record. The container's next reader learns that something is missing. On
+/// its own for the verifier, and because it is never called while an agent lives.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn lapse_apart() -> u64 {
+    let cgroup = current_cgroup();
+    let Some(number) = ring_number(cgroup) else {
+        return 0;
+    };
+    remove(cgroup);
+    if let Some(ring) = ring(number & !NESTED) {
+        // SAFETY: the verifier checks the access.
+        unsafe { atomic_xadd::<u64, u64, { Relaxed }>(&raw mut (*ring).turned_away, 1) };
+    }
+    0
+}
+
+/// Whether programs that outlive their agent have stopped.
+#[inline(always)]
+fn is_lapsed() -> bool {
+    // SAFETY: no preconditions.
+    unsafe { bpf_ktime_get_boot_ns() > leased_until() }
 }
 
 #[inline(always)]
@@ -291,7 +316,7 @@ unsafe fn give_back(counter: *mut u64) {
 #[raw_tracepoint(tracepoint = "cgroup_mkdir")]
 pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
     let cgroup: u64 = ctx.arg(0);
-    if !is_observed(cgroup) {
+    if !is_observed(cgroup) || is_lapsed() {
         return 0;
     }
     let id = id_of(cgroup);
@@ -337,7 +362,7 @@ fn outermost(ctx: &RawTracePointContext, new: New) {
     };
     let number = number & (RING_COUNT as u32 - 1);
     let Some(ring) = ring(number) else { return };
-    give(ring, new.id, new.id);
+    give(ring, new, new.id);
     if insert_apart(new.id, number.into()) == 0 {
         let _ = POOL.push(number, 0);
         warn!(ctx, "no place in the table for cgroup {}", new.id);
@@ -361,7 +386,7 @@ fn inner(account: Account, new: New) {
         if let Ok(Some(number)) = POOL.pop() {
             let number = number & (RING_COUNT as u32 - 1);
             if let Some(ring) = ring(number) {
-                give(ring, new.id, (*outer).cgroup);
+                give(ring, new, (*outer).cgroup);
                 if insert_apart(new.id, number.into()) != 0 {
                     new.tell(control::ASSIGNED, number, (*outer).cgroup);
                     return;
@@ -400,7 +425,7 @@ fn nested(cgroup: u64, id: u64) {
 
 /// Starts a ring's new life: what is in it stays, and is told from what follows by the position.
 #[inline(always)]
-fn give(ring: *mut Ring, cgroup: u64, outermost: u64) {
+fn give(ring: *mut Ring, new: New, outermost: u64) {
     // SAFETY: the verifier checks the accesses; the ring was in the pool, so nobody writes to it.
     unsafe {
         let mut lane = 0;
@@ -411,7 +436,7 @@ fn give(ring: *mut Ring, cgroup: u64, outermost: u64) {
             (*header).torn = 0;
             lane += 1;
         }
-        (*ring).cgroup = cgroup;
+        (*ring).cgroup = new.id;
         (*ring).init = 0;
         (*ring).assigned = bpf_ktime_get_boot_ns();
         (*ring).compat = 0;
@@ -421,6 +446,14 @@ fn give(ring: *mut Ring, cgroup: u64, outermost: u64) {
         (*ring).nested = 0;
         (*ring).inner = 0;
         (*ring).turned_away = 0;
+        (*ring).adopted = 0;
+        (*ring).run = 0;
+        (*ring).path[0] = 0;
+        bpf_probe_read_kernel_str(
+            (&raw mut (*ring).path).cast(),
+            NAME_MAX as u32,
+            new.path as *const _,
+        );
         (*ring).generation = (*ring).generation.wrapping_add(1);
     }
 }

@@ -1,7 +1,7 @@
 //! BPF maps, and the settings that user space fixes at load time.
 
 use agent_ebpf::wire::{
-    CGROUP_SETS, CgroupSet, Config, Control, ControlWithPath, DATA_MAX, NAME_MAX, Offsets,
+    CGROUP_SETS, CgroupSet, Config, Control, ControlWithPath, DATA_MAX, Lease, NAME_MAX, Offsets,
     RINGS as RING_COUNT, Ring, SHAPES, SYSCALLS, Shape,
 };
 use aya_ebpf::{
@@ -76,6 +76,23 @@ pub static CONFIG: Global<Config> = Global::new(Config {
     memory: 0x5bd1_0005,
     page_size: 0x5bd1_0006,
 });
+
+/// How long the programs may record. The name of the section makes it a map of its own, which is not frozen.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.lease")]
+pub static LEASE: Global<Lease> = Global::new(Lease {
+    until: 0x5bd1_e995_7777_8888,
+    key: 0x5bd1_e995_9999_aaaa,
+    lost: 0x5bd1_e995_bbbb_cccc,
+});
+
+/// CLOCK_BOOTTIME, in nanoseconds, until which the programs record.
+#[inline(always)]
+pub fn leased_until() -> u64 {
+    let lease = (&raw const LEASE).cast::<Lease>();
+    // SAFETY: `Global` is transparent; volatile, since user space changes the value.
+    unsafe { core::ptr::read_volatile(&raw const (*lease).until) }
+}
 
 /// One of the kernel's offsets: a constant for the verifier, since the map is frozen.
 macro_rules! offset {

@@ -10,7 +10,11 @@ use core::intrinsics::{
 
 use agent_ebpf::wire::{LANE_SIZE, LANE_STRIDE, LANES, LaneHeader, NAME_MAX, Record, Ring, flags};
 
-use crate::{kernel::opaque, maps::config};
+use crate::{
+    cgroups::lapse_apart,
+    kernel::opaque,
+    maps::{config, leased_until},
+};
 
 /// The fixed part of a record.
 #[derive(Clone, Copy)]
@@ -67,6 +71,11 @@ impl Open {
         let lane = opaque(lane) as usize & (LANES - 1);
         let length = (size_of::<Record>() as u64 + name_len + data_len + 15) & !15;
         let key = config!(key);
+        // SAFETY: no preconditions.
+        let time = unsafe { bpf_ktime_get_boot_ns() };
+        if time > leased_until() {
+            lapse_apart();
+        }
         // SAFETY: the verifier checks every access to the map's value. The orderings are not free choices: a relaxed add
         // whose result is used is compiled to one that returns the addend.
         unsafe {
@@ -83,7 +92,7 @@ impl Open {
             (*record).kind = head.kind;
             (*record).name_len = name_len as u16;
             (*record).data_len = data_len as u16;
-            (*record).time = bpf_ktime_get_boot_ns();
+            (*record).time = time;
             (*record).tgid = (head.pid_tgid >> 32) as u32;
             (*record).tid = head.pid_tgid as u32;
             (*record).ret = head.ret;

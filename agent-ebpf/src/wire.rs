@@ -87,7 +87,13 @@ pub struct Ring {
     pub inner: u64,
     /// Of an outermost container: how many cgroups inside it, of either kind, found no place.
     pub turned_away: u64,
-    _header: [u8; 4096 - LANES * size_of::<LaneHeader>() - 11 * 8 - REMEMBERED * 16],
+    /// 1: the container ran already when it got the ring; 0: it is recorded from its start.
+    pub adopted: u64,
+    /// Number of the run, as far as an agent has counted it; 0: not yet.
+    pub run: u64,
+    /// Path of the container's cgroup in its hierarchy, with a NUL at the end; what does not fit is cut.
+    pub path: [u8; NAME_MAX],
+    _header: [u8; 4096 - LANES * size_of::<LaneHeader>() - 13 * 8 - REMEMBERED * 16 - NAME_MAX],
     /// The lanes, [`LANE_STRIDE`] apart.
     pub data: [u8; LANES * LANE_STRIDE + VERIFIER_SLACK],
 }
@@ -381,6 +387,24 @@ pub mod control {
     /// container's ring and cgroup; [`Ring::turned_away`](super::Ring::turned_away) counts them.
     pub const TURNED_AWAY: u64 = 3;
 }
+
+// ── Programs that outlive their agent ───────────────────────────────────────────────────────────
+
+/// What an agent tells programs that may outlive it, and what it leaves to the next agent.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Lease {
+    /// CLOCK_BOOTTIME, in nanoseconds, until which the programs record; an agent that lives puts it off.
+    pub until: u64,
+    /// [`Config::key`], for the next agent.
+    pub key: u64,
+    /// How many messages without room an agent knows of.
+    pub lost: u64,
+}
+
+/// Version of what user space alone writes into maps that the next agent reads. What the programs do has no number: it
+/// is in the hash of the object.
+pub const LEFT: u32 = 1;
 
 // ── Settings ────────────────────────────────────────────────────────────────────────────────────
 

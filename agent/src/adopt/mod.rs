@@ -23,7 +23,7 @@ use capture_format::{BootTime, CgroupId, NamespacePid};
 
 use crate::recorder::{ContainerShape, FirstProcess};
 
-pub use preface::preface;
+pub use preface::{preface, survivors};
 use process::Process;
 
 /// How many levels of nested cgroups are looked at.

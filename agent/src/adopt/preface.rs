@@ -40,12 +40,8 @@ pub fn preface(
     shapes: &[ContainerShape],
     now: impl FnOnce() -> BootTime,
 ) -> Vec<Event> {
-    let pids = super::pids(&running.directory, shapes).into_iter();
-    let read = pids.take(MAX_PROCESSES);
-    let mut processes: Vec<Process> = read.filter_map(|pid| Process::read(proc, pid)).collect();
+    let processes = read(proc, running, shapes);
     let time = now();
-    // The eldest process first, and parents before their children, even if pids have wrapped around.
-    processes.sort_by_key(|process| (process.pid != running.eldest, process.start, process.pid));
     let mut writer = Writer {
         proc,
         cgroup: running.cgroup,
@@ -68,6 +64,38 @@ pub fn preface(
         writer.descriptors(process.pid, descriptors, &sockets);
     }
     writer.events
+}
+
+/// Makes events of the processes that had started before a time and are still there, as of that time. What they
+/// execute is what they execute now. Nothing is said of their descriptors, which may be others by now.
+#[must_use]
+pub fn survivors(
+    proc: &Path,
+    running: &Running,
+    shapes: &[ContainerShape],
+    time: BootTime,
+) -> Vec<Event> {
+    let mut processes = read(proc, running, shapes);
+    // Times of processes are cut to whole ticks.
+    processes.retain(|process| process.start.plus(process::NANOSECONDS_PER_TICK) < time);
+    let mut writer = Writer {
+        proc,
+        cgroup: running.cgroup,
+        time,
+        events: Vec::new(),
+    };
+    writer.tree(&processes);
+    writer.events
+}
+
+/// The processes of a container: the eldest one first, and parents before their children, even if pids have wrapped
+/// around.
+fn read(proc: &Path, running: &Running, shapes: &[ContainerShape]) -> Vec<Process> {
+    let pids = super::pids(&running.directory, shapes).into_iter();
+    let read = pids.take(MAX_PROCESSES);
+    let mut processes: Vec<Process> = read.filter_map(|pid| Process::read(proc, pid)).collect();
+    processes.sort_by_key(|process| (process.pid != running.eldest, process.start, process.pid));
+    processes
 }
 
 /// An open descriptor.

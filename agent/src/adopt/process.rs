@@ -14,7 +14,7 @@ use agent_ebpf::wire::DATA_MAX;
 use capture_format::{BootTime, NamespacePid};
 
 /// Length of a tick of USER_HZ, the unit of times in /proc: 100 per second on the architectures that are recorded.
-const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / 100;
+pub(super) const NANOSECONDS_PER_TICK: u64 = 1_000_000_000 / 100;
 /// A mode that only says that a descriptor is open, and not what it refers to; the kernel's own inodes have it, too.
 const UNKNOWN: u64 = 0o600;
 /// `S_IFMT` modes of inode(7).

@@ -2,10 +2,14 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
+use anyhow::Context as _;
+
 use super::config::ConfigFile;
 use crate::{
+    config::Config,
     logging,
     node::{self, Options},
+    recorder,
 };
 
 #[derive(clap::Args)]
@@ -24,6 +28,9 @@ pub(super) struct Args {
     /// Read the configuration, say what is wrong in it, and end
     #[arg(long)]
     check: bool,
+    /// Remove what agents have pinned on this node (recorder.pin): programs stop, and what they recorded is gone
+    #[arg(long, conflicts_with = "check")]
+    uninstall: bool,
 }
 
 pub(super) fn agent(args: Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
@@ -34,6 +41,9 @@ pub(super) fn agent(args: Args, out: &mut impl Write) -> anyhow::Result<ExitCode
             None => writeln!(out, "there is no configuration: every key has its default")?,
         }
         return Ok(ExitCode::SUCCESS);
+    }
+    if args.uninstall {
+        return uninstall(&config, out);
     }
     logging::of_agent(&config.log)?;
     let variable = std::env::var("NODE_NAME").ok();
@@ -55,4 +65,21 @@ pub(super) fn agent(args: Args, out: &mut impl Write) -> anyhow::Result<ExitCode
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     })
+}
+
+fn uninstall(config: &Config, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let Some(folder) = config.recorder.pin.folder() else {
+        writeln!(out, "nothing is pinned: recorder.pin is off")?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let shown = folder.display();
+    let removed = recorder::uninstall(&folder)
+        .with_context(|| format!("cannot remove {shown}; has the agent stopped?"))?;
+    let said = if removed {
+        "is removed"
+    } else {
+        "does not exist"
+    };
+    writeln!(out, "{shown} {said}")?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -25,6 +25,47 @@ pub struct Recorder {
     /// The largest file whose content is kept as configuration.
     #[serde(deserialize_with = "bounds::size")]
     pub config_file_max: ByteSize,
+    /// Where rings and programs outlive the agent.
+    pub pin: Pin,
+}
+
+/// A folder in a BPF file system, or `off`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pin(Option<PathBuf>);
+
+impl Pin {
+    /// The folder; none if nothing is to outlive the agent.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.0.clone()
+    }
+}
+
+impl Default for Pin {
+    fn default() -> Self {
+        Self(Some("/sys/fs/bpf/lastword".into()))
+    }
+}
+
+impl TryFrom<String> for Pin {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "off" => Ok(Self(None)),
+            path if path.starts_with('/') => Ok(Self(Some(path.into()))),
+            _ => Err(format!(
+                "`{text}` is neither off nor the path of a folder in a BPF file system, such as /sys/fs/bpf/lastword"
+            )),
+        }
+    }
+}
+
+impl From<Pin> for String {
+    fn from(Pin(folder): Pin) -> Self {
+        folder.map_or_else(|| "off".to_owned(), |folder| folder.display().to_string())
+    }
 }
 
 /// Memory that the agent needs at most in addition to rings and kept runs, in bytes: for 16 runs that are being
@@ -46,6 +87,7 @@ impl Default for Recorder {
             text_payload: ByteSize(4096),
             other_payload: ByteSize(256),
             config_file_max: ByteSize::kib(64),
+            pin: Pin::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The end of a run. The container runtime and Kubernetes are asked briefly how the run ended; then the run is
 //! redacted, encoded and explained.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use capture_format::{
     BootTime, CgroupId, Container, Event, EventFlags, EventKind, ExitStatus, Header, Host,
@@ -21,7 +21,7 @@ use verdict::explain::RunVerdict;
 
 use super::{
     kept::{KeptRun, Masked, Policy},
-    recording::Life,
+    recording::{Hold, Life},
     setup_steps,
 };
 use crate::host;
@@ -89,6 +89,8 @@ pub(super) struct RunClosed {
     pub(super) around: Around,
     /// Whether somebody outside the container sent its first process a signal that ends processes.
     pub(super) stopped: bool,
+    /// Keeps the run's ring until the run is written.
+    pub(super) ring: Hold,
 }
 
 /// What the API server said about a pod around the end of a run.
@@ -113,7 +115,8 @@ impl Clients {
     ///
     /// # Errors
     /// When the run does not fit the format.
-    pub(super) async fn close(self, run: RunToClose, life: Life) -> anyhow::Result<RunClosed> {
+    pub(super) async fn close(self, run: RunToClose, mut life: Life) -> anyhow::Result<RunClosed> {
+        let ring = mem::take(&mut life.ring);
         let over = life.end.is_some();
         // Many jobs succeed, and these are hardly ever captured.
         let crashed = over && !matches!(life.exit, Some((_, ExitStatus::Code(0))));
@@ -147,6 +150,7 @@ impl Clients {
                 verdict,
                 around,
                 stopped: killed.is_some(),
+                ring,
             })
         };
         tokio::task::spawn_blocking(work).await?
@@ -495,6 +499,7 @@ mod tests {
             exit: first.map(|pid| (pid, ExitStatus::from_wait(libc::SIGKILL))),
             figures: Figures::default(),
             skipped: Default::default(),
+            ring: Hold::default(),
             slot: Slot::default(),
         }
     }

@@ -92,7 +92,8 @@ impl Node {
                 _ = sources.interrupt.recv() => return Ok(()),
             }
             if self.histories.take_changed() {
-                self.outside.save_soon(self.runs_to_save());
+                let runs = self.runs_to_save();
+                self.outside.save_soon(runs);
             }
         }
     }
@@ -140,7 +141,8 @@ impl Node {
         }
         self.tasks.spawn_blocking(self.outside.enforce());
         // Who is opted out may have become known, and what could not be written is tried again.
-        self.outside.save_soon(self.runs_to_save());
+        let runs = self.runs_to_save();
+        self.outside.save_soon(runs);
     }
 
     /// Forgets containers that have not run for long, where no API server says that their pods are gone.

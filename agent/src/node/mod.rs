@@ -14,6 +14,7 @@ mod closing;
 mod event_loop;
 pub(crate) mod handle;
 mod kept;
+mod left_runs;
 mod order;
 mod recording;
 mod routes;

@@ -1,17 +1,18 @@
 //! The thread that owns the recorder. It reads the ring of a run that has ended as soon as few enough runs are
 //! decoded. In between it makes new rings: making one waits some 10 ms for the kernel.
 //!
-//! [`handle`] is what the node's loop sees of the thread. [`rings`] decides which container has a ring. [`slots`] says
-//! how many runs are decoded at a time.
+//! [`handle`] is what the node's loop sees of the thread. [`takeover`] goes on with what an earlier agent recorded.
+//! [`rings`] decides which container has a ring, and [`hold`] until when. [`slots`] says how many runs are decoded at a
+//! time.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     io::{self, Read as _},
     os::{fd::AsFd as _, unix::net::UnixStream},
     sync::{Arc, mpsc},
 };
 
-use capture_format::{BootTime, CgroupId, Event, ExitStatus};
+use capture_format::{BootTime, CgroupId, Event, EventKind, ExitStatus};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -27,13 +28,17 @@ use crate::{
 };
 
 mod handle;
+mod hold;
 mod rings;
 mod slots;
+mod takeover;
 
 use handle::Command;
+use hold::Thread;
 use slots::Slots;
 
 pub(super) use handle::{Life, Places, RecordingThread, Report, Rings};
+pub(super) use hold::Hold;
 #[cfg(test)]
 pub(super) use slots::Slot;
 
@@ -56,8 +61,12 @@ struct Recorded {
     misses: Misses,
     /// The events with which an adopted container's run begins.
     preface: Vec<Event>,
+    /// Whether they were found out long after that.
+    is_late: bool,
     end: Option<End>,
     read: bool,
+    /// The run was read, and is written nowhere yet.
+    held: bool,
     /// Its ring, once the cgroup is gone.
     removed: Option<RingId>,
 }
@@ -73,8 +82,10 @@ impl Recorded {
             path,
             misses,
             preface,
+            is_late: false,
             end: None,
             read: false,
+            held: false,
             removed: None,
         }
     }
@@ -123,6 +134,8 @@ struct Server {
     waiting: Waitlist,
     unread: VecDeque<Unread>,
     slots: Arc<Slots>,
+    /// How rings are given back that were held.
+    own: Thread,
     messages_lost: u64,
     stopping: bool,
 }
@@ -135,8 +148,10 @@ impl Server {
         settings: &Settings,
         places: Places,
         slots: Arc<Slots>,
+        own: Thread,
     ) -> Self {
         Self {
+            messages_lost: recorder.known_lost(),
             recorder,
             reports,
             shapes: settings.shapes.clone(),
@@ -145,7 +160,7 @@ impl Server {
             waiting: Waitlist::new(settings.budget.ready),
             unread: VecDeque::new(),
             slots,
-            messages_lost: 0,
+            own,
             stopping: false,
         }
     }
@@ -155,9 +170,10 @@ impl Server {
         requests: &mpsc::Receiver<Command>,
         mut woken: UnixStream,
     ) -> io::Result<()> {
+        self.take_over();
         for running in adopt::containers(&self.places.proc, &self.places.cgroups, &self.shapes)? {
             // When a container has a ring, those inside it are looked for.
-            if !running.is_inner() {
+            if !running.is_inner() && !self.recorded.contains_key(&running.cgroup) {
                 self.wants(running.cgroup, running.path, false, false);
             }
         }
@@ -168,6 +184,9 @@ impl Server {
             let last = self.stopping;
             for message in self.recorder.messages() {
                 self.message(message);
+            }
+            if self.recorder.go_on(self.messages_lost)? {
+                self.lapsed();
             }
             let lost = self.recorder.messages_lost()?;
             if lost != self.messages_lost {
@@ -211,7 +230,13 @@ impl Server {
             PollFd::new(self.recorder.as_fd(), PollFlags::POLLIN),
             PollFd::new(woken.as_fd(), PollFlags::POLLIN),
         ];
-        match poll(&mut ready, PollTimeout::NONE) {
+        let alone = self.recorder.left_alone();
+        let timeout = alone.map_or(PollTimeout::NONE, |time| {
+            // Rounded up, so that it is due then.
+            let milliseconds = time.as_millis().saturating_add(1);
+            PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut ready, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -252,6 +277,10 @@ impl Server {
         inside: Option<CgroupId>,
         time: BootTime,
     ) {
+        // It was taken over, and its first message comes only now.
+        if self.recorded.contains_key(&cgroup) {
+            return;
+        }
         let misses = self.recorder.misses();
         let recorded = Recorded::new(path.clone(), inside, misses, Vec::new());
         if self.is_copy(cgroup, recorded.id.as_ref()) {
@@ -298,10 +327,11 @@ impl Server {
         self.release_if_over(cgroup);
     }
 
-    /// Gives back the ring of a container whose run was read and whose cgroup is gone.
+    /// Gives back the ring of a container whose run was read, and written if the ring outlives the agent, and whose
+    /// cgroup is gone.
     fn release_if_over(&mut self, cgroup: CgroupId) {
         let recorded = self.recorded.get(&cgroup);
-        let over = recorded.filter(|recorded| recorded.read);
+        let over = recorded.filter(|recorded| recorded.read && !recorded.held);
         if let Some(ring) = over.and_then(|recorded| recorded.removed) {
             self.recorded.remove(&cgroup);
             self.release(ring);
@@ -320,10 +350,16 @@ impl Server {
         match self.unread.pop_front() {
             Some(Unread::Ended(cgroup)) => {
                 let life = self.life(cgroup, slot);
+                let outlives = self.recorder.outlives();
                 if let Some(recorded) = self.recorded.get_mut(&cgroup) {
                     recorded.read = true;
+                    recorded.held = outlives && life.is_some();
                 }
-                if let Some(life) = life {
+                if let Some(mut life) = life {
+                    if outlives {
+                        life.ring = Hold::of(cgroup, self.own.clone());
+                    }
+                    let life = Box::new(life);
                     self.report(Report::RunEnded { cgroup, life });
                 }
                 self.release_if_over(cgroup);
@@ -364,6 +400,13 @@ impl Server {
                     self.release(ring);
                 }
             }
+            Command::GiveBack(cgroup) => {
+                if let Some(recorded) = self.recorded.get_mut(&cgroup) {
+                    recorded.held = false;
+                }
+                self.release_if_over(cgroup);
+            }
+            Command::SetRun(cgroup, run) => self.recorder.set_run(cgroup, run),
             Command::SetKept(bytes) => self.recorder.set_kept(bytes),
             Command::Stock(reply) => {
                 let _ = reply.send(Rings {
@@ -393,18 +436,33 @@ impl Server {
             None => self.recorder.misses().since(&recorded.misses),
         };
         recording.losses.lost += recorded.lost;
+        let (end, exit) = match end {
+            Some(End {
+                exit: None, time, ..
+            }) => end_of(&recording.events, self.recorder.first_process(ring))
+                .map_or((Some(*time), None), |(time, exit)| (Some(time), Some(exit))),
+            Some(End { exit, time, .. }) => (Some(*time), *exit),
+            None => (None, None),
+        };
         if !recorded.preface.is_empty() {
-            recording
-                .events
-                .splice(0..0, recorded.preface.iter().cloned());
+            let is_exec = |event: &Event| event.kind == EventKind::EXEC;
+            let execs = recording.events.iter().filter(|event| is_exec(event));
+            let executed: HashSet<u32> = execs.map(|event| event.pid).collect();
+            // What a process executes now is not what it executed before it executed something else.
+            let is_true = |event: &&Event| {
+                !(recorded.is_late && is_exec(event) && executed.contains(&event.pid))
+            };
+            let preface: Vec<Event> = recorded.preface.iter().filter(is_true).cloned().collect();
+            recording.events.splice(0..0, preface);
         }
         Some(Life {
             recording,
             skipped,
-            end: end.map(|end| end.time),
-            exit: end.and_then(|end| end.exit),
+            end,
+            exit,
             figures,
             slot,
+            ring: Hold::default(),
         })
     }
 
@@ -419,4 +477,11 @@ impl Server {
     fn report(&self, report: Report) {
         let _ = self.reports.blocking_send(report);
     }
+}
+
+/// When and how the first process of a container ended, where the message is missing that says it.
+fn end_of(events: &[Event], first: u32) -> Option<(BootTime, (u32, ExitStatus))> {
+    let exit = (events.iter())
+        .rfind(|event| first != 0 && event.kind == EventKind::EXIT && event.pid == first)?;
+    Some((exit.time, (first, ExitStatus::from_wait(exit.ret as i32))))
 }

@@ -19,7 +19,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
 };
-use spool::{Backoff, Progress, SavedRun, Spool, Store, Uploader};
+use spool::{Backoff, Progress, Spool, Store, Uploader};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -32,6 +32,7 @@ use super::{
     closing::Clients,
     event_loop::{Node, Sources},
     handle::Handle,
+    left_runs::LeftRuns,
     recording::{Places, RecordingThread, Report},
     runtime,
     state::{
@@ -121,8 +122,8 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         let files = http::Files::new(reading, directory, store.clone(), metrics.clone());
         services.spawn(files.serve(listener));
     }
-    let (kept, to_keep) = watch::channel(Vec::new());
-    services.spawn(keep(spool.clone(), to_keep));
+    let left_runs = Arc::new(LeftRuns::default());
+    services.spawn(left_runs.clone().write(spool.clone()));
     let uploader = teller.decided();
     let uploads = start_uploader(store, &spool, uploader.clone(), &mut services);
 
@@ -155,7 +156,7 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
             captures,
             teller,
             uploader,
-            kept,
+            left_runs,
             config.kubernetes.ttl,
         ),
         account: Account::new(
@@ -184,18 +185,6 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
     services.shutdown().await;
     node.stop(sources).await;
     outcome
-}
-
-/// Writes the kept runs for the next agent, whenever they have changed. While it writes, only the newest state waits.
-async fn keep(spool: Arc<Spool>, mut to_keep: watch::Receiver<Vec<SavedRun>>) {
-    while to_keep.changed().await.is_ok() {
-        let runs = to_keep.borrow_and_update().clone();
-        let spool = spool.clone();
-        let saving = tokio::task::spawn_blocking(move || spool.save(&runs, &host::boot_id()));
-        if let Ok(Err(error)) = saving.await {
-            tracing::debug!(error = %chain(&error), "kept runs cannot be written for the next agent");
-        }
-    }
 }
 
 fn open_spool(config: &Config, node: &str) -> anyhow::Result<Arc<Spool>> {
@@ -331,6 +320,7 @@ fn settings(config: &Config, hierarchy: Hierarchy) -> Settings {
         config_file_max: recorder.config_file_max.as_u64(),
         budget: Budget::of_node(recorder.memory.as_u64()),
         hierarchy,
+        pin: recorder.pin.folder(),
         ..Settings::default()
     }
 }

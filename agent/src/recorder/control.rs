@@ -6,10 +6,7 @@ use std::{
 };
 
 use agent_ebpf::wire::{Control, control};
-use aya::{
-    Ebpf,
-    maps::{Array, MapData, RingBuf},
-};
+use aya::maps::{Array, Map, MapData, RingBuf};
 use capture_format::{BootTime, CgroupId, ExitStatus};
 
 use super::ring::RingId;
@@ -81,11 +78,9 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(ebpf: &mut Ebpf) -> io::Result<Self> {
-        let mut take = |name| {
-            let missing = || io::Error::other(format!("the eBPF object has no map {name}"));
-            ebpf.take_map(name).ok_or_else(missing)
-        };
+    /// Where the last reader of these maps stopped, this one goes on: a BPF ring buffer keeps the reader's position in
+    /// its own memory.
+    pub(super) fn new(take: &mut impl FnMut(&str) -> io::Result<Map>) -> io::Result<Self> {
         Ok(Self {
             messages: take("CONTROL")?.try_into().map_err(io::Error::other)?,
             lost: take("CONTROL_LOST")?.try_into().map_err(io::Error::other)?,

@@ -1,15 +1,17 @@
 //! Loading the programs: the running kernel's offsets, which features these offsets allow, the settings, the object.
 
-use std::{cmp::Reverse, fs, io};
+use std::{cmp::Reverse, fs, io, path::PathBuf, time::Duration};
 
 use agent_ebpf::wire::{
-    Config, DATA_MAX, ID_DIGITS, MISSING, NO_SHAPE, Offsets, SHAPES, Shape, features,
+    self, Config, DATA_MAX, ID_DIGITS, MISSING, NO_SHAPE, Offsets, SHAPES, Shape, features,
 };
 use aya::{Ebpf, EbpfLoader, maps::Array};
 use capture_format::chain;
 use containers::path;
 
-use super::{Hierarchy, StartError, btf::Btf, hierarchy::Place, sys::Plain, syscalls};
+use sha2::{Digest as _, Sha256};
+
+use super::{Hierarchy, StartError, btf::Btf, hierarchy::Place, lease, sys::Plain, syscalls};
 use crate::cgroupfs::Mounts;
 
 /// Where the kernel shows its own type information.
@@ -32,6 +34,10 @@ pub struct Settings {
     pub budget: super::Budget,
     /// Whether the programs log what they do, through aya-log and the `log` crate.
     pub debug_programs: bool,
+    /// A folder in a BPF file system, in which rings and programs outlive this process; none if they should not.
+    pub pin: Option<PathBuf>,
+    /// How long pinned programs record while no recorder runs.
+    pub lease: Duration,
 }
 
 impl Default for Settings {
@@ -44,6 +50,8 @@ impl Default for Settings {
             shapes: ContainerShape::runtimes(),
             budget: super::Budget::default(),
             debug_programs: false,
+            pin: None,
+            lease: Duration::from_secs(10 * 60),
         }
     }
 }
@@ -301,51 +309,98 @@ fn require(groups: &[(&'static str, &[u32])], unknown: &[String]) -> Result<(), 
     }
 }
 
-/// Loads the object with its settings. Also returns the key that marks the records of this load.
-pub(super) fn load(
-    object: &[u8],
-    abilities: &Abilities,
-    place: Place,
-    settings: &Settings,
-) -> Result<(Ebpf, u64), StartError> {
-    let key = random_key().map_err(|source| StartError::Read {
-        path: "/dev/urandom",
-        source,
-    })?;
-    let config = Plain(Config {
-        key,
-        signals: signals(),
-        config_file_max: settings.config_file_max,
-        features: abilities.features,
-        text_max: settings.text_max.min(DATA_MAX as u32),
-        other_max: settings.other_max.min(DATA_MAX as u32),
-        subsystem: place.subsystem,
-        hierarchy: place.hierarchy,
-        top: place.top,
-        memory: abilities.memory,
-        page_size: page_size(),
-    });
-    let offsets = Plain(abilities.offsets);
-    let ops = syscalls::ops();
-    let log_level: u8 = if settings.debug_programs {
-        aya_log::Level::Debug as u8
-    } else {
-        0
-    };
-    let mut loader = EbpfLoader::new();
-    loader
-        .override_global("OPS", &ops, true)
-        .override_global("OFFSETS", &offsets, true)
-        .override_global("CONFIG", &config, true)
-        .override_global(aya_log::LEVEL, &log_level, true);
-    if !settings.debug_programs {
-        loader.map_max_entries("AYA_LOGS", 4096);
+/// What the programs are loaded with.
+pub(super) struct Load<'a> {
+    pub(super) object: &'static [u8],
+    pub(super) abilities: &'a Abilities,
+    pub(super) place: Place,
+    pub(super) settings: &'a Settings,
+    /// Whether tracepoint programs can be preempted.
+    pub(super) preemptible: bool,
+}
+
+impl Load<'_> {
+    fn config(&self, key: u64) -> Config {
+        let (settings, place) = (self.settings, self.place);
+        Config {
+            key,
+            signals: signals(),
+            config_file_max: settings.config_file_max,
+            features: self.abilities.features,
+            text_max: settings.text_max.min(DATA_MAX as u32),
+            other_max: settings.other_max.min(DATA_MAX as u32),
+            subsystem: place.subsystem,
+            hierarchy: place.hierarchy,
+            top: place.top,
+            memory: self.abilities.memory,
+            page_size: page_size(),
+        }
     }
-    let mut ebpf = loader
-        .load(object)
-        .map_err(|error| StartError::Load(chain(&error).to_string()))?;
-    set_shapes(&mut ebpf, &settings.shapes)?;
-    Ok((ebpf, key))
+
+    /// A hash of everything on which it depends whether an agent can go on with what another one left, as 16
+    /// hexadecimal digits.
+    pub(super) fn version(&self) -> String {
+        let Self {
+            object,
+            abilities,
+            place: _,
+            settings,
+            preemptible,
+        } = self;
+        let rest = (
+            wire::LEFT,
+            self.config(0),
+            abilities.offsets,
+            abilities.life_records,
+            &settings.shapes,
+            preemptible,
+        );
+        let mut hash = Sha256::new();
+        hash.update(object);
+        hash.update(format!("{rest:?}"));
+        let hash = hash.finalize();
+        hash.iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    /// Loads the object with its settings. Also returns the key that marks the records of this load.
+    pub(super) fn load(&self, outlives: bool) -> Result<(Ebpf, u64), StartError> {
+        let key = random_key().map_err(|source| StartError::Read {
+            path: "/dev/urandom",
+            source,
+        })?;
+        let config = Plain(self.config(key));
+        let lease = Plain(wire::Lease {
+            until: lease::until(outlives.then_some(self.settings.lease)),
+            key,
+            lost: 0,
+        });
+        let offsets = Plain(self.abilities.offsets);
+        let ops = syscalls::ops();
+        let debug_programs = self.settings.debug_programs;
+        let log_level: u8 = if debug_programs {
+            aya_log::Level::Debug as u8
+        } else {
+            0
+        };
+        let mut loader = EbpfLoader::new();
+        loader
+            .override_global("OPS", &ops, true)
+            .override_global("OFFSETS", &offsets, true)
+            .override_global("CONFIG", &config, true)
+            .override_global("LEASE", &lease, true)
+            .override_global(aya_log::LEVEL, &log_level, true);
+        if !debug_programs {
+            loader.map_max_entries("AYA_LOGS", 4096);
+        }
+        let mut ebpf = loader
+            .load(self.object)
+            .map_err(|error| StartError::Load(chain(&error).to_string()))?;
+        set_shapes(&mut ebpf, &self.settings.shapes)?;
+        Ok((ebpf, key))
+    }
 }
 
 /// Bytes of a page of memory.

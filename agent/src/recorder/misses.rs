@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use aya::{Ebpf, programs::Program};
-
 use super::{probes::Attached, sys};
 
 /// How often each attached program was skipped since it was loaded, on the whole node.
@@ -14,14 +12,9 @@ use super::{probes::Attached, sys};
 pub struct Misses(BTreeMap<String, u64>);
 
 impl Misses {
-    pub(super) fn read(ebpf: &Ebpf, probes: &[Attached]) -> Self {
+    pub(super) fn read(probes: &[Attached]) -> Self {
         let of_probe = |attached: &Attached| {
-            let count = match ebpf.program(attached.program?)? {
-                Program::BtfTracePoint(program) => sys::recursion_misses(program.fd().ok()?),
-                Program::RawTracePoint(program) => sys::recursion_misses(program.fd().ok()?),
-                Program::TracePoint(program) => sys::recursion_misses(program.fd().ok()?),
-                _ => return None,
-            };
+            let count = sys::recursion_misses(attached.program.as_ref()?);
             Some((attached.probe.name.clone(), count.ok()?))
         };
         Self(probes.iter().filter_map(of_probe).collect())

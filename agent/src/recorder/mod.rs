@@ -8,9 +8,11 @@ mod capabilities;
 mod control;
 mod decode;
 mod hierarchy;
+mod lease;
 mod load;
 mod lockdown;
 mod misses;
+mod pins;
 mod pool;
 mod probes;
 mod ring;
@@ -22,9 +24,11 @@ use std::{
     collections::HashSet,
     io,
     os::fd::{AsFd, BorrowedFd},
+    path::Path,
+    time::Duration,
 };
 
-use aya::{Btf, Ebpf};
+use aya::{Btf, Ebpf, maps::Map};
 use aya_log::EbpfLogger;
 use capture_format::{BootTime, CgroupId, Event, EventKind, Losses, Probe, chain};
 use nix::{
@@ -38,11 +42,15 @@ pub use containers::hierarchy::Hierarchy;
 pub use control::{Message, MessageKind};
 pub use load::{ContainerShape, Settings};
 pub use misses::Misses;
+pub use pins::{PinError, uninstall};
 pub use pool::{AdoptError, Adopted};
 pub use probes::ProbeError;
 pub use ring::{FirstProcess, RingId};
 
 use control::Channel;
+use lease::Lease;
+use load::Load;
+use pins::{Folder, Version};
 use pool::Pool;
 
 /// How many cgroups inside an outermost container share its ring at most, and how many containers inside it have a ring.
@@ -122,6 +130,9 @@ pub enum StartError {
     /// Rings could not be made.
     #[error("cannot make rings: {0}; is a memory limit in force?")]
     Rings(io::Error),
+    /// Something could not be pinned. The recorder starts without pins then.
+    #[error(transparent)]
+    Pin(#[from] PinError),
 }
 
 fn describe(missing: &[Capability]) -> String {
@@ -141,14 +152,47 @@ fn setcap(missing: &[Capability]) -> String {
         + "=ep"
 }
 
-/// A running recorder; dropping it detaches every probe.
+/// A running recorder. Dropping it detaches every probe, unless what it uses is pinned.
 pub struct Recorder {
-    ebpf: Ebpf,
+    /// The programs and their links; none if an earlier recorder attached them.
+    _ebpf: Option<Ebpf>,
     pool: Pool,
     channel: Channel,
     key: u64,
     probes: Vec<probes::Attached>,
     limitations: Vec<String>,
+    pins: Option<Pins>,
+    not_pinned: Option<PinError>,
+}
+
+/// What a recorder has whose rings outlive it.
+struct Pins {
+    /// Keeps other agents out.
+    _folder: Folder,
+    lease: Lease,
+    /// Whether an earlier recorder made the rings.
+    taken_over: bool,
+}
+
+/// A container that an earlier recorder recorded, and that is in its ring still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Id of its cgroup, which may be gone.
+    pub cgroup: CgroupId,
+    /// Its ring.
+    pub ring: RingId,
+    /// The cgroup of the outermost container around it, or its own.
+    pub outermost: CgroupId,
+    /// Path of its cgroup in its hierarchy.
+    pub path: String,
+    /// When it was given the ring.
+    pub since: BootTime,
+    /// Its first process, in the host's pid namespace; 0 if unknown.
+    pub first: u32,
+    /// Whether it ran already when it was given the ring.
+    pub was_adopted: bool,
+    /// Number of its run, if the earlier recorder was told it.
+    pub run: Option<u32>,
 }
 
 /// What a ring held.
@@ -202,23 +246,184 @@ impl Recorder {
             preemptible.unwrap_or_else(|| probes::tracepoints_are_preemptible(&kernel));
         let place = load::place(settings, &kernel)?;
         drop(kernel);
-        let (mut ebpf, key) = load::load(object, &abilities, place, settings)?;
-        let pool = Pool::new(&mut ebpf, settings.budget, key).map_err(StartError::Rings)?;
-        let channel = Channel::new(&mut ebpf).map_err(StartError::Rings)?;
+        let load = Load {
+            object,
+            abilities: &abilities,
+            place,
+            settings,
+            preemptible,
+        };
+        let Some(path) = &settings.pin else {
+            return Self::fresh(&load, None);
+        };
+        match Self::outliving(path, &load) {
+            Err(StartError::Pin(error)) => Ok(Self {
+                not_pinned: Some(error),
+                ..Self::fresh(&load, None)?
+            }),
+            other => other,
+        }
+    }
+
+    /// Goes on with what an earlier recorder left in this folder, or begins anew and pins everything there.
+    fn outliving(path: &Path, load: &Load<'_>) -> Result<Self, StartError> {
+        let folder = Folder::open(path)?;
+        let name = load.version();
+        folder.remove_others(&name)?;
+        let version = folder.version(&name);
+        let mut recorder = None;
+        if version.is_whole() {
+            match Self::taking_over(load, &version) {
+                Ok(taken_over) => recorder = Some(taken_over),
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "what an earlier agent recorded is lost");
+                }
+            }
+        }
+        let taken_over = recorder.is_some();
+        let (recorder, lease) = match recorder {
+            Some(recorder) => recorder,
+            None => {
+                version.make()?;
+                let begun = Self::fresh(load, Some(&version)).and_then(|recorder| {
+                    let lease = Lease::new(version.map(pins::LEASE)?, load.settings.lease)
+                        .map_err(StartError::Rings)?;
+                    Ok((recorder, lease))
+                });
+                begun.inspect_err(|_| drop(version.remove()))?
+            }
+        };
+        let pins = Pins {
+            _folder: folder,
+            lease,
+            taken_over,
+        };
+        Ok(Self {
+            pins: Some(pins),
+            ..recorder
+        })
+    }
+
+    /// Loads and attaches the programs, and makes the rings.
+    fn fresh(load: &Load<'_>, version: Option<&Version>) -> Result<Self, StartError> {
+        let (mut ebpf, key) = load.load(version.is_some())?;
+        if let Some(version) = version {
+            for (name, map) in ebpf.maps() {
+                version.pin_map(name, map)?;
+            }
+        }
+        let mut take = |name: &str| -> io::Result<Map> {
+            let missing = || io::Error::other(format!("the eBPF object has no map {name}"));
+            ebpf.take_map(name).ok_or_else(missing)
+        };
+        let budget = load.settings.budget;
+        let mut pool =
+            Pool::new(&mut take, budget, key, version.cloned()).map_err(StartError::Rings)?;
+        pool.fill().map_err(StartError::Rings)?;
+        let channel = Channel::new(&mut take).map_err(StartError::Rings)?;
         let btf =
             Btf::from_sys_fs().map_err(|error| StartError::BadBtf(chain(&error).to_string()))?;
-        if settings.debug_programs {
+        if load.settings.debug_programs {
             forward_log(&mut ebpf).map_err(StartError::Log)?;
         }
-        let probes = probes::attach(&mut ebpf, &btf, preemptible, abilities.life_records)?;
+        let probes = probes::attach(&mut ebpf, &btf, load, version)?;
         Ok(Self {
-            ebpf,
+            _ebpf: Some(ebpf),
             pool,
             channel,
             key,
             probes,
-            limitations: abilities.missing,
+            limitations: load.abilities.missing.clone(),
+            pins: None,
+            not_pinned: None,
         })
+    }
+
+    /// Takes over what an earlier recorder pinned. Its programs have gone on recording.
+    fn taking_over(load: &Load<'_>, version: &Version) -> Result<(Self, Lease), StartError> {
+        let mut lease = Lease::new(version.map(pins::LEASE)?, load.settings.lease)
+            .map_err(StartError::Rings)?;
+        // From now on programs record that had stopped.
+        lease.renew(lease.lost()).map_err(StartError::Rings)?;
+        let mut take = |name: &str| version.map(name).map_err(io::Error::other);
+        let (budget, key) = (load.settings.budget, lease.key());
+        let mut pool =
+            Pool::new(&mut take, budget, key, Some(version.clone())).map_err(StartError::Rings)?;
+        pool.take_over(version.rings()?)
+            .map_err(StartError::Rings)?;
+        pool.fill().map_err(StartError::Rings)?;
+        let channel = Channel::new(&mut take).map_err(StartError::Rings)?;
+        let recorder = Self {
+            _ebpf: None,
+            pool,
+            channel,
+            key,
+            probes: probes::taken_over(load, version)?,
+            limitations: load.abilities.missing.clone(),
+            pins: None,
+            not_pinned: None,
+        };
+        Ok((recorder, lease))
+    }
+
+    /// Why rings do not outlive this recorder although they should; none if they do, or need not.
+    #[must_use]
+    pub fn not_pinned(&self) -> Option<&PinError> {
+        self.not_pinned.as_ref()
+    }
+
+    /// Whether rings and programs outlive this recorder.
+    #[must_use]
+    pub fn outlives(&self) -> bool {
+        self.pins.is_some()
+    }
+
+    /// What an earlier recorder recorded and left, oldest first. To be called first of all.
+    #[must_use]
+    pub fn left(&self) -> Vec<Left> {
+        if !self.pins.as_ref().is_some_and(|pins| pins.taken_over) {
+            return Vec::new();
+        }
+        let mut left: Vec<Left> = self.pool.left().collect();
+        left.sort_by_key(|left| left.since);
+        left
+    }
+
+    /// Writes the number of a container's run down, for the next recorder.
+    pub fn set_run(&self, cgroup: CgroupId, run: u32) {
+        if let Some(words) = self.ring_of(cgroup).and_then(|ring| self.pool.words(ring)) {
+            ring::set_run(words, run);
+        }
+    }
+
+    /// How many messages without room an earlier recorder knew of.
+    #[must_use]
+    pub fn known_lost(&self) -> u64 {
+        self.pins.as_ref().map_or(0, |pins| pins.lease.lost())
+    }
+
+    /// How long the programs can be left alone; none if they need nobody.
+    #[must_use]
+    pub fn left_alone(&self) -> Option<Duration> {
+        self.pins.as_ref().map(|pins| pins.lease.rest())
+    }
+
+    /// Has programs that outlive this recorder go on, if that is due. `lost`: how many messages without room are known.
+    /// True if some programs may have stopped meanwhile: then containers may have lost their rings.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn go_on(&mut self, lost: u64) -> io::Result<bool> {
+        match &mut self.pins {
+            Some(pins) if pins.lease.rest().is_zero() => {
+                let had_stopped = pins.lease.renew(lost)?;
+                if had_stopped {
+                    self.pool.reclaim()?;
+                }
+                Ok(had_stopped)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// How each probe is attached, and why so.
@@ -241,6 +446,12 @@ impl Recorder {
     /// Every container that has a ring: the id of its cgroup, and the ring.
     pub fn rings(&self) -> impl Iterator<Item = (CgroupId, RingId)> {
         self.pool.containers()
+    }
+
+    /// The first process of the container that has a ring, in the host's pid namespace; 0 if unknown.
+    #[must_use]
+    pub fn first_process(&self, ring: RingId) -> u32 {
+        self.pool.words(ring).map_or(0, ring::first)
     }
 
     /// Reads a ring; its container may go on writing to it.
@@ -333,7 +544,7 @@ impl Recorder {
     }
 
     /// Gives a ring to a container that already runs, by the id of its cgroup. `outermost` is the cgroup of the outermost
-    /// container around it, or else its own. `nested` is called once the container has the ring. It returns the ids of
+    /// container around it, or else its own. `path` is that of its cgroup in its hierarchy. `nested` is called once the container has the ring. It returns the ids of
     /// the cgroups inside the container's cgroup that are not containers themselves; an error means that the container
     /// is gone.
     ///
@@ -343,10 +554,17 @@ impl Recorder {
         &mut self,
         cgroup: CgroupId,
         outermost: CgroupId,
+        path: &str,
         first: FirstProcess,
         nested: impl FnOnce() -> io::Result<Vec<CgroupId>>,
     ) -> Result<Adopted, AdoptError> {
-        self.pool.adopt(cgroup, outermost, first, nested)
+        self.pool.adopt(cgroup, outermost, path, first, nested)
+    }
+
+    /// Enters cgroups inside a container that has a ring, by their ids, where they are not entered: some may have been
+    /// made while the programs had stopped. True if any found no place.
+    pub fn enter_nested(&self, ring: RingId, outermost: CgroupId, nested: &[CgroupId]) -> bool {
+        self.pool.enter_nested(ring, outermost, nested)
     }
 
     /// Counts a cgroup inside an outermost container that is not recorded. True if it is the first of that container's.
@@ -369,7 +587,7 @@ impl Recorder {
     /// How often the kernel has skipped the attached programs.
     #[must_use]
     pub fn misses(&self) -> Misses {
-        Misses::read(&self.ebpf, &self.probes)
+        Misses::read(&self.probes)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The rings: made, given, taken back, found by cgroup.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     os::fd::{AsFd, OwnedFd},
     sync::atomic::AtomicU64,
@@ -9,14 +9,13 @@ use std::{
 };
 
 use agent_ebpf::wire::{NESTED, RINGS};
-use aya::{
-    Ebpf,
-    maps::{Map, MapData, MapError, Queue},
-};
+use aya::maps::{Map, MapData, MapError, Queue};
 use capture_format::CgroupId;
 
 use super::{
+    Left,
     budget::{Budget, Change, Stock},
+    pins::Version,
     ring::{self, Count, FirstProcess, RING_BYTES, RING_MEMORY, RingId},
     sys::{self, Fence, Mapped},
     table::CgroupTable,
@@ -65,6 +64,8 @@ pub(super) struct Pool {
     rings: MapData,
     free: Queue<MapData, u32>,
     table: CgroupTable,
+    /// Where the rings are pinned, if they outlive this process.
+    version: Option<Version>,
     template: Template,
     mapped: HashMap<u32, Mapped>,
     /// Rings that were taken from their containers. Programs that had looked them up may still write.
@@ -80,19 +81,25 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(ebpf: &mut Ebpf, budget: Budget, key: u64) -> io::Result<Self> {
-        let missing = |name| io::Error::other(format!("the eBPF object has no map {name}"));
-        let Some(Map::ArrayOfMaps(rings)) = ebpf.take_map("RINGS") else {
-            return Err(missing("RINGS"));
+    /// A pool of these maps, without rings.
+    pub(super) fn new(
+        take: &mut impl FnMut(&str) -> io::Result<Map>,
+        budget: Budget,
+        key: u64,
+        version: Option<Version>,
+    ) -> io::Result<Self> {
+        let other = |name| io::Error::other(format!("the map {name} is of another type"));
+        let Map::ArrayOfMaps(rings) = take("RINGS")? else {
+            return Err(other("RINGS"));
         };
-        let Some(Map::Array(table)) = ebpf.take_map("CGROUPS") else {
-            return Err(missing("CGROUPS"));
+        let Map::Array(table) = take("CGROUPS")? else {
+            return Err(other("CGROUPS"));
         };
-        let free = ebpf.take_map("POOL").ok_or_else(|| missing("POOL"))?;
-        let mut pool = Self {
+        Ok(Self {
             rings,
-            free: free.try_into().map_err(io::Error::other)?,
+            free: take("POOL")?.try_into().map_err(io::Error::other)?,
             table: CgroupTable::new(table, key)?,
+            version,
             template: Template::new()?,
             mapped: HashMap::new(),
             leaving: Vec::new(),
@@ -102,9 +109,65 @@ impl Pool {
             kept: 0,
             refused: 0,
             turned_away: 0,
+        })
+    }
+
+    /// Makes as many rings as the budget wants.
+    pub(super) fn fill(&mut self) -> io::Result<()> {
+        while self.refill()? {}
+        Ok(())
+    }
+
+    /// Takes over the rings that an earlier recorder pinned, by number. Programs go on using them meanwhile.
+    pub(super) fn take_over(&mut self, rings: Vec<(u32, MapData)>) -> io::Result<()> {
+        for (number, ring) in rings {
+            // A recorder that is killed leaves a ring that it had pinned and not put in its place yet, or had taken
+            // away and not unpinned yet.
+            let id = ring.info().map_err(io::Error::other)?.id();
+            if sys::element(self.rings.fd(), number).ok() != Some(id) {
+                sys::set_element(self.rings.fd(), number, ring.fd())?;
+            }
+            self.mapped
+                .insert(number, Mapped::new(ring.fd(), RING_BYTES)?);
+        }
+        self.reclaim()
+    }
+
+    /// Finds the rings that nobody has, and puts them into the pool: a recorder that was killed had them at hand, or
+    /// programs that had stopped took their containers out of the table.
+    ///
+    /// Programs take rings out of the pool meanwhile and enter them into the table. The fence is between the looks at
+    /// both, so a ring that is seen in neither is in no program's hands.
+    pub(super) fn reclaim(&mut self) -> io::Result<()> {
+        let mut free = HashSet::new();
+        while let Some(number) = self.take()? {
+            if self.mapped.contains_key(&number) {
+                self.free.push(number, 0).map_err(io::Error::other)?;
+            }
+            if !free.insert(number) {
+                break;
+            }
+        }
+        self.fence.wait()?;
+        let in_use: HashSet<u32> = self.table.containers().map(|(_, ring)| ring).collect();
+        let has = |number: &u32| {
+            free.contains(number) || in_use.contains(number) || self.leaving.contains(number)
         };
-        while pool.refill()? {}
-        Ok(pool)
+        let lost: Vec<u32> = (self.mapped.keys().copied())
+            .filter(|number| !has(number))
+            .collect();
+        for number in lost {
+            // A cgroup inside the container may still be entered.
+            self.table.remove(number);
+            self.leaving.push(number);
+        }
+        Ok(())
+    }
+
+    /// The containers that have a ring, as the rings themselves say.
+    pub(super) fn left(&self) -> impl Iterator<Item = Left> {
+        self.containers()
+            .filter_map(|(cgroup, ring)| Some(ring::left(self.words(ring)?, cgroup, ring)))
     }
 
     /// Makes some rings or removes one, as the budget says; true if there is more to do.
@@ -157,7 +220,7 @@ impl Pool {
         let set: Vec<io::Result<()>> = thread::scope(|scope| {
             let waiting: Vec<_> = made
                 .iter()
-                .map(|(number, ring)| scope.spawn(|| sys::set_element(outer, *number, ring)))
+                .map(|(number, ring)| scope.spawn(move || sys::set_element(outer, *number, ring)))
                 .collect();
             let panicked = |_| Err(io::Error::other("a thread panicked"));
             waiting
@@ -167,6 +230,10 @@ impl Pool {
         });
         for ((number, ring), set) in made.into_iter().zip(set) {
             set?;
+            // The next recorder puts it into the pool if this one is killed now.
+            if let Some(version) = &self.version {
+                version.pin_ring(number, &ring)?;
+            }
             self.mapped.insert(number, Mapped::new(&ring, RING_BYTES)?);
             self.free.push(number, 0).map_err(io::Error::other)?;
         }
@@ -185,6 +252,9 @@ impl Pool {
         sys::delete_element(self.rings.fd(), number)?;
         self.mapped.remove(&number);
         self.table.remove(number);
+        if let Some(version) = &self.version {
+            version.remove_ring(number)?;
+        }
         Ok(true)
     }
 
@@ -216,6 +286,7 @@ impl Pool {
         &mut self,
         cgroup: CgroupId,
         outermost: CgroupId,
+        path: &str,
         first: FirstProcess,
         nested: impl FnOnce() -> io::Result<Vec<CgroupId>>,
     ) -> Result<Adopted, AdoptError> {
@@ -223,7 +294,7 @@ impl Pool {
             return Err(AdoptError::HasOne(ring));
         }
         if cgroup == outermost {
-            return self.enter(cgroup, outermost, first, nested);
+            return self.enter(cgroup, outermost, path, first, nested);
         }
         let outer = self.find(outermost).ok_or(AdoptError::OutsideUnrecorded)?;
         if self
@@ -233,7 +304,7 @@ impl Pool {
             self.turn_away(outermost);
             return Err(AdoptError::TurnedAway);
         }
-        let adopted = self.enter(cgroup, outermost, first, nested);
+        let adopted = self.enter(cgroup, outermost, path, first, nested);
         if adopted.is_err()
             && let Some(words) = self.words(outer)
         {
@@ -246,6 +317,7 @@ impl Pool {
         &mut self,
         cgroup: CgroupId,
         outermost: CgroupId,
+        path: &str,
         first: FirstProcess,
         nested: impl FnOnce() -> io::Result<Vec<CgroupId>>,
     ) -> Result<Adopted, AdoptError> {
@@ -257,7 +329,7 @@ impl Pool {
         let number = number.ok_or(AdoptError::PoolEmpty)?;
         let ring = RingId(number);
         if let Some(words) = self.words(ring) {
-            ring::give(words, cgroup, outermost, first);
+            ring::give(words, cgroup, outermost, path, first);
         }
         if !self.table.insert(cgroup, number) {
             self.free.push(number, 0).map_err(io::Error::other)?;
@@ -267,17 +339,28 @@ impl Pool {
             self.release(ring);
             return Err(AdoptError::Gone);
         };
+        let turns_away = self.enter_nested(ring, outermost, &nested);
+        Ok(Adopted { ring, turns_away })
+    }
+
+    /// Enters cgroups inside a container that has a ring, where they are not entered. True if any found no place.
+    pub(super) fn enter_nested(
+        &self,
+        ring: RingId,
+        outermost: CgroupId,
+        nested: &[CgroupId],
+    ) -> bool {
         let account = self.find(outermost).unwrap_or(ring);
         let Some(account) = self.words(account) else {
-            return Err(AdoptError::Gone);
+            return false;
         };
         let mut turns_away = false;
         for inner in nested {
-            if self.table.find(inner).is_some() {
+            if self.table.find(*inner).is_some() {
                 continue;
             }
             let has_room = Count::Nested.take(account).is_some();
-            if has_room && self.table.insert(inner, number | NESTED) {
+            if has_room && self.table.insert(*inner, ring.0 | NESTED) {
                 continue;
             }
             if has_room {
@@ -285,7 +368,7 @@ impl Pool {
             }
             turns_away |= Count::TurnedAway.take(account).is_some();
         }
-        Ok(Adopted { ring, turns_away })
+        turns_away
     }
 
     /// Counts a cgroup inside a container that finds no place. True if it is the first.

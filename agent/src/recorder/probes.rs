@@ -1,12 +1,22 @@
 //! The table of probes: what each observes, and how it can be attached, best way first.
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use aya::{
     Btf, Ebpf,
-    programs::{Program, ProgramError},
+    programs::{
+        Program, ProgramError, links::FdLink, raw_trace_point::RawTracePointLinkId,
+        tp_btf::BtfTracePointLinkId, trace_point::TracePointLinkId,
+    },
 };
 use capture_format::{Probe, chain};
 
-use super::btf::Btf as KernelBtf;
+use super::{
+    StartError,
+    btf::Btf as KernelBtf,
+    load::Load,
+    pins::{PinError, Version},
+};
 
 /// A way to attach a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,29 +145,60 @@ pub struct ProbeError {
 /// Attaches every probe in the best way that the kernel allows.
 ///
 /// All programs are loaded before the first is attached: verification takes time, and a container that starts meanwhile
-/// would be recorded only in part.
+/// would be recorded only in part. Programs and links are pinned if there is a version's folder for them.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     btf: &Btf,
-    preemptible: bool,
-    life_records: bool,
-) -> Result<Vec<Attached>, ProbeError> {
-    let mut candidates = table(preemptible, life_records).map(Candidate::new);
+    load: &Load<'_>,
+    version: Option<&Version>,
+) -> Result<Vec<Attached>, StartError> {
+    let mut candidates = table(load.preemptible, load.abilities.life_records).map(Candidate::new);
     for candidate in &mut candidates {
         candidate.load(ebpf, btf);
     }
     candidates
         .into_iter()
-        .map(|candidate| candidate.attach(ebpf, btf, preemptible))
+        .map(|candidate| candidate.attach(ebpf, btf, load.preemptible, version))
         .collect()
+}
+
+/// The probes that an earlier recorder attached and pinned. Their programs go on.
+pub(super) fn taken_over(load: &Load<'_>, version: &Version) -> Result<Vec<Attached>, PinError> {
+    let mut probes = Vec::new();
+    for row in table(load.preemptible, load.abilities.life_records) {
+        let mut attached = Attached {
+            probe: Probe {
+                name: row.tracepoint.into(),
+                attach: "off".into(),
+                reason: format!(
+                    "{} will be missing: an earlier agent could not observe them",
+                    row.tells
+                ),
+            },
+            program: None,
+        };
+        if version.has_link(row.tracepoint) {
+            for &(attach, name) in row.programs {
+                if let Some(program) = version.program(name)? {
+                    attached.probe.attach = attach.name().into();
+                    attached.probe.reason =
+                        "an earlier agent chose it, and it has gone on since".into();
+                    attached.program = Some(program);
+                    break;
+                }
+            }
+        }
+        probes.push(attached);
+    }
+    Ok(probes)
 }
 
 /// A probe as it was attached.
 pub(super) struct Attached {
     /// For people and the capture.
     pub(super) probe: Probe,
-    /// Name of the attached program; none if the probe is off.
-    pub(super) program: Option<&'static str>,
+    /// The attached program; none if the probe is off.
+    pub(super) program: Option<OwnedFd>,
 }
 
 /// A probe that is not attached yet.
@@ -198,10 +239,16 @@ impl Candidate {
         ebpf: &mut Ebpf,
         btf: &Btf,
         preemptible: bool,
-    ) -> Result<Attached, ProbeError> {
+        version: Option<&Version>,
+    ) -> Result<Attached, StartError> {
         while let Some(&(attach, name)) = self.left.first() {
             match hook(ebpf, self.row.tracepoint, attach, name) {
-                Ok(()) => {
+                Ok(link) => {
+                    let program = descriptor(ebpf, name)?;
+                    if let Some(version) = version {
+                        let link = link.into_pinnable(ebpf, name)?;
+                        version.pin_probe(self.row.tracepoint, name, &program, link)?;
+                    }
                     let probe = Probe {
                         name: self.row.tracepoint.into(),
                         attach: attach.name().into(),
@@ -209,7 +256,7 @@ impl Candidate {
                     };
                     return Ok(Attached {
                         probe,
-                        program: Some(name),
+                        program: Some(program),
                     });
                 }
                 Err(error) => {
@@ -230,7 +277,8 @@ impl Candidate {
                 tells,
                 tracepoint,
                 reasons,
-            });
+            }
+            .into());
         }
         let probe = Probe {
             name: tracepoint.into(),
@@ -276,17 +324,55 @@ fn load(
     result.map_err(|error| explain(&error))
 }
 
+/// The link of an attached program, which the program has.
+enum Link {
+    TpBtf(BtfTracePointLinkId),
+    RawTp(RawTracePointLinkId),
+    PerfTp(TracePointLinkId),
+}
+
 /// Attaches a program that is loaded.
-fn hook(ebpf: &mut Ebpf, tracepoint: &str, attach: Attach, name: &str) -> Result<(), String> {
+fn hook(ebpf: &mut Ebpf, tracepoint: &str, attach: Attach, name: &str) -> Result<Link, String> {
     let result = match (attach, program(ebpf, name)?) {
-        (Attach::TpBtf, Program::BtfTracePoint(program)) => program.attach().map(drop),
-        (Attach::RawTp, Program::RawTracePoint(program)) => program.attach(tracepoint).map(drop),
+        (Attach::TpBtf, Program::BtfTracePoint(program)) => program.attach().map(Link::TpBtf),
+        (Attach::RawTp, Program::RawTracePoint(program)) => {
+            program.attach(tracepoint).map(Link::RawTp)
+        }
         (Attach::PerfTp(category), Program::TracePoint(program)) => {
-            program.attach(category, tracepoint).map(drop)
+            program.attach(category, tracepoint).map(Link::PerfTp)
         }
         _ => return Err(other_type(name)),
     };
     result.map_err(|error| explain(&error))
+}
+
+impl Link {
+    /// The link as an object of its own. Links of raw tracepoints always are; those of perf tracepoints since Linux
+    /// 5.15 (`BPF_LINK_TYPE_PERF_EVENT`).
+    fn into_pinnable(self, ebpf: &mut Ebpf, name: &'static str) -> Result<FdLink, PinError> {
+        let none = PinError::NoLink(name);
+        match (self, ebpf.program_mut(name)) {
+            (Self::TpBtf(id), Some(Program::BtfTracePoint(program))) => {
+                program.take_link(id).map(Into::into).map_err(|_| none)
+            }
+            (Self::RawTp(id), Some(Program::RawTracePoint(program))) => {
+                program.take_link(id).map(Into::into).map_err(|_| none)
+            }
+            (Self::PerfTp(id), Some(Program::TracePoint(program))) => match program.take_link(id) {
+                Ok(link) => link.try_into().map_err(|_| none),
+                Err(_) => Err(none),
+            },
+            _ => Err(none),
+        }
+    }
+}
+
+/// A descriptor of a loaded program.
+fn descriptor(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, StartError> {
+    let program = ebpf.program(name).and_then(|program| program.fd().ok());
+    let program = program.ok_or(StartError::Object(name))?;
+    let cloned = program.as_fd().try_clone_to_owned();
+    cloned.map_err(StartError::Rings)
 }
 
 fn program<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Program, String> {

@@ -11,6 +11,7 @@ use agent_ebpf::wire::{
 };
 use capture_format::{BootTime, CgroupId};
 
+use super::Left;
 use crate::host;
 
 /// Bytes of a ring's map value.
@@ -94,6 +95,7 @@ pub(super) fn give(
     words: &[AtomicU64],
     cgroup: CgroupId,
     outermost: CgroupId,
+    path: &str,
     first: FirstProcess,
 ) {
     let word = |offset: usize| &words[offset / 8];
@@ -115,10 +117,65 @@ pub(super) fn give(
         (std::mem::offset_of!(Ring, nested), 0),
         (std::mem::offset_of!(Ring, inner), 0),
         (std::mem::offset_of!(Ring, turned_away), 0),
+        (std::mem::offset_of!(Ring, adopted), 1),
+        (std::mem::offset_of!(Ring, run), 0),
     ] {
         word(offset).store(value, Ordering::Release);
     }
+    set_path(words, path);
     word(std::mem::offset_of!(Ring, generation)).fetch_add(1, Ordering::AcqRel);
+}
+
+/// The words that have the path of the container's cgroup.
+fn path_words(words: &[AtomicU64]) -> &[AtomicU64] {
+    &words[std::mem::offset_of!(Ring, path) / 8..][..NAME_MAX / 8]
+}
+
+/// Writes down the path of the container's cgroup, cut as the programs cut it.
+fn set_path(words: &[AtomicU64], path: &str) {
+    let mut bytes = [0; NAME_MAX];
+    let length = path.len().min(NAME_MAX - 1);
+    bytes[..length].copy_from_slice(&path.as_bytes()[..length]);
+    for (word, bytes) in path_words(words).iter().zip(bytes.as_chunks::<8>().0) {
+        word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
+    }
+}
+
+/// The path of the container's cgroup.
+fn path(words: &[AtomicU64]) -> String {
+    let words = path_words(words).iter();
+    let bytes: Vec<u8> = words
+        .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes())
+        .take_while(|byte| *byte != 0)
+        .collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// What a ring says of the container that has it.
+pub(super) fn left(words: &[AtomicU64], cgroup: CgroupId, ring: RingId) -> Left {
+    let word = |offset: usize| words[offset / 8].load(Ordering::Acquire);
+    Left {
+        cgroup,
+        ring,
+        outermost: outermost(words),
+        path: path(words),
+        since: BootTime(word(std::mem::offset_of!(Ring, assigned))),
+        first: first(words),
+        was_adopted: word(std::mem::offset_of!(Ring, adopted)) != 0,
+        run: u32::try_from(word(std::mem::offset_of!(Ring, run)))
+            .ok()
+            .filter(|run| *run != 0),
+    }
+}
+
+/// Writes down the number of the run, for the next recorder.
+pub(super) fn set_run(words: &[AtomicU64], run: u32) {
+    words[std::mem::offset_of!(Ring, run) / 8].store(run.into(), Ordering::Release);
+}
+
+/// The first process of the container that has the ring; 0 if unknown.
+pub(super) fn first(words: &[AtomicU64]) -> u32 {
+    words[std::mem::offset_of!(Ring, init) / 8].load(Ordering::Acquire) as u32
 }
 
 /// What a ring counts of the cgroups inside its container; see [`Ring`].
@@ -381,6 +438,25 @@ mod tests {
         let stamp = !(KEY);
         copy.bytes[..8].copy_from_slice(&stamp.to_ne_bytes());
         assert!(copy.records(KEY).next().unwrap().open);
+    }
+
+    #[test]
+    fn a_ring_says_whose_it_is() {
+        let words: Vec<AtomicU64> = (0..HEADER_BYTES / 8).map(|_| AtomicU64::new(7)).collect();
+        for length in [0, 5, 8, 511, 700] {
+            let given = format!("/{}", "x".repeat(length));
+            let process = FirstProcess {
+                pid: 12,
+                ..FirstProcess::default()
+            };
+            give(&words, CgroupId(3), CgroupId(2), &given, process);
+            let left = left(&words, CgroupId(3), RingId(1));
+            assert_eq!(left.path, given[..given.len().min(511)]);
+            let said = (left.outermost, left.first, left.was_adopted, left.run);
+            assert_eq!(said, (CgroupId(2), 12, true, None));
+            set_run(&words, 4);
+            assert_eq!(super::left(&words, CgroupId(3), RingId(1)).run, Some(4));
+        }
     }
 
     #[test]

@@ -3,13 +3,20 @@
 #![expect(unsafe_code, reason = "talks to the kernel")]
 
 use std::{
+    ffi::CString,
     io,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
     sync::atomic::{AtomicU32, AtomicU64},
 };
 
 /// Commands of bpf(2), include/uapi/linux/bpf.h
 const BPF_MAP_CREATE: u32 = 0;
+const BPF_OBJ_PIN: u32 = 6;
+const BPF_OBJ_GET: u32 = 7;
 const BPF_OBJ_GET_INFO_BY_FD: u32 = 15;
 const BPF_BTF_LOAD: u32 = 18;
 
@@ -42,6 +49,23 @@ fn bpf(command: u32, attr: &mut Attr, size: usize) -> io::Result<i64> {
 fn owned(descriptor: i64) -> OwnedFd {
     // SAFETY: the kernel has just returned this descriptor, and nobody else has it.
     unsafe { OwnedFd::from_raw_fd(descriptor as i32) }
+}
+
+/// Pins a map or a program to a path in a BPF file system.
+pub(super) fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = Attr::default();
+    attr.set_u64(0, path.as_ptr() as u64);
+    attr.set_u32(8, object.as_fd().as_raw_fd() as u32);
+    bpf(BPF_OBJ_PIN, &mut attr, 16).map(drop)
+}
+
+/// Opens what is pinned to a path.
+pub(super) fn pinned(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = Attr::default();
+    attr.set_u64(0, path.as_ptr() as u64);
+    bpf(BPF_OBJ_GET, &mut attr, 16).map(owned)
 }
 
 /// Loads type information for maps.
@@ -173,10 +197,22 @@ impl Fence {
     }
 }
 
+/// The id of the map that an array of maps has in this place.
+pub(super) fn element(outer: impl AsFd, key: u32) -> io::Result<u32> {
+    const BPF_MAP_LOOKUP_ELEM: u32 = 1;
+    let mut value = 0u32;
+    let mut attr = Attr::default();
+    attr.set_u32(0, outer.as_fd().as_raw_fd() as u32);
+    attr.set_u64(8, (&raw const key) as u64);
+    attr.set_u64(16, (&raw mut value) as u64);
+    bpf(BPF_MAP_LOOKUP_ELEM, &mut attr, 32)?;
+    Ok(value)
+}
+
 /// Puts a map into an array of maps.
-pub(super) fn set_element(outer: impl AsFd, key: u32, inner: &OwnedFd) -> io::Result<()> {
+pub(super) fn set_element(outer: impl AsFd, key: u32, inner: impl AsFd) -> io::Result<()> {
     const BPF_MAP_UPDATE_ELEM: u32 = 2;
-    let value = inner.as_raw_fd();
+    let value = inner.as_fd().as_raw_fd();
     let mut attr = Attr::default();
     attr.set_u32(0, outer.as_fd().as_raw_fd() as u32);
     attr.set_u64(8, (&raw const key) as u64);
@@ -210,6 +246,7 @@ pub(super) struct Plain<T: Copy>(pub(super) T);
 
 plain!(
     agent_ebpf::wire::Config,
+    agent_ebpf::wire::Lease,
     agent_ebpf::wire::Offsets,
     agent_ebpf::wire::Shape
 );

@@ -1,5 +1,5 @@
-//! Kept runs that outlive the agent: it writes each of them down when it keeps it, and the next agent reads and deletes
-//! them. So they survive an agent that is killed.
+//! Kept runs that outlive the agent: it writes each of them down when it keeps it, and the next agent reads them. So
+//! they survive an agent that is killed, at whatever moment: a file is only removed when its run is not kept any more.
 //!
 //! Each run is a file: a line of JSON that says whose run it is, then the bytes. The files are not synced: what was
 //! written survives the process, and after a crash of the node the files are worthless anyway, because its boot id is
@@ -31,6 +31,12 @@ pub struct SavedRun {
     pub bytes: Bytes,
 }
 
+impl SavedRun {
+    fn key(&self) -> (String, String, u32) {
+        (self.pod_uid.clone(), self.container.clone(), self.run)
+    }
+}
+
 /// The runs that an agent left for the next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
@@ -54,7 +60,7 @@ struct Label {
     written: u64,
 }
 
-/// The files that this process has written.
+/// The files of the runs that this process keeps: those that it has written, and those that it has read.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     written: HashMap<(String, String, u32), Written>,
@@ -90,15 +96,17 @@ impl Files {
         let mut room = limit;
         let mut left_out = 0;
         for run in runs {
-            let key = (run.pod_uid.clone(), run.container.clone(), run.run);
+            let key = run.key();
             let written = match before.remove(&key) {
                 Some(written) if written.holds(run) && written.size <= room => Some(written),
                 other => {
+                    *next += 1;
+                    let written = write(directory, *next - 1, run, boot_id, room);
+                    // Not before: an agent that is killed here leaves one of both.
                     if let Some(other) = other {
                         other.remove(directory);
                     }
-                    *next += 1;
-                    write(directory, *next - 1, run, boot_id, room)
+                    written
                 }
             };
             match written {
@@ -176,28 +184,34 @@ fn write(
     }
 }
 
-/// Reads the runs, and deletes them.
+/// Reads the runs. Their files stay until other runs are kept; those that are left out are removed.
 pub(crate) fn take(
     directory: &Path,
     boot_id: &str,
     age: Duration,
     limit: u64,
-) -> Result<Restored, SpoolError> {
+) -> Result<(Restored, Files), SpoolError> {
     let mut restored = Restored::default();
+    let mut files = Files::default();
     let mut room = limit;
     let now = clock::boottime();
     let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
-    for path in paths(directory)? {
+    for (number, path) in paths(directory)? {
+        files.next = Some(number.saturating_add(1));
         let left = fs::metadata(&path)
             .ok()
             .and_then(|metadata| room.checked_sub(metadata.len()));
         room = left.unwrap_or(room);
-        match left.and_then(|_| read(&path)) {
-            None => restored.damaged += 1,
+        let kept = match left.and_then(|_| read(&path)) {
+            None => {
+                restored.damaged += 1;
+                None
+            }
             Some((label, _))
                 if label.boot_id != boot_id || now.saturating_sub(label.written) > age =>
             {
                 restored.stale += 1;
+                None
             }
             Some((
                 Label {
@@ -207,18 +221,28 @@ pub(crate) fn take(
                     ..
                 },
                 bytes,
-            )) => {
-                restored.runs.push(SavedRun {
-                    pod_uid,
-                    container,
-                    run,
-                    bytes: bytes.into(),
-                });
+            )) => Some(SavedRun {
+                pod_uid,
+                container,
+                run,
+                bytes: bytes.into(),
+            }),
+        };
+        // Of two files of one run, the other one was written by an agent that was killed before it could remove it.
+        match kept {
+            Some(run) if !files.written.contains_key(&run.key()) => {
+                let written = Written {
+                    number,
+                    size: fs::metadata(&path).map_or(0, |metadata| metadata.len()),
+                    bytes: run.bytes.clone(),
+                };
+                files.written.insert(run.key(), written);
+                restored.runs.push(run);
             }
+            _ => files::remove(&path).map_err(SpoolError::at("removing", &path))?,
         }
     }
-    clear(directory)?;
-    Ok(restored)
+    Ok((restored, files))
 }
 
 fn read(path: &Path) -> Option<(Label, Vec<u8>)> {
@@ -229,25 +253,24 @@ fn read(path: &Path) -> Option<(Label, Vec<u8>)> {
     (file.len() as u64 == label.bytes).then_some((label, file))
 }
 
-/// The files of complete runs, in order.
-fn paths(directory: &Path) -> Result<Vec<PathBuf>, SpoolError> {
+/// The files of complete runs with their numbers, in order. Half ones are removed.
+fn paths(directory: &Path) -> Result<Vec<(u64, PathBuf)>, SpoolError> {
     let children = match fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         children => children.map_err(SpoolError::at("reading", directory))?,
     };
-    let number = |path: &PathBuf| {
-        path.file_name()?
-            .to_str()?
-            .strip_suffix(".run")?
-            .parse::<u64>()
-            .ok()
-    };
-    let mut paths: Vec<_> = children
-        .filter_map(|child| Some(child.ok()?.path()))
-        .filter_map(|path| Some((number(&path)?, path)))
-        .collect();
+    let mut paths = Vec::new();
+    for child in children.flatten() {
+        let (name, path) = (child.file_name(), child.path());
+        let name = name.to_string_lossy();
+        if files::is_half(&name) {
+            files::remove(&path).map_err(SpoolError::at("removing", &path))?;
+        } else if let Some(Ok(number)) = name.strip_suffix(".run").map(str::parse) {
+            paths.push((number, path));
+        }
+    }
     paths.sort();
-    Ok(paths.into_iter().map(|(_, path)| path).collect())
+    Ok(paths)
 }
 
 fn clear(directory: &Path) -> Result<(), SpoolError> {

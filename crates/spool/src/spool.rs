@@ -305,11 +305,11 @@ impl Spool {
             .keep(&directory, runs, boot_id, self.config.kept_bytes)
     }
 
-    /// Takes the runs that the last agent kept; they are deleted from the disk. Runs from another boot, or older than
-    /// [`Config::kept_age`], are left out.
+    /// The runs that the last agent kept. They stay on the disk until [`save`](Self::save) keeps others. Runs from another
+    /// boot, or older than [`Config::kept_age`], are left out and removed.
     ///
     /// # Errors
-    /// If the directory cannot be read or emptied.
+    /// If the directory cannot be read, or a file not removed.
     pub fn restore(&self, boot_id: &str) -> Result<Restored, SpoolError> {
         let mut kept = self.kept();
         let Config {
@@ -317,8 +317,9 @@ impl Spool {
             kept_age,
             ..
         } = self.config;
-        *kept = kept::Files::default();
-        kept::take(&self.kept_directory(), boot_id, kept_age, kept_bytes)
+        let (restored, files) = kept::take(&self.kept_directory(), boot_id, kept_age, kept_bytes)?;
+        *kept = files;
+        Ok(restored)
     }
 
     fn kept(&self) -> MutexGuard<'_, kept::Files> {

@@ -213,30 +213,40 @@ fn what_people_add_to_the_pod_is_there() {
     );
 }
 
-#[test]
-#[ignore = "needs Helm: cargo xtask test"]
-fn without_the_runtimes_socket_nothing_of_it_is_mounted_and_the_agent_knows() {
-    let chart = with(&["paths.containerRuntime="]);
+/// The agent's configuration in a chart, after a check that the volume of this name is mounted nowhere.
+fn without_volume(chart: &BTreeMap<String, Value>, volume: &str) -> agent::config::Config {
     let pod = &chart["DaemonSet lastword-agent"]["spec"]["template"]["spec"];
-    for (list, has) in [
-        (&pod["volumes"], "cgroup"),
-        (&pod["containers"][0]["volumeMounts"], "cgroup"),
-    ] {
+    for list in [&pod["volumes"], &pod["containers"][0]["volumeMounts"]] {
         let names: Vec<&Value> = list
             .as_array()
             .expect("a list")
             .iter()
             .map(|one| &one["name"])
             .collect();
-        assert!(names.contains(&&json!(has)), "{names:?}");
-        assert!(!names.contains(&&json!("container-runtime")), "{names:?}");
+        assert!(names.contains(&&json!("cgroup")), "{names:?}");
+        assert!(!names.contains(&&json!(volume)), "{names:?}");
     }
     let config = &chart["ConfigMap lastword-agent"]["data"]["agent.yaml"];
-    let config: agent::config::Config = serde_json::from_value(config.clone()).unwrap();
+    serde_json::from_value(config.clone()).unwrap()
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn without_the_runtimes_socket_nothing_of_it_is_mounted_and_the_agent_knows() {
+    let config = without_volume(&with(&["paths.containerRuntime="]), "container-runtime");
     assert_eq!(
         config.container_runtime.endpoint,
         agent::config::RuntimeEndpoint::Off
     );
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
+fn without_the_bpf_file_system_the_agent_pins_nothing() {
+    let chart = with(&["paths.bpf=", "config.recorder.memory=64MiB"]);
+    let config = without_volume(&chart, "bpf");
+    assert_eq!(config.recorder.pin.folder(), None);
+    assert_eq!(config.recorder.memory.as_u64(), 64 << 20);
 }
 
 #[test]

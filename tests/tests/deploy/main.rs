@@ -295,7 +295,8 @@ fn openshift_allows_what_the_pod_asks_for_and_no_more() {
 fn the_cleanup_removes_what_agents_leave_on_nodes() {
     let documents = base();
     let pod = &document(&documents, "DaemonSet", "lastword-agent")["spec"]["template"]["spec"];
-    // What the pod makes there; the runtime's folder is the runtime's.
+    // What the pod makes there; the runtime's folder is the runtime's. What it pins is below the BPF file system.
+    let pinned = "/sys/fs/bpf/lastword".to_owned();
     let left: BTreeSet<String> = pod["volumes"]
         .as_array()
         .expect("volumes")
@@ -310,6 +311,7 @@ fn the_cleanup_removes_what_agents_leave_on_nodes() {
                 .expect("a path")
                 .to_owned()
         })
+        .chain([pinned])
         .collect();
     let cleanup: Value = serde_saphyr::from_str(&read("deploy/components/cleanup.yaml")).unwrap();
     let pod = &cleanup["spec"]["template"]["spec"];

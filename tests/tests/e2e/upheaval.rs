@@ -109,7 +109,7 @@ fn in_the_middle(cluster: &Cluster, act: impl Fn(&str) -> Result<String>) -> Res
         scenario.check(&event.message)?;
     }
     let numbers = runs(cluster, scenario.name)?;
-    // Runs that ended while no agent ran could not be recorded.
+    // Where rings do not outlive the agent, runs that ended while none ran are not recorded.
     let gaps = unseen(&numbers);
     ensure!(gaps.len() <= 1, "runs are missing between {numbers:?}");
     let unseen = gaps.first().copied().unwrap_or_default();

@@ -87,9 +87,13 @@ fn adopts() -> Result<(), Failed> {
     let running = running.ok_or("the container was not found")?;
     assert_eq!((running.cgroup, running.init_pid), (made.id()?, pid));
     let first = adopt::first_process(proc, running);
-    let adopted = recorder.adopt(running.cgroup, running.outermost, first, || {
-        adopt::nested(running, &shapes)
-    })?;
+    let adopted = recorder.adopt(
+        running.cgroup,
+        running.outermost,
+        &running.path,
+        first,
+        || adopt::nested(running, &shapes),
+    )?;
     let ring = adopted.ring;
     assert_eq!(recorder.ring_of(inner.id()?), Some(ring));
     let since = recorder.read(ring)?.since;
@@ -120,7 +124,7 @@ fn adopts_once() -> Result<(), Failed> {
     let mut recorder = Recorder::start(&Settings::default())?;
     let used = recorder.stock().used;
     let first = FirstProcess::default();
-    let gone = recorder.adopt(made.id()?, made.id()?, first, || {
+    let gone = recorder.adopt(made.id()?, made.id()?, "/made", first, || {
         Err(std::io::ErrorKind::NotFound.into())
     });
     assert!(matches!(gone, Err(AdoptError::Gone)), "{gone:?}");
@@ -129,9 +133,9 @@ fn adopts_once() -> Result<(), Failed> {
         (None, used)
     );
     let ring = recorder
-        .adopt(made.id()?, made.id()?, first, || Ok(Vec::new()))?
+        .adopt(made.id()?, made.id()?, "/made", first, || Ok(Vec::new()))?
         .ring;
-    let again = recorder.adopt(made.id()?, made.id()?, first, || Ok(Vec::new()));
+    let again = recorder.adopt(made.id()?, made.id()?, "/made", first, || Ok(Vec::new()));
     assert!(
         matches!(again, Err(AdoptError::HasOne(same)) if same == ring),
         "{again:?}"

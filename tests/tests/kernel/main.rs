@@ -86,7 +86,8 @@ fn main() -> ExitCode {
         preempted::CASES,
         containers::CASES,
         lives::CASES,
-        agent::CASES,
+        agent::CASES[0],
+        agent::CASES[1],
     ];
     let alike = [
         records::ALIKE,
@@ -97,7 +98,8 @@ fn main() -> ExitCode {
         crowds::ALIKE,
         lives::ALIKE,
         run::ALIKE,
-        agent::ALIKE,
+        agent::ALIKE[0],
+        agent::ALIKE[1],
     ];
     let own = [&agent::OWN[..], &[containers::OWN]].concat();
     let guest = env::var_os("LASTWORD_GUEST").is_some();

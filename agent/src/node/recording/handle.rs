@@ -8,11 +8,12 @@ use std::{
     thread,
 };
 
-use capture_format::{BootTime, CgroupId, ExitStatus, Probe};
+use capture_format::{BootTime, CgroupId, ExitStatus, Probe, chain};
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
 use super::{
     Server,
+    hold::{Hold, Thread},
     slots::{Slot, Slots, Waker},
 };
 use crate::{
@@ -34,6 +35,17 @@ pub(in crate::node) enum Report {
         inside: Option<CgroupId>,
         time: BootTime,
     },
+    /// An earlier agent recorded a container, and its ring is still there. The run may be over.
+    TakenOver {
+        cgroup: CgroupId,
+        path: String,
+        /// The cgroup of the outermost container around it.
+        inside: Option<CgroupId>,
+        /// When the container started, as far as that is known.
+        time: BootTime,
+        /// Number of its run, if the earlier agent had counted it.
+        run: Option<u32>,
+    },
     /// A container ran already; it is recorded from now on.
     Adopted {
         running: adopt::Running,
@@ -48,7 +60,7 @@ pub(in crate::node) enum Report {
     /// A container lives on and is not recorded any more: others need its ring more.
     GaveUp { cgroup: CgroupId },
     /// A container's first process has ended.
-    RunEnded { cgroup: CgroupId, life: Life },
+    RunEnded { cgroup: CgroupId, life: Box<Life> },
     /// A container's cgroup is gone, its run was read, and its ring given back.
     Removed { cgroup: CgroupId },
     /// So many messages of the kernel side found no room. Which containers exist was found out otherwise.
@@ -69,6 +81,8 @@ pub(in crate::node) struct Life {
     pub(in crate::node) skipped: BTreeMap<String, u64>,
     /// Held while the run is decoded.
     pub(in crate::node) slot: Slot,
+    /// Held until the run is written, if its ring outlives the agent.
+    pub(in crate::node) ring: Hold,
 }
 
 /// How recording is done on this node.
@@ -105,6 +119,8 @@ pub(in crate::node) struct Places {
 pub(super) enum Command {
     Snapshot(CgroupId, oneshot::Sender<Option<Life>>),
     LetGo(CgroupId),
+    GiveBack(CgroupId),
+    SetRun(CgroupId, u32),
     SetKept(u64),
     Stock(oneshot::Sender<Rings>),
     Stop,
@@ -132,6 +148,10 @@ impl RecordingThread {
         let (waker, woken) = Waker::new()?;
         let waker = Arc::new(waker);
         let slots = Slots::new(waker.clone());
+        let own = Thread {
+            commands: commands.clone(),
+            waker: waker.clone(),
+        };
         let (ready, started) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("recording".into())
@@ -140,14 +160,23 @@ impl RecordingThread {
                     Ok(recorder) => recorder,
                     Err(error) => return drop(ready.send(Err(error))),
                 };
-                let setup = Setup {
+                let mut setup = Setup {
                     probes: recorder.probes().cloned().collect(),
                     limitations: recorder.limitations().to_vec(),
                 };
+                if !recorder.outlives() {
+                    let off = || "recorder.pin is off".to_owned();
+                    let why = recorder
+                        .not_pinned()
+                        .map_or_else(off, |why| chain(why).to_string());
+                    setup.limitations.push(format!(
+                        "rings are not pinned, so runs that go on are lost if the agent ends: {why}"
+                    ));
+                }
                 if ready.send(Ok(setup)).is_err() {
                     return;
                 }
-                let mut server = Server::new(recorder, reports, &settings, places, slots);
+                let mut server = Server::new(recorder, reports, &settings, places, slots, own);
                 if let Err(error) = server.serve(&requests, woken) {
                     server.report(Report::Failed(error));
                 }
@@ -176,6 +205,11 @@ impl RecordingThread {
     /// Stops recording a container that lives on.
     pub(in crate::node) fn let_go(&self, cgroup: CgroupId) {
         self.send(Command::LetGo(cgroup));
+    }
+
+    /// Writes the number of a container's run down, for the next agent.
+    pub(in crate::node) fn set_run(&self, cgroup: CgroupId, run: u32) {
+        self.send(Command::SetRun(cgroup, run));
     }
 
     /// Sets how many bytes the kept runs take: they share the budget with the rings.

@@ -67,7 +67,7 @@ impl Server {
         let nested = || adopt::nested(&running, &self.shapes);
         match self
             .recorder
-            .adopt(cgroup, running.outermost, first, nested)
+            .adopt(cgroup, running.outermost, &running.path, first, nested)
         {
             Ok(adopted) => {
                 if !running.is_inner() {
@@ -116,8 +116,17 @@ impl Server {
         Ok(true)
     }
 
-    /// Makes a container give up its ring that is in no pod, or is a pause container. False if there is none.
+    /// Gives back the ring of a run that is written nowhere yet: what is to come needs it more. Or else makes a container
+    /// give up its ring that is in no pod, or is a pause container. False if there is none.
     fn take_back(&mut self) -> bool {
+        let mut recorded = self.recorded.iter_mut();
+        let held = recorded.find(|(_, recorded)| recorded.held && recorded.removed.is_some());
+        if let Some((cgroup, recorded)) = held {
+            let cgroup = *cgroup;
+            recorded.held = false;
+            self.release_if_over(cgroup);
+            return true;
+        }
         let Self {
             recorded,
             places,

@@ -100,8 +100,10 @@ impl Node {
             verdict,
             around,
             stopped,
+            ring,
         }: RunClosed,
     ) {
+        self.outside.hold(ring);
         self.account.closed(kept.run.losses);
         let ended = Ended {
             stopped,

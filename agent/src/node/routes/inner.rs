@@ -25,6 +25,7 @@ impl Node {
         outermost: CgroupId,
         own: &str,
         time: BootTime,
+        counted: Option<u32>,
     ) {
         // If that one is not recorded any more, neither is this one.
         let Some(outer) = self.lives.get(outermost) else {
@@ -35,7 +36,8 @@ impl Node {
             pod_uid: outer.subject.pod_uid.clone(),
             container: id.clone(),
         };
-        let run = self.histories.start(&subject, time);
+        let run = self.histories.start(&subject, time, counted);
+        self.recording.set_run(cgroup, run);
         self.lives.start(cgroup, id, subject.clone(), run, time);
         let started = Observation::Started { run };
         let decisions = self.orders.observe(self.clock.at(time), &subject, started);

@@ -23,7 +23,7 @@ impl Node {
                 path,
                 inside,
                 time,
-            } => self.started(cgroup, &path, inside, time),
+            } => self.started(cgroup, &path, inside, time, None),
             Report::Adopted {
                 running,
                 was_refused,
@@ -32,15 +32,22 @@ impl Node {
                     self.account.adopted();
                 }
                 let inside = running.is_inner().then_some(running.outermost);
-                self.started(running.cgroup, &running.path, inside, running.start);
+                self.started(running.cgroup, &running.path, inside, running.start, None);
             }
+            Report::TakenOver {
+                cgroup,
+                path,
+                inside,
+                time,
+                run,
+            } => self.taken_over(cgroup, &path, inside, time, run),
             Report::TurnsAway { cgroup } => self.turns_away(cgroup),
             Report::Refused { path, reason } => {
                 tracing::warn!(cgroup = path, reason, "a container is not recorded");
                 self.account.refused(reason);
             }
             Report::GaveUp { cgroup } => drop(self.lives.give_up(cgroup)),
-            Report::RunEnded { cgroup, life } => self.run_ended(cgroup, life),
+            Report::RunEnded { cgroup, life } => self.run_ended(cgroup, *life),
             Report::Removed { cgroup } => self.lives.cgroup_removed(cgroup),
             Report::MessagesLost(messages) => {
                 self.account.lost(messages);
@@ -54,7 +61,30 @@ impl Node {
         Ok(())
     }
 
-    fn started(&mut self, cgroup: CgroupId, path: &str, inside: Option<CgroupId>, time: BootTime) {
+    /// Goes on with a container of an earlier agent. If that agent wrote the run down, the ring is not needed any more.
+    fn taken_over(
+        &mut self,
+        cgroup: CgroupId,
+        path: &str,
+        inside: Option<CgroupId>,
+        time: BootTime,
+        counted: Option<u32>,
+    ) {
+        if self.histories.has_run_in(cgroup) {
+            return self.recording.let_go(cgroup);
+        }
+        self.started(cgroup, path, inside, time, counted);
+    }
+
+    /// `counted`: the number that an earlier agent gave the run.
+    fn started(
+        &mut self,
+        cgroup: CgroupId,
+        path: &str,
+        inside: Option<CgroupId>,
+        time: BootTime,
+        counted: Option<u32>,
+    ) {
         let Some(known) = containers::path::parse_own(path) else {
             tracing::debug!(
                 path,
@@ -63,13 +93,14 @@ impl Node {
             return self.recording.let_go(cgroup);
         };
         if let Some(outermost) = inside {
-            return self.inner_started(cgroup, outermost, &known.container, time);
+            return self.inner_started(cgroup, outermost, &known.container, time, counted);
         }
         let subject = Subject {
             pod_uid: known.pod_uid.unwrap_or_default(),
             container: known.container.clone(),
         };
-        let run = self.histories.start(&subject, time);
+        let run = self.histories.start(&subject, time, counted);
+        self.recording.set_run(cgroup, run);
         self.lives
             .start(cgroup, known.container, subject.clone(), run, time);
         if self.name(cgroup) {

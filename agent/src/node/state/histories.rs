@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use capture_format::{BootTime, chain};
+use capture_format::{BootTime, CgroupId, chain};
 use containers::directory::Identity;
 use spool::SavedRun;
 use triggers::Subject;
@@ -69,12 +69,14 @@ impl Histories {
         std::mem::take(&mut self.changed)
     }
 
-    /// A run starts. Returns its number, as far as it is counted here.
-    pub(crate) fn start(&mut self, subject: &Subject, time: BootTime) -> u32 {
+    /// A run starts. Returns its number, as far as it is counted here. `counted`: the number that an earlier agent gave
+    /// it.
+    pub(crate) fn start(&mut self, subject: &Subject, time: BootTime, counted: Option<u32>) -> u32 {
         let history = self.of.entry(subject.clone()).or_default();
-        history.newest += 1;
+        let run = counted.unwrap_or(history.newest + 1);
+        history.newest = history.newest.max(run);
         history.seen = time;
-        history.newest
+        run
     }
 
     /// Who a container is has become known: what is kept of `before` belongs to `subject`. True if anything was.
@@ -197,6 +199,11 @@ impl Histories {
     pub(crate) fn runs(&self, subject: &Subject) -> Vec<Arc<KeptRun>> {
         let history = self.of.get(subject);
         history.map_or_else(Vec::new, |history| history.kept.iter().cloned().collect())
+    }
+
+    /// Whether the run is kept that was in this cgroup. No two cgroups have the same id until the next boot.
+    pub(crate) fn has_run_in(&self, cgroup: CgroupId) -> bool {
+        self.all().any(|(_, kept)| kept.run.cgroup == cgroup)
     }
 
     /// How many more runs of a container would be kept.
@@ -385,7 +392,7 @@ mod tests {
         let mut histories = Histories::new(9, u64::MAX);
         let (before, web) = (subject("0123"), subject("web"));
         histories.keep(&web, run(3, BootTime(3)));
-        histories.start(&before, BootTime(1));
+        histories.start(&before, BootTime(1), None);
         histories.begin_closing(&before);
         histories.keep(&before, run(1, BootTime(4)));
         assert!(histories.identify(&before, &web, identity("web", 3)));
@@ -403,7 +410,7 @@ mod tests {
     fn what_runs_or_is_being_closed_outlives_its_pod() {
         let mut histories = Histories::new(9, u64::MAX);
         for name in ["web", "db", "gone"] {
-            histories.start(&subject(name), BootTime(1));
+            histories.start(&subject(name), BootTime(1), None);
         }
         histories.begin_closing(&subject("db"));
         histories.pod_gone("u1", |subject| subject.container == "web");

@@ -2,7 +2,7 @@
 //!
 //! No verb waits. What has to wait is given back, as a future or as work that blocks, and the loop's tasks run it.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, mem, sync::Arc, time::Duration};
 
 use capture_format::{WallTime, chain};
 use kubernetes::{
@@ -10,14 +10,16 @@ use kubernetes::{
     captures::{self, Captures, Offer},
 };
 use spool::{Entry, Progress, Recurred, SavedRun, Spool, SpoolError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use triggers::Subject;
 
 use super::super::{
     capture,
     closing::Clients,
     handle,
+    left_runs::LeftRuns,
     order::{CaptureWritten, Order, REQUESTED},
+    recording::Hold,
     similar,
     tell::{self, Teller},
 };
@@ -50,8 +52,10 @@ pub(crate) struct Outside {
     teller: Teller,
     /// Wakes the uploader.
     uploader: Arc<Notify>,
-    /// The kept runs, for who writes them.
-    kept: watch::Sender<Vec<SavedRun>>,
+    /// The kept runs, for the next agent.
+    left_runs: Arc<LeftRuns>,
+    /// The rings of runs that are kept since they were last handed over.
+    holds: Vec<Hold>,
     /// Why the last upload failed.
     upload_error: Option<String>,
     /// Announcing begins when both are known: either may say that a container is opted out.
@@ -69,7 +73,7 @@ impl Outside {
         captures: Option<Captures>,
         teller: Teller,
         uploader: Arc<Notify>,
-        kept: watch::Sender<Vec<SavedRun>>,
+        left_runs: Arc<LeftRuns>,
         ttl: Duration,
     ) -> Self {
         Self {
@@ -77,7 +81,8 @@ impl Outside {
             captures,
             teller,
             uploader,
-            kept,
+            left_runs,
+            holds: Vec::new(),
             upload_error: None,
             knows_pods: false,
             knows_namespaces: false,
@@ -221,8 +226,13 @@ impl Outside {
     }
 
     /// Has the kept runs written for the next agent, in case this one is killed. What is said last counts.
-    pub(crate) fn save_soon(&self, runs: Vec<SavedRun>) {
-        self.kept.send_replace(runs);
+    pub(crate) fn save_soon(&mut self, runs: Vec<SavedRun>) {
+        self.left_runs.set(runs, mem::take(&mut self.holds));
+    }
+
+    /// Keeps the ring of a run until the run is written by [`Self::save_soon`].
+    pub(crate) fn hold(&mut self, ring: Hold) {
+        self.holds.push(ring);
     }
 
     /// Leaves runs to the next agent. Returns how many had to be left out.

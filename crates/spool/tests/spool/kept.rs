@@ -17,7 +17,7 @@ fn run(container: &str, run: u32, size: usize) -> SavedRun {
 }
 
 #[test]
-fn they_are_read_once() {
+fn they_stay_until_others_are_kept() {
     let directory = tempfile::tempdir().unwrap();
     let runs: Vec<_> = (0..12)
         .map(|number| run("app", number, 100 * number as usize))
@@ -34,7 +34,22 @@ fn they_are_read_once() {
             ..Restored::default()
         }
     );
-    assert!(!kept.exists());
+    // The agent that has read them may be killed at once.
+    let before = files(&kept);
+    drop(spool);
+    let spool = open(directory.path());
+    assert_eq!(spool.restore("boot").unwrap(), restored);
+    let restored = spool.restore("boot").unwrap().runs;
+    // What is kept still is not written again, and what is not goes.
+    let (first, new) = (restored[1].clone(), run("new", 1, 1));
+    assert_eq!(spool.save(&[first, new], "boot").unwrap(), 0);
+    let after = files(&kept);
+    assert_eq!(after.len(), 2);
+    assert!(
+        before.contains(&after[0]) && !before.contains(&after[1]),
+        "{after:?}"
+    );
+    spool.save(&[], "boot").unwrap();
     assert_eq!(spool.restore("boot").unwrap(), Restored::default());
 }
 
@@ -105,7 +120,7 @@ fn those_of_another_boot_or_too_old_are_left_out() {
             ..Restored::default()
         }
     );
-    assert!(!directory.path().join("kept").exists());
+    assert_eq!(tree(&directory.path().join("kept")), []);
 }
 
 #[test]
@@ -128,7 +143,7 @@ fn damaged_files_are_counted() {
         (restored.runs.len(), restored.damaged, restored.stale),
         (1, 2, 0)
     );
-    assert!(!kept.exists());
+    assert_eq!(tree(&kept).len(), 1);
 }
 
 #[test]

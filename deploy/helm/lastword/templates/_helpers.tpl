@@ -52,6 +52,9 @@ The documents of a file of the kustomize base, which base/ links to, in the rele
 {{- if not .Values.paths.containerRuntime -}}
 {{- $_ := set $config "container_runtime" (dict "endpoint" "off") -}}
 {{- end -}}
+{{- if not .Values.paths.bpf -}}
+{{- $_ := set $config "recorder" (mergeOverwrite (default dict $config.recorder) (dict "pin" "off")) -}}
+{{- end -}}
 {{ toYaml $config }}
 {{- end }}
 

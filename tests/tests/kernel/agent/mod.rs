@@ -8,6 +8,7 @@ mod container;
 mod crashes;
 mod inner;
 mod node;
+mod outlives;
 mod secrets;
 mod stops;
 mod trouble;
@@ -15,10 +16,10 @@ mod trouble;
 use crate::{Case, support::cgroup2};
 
 /// Tests from the kernel's events to a capture.
-pub(crate) const CASES: &[Case] = crashes::CASES;
+pub(crate) const CASES: [&[Case]; 2] = [crashes::CASES, outlives::CASES];
 
 /// Those of them that no kernel does differently.
-pub(crate) const ALIKE: &[Case] = crashes::ALIKE;
+pub(crate) const ALIKE: [&[Case]; 2] = [crashes::ALIKE, outlives::ALIKE];
 
 /// Tests that need a hierarchy of version 2 with the memory controller.
 pub(crate) const UNIFIED_MEMORY: &[Case] = crashes::UNIFIED_MEMORY;

@@ -13,6 +13,7 @@ use std::{
 use lastword_tests::on_a_node;
 use libtest_mimic::Failed;
 use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     port: u16,
     pub(super) cgroups: Made,
     agent: Option<Child>,
+    /// Where a BPF file system of its own is mounted.
+    bpf: Option<PathBuf>,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -56,6 +59,7 @@ impl Node {
             port: 20_000 + NUMBER.fetch_add(1, Ordering::Relaxed),
             cgroups: top()?,
             agent: None,
+            bpf: None,
             _alone: alone(),
         };
         node.configure(more)?;
@@ -71,9 +75,14 @@ impl Node {
 
     pub(super) fn configure(&self, more: &str) -> Result<(), Failed> {
         let (spool, socket) = (self.spool(), self.socket());
+        // What agents of other tests pinned is not for this one.
+        let recorder = match more.contains("recorder:") {
+            true => "",
+            false => "recorder: {pin: off}",
+        };
         let text = format!(
             "kubernetes: {{enabled: off}}\ncontainer_runtime: {{endpoint: off}}\nsocket: {}\n\
-             spool: {{directory: {}, bytes: 1MiB}}\nhttp: {{listen: '{}', files_listen: '127.0.0.1:0', alerts_token_file: {}}}\n{more}\n",
+             spool: {{directory: {}, bytes: 1MiB}}\nhttp: {{listen: '{}', files_listen: '127.0.0.1:0', alerts_token_file: {}}}\n{recorder}\n{more}\n",
             socket.display(),
             spool.display(),
             self.address(),
@@ -81,6 +90,27 @@ impl Node {
         );
         fs::write(self.file("token"), "open-sesame\n")?;
         Ok(fs::write(self.file("agent.yaml"), text)?)
+    }
+
+    /// Mounts a BPF file system in the folder `bpf`. What is pinned there is gone with this node.
+    pub(super) fn mount_bpf(&mut self) -> Result<(), Failed> {
+        let place = self.file("bpf");
+        fs::create_dir(&place)?;
+        let kind = Some("bpf");
+        mount(kind, &place, kind, MsFlags::empty(), Some("mode=0700"))?;
+        self.bpf = Some(place);
+        Ok(())
+    }
+
+    /// `lastword agent --uninstall`. Returns what it says.
+    pub(super) fn uninstall(&self) -> Result<String, Failed> {
+        let mut command = self.command();
+        command.arg("--uninstall");
+        let output = on_a_node(move || command.output())?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        }
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// Makes its agents use an API server, by the file `kubeconfig`.
@@ -126,6 +156,14 @@ impl Node {
     /// Starts the agent and waits until it records.
     pub(super) fn start(&mut self) -> Result<(), Failed> {
         self.start_as(|command| command)
+    }
+
+    /// Does the same if no agent runs.
+    pub(super) fn start_if_none(&mut self) -> Result<(), Failed> {
+        match self.agent {
+            Some(_) => Ok(()),
+            None => self.start(),
+        }
     }
 
     /// Does the same, with a change to the command.
@@ -234,6 +272,9 @@ impl Drop for Node {
     fn drop(&mut self) {
         if self.agent.is_some() {
             let _ = self.stop(Signal::SIGKILL);
+        }
+        if let Some(place) = &self.bpf {
+            let _ = umount2(place, MntFlags::MNT_DETACH);
         }
     }
 }

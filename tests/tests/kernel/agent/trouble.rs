@@ -245,7 +245,7 @@ fn metric(node: &Node, name: &str) -> Option<f64> {
 }
 
 fn refused() -> Result<(), Failed> {
-    let mut node = Node::new("recorder: {memory: 32MiB}")?;
+    let mut node = Node::new("recorder: {memory: 32MiB, pin: off}")?;
     node.start()?;
     let containers: Vec<Container> = (0..40).map(|_| Container::on(&node)).collect();
     let running: Result<Vec<_>, Failed> = containers.iter().map(|it| it.start(&["wait"])).collect();
@@ -301,7 +301,7 @@ fn removed() -> Result<(), Failed> {
 /// A node with the least memory that is allowed. Containers are started until one of them, the last, finds no ring.
 fn crowded() -> Result<(Node, Vec<Container>, Vec<Running>), Failed> {
     const FAR_MORE_THAN_RINGS: usize = 40;
-    let node = Node::with_agent("recorder: {memory: 16MiB}")?;
+    let node = Node::with_agent("recorder: {memory: 16MiB, pin: off}")?;
     let (mut containers, mut all) = (Vec::new(), Vec::new());
     for _ in 0..FAR_MORE_THAN_RINGS {
         let container = Container::on(&node);
@@ -350,7 +350,7 @@ fn late() -> Result<(), Failed> {
 /// them for containers.
 fn alike() -> Result<(), Failed> {
     const MORE_THAN_RINGS: usize = 24;
-    let node = Node::with_agent("recorder: {memory: 16MiB}")?;
+    let node = Node::with_agent("recorder: {memory: 16MiB, pin: off}")?;
     let outer = Container::on(&node);
     let running = outer.start(&["wait", "open", "/missing/outer"])?;
     running.settled("wait")?;
