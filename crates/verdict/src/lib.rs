@@ -39,6 +39,7 @@ pub mod facts;
 mod fingerprint;
 pub mod knowledge;
 mod leads;
+mod lexicon;
 pub mod losses;
 pub mod message;
 pub mod rules;

@@ -18,6 +18,7 @@ use crate::facts::output::{Fate, Line};
 use crate::facts::process::Exit;
 use crate::facts::{Facts, Process};
 use crate::knowledge::Catalogue;
+use crate::lexicon::lexicon;
 use crate::losses::{Figure, figures, skipped_text};
 use events::decode::Signal;
 use events::decode::time::duration;
@@ -549,31 +550,6 @@ fn worked_in_vain<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<WorkedI
 
 /// The child that was stopped by a fault right before its parent gave up, and that its parent then mentioned.
 fn spoken_of<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<&'a Process> {
-    const OF_CHILDREN: &[&str] = &[
-        "worker*",
-        "child*",
-        "process*",
-        "subprocess*",
-        "helper*",
-        "thread pool",
-        "pool",
-        "signal*",
-        "died",
-        "crashed",
-        "killed",
-        "terminated",
-        "core dumped",
-        "segmentation fault",
-        "bus error",
-        "aborted",
-        "sigsegv",
-        "sigbus",
-        "sigabrt",
-        "sigill",
-        "sigfpe",
-        "sigtrap",
-        "sigsys",
-    ];
     let parent = chain.last()?;
     let end = parent
         .exit
@@ -588,7 +564,9 @@ fn spoken_of<'a>(facts: &'a Facts, chain: &[&'a Process]) -> Option<&'a Process>
     let lines = parent.output.lines().filter(|line| line.event > exit.event);
     let words = LastWords::of(lines);
     let speaks = words.find(|text| {
-        says(text, OF_CHILDREN) || names(text, &child.name()) || names(text, &child.pid.to_string())
+        says(text, &lexicon().of_children.words)
+            || names(text, &child.name())
+            || names(text, &child.pid.to_string())
     });
     (fault && close && speaks.is_some()).then_some(child)
 }

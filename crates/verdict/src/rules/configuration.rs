@@ -15,74 +15,10 @@ use super::{Case, Cause, Evidence, Finding};
 use crate::entity::names;
 use crate::facts::config_files::ConfigFile;
 use crate::facts::output::Line;
+use crate::lexicon::lexicon;
 use events::basename;
 use events::escape::escaped_to;
 
-/// How parsers report an error, in lower case, if the name of a file is beside it.
-const BESIDE_NAME: &[&str] = &[
-    "syntax*",
-    "pars*",
-    "unexpected",
-    "malformed",
-    "invalid",
-    "unknown",
-    "unrecognized",
-    "unrecognised",
-    "illegal",
-    "unterminated",
-    "expected",
-    "expecting",
-    "bad",
-    "decod*",
-    "duplicate",
-    "not allowed here",
-    "mapping values",
-    "no \"",
-    "has no",
-    "missing",
-    "is empty",
-    "unmarshal*",
-    "wrong number",
-    "config file error",
-    "yaml",
-    "toml",
-    "not valid",
-    "corrupt*",
-];
-/// Messages that only parsers give, in lower case.
-const OF_PARSERS: &[&str] = &[
-    "jsondecode*",
-    "yaml.scanner*",
-    "yaml.parser*",
-    "yaml.reader*",
-    "tomldecode*",
-    "configparser.*",
-    "missingsectionheader*",
-    "xml.etree*",
-    "in json at position",
-    "end of json input",
-    "error parsing",
-    "failed to parse",
-    "parse error",
-    "could not parse",
-    "cannot parse",
-    "can't parse",
-    "unable to parse",
-    "json: cannot unmarshal",
-    "invalid character",
-    "yaml: ",
-    "toml: ",
-    "config file error",
-    "configuration error",
-    "invalid configuration",
-    "bad directive",
-    "is not valid json",
-    "json_parse*",
-    "parserexception",
-    "jsonparseexception",
-    "yamlexception",
-    "psych::syntaxerror",
-];
 /// Endings of files that are not configuration but a program's own source.
 const SOURCES: &[&[u8]] = &[
     b".py", b".js", b".mjs", b".cjs", b".ts", b".rb", b".pl", b".php", b".sh", b".java", b".go",
@@ -102,7 +38,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     let earlier = |file: &ConfigFile| {
         let path = String::from_utf8_lossy(&file.path).into_owned();
         case.words.earlier().find(|line| {
-            let about = is_about(line, file) && says(&without(line.said(), file), BESIDE_NAME);
+            let about = is_about(line, file)
+                && says(&without(line.said(), file), &lexicon().beside_file.words);
             about && !is_warning(line) && case.words.follows(line, &path) != Follows::AnotherFailure
         })
     };
@@ -111,9 +48,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
         Some((file, line?))
     });
     let named_earlier = || read().find_map(|file| Some((file, earlier(file)?)));
-    let parses = |line: &&&Line| says(line.said(), OF_PARSERS);
+    let parses = |line: &&&Line| says(line.said(), &lexicon().of_parsers.words);
     if let Some((file, line)) = named
-        && says(&without(line.said(), file), BESIDE_NAME)
+        && says(&without(line.said(), file), &lexicon().beside_file.words)
     {
         let (score, why) = match one_sentence(line.said(), file) {
             true => (
@@ -154,7 +91,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
         .iter()
         .find_map(|line| Some((located(line.said())?, *line)))?;
     let why = "the last words name file and line; that it was read was not seen";
-    says(&line.said().replace(path, ""), BESIDE_NAME)
+    says(&line.said().replace(path, ""), &lexicon().beside_file.words)
         .then(|| verdict(case, path.as_bytes(), None, line, 64, why))
 }
 
@@ -183,9 +120,10 @@ fn is_about(line: &Line, file: &ConfigFile) -> bool {
 /// Whether one sentence names the file and the fault.
 fn one_sentence(text: &str, file: &ConfigFile) -> bool {
     let [path, name] = [&file.path[..], basename(&file.path)].map(String::from_utf8_lossy);
-    let of_parser = says(text, OF_PARSERS);
+    let of_parser = says(text, &lexicon().of_parsers.words);
     let mut sentences = sentences(text).filter(|it| names(it, &path) || names(it, &name));
-    sentences.any(|sentence| of_parser || says(&without(sentence, file), BESIDE_NAME))
+    sentences
+        .any(|sentence| of_parser || says(&without(sentence, file), &lexicon().beside_file.words))
 }
 
 fn without(text: &str, file: &ConfigFile) -> String {

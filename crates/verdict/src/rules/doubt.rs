@@ -15,6 +15,7 @@ use super::phrase::affirms;
 use super::{Case, Cause, Finding};
 use crate::facts::output::Line;
 use crate::facts::{COMMON_CODES, Process};
+use crate::lexicon::lexicon;
 use crate::message::Level;
 
 /// A shell handed on the code of its child. It may also have gone on and met the same code elsewhere.
@@ -208,25 +209,11 @@ pub(crate) fn is_warning(line: &Line) -> bool {
 
 /// Whether a line says that the program goes on without the thing that is missing.
 pub(crate) fn is_tolerated(text: &str) -> bool {
-    const TOLERANT: &[&str] = &[
-        "using default*",
-        "falling back",
-        "ignoring",
-        "ignored",
-        "skipping",
-        "skipped",
-        "continuing",
-        "will retry",
-        "proceeding",
-        "non-fatal",
-        "optional",
-        "disabled",
-    ];
     let text = text.to_lowercase();
     // The name of a path says nothing: `/etc/app/optional.conf`. Neither does a negation: `a licence is not optional`.
     let words = text.split_whitespace().filter(|word| !word.contains('/'));
     let said = words.collect::<Vec<_>>().join(" ");
-    affirms(&said, TOLERANT)
+    affirms(&said, &lexicon().tolerated.words)
 }
 
 /// The process that spoke began something new after that.

@@ -14,6 +14,7 @@ use super::phrase::says;
 use super::words::LastWords;
 use super::{Case, Cause, Evidence, Finding};
 use crate::facts::output::Line;
+use crate::lexicon::lexicon;
 
 /// Confidence that a run with exit code 0 succeeded.
 const SUCCESS: u8 = 95;
@@ -23,26 +24,6 @@ const SAID_OTHERWISE: u8 = 60;
 const GOT_OVER: u8 = 75;
 /// The same if the child that did the work failed.
 const WORKED_IN_VAIN: u8 = 50;
-
-/// How programs say, in lower case, that they won't run, although they exit 0.
-const WONT_RUN: &[&str] = &[
-    "already running",
-    "already started",
-    "already active",
-    "another instance",
-    "refusing",
-    "giving up",
-    "gave up",
-    "not enabled",
-    "not configured",
-    "is disabled",
-    "not running",
-    "not started",
-    "nothing to run",
-    "will not start",
-    "won't start",
-    "usage:",
-];
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     if case.run.status != Some(ExitStatus::Code(0)) {
@@ -141,7 +122,7 @@ fn complaint<'a>(case: &Case<'a>) -> Option<&'a Line> {
     }
     let line = case.said.complaint().or_else(|| {
         let last = case.said.headline()?;
-        says(&last.text, WONT_RUN).then_some(last)
+        says(&last.text, &lexicon().wont_run.words).then_some(last)
     })?;
     case.silent_after(line).is_none().then_some(line)
 }

@@ -9,50 +9,8 @@
 use super::phrase::{said, sentences};
 use super::{Case, Cause, Finding};
 use crate::facts::output::Line;
+use crate::lexicon::lexicon;
 
-/// How programs call an environment variable, in lower case.
-const ENVIRONMENT: &[&str] = &[
-    "environment variable*",
-    "environment var",
-    "environment vars",
-    "env var",
-    "env vars",
-    "env variable*",
-    "environment key*",
-    "process.env",
-    "os.environ",
-    "env[",
-    "environ[",
-    "in the environment",
-    "from the environment",
-    "in environment",
-    "from environment",
-];
-/// How programs say that a variable is missing, in lower case.
-const MISSING: &[&str] = &[
-    "not set",
-    "is unset",
-    "must be set",
-    "required",
-    "missing",
-    "undefined",
-    "not defined",
-    "not found",
-    "must be defined",
-    "must be specified",
-    "must provide",
-    "is empty",
-    "unset",
-    "no value",
-    "does not exist",
-    "not provided",
-    "need to be set",
-    "needs to be set",
-    "to be set",
-    "not present",
-    "isn't set",
-    "not specified",
-];
 /// How many words may be between the name and the words that call it a variable.
 const MAX_BETWEEN: usize = 2;
 
@@ -84,10 +42,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
 
 /// The name beside words that call it an environment variable, in a sentence that says that it is missing.
 fn called_a_variable(sentence: &str) -> Option<&str> {
-    let place = said(sentence, ENVIRONMENT).next()?;
+    let place = said(sentence, &lexicon().environment.words).next()?;
     let near = |text: &str| {
         // The words that say that it is missing may be in between: `environment variables not set: A`.
-        let rest = MISSING
+        let rest = &lexicon()
+            .unset
+            .words
             .iter()
             .fold(text.to_ascii_lowercase(), |text, missing| {
                 text.replace(missing, "")
@@ -110,7 +70,7 @@ fn called_a_variable(sentence: &str) -> Option<&str> {
     };
     // `variable HOME is set, but the table is missing` is about a table.
     let all = at.min(place.start)..(at + name.len()).max(place.end);
-    let is_missing = said(sentence, MISSING).any(|missing| {
+    let is_missing = said(sentence, &lexicon().unset.words).any(|missing| {
         let between = if missing.start >= all.end {
             &sentence[all.end..missing.start]
         } else if missing.end <= all.start {

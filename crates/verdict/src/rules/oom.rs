@@ -17,6 +17,7 @@ use super::words::Words;
 use super::{Case, Cause, Evidence, Finding};
 use crate::entity::names;
 use crate::facts::{OomKill, Process};
+use crate::lexicon::lexicon;
 use events::decode::Signal;
 use events::decode::time::size;
 use events::escape::escaped;
@@ -26,33 +27,6 @@ use events::escape::escaped;
 const ONE_CHOICE: u64 = 1_000_000_000;
 /// The longest time from a child's death to the end of a process that says nothing about it: 1 s, in nanoseconds.
 const AT_ONCE: u64 = 1_000_000_000;
-/// What a process says after its child was killed, in lower case.
-const OF_A_DEATH: &[&str] = &[
-    "killed",
-    "kill",
-    "signal",
-    "sigkill",
-    "died",
-    "dead",
-    "terminated",
-    "worker",
-    "workers",
-    "child",
-    "children",
-    "subprocess",
-    "broken pipe",
-    "brokenprocesspool",
-    "connection reset",
-    "unexpected eof",
-    "eoferror",
-    "out of memory",
-    "oom",
-    "exit status",
-    "exited",
-    "exit code",
-    "137",
-    "-9",
-];
 
 /// The highest score if nothing says where memory ran out: no verdict on that is certain.
 const UNKNOWN_LIMIT: u8 = 94;
@@ -235,7 +209,11 @@ fn gave_up<'a>(case: &Case<'a>) -> Option<Found<'a>> {
     let said: Vec<&Words> = case.words.between(death.event, u64::MAX).collect();
     let of_it = said.iter().any(|line| {
         let text = line.said().to_lowercase();
-        OF_A_DEATH.iter().any(|words| names(&text, words))
+        lexicon()
+            .of_deaths
+            .words
+            .iter()
+            .any(|words| names(&text, words))
             || text.contains(&child.pid.to_string())
             || text.contains(&child.name().to_lowercase())
     });

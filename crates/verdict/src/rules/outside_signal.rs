@@ -14,6 +14,7 @@ use capture_format::{BootTime, ExitStatus, Kubernetes, SignalDisposition, Signal
 use super::words::{Words, is_complaint};
 use super::{Case, Cause, Evidence, Finding, kubelet};
 use crate::facts::signals::SentSignal;
+use crate::lexicon::lexicon;
 use crate::runtimes;
 use events::decode::Signal;
 use events::decode::time::duration;
@@ -25,29 +26,6 @@ const GRACE: u64 = 60_000_000_000;
 const AT_ONCE: u64 = 1_000_000_000;
 const SECOND: u64 = 1_000_000_000;
 const SI_KERNEL: i64 = 0x80;
-/// What a program says when it ends because it was asked to, in lower case.
-const GOING: &[&str] = &[
-    "shutting down",
-    "shutdown",
-    "shut down",
-    "graceful",
-    "stopping",
-    "draining",
-    "cleaning up",
-    "stopped by",
-];
-/// What a program says when the signal itself made it fail, in lower case.
-const OVER_IT: &[&str] = &[
-    "keyboardinterrupt",
-    "signal: terminated",
-    "signal: interrupt",
-    "sigterm",
-    "sigint",
-    "sigquit",
-    "signal 15",
-    "signal 2 ",
-    "signal 3 ",
-];
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     let ending = Ending::of(case)?;
@@ -229,15 +207,19 @@ fn answered(case: &Case<'_>, asked: &SentSignal, code: u8) -> Option<u8> {
         return Some(SURE);
     }
     let said = || case.said.between(asked.event, u64::MAX);
-    let has = |line: &Words, texts: &[&str]| {
+    let has = |line: &Words, texts: &[String]| {
         let text = line.said().to_lowercase();
         texts.iter().any(|words| text.contains(words))
     };
+    let denies = |line: &Words| {
+        let text = line.said().to_lowercase();
+        text.contains("ignor") || text.contains("not ")
+    };
     let fails = |line: &&Words| is_complaint(line);
     let failure = said().filter(fails).last();
-    let over_it = failure.is_some_and(|line| has(line, OVER_IT));
+    let over_it = failure.is_some_and(|line| has(line, &lexicon().over_signal.words));
     let goes =
-        said().any(|line| has(line, GOING) && !fails(&line) && !has(line, &["ignor", "not "]));
+        said().any(|line| has(line, &lexicon().going.words) && !fails(&line) && !denies(line));
     match failure {
         _ if over_it => Some(SURE),
         Some(_) if is_of_runtime(asked) => Some(92),

@@ -13,6 +13,7 @@ use super::Evidence;
 use super::doubt::{is_tolerated, is_warning};
 use super::phrase::{affirms, said, sentences};
 use crate::facts::output::{Fate, Line, Stream};
+use crate::lexicon::lexicon;
 use crate::message::Level;
 use crate::symptom::tried;
 use events::escape::escaped_to;
@@ -25,199 +26,6 @@ const MAX_AFTER: usize = 3;
 const WHILE_ENDING: u64 = 1_000_000_000;
 /// How many bytes of a line are quoted.
 const MAX_QUOTE: usize = 300;
-
-/// Words that report a failure, in lower case: see [`says`].
-const FAILURE: &[&str] = &[
-    "error*",
-    "fatal*",
-    "panic*",
-    "emerg*",
-    "crit",
-    "critical",
-    "exception*",
-    "fail*",
-    "cannot",
-    "can't",
-    "could not",
-    "couldn't",
-    "unable",
-    "not found",
-    "no such",
-    "refused",
-    "refusing",
-    "denied",
-    "unreachable",
-    "timed out",
-    "timeout*",
-    "missing",
-    "invalid",
-    "illegal",
-    "abort*",
-    "unknown",
-    "not known",
-    "does not exist",
-    "doesn't exist",
-    "not permitted",
-    "not allowed",
-    "enotfound",
-    "enoent",
-    "econnrefused",
-    "eai_again",
-    "no route",
-    "not a directory",
-    "can not",
-    "unexpected",
-    "bad address",
-    "read-only",
-    "readonly",
-    "no space",
-    "out of memory",
-    "too many open files",
-    "already in use",
-    "already running",
-    "already exists",
-    "another instance",
-    "unavailable",
-    "not available",
-    "not ready",
-    "exceeded",
-    "not set",
-    "unset",
-    "unbound",
-    "undefined",
-    "required",
-    "must be set",
-    "must be defined",
-    "not defined",
-    "malformed",
-    "corrupt*",
-    "mismatch*",
-    "expired",
-    "rejected",
-    "forbidden",
-    "unauthorized",
-    "unsupported",
-    "not supported",
-    "unrecognized",
-    "unrecognised",
-    "differs",
-    "is empty",
-    "inconsistent",
-];
-/// Words that report a success, in lower case. A program that says them after it reported a failure has recovered.
-const SUCCESS: &[&str] = &[
-    "done",
-    "complete*",
-    "success*",
-    "succeeded",
-    "finished",
-    "ok",
-    "ready",
-    "passed",
-    "recovered",
-    "up to date",
-];
-
-/// Words that only say that the program ends, in lower case, if nothing after them says why.
-const CLOSING: &[&str] = &[
-    "exiting",
-    "exit code",
-    "exited with",
-    "exit status",
-    "exiting with",
-    "exiting with code",
-    "exiting with status",
-    "exited with code",
-    "exited with status",
-    "returned non-zero exit status",
-    "aborting",
-    "quitting",
-    "terminating",
-    "stopping",
-    "shutting down",
-    "shut down",
-    "bailing out",
-    "giving up",
-    "initialization failed",
-    "initialisation failed",
-    "failed to initialize",
-    "failed to initialise",
-    "failed to start",
-    "start failed",
-    "startup failed",
-    "boot failed",
-    "could not start",
-    "cannot start",
-    "can't start",
-    "cannot continue",
-    "can't continue",
-    "unable to continue",
-    "unable to start",
-    "could not bind",
-    "fatal error",
-    "fatal error occurred",
-    "error occurred",
-    "errors occurred",
-    "see above",
-    "see errors above",
-    "ended unexpectedly",
-    "failed, exiting",
-];
-/// How lines begin that say what to do about a failure, in lower case. The program's name may come before.
-const HINT: &[&str] = &[
-    "hint",
-    "tip",
-    "help",
-    "note",
-    "usage",
-    "try",
-    "see",
-    "run",
-    "use",
-    "please",
-    "consider",
-    "to fix",
-    "for more",
-    "for help",
-    "did you",
-    "you can",
-    "you may",
-    "you might",
-    "suggestion",
-    "perhaps",
-    "maybe",
-    "refer to",
-];
-
-/// How lines begin that continue the message before them.
-const CONTINUATION: &[&str] = &[
-    "at ",
-    "}",
-    "]",
-    ")",
-    "{",
-    "^",
-    "goroutine ",
-    "created by ",
-    "Node.js v",
-    "node:",
-    "note: ",
-    "Require stack:",
-    "- /",
-    "Traceback (",
-    "stack backtrace",
-    "-----",
-    "Emitted '",
-    "BEGIN failed--",
-    "exit status ",
-    "Stack trace:",
-    "#0 ",
-    "#1 ",
-    "The above exception",
-    "During handling of the above",
-    "    ",
-    "[signal SIG",
-];
 
 /// A line that was said.
 pub(crate) type Words = Line;
@@ -583,12 +391,18 @@ fn is_continuation(text: &str) -> bool {
             .any(|start| text.trim_start().starts_with(start));
     // `{` continues with an object; `{"level":"error",…}` is a line of a log.
     let is_record = text.starts_with("{\"") && text.ends_with('}');
-    indented || !is_record && CONTINUATION.iter().any(|start| text.starts_with(start))
+    indented
+        || !is_record
+            && lexicon()
+                .continuation
+                .words
+                .iter()
+                .any(|start| text.starts_with(start))
 }
 
 /// Whether a line says that the program ends and not why: `fatal error, exiting with code 1`.
 fn is_closing(text: &str) -> bool {
-    said(text, CLOSING).any(|place| {
+    said(text, &lexicon().closing.words).any(|place| {
         let rest = &text[place.end..];
         !rest.contains(|c: char| c.is_alphabetic())
     })
@@ -599,7 +413,7 @@ fn is_hint(text: &str) -> bool {
     let message = text.split_once(": ").map_or("", |(_, rest)| rest);
     [text, message].iter().any(|text| {
         let text = text.trim_start().to_ascii_lowercase();
-        HINT.iter().any(|start| {
+        lexicon().hint.words.iter().any(|start| {
             let rest = text.strip_prefix(start);
             rest.is_some_and(|rest| rest.starts_with([' ', ':', ',']))
         })
@@ -634,11 +448,11 @@ pub(crate) fn complaints(line: &Words) -> impl Iterator<Item = &str> {
 }
 
 pub(super) fn speaks_of_success(text: &str) -> bool {
-    affirms(text, SUCCESS)
+    affirms(text, &lexicon().success.words)
 }
 
 fn speaks_of_failure(text: &str) -> bool {
-    affirms(text, FAILURE)
+    affirms(text, &lexicon().failure.words)
 }
 
 #[cfg(test)]
