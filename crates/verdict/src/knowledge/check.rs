@@ -76,7 +76,7 @@ mod tests {
             .unwrap()
             .map(|file| file.unwrap().file_name().into_string().unwrap())
             // Other data: see the modules `message` and `symptom`.
-            .filter(|file| !matches!(&**file, "formats.toml" | "symptoms.toml", "words.toml"))
+            .filter(|file| !matches!(&**file, "formats.toml" | "symptoms.toml" | "words.toml"))
             .collect();
         files.sort();
         let mut known: Vec<String> = FILES
