@@ -34,6 +34,22 @@ fn report(reader: &mut Reader<Cursor<Vec<u8>>>) -> String {
     String::from_utf8(out).unwrap()
 }
 
+/// A silent end, with a failed call that the command line names.
+fn silent() -> fixtures::Script {
+    let mut s = fixtures::Script::new(&["slapd", "-f", "/etc/ldap/app.conf"]);
+    s.stat(fixtures::INIT, "/etc/ldap/app.conf", 2)
+        .exit(fixtures::INIT, 1);
+    s
+}
+
+#[test]
+fn leads_link_to_their_events() {
+    let page = report(&mut fixtures::capture(&[silent()]));
+    let leads = page.split_once("ol class=\"leads\"").unwrap().1;
+    assert!(leads.contains("href=\"#event-3\""), "{leads}");
+    assert!(leads.contains("it is on the command line"));
+}
+
 /// A page, taken apart as browsers do.
 struct Parsed {
     /// How often each element begins.

@@ -205,6 +205,15 @@ fn evidence_leads_to_its_event() {
 }
 
 #[test]
+fn a_lead_leads_to_its_event_too() {
+    let tui = sample("programs/slapd-configuration-missing", (100, 30));
+    let lead = &tui.app.verdict().unwrap().leads[0];
+    let mut rows = tui.app.verdict_rows.iter();
+    let row = rows.find(|row| row.text.starts_with("lead: ")).unwrap();
+    assert_eq!(row.event, Some(lead.evidence[0].event));
+}
+
+#[test]
 fn an_event_that_the_filter_hides_is_shown_when_it_is_cited() {
     let mut tui = nginx();
     let evidence = tui.app.verdict().unwrap().verdict.evidence[0].event;

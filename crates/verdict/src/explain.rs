@@ -236,6 +236,13 @@ mod tests {
     }
 
     #[test]
+    fn leads_are_listed_after_the_evidence() {
+        let mut s = Script::new(&["slapd", "-f", "/etc/ldap/app.conf"]);
+        s.stat(INIT, "/etc/ldap/app.conf", 2).exit(INIT, 1);
+        insta::assert_snapshot!(text(&[s]));
+    }
+
+    #[test]
     fn as_json() {
         insta::assert_snapshot!(
             serde_json::to_string_pretty(&explain(&mut capture(&[config_error()]))).unwrap()

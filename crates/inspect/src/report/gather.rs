@@ -262,7 +262,8 @@ impl<'a> Pass<'a> {
         options: &'a Options,
     ) -> Self {
         let first = info.first_event.unwrap_or_default();
-        let evidence = verdict.verdict.evidence.iter();
+        let of_leads = verdict.leads.iter().flat_map(|lead| &lead.evidence);
+        let evidence = verdict.verdict.evidence.iter().chain(of_leads);
         Self {
             printer: Printer::new(host, &info.run, options),
             context: Context::default(),
