@@ -287,6 +287,19 @@ mod tests {
     }
 
     #[test]
+    fn what_went_wrong_last_is_a_lead_if_the_last_words_only_say_that_it_failed() {
+        let script = |words: &str| {
+            let mut s = Script::new(&["app"]);
+            s.open(INIT, "/srv/state", -13)
+                .write(INIT, 2, words)
+                .exit(INIT, 4);
+            of(&s).len()
+        };
+        assert_eq!(script("startup failed\n"), 1);
+        assert_eq!(script("the licence has expired\n"), 0);
+    }
+
+    #[test]
     fn a_peer_that_closes_the_connection_before_it_answers_is_a_lead() {
         let script = |answer: i64, words: &str| {
             let mut s = Script::new(&["app"]);

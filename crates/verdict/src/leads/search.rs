@@ -16,7 +16,7 @@ use crate::facts::process::Process;
 use crate::facts::{Failure, INSTALLED, is_noise, is_optional};
 use crate::rules::doubt::is_warning;
 use crate::rules::phrase::gives;
-use crate::rules::words::{LastWords, Words, complaints};
+use crate::rules::words::{LastWords, Words, complaints, says_nothing};
 use crate::rules::{Case, Evidence, how, tied};
 use crate::symptom;
 use events::basename;
@@ -485,8 +485,10 @@ impl<'a, 'c> Search<'a, 'c> {
         let is_weak = |trouble: &Trouble| trouble.signs.contains(&Sign::Installed);
         let before = |trouble: &&mut Trouble| trouble.event < self.mark.0 && !is_weak(trouble);
         if let Some(last) = troubles.iter_mut().rev().find(before) {
-            let on_stderr = self.line.is_some_and(|line| line.stream == Stream::Stderr);
-            let complains = on_stderr || !self.complaints.is_empty();
+            let complains = self.line.is_some_and(|line| {
+                let on_stderr = line.stream == Stream::Stderr;
+                !says_nothing(line) && (on_stderr || !self.complaints.is_empty())
+            });
             last.signs.push(match self.line {
                 Some(_) if complains => Sign::LastBeforeComplaint,
                 Some(_) => Sign::LastBeforeWords,

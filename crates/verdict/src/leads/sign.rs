@@ -23,9 +23,9 @@ pub(super) enum Sign {
     InText(String),
     /// It was what went wrong last before the end, and nothing was said.
     LastOfSilence,
-    /// It was what went wrong last before the last words, which do not complain of anything.
+    /// It was what went wrong last before the last words, which do not say what failed.
     LastBeforeWords,
-    /// It was what went wrong last before the last words, which complain of something.
+    /// It was what went wrong last before the last words, which say that something else failed, or may.
     LastBeforeComplaint,
     /// An error after which hardly any program carries on.
     Serious,

@@ -347,6 +347,11 @@ fn is_opening(text: &str) -> bool {
         || text.starts_with("thread '") && text.contains("' panicked at ") && text.ends_with(':')
 }
 
+/// Whether a line says nothing but that something failed, or that the program ends: `startup failed`, `giving up`.
+pub(crate) fn says_nothing(line: &Words) -> bool {
+    is_closing(line.said()) || telling_words(line.said()).next().is_none()
+}
+
 /// The words of a message that say more than that something failed.
 fn telling_words(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !(c.is_alphanumeric() || c == '\''));
