@@ -16,6 +16,7 @@ use inspect::diff::{Diff, Side, diff};
 use inspect::info::Info;
 use inspect::show::{Options, show};
 use inspect::views::streams::{Format, Printer, streams};
+use inspect::views::timeline::Kind;
 use inspect::views::{self, Look, View};
 use serde_json::Value;
 use verdict::explain::explain;
@@ -498,4 +499,51 @@ fn views_agree_with_the_events_of_every_capture() {
         assert_eq!(lines.is_empty(), hex.is_empty(), "{at}");
         assert!(is_safe(&lines) && is_safe(&hex), "{at}");
     }
+}
+
+/// What the story of a run says was printed by one event comes in the order in which the event wrote it.
+#[test]
+fn lines_of_one_write_are_told_in_their_order() {
+    let mut several = 0;
+    for folder in [
+        "",
+        "held-out",
+        "held-out-later",
+        "held-out-last",
+        "programs",
+    ] {
+        for path in captures_in(&format!("../../tests/captures/{folder}")) {
+            let mut reader = capture_format::open_file(&path).unwrap();
+            let indexes: Vec<RunIndex> = reader.indexes().collect();
+            for index in indexes {
+                let story = views::timeline(&mut reader, index);
+                let said = story.steps.iter().filter(|step| step.kind == Kind::Said);
+                let said: Vec<_> = said.collect();
+                let events = reader.events(index).flatten();
+                let written: HashMap<u64, String> = events
+                    .map(|it| {
+                        (
+                            it.number,
+                            String::from_utf8_lossy(&it.event.data).into_owned(),
+                        )
+                    })
+                    .collect();
+                for lines in said.chunk_by(|a, b| a.moment.event == b.moment.event) {
+                    several += usize::from(lines.len() > 1);
+                    let data = &written[&lines[0].moment.event];
+                    let mut from = 0;
+                    for step in lines {
+                        let line = step.text.split_once(": ").map_or("", |(_, line)| line);
+                        // What is escaped or cut does not occur as it is.
+                        if data.contains(line) {
+                            let at = data[from..].find(line);
+                            assert!(at.is_some(), "{}: {}", name(&path), step.text);
+                            from += at.unwrap_or_default();
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(several > 10, "{several}");
 }
