@@ -60,6 +60,8 @@ const PROGRAMS: &[&[u8]] = &[
 ];
 /// How directories for modules of Python end; few users have one of their own (module `site` of Python).
 const OF_MODULES: &[&[u8]] = &[b"/site-packages", b"/dist-packages"];
+/// What Python looks for beside its program and above, and finds only in a virtual environment (module `venv`).
+const OF_ENVIRONMENT: &[u8] = b"/pyvenv.cfg";
 /// Sockets of services that a C library uses if they are there: nscd(8), and the log of syslog(3).
 const SERVICES: &[&[u8]] = &[b"nscd/socket", b"/dev/log"];
 
@@ -114,7 +116,8 @@ fn is_missing_part(kind: EventKind, errno: Errno, path: &[u8]) -> bool {
     let of_modules = OF_MODULES.iter().any(|end| path.ends_with(end));
     asks && of_modules
         || errno == Errno::ENOENT
-            && (asks && below(INSTALLED).is_some()
+            && (path.ends_with(OF_ENVIRONMENT)
+                || asks && below(INSTALLED).is_some()
                 || beside_program && (asks || kind.class() == Class::Opens))
 }
 
@@ -355,6 +358,7 @@ mod tests {
     fn an_interpreter_lacks_parts_but_a_program_or_a_library_is_missing() {
         let mut s = Script::new(&["python3"]);
         s.open(INIT, "/usr/bin/pyvenv.cfg", -2)
+            .open(INIT, "/usr/pyvenv.cfg", -2)
             .stat(INIT, "/usr/lib/python311.zip", 2)
             .stat(INIT, "/root/.local/lib/python3.11/site-packages", 2)
             .stat(INIT, "/usr/bin/ffmpeg", 2)
