@@ -11,10 +11,44 @@ macro_rules! files {
     };
 }
 
-/// All files, in the order in which their entries are asked.
+/// All files, in the order in which their entries are asked: programs before the runtimes that they are made with.
 pub(super) const FILES: &[(&str, &str)] = files![
-    "dotnet", "glibc", "jvm", "libpq", "musl", "node", "perl", "postgres", "python", "redis",
-    "ruby", "shell",
+    "apache",
+    "bind",
+    "etcd",
+    "git",
+    "gunicorn",
+    "haproxy",
+    "memcached",
+    "mosquitto",
+    "mysql",
+    "nginx",
+    "openssh",
+    "php_fpm",
+    "postgres",
+    "prometheus",
+    "redis",
+    "squid",
+    "stunnel",
+    "supervisor",
+    "tor",
+    "unbound",
+    "uwsgi",
+    "varnish",
+    "dotnet",
+    "erlang",
+    "go",
+    "jvm",
+    "node",
+    "perl",
+    "php",
+    "python",
+    "ruby",
+    "rust",
+    "shell",
+    "glibc",
+    "musl",
+    "libpq",
 ];
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {

@@ -297,6 +297,7 @@ fn compiled(pattern: &str) -> Result<Regex, String> {
     let mut builder = RegexBuilder::new(pattern);
     let builder = builder
         .unicode(false)
+        .crlf(true)
         .multi_line(true)
         .size_limit(MAX_COMPILED)
         .dfa_size_limit(MAX_CACHE);

@@ -197,6 +197,7 @@ impl Sheet {
             let mut builder = RegexSetBuilder::new(patterns);
             let builder = builder
                 .unicode(false)
+                .crlf(true)
                 .multi_line(true)
                 .size_limit(MAX_SET)
                 .dfa_size_limit(MAX_CACHE);

@@ -5,8 +5,12 @@
 //! Calls that failed on the thing that the message names make it surer. If the entry has no cause, the verdict is
 //! [`Cause::ExitedNonZero`], with the line that says why.
 //!
+//! The message may come before the line that the last words begin with, if what was said after it only announces the
+//! end, as far as the catalogue knows, or adds nothing to it.
+//!
 //! The rule is wrong if the program could do without the thing, reported that, and gave up over something else.
 
+use super::words::{Follows, is_frame, reports_failure};
 use super::{Case, Cause, Evidence, Finding, tied};
 use crate::facts::Failure;
 use crate::facts::output::Line;
@@ -28,29 +32,79 @@ const MAX_NAME: usize = 200;
 /// The score of a message that says why, and of which no cause follows.
 const SAYS_WHY: u8 = 49;
 
+/// Where a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In the last words.
+    LastWords,
+    /// Before them, and everything after it only announces the end.
+    BeforeClosers,
+    /// Before them, and what was said after it adds nothing to it.
+    Before,
+}
+
 /// A line that says why, in words that its program has for this.
 struct Said<'a> {
     line: &'a Line,
+    place: Place,
     entry: &'a Entry,
     /// What it names, escaped.
     named: Vec<(EntityKind, String)>,
 }
 
+const ALONE: &str = "the program says so in words that it has for nothing else";
+const WITH_CALL: &str =
+    "the program says so in words that it has for nothing else, and a call failed on what it names";
+
+const WITHOUT_CALL: &str = "the program says so in words that it has for nothing else; but no call that failed so was recorded";
+
+impl Said<'_> {
+    /// The event that wrote the line, if that is one before the last words.
+    fn rests_on(&self) -> Option<u64> {
+        (self.place != Place::LastWords).then_some(self.line.event)
+    }
+}
+
 pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     case.gave_up()?;
-    let said: Vec<Said<'_>> = case
-        .words
-        .block()
-        .iter()
-        .filter_map(|line| of_line(case, line))
-        .collect();
+    let in_block = case.words.block().iter().copied();
+    let in_block = in_block.filter_map(|line| {
+        let cited = case.words.find(|text| std::ptr::eq(text, line.said()))?;
+        of_line(case, line, cited, Place::LastWords)
+    });
+    let mut said: Vec<Said<'_>> = in_block.collect();
+    if said.is_empty() {
+        let earlier = case.words.earlier().filter(|line| !is_frame(line.said()));
+        said.extend(earlier.filter_map(|line| of_line(case, line, line, place(case, line)?)));
+    }
     said.iter()
         .find_map(|said| concluded(case, said))
         .or_else(|| cited(case, said.first()?))
 }
 
+/// Where a line before the last words is, if it may still say why the program ended.
+fn place(case: &Case<'_>, line: &Line) -> Option<Place> {
+    let announces_the_end = |other: &Line| {
+        let process = case.facts.processes.get(other.pid);
+        let of = |text: &str| process.and_then(|process| case.knowledge.severity(process, text));
+        let severity = of(other.said()).or_else(|| of(&other.text));
+        severity.is_some_and(|severity| severity != Severity::Why)
+    };
+    let mut failures = case
+        .words
+        .after(line)
+        .filter(|other| reports_failure(other));
+    if failures.all(announces_the_end) {
+        return Some(Place::BeforeClosers);
+    }
+    match case.words.follows(line, "") {
+        Follows::AnotherFailure => None,
+        Follows::Nothing | Follows::TheSame | Follows::NothingNew => Some(Place::Before),
+    }
+}
+
 /// What a line of the last words means, if it says why.
-fn of_line<'a>(case: &Case<'a>, line: &'a Line) -> Option<Said<'a>> {
+fn of_line<'a>(case: &Case<'a>, line: &'a Line, cited: &'a Line, place: Place) -> Option<Said<'a>> {
     let process = case.facts.processes.get(line.pid)?;
     let before = lines_before(case, line);
     // A logger's prefix may be a part of the message: `FATAL:` is in PostgreSQL's.
@@ -64,7 +118,8 @@ fn of_line<'a>(case: &Case<'a>, line: &'a Line) -> Option<Said<'a>> {
     let escaped = |name: &str| escaped_to(name.as_bytes(), MAX_NAME).to_string();
     let named = meaning.named.iter();
     Some(Said {
-        line: case.words.find(|text| std::ptr::eq(text, line.said()))?,
+        line: cited,
+        place,
         entry: meaning.entry,
         named: named.map(|(kind, name)| (*kind, escaped(name))).collect(),
     })
@@ -88,7 +143,9 @@ fn lines_before(case: &Case<'_>, line: &Line) -> String {
 
 /// The verdict on a message that can mean only one thing.
 fn concluded(case: &Case<'_>, said: &Said<'_>) -> Option<Finding> {
-    let Said { line, entry, named } = said;
+    let Said {
+        line, entry, named, ..
+    } = said;
     let conclusion = entry.conclusion()?;
     if !conclusion.is_complete(named) {
         return None;
@@ -97,15 +154,17 @@ fn concluded(case: &Case<'_>, said: &Said<'_>) -> Option<Finding> {
     let subject = named.iter().find(|(kind, _)| Some(*kind) == wanted);
     let subject = subject.or(named.first()).map(|(_, name)| name.clone());
     let failed = failed_on(case, said);
-    let (score, why) = match failed.is_empty() {
-        true => (
-            89,
-            "the program says so in words that it has for nothing else",
-        ),
-        false => (
-            93,
-            "the program says so in words that it has for nothing else, and a call failed on what it names",
-        ),
+    // Of a cause that has a failed call, the call is half of the proof.
+    let mut rows = symptom::all().iter();
+    let lacks_call = failed.is_empty() && rows.any(|row| row.cause == conclusion.cause);
+    let (score, why) = match (said.place, failed.is_empty()) {
+        _ if lacks_call => (70, WITHOUT_CALL),
+        (Place::LastWords, true) => (89, ALONE),
+        (Place::LastWords, false) => (93, WITH_CALL),
+        (Place::BeforeClosers, true) => (84, ALONE),
+        (Place::BeforeClosers, false) => (88, WITH_CALL),
+        (Place::Before, true) => (72, ALONE),
+        (Place::Before, false) => (76, WITH_CALL),
     };
     let mut evidence: Vec<Evidence> = failed.into_iter().map(tied::evidence).collect();
     evidence.push(line.evidence());
@@ -115,7 +174,7 @@ fn concluded(case: &Case<'_>, said: &Said<'_>) -> Option<Finding> {
         _ => format!("; {}", line.cited()),
     };
     Some(Finding {
-        rests_on: None,
+        rests_on: said.rests_on(),
         sentence: format!("{}: {}{cited}", case.ended(), conclusion.what(named)),
         cause: conclusion.cause,
         subject: subject.unwrap_or_default(),
@@ -165,7 +224,7 @@ fn cited(case: &Case<'_>, said: &Said<'_>) -> Option<Finding> {
     let (killed, of_killed) = case.killed_before();
     evidence.extend(of_killed);
     Some(Finding {
-        rests_on: None,
+        rests_on: said.rests_on(),
         sentence: format!("{}{}{killed}", case.ended(), case.cited(line)),
         cause: Cause::ExitedNonZero,
         subject: code.to_string(),
@@ -320,6 +379,25 @@ mod tests {
         s.open(INIT, "/lib/libpython3.11.so.1.0", 3);
         let verdict = of(&mut s, "ModuleNotFoundError: No module named 'shop'\n");
         assert_eq!(verdict.subject, "shop");
+    }
+
+    #[test]
+    fn a_message_counts_although_the_program_then_announces_its_end() {
+        let why = "FATAL:  required WAL directory \"pg_wal\" does not exist\n";
+        let closers = "LOG:  startup process (PID 16366) exited with exit code 1\nLOG:  terminating any other active server processes\nLOG:  shutting down due to startup process failure\nLOG:  database system is shut down\n";
+        let mut s = Script::new(&["postgres"]);
+        let verdict = of(s.write(INIT, 2, why), closers);
+        assert_eq!(
+            (verdict.cause, verdict.subject.as_str(), verdict.score),
+            (Cause::MissingFile, "pg_wal", 70)
+        );
+        let mut s = Script::new(&["postgres"]);
+        s.stat(INIT, "pg_wal", 2).write(INIT, 2, why);
+        assert_eq!(of(&mut s, closers).score, 88);
+        let mut s = Script::new(&["postgres"]);
+        let other = "FATAL:  could not open file \"global/pg_filenode.map\": Input/output error\n";
+        let verdict = of(s.write(INIT, 2, why), other);
+        assert_ne!(verdict.cause, Cause::MissingFile);
     }
 
     #[test]
