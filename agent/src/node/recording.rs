@@ -137,6 +137,8 @@ struct Server {
     /// How rings are given back that were held.
     own: Thread,
     messages_lost: u64,
+    /// How often programs had been skipped before this agent came.
+    misses_before: Misses,
     stopping: bool,
 }
 
@@ -152,6 +154,7 @@ impl Server {
     ) -> Self {
         Self {
             messages_lost: recorder.known_lost(),
+            misses_before: recorder.misses(),
             recorder,
             reports,
             shapes: settings.shapes.clone(),
@@ -412,7 +415,7 @@ impl Server {
                 let _ = reply.send(Rings {
                     stock: self.recorder.stock(),
                     waiting: self.waiting.len(),
-                    misses: self.recorder.misses(),
+                    misses: self.recorder.misses().added_to(&self.misses_before),
                     turned_away: self.recorder.turned_away(),
                     crowded: self.recorder.crowded().collect(),
                 });

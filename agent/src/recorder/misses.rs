@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{probes::Attached, sys};
 
-/// How often each attached program was skipped since it was loaded, on the whole node.
+/// How often each attached program was skipped since it was loaded, on the whole node. Another agent may have loaded it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Misses(BTreeMap<String, u64>);
 
@@ -26,14 +26,22 @@ impl Misses {
         self.0
     }
 
-    /// The increase since an earlier moment, by what the programs observe, without those that are 0.
+    /// What has been added since an earlier moment, also where that is 0.
     #[must_use]
-    pub fn since(&self, earlier: &Self) -> BTreeMap<String, u64> {
+    pub fn added_to(&self, earlier: &Self) -> Self {
         let new = self.0.iter().map(|(probe, count)| {
             let before = earlier.0.get(probe).copied().unwrap_or_default();
             (probe.clone(), count.saturating_sub(before))
         });
-        new.filter(|(_, count)| *count > 0).collect()
+        Self(new.collect())
+    }
+
+    /// The increase since an earlier moment, by what the programs observe, without those that are 0.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> BTreeMap<String, u64> {
+        let mut added = self.added_to(earlier).0;
+        added.retain(|_, count| *count > 0);
+        added
     }
 }
 
@@ -53,6 +61,7 @@ mod tests {
             BTreeMap::from([("sched_process_exit".to_owned(), 7)])
         );
         assert_eq!(after.since(&after), BTreeMap::new());
+        assert_eq!(after.added_to(&before), misses(0, 7));
         assert_eq!(after.into_map()["sched_process_exec"], 3);
     }
 }

@@ -97,7 +97,7 @@ pub(in crate::node) struct Rings {
     pub(in crate::node) stock: Stock,
     /// Containers that wait for one.
     pub(in crate::node) waiting: usize,
-    /// How often the kernel skipped each program so far.
+    /// How often the kernel skipped each program since this agent came.
     pub(in crate::node) misses: Misses,
     /// Cgroups inside containers that were not recorded since the start.
     pub(in crate::node) turned_away: u64,
