@@ -312,7 +312,10 @@ mod tests {
         };
         let said = "fatal: 10.0.0.7:5432 is no primary\n";
         let what = "10.0.0.7:5432 closed the connection before it answered";
-        assert_eq!(of(&script(0, said))[0].0, what);
+        for words in [said, "startup failed\n"] {
+            let leads = of(&script(0, words));
+            assert_eq!((leads.len(), &*leads[0].0), (1, what));
+        }
         assert_eq!(of(&script(0, "fatal: licence expired\n")), []);
         assert_eq!(of(&script(5, said)), []);
     }

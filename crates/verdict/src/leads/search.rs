@@ -18,7 +18,7 @@ use crate::rules::doubt::is_warning;
 use crate::rules::phrase::gives;
 use crate::rules::words::{LastWords, Words, complaints, says_nothing};
 use crate::rules::{Case, Evidence, how, tied};
-use crate::symptom;
+use crate::symptom::closes;
 use events::basename;
 use events::decode::Errno;
 use events::escape::escaped_to;
@@ -143,7 +143,6 @@ impl<'a, 'c> Search<'a, 'c> {
     /// All troubles, in the order of their last events.
     pub(super) fn troubles(&self) -> Vec<Trouble> {
         let mut troubles = self.failed();
-        troubles.extend(self.closed());
         troubles.extend(self.children());
         troubles.sort_by_key(Trouble::event);
         self.mark_last(&mut troubles);
@@ -201,6 +200,7 @@ impl<'a, 'c> Search<'a, 'c> {
                 other.event > connection.event
                     && other.address.inet().map(|address| address.port()) == port
                     && other.outcome.is_some_and(|outcome| outcome.error.is_none())
+                    && other.broken().is_none()
             })
     }
 
@@ -220,57 +220,6 @@ impl<'a, 'c> Search<'a, 'c> {
         Some(trouble)
     }
 
-    /// Connections that the peer closed before it sent anything, the last one to each address.
-    fn closed(&self) -> Vec<Trouble> {
-        let all: Vec<&Connection> = self.case.facts.connections.iter().collect();
-        let same = |one: &Connection, other: &Connection| one.address == other.address;
-        let mut last: Vec<(&Connection, u64)> = Vec::new();
-        for connection in all.iter().filter(|it| self.case.below_chain(it.pid)) {
-            let Some(closed) = connection
-                .closed
-                .filter(|closed| closed.event < self.mark.0)
-            else {
-                continue;
-            };
-            let answers = |other: &&&Connection| {
-                same(connection, other) && other.event > closed.event && other.answered
-            };
-            if all.iter().any(|other| answers(&other)) {
-                continue;
-            }
-            match last.iter_mut().find(|(other, _)| same(connection, other)) {
-                Some((newest, times)) => (*newest, *times) = (connection, *times + 1),
-                None => last.push((connection, 1)),
-            }
-        }
-        let troubles = last.into_iter().filter_map(|(connection, times)| {
-            let closed = connection.closed?;
-            let address = connection.address.to_string();
-            let how = closed
-                .error
-                .map_or_else(String::new, |errno| format!(", {errno}"));
-            let text = format!(
-                "{address}{} closed the connection before it answered{how}",
-                self.host_of(connection)
-            );
-            let evidence = Evidence::new(closed.event, closed.time, text.clone());
-            let what = format!("{text}{}", repeated(times));
-            let about = address.clone();
-            let mut trouble = Trouble::new("closed".to_owned(), about, what, vec![evidence])?;
-            let named = |sentence: &str| names(sentence, &address);
-            trouble.signs.extend(self.complained_of(&named));
-            let mut complaints = self.complaints.iter();
-            let says_it = complaints.any(|sentence| symptom::closes(sentence));
-            trouble.signs.extend(says_it.then_some(Sign::ErrorInWords));
-            trouble.signs.push(Sign::NeverSucceeded);
-            trouble.signs.extend((times > 1).then_some(Sign::Repeated));
-            let named = self.named_by(connection.pid, connection.event, &[address]);
-            trouble.signs.extend(named);
-            Some(trouble)
-        });
-        troubles.collect()
-    }
-
     /// The name for which DNS gave the address of a connection: ` (db)`.
     fn host_of(&self, connection: &Connection) -> String {
         let address = connection.address.inet();
@@ -284,13 +233,20 @@ impl<'a, 'c> Search<'a, 'c> {
     fn connection(&self, connection: &Connection) -> (String, Evidence) {
         let address = &connection.address;
         let host = self.host_of(connection);
+        if let Some(broken) = connection.broken() {
+            let error = broken.error.map(|errno| format!(", {errno}"));
+            let error = error.unwrap_or_default();
+            let text = format!("{address}{host} closed the connection before it answered{error}");
+            let evidence = Evidence::new(broken.event, broken.time, text);
+            return ("closed".to_owned(), evidence);
+        }
         let (event, time) = match connection.outcome {
             Some(outcome) => (outcome.event, outcome.time),
             None => (connection.event, connection.time),
         };
         let (kind, ended) = match connection.outcome.and_then(|outcome| outcome.error) {
             Some(errno) => (errno.to_string(), format!("{errno} ({})", errno.text())),
-            None => ("pending".to_owned(), "no answer yet".to_owned()),
+            None => ("pending".to_owned(), "no answer was recorded".to_owned()),
         };
         let text = format!("connect {address}{host}: {ended}");
         (format!("connect {kind}"), Evidence::new(event, time, text))
@@ -311,6 +267,9 @@ impl<'a, 'c> Search<'a, 'c> {
             What::Connection(connection) => {
                 let error = connection.outcome.and_then(|outcome| outcome.error);
                 signs.extend(error.and_then(|errno| self.error_in_words(errno)));
+                let mut complaints = self.complaints.iter();
+                let closes = connection.broken().is_some() && complaints.any(|it| closes(it));
+                signs.extend(closes.then_some(Sign::ErrorInWords));
                 signs.push(Sign::NeverSucceeded);
                 signs.extend((group.times > 1).then_some(Sign::Repeated));
                 vec![candidate.label()]
