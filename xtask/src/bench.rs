@@ -116,9 +116,9 @@ impl Section {
                  take turns to start and crash, a thousand times in all; measured is memory."
             }
             Section::Storm => {
-                "`lastword agent` runs with the budget and the memory limit of `deploy/`. 240 containers, about as\n\
-                 many as the budget has rings for, each fill all eight lanes. They are killed at the same moment, and\n\
-                 all are captured."
+                "`lastword agent` runs with the budget and the memory limit of `deploy/`. 300 containers, more than the\n\
+                 budget has rings for, each fill all eight lanes: the last ones wait for a ring. 250 of them, those\n\
+                 with a ring first, are killed within a second, and all that have a ring are captured."
             }
             Section::Evidence => {
                 "A program opens a missing file, writes to standard error, gets a signal, and gets the DNS answer\n\

@@ -22,6 +22,8 @@ Written by `cargo xtask e2e`. It installs `deploy/` in the cluster that `$KUBECO
 `tests/scenarios`, and checks what people would look at. A run on the same kind of cluster replaces the section of the
 earlier run.
 
+A case that the cluster cannot try, because it lacks what the case is about, is *skipped*, and *found* says why.
+
 A time in the column *found* is a latency: from the end of a run, in the kernel, until the API server has confirmed
 the Event on the pod. The agent measures it by the clock of its node, and logs it.
 ";
@@ -201,10 +203,10 @@ fn table(lines: &str) -> Result<String> {
                 .replace('|', "\\|")
                 .replace('\n', " ")
         };
-        let result = if case["passed"] == true {
-            "passed"
-        } else {
-            "**failed**"
+        let result = match (&case["passed"], &case["skipped"]) {
+            (Value::Bool(true), _) => "passed",
+            (_, Value::Bool(true)) => "skipped",
+            _ => "**failed**",
         };
         table.push_str(&format!(
             "| {} | {result} | {} |\n",
@@ -297,10 +299,12 @@ mod tests {
 
     #[test]
     fn a_case_is_a_row_whatever_it_found() {
-        let lines = "{\"case\":\"a\",\"passed\":true,\"found\":\"x | y\\nz\"}\n{\"case\":\"b\",\"passed\":false,\"found\":\"\"}\n";
+        let lines = "{\"case\":\"a\",\"passed\":true,\"found\":\"x | y\\nz\"}\n{\"case\":\"b\",\"passed\":false,\"found\":\"\"}\n\
+             {\"case\":\"c\",\"passed\":false,\"skipped\":true,\"found\":\"too old\"}\n";
         assert_eq!(
             table(lines).unwrap(),
-            "| case | result | found |\n|---|---|---|\n| a | passed | x \\| y z |\n| b | **failed** |  |\n"
+            "| case | result | found |\n|---|---|---|\n| a | passed | x \\| y z |\n| b | **failed** |  |\n\
+             | c | skipped | too old |\n"
         );
         assert!(table("rubbish").is_err());
     }

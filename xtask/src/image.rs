@@ -25,11 +25,11 @@ const FOLDER: &str = "target/images";
 /// Certificates of public authorities, for object storage over TLS; in the image if this machine has them.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// The programs that crash, or not.
+/// The programs that crash, or not, and what changes the clock of one program.
 const PACKAGES: Bundle = Bundle {
     name: "scenarios",
     suite: Suite::Bookworm,
-    packages: &["busybox-static", "nginx", "python3-minimal"],
+    packages: &["busybox-static", "libfaketime", "nginx", "python3-minimal"],
     without: &["*/share/doc/*", "*/share/man/*", "*/share/locale/*"],
 };
 

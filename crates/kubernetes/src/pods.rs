@@ -44,6 +44,9 @@ pub struct PodInfo {
     /// Whether the kubelet restarts all of its containers because a restart rule of one of them says so, and since when
     /// the present state holds: the condition `AllContainersRestarting`.
     pub all_restarting: Option<(bool, Timestamp)>,
+    /// When the last of its ordinary containers ended, if the kubelet starts none of them again. Then it stops the pod's
+    /// sidecars.
+    pub done: Option<Timestamp>,
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     pub phase: String,
     /// The part of the object that says how its containers were started and why the kubelet may end one: `metadata`

@@ -109,11 +109,12 @@ impl Restarted {
 }
 
 impl Run {
-    /// Whether the kubelet stopped the run to restart the whole pod, or with changes that somebody made.
+    /// Whether the kubelet stopped the run to restart the whole pod, with changes that somebody made, or because its pod
+    /// was done.
     pub(crate) fn was_meant(&self, restarted: Option<Restarted>) -> bool {
         let with_pod = restarted.is_some_and(|restarted| restarted.holds(self.at));
         let meant = match self.killed {
-            Some(Why::Changed) => true,
+            Some(Why::Changed | Why::PodDone) => true,
             Some(Why::LivenessProbe | Why::StartupProbe) => false,
             None => with_pod,
         };

@@ -57,7 +57,7 @@ impl Run {
         let probe = match self.killed {
             Some(Why::LivenessProbe) => Some("liveness"),
             Some(Why::StartupProbe) => Some("startup"),
-            Some(Why::Changed) | None => None,
+            Some(Why::Changed | Why::PodDone) | None => None,
         };
         if let (true, Some(probe)) = (rules.liveness, probe) {
             trip(

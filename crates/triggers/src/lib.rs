@@ -15,10 +15,10 @@
 //!   replaced, once.
 //! * A run that is in a capture already gives no other capture.
 //!
-//! Four ends of a run are no crash: its pod ends; a rule of one container restarts all containers of the pod; the
-//! kubelet restarts the container because somebody changed its image or resources in the pod; somebody added the
-//! container for debugging. For containers that are switched off, by selectors or by an annotation,
-//! there are no decisions.
+//! Five ends of a run are no crash: its pod ends; the kubelet stops a sidecar because the ordinary containers of its pod
+//! are done; a rule of one container restarts all containers of the pod; the kubelet restarts the container because
+//! somebody changed its image or resources in the pod; somebody added the container for debugging. For containers that
+//! are switched off, by selectors or by an annotation, there are no decisions.
 //!
 //! # Annotations
 //!

@@ -109,6 +109,8 @@ pub enum Why {
     StartupProbe,
     /// Somebody changed its image or its resources in the pod. It did not crash.
     Changed,
+    /// It is a sidecar, and all ordinary containers of its pod have ended for good. It did not crash.
+    PodDone,
 }
 
 /// How a process ended.

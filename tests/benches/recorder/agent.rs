@@ -58,43 +58,56 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// All containers of a node have full rings and die at the same moment.
+/// More containers than there are rings for have filled theirs, and most of them die within a second.
 pub(crate) fn storm(folder: &Path) -> Result<()> {
-    const CONTAINERS: usize = 240;
+    const CONTAINERS: usize = 300;
+    const CRASHING: usize = 250;
     /// Events of a full ring.
     const EVENTS: usize = 5000;
+    /// How long the agent may take to make another ring. After that there are no more.
+    const MADE: Duration = Duration::from_secs(2);
+    const LOOK: Duration = Duration::from_millis(20);
     let limit = agent::config::Recorder::default().memory_limit() / MIB;
     let mut agent = Agent::start(folder)?;
     agent.memory = Some(Memory::limit(&agent, limit * MIB)?);
     let agent = agent;
     let before = agent.anonymous()?;
     let mut running = Vec::new();
+    let mut full = false;
     for number in 0..CONTAINERS {
         let file = agent.folder.join(format!("full-{number}"));
         let path = file.to_str().context("a path in UTF-8")?;
         running.push(Run::start_with(number, &["full", path])?);
         // One after the other: all at once would leave none of them enough CPU time.
-        while !file.exists() || agent.number("/memory/rings_free")? < 1.0 {
-            thread::sleep(Duration::from_millis(20));
+        while !file.exists() {
+            thread::sleep(LOOK);
+        }
+        let filled = Instant::now();
+        while !full && agent.number("/memory/rings_free")? < 1.0 {
+            full = filled.elapsed() > MADE;
+            thread::sleep(LOOK);
         }
     }
-    let refused = agent.number("/refused")?;
-    let rings = agent.number("/memory/rings_used")?;
+    let waiting = || agent.number("/containers/waiting");
+    let (rings, waited) = (agent.number("/memory/rings_used")?, waiting()?);
+    // The first containers have the rings.
+    let expected = CRASHING.min(CONTAINERS - waited as usize);
     let start = Instant::now();
-    for run in &mut running {
+    for run in running.iter_mut().take(CRASHING) {
         run.child.kill()?;
     }
+    let killed = start.elapsed();
     let (mut most, mut captured) = (0f64, 0f64);
-    while captured < CONTAINERS as f64 && start.elapsed().as_secs() < 300 {
+    while captured < expected as f64 && start.elapsed().as_secs() < 300 {
         captured = agent.number("/spool/captures")?;
         most = most.max(agent.anonymous()?);
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(LOOK);
     }
     let took = start.elapsed();
-    drop(running);
     // Twice the interval at which the agent returns unused memory.
     thread::sleep(Duration::from_secs(60));
     let after = agent.anonymous()?;
+    let still_waiting = waiting()?;
     let captures = fs::read_dir(agent.folder.join("spool/captures/_"))?;
     let mut whole = 0;
     for entry in captures {
@@ -107,15 +120,22 @@ pub(crate) fn storm(folder: &Path) -> Result<()> {
     }
     say!("| what | |");
     say!("|---|--:|");
-    say!("| containers, rings in use, containers refused | {CONTAINERS}, {rings}, {refused} |");
+    say!(
+        "| containers, rings in use, containers that wait for a ring | {CONTAINERS}, {rings}, {waited} |"
+    );
+    say!(
+        "| killed, within | {CRASHING}, {:.0} ms |",
+        killed.as_secs_f64() * 1e3
+    );
     say!(
         "| from the first death to the last capture | {:.1} s |",
         took.as_secs_f64()
     );
     say!(
-        "| whole captures of more than {EVENTS} events each | {whole} {} |",
-        mark(CONTAINERS as f64 - whole as f64, 0.0)
+        "| whole captures of more than {EVENTS} events each, of {expected} with a ring | {whole} {} |",
+        mark(expected as f64 - whole as f64, 0.0)
     );
+    say!("| containers that still wait for a ring a minute later | {still_waiting} |");
     say!(
         "| messages of the kernel side lost | {} |",
         agent.number("/messages_lost")?
@@ -126,6 +146,7 @@ pub(crate) fn storm(folder: &Path) -> Result<()> {
     );
     let memory = agent.memory.as_ref();
     let (peak, kills) = memory.context("no limit")?.used()?;
+    drop(running);
     say!(
         "| **memory of the agent's cgroup at most, rings and page cache with it; limit {limit}** | **{peak:.0} MiB** {} |",
         mark(kills, 0.0)

@@ -104,6 +104,21 @@ impl Cluster {
         Ok(())
     }
 
+    /// Replaces the object at a path of the API.
+    pub(crate) fn put(&self, path: &str, object: &Value) -> Result<Value> {
+        self.send("replace", path, object)
+    }
+
+    /// Posts an object to a path of the API.
+    pub(crate) fn post(&self, path: &str, object: &Value) -> Result<Value> {
+        self.send("create", path, object)
+    }
+
+    fn send(&self, verb: &str, path: &str, object: &Value) -> Result<Value> {
+        let answer = self.run_with(&[verb, "--raw", path, "-f", "-"], &object.to_string())?;
+        serde_json::from_str(&answer).context("the API server's answer is no JSON")
+    }
+
     /// Validates a text in YAML or JSON without applying it.
     pub(crate) fn validate(&self, documents: &str) -> Result<String> {
         // Otherwise kubectl would wait only 32 s for the schema.

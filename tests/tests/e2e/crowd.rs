@@ -10,10 +10,20 @@ use crate::{
     install::Install,
 };
 
-pub(crate) const CASES: &[(&str, Case)] = &[(
-    "three Captures stand for the pods of a Deployment that crash alike",
-    alike,
-)];
+pub(crate) const CASES: &[(&str, Case)] = &[
+    (
+        "three Captures stand for the pods of a Deployment that crash alike",
+        alike,
+    ),
+    (
+        "three Captures stand for a Job whose pods fail again and again",
+        job,
+    ),
+    (
+        "three Captures stand for a CronJob whose Jobs fail again and again",
+        cron_job,
+    ),
+];
 
 const SPACE: &str = "lastword-e2e-crowd";
 /// Small, because the cluster of the tests is: what matters is that it is more than three, and made twice.
@@ -106,8 +116,117 @@ fn pods(cluster: &Cluster) -> Result<Vec<String>> {
         .collect())
 }
 
+/// How often a Job's pod is made anew.
+const RETRIES: u64 = 3;
+/// Jobs of the CronJob that are made by hand, as if it had been due in these minutes before.
+const MISSED: i64 = 3;
+
+fn failing_job() -> Value {
+    json!({
+        "backoffLimit": RETRIES,
+        "template": {
+            "spec": {
+                "restartPolicy": "Never",
+                "terminationGracePeriodSeconds": 1,
+                "containers": [failing()],
+            },
+        },
+    })
+}
+
+fn job(cluster: &Cluster) -> Result<String> {
+    Install::standard(cluster)?.complete(cluster)?;
+    cluster.fresh_namespace(SPACE)?;
+    let watch = Watch::start(cluster, SPACE)?;
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "import" },
+        "spec": failing_job(),
+    });
+    cluster.apply(SPACE, &job.to_string())?;
+    storm(cluster, &watch, 1, "import")
+}
+
+fn cron_job(cluster: &Cluster) -> Result<String> {
+    Install::standard(cluster)?.complete(cluster)?;
+    cluster.fresh_namespace(SPACE)?;
+    let watch = Watch::start(cluster, SPACE)?;
+    let batch = cluster.run(&["get", "--raw", "/apis/batch/v1"])?;
+    let version = match batch.contains("\"cronjobs\"") {
+        true => "batch/v1",
+        false => "batch/v1beta1",
+    };
+    let cron_job = json!({
+        "apiVersion": version, "kind": "CronJob", "metadata": { "name": "report" },
+        "spec": {
+            "schedule": "* * * * *",
+            "failedJobsHistoryLimit": 100,
+            "jobTemplate": { "spec": failing_job() },
+        },
+    });
+    cluster.apply(SPACE, &cron_job.to_string())?;
+    let first = wait("Job of the CronJob", || {
+        let jobs = cluster.list(&["jobs", "-n", SPACE])?;
+        let name = jobs.first().map(|job| text(job, "/metadata/name"));
+        Ok(name.map(str::to_owned).ok_or("none".to_owned()))
+    })?;
+    let suspended = r#"{"spec":{"suspend":true}}"#;
+    cluster.run(&["patch", "cronjob", "report", "-n", SPACE, "-p", suspended])?;
+    // The name has the minute for which the Job was scheduled, or the second before Kubernetes 1.21.
+    let (name, scheduled) = first.rsplit_once('-').context("a Job without a time")?;
+    let minute = if scheduled.len() == 8 { 1 } else { 60 };
+    let scheduled: i64 = scheduled.parse().context("a Job without a time")?;
+    for before in 1..=MISSED {
+        let job = json!({
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": { "name": format!("{name}-{}", scheduled - before * minute) },
+            "spec": failing_job(),
+        });
+        cluster.apply(SPACE, &job.to_string())?;
+    }
+    storm(cluster, &watch, 1 + MISSED as usize, "report")
+}
+
+/// Waits until at least so many Jobs have failed for good, and until all of their pods are counted.
+fn storm(cluster: &Cluster, watch: &Watch, jobs: usize, owner: &str) -> Result<String> {
+    let jobs = wait("Jobs that failed", || {
+        let all = cluster.list(&["jobs", "-n", SPACE])?;
+        let failed = all.iter().filter(|job| {
+            let conditions = job["status"]["conditions"].as_array();
+            let mut conditions = conditions.into_iter().flatten();
+            conditions.any(|it| text(it, "/type") == "Failed" && text(it, "/status") == "True")
+        });
+        let failed = failed.count();
+        Ok(if failed == all.len() && failed >= jobs {
+            Ok(failed)
+        } else {
+            Err(format!("{failed} of {}", all.len()))
+        })
+    })?;
+    let pods = pods(cluster)?.len();
+    ensure!(
+        pods > SLOTS,
+        "only {pods} pods failed, so this tries nothing"
+    );
+    counted(cluster, pods - SLOTS)?;
+    let of_owner = watch.of(owner);
+    ensure!(
+        of_owner.iter().any(|event| event.message.contains(FAULT)),
+        "{owner} has no Event: {of_owner:?}"
+    );
+    Ok(format!(
+        "{jobs} Jobs, {pods} pods, {SLOTS} Captures, of which one counts the others"
+    ))
+}
+
+/// A container that fails.
+fn failing() -> Value {
+    json!({
+        "name": "main", "image": "localhost/lastword-scenarios:1",
+        "command": ["sh", "-c", format!("cat {FAULT} || exit 3")],
+    })
+}
+
 fn deployment(replicas: usize) -> Value {
-    let command = format!("cat {FAULT} || exit 3");
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
         "spec": {
@@ -117,10 +236,7 @@ fn deployment(replicas: usize) -> Value {
                 "metadata": { "labels": { "app": "web" } },
                 "spec": {
                     "terminationGracePeriodSeconds": 1,
-                    "containers": [{
-                        "name": "main", "image": "localhost/lastword-scenarios:1",
-                        "command": ["sh", "-c", command],
-                    }],
+                    "containers": [failing()],
                 },
             },
         },

@@ -1,11 +1,11 @@
 //! Cases beside the ordinary crash: pods that are opted out, people who debug, quotas, a spool and a runtime that
 //! fail, probes that no event reports.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    Case,
+    Case, NotTried,
     cluster::{Cluster, text, wait},
     events::Watch,
     install::{self, Install, NAMESPACE},
@@ -155,7 +155,9 @@ fn debugging(cluster: &Cluster) -> Result<String> {
     if let Err(error) = cluster.run(&[&debug[..], &command].concat()) {
         let said = format!("{error:#}");
         ensure!(said.contains("ephemeral containers are disabled"), "{said}");
-        return Ok("not tried: this cluster has no ephemeral containers".to_owned());
+        bail!(NotTried(
+            "this cluster has no ephemeral containers".to_owned()
+        ));
     }
     wait("end of the debugging container", || {
         let pod = cluster.json(&["pod", HEALTHY.name, "-n", SPACE])?;

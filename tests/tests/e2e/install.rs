@@ -20,19 +20,17 @@ pub(crate) struct Install {
 }
 
 impl Install {
-    /// The documents that `kubectl apply -k deploy` would apply.
+    /// The documents that `kubectl apply -k deploy` would apply, and those of `deploy/components/admission` if the
+    /// cluster can have them.
     ///
     /// # Errors
     /// If kubectl cannot render them, or somebody else has installed lastword here.
     pub(crate) fn standard(cluster: &Cluster) -> Result<Install> {
         refuse_others(cluster)?;
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy");
-        let folder = folder
-            .to_str()
-            .context("the path of deploy/ is not UTF-8")?;
-        let documents = cluster.run(&["kustomize", folder])?;
-        let documents =
-            serde_saphyr::from_multiple(&documents).context("deploy/ renders to no YAML")?;
+        let mut documents = rendered(cluster, "../deploy")?;
+        if knows_policies(cluster)? {
+            documents.extend(rendered(cluster, "../deploy/components/admission")?);
+        }
         let mut install = Install { documents };
         install.document("Namespace", NAMESPACE)?["metadata"]["labels"][MARK] = json!("true");
         if let Some(image) = &cluster.image {
@@ -140,6 +138,22 @@ impl Install {
         self.apply(cluster)?;
         ready(cluster)
     }
+}
+
+/// What kustomize makes of a folder.
+fn rendered(cluster: &Cluster, folder: &str) -> Result<Vec<Value>> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let folder = folder
+        .to_str()
+        .context("the path of deploy/ is not UTF-8")?;
+    let documents = cluster.run(&["kustomize", folder])?;
+    serde_saphyr::from_multiple(&documents).context("deploy/ renders to no YAML")
+}
+
+/// Whether the cluster has admission policies (Kubernetes 1.30).
+pub(crate) fn knows_policies(cluster: &Cluster) -> Result<bool> {
+    let resources = cluster.run(&["get", "--raw", "/apis/admissionregistration.k8s.io/v1"])?;
+    Ok(resources.contains("\"validatingadmissionpolicies\""))
 }
 
 /// Replaces the agents by new ones, without waiting for them.

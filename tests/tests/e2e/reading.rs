@@ -175,6 +175,11 @@ fn person(cluster: &Cluster) -> Result<Value> {
             Ok(token)
         })
     })?;
+    with_token(cluster, &token)
+}
+
+/// The kubeconfig of the tests, with another token as its credentials.
+pub(crate) fn with_token(cluster: &Cluster, token: &str) -> Result<Value> {
     let view = [
         "config",
         "view",
@@ -195,7 +200,7 @@ fn plugin(cluster: &Cluster, kubeconfig: &Path, arguments: &[&str]) -> Result<St
 }
 
 /// The error of something that must fail.
-fn refusal(outcome: Result<String>) -> Result<String> {
+pub(crate) fn refusal(outcome: Result<String>) -> Result<String> {
     match outcome {
         Ok(said) => bail!("it was allowed: {said}"),
         Err(error) => Ok(format!("{error:#}")),

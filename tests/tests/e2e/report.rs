@@ -1,6 +1,7 @@
 //! The results, a line of JSON for each case, for docs/e2e.md. They go to the file that `LASTWORD_E2E_REPORT` names.
 //!
-//! When a run was stopped, the cases that passed in it are not run again.
+//! When a run was stopped, the cases that passed in it are not run again. Those that were skipped are: it costs little to
+//! find out again why.
 
 use std::{
     collections::HashSet,
@@ -11,6 +12,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
+
+use crate::NotTried;
 
 fn path() -> Option<OsString> {
     env::var_os("LASTWORD_E2E_REPORT")
@@ -41,11 +44,15 @@ pub(crate) fn add(name: &str, outcome: &anyhow::Result<String>) {
     let Some(path) = path() else {
         return;
     };
-    let (passed, found) = match outcome {
-        Ok(found) => (true, found.clone()),
-        Err(error) => (false, format!("{error:#}")),
+    let (found, skipped) = match outcome {
+        Ok(found) => (found.clone(), false),
+        Err(error) => match error.downcast_ref::<NotTried>() {
+            Some(NotTried(why)) => (why.clone(), true),
+            None => (format!("{error:#}"), false),
+        },
     };
-    let line = json!({ "case": name, "passed": passed, "found": found });
+    let passed = outcome.is_ok();
+    let line = json!({ "case": name, "passed": passed, "skipped": skipped, "found": found });
     let file = OpenOptions::new().create(true).append(true).open(&path);
     if let Err(error) = file.and_then(|mut file| writeln!(file, "{line}")) {
         eprintln!("cannot write the report: {error}");

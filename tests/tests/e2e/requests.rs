@@ -1,7 +1,7 @@
 //! Captures that people and alerts ask for.
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     Case,
@@ -71,11 +71,17 @@ fn untouched(cluster: &Cluster, pod: &str) -> Result<()> {
 
 /// A Capture that a person applies.
 pub(crate) fn request(pod: &str) -> String {
+    request_with(pod, json!({}))
+}
+
+/// The same with more in its specification.
+pub(crate) fn request_with(pod: &str, mut spec: Value) -> String {
+    spec["podName"] = json!(pod);
     json!({
         "apiVersion": "lastword.dev/v1alpha1",
         "kind": "Capture",
         "metadata": { "name": format!("by-hand-{pod}") },
-        "spec": { "podName": pod },
+        "spec": spec,
     })
     .to_string()
 }

@@ -5,9 +5,9 @@ use containers::directory::Pod;
 use kubernetes::{
     Change,
     namespaces::NamespaceInfo,
-    pods::{ContainerInfo, ContainerState, PodChange, PodInfo, Terminated},
+    pods::{ContainerInfo, ContainerKind, ContainerState, PodChange, PodInfo, Terminated},
 };
-use triggers::{Ended, Observation, PodObservation, Subject, Time};
+use triggers::{Ended, Observation, PodObservation, Subject, Time, Why};
 
 use super::super::{
     clock::Clock,
@@ -185,6 +185,10 @@ fn said_of(
                 .map_or(now, |finished| time(finished).min(now)),
             Observation::EndExplained(explained(over, run)),
         ));
+    }
+    if let (ContainerKind::Sidecar, Some(done)) = (container.kind, pod.done) {
+        let done = time(done).min(now);
+        said.push((done, Observation::Killed(Why::PodDone)));
     }
     if let ContainerState::Waiting { reason, .. } = &container.state {
         said.extend(Observation::of_waiting(reason).map(|waiting| (now, waiting)));

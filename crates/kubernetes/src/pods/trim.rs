@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{self as core, Pod};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -39,6 +40,7 @@ pub(super) fn trim(pod: Pod) -> Option<PodInfo> {
     let metadata = pod.metadata;
     let spec = pod.spec.unwrap_or_default();
     let status = pod.status.unwrap_or_default();
+    let done = done(&spec, status.container_statuses.as_deref());
     let mut states = Vec::new();
     for list in [
         status.init_container_statuses,
@@ -108,10 +110,43 @@ pub(super) fn trim(pod: Pod) -> Option<PodInfo> {
                 let since = condition.last_transition_time?;
                 Some((condition.status == "True", since.0))
             }),
+        done,
         phase: status.phase.unwrap_or_default(),
         object,
         containers,
     })
+}
+
+/// When the last ordinary container ended, if all have ended and the kubelet starts none of them again.
+fn done(spec: &core::PodSpec, statuses: Option<&[core::ContainerStatus]>) -> Option<Timestamp> {
+    let end = |container: &core::Container| {
+        let mut statuses = statuses?.iter();
+        let status = statuses.find(|status| status.name == container.name)?;
+        let ended = status.state.as_ref()?.terminated.as_ref()?;
+        let again = is_restarted(container, spec.restart_policy.as_deref(), ended.exit_code);
+        ended.finished_at.as_ref().filter(|_| !again)
+    };
+    let ends: Option<Vec<_>> = spec.containers.iter().map(end).collect();
+    ends?.into_iter().map(|time| time.0).max()
+}
+
+/// Whether the kubelet starts a container again that has exited with this code (`ShouldContainerBeRestarted` in
+/// pkg/kubelet/container/helpers.go). A container's own rules and policy come before the policy of its pod.
+fn is_restarted(container: &core::Container, of_pod: Option<&str>, code: i32) -> bool {
+    let mut rules = container.restart_policy_rules.iter().flatten();
+    let by_rule = rules.any(|rule| {
+        rule.exit_codes.as_ref().is_some_and(|codes| {
+            let named = codes.values.iter().flatten().any(|value| *value == code);
+            named == (codes.operator == "In")
+        })
+    });
+    let policy = container.restart_policy.as_deref().or(of_pod);
+    by_rule
+        || match policy {
+            Some("Never") => false,
+            Some("OnFailure") => code != 0,
+            _ => true,
+        }
 }
 
 /// Volumes with the paths of their files that hold secrets.
@@ -478,6 +513,65 @@ mod tests {
             ("u1", Some("m1"))
         );
         assert!(pod.terminating && pod.annotations.is_empty());
+    }
+
+    #[test]
+    fn a_pod_is_done_when_no_ordinary_container_is_started_again() {
+        let ended = |name: &str, code: i32, second: &str| {
+            json!({
+                "name": name, "image": "x", "imageID": "", "restartCount": 0, "ready": false,
+                "state": {"terminated": {"exitCode": code, "finishedAt": format!("2026-01-01T00:00:{second}Z")}},
+            })
+        };
+        let runs = |name: &str| {
+            json!({
+                "name": name, "image": "x", "imageID": "", "restartCount": 0, "ready": true, "state": {"running": {}},
+            })
+        };
+        let done = |policy: &str, more: Value, statuses: Value| {
+            let mut first = json!({"name": "first"});
+            first
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            let pod = trimmed(json!({
+                "metadata": {"namespace": "shop", "name": "batch", "uid": "u1"},
+                "spec": {
+                    "restartPolicy": policy,
+                    "initContainers": [{"name": "mesh", "restartPolicy": "Always"}],
+                    "containers": [first, {"name": "second"}],
+                },
+                "status": {"containerStatuses": statuses, "initContainerStatuses": [runs("mesh")]},
+            }));
+            pod.done.map(|time| time.to_string())
+        };
+        let both = |code| json!([ended("first", code, "07"), ended("second", 0, "05")]);
+        let at = |second: &str| Some(format!("2026-01-01T00:00:{second}Z"));
+        assert_eq!(done("Never", json!({}), both(3)), at("07"));
+        assert_eq!(done("OnFailure", json!({}), both(0)), at("07"));
+        assert_eq!(done("OnFailure", json!({}), both(3)), None);
+        assert_eq!(done("Always", json!({}), both(0)), None);
+        let one = json!([ended("first", 0, "07"), runs("second")]);
+        assert_eq!(done("Never", json!({}), one), None);
+        assert_eq!(done("Never", json!({}), Value::Null), None);
+        // What the container says itself comes first.
+        let own = json!({"restartPolicy": "Always"});
+        assert_eq!(done("Never", own, both(0)), None);
+        for (operator, code, is_done) in [
+            ("In", 42, false),
+            ("In", 3, true),
+            ("NotIn", 42, true),
+            ("NotIn", 3, false),
+        ] {
+            let rule =
+                json!({"action": "Restart", "exitCodes": {"operator": operator, "values": [42]}});
+            let own = json!({"restartPolicy": "Never", "restartPolicyRules": [rule]});
+            assert_eq!(
+                done("Never", own, both(code)).is_some(),
+                is_done,
+                "{operator} {code}"
+            );
+        }
     }
 
     #[test]

@@ -99,6 +99,7 @@ fn observation() -> impl Strategy<Value = Observation> {
             .prop_map(|(count, since, last)| Observation::RestartCount { count, since, last }),
         2 => Just(Observation::BackedOff),
         1 => Just(Observation::Killed(Why::LivenessProbe)),
+        1 => Just(Observation::Killed(Why::PodDone)),
         1 => Just(Observation::NotReady),
         1 => named.prop_map(|(pod, container, run)| Observation::Named { to: subject(pod, container), run }),
         1 => Just(Observation::CaptureDeleted { id: "Attempt(1)".to_owned() }),

@@ -374,6 +374,37 @@ fn what_is_restarted_with_a_change_is_no_crash() {
     assert_eq!(node.taken.len(), 1);
 }
 
+/// The API server reports the end of the work before the sidecar ends, right after it, and again and again.
+#[test]
+fn a_sidecar_that_is_stopped_when_its_pod_is_done_does_not_crash() {
+    let ended = |code, stopped| {
+        Observation::Ended(Ended {
+            run: 1,
+            status: Some(ExitStatus::Code(code)),
+            stopped,
+            cause: Some("stopped_from_outside".to_owned()).filter(|_| stopped),
+            ..Ended::default()
+        })
+    };
+    for told in [10.1, 12.3] {
+        for (code, stopped, taken) in [(143, true, 0), (137, true, 0), (3, false, 1)] {
+            let mut node = node();
+            node.start(0.0, 1);
+            // The work was done at 10 s.
+            let done = || Observation::Killed(Why::PodDone);
+            if told < 12.0 {
+                node.app(10.0, done());
+            }
+            node.app(12.0, ended(code, stopped));
+            for _ in 0..2 {
+                node.app(10.0, done());
+            }
+            node.pass(100.0);
+            assert_eq!(node.taken.len(), taken, "{told} {code}: {:?}", node.taken);
+        }
+    }
+}
+
 #[test]
 fn given_codes_and_signals() {
     let rules = Rules {
