@@ -5,7 +5,7 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -17,6 +17,7 @@ use crate::kubectl;
 mod agent;
 #[cfg(target_os = "linux")]
 mod config;
+mod knowledge;
 #[cfg(target_os = "linux")]
 mod node;
 #[cfg(target_os = "linux")]
@@ -28,6 +29,9 @@ mod spool;
 #[derive(Parser)]
 #[command(name = "lastword", version, max_term_width = 100)]
 struct Cli {
+    /// Judge also by what the files *.toml of this directory say of programs' messages
+    #[arg(long, global = true, value_name = "DIR")]
+    knowledge: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -53,6 +57,8 @@ enum Command {
     /// The captures that the agent of this node keeps
     #[cfg(target_os = "linux")]
     Spool(spool::Args),
+    /// Check files that say what messages of further programs mean
+    Knowledge(knowledge::Args),
     /// Print completions for a shell
     Completions(commands::Completions),
     /// Write man pages to a directory
@@ -66,7 +72,12 @@ pub fn main() -> ExitCode {
     let acted = if kubectl::is_name(Path::new(&program)) {
         kubectl::act(kubectl::Cli::parse(), &mut out)
     } else {
-        act(Cli::parse().command, &mut out)
+        let cli = Cli::parse();
+        let installed = cli
+            .knowledge
+            .iter()
+            .try_for_each(|it| knowledge::install(it));
+        installed.and_then(|()| act(cli.command, &mut out))
     };
     let flushed = acted.and_then(|code| match out.flush() {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -100,6 +111,7 @@ fn act(command: Command, out: &mut (impl Write + Send)) -> anyhow::Result<ExitCo
         Command::Status(args) => node::status(&args, out),
         #[cfg(target_os = "linux")]
         Command::Spool(args) => spool::spool(args, out),
+        Command::Knowledge(args) => knowledge::knowledge(args, out),
         Command::Completions(completions) => {
             completions.write(Cli::command(), out)?;
             Ok(ExitCode::SUCCESS)

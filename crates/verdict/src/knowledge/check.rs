@@ -70,6 +70,17 @@ mod tests {
     }
 
     #[test]
+    fn every_source_is_a_capture_or_public() {
+        let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/captures");
+        for entry in Catalogue::built_in().entries() {
+            for source in entry.seen_in().filter(|it| !it.starts_with("https://")) {
+                let capture = captures.join(format!("{source}.lwcap"));
+                assert!(capture.is_file(), "{}: {source}", entry.id());
+            }
+        }
+    }
+
+    #[test]
     fn every_file_is_built_in() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("knowledge");
         let mut files: Vec<String> = read_dir(folder)

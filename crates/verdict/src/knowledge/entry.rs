@@ -305,7 +305,12 @@ fn compiled(pattern: &str) -> Result<Regex, String> {
         regex::Error::CompiledTooBig(_) => {
             format!("it is larger than {MAX_COMPILED} bytes once compiled: repeat less")
         }
-        error => error.to_string(),
+        // The last line says what is wrong; those before it show the pattern.
+        error => {
+            let text = error.to_string();
+            let last = text.lines().last().unwrap_or_default();
+            last.trim_start_matches("error: ").to_owned()
+        }
     })
 }
 

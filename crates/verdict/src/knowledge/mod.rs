@@ -161,23 +161,6 @@ impl Catalogue {
         };
         most(true).or_else(|| most(false))
     }
-
-    /// The catalogue without one entry, to find out what that entry is good for.
-    #[must_use]
-    pub fn without(&self, id: &str) -> Self {
-        let sheets = self.sheets.iter().map(|sheet| {
-            if sheet.entries.iter().any(|entry| entry.id() == id) {
-                let others = sheet.entries.iter().filter(|entry| entry.id() != id);
-                let (name, scope) = (sheet.name.clone(), sheet.scope.clone());
-                Arc::new(Sheet::new(name, scope, others.cloned().collect()))
-            } else {
-                Arc::clone(sheet)
-            }
-        });
-        Self {
-            sheets: sheets.collect(),
-        }
-    }
 }
 
 impl Sheet {

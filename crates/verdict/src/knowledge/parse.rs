@@ -222,7 +222,7 @@ examples = ["no broker at db:9092"]
         for (entry, fault) in [
             (
                 format!("id = \"kafka.x\"\npattern = '('\n{rest}"),
-                "kafka.toml:13: kafka.x: pattern: regex parse error",
+                "kafka.toml:13: kafka.x: pattern: unclosed group",
             ),
             (
                 format!("id = \"kafka.x\"\npattern = 'x\n{rest}"),
