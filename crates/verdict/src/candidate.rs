@@ -4,6 +4,7 @@
 //! What was made good later is no candidate: a file that was found in the end, a connection to the same address that
 //! succeeded, a name that was resolved, a process that could be started after all.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -105,6 +106,24 @@ pub(crate) fn candidates<'a>(case: &Case<'a>, lookups: &'a [Lookup]) -> Vec<Cand
     calls.chain(connections).chain(unresolved).collect()
 }
 
+/// Of what went wrong again and again in the same way, the newest: the last words are about that one.
+pub(crate) fn newest_of_each(all: Vec<Candidate<'_>>) -> Vec<Candidate<'_>> {
+    let mut seen = HashSet::new();
+    let mut newest: Vec<Candidate<'_>> = all
+        .into_iter()
+        .rev()
+        .filter(|one| {
+            let path = one.path.as_ref().map(|path| path.path.clone());
+            let is_call = matches!(one.what, What::Call(_));
+            path.is_none_or(|path| {
+                !is_call || seen.insert((one.pid(), std::ptr::from_ref(one.symptom), path))
+            })
+        })
+        .collect();
+    newest.reverse();
+    newest
+}
+
 /// The program was asked to try again, and then a process could be started.
 fn is_tried_again(case: &Case<'_>, failure: &Failure) -> bool {
     let mut processes = case.facts.processes.iter();
@@ -197,6 +216,13 @@ impl<'a> Candidate<'a> {
             What::Connection(connection) => connection.address.to_string(),
             What::Lookup(lookup) => escaped_to(lookup.host.as_bytes(), 200).to_string(),
         }
+    }
+
+    /// Whether a text has what each way to name the candidate has: a quick check before the others.
+    pub(crate) fn may_be_named(&self, text: &str) -> bool {
+        self.path
+            .as_ref()
+            .is_none_or(|path| text.contains(&path.last))
     }
 
     /// How well a text names what the candidate is about.

@@ -14,7 +14,7 @@
 //! headline only follows from it: `could not bind: Address already in use`, then `could not create any sockets`. So
 //! earlier lines that name a candidate count, if what was said after them adds nothing to them.
 
-use super::candidate::{Candidate, Naming, What};
+use super::candidate::{Candidate, Naming, What, newest_of_each};
 use crate::facts::is_noise;
 use crate::facts::lookup::Outcome;
 use crate::facts::output::Line;
@@ -114,7 +114,7 @@ impl Tied<'_> {
 /// The candidate that is tied best to the end of the run.
 pub(crate) fn strongest<'a>(case: &Case<'a>, candidates: Vec<Candidate<'a>>) -> Option<Tied<'a>> {
     let mut groups: Vec<Vec<Candidate<'a>>> = Vec::new();
-    for candidate in candidates {
+    for candidate in newest_of_each(candidates) {
         let same = |group: &&mut Vec<Candidate<'a>>| {
             group
                 .first()
@@ -193,6 +193,10 @@ fn named<'a>(
 }
 
 fn best_sentence(candidate: &Candidate<'_>, text: &str) -> Naming {
+    // Thousands of calls may have failed: most of them are named nowhere.
+    if !candidate.may_be_named(text) {
+        return Naming::No;
+    }
     let told = sentences(text).map(|sentence| candidate.told_by(sentence));
     told.max().unwrap_or(Naming::No)
 }
