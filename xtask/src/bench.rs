@@ -14,11 +14,12 @@ use clap::ValueEnum;
 
 use crate::{
     arch::Arch,
+    built,
     cargo::Artifact,
     demo, ebpf,
     kernel::{KERNELS, Kernel},
     place, step,
-    vm::{self, Guest, Machine},
+    vm::{Guest, Machine},
 };
 
 /// Ends a guest that hangs; measuring takes a minute.
@@ -169,7 +170,7 @@ struct Bench {
 
 impl Bench {
     fn build() -> Result<Bench> {
-        let artifacts = vm::build(Arch::HERE, "release", &["--bench", "recorder"])?;
+        let artifacts = built::programs(Arch::HERE, "release", &["--bench", "recorder"])?;
         let folder = place::workspace().join("target/bench");
         fs::create_dir_all(folder.join("corpus"))
             .with_context(|| format!("cannot make {}", folder.display()))?;
@@ -272,7 +273,7 @@ fn add(report: &mut String, line: &str) {
 
 /// The benchmark of the format, which also makes up captures.
 fn of_format() -> Result<Command> {
-    let mut command = vm::cargo_without_shared_libraries(Arch::HERE, "bench")?;
+    let mut command = built::without_shared_libraries(Arch::HERE, "bench")?;
     command.args([
         "--quiet",
         "--package",

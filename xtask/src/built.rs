@@ -1,5 +1,5 @@
-//! The whole workspace, built once for `xtask test`: all programs and tests with one set of features, and without
-//! shared libraries, so that the same files run on this machine and in guests.
+//! What `xtask` builds of the workspace for tests, for the demo and for guests: with one set of features, and without
+//! shared libraries, so that the same files run on this machine and in guests, and nothing is compiled twice.
 
 use std::{path::Path, process::Command};
 
@@ -8,28 +8,89 @@ use anyhow::{Context as _, Result};
 use crate::{
     arch::Arch,
     cargo::{self, Artifact},
-    step, vm,
+    place, step,
 };
+
+/// The profile of what the tests and the demo run.
+pub(crate) const PROFILE: &str = "guest";
+
+/// The target that makes cargo choose the features of dependencies that tests ask for. Without a test among the targets,
+/// tokio and all that needs it would be compiled once more for the tests.
+pub(crate) const AS_FOR_TESTS: [&str; 2] = ["--test", "documents"];
+
+/// Asks the compiler for programs without shared libraries.
+const STATIC: &str = "-Ctarget-feature=+crt-static";
 
 /// `cargo SUBCOMMAND` for the whole workspace. What one such command built is current for the next one, whichever
 /// targets either names. With `--package`, cargo would choose other features of dependencies, and compile many of
 /// them again.
 ///
 /// # Errors
-/// As [`vm::cargo_without_shared_libraries`].
+/// As [`without_shared_libraries`].
 pub(crate) fn cargo(subcommand: &str) -> Result<Command> {
-    let mut command = vm::cargo_without_shared_libraries(Arch::HERE, subcommand)?;
-    command.args(["--workspace", "--profile", "guest"]);
+    let mut command = without_shared_libraries(Arch::HERE, subcommand)?;
+    command.args(["--workspace", "--profile", PROFILE]);
     Ok(command)
 }
 
 /// `cargo SUBCOMMAND` for one package, with only the features that this package and its dependencies ask for.
 ///
 /// # Errors
-/// As [`vm::cargo_without_shared_libraries`].
+/// As [`without_shared_libraries`].
 pub(crate) fn cargo_alone(subcommand: &str, package: &str) -> Result<Command> {
-    let mut command = vm::cargo_without_shared_libraries(Arch::HERE, subcommand)?;
-    command.args(["--package", package, "--profile", "guest"]);
+    let mut command = without_shared_libraries(Arch::HERE, subcommand)?;
+    command.args(["--package", package, "--profile", PROFILE]);
+    Ok(command)
+}
+
+/// Builds what runs in guests: lastword, the programs of the tests, and what `targets` asks cargo for.
+///
+/// # Errors
+/// The build fails.
+pub(crate) fn programs(arch: Arch, profile: &str, targets: &[&str]) -> Result<Vec<Artifact>> {
+    step::say(
+        "building lastword without shared libraries, for this machine and for guests (some minutes the first time)",
+    );
+    let mut command = without_shared_libraries(arch, "build")?;
+    command.args(["--workspace", "--profile", profile]);
+    for program in ["lastword", "init", "scene", "victim"] {
+        command.args(["--bin", program]);
+    }
+    cargo::artifacts(command.args(targets))
+}
+
+/// `cargo SUBCOMMAND` that builds static programs, in a folder of their own.
+///
+/// # Errors
+/// What another architecture than this machine's needs cannot be fetched.
+pub(crate) fn without_shared_libraries(arch: Arch, subcommand: &str) -> Result<Command> {
+    let mut command = cargo::command(subcommand);
+    let target = format!("{}-unknown-linux-gnu", arch.name());
+    if arch != Arch::HERE {
+        step::quiet(
+            Command::new("rustup").args(["target", "add", &target]),
+            "check that https://static.rust-lang.org can be reached",
+        )?;
+        let compiler = arch.compiler()?;
+        let program = |name: &str| {
+            let file = format!("usr/bin/{}-linux-gnu-{name}", arch.name());
+            compiler.root.join(file)
+        };
+        let variable = target.replace('-', "_");
+        command
+            .env(format!("CC_{variable}"), program("gcc"))
+            .env(format!("AR_{variable}"), program("ar"))
+            .env(
+                format!("CARGO_TARGET_{}_LINKER", variable.to_uppercase()),
+                program("gcc"),
+            )
+            .env("LD_LIBRARY_PATH", compiler.libraries());
+    }
+    command
+        .args(["--target", &target, "--target-dir"])
+        .arg(place::workspace().join("target/vm"))
+        .env("RUSTFLAGS", STATIC)
+        .env("RUSTDOCFLAGS", STATIC);
     Ok(command)
 }
 

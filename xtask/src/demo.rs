@@ -18,6 +18,9 @@ use signal_hook::consts::SIGINT;
 use crate::{
     apt::{Bundle, Suite},
     arch::Arch,
+    built,
+    cargo::Artifact,
+    ebpf,
     initramfs::File,
     kernel::{KERNELS, Kernel},
     native, place, step,
@@ -79,20 +82,16 @@ impl Stage {
         if let Some(why) = native::obstacle() {
             return Ok(Err(why));
         }
-        let workspace = place::workspace();
         let scene = Scene {
             packages: PACKAGES.get()?.root,
-            kept: workspace.clone(),
+            kept: place::workspace(),
         };
         if let Err(error) = scene.play(|| Ok(())) {
             return Ok(Err(format!("{error:#}")));
         }
         let lastword = match env::var_os("LASTWORD_BIN") {
             Some(program) => PathBuf::from(program),
-            None => {
-                crate::build()?;
-                workspace.join("target/release/lastword")
-            }
+            None => build()?.1,
         };
         Ok(match native::refusal(&lastword) {
             Some(why) => Err(why),
@@ -121,7 +120,7 @@ fn native(capture: &Path) -> Result<Result<PathBuf, String>> {
     let status = scene.play(|| {
         lastword(&program, &command)
             .status()
-            .context("cannot start target/release/lastword")
+            .with_context(|| format!("cannot start {}", program.display()))
     })?;
     if !capture.exists() {
         bail!("lastword ({status}) wrote no {CAPTURE}; see its messages above");
@@ -142,12 +141,7 @@ fn in_guest(capture: &Path) -> Result<PathBuf> {
         );
     }
     let nginx = nginx()?;
-    crate::ebpf::build(Arch::HERE, None)?;
-    let artifacts = vm::build(Arch::HERE, "guest", &[])?;
-    let lastword = artifacts
-        .iter()
-        .find(|it| it.name == "lastword" && !it.is_test)
-        .context("cargo built no `lastword`")?;
+    let (artifacts, lastword) = build()?;
     let machine = Machine::with(Arch::HERE, &artifacts, nginx)?;
     let kernel = Kernel::get(KERNELS[1], Arch::HERE)?;
     step::say(format_args!(
@@ -166,7 +160,21 @@ fn in_guest(capture: &Path) -> Result<PathBuf> {
     if outcome.code != 0 {
         bail!("the scene failed in the guest; see its messages above");
     }
-    Ok(lastword.executable.clone())
+    Ok(lastword)
+}
+
+/// Builds what the demo runs as the tests build it, which need not build it again then. Gives all programs, and which of
+/// them is lastword.
+fn build() -> Result<(Vec<Artifact>, PathBuf)> {
+    ebpf::build(Arch::HERE, None)?;
+    let mut artifacts = built::programs(Arch::HERE, built::PROFILE, &built::AS_FOR_TESTS)?;
+    artifacts.retain(|artifact| !artifact.is_test);
+    let lastword = artifacts.iter().find(|it| it.name == "lastword");
+    let lastword = lastword
+        .context("cargo built no `lastword`")?
+        .executable
+        .clone();
+    Ok((artifacts, lastword))
 }
 
 /// Debian's nginx for a guest: the program, its settings, and the shared libraries it needs here.

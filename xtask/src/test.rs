@@ -52,7 +52,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let filter: Vec<&str> = arguments.filter.as_deref().into_iter().collect();
     if let Some(arch) = arguments.arch {
         ebpf::build(arch, None)?;
-        return in_guests(&Machine::get(arch)?, arch, arguments.suite, &filter);
+        let built = built::programs(arch, built::PROFILE, &["--test", "kernel"])?;
+        let machine = Machine::with(arch, &built, Vec::new())?;
+        return in_guests(&machine, arch, arguments.suite, &filter);
     }
     ebpf::build(Arch::HERE, None)?;
     if arguments.fast {

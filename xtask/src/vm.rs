@@ -16,14 +16,11 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     apt::{Bundle, Suite, Unpacked},
     arch::Arch,
-    cargo::{self, Artifact},
+    cargo::Artifact,
     initramfs::{self, File},
     kernel::Kernel,
     place, step,
 };
-
-/// Asks the compiler for programs without shared libraries.
-const STATIC: &str = "-Ctarget-feature=+crt-static";
 
 const BUSYBOX: Bundle = Bundle {
     name: "busybox",
@@ -64,15 +61,6 @@ pub(crate) struct Outcome {
 }
 
 impl Machine {
-    /// Gets QEMU and busybox, builds lastword and its tests without shared libraries, and packs them.
-    ///
-    /// # Errors
-    /// Something cannot be fetched, built or written.
-    pub(crate) fn get(arch: Arch) -> Result<Machine> {
-        let artifacts = build(arch, "guest", &["--test", "kernel"])?;
-        Machine::with(arch, &artifacts, Vec::new())
-    }
-
     /// Gets QEMU and busybox, and packs these programs and tests, and other files.
     ///
     /// # Errors
@@ -242,59 +230,6 @@ pub(crate) fn file(path: String, source: &Path) -> Result<File> {
         content,
         executable: true,
     })
-}
-
-/// Builds what runs in guests: all programs of `agent` and `lastword-tests`, and what `targets` asks cargo for. Tests
-/// get by with a little optimisation: without any they are slow in an emulated machine, and all of it takes long to
-/// build.
-///
-/// # Errors
-/// The build fails.
-pub(crate) fn build(arch: Arch, profile: &str, targets: &[&str]) -> Result<Vec<Artifact>> {
-    step::say(
-        "building lastword and its tests without shared libraries, as for guests (some minutes the first time)",
-    );
-    let mut command = cargo_without_shared_libraries(arch, "build")?;
-    command
-        .args(["--profile", profile, "--package", "agent"])
-        .args(["--package", "lastword-tests", "--bins"])
-        .args(targets);
-    cargo::artifacts(&mut command)
-}
-
-/// `cargo SUBCOMMAND` that builds static programs, in a folder of their own.
-///
-/// # Errors
-/// What another architecture than this machine's needs cannot be fetched.
-pub(crate) fn cargo_without_shared_libraries(arch: Arch, subcommand: &str) -> Result<Command> {
-    let mut command = cargo::command(subcommand);
-    let target = format!("{}-unknown-linux-gnu", arch.name());
-    if arch != Arch::HERE {
-        step::quiet(
-            Command::new("rustup").args(["target", "add", &target]),
-            "check that https://static.rust-lang.org can be reached",
-        )?;
-        let compiler = arch.compiler()?;
-        let program = |name: &str| {
-            let file = format!("usr/bin/{}-linux-gnu-{name}", arch.name());
-            compiler.root.join(file)
-        };
-        let variable = target.replace('-', "_");
-        command
-            .env(format!("CC_{variable}"), program("gcc"))
-            .env(format!("AR_{variable}"), program("ar"))
-            .env(
-                format!("CARGO_TARGET_{}_LINKER", variable.to_uppercase()),
-                program("gcc"),
-            )
-            .env("LD_LIBRARY_PATH", compiler.libraries());
-    }
-    command
-        .args(["--target", &target, "--target-dir"])
-        .arg(place::workspace().join("target/vm"))
-        .env("RUSTFLAGS", STATIC)
-        .env("RUSTDOCFLAGS", STATIC);
-    Ok(command)
 }
 
 /// A process whose output arrives line by line, and which does not outlive this value.

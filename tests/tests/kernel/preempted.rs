@@ -22,7 +22,7 @@ const PROBES: [(&str, K); 3] = [
     ("sched_process_fork", K::FORK),
     ("sched_process_exit", K::EXIT),
 ];
-const ROUNDS: u64 = 12;
+const ROUNDS: u64 = 4;
 /// Processes at the same time, each of which starts [`EACH`] others: in one round, as many as fit into the lane Life.
 const WORKERS: u64 = 8;
 const EACH: u64 = 20;

@@ -24,13 +24,18 @@ use crate::{
 };
 
 pub(super) const CASES: &[Case] = &[
+    ("rings_outlive_an_agent_that_is_killed", || {
+        lives_through(Signal::SIGKILL)
+    }),
+    ("programs_outlive_an_agent_and_stop_by_themselves", lapse),
+];
+
+/// What no kernel does differently.
+pub(super) const ALIKE: &[Case] = &[
     (
         "rings_outlive_an_agent_killed_in_a_crash_loop",
         no_run_missing,
     ),
-    ("rings_outlive_an_agent_that_is_killed", || {
-        lives_through(Signal::SIGKILL)
-    }),
     ("rings_outlive_an_agent_that_stops", || {
         lives_through(Signal::SIGTERM)
     }),
@@ -39,11 +44,6 @@ pub(super) const CASES: &[Case] = &[
         ended_meanwhile,
     ),
     ("rings_outlive_an_agent_that_adopted", adopted),
-    ("programs_outlive_an_agent_and_stop_by_themselves", lapse),
-];
-
-/// What no kernel does differently.
-pub(super) const ALIKE: &[Case] = &[
     ("agent_removes_what_another_version_pinned", other_version),
     ("agent_pins_nothing_where_others_could", not_trusted),
     ("agent_pins_nothing_where_another_one_does", two),
