@@ -191,6 +191,8 @@ fn what_is_held_out_is_read_and_escaped() {
         "../../tests/captures/held-out",
         "../../tests/captures/held-out-later",
         "../../tests/captures/held-out-last",
+        "../../tests/captures/programs",
+        "../../tests/captures/programs-later",
     ] {
         let captures = captures_in(folder);
         assert!(!captures.is_empty());
@@ -511,6 +513,7 @@ fn lines_of_one_write_are_told_in_their_order() {
         "held-out-later",
         "held-out-last",
         "programs",
+        "programs-later",
     ] {
         for path in captures_in(&format!("../../tests/captures/{folder}")) {
             let mut reader = capture_format::open_file(&path).unwrap();

@@ -26,6 +26,7 @@ fn each_next_step_fits_its_place() {
         "held-out-later",
         "held-out-last",
         "programs",
+        "programs-later",
     ] {
         for file in read_dir(root.join(folder)).unwrap().flatten() {
             let path = file.path();

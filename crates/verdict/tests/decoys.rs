@@ -196,6 +196,7 @@ fn captures() -> Vec<PathBuf> {
         "held-out-later",
         "held-out-last",
         "programs",
+        "programs-later",
     ];
     let files = folders.iter().flat_map(|folder| {
         let files = read_dir(root.join(folder)).unwrap().flatten();
