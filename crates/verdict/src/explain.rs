@@ -85,6 +85,9 @@ pub fn explain_with<R: Read + Seek>(reader: &mut Reader<R>, knowledge: &Catalogu
     }
     let found = leads(&traits, &runs, &verdicts);
     for (run, leads) in verdicts.iter_mut().zip(found) {
+        if let Some(step) = leads::next_step(&run.verdict, &leads) {
+            run.verdict.next_step = step;
+        }
         run.leads = leads;
     }
     let alike = verdicts.windows(2).all(|pair| is_alike(&pair[0], &pair[1]));

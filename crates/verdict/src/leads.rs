@@ -15,7 +15,7 @@ use capture_format::BootTime;
 use serde::Serialize;
 
 use crate::entity::{alike, normal};
-use crate::rules::{Band, Case, Evidence, Verdict};
+use crate::rules::{Band, Case, Cause, Evidence, Verdict};
 
 mod search;
 mod sign;
@@ -140,6 +140,21 @@ pub(crate) fn troubles(case: &Case<'_>) -> Vec<Trouble> {
 #[must_use]
 pub(crate) fn are_wanted(verdict: &Verdict) -> bool {
     verdict.band <= Band::Lead
+}
+
+/// What to do next where no cause is named and there are leads.
+pub(crate) fn next_step(verdict: &Verdict, leads: &[Lead]) -> Option<String> {
+    let names_none = matches!(verdict.cause, Cause::ExitedNonZero | Cause::Unknown);
+    let first = leads.first().filter(|_| names_none)?;
+    let what = &first.what;
+    let event = first.evidence.last().map(|evidence| evidence.event)?;
+    let then = match leads.len() {
+        1 => "",
+        _ => ", then the others",
+    };
+    Some(format!(
+        "Check whether this is why: {what}{then}. `lastword show` has every call around #{event}."
+    ))
 }
 
 /// One run among those of its capture.
@@ -393,6 +408,26 @@ mod tests {
             why.ends_with("run 1, which lived 60 s, did not meet it"),
             "{why}"
         );
+    }
+
+    #[test]
+    fn the_next_step_is_to_check_the_first_lead() {
+        let mut s = Script::new(&["slapd", "-f", "/etc/ldap/app.conf"]);
+        s.stat(INIT, "/etc/ldap/app.conf", 2).exit(INIT, 1);
+        let run = explain(&mut capture(&[s])).runs.remove(0);
+        let event = run.leads[0].evidence.last().unwrap().event;
+        assert_eq!(
+            run.verdict.next_step,
+            format!(
+                "Check whether this is why: {}. `lastword show` has every call around #{event}.",
+                run.leads[0].what
+            )
+        );
+        let mut s = Script::new(&["app"]);
+        s.write(INIT, 2, "fatal: PORT is not a number\n")
+            .exit(INIT, 1);
+        let run = explain(&mut capture(&[s])).runs.remove(0);
+        assert!(run.verdict.next_step.starts_with("Read its last words"));
     }
 
     #[test]

@@ -172,10 +172,11 @@ impl Formats {
         let text = text.lines().next().unwrap_or_default().trim().to_owned();
         let level = find(&self.record.level);
         let level = level.and_then(|level| self.levels.get(&level.to_lowercase()).copied());
-        (!text.is_empty()).then_some(Message {
-            text,
-            level: level.flatten(),
-        })
+        // An error does not happen in every run, whatever the record calls itself.
+        let level = level
+            .flatten()
+            .filter(|level| *level > Level::Info || error.is_none());
+        (!text.is_empty()).then_some(Message { text, level })
     }
 
     /// The fields of `key=value key="a value"`, if the line is made of them and one key is that of a record.
@@ -307,6 +308,23 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn a_record_with_an_error_is_not_what_happens_in_every_run() {
+        let level = |line: &str| Message::of(line).level;
+        assert_eq!(
+            level(r#"level=info msg="Error parsing my.cnf" err="no such file""#),
+            None
+        );
+        assert_eq!(
+            level(r#"level=info msg="listening" port=80"#),
+            Some(Level::Info)
+        );
+        assert_eq!(
+            level(r#"level=warn msg="no cache" err="refused""#),
+            Some(Level::Warning)
+        );
     }
 
     #[test]

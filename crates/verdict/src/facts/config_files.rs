@@ -24,6 +24,8 @@ const ENDINGS: &[&[u8]] = &[
     b".xml",
     b".properties",
     b".env",
+    b"/Caddyfile",
+    b"/Corefile",
 ];
 
 /// Whether a path has a name as configuration files have.

@@ -289,12 +289,13 @@ impl Output {
     }
 }
 
-/// The last lines that are not blank, oldest first: as many as are kept, so that millions of lines in a small file cost
-/// little.
+/// The last lines that are not blank, oldest first: as many as are kept beside the first line of a write and what follows
+/// its last line break. So millions of lines in a small file cost little, and a message with a long trace keeps its
+/// beginning.
 fn newest_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = text.rsplit(|&b| b == b'\n');
     let spoken = lines.filter(|line| !String::from_utf8_lossy(line).trim().is_empty());
-    let newest: Vec<&[u8]> = spoken.take(MAX_LINES).collect();
+    let newest: Vec<&[u8]> = spoken.take(MAX_LINES - 2).collect();
     newest.into_iter().rev()
 }
 
@@ -372,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn many_lines_in_one_write_are_those_that_one_write_each_would_leave() {
+    fn many_lines_in_one_write_are_its_first_and_those_that_one_write_each_would_leave() {
         let text = |range: std::ops::Range<u32>| {
             let lines = range.map(|n| format!("line {n}\n{}", "\n \u{a0}\t\n".repeat(40)));
             lines.collect::<String>()
@@ -385,7 +386,8 @@ mod tests {
             single.write(INIT, 2, line);
         }
         let kept = lines(whole.exit(INIT, 1));
-        assert_eq!(kept, lines(single.exit(INIT, 1)));
+        assert_eq!(kept[0], "stderr: this went on");
+        assert_eq!(kept[1..], lines(single.exit(INIT, 1))[1..]);
         assert_eq!(kept.len(), MAX_LINES);
         assert_eq!(kept[MAX_LINES - 2..], ["stderr: line 99", "stderr: and"]);
     }

@@ -13,12 +13,16 @@ macro_rules! files {
 
 /// All files, in the order in which their entries are asked: programs before the runtimes that they are made with.
 pub(super) const FILES: &[(&str, &str)] = files![
+    "alertmanager",
     "apache",
     "bind",
+    "borg",
+    "composer",
     "etcd",
     "git",
     "gunicorn",
     "haproxy",
+    "hitch",
     "memcached",
     "mosquitto",
     "mysql",
@@ -28,6 +32,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "postgres",
     "prometheus",
     "redis",
+    "sidekiq",
     "squid",
     "stunnel",
     "supervisor",

@@ -260,6 +260,15 @@ impl Entry {
         &self.row.pattern
     }
 
+    /// The same entry, which matches nothing.
+    #[cfg(test)]
+    pub(super) fn mute(&self) -> Self {
+        Self {
+            regex: OnceLock::from(None),
+            ..self.clone()
+        }
+    }
+
     /// Whether two entries say the same of a message.
     pub(super) fn agrees_with(&self, other: &Self) -> bool {
         self.row.severity == other.row.severity
@@ -270,7 +279,7 @@ impl Entry {
 
     /// What a text with this message names, and where in it the message ends. If the message occurs several times, the
     /// last one counts.
-    pub(super) fn find<'t>(&self, text: &'t str) -> Option<(Vec<(EntityKind, &'t str)>, usize)> {
+    pub(crate) fn find<'t>(&self, text: &'t str) -> Option<(Vec<(EntityKind, &'t str)>, usize)> {
         let regex = self
             .regex
             .get_or_init(|| compiled(&self.row.pattern).ok())

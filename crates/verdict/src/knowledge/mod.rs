@@ -18,6 +18,8 @@
 //! Entries are not trusted to be harmless: their number, their patterns and the compiled size of these are limited, and
 //! `regex` needs linear time whatever the pattern.
 
+#[cfg(test)]
+mod ablation;
 mod built_in;
 mod check;
 mod entry;

@@ -3,16 +3,17 @@
 //! The last words have to complain about content: in words that only parsers use, or in words such as `unexpected` and
 //! `invalid` beside the name of a file. The rule takes the file that the words name, if the program had read it. If
 //! they name none, it takes the last configuration file that the same process had read. If no such file was recorded,
-//! it takes a path with a line number from the words.
+//! it takes a path with a line number from the words. A complaint right before the last words that names a place in a
+//! file goes first, if all that was said after it names configuration files: one file includes the other.
 //!
 //! The rule is wrong if the parser complained about something that is not a file, such as an answer from the network. A
 //! program's own source does not count, and neither do the files that libraries read in every program.
 
 use super::doubt::is_warning;
 use super::phrase::{says, sentences};
-use super::words::Follows;
+use super::words::{Follows, is_complaint};
 use super::{Case, Cause, Evidence, Finding};
-use crate::entity::names;
+use crate::entity::{names, places};
 use crate::facts::config_files::ConfigFile;
 use crate::facts::output::Line;
 use crate::lexicon::lexicon;
@@ -43,6 +44,19 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
             about && !is_warning(line) && case.words.follows(line, &path) != Follows::AnotherFailure
         })
     };
+    // A complaint that names a place in a file, and complaints after it that only name configuration files.
+    let located_earlier = case.words.earlier().find_map(|line| {
+        let file = read().find(|file| is_about(line, file) && is_located(line.said(), file))?;
+        let mut after = case.words.after(line).filter(|other| is_complaint(other));
+        let of_files = after.all(|other| read().any(|file| is_about(other, file)));
+        (is_complaint(line) && of_files).then_some((file, line))
+    });
+    if let Some((file, line)) = located_earlier {
+        let why = "the program read the file, and a line right before its last words names the place in it";
+        let mut finding = verdict(case, &file.path, Some(file), line, 72, why);
+        finding.rests_on = Some(line.event);
+        return Some(finding);
+    }
     let named = read().find_map(|file| {
         let line = block.iter().copied().find(|line| is_about(line, file));
         Some((file, line?))
@@ -70,7 +84,14 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
         finding.rests_on = Some(line.event);
         return Some(finding);
     }
-    if let Some(line) = block.iter().find(parses)
+    // The headline says more than a line that only one word makes a parser's.
+    let headline = block
+        .first()
+        .filter(|line| is_complaint(line) && says(line.said(), &lexicon().beside_file.words));
+    if let Some(line) = block
+        .iter()
+        .find(parses)
+        .map(|line| headline.unwrap_or(line))
         && !block.iter().any(|line| names_a_source(line.said()))
         && let Some(file) = read()
             .find(|file| file.event < line.event && file.pid == line.pid && !is_of_system(file))
@@ -115,6 +136,19 @@ fn is_of_system(file: &ConfigFile) -> bool {
 fn is_about(line: &Line, file: &ConfigFile) -> bool {
     let [path, name] = [&file.path[..], basename(&file.path)].map(String::from_utf8_lossy);
     line.event > file.event && (names(line.said(), &path) || names(line.said(), &name))
+}
+
+/// Whether a line names a place in the file: `app.conf:3`, `app.conf[3]`, `app.conf line 3`.
+fn is_located(text: &str, file: &ConfigFile) -> bool {
+    const BEFORE: &[&str] = &[":", "[", "(", " line ", ", line ", " on line ", " at line "];
+    let [path, name] = [&file.path[..], basename(&file.path)].map(String::from_utf8_lossy);
+    places(text, &path).chain(places(text, &name)).any(|place| {
+        let after = text[place.end..].trim_start_matches(['"', '\'']);
+        let mut numbers = BEFORE
+            .iter()
+            .filter_map(|before| after.strip_prefix(before));
+        numbers.any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    })
 }
 
 /// Whether one sentence names the file and the fault.
@@ -243,6 +277,32 @@ mod tests {
             (verdict.subject.as_str(), verdict.score),
             ("/srv/config.json", 72)
         );
+    }
+
+    #[test]
+    fn the_file_that_was_included_is_to_blame() {
+        let mut s = Script::new(&["radiusd"]);
+        for (fd, path, name) in [
+            (3, "/etc/radius/radiusd.conf", "radiusd.conf"),
+            (4, "/etc/radius/clients.conf", "clients.conf"),
+        ] {
+            s.open(INIT, path, fd).read(INIT, fd, name, "client x {");
+        }
+        s.write(INIT, 2, "Error: /etc/radius/clients.conf[1]: EOF reached\n");
+        let mut other = s.clone();
+        s.write(
+            INIT,
+            2,
+            "Error: Errors reading or parsing /etc/radius/radiusd.conf\n",
+        );
+        let verdict_of = |s: &mut Script| verdict(s.exit(INIT, 1));
+        let verdict = verdict_of(&mut s);
+        assert_eq!(
+            (verdict.subject.as_str(), verdict.score),
+            ("/etc/radius/clients.conf", 72)
+        );
+        other.write(INIT, 2, "Error: no dictionary: licence expired\n");
+        assert_eq!(verdict_of(&mut other).cause, Cause::ExitedNonZero);
     }
 
     #[test]

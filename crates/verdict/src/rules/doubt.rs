@@ -151,7 +151,7 @@ fn greatest(case: &Case<'_>) -> Option<(u8, &'static str)> {
 fn of_line(case: &Case<'_>, line: &Line) -> Option<(u8, &'static str)> {
     let speaker = case.facts.processes.get(line.pid);
     let doubts = [
-        of_words(line),
+        of_words(case, line),
         of_silence(case, line),
         of_work(case, line),
         of_end(case, speaker),
@@ -165,8 +165,10 @@ pub(super) fn rests_on_words(verdict: &Finding) -> bool {
     verdict.cause.is_said() && verdict.score < KERNEL_SAID_IT
 }
 
-fn of_words(line: &Line) -> Option<(u8, &'static str)> {
-    is_warning(line).then_some((ONLY_A_WARNING, "the last words call themselves a warning"))
+fn of_words(case: &Case<'_>, line: &Line) -> Option<(u8, &'static str)> {
+    let is_meant = !case.words.is_referred_to(line);
+    (is_warning(line) && is_meant)
+        .then_some((ONLY_A_WARNING, "the last words call themselves a warning"))
 }
 
 /// The process said nothing more and still went on.

@@ -117,8 +117,10 @@ fn of_line<'a>(case: &Case<'a>, line: &'a Line, cited: &'a Line, place: Place) -
     })?;
     let escaped = |name: &str| escaped_to(name.as_bytes(), MAX_NAME).to_string();
     let named = meaning.named.iter();
+    // A line that is the whole message says more than the line that it continues.
+    let is_whole = meaning.entry.find(line.said()).is_some();
     Some(Said {
-        line: cited,
+        line: if is_whole { line } else { cited },
         place,
         entry: meaning.entry,
         named: named.map(|(kind, name)| (*kind, escaped(name))).collect(),

@@ -11,14 +11,14 @@
 
 use super::Evidence;
 use super::doubt::{is_tolerated, is_warning};
-use super::phrase::{affirms, said, sentences};
+use super::phrase::{affirms, said, says, sentences};
 use crate::facts::output::{Fate, Line, Stream};
 use crate::lexicon::lexicon;
 use crate::message::Level;
 use crate::symptom::tried;
 use events::escape::escaped_to;
 
-/// How many lines are looked at.
+/// How many lines are looked at, without those before them that begin the message of the first one.
 const MAX_LINES: usize = 48;
 /// How many lines may follow the headline that are not part of a stack trace.
 const MAX_AFTER: usize = 3;
@@ -98,13 +98,16 @@ pub struct LastWords<'a> {
 
 impl<'a> LastWords<'a> {
     /// Takes the last of these lines, in the order in which they were written. Lines that went to /dev/null are left
-    /// out: nobody wanted to read them.
+    /// out: nobody wanted to read them. So is what the program repeats after it said that it ends.
     #[must_use]
     pub fn of(lines: impl Iterator<Item = &'a Words>) -> Self {
         let heard = lines.filter(|line| line.fate != Fate::Discarded);
         let mut lines: Vec<&Words> = heard.collect();
         lines.sort_by_key(|line| line.event);
-        lines.drain(..lines.len().saturating_sub(MAX_LINES));
+        lines.drain(..start(&lines));
+        let ended_it = (1..=lines.len()).map(|end| !was_survived(&lines[..end]));
+        let mut ended_it = ended_it.collect::<Vec<bool>>().into_iter();
+        lines.retain(|_| ended_it.next().unwrap_or(true));
         Self {
             headline: headline(&lines),
             lines,
@@ -225,6 +228,12 @@ impl<'a> LastWords<'a> {
         lines.filter(move |line| (after..before).contains(&line.event))
     }
 
+    /// Whether a line after this one says that a warning is why the program ends.
+    pub(crate) fn is_referred_to(&self, line: &Words) -> bool {
+        self.after(line)
+            .any(|other| refers_to_warnings(other.said()))
+    }
+
     /// Whether nothing was printed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -254,7 +263,11 @@ impl<'a> LastWords<'a> {
             |s| *s == Stream::Pipe,
         ];
         let lines = kinds.into_iter().map(of).find(|lines| !lines.is_empty());
-        let lines = lines.unwrap_or_default();
+        let mut lines = lines.unwrap_or_default();
+        // What happens in every run says nothing beside a complaint.
+        if lines.iter().any(|line| is_complaint(line)) {
+            lines.retain(|line| line.message().level.is_none_or(|level| level > Level::Info));
+        }
         // Complaints say more than what was said between them.
         let is_complaint = |at: &usize| {
             let line = lines[*at];
@@ -266,6 +279,18 @@ impl<'a> LastWords<'a> {
         chosen.sort_unstable();
         chosen.into_iter().map(|at| lines[at]).collect()
     }
+}
+
+/// The place of the first line that is looked at. A message with a long stack trace is looked at from its beginning.
+fn start(lines: &[&Words]) -> usize {
+    let start = lines.len().saturating_sub(MAX_LINES);
+    let before = lines[..start].iter().rev();
+    let first = lines.get(start);
+    let trace = first
+        .into_iter()
+        .chain(before)
+        .take_while(|line| is_continuation(line.said()));
+    start.saturating_sub(trace.count())
 }
 
 /// The place of the line that says why.
@@ -285,6 +310,14 @@ fn headline(lines: &[&Words]) -> Option<usize> {
             || reports_failure(lines[at])
     };
     let failing = || recent.iter().rev().filter(|&&at| fails(at));
+    // A line such as `see warnings above` says that a warning is the reason.
+    let warned = || {
+        let end = failing().find(|&&at| refers_to_warnings(lines[at].said()))?;
+        let before = heads.iter().rev().filter(|at| *at < end);
+        let mut before =
+            before.take_while(|&&at| lines[*end].time.since(lines[at].time) <= WHILE_ENDING);
+        before.find(|&&at| fails(at) && !is_closing(lines[at].said()) && !is_hint(lines[at].said()))
+    };
     let earlier = || {
         let end = lines.last().map(|line| line.time)?;
         let any_success = recent.iter().any(|&at| speaks_of_success(lines[at].said()));
@@ -298,6 +331,7 @@ fn headline(lines: &[&Words]) -> Option<usize> {
     };
     failing()
         .find(|&&at| says_why(lines[at]))
+        .or_else(warned)
         .or_else(earlier)
         .or(failing().find(|&&at| !is_warning(lines[at])))
         .or(recent
@@ -318,6 +352,31 @@ fn ends_a_trace(before: &[&Words]) -> bool {
     trace.any(|line| line.said().trim_start().starts_with("File \""))
 }
 
+/// Whether the program had said the last of these lines before, and only then that it ends: so it went on after it the
+/// first time, and something else ended it.
+fn was_survived(lines: &[&Words]) -> bool {
+    let Some((last, before)) = lines.split_last() else {
+        return false;
+    };
+    let is_fatal = |line: &&Words| {
+        line.message().level == Some(Level::Fatal) || affirms(line.said(), &["fatal*"])
+    };
+    let end = before.iter().rposition(is_fatal);
+    let first = end.and_then(|end| before[..end].iter().find(|line| line.said() == last.said()));
+    first.is_some() && !is_fatal(last)
+}
+
+/// Whether a line says that the reason was called a warning: `Reading config failed--see warnings above.`
+fn refers_to_warnings(text: &str) -> bool {
+    says(text, &["warnings above", "warning above"])
+}
+
+/// Whether a line is an aside: `(Background on this error at: …)`.
+fn is_aside(text: &str) -> bool {
+    let text = text.trim();
+    text.starts_with('(') && text.ends_with(')') && text.matches('(').count() == 1
+}
+
 /// Whether a line reports a failure: its logger says so, or the words do.
 pub(super) fn reports_failure(line: &Words) -> bool {
     line.message().level >= Some(Level::Error) || speaks_of_failure(line.said())
@@ -336,6 +395,7 @@ fn says_why(line: &Words) -> bool {
         || is_warning(line)
         || is_closing(text)
         || is_hint(text)
+        || is_aside(text)
         || is_opening(text)
         || is_underline(text))
 }
@@ -361,6 +421,13 @@ fn telling_words(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Whether a word of a text is a number of errors: `2 errors in configuration file`.
+fn counts_errors(text: &str, word: &str) -> bool {
+    let mut after = text.split(word).skip(1).map(str::trim_start);
+    word.bytes().all(|byte| byte.is_ascii_digit())
+        && after.any(|rest| rest.starts_with("error") || rest.starts_with("warning"))
+}
+
 /// The words of a message that name a particular thing: a path, a number, a host, what is in quotes.
 fn named_things(text: &str) -> impl Iterator<Item = &str> {
     let is_separator =
@@ -373,8 +440,8 @@ fn named_things(text: &str) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {
         words.find_map(|(at, word)| {
             let bare = word.trim_matches(|c: char| quotes(c) || matches!(c, ':' | ';' | '.' | '!'));
-            // The number of a message is no thing: `AH00015: Unable to open logs`.
-            let is_code = at == 0 && word.ends_with(':');
+            // The number of a message is no thing: `AH00015: Unable to open logs`. Neither is a count: `2 errors`.
+            let is_code = at == 0 && word.ends_with(':') || counts_errors(text, word);
             let inner = bare.trim_start_matches(|c: char| !c.is_alphanumeric());
             let is_thing = word.starts_with(quotes)
                 || bare.contains(|c: char| c.is_ascii_digit() || matches!(c, '/' | '_' | '='))
@@ -612,6 +679,45 @@ mod tests {
             .0,
             "pump: initialization failed"
         );
+    }
+
+    #[test]
+    fn an_aside_is_no_headline() {
+        let why = "shop.db.OperationalError: connection to db:5432 failed: Connection refused";
+        let text = format!("{why}\n(Background on this error at: https://shop.example/e/14)\n");
+        assert_eq!(headline(&[(2, &text)]).0, why);
+        let only = "(all workers failed)";
+        assert_eq!(headline(&[(2, "starting\n(all workers failed)\n")]).0, only);
+    }
+
+    #[test]
+    fn a_warning_that_the_last_words_refer_to_is_the_headline() {
+        let warning = "[warn] Failed to parse config: Unknown option 'ExitPolice'.";
+        let of = |last: &str| headline(&[(2, &format!("{warning}\n{last}\n"))]).0;
+        let refers = "[err] Reading config failed--see warnings above.";
+        assert_eq!(of(refers), warning);
+        let other = "[err] Reading keys failed: no key.";
+        assert_eq!(of(other), other);
+    }
+
+    #[test]
+    fn what_a_program_went_on_after_is_no_headline() {
+        let lock = "no lock file (No such file or directory): /run/a/lock";
+        let fatal = "app: Fatal error during start up: cannot open PID file '/run/a/pid'";
+        let of = |texts: &[&str]| headline(&[(2, &(texts.join("\n") + "\n"))]).0;
+        assert_eq!(of(&[lock, fatal, lock]), fatal);
+        assert_eq!(of(&[fatal, lock]), lock);
+        assert_eq!(of(&[lock, "cannot open cache", lock]), lock);
+    }
+
+    #[test]
+    fn a_message_with_a_long_trace_is_looked_at_from_its_beginning() {
+        let frames: String = (0..60)
+            .map(|n| format!("  File \"/usr/lib/a.py\", line {n}, in step\n    step()\n"))
+            .collect();
+        let error = "CRITICAL: Unrecoverable error: no broker";
+        let text = format!("{error}\nTraceback (most recent call last):\n{frames}");
+        assert_eq!(headline(&[(2, &text)]).0, error);
     }
 
     #[test]
