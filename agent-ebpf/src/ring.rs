@@ -8,7 +8,10 @@ use core::intrinsics::{
     atomic_xadd,
 };
 
-use agent_ebpf::wire::{LANE_SIZE, LANE_STRIDE, LANES, LaneHeader, NAME_MAX, Record, Ring, flags};
+use agent_ebpf::wire::{
+    LANE_SIZE, LANE_STRIDE, LANES, LaneHeader, NAME_MAX, Record, Ring, flags, is_first,
+    offset_in_lane,
+};
 
 use crate::{
     cgroups::lapse_apart,
@@ -59,6 +62,8 @@ pub struct Open {
     ring: *mut Ring,
     lane: usize,
     record: *mut Record,
+    /// Bytes from the start of the ring's lanes to the record.
+    offset: u64,
     position: u64,
     name_len: u64,
 }
@@ -82,7 +87,10 @@ impl Open {
             let header = &raw mut (*ring).lanes[lane];
             let position = atomic_xadd::<u64, u64, { AcqRel }>(&raw mut (*header).head, length);
             atomic_xadd::<u64, u64, { Relaxed }>(&raw mut (*header).records, 1);
-            let offset = lane * LANE_STRIDE + (position & (LANE_SIZE as u64 - 16)) as usize;
+            let start = core::ptr::read_volatile(&raw const (*header).start);
+            let since_start = position.wrapping_sub(start);
+            let in_lane = offset_in_lane(since_start, opaque(is_first(since_start)));
+            let offset = lane * LANE_STRIDE + in_lane as usize;
             let record = (&raw mut (*ring).data)
                 .cast::<u8>()
                 .add(offset)
@@ -106,6 +114,7 @@ impl Open {
                 ring,
                 lane,
                 record,
+                offset: offset as u64,
                 position,
                 name_len,
             }
@@ -188,9 +197,7 @@ impl Open {
     /// Where the data starts: bytes from the start of the ring's lanes.
     #[inline(always)]
     pub fn data_offset(&self) -> u64 {
-        let record =
-            self.lane as u64 * LANE_STRIDE as u64 + (self.position & (LANE_SIZE as u64 - 16));
-        record + size_of::<Record>() as u64 + self.name_len
+        self.offset + size_of::<Record>() as u64 + self.name_len
     }
 
     /// Says that only `length` bytes of data were found, fewer than were reserved.

@@ -4,8 +4,11 @@ use core::mem::{offset_of, size_of};
 
 // ── Ring ────────────────────────────────────────────────────────────────────────────────────────
 
-/// Bytes of one lane.
+/// Bytes of one lane in which newer records overwrite older ones.
 pub const LANE_SIZE: usize = 128 << 10;
+/// Bytes before those, for the lane's first records, which nothing overwrites: how a container began is known even after
+/// an hour of probes.
+pub const LANE_BEGINNING: usize = 8 << 10;
 /// Lanes of a ring.
 pub const LANES: usize = 8;
 /// Most bytes of a name (path, file name, socket address) in a record.
@@ -15,9 +18,29 @@ pub const DATA_MAX: usize = 4096;
 /// Bytes of the largest record: it may run past its lane's end by less than this.
 pub const RECORD_MAX: usize = size_of::<Record>() + NAME_MAX + DATA_MAX;
 /// Distance between the starts of two lanes.
-pub const LANE_STRIDE: usize = LANE_SIZE + RECORD_MAX;
-/// Room behind the last lane that is never written: the verifier bounds lengths by masks, which are wider than the real limits.
-const VERIFIER_SLACK: usize = 3 * 4096;
+pub const LANE_STRIDE: usize = LANE_BEGINNING + LANE_SIZE + RECORD_MAX;
+/// Room behind the last lane that is never written: the verifier bounds offsets and lengths by masks, which are wider than
+/// the real limits.
+const VERIFIER_SLACK: usize = 3 * 4096 + LANE_BEGINNING;
+
+/// All ones if a record is one of the lane's first, else 0. `since_start`: bytes reserved before the record since the ring
+/// was given to its container; a multiple of 16.
+#[inline(always)]
+#[must_use]
+pub const fn is_first(since_start: u64) -> u64 {
+    (since_start.wrapping_sub(LANE_BEGINNING as u64) as i64 >> 63) as u64
+}
+
+/// Where a record is: bytes from its lane's start. `is_first`: [`is_first`] of `since_start`. The first records are
+/// followed by those that are overwritten, so a record may reach from the former into the latter. There is no branch,
+/// because the verifier would check whatever follows for both ways.
+#[inline(always)]
+#[must_use]
+pub const fn offset_in_lane(since_start: u64, is_first: u64) -> u64 {
+    let first = since_start & (LANE_BEGINNING as u64 - 16);
+    let later = since_start.wrapping_sub(LANE_BEGINNING as u64) & (LANE_SIZE as u64 - 16);
+    (first & is_first) + ((later + LANE_BEGINNING as u64) & !is_first)
+}
 
 /// What a lane holds. What is loud must not displace what is precious, so they do not share a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +123,8 @@ pub struct Ring {
 
 const _: () = assert!(offset_of!(Ring, data) == 4096);
 const _: () = assert!(LANE_STRIDE.is_multiple_of(16) && LANE_SIZE.is_power_of_two());
-const _: () = assert!(size_of::<Ring>() < 1128 << 10);
+const _: () = assert!(LANE_BEGINNING.is_power_of_two());
+const _: () = assert!(size_of::<Ring>() < 1200 << 10);
 
 // ── Record ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -34,6 +34,8 @@ pub enum Class {
     ActsOnPath,
     /// A call on the open file `args[0]` that failed.
     ActsOnFile,
+    /// Events are missing before this one. Not a system call.
+    Gap,
     /// None of these; the table of kinds says what the call does.
     Other,
     /// A kind that this version does not know: it may do anything.

@@ -154,6 +154,10 @@ kinds! {
     /// What descriptors 0 to 2 of a program refer to, at exec. `data`: for each, inode number u64 and `S_IFMT` mode u64
     /// (0: closed).
     STDIO = 7, "stdio", ChangesProcess;
+    /// Between the first records of a lane of the ring, which nothing overwrites, and those that follow this event, newer
+    /// records have overwritten others. Not of a process: `pid` is 0. `args[0]`: how many; `name`: the lane, one of
+    /// [`lane`](crate::lane).
+    GAP = 9, "gap", Gap;
 
     /// execve(2) that failed. `name`: path; `data`: the arguments, each ended by NUL.
     EXECVE = 32, "execve", StartsProcess;
@@ -377,7 +381,7 @@ impl EventKind {
     #[must_use]
     pub const fn is_syscall(self) -> bool {
         match self.class() {
-            Class::ChangesProcess | Class::Signals => false,
+            Class::ChangesProcess | Class::Signals | Class::Gap => false,
             // Codes below 32 are reserved for kinds that are not system calls.
             Class::Unknown => self.0 >= 32,
             _ => true,

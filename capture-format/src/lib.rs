@@ -73,6 +73,7 @@ mod file;
 mod foreign;
 mod ids;
 mod index;
+pub mod lane;
 mod layout;
 mod metadata;
 mod reader;

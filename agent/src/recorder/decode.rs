@@ -1,12 +1,25 @@
 //! From a record of the ring to an event of the capture.
 
+use agent_ebpf::wire::LANES;
 use bytes::Bytes;
-use capture_format::{BootTime, Event, EventFlags, EventKind, FdType, Tid};
+use capture_format::{BootTime, Event, EventFlags, EventKind, FdType, Tid, lane};
 
 use super::{
     ring::RawRecord,
     syscalls::{self, Arg},
 };
+
+/// What lanes are called in a capture, in the order of [`Lane`](agent_ebpf::wire::Lane).
+pub(super) const LANE_NAMES: [&str; LANES] = [
+    lane::LIFE,
+    lane::FAILURES,
+    lane::NETWORK,
+    lane::FILES,
+    lane::CONFIG,
+    lane::ERRORS,
+    lane::OUTPUT,
+    lane::BULK,
+];
 
 /// The event of a record; `None` for a kind that this program did not ask for.
 pub(super) fn event(record: &RawRecord<'_>) -> Option<Event> {
@@ -39,6 +52,22 @@ pub(super) fn event(record: &RawRecord<'_>) -> Option<Event> {
     })
 }
 
+/// Says that records of the lane before this one were overwritten; how many is not filled in yet.
+pub(super) fn gap(next: &RawRecord<'_>, lane: &'static str) -> Event {
+    Event {
+        time: BootTime(next.head.time),
+        pid: 0,
+        tid: Tid(0),
+        kind: EventKind::GAP,
+        flags: EventFlags::default(),
+        fd_type: FdType(0),
+        ret: 0,
+        args: [0; 3],
+        name: Bytes::from_static(lane.as_bytes()),
+        data: Bytes::new(),
+    }
+}
+
 /// Whether an open may create a file. Only then does open(2) look at the mode.
 fn may_create(kind: EventKind, flags: u64) -> bool {
     const O_CREAT: u64 = libc::O_CREAT as u64;
@@ -69,6 +98,23 @@ mod tests {
     use super::*;
     use agent_ebpf::wire::{Record, flags};
 
+    #[test]
+    fn lanes_are_named_in_their_order() {
+        use agent_ebpf::wire::Lane;
+        for (lane, name) in [
+            (Lane::Life, lane::LIFE),
+            (Lane::Failures, lane::FAILURES),
+            (Lane::Network, lane::NETWORK),
+            (Lane::Files, lane::FILES),
+            (Lane::Config, lane::CONFIG),
+            (Lane::Errors, lane::ERRORS),
+            (Lane::Output, lane::OUTPUT),
+            (Lane::Bulk, lane::BULK),
+        ] {
+            assert_eq!(LANE_NAMES[lane as usize], name);
+        }
+    }
+
     fn record(kind: u16, arg0: i32, arg1: u64, arg2: u64) -> Record {
         Record {
             stamp: 0,
@@ -95,6 +141,7 @@ mod tests {
             name,
             data: b"",
             open: false,
+            after_gap: false,
         })
         .unwrap()
     }
@@ -150,6 +197,7 @@ mod tests {
             name: b"",
             data: b"abc",
             open: true,
+            after_gap: false,
         });
         assert!(event.unwrap().flags.contains(EventFlags::TORN));
     }

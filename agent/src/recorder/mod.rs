@@ -30,7 +30,7 @@ use std::{
 
 use aya::{Btf, Ebpf, maps::Map};
 use aya_log::EbpfLogger;
-use capture_format::{BootTime, CgroupId, Event, EventKind, Losses, Probe, chain};
+use capture_format::{BootTime, CgroupId, Event, EventKind, Losses, Probe, chain, lane};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -471,13 +471,21 @@ impl Recorder {
             ..Losses::default()
         };
         let mut events = Vec::new();
-        for lane in &snapshot.lanes {
-            let mut found = 0;
+        for (lane, name) in snapshot.lanes.iter().zip(decode::LANE_NAMES) {
+            let (mut found, mut gap) = (0, None);
             for record in lane.records(self.key) {
                 found += 1;
+                if record.after_gap {
+                    gap = Some(events.len());
+                    events.push(decode::gap(&record, name));
+                }
                 events.extend(decode::event(&record));
             }
-            losses.overwritten += lane.header.records.saturating_sub(found);
+            let overwritten = lane.header.records.saturating_sub(found);
+            if let Some(gap) = gap {
+                events[gap].args[0] = overwritten as i64;
+            }
+            losses.overwritten += overwritten;
             losses.torn += lane.header.torn;
         }
         losses.unreadable = events
@@ -619,6 +627,11 @@ fn keep_last_exits(events: &mut Vec<Event>) {
             // The pid belonged to another process before.
             EventKind::FORK => {
                 ended.remove(&(event.ret as u32));
+                true
+            }
+            // It may have belonged to another process before, whose successor's fork was overwritten.
+            EventKind::GAP if event.name == lane::LIFE => {
+                ended.clear();
                 true
             }
             _ => true,

@@ -6,8 +6,8 @@
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use agent_ebpf::wire::{
-    DATA_MAX, INNER_MOST, LANE_SIZE, LANE_STRIDE, LANES, LaneHeader, NAME_MAX, NESTED_MOST,
-    RECORD_MAX, Record, Ring,
+    DATA_MAX, INNER_MOST, LANE_BEGINNING, LANE_SIZE, LANE_STRIDE, LANES, LaneHeader, NAME_MAX,
+    NESTED_MOST, RECORD_MAX, Record, Ring, is_first, offset_in_lane,
 };
 use capture_format::{BootTime, CgroupId};
 
@@ -58,6 +58,8 @@ pub(super) struct RawRecord<'a> {
     pub(super) data: &'a [u8],
     /// It was still being written.
     pub(super) open: bool,
+    /// Records between the lane's first ones and this one were overwritten.
+    pub(super) after_gap: bool,
 }
 
 /// The mapped memory of a ring, in words that the kernel may change at any time.
@@ -246,35 +248,50 @@ fn copy(words: &[AtomicU64], header: &LaneHeader, at: usize) -> Vec<u8> {
 }
 
 impl LaneCopy {
-    /// The lane's records, oldest first.
+    /// The lane's records, oldest first: the first ones, which nothing overwrites, and the newest ones.
     pub(super) fn records(&self, key: u64) -> impl Iterator<Item = RawRecord<'_>> {
-        /// Writers that have moved the head may not have written their stamp yet: one record of each of some CPUs.
-        const MARGIN: u64 = 2 * RECORD_MAX as u64;
-        let lapped = self.head_after > self.header.start + LANE_SIZE as u64 - MARGIN;
-        let oldest = if lapped {
-            self.head_after + MARGIN - LANE_SIZE as u64
-        } else {
-            self.header.start
-        };
-        let mut position = oldest.max(self.header.start).next_multiple_of(16);
+        let first_end = self.header.start + LANE_BEGINNING as u64;
+        let oldest = self.overwritten_before();
+        let mut position = self.header.start;
+        let mut after_gap = false;
         std::iter::from_fn(move || {
             while position < self.header.head {
-                match self.record(position, key) {
-                    Some(record) => {
-                        position += u64::from(record.head.units) * 16;
-                        return Some(record);
-                    }
-                    None => position += 16,
+                if let Some(oldest) = oldest
+                    && (first_end..oldest).contains(&position)
+                {
+                    position = oldest;
+                    after_gap = true;
+                }
+                let Some(mut record) = self.record(position, key) else {
+                    position += 16;
+                    continue;
+                };
+                let end = position + u64::from(record.head.units) * 16;
+                let is_cut = oldest.is_some() && position < first_end && end > first_end;
+                position = end;
+                if !is_cut {
+                    record.after_gap = std::mem::take(&mut after_gap);
+                    return Some(record);
                 }
             }
             None
         })
     }
 
+    /// The position from which on nothing was overwritten, if anything was.
+    fn overwritten_before(&self) -> Option<u64> {
+        /// Writers that have moved the head may not have written their stamp yet: one record of each of some CPUs.
+        const MARGIN: u64 = 2 * RECORD_MAX as u64;
+        let later = self.header.start + LANE_BEGINNING as u64;
+        let oldest = (self.head_after + MARGIN).checked_sub(LANE_SIZE as u64)?;
+        (oldest > later).then(|| oldest.next_multiple_of(16))
+    }
+
     fn record(&self, position: u64, key: u64) -> Option<RawRecord<'_>> {
         const HEAD: usize = size_of::<Record>();
-        let offset = (position % LANE_SIZE as u64) as usize;
-        let bytes = self.bytes.get(offset..)?;
+        let since_start = position - self.header.start;
+        let offset = offset_in_lane(since_start, is_first(since_start));
+        let bytes = self.bytes.get(usize::try_from(offset).ok()?..)?;
         let stamp = position ^ key;
         let found = u64_at(bytes, 0)?;
         if found != stamp && found != !stamp {
@@ -298,6 +315,7 @@ impl LaneCopy {
             name,
             data,
             open: found != stamp,
+            after_gap: false,
         })
     }
 }
@@ -363,7 +381,8 @@ mod tests {
 
         fn write(&mut self, kind: u16, data: &[u8]) {
             let whole = (64 + data.len()).next_multiple_of(16);
-            let at = (self.head % LANE_SIZE as u64) as usize;
+            let since_start = self.head - self.start;
+            let at = offset_in_lane(since_start, is_first(since_start)) as usize;
             let record = &mut self.bytes[at..at + whole];
             record.fill(0);
             record[..8].copy_from_slice(&(self.head ^ KEY).to_ne_bytes());
@@ -404,17 +423,57 @@ mod tests {
     }
 
     #[test]
-    fn after_many_laps_the_newest_records_are_there_in_order() {
+    fn after_many_laps_the_first_records_and_the_newest_ones_are_there_in_order() {
+        for start in [0, 4096, 131_056] {
+            let mut lane = Lane::new(start);
+            for number in 0..20_000u32 {
+                lane.write(7, &vec![number as u8; (number % 300) as usize]);
+            }
+            let copy = lane.copy();
+            let found: Vec<(usize, bool)> = copy
+                .records(KEY)
+                .map(|record| (record.data.len(), record.after_gap))
+                .collect();
+            let gaps: Vec<usize> = (0..found.len()).filter(|at| found[*at].1).collect();
+            let &[first] = gaps.as_slice() else {
+                panic!("{gaps:?}");
+            };
+            let newest = found.len() - first;
+            assert!(first > 60 && newest > 400, "{first}, {newest}");
+            let expected: Vec<usize> = (0..first)
+                .chain(20_000 - newest..20_000)
+                .map(|number| number % 300)
+                .collect();
+            let lengths: Vec<usize> = found.iter().map(|(length, _)| *length).collect();
+            assert_eq!(lengths, expected);
+        }
+    }
+
+    #[test]
+    fn a_lane_that_is_just_full_has_no_gap() {
+        let mut lane = Lane::new(4096);
+        while lane.head - lane.start < (LANE_BEGINNING + LANE_SIZE / 2) as u64 {
+            lane.write(7, &[1; 1000]);
+        }
+        let written = lane.records as usize;
+        let copy = lane.copy();
+        assert_eq!(copy.records(KEY).count(), written);
+        assert!(copy.records(KEY).all(|record| !record.after_gap));
+    }
+
+    #[test]
+    fn a_first_record_whose_end_was_overwritten_is_left_out() {
         let mut lane = Lane::new(0);
-        for number in 0..20_000u32 {
-            lane.write(7, &vec![number as u8; (number % 300) as usize]);
+        while (lane.head as usize) < LANE_BEGINNING - 64 {
+            lane.write(1, b"");
+        }
+        lane.write(2, &[7; 1000]);
+        for _ in 0..4_000 {
+            lane.write(3, b"");
         }
         let copy = lane.copy();
-        let lengths: Vec<usize> = copy.records(KEY).map(|record| record.data.len()).collect();
-        assert!(lengths.len() > 400, "{}", lengths.len());
-        let last = 20_000 - lengths.len();
-        let expected: Vec<usize> = (last..20_000).map(|number| number % 300).collect();
-        assert_eq!(lengths, expected);
+        let kinds: Vec<u16> = copy.records(KEY).map(|record| record.head.kind).collect();
+        assert!(kinds.contains(&1) && !kinds.contains(&2) && kinds.contains(&3));
     }
 
     #[test]

@@ -262,6 +262,7 @@ fn moves_bytes(kind: EventKind) -> bool {
         | Class::LooksUp
         | Class::ActsOnPath
         | Class::ActsOnFile
+        | Class::Gap
         | Class::Other => false,
     }
 }

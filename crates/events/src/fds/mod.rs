@@ -203,6 +203,7 @@ pub fn changes(kind: EventKind) -> bool {
     match kind.class() {
         Class::ChangesProcess => kind != K::OOM_KILL,
         Class::Opens | Class::ChangesDescriptor | Class::ChangesDirectory => true,
+        Class::Gap => true,
         Class::CreatesSocket => kind == K::SOCKET,
         Class::Connects => kind != K::GETSOCKOPT,
         _ => false,
@@ -289,6 +290,8 @@ pub enum NameRole {
     Command,
     /// The last component of the path that the descriptor refers to.
     File,
+    /// A lane of the ring.
+    Lane,
 }
 
 /// The meaning of `name` in an event of this kind.
@@ -301,6 +304,7 @@ pub fn name_role(kind: EventKind) -> NameRole {
         Class::CreatesSocket | Class::Connects | Class::Sends | Class::Receives => {
             NameRole::Address
         }
+        Class::Gap => NameRole::Lane,
         _ => NameRole::Path,
     }
 }

@@ -1,7 +1,7 @@
 //! The table of descriptors, and how each kind of event changes it.
 
 use bytes::Bytes;
-use capture_format::{Class, Event, EventKind, FdType};
+use capture_format::{Class, Event, EventKind, FdType, lane};
 use foldhash::HashMap;
 
 use super::{Fd, Stdio, Target, acts_on_fd, changes, starts_at_fd};
@@ -137,6 +137,7 @@ impl Fds {
             K::EXIT => self.forget(pid),
             K::EXEC => self.retain(pid, |_, fd| !fd.cloexec),
             K::STDIO => self.stdio(pid, &event.data),
+            K::GAP if event.name == lane::FILES || event.name == lane::LIFE => self.gap(),
             K::OPEN | K::OPENAT | K::OPENAT2 | K::CREAT => {
                 let cloexec = event.kind != K::CREAT && second & O_CLOEXEC != 0;
                 let path = self.own_path(event);
@@ -341,6 +342,15 @@ impl Fds {
             .get_mut(&pid)
             .and_then(|process| process.fds.remove(&number));
         self.descriptors -= removed.as_ref().map_or(0, weight);
+    }
+
+    /// Events that change descriptors are missing: only standard descriptors are still believed to be what they were.
+    fn gap(&mut self) {
+        for process in self.processes.values_mut() {
+            process.fds.retain(|_, fd| fd.stdio.is_some());
+            process.cwd = None;
+        }
+        self.descriptors = self.processes.values().map(weight_of_all).sum();
     }
 
     fn forget(&mut self, pid: u32) {

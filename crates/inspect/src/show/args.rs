@@ -262,6 +262,7 @@ fn life_cycle(event: &Event, out: &mut Vec<Argument>) {
                 }
             }
         }
+        K::GAP => out.push(("overwritten", Value::Number(first))),
         K::OOM_KILL => {
             let scope = OomScope::from_code(first).map(ran_out);
             out.extend(scope.map(|word| ("ran_out", Value::Word(word))));

@@ -202,6 +202,11 @@ fn name(line: &mut String, parts: &mut Parts, event: &Event, fd: Option<&Fd>, pa
             line.push_str("from=");
             escaped(&event.name).push_to(line);
         }
+        NameRole::Lane => {
+            parts.next(line);
+            line.push_str("lane=");
+            escaped(&event.name).push_to(line);
+        }
         NameRole::Command | NameRole::File => {}
     }
 }

@@ -105,6 +105,8 @@ pub enum Kind {
     Said,
     /// A process ended.
     Exit,
+    /// Events were overwritten by newer ones.
+    Gap,
     /// Something else that the verdict rests on.
     Evidence,
 }
@@ -266,6 +268,7 @@ impl Story<'_> {
         steps.extend(self.failures());
         steps.extend(self.signals());
         steps.extend(self.words());
+        steps.extend(self.gaps());
         steps
     }
 
@@ -369,6 +372,15 @@ impl Story<'_> {
             self.step(moment, kill.pid, Kind::OomKill, text)
         });
         sent.chain(kills)
+    }
+
+    fn gaps(&self) -> impl Iterator<Item = Step> {
+        self.facts.gaps.iter().map(|gap| {
+            let events = count(u64::try_from(gap.events).unwrap_or(0), "event");
+            let lane = escaped_to(&gap.lane, MAX_TEXT);
+            let text = format!("{events} of the lane {lane} before this were overwritten");
+            Step::new(self.at(gap.event, gap.time), Kind::Gap, text)
+        })
     }
 
     /// The last output of each process of the chain, and the line that says why the run ended.
@@ -498,6 +510,15 @@ mod tests {
         let mut evidence = timeline.steps.iter();
         let evidence = evidence.find(|step| step.kind == Kind::Evidence).unwrap();
         assert_eq!(evidence.moment.time_ns, time, "{evidence:?}");
+    }
+
+    #[test]
+    fn a_gap_is_told() {
+        let mut s = Script::new(&["app"]);
+        s.gap(capture_format::lane::LIFE, 900).exit(INIT, 1);
+        let text = text_of(&timeline(&mut capture(&[s]), RunIndex(0)));
+        let gap = "900 events of the lane life before this were overwritten";
+        assert!(text.contains(gap), "{text}");
     }
 
     #[test]

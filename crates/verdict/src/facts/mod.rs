@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use capture_format::{
-    BootTime, Class, Event, EventFlags, EventKind, ExitStatus, FdType, Losses, OomScope, Run,
+    BootTime, Class, Event, EventFlags, EventKind, ExitStatus, FdType, Losses, OomScope, Run, lane,
 };
 
 mod binds;
@@ -57,6 +57,8 @@ pub(crate) const COMMON_CODES: std::ops::RangeInclusive<u8> = 0..=2;
 const MAX_CAPTURED: usize = 1024;
 /// How many refused locks are kept for which another process of the container has the file open.
 const MAX_ALSO_OPEN: usize = 64;
+/// How many gaps are kept: a run has one a lane.
+const MAX_GAPS: usize = 16;
 /// How many OOM kills are kept.
 const MAX_OOM_KILLS: usize = 64;
 
@@ -103,6 +105,19 @@ pub struct OomKill {
     pub limit: Option<u64>,
 }
 
+/// Events of a lane that newer ones overwrote; the lane's first events are there.
+#[derive(Clone, Debug)]
+pub struct Gap {
+    /// Number of the event that says so.
+    pub event: u64,
+    /// CLOCK_BOOTTIME in nanoseconds at which the lane goes on.
+    pub time: BootTime,
+    /// The lane: one of [`lane`].
+    pub lane: Bytes,
+    /// How many events.
+    pub events: i64,
+}
+
 /// What happened in one run.
 #[derive(Debug)]
 pub struct Facts {
@@ -129,6 +144,8 @@ pub struct Facts {
     pub texts: texts::Texts,
     /// What resolv.conf said when it was last read.
     pub resolv_conf: Option<ResolvConf>,
+    /// What was overwritten between the first events and the newest ones.
+    pub gaps: Recent<Gap>,
     /// Number of the events.
     pub events: u64,
     /// If the container already ran when the recorder came: the time at which it came, CLOCK_BOOTTIME in nanoseconds.
@@ -161,6 +178,7 @@ impl Facts {
             config_files: config_files::ConfigFiles::default(),
             texts: texts::Texts::default(),
             resolv_conf: None,
+            gaps: Recent::new(MAX_GAPS),
             events: 0,
             adopted: None,
             fds: Fds::default(),
@@ -188,6 +206,10 @@ impl Facts {
         self.events += 1;
         if event.flags.contains(EventFlags::ADOPTED) {
             self.adopted.get_or_insert(event.time);
+        }
+        if event.kind == EventKind::GAP {
+            self.gap(number, event);
+            return;
         }
         let path = if has_path(event.kind) {
             self.fds.path(event)
@@ -304,6 +326,35 @@ impl Facts {
                 self.found(number, event, &path);
             }
             None => {}
+        }
+    }
+
+    /// Events of a lane are missing between the first ones and those that follow. The container lived on after what
+    /// failed before, and may have made it good.
+    fn gap(&mut self, number: u64, event: &Event) {
+        self.gaps.push(Gap {
+            event: number,
+            time: event.time,
+            lane: own(&event.name),
+            events: event.args[0],
+        });
+        self.fds.observe(event);
+        if event.name == lane::LIFE {
+            self.processes.gap(number);
+        }
+        if event.name == lane::NETWORK {
+            (self.dns, self.connections) = Default::default();
+        }
+        if event.name == lane::FAILURES || event.name == lane::FILES {
+            let failures = self
+                .failures
+                .iter_mut()
+                .chain(self.visitors_failures.iter_mut());
+            failures.for_each(|failure| failure.made_good = true);
+            self.searches = noise::Searches::default();
+        }
+        if event.name == lane::ERRORS || event.name == lane::OUTPUT {
+            self.processes.output_gap(event.name == lane::OUTPUT);
         }
     }
 
@@ -536,4 +587,53 @@ fn tidied_up(shell: &Process, exit: process::Exit, end: process::Exit) -> bool {
         && executed < Some(end.event)
         && exit.time.since(end.time) <= TIDYING
         && (shell.script.hands_on || !COMMON_CODES.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{INIT, Script};
+
+    fn facts(s: &Script) -> Facts {
+        Facts::of(&s.run, s.numbered())
+    }
+
+    #[test]
+    fn what_failed_before_a_gap_is_no_last_failure() {
+        for lane in [lane::FAILURES, lane::FILES] {
+            let mut s = Script::new(&["app"]);
+            s.open(INIT, "/etc/app.yaml", -2).gap(lane, 900);
+            let facts = facts(&s);
+            assert!(facts.failures.last().unwrap().made_good, "{lane}");
+        }
+    }
+
+    #[test]
+    fn a_descriptor_means_nothing_after_a_gap() {
+        for (lane, expected) in [(lane::CONFIG, "/data/a.db"), (lane::FILES, "")] {
+            let mut s = Script::new(&["app"]);
+            s.open(INIT, "/data/a.db", 3).gap(lane, 900).call(
+                INIT,
+                EventKind::FLOCK,
+                -11,
+                [3, 6, 0],
+                "",
+                "",
+            );
+            assert_eq!(facts(&s).failures.last().unwrap().path, expected, "{lane}");
+        }
+    }
+
+    #[test]
+    fn the_last_lines_are_those_after_a_gap() {
+        let mut s = Script::new(&["app"]);
+        s.write(INIT, 2, "cannot reach db, will try aga")
+            .write(INIT, 1, "ready\n")
+            .gap(lane::ERRORS, 900)
+            .write(INIT, 2, "in: bye\n");
+        let facts = facts(&s);
+        let lines = facts.processes.get(INIT).unwrap().output.lines();
+        let lines: Vec<&str> = lines.map(|line| line.text.as_str()).collect();
+        assert_eq!(lines, ["ready", "in: bye"]);
+    }
 }

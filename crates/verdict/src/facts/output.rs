@@ -248,6 +248,14 @@ impl Output {
         }
     }
 
+    /// What the process wrote later, to stdout or elsewhere, is missing: what it wrote there before is none of its last
+    /// lines, and continues in none that follows.
+    pub(super) fn gap(&mut self, to_stdout: bool) {
+        self.end();
+        self.lines
+            .retain(|line| matches!(line.stream, Stream::Stdout | Stream::Pipe) != to_stdout);
+    }
+
     /// The process ended: text without a line end counts as a line, too.
     pub(super) fn end(&mut self) {
         let mut rest: Vec<Partial> = self.partial.drain().map(|(_, partial)| partial).collect();

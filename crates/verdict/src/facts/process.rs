@@ -29,6 +29,11 @@ pub struct Process {
     pub exec: Option<Exec>,
     /// Command name while no exec was seen: the parent's name, or the name with which the process ended.
     comm: Bytes,
+    /// Its pid in its own pid namespace; 0 if unknown.
+    namespace_pid: i64,
+    /// Whether forks and ends were overwritten after this process was seen, so that a later event with its pid may be of
+    /// another process.
+    before_gap: bool,
     /// Whether the process or an ancestor of it came into the container's cgroup from outside: nobody in the container
     /// forked it.
     came_in: bool,
@@ -89,6 +94,8 @@ impl Process {
             start: None,
             exec: None,
             comm: Bytes::new(),
+            namespace_pid: 0,
+            before_gap: false,
             came_in: false,
             exit: None,
             last_fork: None,
@@ -171,7 +178,47 @@ impl Processes {
         self.by_pid.get_mut(&pid)
     }
 
+    /// Notes that events of processes' lives are missing before this one. Whoever lived may have started others.
+    pub(super) fn gap(&mut self, number: u64) {
+        self.sees_forks = None;
+        for process in self.by_pid.values_mut() {
+            process.before_gap = true;
+            if process.exit.is_none() {
+                let last = [
+                    &mut process.last_fork,
+                    &mut process.last_call,
+                    &mut process.last_work,
+                ];
+                last.into_iter().for_each(|last| *last = Some(number));
+            }
+        }
+    }
+
+    /// Notes that output of all processes is missing before the next event: stdout, or what is written elsewhere.
+    pub(super) fn output_gap(&mut self, of_stdout: bool) {
+        for process in self.by_pid.values_mut() {
+            process.output.gap(of_stdout);
+        }
+    }
+
+    /// Forgets a process from before a gap whose pid another process has now, as the event shows.
+    fn replace_if_reused(&mut self, event: &Event) {
+        let has_ended = |process: &Process| process.exit.is_some();
+        let is_named = matches!(event.kind, EventKind::EXEC | EventKind::EXIT);
+        let is_other = |process: &Process| {
+            is_named && process.namespace_pid != 0 && process.namespace_pid != event.args[0]
+        };
+        let is_reused = self
+            .by_pid
+            .get(&event.pid)
+            .is_some_and(|process| process.before_gap && (has_ended(process) || is_other(process)));
+        if is_reused {
+            self.by_pid.remove(&event.pid);
+        }
+    }
+
     pub(super) fn observe(&mut self, number: u64, event: &Event) {
+        self.replace_if_reused(event);
         let is_new = !self.by_pid.contains_key(&event.pid);
         let came_in = is_new && self.sees_forks.is_some_and(|since| since <= event.time);
         let Some(process) = self.entry(event.pid) else {
@@ -189,6 +236,7 @@ impl Processes {
                     path: own(&event.name),
                     argv,
                 };
+                process.namespace_pid = event.args[0];
                 process.program = Program::of(&exec, std::mem::take(&mut process.program));
                 process.exec = Some(exec);
             }
@@ -206,6 +254,7 @@ impl Processes {
                 if let Some(child) = self.entry(child) {
                     (child.parent, child.exec, child.comm) = (Some(parent), exec, comm);
                     child.came_in = came_in;
+                    child.namespace_pid = event.args[0];
                     (child.script, child.program) = (script, program);
                     child.start = Some(Start {
                         event: number,
@@ -301,6 +350,7 @@ fn is_incidental(path: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::testing::{INIT, Script};
+    use capture_format::lane;
 
     #[test]
     fn forks_make_a_tree_and_exec_gives_names() {
@@ -337,6 +387,36 @@ mod tests {
         s.numbered()
             .for_each(|(number, event)| processes.observe(number, event));
         assert_eq!(processes.get(INIT).unwrap().name(), "nc");
+    }
+
+    #[test]
+    fn after_a_gap_a_pid_may_be_anothers() {
+        let mut s = Script::new(&["/bin/sh"]);
+        s.fork(INIT, 200)
+            .exec(200, &["app"])
+            .fork(INIT, 201)
+            .exec(201, &["probe"])
+            .exit(201, 1)
+            .gap(lane::LIFE, 900);
+        let same = |pid: u32, namespace_pid: i64, expected: Option<&str>| {
+            let mut s = s.clone();
+            s.call(pid, EventKind::EXIT, 256, [namespace_pid, 0, 0], "x", "");
+            let mut processes = Processes::default();
+            for (number, event) in s.numbered() {
+                match event.kind {
+                    EventKind::GAP => processes.gap(number),
+                    _ => processes.observe(number, event),
+                }
+            }
+            let process = processes.get(pid).unwrap();
+            let name = process.exec.as_ref().map(|_| process.name());
+            assert_eq!(name.as_deref(), expected);
+            let init = processes.get(INIT).unwrap();
+            assert!(init.went_on_after(9), "it may have started others");
+        };
+        same(200, 200, Some("app"));
+        same(200, 77, None);
+        same(201, 201, None);
     }
 
     #[test]

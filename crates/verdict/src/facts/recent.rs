@@ -42,6 +42,11 @@ impl<T> Recent<T> {
         self.items.iter_mut()
     }
 
+    /// Forgets the items that are not wanted; they still count.
+    pub(crate) fn retain(&mut self, wanted: impl FnMut(&T) -> bool) {
+        self.items.retain(wanted);
+    }
+
     /// The newest item.
     #[must_use]
     pub fn last(&self) -> Option<&T> {

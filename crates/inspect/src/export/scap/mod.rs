@@ -100,6 +100,10 @@ impl<W: Write> Sink for Scap<W> {
     fn event(&mut self, seen: &Seen<'_>, context: &Context) -> io::Result<()> {
         let event = seen.event;
         self.now = self.now.max(time_of_day(event.time, &self.host));
+        if event.kind == K::GAP {
+            let text = text::call(seen, &self.host);
+            return self.write(NOBODY, &Call::notification("gap", &text));
+        }
         self.introduce(seen, context)?;
         let cwd = context.cwd(event.pid).map_or(&b""[..], |cwd| cwd);
         let told = match event.kind {

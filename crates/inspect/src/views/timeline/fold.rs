@@ -75,7 +75,7 @@ pub(super) fn shorten(steps: Vec<Step>, limit: usize) -> (Vec<Step>, u64) {
 fn weight(step: &Step) -> u8 {
     match step.kind {
         _ if step.cited => 100,
-        Kind::Evidence | Kind::OomKill => 90,
+        Kind::Evidence | Kind::OomKill | Kind::Gap => 90,
         Kind::Exit => 80,
         Kind::Exec => 70,
         Kind::Signal | Kind::Said => 60,
