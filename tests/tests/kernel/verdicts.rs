@@ -21,6 +21,30 @@ use crate::{
 };
 
 pub(crate) const CASES: &[Case] = &[
+    ("explains_a_timer_under_load", timer_under_load),
+    ("explains_segmentation_fault", || {
+        expect(&record_victim(&["segv"]), "segmentation_fault", "SIGSEGV")
+    }),
+    ("explains_kill_from_outside", || {
+        outside(Signal::SIGKILL, "killed_from_outside")
+    }),
+    ("explains_the_oom_killer_with_the_limit", out_of_memory),
+    ("explains_the_oom_kill_of_a_child", || {
+        let limited = MemoryCgroup::make("100663296")?;
+        let recorded = record_inside(&limited.0, &["memory-child"]);
+        expect(&recorded, "oom_killed", "96 MiB")?;
+        expect(&recorded, "oom_killed", "victim exited 3")
+    }),
+    ("explains_which_cgroup_ran_out", || cgroup_above(false)),
+    (
+        "explains_which_cgroup_ran_out_although_others_give_memory_back",
+        || cgroup_above(true),
+    ),
+    ("explains_a_limit_that_was_lowered", limit_lowered),
+];
+
+/// What no kernel does differently.
+pub(crate) const ALIKE: &[Case] = &[
     ("explains_own_signal", || {
         expect(
             &record_victim(&["signal", "15"]),
@@ -43,36 +67,12 @@ pub(crate) const CASES: &[Case] = &[
         expect(&recorded, "aborted", "it called abort()")?;
         expect(&recorded, "aborted", "Assertion failed: size > 0")
     }),
-    ("explains_a_timer_under_load", timer_under_load),
     ("explains_an_alarm", || {
         expect(&record_victim(&["alarm"]), "timer_expired", "SIGALRM")
-    }),
-    ("explains_segmentation_fault", || {
-        expect(&record_victim(&["segv"]), "segmentation_fault", "SIGSEGV")
-    }),
-    ("explains_kill_from_outside", || {
-        outside(Signal::SIGKILL, "killed_from_outside")
     }),
     ("explains_stop_from_outside", || {
         outside(Signal::SIGTERM, "stopped_from_outside")
     }),
-    ("explains_the_oom_killer_with_the_limit", out_of_memory),
-    ("explains_the_oom_kill_of_a_child", || {
-        let limited = MemoryCgroup::make("100663296")?;
-        let recorded = record_inside(&limited.0, &["memory-child"]);
-        expect(&recorded, "oom_killed", "96 MiB")?;
-        expect(&recorded, "oom_killed", "victim exited 3")
-    }),
-    ("explains_which_cgroup_ran_out", || cgroup_above(false)),
-    (
-        "explains_which_cgroup_ran_out_although_others_give_memory_back",
-        || cgroup_above(true),
-    ),
-    ("explains_a_limit_that_was_lowered", limit_lowered),
-];
-
-/// What no kernel does differently.
-pub(crate) const ALIKE: &[Case] = &[
     ("explains_nxdomain", || {
         dns("127.0.2.1:53", Some(3), "NXDOMAIN")
     }),
