@@ -15,6 +15,7 @@
 //! | `run` | `lastword run`: records a command, run by run |
 //! | `node` | `lastword agent`: records every container of a node |
 //! | [`config`], `http`, `socket`, `metrics`, `logging`, `status` | how people configure, ask and observe the agent |
+//! | `packs` | operators' packs: what messages of further programs mean |
 //! | `kubectl` | the kubectl plugin, which is the same program under another name |
 //! | [`cli`] | the command line, exit codes |
 //!
@@ -48,6 +49,7 @@ mod memory;
 mod metrics;
 #[cfg(target_os = "linux")]
 mod node;
+mod packs;
 #[cfg(target_os = "linux")]
 pub mod recorder;
 #[cfg(target_os = "linux")]

@@ -77,6 +77,8 @@ pub(crate) struct Metrics {
     crowded: Family<ContainerNames, Gauge>,
     messages_lost: Counter,
     log_lines_lost: Counter,
+    knowledge_entries: Gauge,
+    knowledge_left_out: Gauge,
     announce_pending: Gauge,
     upload_pending: Gauge,
     spool_bytes: Gauge,
@@ -112,6 +114,8 @@ impl Metrics {
             crowded: Family::default(),
             messages_lost: Counter::default(),
             log_lines_lost: Counter::default(),
+            knowledge_entries: Gauge::default(),
+            knowledge_left_out: Gauge::default(),
             announce_pending: Gauge::default(),
             upload_pending: Gauge::default(),
             spool_bytes: Gauge::default(),
@@ -147,6 +151,8 @@ impl Metrics {
             crowded,
             messages_lost,
             log_lines_lost,
+            knowledge_entries,
+            knowledge_left_out,
             announce_pending,
             upload_pending,
             spool_bytes,
@@ -212,6 +218,16 @@ impl Metrics {
             "log_lines_lost",
             "Log lines that nobody will read",
             log_lines_lost.clone(),
+        );
+        r.register(
+            "knowledge_entries",
+            "Entries of operators' packs by which verdicts are found",
+            knowledge_entries.clone(),
+        );
+        r.register(
+            "knowledge_left_out",
+            "Entries and files of operators' packs with a fault",
+            knowledge_left_out.clone(),
         );
         r.register(
             "announce_pending",
@@ -351,6 +367,14 @@ impl Metrics {
         }
         raise(&self.messages_lost, status.messages_lost);
         raise(&self.log_lines_lost, status.log_lines_lost);
+        let packs = status.knowledge.as_ref();
+        set(
+            &self.knowledge_entries,
+            packs.map_or(0, |packs| packs.entries),
+        );
+        // A directory that cannot be read counts as one fault.
+        let left_out = packs.map_or(0, |packs| packs.left_out.max(packs.faults.len() as u64));
+        set(&self.knowledge_left_out, left_out);
         set(&self.announce_pending, status.announce_pending);
         let pending = status.storage.as_ref().map_or(0, |storage| storage.pending);
         set(&self.upload_pending, pending);

@@ -25,6 +25,7 @@ pub(crate) fn of_agent(status: &Status, now: WallTime, out: &mut impl Write) -> 
         node,
         started,
         config,
+        knowledge,
         recorder_failed,
         probes: attached,
         limitations,
@@ -144,6 +145,17 @@ pub(crate) fn of_agent(status: &Status, now: WallTime, out: &mut impl Write) -> 
     if let Some(error) = alerts_error {
         field("alerts", format!("the certificate cannot be used: {error}"))?;
     }
+    if let Some(packs) = knowledge {
+        let directory = packs.directory.display();
+        let (entries, left_out) = (packs.entries, packs.left_out);
+        field(
+            "knowledge",
+            format!("{directory}: {entries} entries; {left_out} left out"),
+        )?;
+        for fault in &packs.faults {
+            field("", fault.clone())?;
+        }
+    }
     field("announcements", format!("{announce_pending} waiting"))?;
     if *log_lines_lost > 0 {
         field(
@@ -193,6 +205,7 @@ fn probes<'a>(
 mod tests {
     use super::*;
     use crate::node::handle::{Containers, Memory, Refused, Spool, Storage};
+    use crate::packs::Packs;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -204,6 +217,12 @@ mod tests {
             node: "n1".to_owned(),
             started: WallTime(started),
             config: Some("/etc/lastword/agent.yaml".into()),
+            knowledge: Some(Packs {
+                directory: "/etc/lastword-knowledge".into(),
+                entries: 12,
+                left_out: 1,
+                faults: vec!["kafka.toml:10: kafka.x: pattern: unclosed group".into()],
+            }),
             recorder_failed: None,
             probes: vec![Probe {
                 name: "sys_exit".to_owned(),
@@ -291,6 +310,8 @@ storage       s3://bucket/a: 1 to upload; the last upload failed: 403
 API server    does not answer, for 60 s (since 2026-11-18T11:07:40Z): connection refused
 CRI           not asked (container_runtime.endpoint is off): names come from the API server alone, exit statuses from the kernel
 alerts        the certificate cannot be used: /tls/tls.crt: it has no certificate in PEM
+knowledge     /etc/lastword-knowledge: 12 entries; 1 left out
+              kafka.toml:10: kafka.x: pattern: unclosed group
 announcements 1 waiting
 log           3 lines lost: its reader is gone, or too slow
 

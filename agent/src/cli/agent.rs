@@ -9,6 +9,7 @@ use crate::{
     config::Config,
     logging,
     node::{self, Options},
+    packs::Packs,
     recorder,
 };
 
@@ -33,7 +34,12 @@ pub(super) struct Args {
     uninstall: bool,
 }
 
-pub(super) fn agent(args: Args, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+/// Does what `lastword agent` was told. `packs` are those of --knowledge, which go before those of the configuration.
+pub(super) fn agent(
+    args: Args,
+    packs: Option<Packs>,
+    out: &mut impl Write,
+) -> anyhow::Result<ExitCode> {
     let (config, file) = args.config.load()?;
     if args.check {
         match file {
@@ -50,8 +56,14 @@ pub(super) fn agent(args: Args, out: &mut impl Write) -> anyhow::Result<ExitCode
     let node = args.node_name.or(variable).filter(|name| !name.is_empty());
     let variable = std::env::var_os("NODE_SPOOL").map(PathBuf::from);
     let spool = args.node_spool.or(variable);
+    let configured = config.knowledge.directory.as_deref();
+    let packs = packs.or_else(|| configured.map(Packs::install));
+    if let Some(packs) = &packs {
+        packs.log();
+    }
     let options = Options {
         config: file,
+        packs,
         node,
         spool: spool.filter(|directory| directory.is_absolute()),
         kubeconfig: args.kubeconfig,

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use verdict::knowledge::{Catalogue, Fault};
 
+use crate::packs::Packs;
+
 /// What messages of programs mean.
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -35,14 +37,15 @@ pub(super) fn knowledge(args: Args, out: &mut impl Write) -> anyhow::Result<Exit
 }
 
 /// Judges by the files of a directory from now on, too. What is wrong with them is written to standard error.
-pub(super) fn install(directory: &Path) -> anyhow::Result<()> {
+pub(super) fn install(directory: &Path) -> anyhow::Result<Packs> {
     let (catalogue, faults) = read(directory)?;
-    for fault in faults {
+    for fault in &faults {
         // The reader of standard error may be gone.
         let _ = writeln!(io::stderr(), "lastword: left out of --knowledge: {fault}");
     }
+    let packs = Packs::of(directory, &catalogue, &faults);
     catalogue.install();
-    Ok(())
+    Ok(packs)
 }
 
 fn read(directory: &Path) -> anyhow::Result<(Catalogue, Vec<Fault>)> {

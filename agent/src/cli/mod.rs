@@ -73,11 +73,7 @@ pub fn main() -> ExitCode {
         kubectl::act(kubectl::Cli::parse(), &mut out)
     } else {
         let cli = Cli::parse();
-        let installed = cli
-            .knowledge
-            .iter()
-            .try_for_each(|it| knowledge::install(it));
-        installed.and_then(|()| act(cli.command, &mut out))
+        act(cli, &mut out)
     };
     let flushed = acted.and_then(|code| match out.flush() {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -94,8 +90,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn act(command: Command, out: &mut (impl Write + Send)) -> anyhow::Result<ExitCode> {
-    match command {
+fn act(cli: Cli, out: &mut (impl Write + Send)) -> anyhow::Result<ExitCode> {
+    let packs = cli.knowledge.as_deref().map(knowledge::install);
+    let packs = packs.transpose()?;
+    #[cfg(not(target_os = "linux"))]
+    drop(packs);
+    match cli.command {
         #[cfg(target_os = "linux")]
         Command::Run(args) => run::run(args),
         Command::Read(command) => {
@@ -104,7 +104,7 @@ fn act(command: Command, out: &mut (impl Write + Send)) -> anyhow::Result<ExitCo
         }
         Command::Offline(command) => command.act(out),
         #[cfg(target_os = "linux")]
-        Command::Agent(args) => agent::agent(args, out),
+        Command::Agent(args) => agent::agent(args, packs, out),
         #[cfg(target_os = "linux")]
         Command::Capture(args) => node::capture(args, out),
         #[cfg(target_os = "linux")]

@@ -15,8 +15,8 @@ mod tree;
 pub use error::ConfigError;
 pub use read::load;
 pub use sections::{
-    ContainerRuntime, Http, Kubernetes, Log, LogFormat, LogLevel, Recorder, Runs, RuntimeEndpoint,
-    Spool, Storage, Switch,
+    ContainerRuntime, Http, Knowledge, Kubernetes, Log, LogFormat, LogLevel, Recorder, Runs,
+    RuntimeEndpoint, Spool, Storage, Switch,
 };
 
 /// The whole file.
@@ -34,6 +34,8 @@ pub struct Config {
     /// What counts as a secret, in addition to what always does.
     #[serde(deserialize_with = "bounds::redaction")]
     pub redaction: redact::Config,
+    /// What messages of further programs mean.
+    pub knowledge: Knowledge,
     /// Captures on the node's disk.
     pub spool: Spool,
     /// Captures in object storage.
@@ -59,6 +61,7 @@ impl Default for Config {
             triggers: triggers::Rules::default(),
             selectors: triggers::Selectors::default(),
             redaction: redact::Config::default(),
+            knowledge: Knowledge::default(),
             spool: Spool::default(),
             storage: Storage::default(),
             container_runtime: ContainerRuntime::default(),

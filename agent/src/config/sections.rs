@@ -107,6 +107,14 @@ impl Default for Runs {
     }
 }
 
+/// What messages of further programs mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Knowledge {
+    /// A directory with files `*.toml`, such as a mounted ConfigMap. Read once, at the start.
+    pub directory: Option<PathBuf>,
+}
+
 /// Captures on the node's disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::Endpoint;
 use crate::node::handle::{Crowded, NO_RUNTIME, Status};
+use crate::packs::Packs;
 
 pub(super) async fn alive(State(endpoint): State<Endpoint>) -> Response {
     match endpoint.handle.status().await {
@@ -107,6 +108,10 @@ impl Readiness {
                 status.alerts_error.as_ref(),
             );
         }
+        let trouble = status.knowledge.as_ref().and_then(Packs::trouble);
+        if trouble.is_some() {
+            say("operators' packs are left out in part", trouble.as_ref());
+        }
         let mut limitations = status.limitations.clone();
         if status.cri.is_none() {
             limitations.push(format!("the container runtime is {NO_RUNTIME}"));
@@ -125,6 +130,7 @@ mod tests {
         super::testing::{Agent, request},
         *,
     };
+    use super::{Packs, Readiness, Status};
     use crate::node::handle::{Connection, Refused};
 
     #[tokio::test]
@@ -146,6 +152,27 @@ mod tests {
         );
         let health = agent.send(&request("GET", "/healthz", "", "")).await;
         assert!(health.starts_with("HTTP/1.1 200"), "{health}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_packs_is_said_and_keeps_nobody_from_being_ready() {
+        let packs = Packs {
+            directory: "/etc/lastword-knowledge".into(),
+            entries: 3,
+            left_out: 2,
+            faults: vec!["kafka.toml:10: kafka.x: pattern: unclosed group".into()],
+        };
+        let readiness = Readiness::of(&Status {
+            knowledge: Some(packs),
+            ..Status::default()
+        });
+        assert!(readiness.ready);
+        assert_eq!(
+            readiness.away,
+            [
+                "operators' packs are left out in part: kafka.toml:10: kafka.x: pattern: unclosed group (and 1 more)"
+            ]
+        );
     }
 
     #[tokio::test]

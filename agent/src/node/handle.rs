@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
+use crate::packs::Packs;
 use capture_format::{Losses, Probe, WallTime};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -204,6 +205,8 @@ pub(crate) struct Status {
     pub(crate) started: WallTime,
     /// Its configuration file.
     pub(crate) config: Option<PathBuf>,
+    /// The operators' packs that were read; none if there is no directory for them.
+    pub(crate) knowledge: Option<Packs>,
     /// Why nothing is recorded any more; none while recording works.
     pub(crate) recorder_failed: Option<String>,
     /// How the probes are attached.

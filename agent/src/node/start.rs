@@ -48,6 +48,7 @@ use crate::{
     config::{Config, RuntimeEndpoint, Switch},
     host, http,
     metrics::Metrics,
+    packs::Packs,
     recorder::{Budget, Hierarchy, Settings},
     socket,
 };
@@ -59,6 +60,8 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 pub(crate) struct Options {
     /// The configuration file, for `lastword status`.
     pub(crate) config: Option<PathBuf>,
+    /// The operators' packs that were read; none if there is no directory for them.
+    pub(crate) packs: Option<Packs>,
     /// Name of the node; the host's name without.
     pub(crate) node: Option<String>,
     /// Where the node has the spool's directory; there, where the agent has it, without.
@@ -161,6 +164,7 @@ pub(super) async fn serve(config: Arc<Config>, options: Options) -> anyhow::Resu
         ),
         account: Account::new(
             options.config,
+            options.packs,
             has_api.then(|| health.subscribe()),
             cri_standing,
             alerts_tls,

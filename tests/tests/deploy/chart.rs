@@ -232,6 +232,27 @@ fn without_volume(chart: &BTreeMap<String, Value>, volume: &str) -> agent::confi
 
 #[test]
 #[ignore = "needs Helm: cargo xtask test"]
+fn packs_that_are_values_are_a_config_map_and_a_change_restarts_the_agents() {
+    let of = |text: &str| {
+        let value = format!("knowledge.kafka\\.toml={text}");
+        let documents = rendered(&["--set", &value]);
+        let find = |kind: &str, name: &str| {
+            let mut documents = documents.iter();
+            let found = documents.find(|it| it["kind"] == kind && it["metadata"]["name"] == name);
+            found.cloned().unwrap_or_default()
+        };
+        let packs = find("ConfigMap", "lastword-knowledge");
+        let agent = find("DaemonSet", "lastword-agent");
+        let annotations = agent["spec"]["template"]["metadata"]["annotations"].clone();
+        (packs["data"]["kafka.toml"].clone(), annotations)
+    };
+    let (packs, annotations) = of("one");
+    assert_eq!(packs, "one");
+    assert_ne!(annotations, of("two").1);
+}
+
+#[test]
+#[ignore = "needs Helm: cargo xtask test"]
 fn without_the_runtimes_socket_nothing_of_it_is_mounted_and_the_agent_knows() {
     let config = without_volume(&with(&["paths.containerRuntime="]), "container-runtime");
     assert_eq!(

@@ -333,3 +333,24 @@ fn the_cleanup_removes_what_agents_leave_on_nodes() {
     assert_eq!(command[..2], ["rm", "-rf"]);
     assert_eq!(command[2..].iter().cloned().collect::<BTreeSet<_>>(), left);
 }
+
+/// The agent reads operators' packs where the pod has the ConfigMap, and a cluster without it is well.
+#[test]
+fn the_config_map_of_packs_is_mounted_where_the_agent_reads_them() {
+    let documents = base();
+    let pod = &document(&documents, "DaemonSet", "lastword-agent")["spec"]["template"]["spec"];
+    let named = |list: &Value| {
+        let list = list.as_array().expect("a list").iter();
+        let mut found = list.filter(|it| it["name"] == "knowledge");
+        found.next().cloned().expect("knowledge")
+    };
+    let mount = named(&pod["containers"][0]["volumeMounts"]);
+    let config: agent::config::Config = serde_saphyr::from_str(&read("deploy/agent.yaml")).unwrap();
+    let directory = config.knowledge.directory.expect("a directory");
+    assert_eq!(mount["mountPath"].as_str(), directory.to_str());
+    let volume = named(&pod["volumes"]);
+    assert_eq!(
+        volume["configMap"],
+        json!({ "name": "lastword-knowledge", "optional": true })
+    );
+}

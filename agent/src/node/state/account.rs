@@ -10,7 +10,7 @@ use super::super::{
     handle::{Connection, Refused, Status},
     runtime::Standing,
 };
-use crate::{host, logging};
+use crate::{host, logging, packs::Packs};
 
 /// Since when something has been up, or down.
 #[derive(Default)]
@@ -36,6 +36,7 @@ impl Since {
 /// See the module.
 pub(crate) struct Account {
     config: Option<PathBuf>,
+    packs: Option<Packs>,
     started: WallTime,
     losses: Losses,
     refused: u64,
@@ -54,12 +55,14 @@ pub(crate) struct Account {
 impl Account {
     pub(crate) fn new(
         config: Option<PathBuf>,
+        packs: Option<Packs>,
         api: Option<watch::Receiver<Api>>,
         cri: Option<watch::Receiver<Standing>>,
         alerts_tls: Option<watch::Receiver<Option<String>>>,
     ) -> Self {
         Self {
             config,
+            packs,
             started: host::realtime(),
             losses: Losses::default(),
             refused: 0,
@@ -108,6 +111,7 @@ impl Account {
         status.version = env!("CARGO_PKG_VERSION").into();
         status.started = self.started;
         status.config = self.config.clone();
+        status.knowledge = self.packs.clone();
         status.losses = self.losses;
         status.refused = self.refused;
         status.last_refused = self.last_refused.clone();
