@@ -92,9 +92,12 @@ spec:
 fn adopted(cluster: &Cluster, without: Option<&str>, known: [bool; 2]) -> Result<String> {
     let space = format!("{SPACES}adopted");
     let mut install = Install::standard(cluster)?;
+    // Otherwise the agent goes on with what the earlier one has recorded from the start of the containers.
+    install.set("recorder", "other_payload", json!(255))?;
     if let Some(capability) = without {
         leave_out(&mut install, capability)?;
     }
+    Install::standard(cluster)?.complete(cluster)?;
     cluster.fresh_namespace(&space)?;
     cluster.apply(&space, OPEN)?;
     cluster.pods_ready(&space, &["pod", "--all"])?;
@@ -118,8 +121,6 @@ fn adopted(cluster: &Cluster, without: Option<&str>, known: [bool; 2]) -> Result
         ));
     }
     cluster.delete_namespace(&space)?;
-    if without.is_some() {
-        Install::standard(cluster)?.complete(cluster)?;
-    }
+    Install::standard(cluster)?.complete(cluster)?;
     Ok(found.join(", "))
 }

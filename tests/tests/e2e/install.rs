@@ -217,6 +217,15 @@ pub(crate) fn exec(cluster: &Cluster, command: &[&str]) -> Result<String> {
     cluster.run(&[&arguments, command].concat())
 }
 
+/// Why rings and programs do not outlive the agent, as it says itself; none if they do.
+pub(crate) fn not_pinned(cluster: &Cluster) -> Result<Option<String>> {
+    let status = exec(cluster, &["lastword", "status"])?;
+    let line = status
+        .lines()
+        .find(|line| line.contains("rings are not pinned"));
+    Ok(line.map(|line| line.trim().to_owned()))
+}
+
 /// The agents' pods, except those that are being deleted.
 pub(crate) fn pods(cluster: &Cluster) -> Result<Vec<Value>> {
     let mut pods = cluster.list(&[

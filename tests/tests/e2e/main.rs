@@ -15,6 +15,7 @@ mod http;
 mod install;
 mod never_started;
 mod newer;
+mod pins;
 mod policy;
 mod reading;
 mod report;
@@ -50,7 +51,7 @@ type Boxed = Box<dyn Fn(&Cluster) -> anyhow::Result<String> + Send>;
 
 fn cases() -> Vec<(String, Boxed)> {
     let mut cases = scenarios::cases(number("LASTWORD_E2E_ROUNDS", 3));
-    let groups: [&[(&str, Case)]; 12] = [
+    let groups: [&[(&str, Case)]; 13] = [
         requests::CASES,
         reading::CASES,
         never_started::CASES,
@@ -60,6 +61,7 @@ fn cases() -> Vec<(String, Boxed)> {
         policy::CASES,
         clock::CASES,
         upheaval::CASES,
+        pins::CASES,
         storage::CASES,
         trouble::CASES,
         capabilities::CASES,
