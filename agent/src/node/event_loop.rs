@@ -9,7 +9,7 @@ use spool::{Progress, SavedRun};
 use tokio::{
     signal::unix::Signal,
     sync::mpsc,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 use triggers::{Observation, Subject};
 
@@ -28,6 +28,9 @@ use crate::{config::Config, host, logging, metrics::Metrics};
 
 /// How often things are forgotten that nobody needs any more.
 const TIDY: Duration = Duration::from_secs(30);
+/// How long runs that ended while no agent ran wait for the API server to say whose they are. Nobody else knows which run
+/// of its container each is. Rings hold what goes on meanwhile.
+const NAMES_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The node: the owners of its state, and those that work for it.
 pub(super) struct Node {
@@ -69,20 +72,25 @@ impl Node {
     pub(super) async fn serve(&mut self, sources: &mut Sources) -> anyhow::Result<()> {
         let mut tidy = interval(TIDY);
         tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut waits = self.recording.setup.has_taken_over && self.clients.kube.is_some();
+        let patience = sleep(NAMES_PATIENCE);
+        tokio::pin!(patience);
         loop {
+            waits &= !self.outside.knows_pods();
             let now = self.clock.now();
             let due = self.orders.next_due().map(|due| due.since(now));
             tokio::select! {
                 // What the kernel says comes first: rings wait for it.
                 biased;
-                Some(report) = sources.reports.recv() => self.report(report)?,
+                Some(report) = sources.reports.recv(), if !waits => self.report(report)?,
+                () = &mut patience, if waits => waits = false,
                 Some(input) = sources.inputs.recv() => self.input(input),
                 Some(pod) = sources.pods.next() => self.pod(pod),
                 Some(namespace) = sources.namespaces.next() => self.namespace(namespace),
                 Some(notice) = sources.notices.next() => self.noticed(notice),
                 Some(progress) = sources.uploads.recv() => self.uploaded(progress),
                 Some(request) = sources.requests.recv() => self.request(request),
-                () = tokio::time::sleep(due.unwrap_or(TIDY)) => {
+                () = sleep(due.unwrap_or(TIDY)) => {
                     let decisions = self.orders.due(self.clock.now());
                     self.decide(decisions);
                 }

@@ -378,10 +378,16 @@ impl Recorder {
         self.pins.is_some()
     }
 
+    /// Whether it goes on with what an earlier recorder pinned.
+    #[must_use]
+    pub fn has_taken_over(&self) -> bool {
+        self.pins.as_ref().is_some_and(|pins| pins.taken_over)
+    }
+
     /// What an earlier recorder recorded and left, oldest first. To be called first of all.
     #[must_use]
     pub fn left(&self) -> Vec<Left> {
-        if !self.pins.as_ref().is_some_and(|pins| pins.taken_over) {
+        if !self.has_taken_over() {
             return Vec::new();
         }
         let mut left: Vec<Left> = self.pool.left().collect();

@@ -11,7 +11,7 @@ use crate::{
     cluster::{Cluster, text, wait},
     install::{self, Install, NAMESPACE},
     requests::request,
-    scenarios::{complete, named},
+    scenarios::{complete, named, of_pod},
 };
 
 pub(crate) const CASES: &[(&str, Case)] = &[
@@ -154,6 +154,11 @@ fn away(cluster: &Cluster) -> Result<String> {
 
     let mut found = Vec::new();
     for (name, before) in LOOPING.iter().zip(&before) {
+        let captures = of_pod(cluster, SPACE, name)?;
+        ensure!(
+            captures.len() == 1,
+            "several Captures of one loop: {captures:?}"
+        );
         cluster.apply(SPACE, &request(name))?;
         let by_hand = format!("by-hand-{name}");
         let runs = wait("Capture asked for", || {

@@ -90,6 +90,8 @@ pub(in crate::node) struct Life {
 pub(in crate::node) struct Setup {
     pub(in crate::node) probes: Vec<Probe>,
     pub(in crate::node) limitations: Vec<String>,
+    /// Whether it goes on with what an earlier agent recorded.
+    pub(in crate::node) has_taken_over: bool,
 }
 
 /// How many rings there are.
@@ -163,6 +165,7 @@ impl RecordingThread {
                 let mut setup = Setup {
                     probes: recorder.probes().cloned().collect(),
                     limitations: recorder.limitations().to_vec(),
+                    has_taken_over: recorder.has_taken_over(),
                 };
                 if !recorder.outlives() {
                     let off = || "recorder.pin is off".to_owned();

@@ -73,12 +73,18 @@ impl Node {
     ) {
         // Its names may have come meanwhile.
         self.name(cgroup);
-        let Some(subject) = self.lives.end_closing(cgroup) else {
+        let Some((subject, run)) = self.lives.end_closing(cgroup) else {
             return;
         };
         self.histories.end_closing(&subject);
         match result {
-            Ok(closed) => self.keep(&subject, ended, *closed),
+            Ok(mut closed) => {
+                closed.kept.run.number = run;
+                if let Some(verdict) = &mut closed.verdict {
+                    verdict.run = run;
+                }
+                self.keep(&subject, ended, *closed);
+            }
             Err(error) => {
                 self.metrics.failed("keep");
                 tracing::error!(error = %chain(&*error), pod_uid = subject.pod_uid, container = subject.container, "a run is lost: it could not be kept");

@@ -96,13 +96,14 @@ impl Lives {
         Some(live)
     }
 
-    /// Its run is closed. Returns whose it was; none if the container was opted out meanwhile.
-    pub(crate) fn end_closing(&mut self, cgroup: CgroupId) -> Option<Subject> {
+    /// Its run is closed. Returns whose it was, and its number, which may have come with the name meanwhile; none if the
+    /// container was opted out meanwhile.
+    pub(crate) fn end_closing(&mut self, cgroup: CgroupId) -> Option<(Subject, u32)> {
         let live = self.live.get_mut(&cgroup)?;
         live.closing = false;
-        let subject = live.subject.clone();
+        let whose = (live.subject.clone(), live.run);
         self.forget_if_over(cgroup);
-        Some(subject)
+        Some(whose)
     }
 
     /// Its cgroup is gone.
@@ -221,9 +222,9 @@ mod tests {
             if cgroup_first {
                 lives.cgroup_removed(CGROUP);
                 assert!(lives.get(CGROUP).is_some());
-                assert_eq!(lives.end_closing(CGROUP), Some(subject("0123")));
+                assert_eq!(lives.end_closing(CGROUP), Some((subject("0123"), 1)));
             } else {
-                assert_eq!(lives.end_closing(CGROUP), Some(subject("0123")));
+                assert_eq!(lives.end_closing(CGROUP), Some((subject("0123"), 1)));
                 assert!(lives.get(CGROUP).is_some());
                 lives.cgroup_removed(CGROUP);
             }
@@ -240,6 +241,14 @@ mod tests {
         assert_eq!(lives.count(), (1, 1));
         let (cgroup, live) = lives.running(&subject("web")).unwrap();
         assert_eq!((cgroup, live.run), (CGROUP, 4));
+    }
+
+    #[test]
+    fn a_run_that_is_closed_has_the_number_that_came_with_the_name() {
+        let mut lives = started();
+        lives.begin_closing(CGROUP);
+        lives.name(CGROUP, &subject("web"), 4);
+        assert_eq!(lives.end_closing(CGROUP), Some((subject("web"), 4)));
     }
 
     #[test]

@@ -278,6 +278,11 @@ impl Outside {
         self.knows_pods && self.knows_namespaces
     }
 
+    /// Whether the API server has reported all pods of the node.
+    pub(crate) fn knows_pods(&self) -> bool {
+        self.knows_pods
+    }
+
     /// The API server has reported all of something; true when nothing is missing any more, so that announcing may
     /// begin.
     pub(crate) fn heard(&mut self, all: Feed) -> bool {

@@ -11,10 +11,13 @@ use std::{
 
 use agent::recorder::{Budget, PinError, Recorder, Settings};
 use capture_format::{Event, EventFlags, EventKind as K, ExitStatus, Run};
+use lastword_tests::api_server::ApiServer;
 use libtest_mimic::Failed;
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use super::{
+    cluster::{self, Pod},
     container::Container,
     node::{Node, until},
 };
@@ -42,6 +45,10 @@ pub(super) const ALIKE: &[Case] = &[
     (
         "rings_outlive_an_agent_while_containers_end",
         ended_meanwhile,
+    ),
+    (
+        "rings_outlive_an_agent_and_are_named_before_a_capture",
+        named_first,
     ),
     ("rings_outlive_an_agent_that_adopted", adopted),
     ("agent_removes_what_another_version_pinned", other_version),
@@ -121,6 +128,35 @@ fn no_run_missing() -> Result<(), Failed> {
         assert_eq!(opens.len(), 1, "{number}: {events:#?}");
         assert_eq!(run.status, Some(ExitStatus::Code(1)), "{number}");
     }
+    Ok(())
+}
+
+/// The second run of a pod's container begins and ends while no agent runs. The next agent says whose it is, and which,
+/// and adds it to the capture of the first one.
+fn named_first() -> Result<(), Failed> {
+    let api = ApiServer::start()?;
+    let mut node = Node::new("")?;
+    node.mount_bpf()?;
+    node.configure(&format!("recorder: {{pin: {}}}", node.pins().display()))?;
+    node.join_cluster(&api.url())?;
+    let pod = Pod::on(&node, 1, "looping")?;
+    let [first, second] = [(); 2].map(|()| Container::below(&pod.cgroup));
+    api.has(&pod.object(&json!({}), &[&first]));
+    cluster::start(&mut node)?;
+    first.crash("/missing/first")?;
+    node.captured(&first, &[1])?;
+    node.stop(Signal::SIGKILL)?;
+    second.crash("/missing/second")?;
+    api.has(&pod.object(&json!({}), &[&first, &second]));
+    cluster::start(&mut node)?;
+    let capture = node.captured(&second, &[1, 2])?;
+    assert!(is_whole(&capture.runs[1]), "{}", node.log());
+    let captures = node.files().into_iter();
+    let captures = captures.filter(|path| path.extension().is_some_and(|it| it == "lwcap"));
+    let captures: Vec<PathBuf> = captures
+        .filter(|path| path.to_string_lossy().contains("shop"))
+        .collect();
+    assert_eq!(captures.len(), 1, "{captures:?}\n{}", node.log());
     Ok(())
 }
 
