@@ -28,8 +28,8 @@ use crate::{config::Config, host, logging, metrics::Metrics};
 
 /// How often things are forgotten that nobody needs any more.
 const TIDY: Duration = Duration::from_secs(30);
-/// How long runs that ended while no agent ran wait for the API server to say whose they are. Nobody else knows which run
-/// of its container each is. Rings hold what goes on meanwhile.
+/// How long runs that ended while no agent ran wait for the API server to say whose they are. Nobody else knows which
+/// run of its container each is. Rings hold what goes on meanwhile.
 const NAMES_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The node: the owners of its state, and those that work for it.
