@@ -72,6 +72,24 @@ impl File {
         }
     }
 
+    /// What a descriptor of another task refers to.
+    #[inline(always)]
+    pub fn of_other(task: u64, descriptor: u32) -> Option<Self> {
+        if !has(features::FILES) {
+            return None;
+        }
+        let files: u64 = read(task + u64::from(offset!(task_files)));
+        let table: u64 = read(files + u64::from(offset!(files_fdt)));
+        if descriptor >= read::<u32>(table + u64::from(offset!(fdt_max_fds))) {
+            return None;
+        }
+        let descriptors: u64 = read(table + u64::from(offset!(fdt_fd)));
+        match read::<u64>(descriptors + u64::from(descriptor) * 8) {
+            0 => None,
+            file => Some(Self(file)),
+        }
+    }
+
     #[inline(always)]
     pub fn inode(self) -> Inode {
         Inode(read(self.0 + u64::from(offset!(file_inode))))

@@ -15,6 +15,7 @@ use crate::{
     maps::{EXEC_SCRATCH, offset},
     remember::forget,
     ring::{Head, Open},
+    threads::{self, SIGNAL_GROUP_EXIT},
 };
 
 /// `TASK_COMM_LEN`, include/linux/sched.h
@@ -262,8 +263,6 @@ pub fn sched_process_exit_perf(_: TracePointContext) -> u32 {
 /// The current task ends.
 #[inline(always)]
 fn exited(task: u64) {
-    /// include/linux/sched/signal.h
-    const SIGNAL_GROUP_EXIT: u32 = 4;
     let Some((number, ring)) = current_ring() else {
         return;
     };
@@ -284,6 +283,7 @@ fn exited(task: u64) {
     head.arg0 = namespace_pid(leader) as i32;
     Comm::of(leader).begin(ring, &head, 0).commit();
     let tgid = head.pid_tgid >> 32;
+    threads::ended(ring, tgid as u32);
     // SAFETY: the verifier checks the accesses. The cgroup is the container's own, where this one is inside it.
     let (init, cgroup) = unsafe { ((*ring).init, (*ring).cgroup) };
     if init == tgid {

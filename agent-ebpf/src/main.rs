@@ -46,6 +46,8 @@ mod signal;
 mod socket;
 #[cfg(target_arch = "bpf")]
 mod sys_exit;
+#[cfg(target_arch = "bpf")]
+mod threads;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

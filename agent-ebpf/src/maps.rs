@@ -1,8 +1,8 @@
 //! BPF maps, and the settings that user space fixes at load time.
 
 use agent_ebpf::wire::{
-    CGROUP_SETS, CgroupSet, Config, Control, ControlWithPath, DATA_MAX, Lease, NAME_MAX, Offsets,
-    RINGS as RING_COUNT, Ring, SHAPES, SYSCALLS, Shape,
+    CGROUP_SETS, CgroupSet, Config, Control, ControlWithPath, DATA_MAX, Interrupted, Lease,
+    NAME_MAX, Offsets, RINGS as RING_COUNT, Ring, SHAPES, SYSCALLS, Shape,
 };
 use aya_ebpf::{
     Global,
@@ -46,6 +46,14 @@ pub struct Scratch {
 pub static SYSCALL_SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 #[btf_map]
 pub static EXEC_SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+/// Of the programs at signals, which run with interrupts off: data and address of a record.
+#[repr(C)]
+pub struct ThreadScratch {
+    pub more: Interrupted,
+    pub address: [u64; 4],
+}
+#[btf_map]
+pub static THREAD_SCRATCH: PerCpuArray<ThreadScratch, 1> = PerCpuArray::new();
 /// Of the program at `cgroup_mkdir`: name and path of the new cgroup.
 #[repr(C)]
 pub struct MkdirScratch {

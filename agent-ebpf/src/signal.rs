@@ -12,6 +12,7 @@ use crate::{
     life::Comm,
     maps::config,
     ring::{Head, Open},
+    threads,
 };
 
 /// `SignalOrigin` of the capture format.
@@ -33,6 +34,7 @@ const SI_SIGIO: i32 = -5;
 const SI_ASYNCNL: i32 = -60;
 /// include/uapi/asm-generic/signal.h
 const SIGABRT: u64 = 6;
+const SIGKILL: u64 = 9;
 /// `SIG_IGN`, include/uapi/asm-generic/signal-defs.h
 const SIG_IGN: u64 = 1;
 
@@ -116,6 +118,8 @@ pub fn signal_generate(ctx: RawTracePointContext) -> i32 {
         head.kind = life::SIGNAL_DELIVER;
         head.arg2 = SIG_IGN;
         Open::begin(ring, Lane::Life as u64, &head, 0, 0).commit();
+    } else {
+        threads::at_signal(target_ring & !NESTED, ring, target, signal);
     }
     0
 }
@@ -127,7 +131,7 @@ pub fn signal_deliver(ctx: RawTracePointContext) -> i32 {
     if !is_wanted(signal) {
         return 0;
     }
-    let Some((_, ring)) = current_ring() else {
+    let Some((number, ring)) = current_ring() else {
         return 0;
     };
     let info: u64 = ctx.arg(1);
@@ -147,5 +151,8 @@ pub fn signal_deliver(ctx: RawTracePointContext) -> i32 {
     Comm::of(unsafe { bpf_get_current_task() })
         .begin(ring, &head, 0)
         .commit();
+    if signal == SIGKILL && info == SEND_SIG_NOINFO {
+        threads::at_death(number, ring);
+    }
     0
 }

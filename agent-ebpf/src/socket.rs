@@ -61,26 +61,6 @@ impl Address {
             _ => Self::UNKNOWN,
         }
     }
-
-    #[inline(always)]
-    fn build(family: u64, port: u64, v4: u64, v6: u64, dns: bool) -> Self {
-        match family {
-            AF_INET => {
-                let address: u32 = read(v4);
-                Self::store(
-                    [AF_INET | port << 16 | u64::from(address) << 32, 0, 0, 0],
-                    16,
-                    dns,
-                )
-            }
-            AF_INET6 => {
-                let [high, low]: [u64; 2] = read(v6);
-                // family, port, flow information (4 bytes), address (16), scope (4)
-                Self::store([AF_INET6 | port << 16, high, low, 0], 28, dns)
-            }
-            _ => Self::UNKNOWN,
-        }
-    }
 }
 
 /// A socket (`struct sock`).
@@ -132,28 +112,57 @@ impl Socket {
             && (self.family == AF_INET || self.family == AF_INET6)
     }
 
+    /// Whether it has a peer.
+    #[inline(always)]
+    pub fn is_connected(&self) -> bool {
+        self.peer_port != 0
+    }
+
     /// The peer, if the socket is connected.
     #[inline(always)]
     pub fn peer(&self) -> Address {
-        if self.peer_port == 0 {
+        if !self.is_connected() {
             return Address::UNKNOWN;
         }
-        let v4 = self.sock + u64::from(offset!(sock_daddr));
-        let v6 = self.sock + u64::from(offset!(sock_v6_daddr));
-        Address::build(self.family, self.peer_port, v4, v6, self.is_dns())
+        self.stored(true, self.is_dns())
     }
 
     /// The socket's own address.
     #[inline(always)]
     pub fn own(&self) -> Address {
-        let v4 = self.sock + u64::from(offset!(sock_rcv_saddr));
-        let v6 = self.sock + u64::from(offset!(sock_v6_rcv_saddr));
-        Address::build(
-            self.family,
-            u64::from((self.own_port as u16).to_be()),
-            v4,
-            v6,
-            false,
-        )
+        self.stored(false, false)
+    }
+
+    #[inline(always)]
+    fn stored(&self, peer: bool, dns: bool) -> Address {
+        match self.words(peer) {
+            (_, 0) => Address::UNKNOWN,
+            (words, len) => Address::store(words, len, dns),
+        }
+    }
+
+    /// The address of the peer or the socket's own as a `struct sockaddr_in` or `sockaddr_in6`, and how many bytes it has; 0:
+    /// not known.
+    #[inline(always)]
+    pub fn words(&self, peer: bool) -> ([u64; 4], u64) {
+        let (port, v4, v6) = if peer {
+            (self.peer_port, offset!(sock_daddr), offset!(sock_v6_daddr))
+        } else {
+            let port = u64::from((self.own_port as u16).to_be());
+            (port, offset!(sock_rcv_saddr), offset!(sock_v6_rcv_saddr))
+        };
+        match self.family {
+            AF_INET => {
+                let address: u32 = read(self.sock + u64::from(v4));
+                let words = [AF_INET | port << 16 | u64::from(address) << 32, 0, 0, 0];
+                (words, 16)
+            }
+            AF_INET6 => {
+                let [high, low]: [u64; 2] = read(self.sock + u64::from(v6));
+                // family, port, flow information (4 bytes), address (16), scope (4)
+                ([AF_INET6 | port << 16, high, low, 0], 28)
+            }
+            _ => ([0; 4], 0),
+        }
     }
 }

@@ -67,6 +67,29 @@ pub enum Lane {
 /// Descriptors that are remembered at a time.
 pub const REMEMBERED: usize = 128;
 
+/// Processes whose threads are noted at a time.
+pub const NOTED: usize = 8;
+/// Threads of one process that are noted at most.
+pub const THREADS_MOST: u32 = 64;
+
+/// A process whose threads were noted when a signal came.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Noted {
+    /// Its id; 0: none.
+    pub process: u32,
+    /// 1: that signal ended it.
+    pub at_end: u32,
+    /// CLOCK_BOOTTIME, in nanoseconds, of the signal.
+    pub time: u64,
+    /// Threads that were on a CPU then, and note themselves when they end: bit `thread id % 64`.
+    pub left: u64,
+    /// How many threads have noted themselves.
+    pub dying: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
 /// State of one lane, at the start of the ring.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -114,9 +137,16 @@ pub struct Ring {
     pub adopted: u64,
     /// Number of the run, as far as an agent has counted it; 0: not yet.
     pub run: u64,
+    /// Of which processes the threads were noted when a signal came, by process id; see the programs' `threads` module.
+    pub noted: [Noted; NOTED],
     /// Path of the container's cgroup in its hierarchy, with a NUL at the end; what does not fit is cut.
     pub path: [u8; NAME_MAX],
-    _header: [u8; 4096 - LANES * size_of::<LaneHeader>() - 13 * 8 - REMEMBERED * 16 - NAME_MAX],
+    _header: [u8; 4096
+        - LANES * size_of::<LaneHeader>()
+        - 13 * 8
+        - REMEMBERED * 16
+        - NOTED * size_of::<Noted>()
+        - NAME_MAX],
     /// The lanes, [`LANE_STRIDE`] apart.
     pub data: [u8; LANES * LANE_STRIDE + VERIFIER_SLACK],
 }
@@ -192,6 +222,33 @@ pub mod life {
     pub const OOM_KILL: u16 = 0x8006;
     /// What descriptors 0 to 2 are.
     pub const STDIO: u16 = 0x8007;
+    /// What a thread was doing when a signal came that ends its process or asks it to end: `ret` is a system call's number
+    /// or one of [`interrupted`](super::interrupted), `arg0` the call's first argument, `arg1` for how many nanoseconds the
+    /// thread has waited at least (0: not known), `arg2` the signal. [`Interrupted`](super::Interrupted) follows as data,
+    /// after the name of the file or the address of the socket that the first argument refers to.
+    pub const INTERRUPTED: u16 = 0x8008;
+}
+
+/// What a thread is doing that is in no system call whose number is known.
+pub mod interrupted {
+    /// It is running, or is in the kernel for another reason than a call.
+    pub const RUNNING: i64 = -1;
+    /// It is in a call of the 32-bit ABI.
+    pub const COMPAT: i64 = -2;
+}
+
+/// Data of a record [`life::INTERRUPTED`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Interrupted {
+    /// The call's arguments.
+    pub args: [u64; 6],
+    /// How many threads the process has.
+    pub threads: u64,
+    /// Inode number of the file that the first argument refers to; 0: none, or not known.
+    pub inode: u64,
+    /// 1: the address is the socket's own, as it has no peer.
+    pub own: u64,
 }
 
 // ── System calls ────────────────────────────────────────────────────────────────────────────────
@@ -477,6 +534,10 @@ pub mod features {
     pub const OOM_TASK: u32 = 32;
     /// Limit and usage of memory cgroups.
     pub const MEMORY: u32 = 64;
+    /// What threads are doing.
+    pub const THREADS: u32 = 128;
+    /// For how long they have waited.
+    pub const WAITED: u32 = 256;
 }
 
 /// Which cgroup had no memory left when the OOM killer chose: `OomScope` of the capture format; 0 where that is not known.
@@ -534,11 +595,19 @@ offsets! {
     task_cgroups = "task_struct"."cgroups",
     task_ti_status = "task_struct"."thread_info.status",
     task_ti_flags = "task_struct"."thread_info.flags",
+    task_stack = "task_struct"."stack",
+    task_on_cpu = "task_struct"."on_cpu",
+    task_thread_node = "task_struct"."thread_node",
+    task_last_arrival = "task_struct"."sched_info.last_arrival",
+    task_ran = "task_struct"."se.sum_exec_runtime",
+    task_ran_before = "task_struct"."se.prev_sum_exec_runtime",
     mm_arg_start = "mm_struct"."arg_start",
     mm_arg_end = "mm_struct"."arg_end",
     signal_live = "signal_struct"."live",
     signal_flags = "signal_struct"."flags",
     signal_group_exit_code = "signal_struct"."group_exit_code",
+    signal_thread_head = "signal_struct"."thread_head",
+    signal_nr_threads = "signal_struct"."nr_threads",
     pid_level = "pid"."level",
     pid_numbers = "pid"."numbers",
     binprm_filename = "linux_binprm"."filename",

@@ -5,7 +5,7 @@
 pub enum Class {
     /// A process began, executed a program, ended, or was chosen by the OOM killer. Not a system call.
     ChangesProcess,
-    /// A signal was sent or delivered. Not a system call.
+    /// A signal was sent, was delivered, or interrupted a thread. Not a system call.
     Signals,
     /// Should have started a process or executed a program, and failed.
     StartsProcess,

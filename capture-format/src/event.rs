@@ -154,6 +154,15 @@ kinds! {
     /// What descriptors 0 to 2 of a program refer to, at exec. `data`: for each, inode number u64 and `S_IFMT` mode u64
     /// (0: closed).
     STDIO = 7, "stdio", ChangesProcess;
+    /// What a thread was doing when a signal came that ends its process or asks it to end (`signal_generate`), or when
+    /// its process ended for another reason (`signal_deliver`); at most 64 threads of a process. Not a call, though it
+    /// tells of one. `ret`: number of the system call that the thread was in, as of the recorded machine
+    /// ([`crate::Host::arch`]); -1: it was running, -2: a call of the 32-bit ABI. `args[0]`: the descriptor that the call
+    /// acts on, -1 if it acts on none; `args[1]`: nanoseconds for which it had waited at least, 0 if unknown; `args[2]`:
+    /// the signal, 0 for none; `name`: last component of the descriptor's path, or the socket's address, its peer's if it
+    /// has one; `data`: numbers of 8 bytes: the call's six arguments, how many threads the process had, the inode number
+    /// of the descriptor's file (0: unknown), and 1 if `name` is the socket's own address.
+    INTERRUPTED = 8, "interrupted", Signals;
     /// Between the first records of a lane of the ring, which nothing overwrites, and those that follow this event, newer
     /// records have overwritten others. Not of a process: `pid` is 0. `args[0]`: how many; `name`: the lane, one of
     /// [`lane`](crate::lane).
@@ -377,6 +386,15 @@ kinds! {
 }
 
 impl EventKind {
+    /// Whether `data` of such an event is numbers: it is no text, no payload, and no secret.
+    #[must_use]
+    pub const fn has_numbers(self) -> bool {
+        matches!(
+            self,
+            Self::STDIO | Self::SIGNAL_GENERATE | Self::INTERRUPTED
+        )
+    }
+
     /// Whether the kind is a system call. Then `ret` is its return value.
     #[must_use]
     pub const fn is_syscall(self) -> bool {

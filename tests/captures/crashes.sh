@@ -203,3 +203,100 @@ json.load(open("/srv/config.json"))
 X
     run python3 app.py
 }
+
+# What hangs and is killed. `killed SIGNAL SECONDS` does it from outside, when the program has written its pid.
+killed() {
+    (
+        while [ ! -s /data/pid ]; do sleep 0.1; done
+        sleep "$2"
+        kill "-$1" "$(cat /data/pid)"
+    ) &
+}
+# A database that takes connections and never answers.
+silent_database() {
+    python3 -c '
+import socket, time
+server = socket.create_server(("10.9.0.1", 5432))
+time.sleep(60)' &
+    sleep 0.5
+}
+hung-recv-python() {
+    silent_database
+    cat >app.py <<'X'
+import os, socket
+database = socket.create_connection(("10.9.0.1", 5432))
+database.sendall(b"select 1")
+open("/data/pid", "w").write(str(os.getpid()))
+database.recv(4096)
+X
+    killed TERM 3
+    run python3 app.py
+}
+hung-connect-python() {
+    cat >app.py <<'X'
+import os, socket
+open("/data/pid", "w").write(str(os.getpid()))
+socket.create_connection(("10.9.0.7", 5432))
+X
+    echo 6 >/proc/sys/net/ipv4/tcp_syn_retries
+    killed KILL 3
+    run python3 app.py
+}
+hung-lock-sh() {
+    : >/data/app.lock
+    flock /data/app.lock sleep 60 &
+    sleep 0.5
+    killed KILL 3
+    run sh -c 'echo $$ >/data/pid; exec flock /data/app.lock true'
+}
+hung-thread-python() {
+    silent_database
+    cat >app.py <<'X'
+import os, socket, threading, time
+database = socket.create_connection(("10.9.0.1", 5432))
+threading.Thread(target=time.sleep, args=(99,)).start()
+threading.Thread(target=database.recv, args=(4096,)).start()
+open("/data/pid", "w").write(str(os.getpid()))
+X
+    killed TERM 3
+    run python3 app.py
+}
+hung-handler-python() {
+    silent_database
+    cat >app.py <<'X'
+import os, signal, socket, sys
+def stop(*_):
+    print("shutting down", flush=True)
+    open("/data/state", "w").write("saved")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+database = socket.create_connection(("10.9.0.1", 5432))
+open("/data/pid", "w").write(str(os.getpid()))
+database.recv(4096)
+X
+    killed TERM 3
+    run python3 app.py
+}
+hung-timeout-python() {
+    silent_database
+    cat >app.py <<'X'
+import socket
+socket.create_connection(("10.9.0.1", 5432)).recv(4096)
+X
+    run timeout 3 python3 app.py
+}
+busy-sh() {
+    killed KILL 2
+    run sh -c 'echo $$ >/data/pid; while :; do :; done'
+}
+idle-server-python() {
+    cat >app.py <<'X'
+import os, selectors, socket
+events = selectors.DefaultSelector()
+events.register(socket.create_server(("10.9.0.1", 8080)), selectors.EVENT_READ)
+open("/data/pid", "w").write(str(os.getpid()))
+events.select()
+X
+    killed TERM 2
+    run python3 app.py
+}

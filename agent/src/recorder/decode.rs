@@ -4,6 +4,8 @@ use agent_ebpf::wire::LANES;
 use bytes::Bytes;
 use capture_format::{BootTime, Event, EventFlags, EventKind, FdType, Tid, lane};
 
+use events::decode::system_call;
+
 use super::{
     ring::RawRecord,
     syscalls::{self, Arg},
@@ -38,7 +40,7 @@ pub(super) fn event(record: &RawRecord<'_>) -> Option<Event> {
             Arg::Mode if may_create(kind, head.arg1) => i64::from(value as u16),
             Arg::Mode => 0,
         });
-    Some(Event {
+    let mut event = Event {
         time: BootTime(head.time),
         pid: head.tgid,
         tid: Tid(head.tid),
@@ -49,7 +51,17 @@ pub(super) fn event(record: &RawRecord<'_>) -> Option<Event> {
         args: [head.arg0.into(), second, third],
         name: Bytes::copy_from_slice(trim(kind, record.name)),
         data: Bytes::copy_from_slice(record.data),
-    })
+    };
+    if kind == EventKind::INTERRUPTED && !acts_on_descriptor(head.ret) {
+        // The kernel side looks at the first argument of every call as if it were a descriptor.
+        (event.args[0], event.fd_type, event.name) = (-1, FdType::UNKNOWN, Bytes::new());
+    }
+    Some(event)
+}
+
+/// Whether the first argument of this machine's system call is a descriptor.
+fn acts_on_descriptor(number: i64) -> bool {
+    system_call::name(std::env::consts::ARCH, number).is_some_and(system_call::acts_on_descriptor)
 }
 
 /// Says that records of the lane before this one were overwritten; how many is not filled in yet.

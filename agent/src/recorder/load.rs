@@ -237,6 +237,14 @@ pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
             o.page_counter_usage,
             o.page_counter_max,
         ]);
+    let threads = all(&[
+        o.task_stack,
+        o.task_on_cpu,
+        o.task_thread_node,
+        o.signal_thread_head,
+        o.signal_nr_threads,
+    ]);
+    let waited = threads && all(&[o.task_last_arrival, o.task_ran, o.task_ran_before]);
     let oom_task = btf.first_argument_is_pointer("mark_victim") == Some(true);
 
     let mut missing = Vec::new();
@@ -271,6 +279,16 @@ pub(super) fn abilities(btf: &Btf) -> Result<Abilities, StartError> {
             limits,
             features::MEMORY,
             "which memory limit an OOM kill is for is unknown",
+        ),
+        (
+            threads,
+            features::THREADS,
+            "what threads were doing when a signal ended them is unknown",
+        ),
+        (
+            waited,
+            features::WAITED,
+            "for how long they had waited is unknown",
         ),
     ] {
         if has {

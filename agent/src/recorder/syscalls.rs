@@ -170,6 +170,7 @@ pub(super) fn kind(record_kind: u16) -> Option<(K, [Arg; 2])> {
         life::SIGNAL_DELIVER => K::SIGNAL_DELIVER,
         life::OOM_KILL => K::OOM_KILL,
         life::STDIO => K::STDIO,
+        life::INTERRUPTED => K::INTERRUPTED,
         number => {
             return TABLE
                 .iter()

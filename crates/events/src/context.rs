@@ -101,7 +101,7 @@ impl Part {
 }
 
 fn has_path(event: &Event) -> bool {
-    name_role(event.kind) == NameRole::Path && !event.name.is_empty()
+    name_role(event) == NameRole::Path && !event.name.is_empty()
 }
 
 impl Context {

@@ -74,8 +74,7 @@ impl Redactor {
     fn other(&self, event: &mut Event, manifest: &mut Manifest) {
         use EventKind as K;
         let mut masked = match event.kind {
-            // The data of these events is numbers, not text.
-            K::STDIO | K::SIGNAL_GENERATE => return,
+            kind if kind.has_numbers() => return,
             K::EXEC | K::EXECVE | K::EXECVEAT => {
                 let rule = |redactor: &Self, data: &mut [u8], manifest: &mut Manifest| {
                     arguments(&redactor.scanner, data, manifest)

@@ -15,6 +15,9 @@ use std::{
     time::Duration,
 };
 
+#[path = "victim/hang.rs"]
+mod hang;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -96,6 +99,11 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
         ["start", processes] => start(number(processes)?)?,
         ["processes", workers, each] => processes(number(workers)?, number(each)?)?,
         ["bulk", address] => bulk(address)?,
+        ["hang", what] => hang::hang(what, "")?,
+        ["hang", what, path] => hang::hang(what, path)?,
+        ["kill-hanging", signal, milliseconds, words @ ..] => {
+            hang::kill_hanging(number(signal)?, number(milliseconds)?, words)?;
+        }
         _ => return Err(io::Error::other(format!("no such thing: {words:?}"))),
     }
     Ok(ExitCode::SUCCESS)

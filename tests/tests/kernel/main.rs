@@ -8,6 +8,7 @@
 mod agent;
 mod containers;
 mod crowds;
+mod interrupted;
 mod lanes;
 mod lives;
 mod made;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
         preempted::CASES,
         containers::CASES,
         lives::CASES,
+        interrupted::CASES,
         agent::CASES[0],
         agent::CASES[1],
     ];
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
         containers::ALIKE,
         crowds::ALIKE,
         lives::ALIKE,
+        interrupted::ALIKE,
         run::ALIKE,
         agent::ALIKE[0],
         agent::ALIKE[1],

@@ -18,6 +18,24 @@ pub fn duration(nanoseconds: u64) -> String {
     }
 }
 
+/// A length of time that something lasted at least, as [`duration`] has it, but never rounded up.
+#[must_use]
+pub fn at_least(nanoseconds: u64) -> String {
+    const SECOND: u64 = 1_000_000_000;
+    let step = match nanoseconds / SECOND {
+        0 => 1,
+        1..10 => SECOND / 10,
+        10..120 => SECOND,
+        120..600 => 6 * SECOND,
+        600..7200 => 60 * SECOND,
+        7200..36_000 => 360 * SECOND,
+        36_000..172_800 => 3600 * SECOND,
+        172_800..864_000 => 8640 * SECOND,
+        _ => 86_400 * SECOND,
+    };
+    duration(nanoseconds - nanoseconds % step)
+}
+
 /// A number below 10 has one digit after the point, unless that digit is 0.
 fn digits(value: f64) -> String {
     let text = format!("{value:.1}");

@@ -12,6 +12,7 @@ use capture_format::{Class, Event, EventKind, FdType};
 use crate::decode::SockAddr;
 use crate::decode::sockaddr::family_name;
 use crate::escape::escaped;
+use crate::own;
 
 mod table;
 
@@ -136,6 +137,20 @@ impl Fd {
         }
     }
 
+    /// The same, without memory that it shares with events.
+    #[must_use]
+    pub fn own(&self) -> Self {
+        let target = match &self.target {
+            Target::Path(path) => Target::Path(own(path)),
+            Target::Name(name) => Target::Name(own(name)),
+            other => other.clone(),
+        };
+        Self {
+            target,
+            ..self.clone()
+        }
+    }
+
     /// The path or its last component, if known.
     #[must_use]
     pub fn path(&self) -> Option<&Bytes> {
@@ -230,7 +245,14 @@ pub fn acts_on_fd(kind: EventKind) -> bool {
                 | K::SETNS
                 | K::SETSOCKOPT
                 | K::FLOCK
+                | K::INTERRUPTED
         )
+}
+
+/// Whether `args[0]` of this event is such a descriptor: of an interrupted call only if the call acts on one.
+#[must_use]
+pub fn has_descriptor(event: &Event) -> bool {
+    acts_on_fd(event.kind) && (event.kind != EventKind::INTERRUPTED || event.args[0] >= 0)
 }
 
 /// Whether `args[0]` of an event of this kind is the directory from which a relative `name` starts.
@@ -294,10 +316,15 @@ pub enum NameRole {
     Lane,
 }
 
-/// The meaning of `name` in an event of this kind.
+/// The meaning of `name` in such an event.
 #[must_use]
-pub fn name_role(kind: EventKind) -> NameRole {
+pub fn name_role(event: &Event) -> NameRole {
+    let kind = event.kind;
     match kind.class() {
+        Class::Signals if kind == EventKind::INTERRUPTED => match event.fd_type {
+            FdType::SOCKET => NameRole::Address,
+            _ => NameRole::File,
+        },
         Class::ChangesProcess if kind != EventKind::EXEC => NameRole::Command,
         Class::Signals => NameRole::Command,
         Class::Reads | Class::Writes => NameRole::File,

@@ -1,12 +1,13 @@
 //! The table of descriptors, and how each kind of event changes it.
 
 use bytes::Bytes;
-use capture_format::{Class, Event, EventKind, FdType, lane};
+use capture_format::{Event, EventKind, FdType, lane};
 use foldhash::HashMap;
 
-use super::{Fd, Stdio, Target, acts_on_fd, changes, starts_at_fd};
-use crate::decode::SockAddr;
+use super::{Fd, NameRole, Stdio, Target, changes, has_descriptor, name_role, starts_at_fd};
+use crate::decode::interrupted::Socket;
 use crate::decode::open_flags::O_CLOEXEC;
+use crate::decode::{Interrupted, SockAddr};
 use crate::own;
 
 /// How many descriptors of all processes together are followed; one with a long path counts as several ([`weight`]). If
@@ -35,12 +36,22 @@ pub struct Fds {
     descriptors: usize,
 }
 
+/// With the address that an interrupted call's socket has by itself: a connect that was interrupted was never recorded.
+fn with_address(mut fd: Fd, event: &Event) -> Fd {
+    let socket = Interrupted::of(event).and_then(|interrupted| interrupted.socket);
+    if let (Target::Socket { local, peer, .. }, Some(socket)) = (&mut fd.target, socket) {
+        match socket {
+            Socket::Peer(address) => *peer = Some(address),
+            Socket::Own(address) => *local = Some(address),
+        }
+    }
+    fd
+}
+
 impl Fds {
     /// Takes the next event of the run. Returns what the event's descriptor referred to when the event happened.
     pub fn observe(&mut self, event: &Event) -> Option<Fd> {
-        let fd = acts_on_fd(event.kind)
-            .then(|| self.resolve(event))
-            .flatten();
+        let fd = has_descriptor(event).then(|| self.resolve(event)).flatten();
         self.apply(event, fd.as_ref());
         fd
     }
@@ -103,9 +114,9 @@ impl Fds {
             .get(&event.pid)
             .and_then(|process| process.fds.get(&event.args[0]));
         if let Some(fd) = known.filter(|fd| fd.agrees_with(event.fd_type)) {
-            return Some(fd.clone());
+            return Some(with_address(fd.clone(), event));
         }
-        let is_io = matches!(event.kind.class(), Class::Reads | Class::Writes);
+        let has_name = name_role(event) == NameRole::File;
         let target = match event.fd_type {
             FdType::SOCKET => Target::Socket {
                 domain: None,
@@ -115,15 +126,16 @@ impl Fds {
                 serves: false,
             },
             FdType::FIFO => Target::Pipe,
-            _ if is_io && !event.name.is_empty() => Target::Name(event.name.clone()),
+            _ if has_name && !event.name.is_empty() => Target::Name(event.name.clone()),
             FdType::UNKNOWN => return None,
             other => Target::Inherited(other),
         };
-        Some(Fd {
+        let fd = Fd {
             target,
             stdio: known.and_then(|fd| fd.stdio),
             cloexec: false,
-        })
+        };
+        Some(with_address(fd, event))
     }
 
     fn apply(&mut self, event: &Event, fd: Option<&Fd>) {

@@ -125,7 +125,7 @@ impl Group {
         match event.kind {
             K::EXEC | K::FORK | K::EXIT | K::STDIO | K::OOM_KILL => Self::Process,
             kind if kind.class() == Class::StartsProcess => Self::Process,
-            K::SIGNAL_GENERATE | K::SIGNAL_DELIVER | K::KILL => Self::Signal,
+            K::SIGNAL_GENERATE | K::SIGNAL_DELIVER | K::INTERRUPTED | K::KILL => Self::Signal,
             _ if is_on_socket(event, fd) || event.kind == K::SOCKET => {
                 let port = fd.and_then(|fd| fd.peer()).and_then(|peer| peer.inet());
                 let named = events::decode::SockAddr::parse(&event.name)
@@ -193,7 +193,7 @@ impl Shape {
         match (event.kind, group) {
             (K::EXEC, _) => Some(Self::Exec),
             (K::EXIT | K::OOM_KILL, _) => Some(Self::Exit),
-            (K::SIGNAL_GENERATE | K::SIGNAL_DELIVER, _) => Some(Self::Signal),
+            (K::SIGNAL_GENERATE | K::SIGNAL_DELIVER | K::INTERRUPTED, _) => Some(Self::Signal),
             (K::CONNECT, Group::Network) if is_failure(event) => Some(Self::Failure),
             (K::CONNECT, Group::Network) => Some(Self::Connect),
             (_, Group::Dns) if !event.data.is_empty() => Some(Self::Dns),

@@ -53,6 +53,7 @@ fn row(run: &Gathered, process: &ProcessLine) -> Markup {
         end,
         status,
         killed_by,
+        threads: _,
     } = process;
     let name = Shown::said(name, MAX_NAME);
     let failed = status.is_some_and(|status| status != ExitStatus::Code(0));
@@ -69,6 +70,7 @@ fn row(run: &Gathered, process: &ProcessLine) -> Markup {
                 }
                 @if let Some(end) = end { " " (run.link(end.event)) }
                 @if let Some(Killer { event, by }) = killed_by { " by " (Shown::said(by, MAX_NAME)) " " (run.link(*event)) }
+                @if let Some(doing) = process.doing() { "; " (Shown::said(&doing, MAX_COMMAND)) }
             }
         }
     }

@@ -7,9 +7,10 @@ use capture_format::{
 };
 
 use super::number::push_number;
+use events::decode::interrupted::Doing;
 use events::decode::open_flags::push_open_flags;
 use events::decode::sockaddr::{family_name, socket_type};
-use events::decode::{Errno, Signal};
+use events::decode::{Errno, Interrupted, Signal};
 use events::fds::{starts_at_fd, type_name};
 
 const AT_FDCWD: i64 = -100;
@@ -28,6 +29,7 @@ pub(crate) enum Value {
     Hexadecimal(u64),
     SocketType(i64),
     Signal(Signal),
+    Call(Doing),
     /// 0: no error.
     Errno(u16),
     Stream {
@@ -56,6 +58,7 @@ impl Value {
             Self::Hexadecimal(number) => write!(out, "{number:#x}"),
             Self::SocketType(number) => return out.push_str(&socket_type(number)),
             Self::Signal(signal) => write!(out, "{signal}"),
+            Self::Call(doing) => return out.push_str(&doing.in_words(arch)),
             Self::Errno(0) => return out.push('0'),
             Self::Errno(errno) => return push_errno(out, Errno(errno)),
             Self::Stream { fd_type, inode } => write!(out, "{fd_type}:{inode}"),
@@ -107,7 +110,7 @@ pub(crate) fn arg_names() -> Vec<&'static str> {
 }
 
 /// All names that [`life_cycle`] may return.
-const LIFE_CYCLE_NAMES: [&str; 15] = [
+const LIFE_CYCLE_NAMES: [&str; 18] = [
     "ns_pid",
     "child",
     "exit_code",
@@ -123,6 +126,9 @@ const LIFE_CYCLE_NAMES: [&str; 15] = [
     "stdin",
     "stdout",
     "stderr",
+    "call",
+    "waited_ms",
+    "threads",
 ];
 
 /// Names of the `args` of a system call, by position; empty if unused, or if it is the descriptor.
@@ -267,6 +273,18 @@ fn life_cycle(event: &Event, out: &mut Vec<Argument>) {
             let scope = OomScope::from_code(first).map(ran_out);
             out.extend(scope.map(|word| ("ran_out", Value::Word(word))));
             out.extend((second > 0).then_some(("limit", Value::Number(second))));
+        }
+        K::INTERRUPTED => {
+            let Some(it) = Interrupted::of(event) else {
+                return;
+            };
+            out.push(("call", Value::Call(it.call)));
+            let waited = it.waited.map(|waited| (waited / 1_000_000) as i64);
+            out.extend(waited.map(|waited| ("waited_ms", Value::Number(waited))));
+            out.extend(it.signal.map(|signal| ("signal", Value::Signal(signal))));
+            if it.threads > 1 {
+                out.push(("threads", Value::Number(it.threads as i64)));
+            }
         }
         K::STDIO => out.extend(stdio(event).map(|(name, inode, fd_type)| {
             let closed = Value::Word("closed");

@@ -16,7 +16,7 @@ use super::number::push_number;
 use events::context::Seen;
 use events::decode::{Errno, Message, SockAddr};
 use events::escape::{is_harmful, is_printable, prefix};
-use events::fds::{Fd, NameRole, Target, acts_on_fd, is_on_socket, name_role, type_name};
+use events::fds::{Fd, NameRole, Target, has_descriptor, is_on_socket, name_role, type_name};
 
 /// Shows the events of one run.
 pub(super) struct Printer<'a> {
@@ -46,7 +46,7 @@ impl Lines for Printer<'_> {
             None => drop(write!(line.key("event"), "\"kind_{}\"", event.kind.0)),
         }
         self.args(line.key("args"), event);
-        if acts_on_fd(event.kind) {
+        if has_descriptor(event) {
             self.descriptor(line.key("fd"), event, seen.fd.as_ref());
         }
         if event.kind.is_syscall() {
@@ -138,7 +138,7 @@ impl<'a> Printer<'a> {
         if event.name.is_empty() {
             return;
         }
-        let role = name_role(event.kind);
+        let role = name_role(event);
         if role == NameRole::Address {
             if let Some(address) = SockAddr::parse(&event.name) {
                 self.address(line.key("address"), &address);
@@ -167,7 +167,7 @@ fn payload(line: &mut Object<'_>, event: &Event, fd: Option<&Fd>) {
     if let Some(message) = is_dns.then(|| Message::parse_framed(&event.data)).flatten() {
         dns(line.key("dns"), &message);
     }
-    if !executes && !matches!(event.kind, EventKind::STDIO | EventKind::SIGNAL_GENERATE) {
+    if !executes && !event.kind.has_numbers() {
         data(line.key("data"), event);
     }
 }

@@ -11,7 +11,7 @@ use super::{Lines, Options};
 use events::context::Seen;
 use events::decode::{Errno, Message, SockAddr};
 use events::escape::{escaped, escaped_to, is_text};
-use events::fds::{Fd, NameRole, acts_on_fd, is_on_socket, name_role, type_name};
+use events::fds::{Fd, NameRole, has_descriptor, is_on_socket, name_role, type_name};
 
 /// How many bytes of a binary payload are shown.
 const MAX_HEX: usize = 16;
@@ -132,11 +132,11 @@ impl<'a> Printer<'a> {
         }
         line.push('(');
         let mut parts = Parts::default();
-        if acts_on_fd(event.kind) {
+        if has_descriptor(event) {
             parts.next(line);
             descriptor(line, event, fd);
         }
-        if !event.name.is_empty() {
+        if !event.name.is_empty() && event.kind != EventKind::INTERRUPTED {
             name(line, &mut parts, event, fd, path);
         }
         if event.kind == EventKind::STDIO {
@@ -159,9 +159,7 @@ impl<'a> Printer<'a> {
         if event.kind.is_syscall() {
             result(line, event.ret);
         }
-        if !event.data.is_empty()
-            && !matches!(event.kind, EventKind::STDIO | EventKind::SIGNAL_GENERATE)
-        {
+        if !event.data.is_empty() && !event.kind.has_numbers() {
             payload(line, event, fd, self.options.payload);
         }
     }
@@ -182,7 +180,7 @@ impl Parts {
 }
 
 fn name(line: &mut String, parts: &mut Parts, event: &Event, fd: Option<&Fd>, path: &[u8]) {
-    match name_role(event.kind) {
+    match name_role(event) {
         NameRole::Path => {
             parts.next(line);
             line.push('"');

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::text::command_line;
 use super::{Cell, Column, Head, Look, Moment, Paint, Table, Text, View, count};
 use events::decode::Signal;
+use events::decode::interrupted::Doing;
 use events::decode::time::duration;
 use verdict::facts::{Facts, Process};
 use verdict::rules::how;
@@ -54,6 +55,24 @@ pub struct ProcessLine {
     pub status: Option<ExitStatus>,
     /// Who killed it, if a signal killed it and the sender was seen.
     pub killed_by: Option<Killer>,
+    /// What its threads were doing when a signal last came that ended it or asked it to end, as far as it was recorded: the
+    /// one that says most first.
+    pub threads: Vec<Thread>,
+}
+
+/// What a thread was doing when a signal came.
+#[derive(Clone, Debug, Serialize)]
+pub struct Thread {
+    /// Number of the event that shows it.
+    pub event: u64,
+    /// Thread id in the host's namespace.
+    pub tid: u32,
+    /// `had been waiting for 31 s in recvfrom for 10.0.0.5:5432`; escaped.
+    pub text: String,
+    /// The call, if it was in one: `recvfrom`.
+    pub call: Option<String>,
+    /// For how long it had waited at least, if known; in nanoseconds.
+    pub waited_ns: Option<u64>,
 }
 
 /// Who killed a process.
@@ -76,7 +95,8 @@ pub fn ps<R: Read + Seek>(reader: &mut Reader<R>, run_index: RunIndex) -> Ps {
         }
     });
     let facts = facts.unwrap_or_else(|| Facts::new(&run));
-    let processes = tree(&facts, &run);
+    let arch = reader.header().host.arch.clone();
+    let processes = tree(&facts, &run, &arch);
     let forked = processes.iter().filter(|it| it.start.is_some()).count();
     Ps {
         run: head,
@@ -86,7 +106,7 @@ pub fn ps<R: Read + Seek>(reader: &mut Reader<R>, run_index: RunIndex) -> Ps {
 }
 
 /// The processes of a run, each before its children.
-fn tree(facts: &Facts, run: &Run) -> Vec<ProcessLine> {
+fn tree(facts: &Facts, run: &Run, arch: &str) -> Vec<ProcessLine> {
     let mut all: Vec<&Process> = facts.processes.iter().collect();
     all.sort_by_key(|process| (first_event(process), process.pid));
     let known: HashSet<u32> = all.iter().map(|process| process.pid).collect();
@@ -102,7 +122,7 @@ fn tree(facts: &Facts, run: &Run) -> Vec<ProcessLine> {
     }
     // A process is listed once, whatever a capture says about parents.
     while let Some((process, depth)) = open.pop() {
-        lines.push(line(process, depth, facts, run));
+        lines.push(line(process, depth, facts, run, arch));
         let below = children.remove(&process.pid).unwrap_or_default();
         open.extend(below.into_iter().rev().map(|child| (child, depth + 1)));
     }
@@ -114,7 +134,10 @@ fn tree(facts: &Facts, run: &Run) -> Vec<ProcessLine> {
                 .is_some_and(|pid| children.contains_key(&pid))
         })
         .collect();
-    lines.extend(rest.into_iter().map(|process| line(process, 0, facts, run)));
+    lines.extend(
+        rest.into_iter()
+            .map(|process| line(process, 0, facts, run, arch)),
+    );
     lines
 }
 
@@ -125,7 +148,7 @@ fn first_event(process: &Process) -> u64 {
     start.or(exec).or(end).unwrap_or_default()
 }
 
-fn line(process: &Process, depth: usize, facts: &Facts, run: &Run) -> ProcessLine {
+fn line(process: &Process, depth: usize, facts: &Facts, run: &Run, arch: &str) -> ProcessLine {
     let start = process.start;
     let exec = process.exec.as_ref();
     // An exec before the fork was its parent's, and was inherited.
@@ -145,7 +168,25 @@ fn line(process: &Process, depth: usize, facts: &Facts, run: &Run) -> ProcessLin
         end,
         status,
         killed_by,
+        threads: threads(process, facts, arch),
     }
+}
+
+fn threads(process: &Process, facts: &Facts, arch: &str) -> Vec<Thread> {
+    let mut all = facts.interruptions.last(process.pid);
+    all.sort_by_key(|thread| thread.rank(arch));
+    all.into_iter()
+        .map(|it| Thread {
+            event: it.event,
+            tid: it.tid.0,
+            text: it.predicate(arch),
+            call: match it.doing.call {
+                Doing::Running => None,
+                call => Some(call.in_words(arch)),
+            },
+            waited_ns: it.doing.waited,
+        })
+        .collect()
 }
 
 /// When and how a process ended, and who killed it. SIGKILL cannot be refused: a process that was sent SIGKILL has
@@ -191,6 +232,18 @@ impl ProcessLine {
         self.start.or(self.exec)
     }
 
+    /// What the thread was doing that says most, and how many others there were: `was in futex (#107), and 3 other threads`.
+    #[must_use]
+    pub fn doing(&self) -> Option<String> {
+        let first = self.threads.first()?;
+        let others = match self.threads.len() - 1 {
+            0 => String::new(),
+            1 => ", and 1 other thread".to_owned(),
+            others => format!(", and {others} other threads"),
+        };
+        Some(format!("{} (#{}){others}", first.text, first.event))
+    }
+
     fn ended(&self) -> Cell {
         let Some(status) = self.status else {
             return "end not seen".into();
@@ -205,6 +258,8 @@ impl ProcessLine {
             }
             ExitStatus::Code(_) => how(status),
         };
+        let doing = self.doing().map(|doing| format!("; {doing}"));
+        let text = text + &doing.unwrap_or_default();
         Cell::new(text, if good { Paint::Plain } else { Paint::Bad })
     }
 }
@@ -278,6 +333,43 @@ mod tests {
         s.signal(200, 15, 0, (812, "evil\nshim"), SignalOrigin::Outside);
         s.exit_status(200, 15).exit(202, 0).exit(INIT, 143);
         insta::assert_snapshot!(text_of(&ps(&mut capture(&[s]), RunIndex(0))));
+    }
+
+    #[test]
+    fn what_a_killed_process_was_doing_stands_beside_its_end() {
+        const SECOND: i64 = 1_000_000_000;
+        let mut s = Script::new(&["app"]);
+        s.fork(INIT, 200).fork(INIT, 201).wait(40_000);
+        s.signal(200, 15, 0, (812, "bash"), SignalOrigin::Outside);
+        s.call(
+            200,
+            EventKind::INTERRUPTED,
+            202,
+            [-1, 3 * SECOND, 15],
+            "",
+            "",
+        );
+        s.events.last_mut().unwrap().tid.0 = 207;
+        s.call(
+            200,
+            EventKind::INTERRUPTED,
+            61,
+            [-1, 31 * SECOND, 15],
+            "",
+            "",
+        );
+        s.exit_status(200, 15).exit(201, 0);
+        let ps = ps(&mut capture(&[s]), RunIndex(0));
+        let [_, killed, well] = &ps.processes[..] else {
+            panic!("{ps:#?}");
+        };
+        assert_eq!(
+            killed.doing().unwrap(),
+            "had been waiting for 31 s in wait4 (#7), and 1 other thread"
+        );
+        assert_eq!(killed.threads[1].call.as_deref(), Some("futex"));
+        assert!(well.threads.is_empty());
+        assert!(text_of(&ps).contains("; had been waiting for 31 s in wait4"));
     }
 
     #[test]

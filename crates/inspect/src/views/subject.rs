@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Text;
 use events::context::Seen;
 use events::decode::SockAddr;
-use events::fds::{Fd, Stdio, Target, acts_on_fd, has_path};
+use events::fds::{Fd, Stdio, Target, has_descriptor, has_path};
 
 /// What a call was about: exactly one of a file, a standard stream, an address, or a descriptor about which nothing
 /// more is known.
@@ -41,7 +41,7 @@ impl Subject {
         }
         match &seen.fd {
             Some(fd) => Self::of_fd(fd),
-            None if acts_on_fd(event.kind) => Self::Descriptor(format!(
+            None if has_descriptor(event) => Self::Descriptor(format!(
                 "descriptor {} (opened before the recording)",
                 event.args[0]
             )),

@@ -99,6 +99,8 @@ pub enum Kind {
     Failure,
     /// A signal.
     Signal,
+    /// What a thread was doing when a signal came.
+    Interrupted,
     /// The OOM killer chose a process.
     OomKill,
     /// Something was printed.
@@ -267,6 +269,7 @@ impl Story<'_> {
         steps.extend(self.connects());
         steps.extend(self.failures());
         steps.extend(self.signals());
+        steps.extend(self.interruptions());
         steps.extend(self.words());
         steps.extend(self.gaps());
         steps
@@ -383,6 +386,26 @@ impl Story<'_> {
         })
     }
 
+    /// One step for all threads of a process at one signal.
+    fn interruptions(&self) -> Vec<Step> {
+        let arch = &self.case.header.host.arch;
+        let groups = self.facts.interruptions.groups().into_iter();
+        let steps = groups.filter_map(|group| {
+            let best = group.iter().min_by_key(|thread| thread.rank(arch))?;
+            let others = match group.len() - 1 {
+                0 => String::new(),
+                1 => " (and 1 other thread)".to_owned(),
+                others => format!(" (and {others} other threads)"),
+            };
+            let text = escaped_to_line(&format!("{}{others}", best.predicate(arch)));
+            let at = self.at(best.event, best.time);
+            let mut step = self.step(at, best.pid, Kind::Interrupted, text);
+            step.covers = group.iter().map(|thread| thread.event).collect();
+            Some(step)
+        });
+        steps.collect()
+    }
+
     /// The last output of each process of the chain, and the line that says why the run ended.
     fn words(&self) -> Vec<Step> {
         let chain = self.case.chain.iter();
@@ -492,6 +515,29 @@ mod tests {
         assert!(
             text.contains("says on a pipe: fatal: no") && !text.contains("stdout"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn what_a_process_was_doing_follows_the_signal() {
+        let mut s = Script::new(&["app"]);
+        s.wait(40_000)
+            .signal(INIT, 15, 0, (812, "bash"), SignalOrigin::Outside);
+        for (tid, call) in [(INIT, 202), (101, 230), (102, 202)] {
+            s.call(INIT, K::INTERRUPTED, call, [-1, 0, 15], "", "");
+            s.events.last_mut().unwrap().tid.0 = tid;
+        }
+        s.exit_status(INIT, 15);
+        let timeline = timeline(&mut capture(&[s]), RunIndex(0));
+        let steps = timeline.steps.iter().rev().take(3).rev();
+        let steps: Vec<_> = steps.map(|step| step.text.as_str()).collect();
+        assert_eq!(
+            steps,
+            [
+                "is sent SIGTERM by bash (pid 812)",
+                "was in futex (and 2 other threads)",
+                "was killed by SIGTERM"
+            ]
         );
     }
 

@@ -13,6 +13,7 @@ mod binds;
 pub mod config_files;
 pub mod connections;
 pub mod dns;
+pub mod interruptions;
 pub mod lookup;
 mod noise;
 pub mod output;
@@ -125,6 +126,8 @@ pub struct Facts {
     pub processes: process::Processes,
     /// Signals that can end a process.
     pub signals: signals::Signals,
+    /// What threads were doing when a signal came.
+    pub interruptions: interruptions::Interruptions,
     /// Victims of the OOM killer.
     pub oom_kills: Recent<OomKill>,
     /// Failed calls of the application, except connects.
@@ -169,6 +172,7 @@ impl Facts {
         Self {
             processes: process::Processes::default(),
             signals: signals::Signals::default(),
+            interruptions: interruptions::Interruptions::default(),
             oom_kills: Recent::new(MAX_OOM_KILLS),
             failures: Recent::new(MAX_FAILURES),
             visitors_failures: Recent::new(MAX_FAILURES),
@@ -238,6 +242,7 @@ impl Facts {
             EventKind::SIGNAL_GENERATE | EventKind::SIGNAL_DELIVER => {
                 self.signals.observe(number, event)
             }
+            EventKind::INTERRUPTED => self.interruptions.observe(number, event, fd.as_ref()),
             EventKind::STDIO
                 if event.pid == self.init && self.standard == output::Standard::default() =>
             {

@@ -287,7 +287,8 @@ impl Processes {
             | EventKind::CLOSE
             | EventKind::CLOSE_RANGE
             | EventKind::SIGNAL_GENERATE
-            | EventKind::SIGNAL_DELIVER => return,
+            | EventKind::SIGNAL_DELIVER
+            | EventKind::INTERRUPTED => return,
             _ => {}
         }
         process.last_call = Some(number);

@@ -11,6 +11,7 @@
 use capture_format::SignalOrigin;
 
 use super::outside_signal::evidence;
+use super::waiting::{self, Worth};
 use super::words::Words;
 use super::{Case, Cause, Evidence, Finding};
 use crate::facts::output::Stream;
@@ -64,6 +65,13 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
     };
     let mut verdict = verdict(case, sent, cause, &who, itself);
     verdict.evidence.extend(with.map(evidence));
+    if matches!(cause, Cause::KilledFromInside | Cause::TimerExpired) {
+        let (target, who) = match with {
+            Some(with) => (with, format!("pid {}", with.target)),
+            None => (sent, "it".to_owned()),
+        };
+        waiting::add(&mut verdict, case, target, &who, Worth::All);
+    }
     Some(verdict)
 }
 
@@ -85,6 +93,7 @@ fn timed_out(case: &Case<'_>) -> Option<Finding> {
     verdict.next_step = format!(
         "Give it more time (the argument of timeout), or find out what {name} waited for: its last calls stand before the signal in `lastword show`."
     );
+    waiting::add(&mut verdict, case, sent, &name, Worth::All);
     Some(verdict)
 }
 

@@ -15,7 +15,8 @@
 use capture_format::PodEvent;
 
 use super::outside_signal::{self, Ending};
-use super::{Case, Evidence, Finding};
+use super::waiting::{self, Worth};
+use super::{Case, Cause, Evidence, Finding};
 use events::escape::escaped_to;
 
 mod executions;
@@ -89,7 +90,7 @@ fn verdict(
         .map(|sent| outside_signal::evidence(sent))
         .collect();
     evidence.extend(why.evidence);
-    Finding {
+    let mut finding = Finding {
         rests_on: None,
         sentence: format!(
             "{} was ended by kubelet{after_start} ({}{}), {because} {}",
@@ -105,7 +106,13 @@ fn verdict(
         evidence,
         next_step: why.next_step,
         weakened_by: Vec::new(),
-    }
+    };
+    let worth = match finding.cause {
+        Cause::LivenessProbeFailed | Cause::StartupProbeFailed => Worth::All,
+        _ => Worth::Busy,
+    };
+    waiting::add(&mut finding, case, ending.first, "it", worth);
+    finding
 }
 
 /// Whether the run's first signal may have followed from this event.

@@ -54,6 +54,7 @@ mod unexplained_signal;
 mod unknown;
 mod visit;
 mod volume;
+mod waiting;
 pub(crate) mod words;
 
 pub use band::Band;

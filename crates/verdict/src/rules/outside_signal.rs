@@ -11,6 +11,7 @@
 
 use capture_format::{BootTime, ExitStatus, Kubernetes, SignalDisposition, SignalOrigin};
 
+use super::waiting::{self, Worth};
 use super::words::{Words, is_complaint};
 use super::{Case, Cause, Evidence, Finding, kubelet};
 use crate::facts::signals::SentSignal;
@@ -63,7 +64,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Finding> {
         }
     };
     sentence.push_str(&ending.then(case));
-    Some(Finding {
+    let mut finding = Finding {
 rests_on: None,
         sentence,
         cause: if first.signal == Signal::KILL { Cause::KilledFromOutside } else { Cause::StoppedFromOutside },
@@ -84,7 +85,9 @@ rests_on: None,
             }
             _ => Vec::new(),
         },
-    })
+    };
+    waiting::add(&mut finding, case, first, "it", Worth::Busy);
+    Some(finding)
 }
 
 /// Confidence if the process ended in the way in which the signal ends a process, or at once.

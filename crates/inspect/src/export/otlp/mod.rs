@@ -16,7 +16,7 @@ use crate::select::Selection;
 use crate::show::text;
 use events::context::{Context, Seen};
 use events::decode::{Errno, SockAddr};
-use events::fds::{Fd, acts_on_fd, has_path};
+use events::fds::{Fd, has_descriptor, has_path};
 use verdict::explain::{Explanation, explain};
 
 mod model;
@@ -211,7 +211,7 @@ fn attributes(seen: &Seen<'_>) -> Vec<Attribute> {
     if let Some(peer) = peer.or_else(|| fd.and_then(Fd::peer)) {
         all.extend(network(peer));
     }
-    if acts_on_fd(event.kind) {
+    if has_descriptor(event) {
         all.push(of_int("lastword.fd", event.args[0]));
     }
     if event.kind.is_syscall() {

@@ -333,7 +333,7 @@ fn annotations(seen: &Seen<'_>, host: &Host) -> Vec<Annotation> {
         });
         all.extend(Errno::from_ret(event.ret).map(|errno| of_text("errno", errno.to_string())));
     }
-    let payload = !matches!(event.kind, K::STDIO | K::SIGNAL_GENERATE);
+    let payload = !event.kind.has_numbers();
     if payload && !event.data.is_empty() {
         let data = escaped_to(&event.data, MAX_DATA).to_string();
         all.push(of_text("data", data));

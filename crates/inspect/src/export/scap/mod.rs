@@ -113,9 +113,10 @@ impl<W: Write> Sink for Scap<W> {
             K::SIGNAL_GENERATE | K::SIGNAL_DELIVER => signal(event),
             // The reader gets descriptors 0 to 2 from the table of descriptors.
             K::STDIO => None,
-            K::OOM_KILL => {
+            K::OOM_KILL | K::INTERRUPTED => {
                 let text = text::call(seen, &self.host);
-                Some(Call::notification("oom_kill", &text))
+                let name = event.kind.name().unwrap_or_default();
+                Some(Call::notification(name, &text))
             }
             _ => Some(call(seen, self.flavour, &self.host)),
         };

@@ -78,7 +78,7 @@ fn weight(step: &Step) -> u8 {
         Kind::Evidence | Kind::OomKill | Kind::Gap => 90,
         Kind::Exit => 80,
         Kind::Exec => 70,
-        Kind::Signal | Kind::Said => 60,
+        Kind::Signal | Kind::Interrupted | Kind::Said => 60,
         Kind::Dns | Kind::Connect => 50,
         Kind::Read => 40,
         Kind::Failure => 30,
