@@ -183,7 +183,7 @@ fn event_help(text: &str) -> String {
     meant
         .or_else(|| suggestion(text, names))
         .unwrap_or_else(|| {
-            "an event is a system call, or exec, fork, exit, signal, signal_deliver, oom_kill, stdio, interrupted"
+            "an event is a system call, or exec, fork, exit, signal, signal_deliver, oom_kill, stdio, interrupted, gap"
                 .to_owned()
         })
 }

@@ -20,7 +20,7 @@ pub(super) const FIELDS: &[Field] = &[
         |ask| Some(Value::Number(ask.seen.event.time.offset_from(ask.scope.run.start)))),
     Field::new("evt.boottime", Type::Number, "The same in nanoseconds of CLOCK_BOOTTIME, as `time_ns` in JSON", "evt.boottime >= 1000000000000",
         |ask| Some(Value::Number(ask.seen.event.time.0.into()))).rests_on(RestsOn::Boottime),
-    Field::new("evt.type", Type::Event, "What happened: a system call by name, or exec, fork, exit, signal, signal_deliver, oom_kill, stdio, interrupted", "evt.type in (open, openat)",
+    Field::new("evt.type", Type::Event, "What happened: a system call by name, or exec, fork, exit, signal, signal_deliver, oom_kill, stdio, interrupted, gap", "evt.type in (open, openat)",
         |ask| Some(kind(ask.seen.event.kind))).rests_on(RestsOn::Kind(kind)),
     Field::new("evt.failed", Type::Boolean, "Whether the system call returned an error", "evt.failed = true",
         |ask| Some(failed(ask.seen.event.ret))).on(K::is_syscall).rests_on(RestsOn::Return(failed)),
