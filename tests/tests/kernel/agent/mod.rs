@@ -32,7 +32,8 @@ pub(crate) fn has_unified_memory() -> bool {
 }
 
 /// Tests of what the agent does in the same way on every kernel: its files, its restarts, requests, what it refuses.
-pub(crate) const OWN: [&[Case]; 6] = [
+pub(crate) const OWN: [&[Case]; 7] = [
+    outlives::OWN,
     stops::CASES,
     asked::CASES,
     secrets::CASES,

@@ -46,11 +46,15 @@ pub(super) const ALIKE: &[Case] = &[
         "rings_outlive_an_agent_while_containers_end",
         ended_meanwhile,
     ),
+    ("rings_outlive_an_agent_that_adopted", adopted),
+];
+
+/// What only the agent does: it names runs, and decides what it may pin, take over or remove.
+pub(super) const OWN: &[Case] = &[
     (
         "rings_outlive_an_agent_and_are_named_before_a_capture",
         named_first,
     ),
-    ("rings_outlive_an_agent_that_adopted", adopted),
     ("agent_removes_what_another_version_pinned", other_version),
     ("agent_pins_nothing_where_others_could", not_trusted),
     ("agent_pins_nothing_where_another_one_does", two),
