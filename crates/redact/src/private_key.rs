@@ -58,8 +58,10 @@ pub(crate) fn find(text: &[u8], inside: bool) -> Found {
             continue;
         }
         let rest = &text[start..text.len().min(start + LONGEST_BLOCK)];
-        // Blocks do not nest: the next dashes end this block, or it has no end.
-        let next = marker(rest, 0, b"-----").unwrap_or(rest.len());
+        // Blocks do not nest: the next line of either kind ends this block, or it has no end.
+        let lines = [b"-----BEGIN ".as_slice(), b"-----END "];
+        let next = lines.iter().filter_map(|line| marker(rest, 0, line));
+        let next = next.min().unwrap_or(rest.len());
         let ended = rest[next..].starts_with(b"-----END ");
         // Messages may name the line that is missing.
         let block =
@@ -148,6 +150,13 @@ mod tests {
             String::from_utf8(bytes).unwrap().replace('*', ""),
             found.open,
         )
+    }
+
+    #[test]
+    fn dashes_do_not_end_a_key() {
+        let text = "-----BEGIN PRIVATE KEY-----\na-----00\n-----END PRIVATE KEY-----\n";
+        let expected = "-----BEGIN PRIVATE KEY----------END PRIVATE KEY-----\n";
+        assert_eq!(masked(text, false), (expected.into(), false));
     }
 
     #[test]
