@@ -73,9 +73,14 @@ impl Accept {
         match self {
             Self::Any => true,
             Self::Header => {
-                let line = text[place.start..].iter().take(MAX_SENTENCE);
+                let line = text[place.start..].iter().take(MAX_SENTENCE).enumerate();
+                // What follows an element of XML says nothing about the element.
                 let line = line
-                    .take_while(|byte| !matches!(byte, b'\n' | b'\r' | b'"' | b'\'' | 0))
+                    .take_while(|(at, byte)| match byte {
+                        b'\n' | b'\r' | b'"' | b'\'' | 0 => false,
+                        b'<' => *at < value.len(),
+                        _ => true,
+                    })
                     .count();
                 let sentence = &text[place.start..place.start + line];
                 !value.starts_with(b"**")
