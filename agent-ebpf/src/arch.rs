@@ -3,7 +3,7 @@
 
 use agent_ebpf::wire::interrupted::RUNNING;
 
-use crate::kernel::read;
+use crate::{kernel::read, maps::offset};
 
 /// `struct pt_regs` as an array of words.
 pub type Registers = *const u64;
@@ -49,6 +49,16 @@ pub fn number(registers: Registers) -> u64 {
 pub fn arg<const N: usize>(registers: Registers) -> u64 {
     // SAFETY: as above.
     unsafe { *registers.add(layout::ARGS[N]) }
+}
+
+/// Where a `struct task_struct` has the word whose bits [`COMPAT`] say that the task is in a call of the 32-bit ABI.
+#[inline(always)]
+pub fn compat_field() -> u32 {
+    if cfg!(bpf_target_arch = "aarch64") {
+        offset!(task_ti_flags)
+    } else {
+        offset!(task_ti_status)
+    }
 }
 
 /// Results of a call that a signal interrupted: EINTR, and the restarts of include/linux/errno.h, which user code never

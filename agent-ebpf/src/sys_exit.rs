@@ -17,7 +17,7 @@ use crate::{
     arch::{self, Registers},
     cgroups::{current_ring, ring},
     kernel::{Typed, has, opaque},
-    maps::{OPS, offset},
+    maps::OPS,
     remember::forget,
     ring::{Head, Open},
 };
@@ -285,15 +285,7 @@ fn count_compat(ring: *mut Ring) {
 /// Whether the current call is one in the 32-bit ABI, whose numbers and arguments are others.
 #[inline(always)]
 fn is_compat(task: Typed) -> bool {
-    if !has(features::COMPAT) {
-        return false;
-    }
-    let field = if cfg!(bpf_target_arch = "aarch64") {
-        offset!(task_ti_flags)
-    } else {
-        offset!(task_ti_status)
-    };
-    task.field::<u32>(field) & arch::COMPAT != 0
+    has(features::COMPAT) && task.field::<u32>(arch::compat_field()) & arch::COMPAT != 0
 }
 
 #[inline(always)]

@@ -292,13 +292,6 @@ fn finish(ring: *mut Ring, head: &Head, more: &Interrupted, name: u64, name_len:
 /// Whether a thread is in a call of the 32-bit ABI, whose numbers and arguments are others.
 #[inline(always)]
 fn is_compat(thread: u64) -> bool {
-    if !has(features::COMPAT) {
-        return false;
-    }
-    let field = if cfg!(bpf_target_arch = "aarch64") {
-        offset!(task_ti_flags)
-    } else {
-        offset!(task_ti_status)
-    };
-    read::<u32>(thread + u64::from(field)) & arch::COMPAT != 0
+    has(features::COMPAT)
+        && read::<u32>(thread + u64::from(arch::compat_field())) & arch::COMPAT != 0
 }

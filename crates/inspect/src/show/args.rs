@@ -110,7 +110,7 @@ pub(crate) fn arg_names() -> Vec<&'static str> {
 }
 
 /// All names that [`life_cycle`] may return.
-const LIFE_CYCLE_NAMES: [&str; 18] = [
+const LIFE_CYCLE_NAMES: [&str; 20] = [
     "ns_pid",
     "child",
     "exit_code",
@@ -121,6 +121,8 @@ const LIFE_CYCLE_NAMES: [&str; 18] = [
     "origin",
     "address",
     "disposition",
+    "group_exit",
+    "overwritten",
     "ran_out",
     "limit",
     "stdin",
@@ -363,5 +365,34 @@ fn disposition(code: i64) -> &'static str {
         Some(SignalDisposition::Ignored) => "ignored",
         Some(SignalDisposition::Caught) => "caught",
         None => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_argument_of_what_is_no_call_can_be_filtered() {
+        let known = arg_names();
+        let mut shown = 0;
+        for kind in K::ALL.iter().filter(|kind| !kind.is_syscall()) {
+            // An exit by a code, a signal, and SIGKILL; all data is there.
+            for ret in [9, 11, 256] {
+                let event = Event {
+                    kind: *kind,
+                    ret,
+                    args: [1, 2, 3],
+                    data: vec![1; 72].into(),
+                    ..Event::default()
+                };
+                let mut all = Vec::new();
+                args(&event, &mut all);
+                shown += all.len();
+                let unknown = all.iter().find(|(name, _)| !known.contains(name));
+                assert!(unknown.is_none(), "{kind:?}: {unknown:?}");
+            }
+        }
+        assert!(shown > 30, "{shown}");
     }
 }
